@@ -1,0 +1,46 @@
+# Everything a person or a server runs. `make demo` and `make test` do all set-up by themselves.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help demo test test-all lint format bench lock clean-venv
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): requirements.lock pyproject.toml
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check uv
+	@echo "installing the locked packages into $(VENV) (about 6 GB with torch)"
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes --requirements requirements.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## train, evaluate with error bars and retrieve on the embedded demo set
+	@$(RUN) train.py
+	@$(RUN) retrieve.py ckpt=latest queries=data/demo_headlines.txt top_k=5
+
+test: $(READY) ## the fast tests
+	@$(RUN) -m pytest
+
+test-all: $(READY) ## every test, slow ones and those on real photographs too
+	@$(RUN) -m pytest -m ""
+
+lint: $(READY) ## ruff and mypy --strict
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: $(READY) ## put the code in its one form
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+bench: $(READY) ## measure against other tools; tables are written to bench/results
+	@for file in bench/[a-z]*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done
+
+lock: $(READY) ## resolve requirements.lock anew
+	@$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \
+		--python-version 3.11 --custom-compile-command "make lock" --output-file requirements.lock --quiet --upgrade

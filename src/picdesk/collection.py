@@ -1,0 +1,106 @@
+"""Collection: pictures, texts, which text belongs to which picture, and the split each picture is in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.errors import DataError, check_unique, examples
+from picdesk.interfaces import Direction, PictureBytes
+from picdesk.trec import Qrels
+
+Fields = Mapping[str, str | Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One item that a reader left out: where it stands and why."""
+
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What every reader gives and every later step takes.
+
+    `picture_ids[i]` names the picture whose bytes are `pictures.read(i)`; `texts[j]` holds the fields of text `text_ids[j]`
+    (strings, or lists of strings such as tags); `picture_of[j]` is the position of the picture it belongs to. Any number of
+    texts may share a picture, and a picture may have none. `official` names, where the data set has its own split lists,
+    the split of each picture ("" for none); a *split* config option turns that, or a seed, into the split that is used.
+    Raises `DataError` where the parts do not fit together.
+    """
+
+    name: str
+    picture_ids: tuple[str, ...]
+    pictures: PictureBytes
+    text_ids: tuple[str, ...]
+    texts: tuple[Fields, ...]
+    picture_of: NDArray[np.int64]
+    official: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        check_unique(self.picture_ids, f"data={self.name}: pictures")
+        check_unique(self.text_ids, f"data={self.name}: texts")
+        if not self.picture_ids:
+            raise DataError(f"data={self.name}: the data set is empty: no usable picture was found")
+        if len(self.pictures) != len(self.picture_ids):
+            raise DataError(f"data={self.name}: {len(self.picture_ids)} picture ids for {len(self.pictures)} pictures")
+        if not len(self.texts) == len(self.text_ids) == len(self.picture_of):
+            counts = (len(self.text_ids), len(self.texts), len(self.picture_of))
+            raise DataError(f"data={self.name}: text ids, texts and their pictures differ in number: {counts}")
+        outside = (self.picture_of < 0) | (self.picture_of >= len(self.picture_ids))
+        if outside.any():
+            names = examples([self.text_ids[j] for j in np.flatnonzero(outside)[:4]])
+            raise DataError(f"data={self.name}: {int(outside.sum())} texts point at no picture, for example {names}")
+        if self.official and len(self.official) != len(self.picture_ids):
+            raise DataError(
+                f"data={self.name}: split membership for {len(self.official)} of {len(self.picture_ids)} pictures"
+            )
+
+    def field_names(self) -> tuple[str, ...]:
+        """Text fields that there are, in the order of first appearance."""
+        return tuple(dict.fromkeys(name for fields in self.texts for name in fields))
+
+    def take(self, pictures: NDArray[np.int64]) -> Collection:
+        """The given pictures, in the given order, with all their texts, in the order they had."""
+        place = np.full(len(self.picture_ids), -1, np.int64)
+        place[pictures] = np.arange(len(pictures))
+        texts = np.flatnonzero(place[self.picture_of] >= 0) if len(self.texts) else np.empty(0, np.int64)
+        return replace(
+            self,
+            picture_ids=tuple(self.picture_ids[i] for i in pictures),
+            pictures=Chosen(self.pictures, pictures),
+            text_ids=tuple(self.text_ids[j] for j in texts),
+            texts=tuple(self.texts[j] for j in texts),
+            picture_of=place[self.picture_of[texts]],
+            official=tuple(self.official[i] for i in pictures) if self.official else (),
+        )
+
+    def qrels(self, direction: Direction) -> Qrels:
+        """Which items are relevant: t2i, each text's picture; i2t, each picture's texts (pictures without texts ask nothing)."""
+        texts = np.arange(len(self.text_ids), dtype=np.int64)
+        if direction == "t2i":
+            return Qrels.from_pairs(self.text_ids, self.picture_ids, texts, self.picture_of)
+        asked = np.unique(self.picture_of)
+        ids = tuple(self.picture_ids[i] for i in asked)
+        return Qrels.from_pairs(ids, self.text_ids, np.searchsorted(asked, self.picture_of), texts)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some pictures of another source, in another order."""
+
+    source: PictureBytes
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, i: int) -> bytes:
+        """Bytes of the `i`-th chosen picture."""
+        return self.source.read(int(self.rows[i]))

@@ -1,0 +1,1 @@
+"""From files on disk to a `Collection`: readers, splits, prompts and pictures."""

@@ -1,0 +1,1 @@
+"""The encode loop and the store that keeps what it made."""

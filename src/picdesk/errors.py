@@ -1,0 +1,36 @@
+"""Mistakes that a user can mend: one line on the terminal, exit status 2, never a traceback."""
+
+
+class UserError(Exception):
+    """Something in the config or in a file is wrong; the text names the key or file, the value and what would be right."""
+
+
+class DataError(UserError, ValueError):
+    """A data set, run, qrels or embedding file whose content cannot be used."""
+
+
+class ConfigError(UserError, ValueError):
+    """A config value that cannot be used."""
+
+
+class MissingFileError(UserError, FileNotFoundError):
+    """A file or folder that is not there; the text says what makes it."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+def examples(items: object, most: int = 3) -> str:
+    """At most `most` of the items, for the end of an error line: `'a', 'b', 'c', ...`."""
+    listed = list(items)  # type: ignore[call-overload]
+    shown = ", ".join(repr(item) for item in listed[:most])
+    return shown + (", ..." if len(listed) > most else "")
+
+
+def check_unique(ids: "list[str] | tuple[str, ...]", what: str) -> None:
+    """Raise `DataError` with a count and examples if an id stands twice."""
+    if len(set(ids)) == len(ids):
+        return
+    seen: set[str] = set()
+    twice = [item for item in ids if item in seen or seen.add(item)]  # type: ignore[func-returns-value]
+    raise DataError(f"{what}: {len(twice)} ids stand more than once, for example {examples(dict.fromkeys(twice))}")

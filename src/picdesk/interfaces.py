@@ -1,0 +1,111 @@
+"""The nouns and Protocols that the wings share. No heavy import here: `--help` must answer at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.errors import DataError, check_unique, examples
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import torch
+
+    from picdesk.trec import Run
+
+Modality = Literal["image", "text"]
+Direction = Literal["t2i", "i2t"]
+DIRECTIONS: tuple[Direction, ...] = ("t2i", "i2t")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Ids and their vectors: `matrix` [n, dim] float32, each row of length 1 (within 1e-3), row i belonging to `ids[i]`.
+
+    Raises `DataError` for repeated ids, a count that differs, values that are not finite, or rows that are not normalised.
+    """
+
+    ids: tuple[str, ...]
+    matrix: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        check_unique(self.ids, "embeddings")
+        if self.matrix.ndim != 2 or len(self.matrix) != len(self.ids):
+            raise DataError(f"embeddings: {len(self.ids)} ids for a matrix of shape {self.matrix.shape}")
+        if self.matrix.dtype != np.float32:
+            raise DataError(f"embeddings: dtype {self.matrix.dtype}, wanted float32")
+        norms = np.sqrt(np.einsum("ij,ij->i", self.matrix, self.matrix))
+        wrong = np.flatnonzero(~(np.abs(norms - 1) <= 1e-3))
+        if len(wrong):
+            names = examples([f"{self.ids[i]} ({norms[i]:.4g})" for i in wrong[:4]])
+            raise DataError(f"embeddings: {len(wrong)} rows are not finite or not of length 1, for example {names}")
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self.matrix.shape[1])
+
+    def take(self, rows: NDArray[np.int64]) -> Embeddings:
+        """The given rows, in the given order."""
+        return Embeddings(tuple(self.ids[i] for i in rows), np.ascontiguousarray(self.matrix[rows]))
+
+
+class PictureBytes(Protocol):
+    """Where the encoded pictures (JPEG, PNG, ... bytes) of a collection come from."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, i: int) -> bytes:
+        """Bytes of picture `i`, as stored."""
+
+
+class Backbone(Protocol):
+    """A two-tower encoder. A tower is a *trunk* (pretrained, costly, kept in the store) and a *head* (its projection).
+
+    Everything about pixels and tokens is the backbone's own business: activation, resolution, mean and std, tokenizer.
+    It is a `torch.nn.Module`; the four parts below are its submodules.
+    """
+
+    name: str
+    dim: int
+    image_trunk: torch.nn.Module
+    image_head: torch.nn.Module
+    text_trunk: torch.nn.Module
+    text_head: torch.nn.Module
+    logit_scale: torch.nn.Parameter
+
+    def trunk_fingerprint(self, modality: Modality) -> str:
+        """Hex digest over everything that trunk features depend on: weights, preprocessing, tokenizer."""
+
+    def trunk_dim(self, modality: Modality) -> int:
+        """Width of the trunk's features, which is the head's input."""
+
+    def picture_to_pixels(self, picture: PIL.Image.Image) -> NDArray[np.uint8]:
+        """Resize and crop an RGB picture to uint8 [3, height, width]; runs in loader workers."""
+
+    def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 [n, 3, height, width] to the trunk's float input; runs on the device."""
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Keyword tensors for the text trunk, [n, length], padded to the longest of the batch."""
+
+
+class Index(Protocol):
+    """Finds the gallery items nearest to each query by inner product."""
+
+    def build(self, gallery: Embeddings) -> None:
+        """Take in the whole gallery."""
+
+    def search(self, queries: Embeddings, top_k: int) -> Run:
+        """The `top_k` best items of each query; equal scores by item id."""
+
+
+class Prompt(Protocol):
+    """Makes the text that is encoded out of the fields of a text record (title, tags, caption, ...)."""
+
+    def render(self, fields: Mapping[str, str | Sequence[str]]) -> str:
+        """The prompt of one record. Raises `ConfigError` naming the missing field and those there are."""

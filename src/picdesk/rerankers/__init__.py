@@ -1,0 +1,1 @@
+"""Second opinions on the candidates of a search."""

@@ -1,0 +1,1 @@
+"""Indexes, fusion and the one retrieval path."""

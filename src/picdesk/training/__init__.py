@@ -1,0 +1,1 @@
+"""Losses, adaptation, the Lightning module and checkpoints."""
