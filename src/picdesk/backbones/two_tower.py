@@ -86,4 +86,5 @@ def weights_digest(module: nn.Module) -> str:
 
 def normalised(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """uint8 [n, 3, height, width] to floats: /255, minus mean, over std; the same operations as torchvision's, in its order."""
-    return (pixels.to(mean.dtype) / 255).sub_(mean[:, None, None]).div_(std[:, None, None])
+    mean, std = mean.to(pixels.device)[:, None, None], std.to(pixels.device)[:, None, None]
+    return (pixels.to(mean.dtype) / 255).sub_(mean).div_(std)

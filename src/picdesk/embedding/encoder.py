@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from picdesk.embedding.progress import progress
 from picdesk.embedding.store import Space, Store, content_key
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Backbone, Modality, PictureBytes
@@ -113,7 +112,7 @@ class Encoder:
         rows: list[int] = []
         features: list[NDArray[np.float32]] = []
         try:
-            with torch.inference_mode(), bar(f"encoding {modality}s", total) as advance:
+            with torch.inference_mode(), progress(f"encoding {modality}s", total) as advance:
                 for part, inputs in batches:
                     rows += part
                     features.append(self._forward(backbone, trunk, inputs, dtype))
@@ -149,24 +148,6 @@ def ahead(
         if part is not None:
             waiting.append((part, [pool.submit(work, i) for i in part]))
         yield done, [future.result() for future in futures]
-
-
-class bar:  # noqa: N801
-    """A progress bar with rate and time left, on a terminal only."""
-
-    def __init__(self, title: str, total: int) -> None:
-        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.speed:.0f}/s"), TimeRemainingColumn())
-        console = Console(stderr=True)
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._total = total
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._progress.start()
-        task = self._progress.add_task("", total=self._total)
-        return lambda steps: self._progress.advance(task, steps)
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
 
 def has_bf16_units(device: str) -> bool:
