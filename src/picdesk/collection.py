@@ -31,6 +31,7 @@ class Collection:
     (strings, or lists of strings such as tags); `picture_of[j]` is the position of the picture it belongs to. Any number of
     texts may share a picture, and a picture may have none. `official` names, where the data set has its own split lists,
     the split of each picture ("" for none); a *split* config option turns that, or a seed, into the split that is used.
+    `skipped` lists what the reader left out, `notes` what it found worth saying about what it kept (an encoding, line ends).
     Raises `DataError` where the parts do not fit together.
     """
 
@@ -42,6 +43,7 @@ class Collection:
     picture_of: NDArray[np.int64]
     official: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_unique(self.picture_ids, f"data={self.name}: pictures")

@@ -1,0 +1,106 @@
+"""Picture bytes to an RGB picture with the right colours, or an error; never a blank."""
+
+import io
+import logging
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from picdesk.errors import DataError
+
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+logging.getLogger("PIL").setLevel(logging.WARNING)
+
+
+def open_picture(data: bytes, max_pixels: int = MAX_PIXELS, shortest: int | None = None) -> Image.Image:
+    """Decode to RGB: CMYK, 16-bit and palette converted, transparency on white, EXIF turned upright, first frame.
+
+    `shortest` lets a JPEG be decoded at a smaller scale (1/2, 1/4, 1/8) as long as neither side falls below it.
+    Raises `DataError` for bytes that are no picture, a broken or truncated one, or one of more than `max_pixels` pixels.
+    """
+    if not data:
+        raise DataError("the file is empty")
+    if data.startswith(b"version https://git-lfs"):
+        raise DataError("a Git LFS pointer stands where the picture should be; run `git lfs pull`")
+    try:
+        image = Image.open(io.BytesIO(data), formats=_formats())
+        _check_size(image, max_pixels)
+        if shortest is not None:
+            image.draft(None, (shortest, shortest))
+        turn = _turn(image)
+        image.load()
+        upright = image.transpose(turn) if turn is not None else image
+        return _to_rgb(upright)
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        raise DataError("not a picture in a known format") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(f"more than {max_pixels} pixels (data.max_pixels)") from None
+    except (
+        Exception
+    ) as error:  # decoders raise nearly everything on broken bytes: SyntaxError, struct.error, KeyError, ...
+        raise DataError(f"cannot be decoded ({str(error) or type(error).__name__})") from None
+
+
+def _formats() -> list[str]:
+    """Raster formats this Pillow can read. EPS and the like, which run other programs, are not among them."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise DataError(f"{width}x{height} is more than {max_pixels} pixels (data.max_pixels)")
+    if width < 1 or height < 1:
+        raise DataError(f"a picture of {width}x{height} pixels")
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns the picture upright by its EXIF orientation; an EXIF block that cannot be read turns nothing."""
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # broken metadata raises as freely as broken pixels do; the pixels are still good
+        return None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image if type(image) is Image.Image else image.copy()
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_deep(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        return _on_white(image)
+    return image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "La":
+        image = image.convert("LA")
+    seen = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """16-bit and 32-bit integer or float grey to 8 bits. Pillow's own conversion clips at 255, which whitens everything."""
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
+        raise DataError(f"grey values outside 0 to 65535 in mode {image.mode}")
+    top = 65535.0 if image.mode != "F" or values.max() > 255 else 255.0 if values.max() > 1 else 1.0
+    if image.mode == "I" and values.max() <= 255:
+        top = 255.0
+    grey = np.floor(values * (255 / top) + 0.5).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")

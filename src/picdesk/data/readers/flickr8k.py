@@ -1,0 +1,113 @@
+"""Flickr8k (Hodosh et al. 2013) in both its forms: `captions.txt` with a header, or the token file `name#n<TAB>caption`."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from picdesk.collection import Collection
+from picdesk.data.places import Inside, RefusedError, data_folder
+from picdesk.data.readers.gathering import Gathering
+from picdesk.data.readers.text import need_columns, read_table, read_text
+from picdesk.data.sources import PictureFiles
+from picdesk.errors import MissingFileError
+
+LISTS = {
+    "train": "Flickr_8k.trainImages.txt",
+    "val": "Flickr_8k.devImages.txt",
+    "test": "Flickr_8k.testImages.txt",
+}
+Caption = tuple[str, int, str, str]
+
+
+class Flickr8k:
+    """Pictures with their captions (field caption; ids `name.jpg#0`, `name.jpg#1`, ...).
+
+    Reads whichever of the two caption files is there, the one with a header first. A picture's official split comes from the
+    lists that are there; a list that is absent marks nothing.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        name: str = "flickr8k",
+        folder: str = "Images",
+        captions_file: str = "captions.txt",
+        token_file: str = "Flickr8k.token.txt",
+        lists: Mapping[str, str] = LISTS,
+        max_bad_fraction: float = 0.01,
+    ) -> None:
+        self.root = root
+        self.name = name
+        self.folder = folder
+        self.captions_file = captions_file
+        self.token_file = token_file
+        self.lists = dict(lists)
+        self.max_bad_fraction = max_bad_fraction
+
+    def read(self) -> Collection:
+        """The captioned pictures, in the order of the caption file."""
+        root = data_folder(self.root, self.name)
+        inside = Inside(data_folder(str(root / self.folder), self.name))
+        gathering = Gathering[Path](self.name)
+        for caption in self._captions(root, gathering):
+            self._add(gathering, inside, *caption)
+        for split, file in self.lists.items():
+            self._official(gathering, root / file, split)
+        return gathering.collection(lambda places: PictureFiles(tuple(places)))
+
+    def _captions(self, root: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
+        if (root / self.captions_file).is_file():
+            return self._with_header(root / self.captions_file, gathering)
+        if (root / self.token_file).is_file():
+            return self._tokens(root / self.token_file, gathering)
+        wanted = f"neither {self.captions_file!r} nor {self.token_file!r}"
+        raise MissingFileError(f"data={self.name}: {wanted} is in data.root={self.root}")
+
+    def _with_header(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
+        table = read_table(path)
+        need_columns({"image": "image", "caption": "caption"}, table.header, path.name)
+        gathering.notes += [table.note] if table.note else []
+        for line, width in table.ragged:
+            gathering.skip(f"{path.name} line {line}", f"{width} cells for {len(table.header)} columns")
+        counts: Counter[str] = Counter()
+        for line, row in table.rows:
+            name = row["image"].strip()
+            yield name, counts[name], row["caption"].strip(), f"{path.name} line {line}"
+            counts[name] += 1
+
+    def _tokens(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
+        text, note = read_text(path)
+        gathering.notes += [note] if note else []
+        for line, content in enumerate(text.split("\n"), start=1):
+            if not content.strip():
+                continue
+            key, tab, caption = content.strip("\r").partition("\t")
+            name, mark, number = key.rpartition("#")
+            where = f"{path.name} line {line}"
+            if tab and mark and number.strip().isdecimal():
+                yield name.strip(), int(number), caption.strip(), where
+            else:
+                gathering.skip(where, "not of the form name#n<TAB>caption")
+
+    def _add(
+        self, gathering: Gathering[Path], inside: Inside, name: str, number: int, caption: str, where: str
+    ) -> None:
+        try:
+            path = inside.path(name)
+        except RefusedError as refused:
+            gathering.skip(where, str(refused))
+            return
+        if "\0" in caption:
+            gathering.skip(where, "a NUL character in the text")
+        elif gathering.picture(name, path, where):
+            gathering.text(name, {"caption": caption}, where, f"{name}#{number}")
+
+    def _official(self, gathering: Gathering[Path], path: Path, split: str) -> None:
+        if not path.is_file():
+            return
+        for line, content in enumerate(read_text(path)[0].split("\n"), start=1):
+            name = content.strip()
+            if name in gathering.places:
+                gathering.member(name, split, path.name)
+            elif name:
+                gathering.skip(f"{path.name} line {line}", f"{name!r} is listed but has no picture or no caption")

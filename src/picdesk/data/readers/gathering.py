@@ -1,0 +1,91 @@
+"""What all readers share: pictures and texts put together as they are met, what is left out listed with its reason."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from picdesk.collection import Collection, Fields, Skipped
+from picdesk.errors import DataError
+from picdesk.interfaces import PictureBytes
+
+Place = TypeVar("Place")
+
+SPLIT_NAMES = {
+    "": "",
+    "train": "train",
+    "val": "val",
+    "test": "test",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+}
+
+
+def split_name(value: str, where: str) -> str:
+    """`train`, `val`, `test` or "" for what data sets call them. Raises `DataError` for anything else."""
+    known = SPLIT_NAMES.get(value.strip().lower())
+    if known is None:
+        raise DataError(f"{where}: split {value!r} is none of {', '.join(name for name in SPLIT_NAMES if name)}")
+    return known
+
+
+class Gathering(Generic[Place]):
+    """Grows a `Collection`. A text is tied to its picture by id when it is added, so leaving an item out shifts nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.skipped: list[Skipped] = []
+        self.notes: list[str] = []
+        self.places: dict[str, Place] = {}
+        self._positions: dict[str, int] = {}
+        self._official: dict[str, str] = {}
+        self._texts: dict[str, tuple[Fields, int]] = {}
+        self._counts: Counter[str] = Counter()
+
+    def skip(self, item: str, reason: str) -> None:
+        """List an item as left out."""
+        self.skipped.append(Skipped(item, reason))
+
+    def picture(self, picture_id: str, place: Place, where: str) -> bool:
+        """Add a picture, or meet it again; false, and listed, if that id already stands for another picture."""
+        known = self.places.setdefault(picture_id, place)
+        if known != place:
+            self.skip(where, f"picture id {picture_id!r} stands already, for another picture")
+            return False
+        self._positions.setdefault(picture_id, len(self._positions))
+        return True
+
+    def text(self, picture_id: str, fields: Fields, where: str, text_id: str | None = None) -> None:
+        """Add a text of a picture that was added before; without an id it is `<picture id>#<its number, from 0>`."""
+        text_id = f"{picture_id}#{self._counts[picture_id]}" if text_id is None else text_id
+        self._counts[picture_id] += 1
+        if text_id in self._texts:
+            self.skip(where, f"text id {text_id!r} stands already; the first one was kept")
+            return
+        self._texts[text_id] = (fields, self._positions[picture_id])
+
+    def member(self, picture_id: str, split: str, where: str) -> None:
+        """Note the official split of a picture. Raises `DataError` if it is in another one already."""
+        known = self._official.setdefault(picture_id, split)
+        if known != split:
+            raise DataError(f"{where}: picture {picture_id!r} is in split {split!r} and in {known!r}")
+
+    def collection(self, pictures: Callable[[Iterable[Place]], PictureBytes]) -> Collection:
+        """Everything that was gathered, with picture bytes made from the places."""
+        if not self.places:
+            found = f" ({len(self.skipped)} rows left out, the first: {self.skipped[0].reason})" if self.skipped else ""
+            raise DataError(f"data={self.name}: the data set is empty: no usable picture was found{found}")
+        ids = tuple(self.places)
+        return Collection(
+            name=self.name,
+            picture_ids=ids,
+            pictures=pictures(self.places.values()),
+            text_ids=tuple(self._texts),
+            texts=tuple(fields for fields, _ in self._texts.values()),
+            picture_of=np.array([position for _, position in self._texts.values()], np.int64),
+            official=tuple(self._official.get(item, "") for item in ids) if any(self._official.values()) else (),
+            skipped=tuple(self.skipped),
+            notes=tuple(self.notes),
+        )

@@ -1,0 +1,171 @@
+"""Which picture is in which split. A split is made by picture, so all texts of a picture go with it.
+
+Each class has `assign(collection)`, which gives the positions of the pictures (int64, ascending) under the keys train, val
+and test. The three never overlap; any of them may be empty unless said otherwise.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.collection import Collection
+from picdesk.data.readers.gathering import split_name
+from picdesk.data.readers.text import need_columns, read_table, read_text
+from picdesk.errors import ConfigError, DataError, MissingFileError, examples
+
+Splits = Mapping[str, NDArray[np.int64]]
+NAMES = ("train", "val", "test")
+
+
+def shuffled(ids: Sequence[str], seed: int) -> list[int]:
+    """Positions in the order of the SHA-256 of `<seed>:<id>`: the same on every platform, whatever order the rows have."""
+    keys = [hashlib.sha256(f"{seed}:{item}".encode()).digest() for item in ids]
+    return sorted(range(len(ids)), key=keys.__getitem__)
+
+
+def share(count: int, fraction: float) -> int:
+    """A fraction of a count, rounded half up."""
+    return int(count * fraction + 0.5)
+
+
+def _positions(rows: Sequence[int]) -> NDArray[np.int64]:
+    return np.sort(np.array(rows, np.int64))
+
+
+def _marked(collection: Collection, split: str) -> list[int]:
+    return [i for i, name in enumerate(collection.official) if name == split]
+
+
+def _need_marks(collection: Collection, wanted: Sequence[str], option: str, instead: str) -> None:
+    counts = {name: len(_marked(collection, name)) for name in NAMES}
+    absent = [name for name in wanted if not counts[name]]
+    if absent:
+        found = ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none at all"
+        what = " and ".join(repr(name) for name in absent)
+        line = f"split={option}: data={collection.name} has no {what} list (found: {found}); {instead}"
+        raise ConfigError(line)
+
+
+class Official:
+    """The split that comes with the data set. Raises `ConfigError` if there is no test part; unlisted pictures are left out."""
+
+    def assign(self, collection: Collection) -> Splits:
+        """The data set's own lists."""
+        dev = bool(_marked(collection, "train") and _marked(collection, "val"))
+        instead = "split=official_dev reports on the val list" if dev else "use split=random_80_10_10 or split=file"
+        _need_marks(collection, ["test"], "official", instead)
+        return {name: _positions(_marked(collection, name)) for name in NAMES}
+
+
+class OfficialDev:
+    """Reports on the official val (dev) list, for data whose test list is kept back.
+
+    Validation is carved out of the official train list by seed, so the pictures that are reported on choose nothing.
+    """
+
+    def __init__(self, seed: int, fraction: float = 0.1) -> None:
+        _check_fraction("split.fraction", fraction)
+        self.seed = seed
+        self.fraction = fraction
+
+    def assign(self, collection: Collection) -> Splits:
+        """test = the official val list; val = a fraction of the official train list; train = the rest of it."""
+        _need_marks(collection, ["train", "val"], "official_dev", "use split=random_80_10_10 or split=file")
+        train = _marked(collection, "train")
+        order = [train[i] for i in shuffled([collection.picture_ids[i] for i in train], self.seed)]
+        count = share(len(order), self.fraction)
+        parts = {"train": order[count:], "val": order[:count], "test": _marked(collection, "val")}
+        return {name: _positions(rows) for name, rows in parts.items()}
+
+
+class Random:
+    """By seed: fractions of the pictures. Raises `ConfigError` if the fractions do not add up to 1."""
+
+    def __init__(self, seed: int, train: float = 0.8, val: float = 0.1, test: float = 0.1) -> None:
+        for name, fraction in zip(NAMES, (train, val, test), strict=True):
+            _check_fraction(f"split.{name}", fraction)
+        if abs(train + val + test - 1) > 1e-9:
+            raise ConfigError(
+                f"split.train={train}, split.val={val}, split.test={test} add up to {train + val + test:g}, not 1"
+            )
+        self.seed = seed
+        self.fractions = (train, val, test)
+
+    def assign(self, collection: Collection) -> Splits:
+        """Cut the pictures, in the order that the seed gives them, into train, val, test."""
+        order = shuffled(collection.picture_ids, self.seed)
+        val, test = (share(len(order), fraction) for fraction in self.fractions[1:])
+        train = len(order) - val - test
+        parts = (order[:train], order[train : train + val], order[train + val :])
+        empty = [name for name, part, wanted in zip(NAMES, parts, self.fractions, strict=True) if wanted and not part]
+        if empty:
+            raise ConfigError(f"split=random: {len(order)} pictures are too few: {' and '.join(empty)} would be empty")
+        return {name: _positions(part) for name, part in zip(NAMES, parts, strict=True)}
+
+
+class SplitFile:
+    """By a file that the user has: CSV with a picture and a split column, or JSON, either way round.
+
+    JSON is `{"a.jpg": "train", ...}` or `{"train": ["a.jpg", ...], ...}`. Pictures that the file does not name are left out.
+    """
+
+    def __init__(self, file: str, picture_column: str = "picture", split_column: str = "split") -> None:
+        self.file = file
+        self.picture_column = picture_column
+        self.split_column = split_column
+
+    def assign(self, collection: Collection) -> Splits:
+        """The pictures that the file names. Raises `DataError` if it names none of them, or one in two splits."""
+        path = Path(self.file).expanduser()
+        if not path.is_file():
+            raise MissingFileError(f"split.file={self.file}: no such file")
+        named = self._json(path) if path.suffix == ".json" else self._csv(path)
+        split_of: dict[str, str] = {}
+        for picture, split in named:
+            split = split_name(split, f"split.file={self.file}, {picture!r}")
+            if split_of.setdefault(picture, split) != split:
+                raise DataError(f"split.file={self.file}: {picture!r} is in {split_of[picture]!r} and in {split!r}")
+        rows = {
+            name: [i for i, item in enumerate(collection.picture_ids) if split_of.get(item) == name] for name in NAMES
+        }
+        if not any(rows.values()):
+            ours, theirs = examples(collection.picture_ids), examples(split_of)
+            raise DataError(
+                f"split.file={self.file} names no picture of data={collection.name}: {theirs} against {ours}"
+            )
+        return {name: _positions(part) for name, part in rows.items()}
+
+    def _csv(self, path: Path) -> list[tuple[str, str]]:
+        table = read_table(path)
+        wanted: dict[str, str | None] = {"picture_column": self.picture_column, "split_column": self.split_column}
+        need_columns(wanted, table.header, path.name, "split")
+        return [(row[self.picture_column].strip(), row[self.split_column]) for _, row in table.rows]
+
+    def _json(self, path: Path) -> list[tuple[str, str]]:
+        try:
+            value = json.loads(read_text(path)[0])
+        except json.JSONDecodeError as error:
+            raise DataError(f"split.file={self.file}: not JSON ({error})") from None
+        if not isinstance(value, dict) or not value:
+            raise DataError(f"split.file={self.file}: a JSON object is needed, of picture ids or of split names")
+        if all(isinstance(item, list) for item in value.values()):
+            return [(str(picture), split) for split, pictures in value.items() for picture in pictures]
+        return [(picture, str(split)) for picture, split in value.items()]
+
+
+class All:
+    """Everything is test: for scoring a model on the whole of a data set."""
+
+    def assign(self, collection: Collection) -> Splits:
+        """Every picture in test."""
+        empty = np.empty(0, np.int64)
+        return {"train": empty, "val": empty.copy(), "test": np.arange(len(collection.picture_ids), dtype=np.int64)}
+
+
+def _check_fraction(key: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{key}={value}: a fraction is between 0 and 1")
