@@ -6,6 +6,7 @@ with QuickGELU, and only warns. Here the activation follows the weights, and wha
 
 from __future__ import annotations
 
+import difflib
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ class OpenClip(TwoTower):
         import open_clip
 
         if model not in open_clip.list_models():
-            near = [name for name in open_clip.list_models() if name[:5].lower() == model[:5].lower()]
+            near = difflib.get_close_matches(model, open_clip.list_models(), 8, cutoff=0.4)
             raise ConfigError(f"backbone.model={model} is not a model of open_clip; near it: {examples(near, 8)}")
         quick = needs_quick_gelu(model, pretrained) if quick_gelu is None else quick_gelu
         clip = create(model, pretrained, quick, seed)
