@@ -26,7 +26,9 @@ def test_text_trunk_is_mean_pooled_minilm(lite: Lite) -> None:
 
 def test_similar_sentences_are_near(lite: Lite) -> None:
     with torch.inference_mode():
-        x = torch.nn.functional.normalize(lite.text_trunk(**lite.tokenize(["a dog runs", "a puppy is running", "tax law"])), dim=-1)
+        x = torch.nn.functional.normalize(
+            lite.text_trunk(**lite.tokenize(["a dog runs", "a puppy is running", "tax law"])), dim=-1
+        )
     assert x[0] @ x[1] > 0.6 > 0.3 > x[0] @ x[2]
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision.transforms.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
@@ -135,10 +134,14 @@ def create(model: str, pretrained: str | None, quick_gelu: bool, seed: int) -> A
         with quiet_library(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
-            clip = open_clip.create_model(model, pretrained=pretrained, force_quick_gelu=quick_gelu, pretrained_hf=False)
+            clip = open_clip.create_model(
+                model, pretrained=pretrained, force_quick_gelu=quick_gelu, pretrained_hf=False
+            )
     except (RuntimeError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        where = f"download the weights '{pretrained}' of {model} elsewhere and give their path as backbone.pretrained=FILE"
+        where = (
+            f"download the weights '{pretrained}' of {model} elsewhere and give their path as backbone.pretrained=FILE"
+        )
         raise UserError(f"backbone: {model} could not be loaded ({reason[:200]}); {where}") from error
     return clip.eval().requires_grad_(False)
 

@@ -78,7 +78,9 @@ def _record(row: Mapping[str, object], path: Path, number: int) -> Query:
     cell = {kind: next((row[name] for name in names if name in row), None) for kind, names in NAMES.items()}
     if cell["text"] is None:
         wanted, there = ", ".join(NAMES["text"]), ", ".join(row)
-        raise DataError(f"queries={path}, line {number}: no column with the text; wanted one of {wanted}; there are {there}")
+        raise DataError(
+            f"queries={path}, line {number}: no column with the text; wanted one of {wanted}; there are {there}"
+        )
     if not str(cell["text"]).strip():
         raise DataError(f"queries={path}, line {number}: the text is empty")
     tags = cell["tags"]

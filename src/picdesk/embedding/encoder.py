@@ -53,7 +53,9 @@ class Encoder:
         if self.precision == "auto":
             self.precision = "bf16" if has_bf16_units(self.device) else "fp32"
         if self.batch_size < 1 or self.workers < 1:
-            raise ConfigError(f"encode.batch_size={self.batch_size}, encode.workers={self.workers}: both must be at least 1")
+            raise ConfigError(
+                f"encode.batch_size={self.batch_size}, encode.workers={self.workers}: both must be at least 1"
+            )
 
     def pictures(
         self, backbone: Backbone, pictures: PictureBytes, decode: Callable[[bytes], Image.Image]
@@ -105,7 +107,13 @@ class Encoder:
         return space.get(keys)
 
     def _fill(
-        self, backbone: Backbone, modality: Modality, space: Space, keys: list[bytes], batches: Iterator[Batch], total: int
+        self,
+        backbone: Backbone,
+        modality: Modality,
+        space: Space,
+        keys: list[bytes],
+        batches: Iterator[Batch],
+        total: int,
     ) -> None:
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         trunk = (backbone.image_trunk if modality == "image" else backbone.text_trunk).to(self.device, dtype).eval()

@@ -72,7 +72,9 @@ class Space:
     def put(self, keys: Sequence[bytes], features: NDArray[np.float32]) -> None:
         """Add one shard. Raises `DataError` for features that are not finite or not of the space's width."""
         if features.shape != (len(keys), self.width) or not np.isfinite(features).all():
-            raise DataError(f"store: features of shape {features.shape} (finite: {np.isfinite(features).all()}) refused")
+            raise DataError(
+                f"store: features of shape {features.shape} (finite: {np.isfinite(features).all()}) refused"
+            )
         tensors = {
             "features": np.ascontiguousarray(features, np.float32),
             "keys": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES),

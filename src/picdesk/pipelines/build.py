@@ -42,7 +42,9 @@ def check(node: DictConfig, key: str, extra: dict[str, Any]) -> None:
         signature = inspect.signature(get_object(target))
     except Exception as error:
         raise ConfigError(f"{key}._target_={target} cannot be imported ({str(error).splitlines()[0]})") from error
-    given = {str(name) for name in node if name not in ("_target_", "_partial_", "_convert_", "_recursive_")} | set(extra)
+    given = {str(name) for name in node if name not in ("_target_", "_partial_", "_convert_", "_recursive_")} | set(
+        extra
+    )
     taken = {name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     unknown = sorted(given - taken) if not open_ended else []

@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
@@ -47,12 +47,12 @@ class Task:
     task: str = MISSING
     seed: int = 0
     part: str = "test"
-    ckpt: Optional[str] = None
-    run_file: Optional[str] = None
-    qrels_file: Optional[str] = None
-    query: Optional[str] = None
-    image: Optional[str] = None
-    queries: Optional[str] = None
+    ckpt: str | None = None
+    run_file: str | None = None
+    qrels_file: str | None = None
+    query: str | None = None
+    image: str | None = None
+    queries: str | None = None
     top_k: int = 100
     run_depth: int = 20
     shown: int = 5

@@ -36,7 +36,9 @@ def open_door(main: Callable[[], Any]) -> None:
 def one_line(error: BaseException) -> str:
     """The message of an error, without line breaks, advice for Hydra's developers and internal names."""
     text = str(error) or type(error).__name__
-    missing_option = re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':\s+(.*?)\s+Config search", text, re.S)
+    missing_option = re.search(
+        r"Could not find '([^']+)'\s+Available options in '([^']+)':\s+(.*?)\s+Config search", text, re.S
+    )
     if missing_option:
         wanted, group, options = missing_option.groups()
         return f"{group}={wanted.rsplit('/', 1)[-1]} is not an option; choose one of {', '.join(options.split())}"
@@ -46,7 +48,9 @@ def one_line(error: BaseException) -> str:
     missing_value = re.search(r"Missing mandatory value: (\S+)", text)
     if missing_value:
         return f"{missing_value.group(1)} must be given: add {missing_value.group(1)}=VALUE"
-    kept = [line.strip() for line in text.splitlines() if line.strip() and not re.match(r"\s*(full_key|object_type)", line)]
+    kept = [
+        line.strip() for line in text.splitlines() if line.strip() and not re.match(r"\s*(full_key|object_type)", line)
+    ]
     return " ".join(kept)
 
 

@@ -16,7 +16,7 @@ from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits, score, score_both
 from picdesk.pipelines.world import embed, features_of, load_backbone, load_world, make_encoder
 from picdesk.report.content import Note
-from picdesk.report.terminal import print_metric_tables
+from picdesk.report.terminal import print_metrics
 from picdesk.training.checkpoint import Checkpoint
 from picdesk.trec_io import read_qrels, read_runs
 
@@ -50,7 +50,9 @@ def untrained_note(name: str, checkpoint: Checkpoint | None) -> tuple[Note, ...]
     """Say so where the numbers are those of heads that nobody has trained."""
     if checkpoint is not None or not name.startswith("lite"):
         return ()
-    return (Note(f"the heads of {name} are untrained, so these are chance results; give ckpt=... (or ckpt=latest)", True),)
+    return (
+        Note(f"the heads of {name} are untrained, so these are chance results; give ckpt=... (or ckpt=latest)", True),
+    )
 
 
 def evaluate_files(cfg: DictConfig) -> float:
@@ -60,7 +62,9 @@ def evaluate_files(cfg: DictConfig) -> float:
         raise ConfigError(f"{lacking} must be given too: scoring needs run_file=RUN and qrels_file=QRELS")
     runs, qrels = read_runs(Path(cfg.run_file)), read_qrels(Path(cfg.qrels_file))
     if set(runs) != set(qrels):
-        raise DataError(f"run_file holds {', '.join(sorted(runs))} but qrels_file {', '.join(sorted(qrels))}: not the same job's")
+        raise DataError(
+            f"run_file holds {', '.join(sorted(runs))} but qrels_file {', '.join(sorted(qrels))}: not the same job's"
+        )
     scored: dict[Direction, Scored] = {
         direction: score(cfg, direction, runs[direction], qrels[direction]) for direction in runs
     }
@@ -71,6 +75,6 @@ def evaluate_files(cfg: DictConfig) -> float:
     job.logger.finish()
     files = {"run_file": str(cfg.run_file), "qrels_file": str(cfg.qrels_file)}
     job.write_manifest(cfg, files, {}, None, 0)
-    print_metric_tables(show.metric_tables([("run", scored, "main")]))
+    print_metrics(show.metric_tables([("run", scored, "main")]))
     log.info("metrics: %s", job.folder / "metrics.json")
     return mean_hits(list(scored.values()))

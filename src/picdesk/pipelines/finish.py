@@ -21,8 +21,8 @@ from picdesk.report import provenance
 from picdesk.report.charts import Chart
 from picdesk.report.content import Fact, JobPage, MetricTable, Note, Role
 from picdesk.report.loggers import log_final
-from picdesk.report.page import write_page
-from picdesk.report.terminal import print_metric_tables
+from picdesk.report.page import write_job
+from picdesk.report.terminal import print_metrics
 from picdesk.training.checkpoint import MODALITIES, Checkpoint
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,9 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
         )
         job.logger.finish()
         tables = show.metric_tables(outcome.systems)
-        write_job_page(job, cfg, part, prompts, outcome, tables)
+        write_the_page(job, cfg, part, prompts, outcome, tables)
     job.write_manifest(cfg, world.fingerprint(part), outcome.weights, encoder, len(world.collection.skipped))
-    print_metric_tables(tables)
+    print_metrics(tables)
     for note in outcome.notes:
         log.warning("%s", note.text)
     log.info("report page: %s", job.folder / "index.html")
@@ -75,7 +75,7 @@ def plain(cfg: DictConfig) -> dict[str, object]:
     return {str(key): value for key, value in container.items()}
 
 
-def write_job_page(
+def write_the_page(
     job: Job,
     cfg: DictConfig,
     part: Collection,
@@ -97,7 +97,7 @@ def write_job_page(
         notes=outcome.notes,
         files=FILES,
     )
-    write_page(job.folder / "index.html", page, show.picture_reader(part))
+    write_job(job.folder / "index.html", page, show.picture_reader(part))
 
 
 def facts(cfg: DictConfig, job: Job, outcome: Outcome) -> tuple[Fact, ...]:

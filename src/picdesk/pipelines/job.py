@@ -46,7 +46,12 @@ class Job:
         return metrics
 
     def write_manifest(
-        self, cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str], encoder: Encoder | None, left_out: int
+        self,
+        cfg: DictConfig,
+        data: Mapping[str, str],
+        weights: Mapping[str, str],
+        encoder: Encoder | None,
+        left_out: int,
     ) -> None:
         """manifest.json, last of all: it holds the digests of the other files."""
         counts = {"left_out": left_out}

@@ -22,7 +22,9 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
     if cfg.ckpt is None:
         return cfg, None
     checkpoint = find(str(cfg.ckpt), Path(cfg.paths.outputs))
-    named = [override.lstrip("+~") for override in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+    named = (
+        [override.lstrip("+~") for override in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+    )
     keys = [override.split("=", 1)[0] for override in named]
     merged = cfg.copy()
     with open_dict(merged):

@@ -25,8 +25,8 @@ from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import retrieve_run
 from picdesk.pipelines.world import World, head, load_backbone, load_world, make_encoder
 from picdesk.report.content import Fact, Item, QueryCard, Ranking, RetrievalPage
-from picdesk.report.page import write_page
-from picdesk.report.terminal import print_rankings
+from picdesk.report.page import write_retrieval
+from picdesk.report.terminal import print_retrieval
 from picdesk.trec import Run
 from picdesk.trec_io import write_runs
 
@@ -71,7 +71,9 @@ def retrieve(cfg: DictConfig) -> Run:
     for note in untrained_note(backbone.name, checkpoint):
         log.warning("%s", note.text)
     write(job, cfg, part, run, cards, weights_of(backbone, checkpoint), picture)
-    job.write_manifest(cfg, world.fingerprint(part), weights_of(backbone, checkpoint), encoder, len(world.collection.skipped))
+    job.write_manifest(
+        cfg, world.fingerprint(part), weights_of(backbone, checkpoint), encoder, len(world.collection.skipped)
+    )
     return run
 
 
@@ -105,7 +107,9 @@ def search_pictures(
     texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
     ids = tuple(query.id for query in queries)
     asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
-    gallery = Embeddings(part.picture_ids, head(backbone, "image", encoder.pictures(backbone, part.pictures, open_picture)))
+    gallery = Embeddings(
+        part.picture_ids, head(backbone, "image", encoder.pictures(backbone, part.pictures, open_picture))
+    )
     items = Side(gallery.ids, gallery, pictures=part.pictures)
     return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts)), items), texts
 
@@ -148,7 +152,13 @@ def text_card(part: Collection, world: World, run: Run, name: str) -> QueryCard:
 
 
 def write(
-    job: Job, cfg: DictConfig, part: Collection, run: Run, cards: list[QueryCard], weights: dict[str, str], picture: bytes
+    job: Job,
+    cfg: DictConfig,
+    part: Collection,
+    run: Run,
+    cards: list[QueryCard],
+    weights: dict[str, str],
+    picture: bytes,
 ) -> None:
     """results.json, run.trec, the page; the terminal table."""
     direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
@@ -163,15 +173,15 @@ def write(
         facts=(Fact("data", part.name), Fact("part", str(cfg.part)), Fact("backbone", weights["name"])),
         files=("results.json", "run.trec", "manifest.json", "config.yaml"),
     )
-    write_page(job.folder / "index.html", page, lambda name: picture if name == "q1" and picture else read(name))
-    print_rankings(cards, int(cfg.shown))
+    write_retrieval(job.folder / "index.html", page, lambda name: picture if name == "q1" and picture else read(name))
+    print_retrieval(cards)
     log.info("retrieval page: %s", job.folder / "index.html")
 
 
 def as_json(card: QueryCard) -> dict[str, Any]:
     """One query with its results, for results.json."""
-    found = [{"rank": item.rank, "id": item.id, "score": item.score, "text": item.text} for item in card.rankings[0].found]
+    found = [
+        {"rank": item.rank, "id": item.id, "score": item.score, "text": item.text} for item in card.rankings[0].found
+    ]
     known = {"true_picture": card.truth[0].id, "true_rank": card.rankings[0].rank} if card.truth else {}
     return {"query_id": card.id, "query": card.text or card.note, **known, "results": found}
-
-

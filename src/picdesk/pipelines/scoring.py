@@ -71,7 +71,13 @@ def score_both(cfg: DictConfig, features: Features, texts: Embeddings, pictures:
 def score(cfg: DictConfig, direction: Direction, run: Run, qrels: Qrels) -> Scored:
     """Ranks, metrics and intervals of one run."""
     ranks = ranks_of_run(run, qrels, direction)
-    return Scored(run, qrels, ranks, metrics_of(ranks, KS), intervals(ranks, KS, cfg.bootstrap.resamples, cfg.bootstrap.level, cfg.seed))
+    return Scored(
+        run,
+        qrels,
+        ranks,
+        metrics_of(ranks, KS),
+        intervals(ranks, KS, cfg.bootstrap.resamples, cfg.bootstrap.level, cfg.seed),
+    )
 
 
 def flat_metrics(scored: dict[Direction, Scored]) -> dict[str, float]:

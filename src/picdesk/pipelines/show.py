@@ -64,7 +64,9 @@ def training_charts(history: Sequence[Mapping[str, float]], best: int) -> tuple[
     return (*charts, Curve("Training loss", "epoch", "loss", (loss,))) if trained else tuple(charts)
 
 
-def card_groups(part: Collection, prompts: Sequence[str], scores: Scores, shown: int, most: int = 8) -> tuple[CardGroup, ...]:
+def card_groups(
+    part: Collection, prompts: Sequence[str], scores: Scores, shown: int, most: int = 8
+) -> tuple[CardGroup, ...]:
     """Best hits (widest lead of the true item) and worst misses (largest rank), by direction."""
     groups = []
     for direction, one in in_order(scores):
@@ -132,7 +134,9 @@ def item(
     return Item(part.text_ids[position], prompts[position], "", score, rank, relevant)
 
 
-def retrieved_rows(part: Collection, prompts: Sequence[str], scores: Scores, shown: int, most: int = 30) -> list[RetrievedRow]:
+def retrieved_rows(
+    part: Collection, prompts: Sequence[str], scores: Scores, shown: int, most: int = 30
+) -> list[RetrievedRow]:
     """The logger's table: for the first queries, the pictures found, with the rank of the true one."""
     if "t2i" not in scores:
         return []
@@ -147,7 +151,9 @@ def retrieved_rows(part: Collection, prompts: Sequence[str], scores: Scores, sho
             picture = part.pictures.read(int(i))
             name = run.item_ids[i]
             rows.append(
-                RetrievedRow(run.query_ids[query], prompts[query], rank, name, score, int(i) in relevant, true_rank, picture)
+                RetrievedRow(
+                    run.query_ids[query], prompts[query], rank, name, score, int(i) in relevant, true_rank, picture
+                )
             )
     return rows
 

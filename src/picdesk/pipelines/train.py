@@ -17,7 +17,7 @@ from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import score_both
-from picdesk.pipelines.world import World, embed, features_of, load_backbone, load_world, make_encoder
+from picdesk.pipelines.world import embed, features_of, load_backbone, load_world, make_encoder
 from picdesk.report.content import Note
 from picdesk.training.checkpoint import find, save
 from picdesk.training.datamodule import FeatureData
@@ -34,7 +34,9 @@ def train(cfg: DictConfig) -> float:
     world = load_world(cfg)
     part = world.part(str(cfg.part))
     if str(cfg.part) in ("train", "val", "all"):
-        raise ConfigError(f"part={cfg.part}: a fit is reported on pictures that it neither learned from nor chose by: test")
+        raise ConfigError(
+            f"part={cfg.part}: a fit is reported on pictures that it neither learned from nor chose by: test"
+        )
     backbone, encoder = load_backbone(cfg, start), make_encoder(cfg)
     job = Job(cfg)
     with job.clock.stage("encode"):
@@ -68,7 +70,9 @@ def run_fit(cfg: DictConfig, job: Job, backbone: TwoTower, data: FeatureData) ->
         return trainer
 
     parts: dict[str, Any] = {name: build(cfg, name) for name in ("loss", "optimizer", "scheduler")}
-    best = fit(backbone, trained, **parts, data=data, make_trainer=make_trainer, callbacks=callbacks, seed=int(cfg.seed))
+    best = fit(
+        backbone, trained, **parts, data=data, make_trainer=make_trainer, callbacks=callbacks, seed=int(cfg.seed)
+    )
     return best
 
 

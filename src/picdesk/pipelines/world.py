@@ -45,7 +45,9 @@ class World:
         rows = self.splits[name]
         if not len(rows):
             filled = [part for part in PARTS[:3] if len(self.splits[part])]
-            raise ConfigError(f"part={name} of data={self.collection.name} is empty; this split fills {', '.join(filled)}")
+            raise ConfigError(
+                f"part={name} of data={self.collection.name} is empty; this split fills {', '.join(filled)}"
+            )
         return self.collection.take(rows)
 
     def prompts(self, part: Collection) -> list[str]:
@@ -117,7 +119,9 @@ def features_of(world: World, part: Collection, backbone: TwoTower, encoder: Enc
 def embed(backbone: TwoTower, features: Features) -> tuple[Embeddings, Embeddings]:
     """Texts and pictures of one part in the shared space."""
     texts = head(backbone, "text", features.texts)
-    return Embeddings(features.text_ids, texts), Embeddings(features.picture_ids, head(backbone, "image", features.images))
+    return Embeddings(features.text_ids, texts), Embeddings(
+        features.picture_ids, head(backbone, "image", features.images)
+    )
 
 
 def head(backbone: TwoTower, modality: Any, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -125,5 +129,8 @@ def head(backbone: TwoTower, modality: Any, features: NDArray[np.float32]) -> ND
     import torch
 
     with torch.inference_mode():
-        blocks = [backbone.embed(modality, torch.from_numpy(block)) for block in np.array_split(features, len(features) // 8192 + 1)]
+        blocks = [
+            backbone.embed(modality, torch.from_numpy(block))
+            for block in np.array_split(features, len(features) // 8192 + 1)
+        ]
         return torch.cat(blocks).float().numpy()

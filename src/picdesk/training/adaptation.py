@@ -22,7 +22,9 @@ class Heads:
         backbone.logit_scale.requires_grad_(True)
         trained = [(name, value) for name, value in backbone.named_parameters() if value.requires_grad]
         if len(trained) == 1:
-            raise ConfigError(f"adaptation=heads: {backbone.name} has no head of its own to train; choose another adaptation")
+            raise ConfigError(
+                f"adaptation=heads: {backbone.name} has no head of its own to train; choose another adaptation"
+            )
         return trained
 
 

@@ -69,7 +69,9 @@ def newest(outputs: Path) -> Path:
     """The checkpoint written last under the outputs folder."""
     found = [*outputs.glob(f"train/*/*/checkpoint/{WEIGHTS}"), *outputs.glob(f"train/*/*/*/checkpoint/{WEIGHTS}")]
     if not found:
-        raise MissingFileError(f"ckpt=latest: no training job has left a checkpoint under {outputs}; run train.py first")
+        raise MissingFileError(
+            f"ckpt=latest: no training job has left a checkpoint under {outputs}; run train.py first"
+        )
     return max(found, key=lambda path: (path.stat().st_mtime_ns, str(path)))
 
 
@@ -103,7 +105,9 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
     backbone.forget_fingerprints()
     for modality, wanted in json.loads(about.get("trunks", "{}")).items():
         if backbone.trunk_fingerprint(modality) != wanted:
-            raise ConfigError(f"ckpt={checkpoint.path}: the {modality} trunk it was trained on had other weights or pixels")
+            raise ConfigError(
+                f"ckpt={checkpoint.path}: the {modality} trunk it was trained on had other weights or pixels"
+            )
 
 
 def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
