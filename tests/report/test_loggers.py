@@ -1,0 +1,84 @@
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+from picdesk.errors import ConfigError
+from picdesk.report.loggers import CsvLogger, NoLogger, RetrievedRow, log_final
+from tests.report import sample
+
+ROWS = [
+    RetrievedRow("q1", "a red <b>wall</b>", 1, "red", 0.5, True, 1, sample.read_picture("red")),
+    RetrievedRow("q1", "a red <b>wall</b>", 2, "blue", 0.25, False, 1),
+]
+METRICS = {"t2i/hits@1": 0.5, "i2t/mrr": 0.25}
+CONFIG = {"seed": 7, "data": {"name": "demo"}}
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_csv_leaves_curves_config_metrics_and_table(tmp_path):
+    logger = CsvLogger(str(tmp_path))
+    logger.log_metrics({"val/t2i/hits@1": 0.1}, step=0)
+    log_final(logger, METRICS, ROWS, CONFIG)
+    logger.finish()
+    assert sorted(p.name for p in (tmp_path / "csv").iterdir()) == ["hparams.yaml", "metrics.csv", "retrieved.csv"]
+    lines = read_csv(tmp_path / "csv" / "metrics.csv")
+    assert lines[0]["val/t2i/hits@1"] == "0.1"
+    assert lines[-1]["t2i/hits@1"] == "0.5"
+    found = read_csv(tmp_path / "csv" / "retrieved.csv")
+    assert [(row["rank"], row["item_id"], row["relevant"]) for row in found] == [
+        ("1", "red", "True"),
+        ("2", "blue", "False"),
+    ]
+
+
+def test_none_takes_everything_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logger = NoLogger()
+    log_final(logger, METRICS, ROWS, CONFIG)
+    logger.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wandb_refuses_an_unknown_mode(tmp_path):
+    wandb_media = pytest.importorskip("picdesk.report.wandb_media")
+    with pytest.raises(ConfigError, match=r"logger\.mode=on: must be one of auto, offline, online, disabled"):
+        wandb_media.make_logger(str(tmp_path), mode="on")
+
+
+@pytest.mark.slow
+def test_wandb_offline_keeps_each_job_in_its_own_folder_and_says_nothing(tmp_path, monkeypatch, capfd):
+    from picdesk.report import wandb_media
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    before = os.environ.get("WANDB_DATA_DIR")
+    for job in ("one", "two"):
+        logger = wandb_media.make_logger(str(tmp_path / job), group="sweep", name=job)
+        logger.log_metrics({"val/t2i/hits@1": 0.1}, 0)
+        log_final(logger, METRICS, ROWS, CONFIG)
+        logger.finish()
+        logger.finish()
+        (run,) = (tmp_path / job / "wandb").glob("offline-run-*")
+        assert (run / f"run-{run.name.split('-')[-1]}.wandb").stat().st_size > 1000
+        assert list(run.glob("files/media/table/retrieved_*.table.json"))
+        assert any(p.stat().st_size for p in (tmp_path / job / "wandb" / "artifacts" / "staging").iterdir())
+    assert os.environ.get("WANDB_DATA_DIR") == before
+    assert not (tmp_path / "home" / ".local").exists()
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
+@pytest.mark.slow
+def test_wandb_disabled_leaves_nothing(tmp_path):
+    from picdesk.report import wandb_media
+
+    logger = wandb_media.make_logger(str(tmp_path), mode="disabled")
+    log_final(logger, METRICS, ROWS, CONFIG)
+    logger.finish()
+    assert not list(tmp_path.rglob("*.wandb"))
