@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 class Encode:
     """How trunk features are made."""
 
-    batch_size: int = 64
+    batch_size: int = 32
     workers: int = 2
     precision: str = "fp32"
     device: str = "cpu"
@@ -29,7 +29,7 @@ class Encode:
 class Training:
     """What of training is no part of its own."""
 
-    batch_size: int = 256
+    batch_size: int = 512
 
 
 @dataclass

@@ -86,7 +86,9 @@ def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
 
 def config_fingerprint(cfg: DictConfig) -> str:
     """Digest of the resolved config, less what cannot change a number (where things lie, the logger, batch sizes)."""
-    plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k not in NOT_THE_JOB]), resolve=False)
+    plain = OmegaConf.to_container(
+        OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k not in NOT_THE_JOB]), resolve=False
+    )
     return digest_of(plain)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +54,16 @@ class Best(pl.Callback):
             self.history[-1]["train/loss"] = float(loss)
 
 
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Hold back Lightning's own chatter (devices, tips, its deprecated calls into torch); ours is said by `Best`."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for module in ("pytorch_lightning", "lightning_fabric", "torch", "torchmetrics"):
+            warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
+        yield
+
+
 def fit(
     backbone: TwoTower,
     trained: list[tuple[str, nn.Parameter]],
@@ -67,9 +79,10 @@ def fit(
     pl.seed_everything(seed, workers=True, verbose=False)
     module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val)
     best = Best(trained)
-    trainer = make_trainer(callbacks=[best, *callbacks])
-    trainer.validate(module, data, verbose=False)
-    trainer.fit(module, data)
+    with quiet_lightning():
+        trainer = make_trainer(callbacks=[best, *callbacks])
+        trainer.validate(module, data, verbose=False)
+        trainer.fit(module, data)
     with torch.no_grad():
         for name, value in trained:
             value.copy_(best.weights[name])
