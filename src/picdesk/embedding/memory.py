@@ -21,4 +21,5 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     wanted = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 1 << 26))
-    return all([mallopt(option, value) == 1 for option, value in wanted])
+    taken = [mallopt(option, value) == 1 for option, value in wanted]  # a list: every option is to be set
+    return all(taken)
