@@ -1,5 +1,6 @@
 import csv
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ CONFIG = {"seed": 7, "data": {"name": "demo"}}
 def read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def grows_to(path: Path, size: int) -> bool:
+    """wandb's own process writes the last of a finished run some milliseconds after `finish` returns."""
+    for _ in range(100):
+        if path.stat().st_size > size:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_csv_leaves_curves_config_metrics_and_table(tmp_path):
@@ -65,13 +75,26 @@ def test_wandb_offline_keeps_each_job_in_its_own_folder_and_says_nothing(tmp_pat
         logger.finish()
         logger.finish()
         (run,) = (tmp_path / job / "wandb").glob("offline-run-*")
-        assert (run / f"run-{run.name.split('-')[-1]}.wandb").stat().st_size > 1000
+        assert grows_to(run / f"run-{run.name.split('-')[-1]}.wandb", 1000)
         assert list(run.glob("files/media/table/retrieved_*.table.json"))
         assert any(p.stat().st_size for p in (tmp_path / job / "wandb" / "artifacts" / "staging").iterdir())
     assert os.environ.get("WANDB_DATA_DIR") == before
     assert not (tmp_path / "home" / ".local").exists()
     said = capfd.readouterr()
     assert said.out + said.err == ""
+
+
+@pytest.mark.slow
+def test_wandb_online_without_a_key_is_one_line(tmp_path, monkeypatch):
+    from picdesk.report import wandb_media
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    logger = wandb_media.make_logger(str(tmp_path), mode="online")
+    with pytest.raises(ConfigError, match=r"logger\.mode=online: wandb began no run: .*WANDB_API_KEY") as error:
+        logger.log_metrics({"a": 1.0}, 0)
+    assert "\n" not in str(error.value)
+    logger.finish()
 
 
 @pytest.mark.slow

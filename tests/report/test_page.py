@@ -54,7 +54,7 @@ def sweep() -> c.SweepPage:
         for i in range(3)
     )
     trade = charts.Tradeoff("Trade", "ms", "hits@1", (charts.Point("a", 1, 0.4, 0.3, 0.5), charts.Point(EVIL, 2, 0.5)))
-    heat = charts.HeatMap("Heat", "x", "y", ("1", "2"), ("3",), ((0.1, None),), "hits@1")
+    heat = charts.HeatMap("Heat", "x", "y", ("1", "2"), ("3",), ((0.1, None),))
     return c.SweepPage("sweep", "three jobs", rows, charts=(trade, heat), best_config="a: 1", failures=((EVIL, EVIL),))
 
 
