@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
+import torch
 
 from picdesk.errors import ConfigError
 from picdesk.report.loggers import CsvLogger, NoLogger, RetrievedRow, log_final
@@ -59,6 +61,52 @@ def test_wandb_refuses_an_unknown_mode(tmp_path):
     wandb_media = pytest.importorskip("picdesk.report.wandb_media")
     with pytest.raises(ConfigError, match=r"logger\.mode=on: must be one of auto, offline, online, disabled"):
         wandb_media.make_logger(str(tmp_path), mode="on")
+
+
+class OneWeight(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch):
+        loss = self.layer(batch).square().mean()
+        self.log("train/loss", loss, on_epoch=True, on_step=False)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(logger, folder: Path) -> None:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = pl.Trainer(max_epochs=2, accelerator="cpu", logger=logger, default_root_dir=folder, **quiet)
+    trainer.fit(OneWeight(), torch.utils.data.DataLoader(torch.ones(4, 1), batch_size=2))
+
+
+def test_a_trainer_takes_the_csv_logger(tmp_path):
+    fit(CsvLogger(str(tmp_path)), tmp_path)
+    lines = read_csv(tmp_path / "csv" / "metrics.csv")
+    assert [line["epoch"] for line in lines] == ["0", "1"]
+    assert all(float(line["train/loss"]) >= 0 for line in lines)
+
+
+def test_a_trainer_takes_no_logger(tmp_path):
+    fit(NoLogger(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_trainer_takes_the_wandb_logger(tmp_path, monkeypatch):
+    from picdesk.report import wandb_media
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    logger = wandb_media.make_logger(str(tmp_path / "job"))
+    fit(logger, tmp_path / "job")
+    log_final(logger, METRICS, ROWS, CONFIG)
+    assert logger.experiment.summary["t2i/hits@1"] == 0.5
+    assert logger.experiment.summary["train/loss"] >= 0
+    logger.finish()
 
 
 @pytest.mark.slow

@@ -43,9 +43,9 @@ class Contact:
         return [thumbnail for thumbnail in self._of_uri.values() if thumbnail.uri]
 
     def ratio(self) -> str:
-        """Width over height of the tiles: that of the middle picture, between upright 4:5 and wide 3:2."""
+        """Width over height of the tiles: that of the middle picture, between upright 4:5 and wide 16:9."""
         shapes = sorted(thumbnail.width / thumbnail.height for thumbnail in self.embedded())
-        return f"{min(max(shapes[len(shapes) // 2], 0.8), 1.5):.3f}" if shapes else "1.333"
+        return f"{min(max(shapes[len(shapes) // 2], 0.8), 16 / 9):.3f}" if shapes else "1.333"
 
     def _made(self, picture_id: str) -> Thumbnail:
         try:
