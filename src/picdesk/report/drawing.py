@@ -44,8 +44,8 @@ def draw(chart: Chart, axes: Axes, palette: Palette) -> None:
     axes.tick_params(colors=palette.soft, length=0, labelsize=8)
     for spine in axes.spines.values():
         spine.set_color(palette.line)
-    axes.set_xlabel(_plain(chart.x_label), color=palette.soft, fontsize=8)
-    axes.set_ylabel(_plain(chart.y_label), color=palette.soft, fontsize=8)
+    axes.set_xlabel(plain(chart.x_label), color=palette.soft, fontsize=8)
+    axes.set_ylabel(plain(chart.y_label), color=palette.soft, fontsize=8)
     axes.set_axisbelow(True)
     match chart:
         case Curve():
@@ -64,17 +64,16 @@ def _curve(chart: Curve, axes: Axes, palette: Palette) -> None:
     for series, color in zip(chart.series, colors(chart.series, palette), strict=True):
         few = len(series.x) <= 25 and series.role != "baseline"
         dashes = (0, (4, 3)) if series.role == "baseline" else "solid"
-        axes.plot(
-            series.x, series.y, color=color, linewidth=1.5, linestyle=dashes, marker="o" if few else "", markersize=3
-        )
+        line = {"color": color, "linewidth": 1.5, "linestyle": dashes, "marker": "o" if few else "", "markersize": 3}
+        axes.plot(series.x, series.y, label=plain(series.name), **line)
         if series.low and chart.bars:
             axes.vlines(series.x, series.low, series.high, color=color, linewidth=1)
         elif series.low:
             axes.fill_between(series.x, series.low, series.high, color=color, alpha=0.16, linewidth=0)
     if chart.marked is not None:
-        axes.axvline(chart.marked, color=palette.soft, linewidth=0.8, linestyle=(0, (2, 2)))
+        axes.axvline(chart.marked, color=palette.soft, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         axes.annotate(
-            _plain(chart.mark_label),
+            plain(chart.mark_label),
             (chart.marked, 1),
             xycoords=("data", "axes fraction"),
             xytext=(3, -3),
@@ -90,10 +89,10 @@ def _histogram(chart: Histogram, axes: Axes, palette: Palette) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
     width = 0.8 / max(len(chart.counts), 1)
-    for i, ((_, counts), color) in enumerate(zip(chart.counts, bar_colors(chart, palette), strict=True)):
+    for i, ((name, counts), color) in enumerate(zip(chart.counts, bar_colors(chart, palette), strict=True)):
         places = [x + (i - (len(chart.counts) - 1) / 2) * width for x in range(len(chart.bins))]
-        axes.bar(places, counts, width=width * 0.94, color=color)
-    axes.set_xticks(range(len(chart.bins)), [_plain(name) for name in chart.bins], rotation=35, ha="right", fontsize=7)
+        axes.bar(places, counts, width=width * 0.94, color=color, label=plain(name))
+    axes.set_xticks(range(len(chart.bins)), [plain(each) for each in chart.bins], rotation=35, ha="right", fontsize=7)
     axes.spines["left"].set_visible(False)
 
 
@@ -112,8 +111,8 @@ def _heat_map(chart: HeatMap, axes: Axes, palette: Palette) -> None:
             )
     axes.set_xlim(-0.5, max(len(chart.x_values), 1) - 0.5)
     axes.set_ylim(-0.5, max(len(chart.y_values), 1) - 0.5)
-    axes.set_xticks(range(len(chart.x_values)), [_plain(v) for v in chart.x_values])
-    axes.set_yticks(range(len(chart.y_values)), [_plain(v) for v in chart.y_values])
+    axes.set_xticks(range(len(chart.x_values)), [plain(v) for v in chart.x_values])
+    axes.set_yticks(range(len(chart.y_values)), [plain(v) for v in chart.y_values])
     for spine in axes.spines.values():
         spine.set_visible(False)
 
@@ -135,7 +134,7 @@ def _tradeoff(chart: Tradeoff, axes: Axes, palette: Palette) -> None:
     for point in _apart(front, axes):
         place = (point.cost, point.gain)
         words = {"color": palette.ink, "fontsize": 7.5, "ha": "right"}  # up and to the left no other point can stand
-        axes.annotate(_plain(point.name), place, xytext=(-4, 5), textcoords="offset points", **words)
+        axes.annotate(plain(point.name), place, xytext=(-4, 5), textcoords="offset points", **words)
 
 
 def _apart(front: tuple[Point, ...], axes: Axes) -> list[Point]:
@@ -177,6 +176,6 @@ def _rectangle(x: int, y: int, color: str, alpha: float) -> Any:
     return Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, color=color, alpha=alpha, linewidth=0)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that matplotlib does not take for TeX."""
     return text.replace("$", r"\$")
