@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from picdesk.evaluation.metrics import KS, Doubles, per_query
 from picdesk.evaluation.ranks import Longs, Ranks
@@ -49,20 +48,21 @@ def intervals(
     sizes = np.bincount(ranks.cluster)
     simple = [name for name, value in values.items() if _yes_or_no(ranks.cluster, sizes, value)]
     result = {
-        name: wilson(float(_sums(ranks.cluster, values[name]).clip(max=1).sum()), len(sizes), level) for name in simple
+        name: wilson(float(cluster_sums(ranks.cluster, values[name]).clip(max=1).sum()), len(sizes), level)
+        for name in simple
     }
     averaged = [name for name in values if name not in simple]
     if len(sizes) > 1:
         grid = _median_grid(ranks.first, ranks.cluster, sizes)
-        columns = [sizes.astype(np.float64), *(_sums(ranks.cluster, values[name]) for name in averaged)]
-        columns += [_sums(ranks.cluster, (ranks.first <= edge).astype(np.float64)) for edge in grid]
+        columns = [sizes.astype(np.float64), *(cluster_sums(ranks.cluster, values[name]) for name in averaged)]
+        columns += [cluster_sums(ranks.cluster, (ranks.first <= edge).astype(np.float64)) for edge in grid]
         drawn = np.concatenate(list(resampled(np.stack(columns, axis=1), resamples, seed)))
         for i, name in enumerate(averaged, 1):
-            result[name] = _percentiles(float(values[name].mean()), drawn[:, i] / drawn[:, 0], level)
+            result[name] = percentiles(float(values[name].mean()), drawn[:, i] / drawn[:, 0], level)
         if len(grid):
             reached = 2 * drawn[:, 1 + len(averaged) :] >= drawn[:, :1]
             medians = grid[np.where(reached.any(axis=1), reached.argmax(axis=1), -1)]
-            result["median_rank"] = _percentiles(float(np.median(ranks.first)), medians, level)
+            result["median_rank"] = percentiles(float(np.median(ranks.first)), medians, level)
     order = [*values, "median_rank"]
     return {name: result[name] for name in order if name in result}
 
@@ -93,7 +93,8 @@ def resampled(sums: Doubles, resamples: int, seed: int) -> Iterator[Doubles]:
         yield counts.astype(np.float64) @ sums
 
 
-def _sums(cluster: Longs, value: Doubles) -> Doubles:
+def cluster_sums(cluster: Longs, value: Doubles) -> Doubles:
+    """Add up the values of the queries of each cluster [clusters]."""
     return np.bincount(cluster, weights=value).astype(np.float64)
 
 
@@ -101,12 +102,13 @@ def _yes_or_no(cluster: Longs, sizes: Longs, value: Doubles) -> bool:
     """Whether the metric is one yes or no for each cluster: values 0 and 1, on which all queries of a cluster agree."""
     if not ((value == 0) | (value == 1)).all():
         return False
-    sums = _sums(cluster, value)
+    sums = cluster_sums(cluster, value)
     alike = bool(((sums == 0) | (sums == sizes)).all())
     return alike and bool((sizes == sizes[0]).all() or (value == value[0]).all())
 
 
-def _percentiles(value: float, drawn: NDArray[np.float64], level: float) -> Interval:
+def percentiles(value: float, drawn: Doubles, level: float) -> Interval:
+    """The middle `level` of what was drawn, stretched where it must be to hold the value itself."""
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, min(float(low), value), max(float(high), value))
 
@@ -116,7 +118,7 @@ def _median_grid(first: Doubles, cluster: Longs, sizes: Longs) -> Doubles:
     median = np.median(first)
     if not np.isfinite(median):
         return np.empty(0)
-    below = _sums(cluster, (first <= median).astype(np.float64))
+    below = cluster_sums(cluster, (first <= median).astype(np.float64))
     share = below.sum() / sizes.sum()
     error = float(np.sqrt(((below - share * sizes) ** 2).sum())) / sizes.sum()
     ordered = np.sort(first)
