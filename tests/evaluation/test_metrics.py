@@ -172,29 +172,28 @@ def test_chance_of_one_relevant_item() -> None:
     }
 
 
-@pytest.mark.parametrize("width", [16, 512])
-def test_a_collapsed_model_scores_chance_or_below(width: int) -> None:
-    """Every picture and every text has the same vector: no query is answered, whatever the way to the metric."""
+@pytest.mark.parametrize(("width", "slack"), [(16, 1), (512, 3)])
+def test_a_collapsed_model_scores_chance_or_below(width: int, slack: int) -> None:
+    """Every picture and every text has the same vector: no query is answered, whatever the way to the metric.
+
+    With 16 coordinates all products are exact. With 512 a library may round by the place of a cell in a block, which can put
+    a few pictures in front, for all queries alike.
+    """
     rng = np.random.default_rng(2)
     picture_of = captions(rng, 90)
-    one = rng.standard_normal((1, width))
+    one = lattice(rng, 1) if width == 16 else rng.standard_normal((1, width))
     pictures = embeddings("p", np.repeat(one, 90, axis=0))
     texts = embeddings("t", np.repeat(one, len(picture_of), axis=0))
     case = Case(texts.ids, pictures.ids, picture_of, np.ones((len(picture_of), 90), np.float32))
     exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, case.qrels("t2i"), case.qrels("i2t")), strict=True))
     for direction in DIRECTIONS:
-        qrels, limit = case.qrels(direction), chance(case.qrels(direction), len(case.run(direction).item_ids))
-        short = case.run(direction, depth=10)
-        for ranks in (
-            exact[direction],
-            ranks_of_run(case.run(direction), qrels, direction),
-            ranks_of_run(short, qrels, direction),
-            ranks_of_run(add_tail(short, exact[direction], qrels), qrels, direction),
-        ):
-            metrics = metrics_of(ranks)
-            assert metrics["hits@1"] <= limit["hits@1"]
-            assert metrics["hits@10"] <= limit["hits@10"]
-            assert metrics["mrr"] <= limit["mrr"]
+        run, qrels = case.run(direction), case.qrels(direction)
+        short, limit = case.run(direction, depth=10), chance(qrels, run.gallery_size)
+        told = [ranks_of_run(run, qrels), ranks_of_run(short, qrels)]
+        told += [exact[direction], ranks_of_run(add_tail(short, exact[direction], qrels), qrels)]
+        for metrics in map(metrics_of, told):
+            for name in ("hits@1", "hits@10", "mrr"):
+                assert metrics[name] <= slack * limit[name] < 0.7
 
 
 def test_what_is_not_finite_is_an_error() -> None:

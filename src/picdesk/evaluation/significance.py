@@ -50,11 +50,11 @@ def compare(
     left, right = per_query(a, ks), per_query(b, ks)
     names = [name for name in left if name in right]
     sizes = np.bincount(a.cluster).astype(np.float64)
-    sums = np.stack([cluster_sums(a.cluster, left[name] - right[name]) for name in names], axis=1)
-    drawn = np.concatenate(list(resampled(np.column_stack([sizes, sums]), resamples, seed)))
-    values = sums.sum(axis=0) / sizes.sum()
-    chances = _randomised(sums, resamples, seed)
-    spans = [percentiles(float(v), drawn[:, 1 + i] / drawn[:, 0], level) for i, v in enumerate(values)]
+    sums = {name: cluster_sums(a.cluster, left[name] - right[name]) for name in names}
+    drawn = resampled({"size": sizes, **sums}, resamples, seed)
+    chances = _randomised(np.stack(list(sums.values()), axis=1), resamples, seed)
+    values = {name: float(sums[name].sum() / sizes.sum()) for name in names}
+    spans = [percentiles(values[name], drawn[name] / drawn["size"], level) for name in names]
     return {name: Difference(span, float(p)) for name, span, p in zip(names, spans, chances, strict=True)}
 
 
@@ -103,9 +103,8 @@ def _in_order_of(a: Ranks, b: Ranks) -> Ranks:
                 f"runs cannot be compared: {len(apart)} queries are in one alone, for example {_some(apart)}"
             )
         b = _taken(b, np.array([row_of[query] for query in a.query_ids], np.int64))
-    if not np.array_equal(a.relevant_counts, b.relevant_counts) or len(set(zip(a.cluster, b.cluster, strict=True))) != (
-        len(set(a.cluster.tolist()))
-    ):
+    same_clusters = len(set(zip(a.cluster, b.cluster, strict=True))) == len(set(a.cluster)) == len(set(b.cluster))
+    if not same_clusters or not np.array_equal(a.relevant_counts, b.relevant_counts):
         raise DataError("runs cannot be compared: their qrels differ")
     return b
 
