@@ -29,7 +29,7 @@ class Encode:
 class Training:
     """What of training is no part of its own."""
 
-    batch_size: int = 512
+    batch_size: int = 128
 
 
 @dataclass
