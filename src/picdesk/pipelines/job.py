@@ -22,7 +22,7 @@ from picdesk.report.provenance import Stopwatch
 from picdesk.trec_io import write_qrels, write_runs
 
 log = logging.getLogger(__name__)
-NOT_THE_JOB = ("paths", "logger", "encode", "shown")
+NOT_THE_JOB = ("paths", "logger", "encode", "shown", "choices")
 
 
 class Job:
