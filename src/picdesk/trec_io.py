@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.parquet
 
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import written_whole
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.trec import Qrels, Run
+from picdesk.trec_faults import QRELS_COLUMNS, RUN_COLUMNS, fault
 from picdesk.trec_lines import Lines, Longs, compacted, lines_of_run, run_of_lines
 
-RUN_COLUMNS = ("query", "Q0", "item", "rank", "score", "tag")
-QRELS_COLUMNS = ("query", "iteration", "item", "relevance")
 _UNSAFE = re.compile(r"[\s%\x00-\x1f\x7f]")
 _TAG = re.compile(r"picdesk-(\d+)(-tail)?")
 _TYPES = {
@@ -62,7 +62,7 @@ def read_runs(path: Path | str) -> dict[Direction, Run]:
     query, queries = _codes(table["query"])
     item, items = _codes(table["item"])
     if not np.isfinite(score).all() or _repeats(query, item, len(items)):
-        raise _fault(path, RUN_COLUMNS)
+        raise fault(path, RUN_COLUMNS)
     tag, tags = _codes(table["tag"])
     marks = [_TAG.fullmatch(text) for text in tags]
     sizes = np.array([int(mark[1]) if mark else 0 for mark in marks], np.int64)[tag]
@@ -101,6 +101,51 @@ def read_qrels(path: Path | str) -> dict[Direction, Qrels]:
         sorted_place = np.empty(len(order), np.int64)
         sorted_place[order] = np.arange(len(order))
         found[direction] = Qrels.from_pairs(query_ids, tuple(item_ids[i] for i in order), kept, sorted_place[places])
+    return found
+
+
+def write_runs_parquet(path: Path | str, runs: Mapping[Direction, Run]) -> None:
+    """Write the runs of one job as a table: direction, query, item, rank, score, tail, gallery_size. Ids stand as they are."""
+    tables = []
+    for direction, run in runs.items():
+        lines = lines_of_run(run)
+        columns = {
+            "direction": pa.repeat(direction, len(lines.query)),
+            "query": pa.array(lines.query_ids, pa.large_string()).take(pa.array(lines.query)),
+            "item": pa.array(lines.item_ids, pa.large_string()).take(pa.array(lines.item)),
+            "rank": lines.rank.astype(np.int32),
+            "score": lines.score,
+            "tail": lines.tail,
+            "gallery_size": np.full(len(lines.query), lines.gallery_size),
+        }
+        tables.append(pa.table(columns))
+    with written_whole(path) as temporary:
+        pyarrow.parquet.write_table(pa.concat_tables(tables), temporary)
+
+
+def read_runs_parquet(path: Path | str) -> dict[Direction, Run]:
+    """Read what `write_runs_parquet` wrote. Raises `DataError` for another table."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file")
+    try:
+        table = pyarrow.parquet.read_table(
+            path, columns=["direction", "query", "item", "rank", "score", "tail", "gallery_size"]
+        )
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise DataError(f"{path}: not a table of runs: {error}") from error
+    found: dict[Direction, Run] = {}
+    for direction in DIRECTIONS:
+        part = table.filter(pc.equal(table["direction"], direction))
+        if len(part):
+            query, query_ids = _codes(part["query"].dictionary_encode())
+            item, item_ids = _codes(part["item"].dictionary_encode())
+            if _repeats(query, item, len(item_ids)):
+                raise DataError(f"{path}: {direction}: an item stands twice for one query")
+            rank, score, tail = (part[name].to_numpy() for name in ("rank", "score", "tail"))
+            size = _gallery_size(path, direction, part["gallery_size"].to_numpy(), len(item_ids))
+            lines = Lines(query_ids, item_ids, query, item, rank.astype(np.int64), score, tail, gallery_size=size)
+            found[direction] = run_of_lines(lines)
     return found
 
 
@@ -193,39 +238,4 @@ def _read(path: Path, columns: tuple[str, ...]) -> Any:
             ),
         )
     except pa.ArrowInvalid as error:
-        raise _fault(path, columns) from error
-
-
-def _fault(path: Path, columns: tuple[str, ...]) -> DataError:
-    """The first line that cannot be used, found by the slow way."""
-    seen: dict[tuple[str, str], int] = {}
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        for number, line in enumerate(stream, 1):
-            words = line.split()
-            if words and (what := _fault_of(words, columns)):
-                return DataError(f"{path}, line {number}: {what}")
-            if words and columns == RUN_COLUMNS and seen.setdefault((words[0], words[2]), number) != number:
-                first = seen[words[0], words[2]]
-                return DataError(
-                    f"{path}, line {number}: item {words[2]} stands twice for query {words[0]}: first in line {first}"
-                )
-    return DataError(f"{path}: cannot be read as {len(columns)} columns of UTF-8 text")
-
-
-def _fault_of(words: list[str], columns: tuple[str, ...]) -> str:
-    if len(words) != len(columns):
-        return f"{len(words)} columns, wanted {len(columns)}: {' '.join(columns)}"
-    for name, word in zip(columns, words, strict=True):
-        if name in ("rank", "relevance") and not re.fullmatch(r"-?\d{1,18}", word):
-            return f"the {name} is {word!r}, wanted a whole number"
-        if name == "score" and not _finite(word):
-            return f"the score is {word!r}, wanted a finite number of float32"
-    return ""
-
-
-def _finite(word: str) -> bool:
-    try:
-        with np.errstate(over="ignore"):
-            return bool(np.isfinite(np.float32(float(word))))
-    except ValueError:
-        return False
+        raise fault(path, columns) from error
