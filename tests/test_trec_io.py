@@ -69,13 +69,15 @@ def test_files_of_other_tools(tmp_path: Path) -> None:
             "line 4: item d stands twice for query q: first in line 1",
         ),
         ("\n", "no lines"),
+        ("q Q0 \xe9 1 0.5 t\n", "cannot be read as 6 columns of UTF-8 text"),
+        ("t2i/q Q0 a 1 0.5 t\nq Q0 b 1 0.5 t\n", "t2i: run queries: 1 ids stand more than once, for example 'q'"),
         ("q Q0 d 1 0.5 picdesk-3\nq Q0 e 2 0.4 picdesk-4\n", "different gallery sizes: [3, 4]"),
         ("q Q0 d 1 0.5 picdesk-1\nq Q0 e 2 0.4 picdesk-1\n", "gallery_size=1, but 2 items"),
         ("q Q0 d 1 0.5 picdesk-9\nq Q0 e 1 0.4 picdesk-9-tail\n", "tail line of rank 1, wanted 2 to 9"),
     ],
 )
 def test_bad_run_lines_are_named(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "bad.trec").write_text(text)
+    (tmp_path / "bad.trec").write_text(text, encoding="latin-1")
     with pytest.raises(DataError) as error:
         read_runs(tmp_path / "bad.trec")
     assert "bad.trec" in str(error.value)

@@ -16,7 +16,7 @@ from picdesk.evaluation.metrics import KS, Doubles, per_query
 from picdesk.evaluation.ranks import Longs, Ranks
 
 RESAMPLES = 10_000
-_CELLS = 1 << 19
+_CELLS = 1 << 18
 _GRID = 64
 
 
@@ -48,7 +48,7 @@ def intervals(
     values = per_query(ranks, ks)
     sizes = np.bincount(ranks.cluster).astype(np.float64)
     sums = {name: cluster_sums(ranks.cluster, value) for name, value in values.items()}
-    simple = [name for name, value in values.items() if _yes_or_no(sizes, sums[name], value)]
+    simple = [name for name in values if name != "mean_rank" and _yes_or_no(sizes, sums[name], values[name])]
     result = {name: wilson(float(sums[name].clip(max=1).sum()), len(sizes), level) for name in simple}
     averaged = [name for name in values if name not in simple]
     if len(sizes) > 1:
@@ -158,14 +158,20 @@ def _mean_and_spread(sums: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
     return mean, np.sqrt(np.maximum(squares, 0)) / sums["size"]
 
 
+def _error_of_share(sums: Doubles, sizes: Doubles) -> float:
+    share = sums.sum() / sizes.sum()
+    return float(np.sqrt(((sums - share * sizes) ** 2).sum()) / sizes.sum())
+
+
 def _median_grid(first: Doubles, cluster: Longs, sizes: Doubles) -> Doubles:
     """The ranks between which the median of a resample can fall: those within 4.5 standard errors, `_GRID` at most."""
     median = np.median(first)
     if not np.isfinite(median):
         return np.empty(0)
-    below = cluster_sums(cluster, (first <= median).astype(np.float64))
-    share = below.sum() / sizes.sum()
-    error = float(np.sqrt(((below - share * sizes) ** 2).sum())) / sizes.sum()
+    error = max(
+        _error_of_share(cluster_sums(cluster, flags.astype(float)), sizes)
+        for flags in (first < median, first <= median)
+    )
     ordered = np.sort(first)
     ends = np.array([0.5 - 4.5 * error, 0.5 + 4.5 * error]).clip(0, 1) * (len(first) - 1)
     window = np.unique(ordered[int(ends[0]) : int(np.ceil(ends[1])) + 1])
