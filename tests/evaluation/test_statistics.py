@@ -11,7 +11,9 @@ from picdesk.evaluation.statistics import Interval, intervals, wilson
 
 def test_shown_with_its_ends() -> None:
     assert str(Interval(0.412, 0.3912, 0.43449)) == "0.412 [0.391, 0.434]"
-    assert str(Interval(12.0, 9.5, 14.25)) == "12.0 [9.5, 14.2]"
+    found = intervals(ranks_of([1] * 55 + [30] * 45, list(range(100))), resamples=100)
+    assert str(found["median_rank"]) == "1.0 [1.0, 30.0]"
+    assert str(found["hits@1"]) == "0.550 [0.452, 0.644]"
 
 
 def test_wilson_at_the_ends_and_in_the_middle() -> None:

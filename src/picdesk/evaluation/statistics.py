@@ -7,7 +7,7 @@ each picture have Wilson's interval (1927) instead, which is right at 0 and 1 to
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -22,19 +22,19 @@ _GRID = 64
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the interval that holds the true one in 95 of 100 repetitions; shown as `0.412 [0.391, 0.434]`."""
+    """A value with the interval that holds the true one in 95 of 100 repetitions; shown as `0.412 [0.391, 0.434]`.
+
+    Shares have three `digits` behind the point, ranks one.
+    """
 
     value: float
     low: float
     high: float
+    digits: int = 3
 
     def __str__(self) -> str:
-        return f"{shown(self.value)} [{shown(self.low)}, {shown(self.high)}]"
-
-
-def shown(value: float) -> str:
-    """Three decimals for a share, one for a rank."""
-    return f"{value:.3f}" if abs(value) <= 1 else f"{value:.1f}"
+        value, low, high = (f"{number:.{self.digits}f}" for number in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 def intervals(
@@ -54,7 +54,12 @@ def intervals(
     if len(sizes) > 1:
         result |= _bootstrapped(ranks, {name: sums[name] for name in averaged}, sizes, resamples, seed, level)
     order = [*values, "median_rank"]
-    return {name: result[name] for name in order if name in result}
+    return {name: with_digits(name, result[name]) for name in order if name in result}
+
+
+def with_digits(metric: str, interval: Interval) -> Interval:
+    """The interval as the metric is shown."""
+    return replace(interval, digits=1) if metric.endswith("_rank") else interval
 
 
 def _bootstrapped(
