@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -109,3 +109,58 @@ class Prompt(Protocol):
 
     def render(self, fields: Mapping[str, str | Sequence[str]]) -> str:
         """The prompt of one record. Raises `ConfigError` naming the missing field and those there are."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """All that is known of the queries, or of the items, of a run: position `i` everywhere is that of `ids[i]`.
+
+    Texts have `texts` (the prompts as encoded) and `fields` (what the prompts were made of); pictures have `pictures`.
+    `embeddings` are the vectors that were searched, or None (a saved index is searched without them).
+    Raises `DataError` if a part has another length than `ids`.
+    """
+
+    ids: tuple[str, ...]
+    embeddings: Embeddings | None = None
+    texts: tuple[str, ...] = ()
+    fields: tuple[Mapping[str, str | Sequence[str]], ...] = ()
+    pictures: PictureBytes | None = None
+
+    def __post_init__(self) -> None:
+        vectors = None if self.embeddings is None else self.embeddings.ids
+        parts = {"texts": self.texts, "fields": self.fields, "pictures": self.pictures, "embeddings": vectors}
+        for name, part in parts.items():
+            if part and len(part) != len(self.ids):
+                raise DataError(f"reranking: {len(part)} {name} for {len(self.ids)} ids")
+
+
+@dataclass(frozen=True)
+class RerankContext:
+    """What a reranker may look at beside the run: `queries.ids` are `run.query_ids`, `items.ids` are `run.item_ids`.
+
+    t2i: the queries are texts and the items pictures; i2t: the other way round. `space` names what made the embeddings
+    (the backbone's fingerprint), and `encode_texts` puts further texts into that space: [n, dim], rows of length 1.
+    """
+
+    direction: Direction
+    queries: Side
+    items: Side
+    space: str = ""
+    encode_texts: Callable[[Sequence[str]], NDArray[np.float32]] | None = None
+
+
+class Reranker(Protocol):
+    """Looks again, and more closely, at the candidates of each query."""
+
+    def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
+        """A score for each candidate, in the shape of `run.index` [queries, depth], higher is better; NaN = unscored.
+
+        The scores of a run and of a reranker need not share a scale: that is the fusion's business. Padding is NaN.
+        """
+
+
+class Fusion(Protocol):
+    """Makes one order out of the scores of the search and of the rerankers."""
+
+    def fuse(self, run: Run, rerank_scores: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> Run:
+        """The candidates of `run` in their new order; one array (shape of `run.index`) and one weight per reranker."""

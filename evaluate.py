@@ -1,0 +1,19 @@
+"""Retrieve and score, or score a run: `python evaluate.py ckpt=latest`, `python evaluate.py run_file=R qrels_file=Q`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from picdesk.pipelines import config  # noqa: F401  (registers the schema)
+from picdesk.pipelines.door import job, open_door
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(cfg: DictConfig) -> float:
+    """One evaluation job; the objective for a sweep is the mean hits@1 of both directions."""
+    from picdesk.pipelines.evaluate import evaluate
+
+    return job(lambda: evaluate(cfg))
+
+
+if __name__ == "__main__":
+    open_door(main)

@@ -1,0 +1,105 @@
+"""What every backbone shares: two trunks, two heads, and a fingerprint over all that its features depend on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from picdesk.files import digest_of
+from picdesk.interfaces import Modality
+
+
+class TwoTower(nn.Module):
+    """Holds `image_trunk`, `image_head`, `text_trunk`, `text_head` and `logit_scale`.
+
+    Trunks take normalised pixels [n, 3, height, width] or the keyword tensors of `tokenize`, and give features [n, trunk_dim]
+    float32; heads take those to [n, dim]. `embed` adds the L2 normalisation that every search expects.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        dim: int,
+        image_trunk: nn.Module,
+        image_head: nn.Module,
+        text_trunk: nn.Module,
+        text_head: nn.Module,
+        trunk_dims: tuple[int, int],
+        preprocessing: Mapping[Modality, Mapping[str, Any]],
+        logit_scale: float,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.dim = dim
+        self.image_trunk, self.image_head = image_trunk, image_head
+        self.text_trunk, self.text_head = text_trunk, text_head
+        self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
+        self._trunk_dims: dict[Modality, int] = {"image": trunk_dims[0], "text": trunk_dims[1]}
+        self._preprocessing = preprocessing
+        self._fingerprints: dict[Modality, str] = {}
+
+    def trunk_dim(self, modality: Modality) -> int:
+        """Width of a trunk's features."""
+        return self._trunk_dims[modality]
+
+    def head(self, modality: Modality) -> nn.Module:
+        """The projection of one tower."""
+        return self.image_head if modality == "image" else self.text_head
+
+    def trunk(self, modality: Modality) -> nn.Module:
+        """The pretrained part of one tower."""
+        return self.image_trunk if modality == "image" else self.text_trunk
+
+    def embed(self, modality: Modality, features: torch.Tensor) -> torch.Tensor:
+        """Trunk features [n, trunk_dim] to embeddings [n, dim] of length 1."""
+        return nn.functional.normalize(self.head(modality)(features), dim=-1)
+
+    def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """Resize and crop an RGB picture to uint8 [3, height, width]."""
+        raise NotImplementedError
+
+    def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 [n, 3, height, width] to the trunk's float input."""
+        raise NotImplementedError
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Keyword tensors for the text trunk, [n, length]."""
+        raise NotImplementedError
+
+    def trunk_fingerprint(self, modality: Modality) -> str:
+        """Hex digest over weights and preprocessing of one trunk; computed once, so not to be asked before training ends."""
+        if modality not in self._fingerprints:
+            parts = {
+                "weights": weights_digest(self.trunk(modality)),
+                "preprocessing": self._preprocessing[modality],
+                "dim": self.trunk_dim(modality),
+            }
+            self._fingerprints[modality] = digest_of(parts)
+        return self._fingerprints[modality]
+
+    def forget_fingerprints(self) -> None:
+        """To be called when a trunk's weights have been changed or loaded."""
+        self._fingerprints.clear()
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 over names, shapes, types and bytes of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype};".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def normalised(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """uint8 [n, 3, height, width] to floats: /255, minus mean, over std; the same operations as torchvision's, in its order."""
+    mean, std = mean.to(pixels.device)[:, None, None], std.to(pixels.device)[:, None, None]
+    return (pixels.to(mean.dtype) / 255).sub_(mean).div_(std)

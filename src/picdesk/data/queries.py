@@ -1,0 +1,88 @@
+"""Files of queries for `retrieve.py queries=FILE`: one text a line, CSV with a header, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from picdesk.data.readers.newsimages import split_tags
+from picdesk.data.readers.text import read_table, read_text
+from picdesk.errors import DataError, MissingFileError, check_unique
+
+NAMES = {
+    "id": ("query_id", "id", "article_id", "text_id"),
+    "text": ("query", "text", "title", "article_title", "headline", "caption"),
+    "tags": ("tags", "article_tags", "keywords"),
+    "picture": ("picture_id", "image_id", "picture", "image"),
+}
+SUFFIXES = (".txt", ".csv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Query:
+    """A text that is asked: its id, its fields for the prompt, and the id of its true picture where that is known."""
+
+    id: str
+    fields: Mapping[str, str | Sequence[str]]
+    picture_id: str = ""
+
+
+def bare(query_id: str, text: str, tags: Sequence[str] = (), picture_id: str = "") -> Query:
+    """A query out of one text: it stands for the title as well as for the caption, whichever the prompt wants."""
+    return Query(query_id, {"title": text, "caption": text, "tags": tuple(tags)}, picture_id)
+
+
+def read_queries(file: str) -> list[Query]:
+    """Read a query file by its ending. Raises `DataError` for one without queries, or with an id that stands twice."""
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise MissingFileError(f"queries={file}: no such file")
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"queries={file}: the ending must be one of {', '.join(SUFFIXES)}")
+    reader = {".txt": _lines, ".csv": _csv, ".jsonl": _jsonl}[path.suffix]
+    queries = reader(path)
+    if not queries:
+        raise DataError(f"queries={file}: no queries in it (zero rows)")
+    check_unique([query.id for query in queries], f"queries={file}")
+    return queries
+
+
+def _lines(path: Path) -> list[Query]:
+    lines = [line.strip() for line in read_text(path)[0].splitlines()]
+    return [bare(f"q{number}", line) for number, line in enumerate((line for line in lines if line), 1)]
+
+
+def _csv(path: Path) -> list[Query]:
+    return [_record(row, path, number) for number, row in read_table(path).rows]
+
+
+def _jsonl(path: Path) -> list[Query]:
+    queries = []
+    for number, line in enumerate(read_text(path)[0].splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"queries={path}, line {number}: not JSON ({error.msg})") from None
+        if not isinstance(row, dict):
+            raise DataError(f"queries={path}, line {number}: an object is needed, found {type(row).__name__}")
+        queries.append(_record(row, path, number))
+    return queries
+
+
+def _record(row: Mapping[str, object], path: Path, number: int) -> Query:
+    """One row with named columns; each kind of column under the first of its names that is there."""
+    cell = {kind: next((row[name] for name in names if name in row), None) for kind, names in NAMES.items()}
+    if cell["text"] is None:
+        wanted, there = ", ".join(NAMES["text"]), ", ".join(row)
+        raise DataError(
+            f"queries={path}, line {number}: no column with the text; wanted one of {wanted}; there are {there}"
+        )
+    if not str(cell["text"]).strip():
+        raise DataError(f"queries={path}, line {number}: the text is empty")
+    tags = cell["tags"]
+    listed = [str(tag) for tag in tags] if isinstance(tags, list) else list(split_tags(str(tags or ""), ";|"))
+    return bare(str(cell["id"] or f"q{number}"), str(cell["text"]).strip(), listed, str(cell["picture"] or ""))

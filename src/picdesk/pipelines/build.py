@@ -1,0 +1,60 @@
+"""From a config node to an object: the `_target_` picks the class, its signature is the schema."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import hydra
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from picdesk.errors import ConfigError
+
+ALLOWED = ("picdesk.", "torch.optim.", "pytorch_lightning.")
+
+
+def build(cfg: DictConfig, key: str, **extra: Any) -> Any:
+    """Instantiate `cfg[key]`, with `extra` arguments; all unknown and missing keys are told in one `ConfigError`.
+
+    Only targets below `ALLOWED` are built: a config file from elsewhere cannot name an arbitrary function.
+    """
+    node = cfg[key]
+    top = OmegaConf.to_container(node, resolve=False)
+    for part in parts_of(top):
+        check(part, key, extra if part is top else {})
+    if not extra:
+        return hydra.utils.instantiate(node, _convert_="all")
+    return hydra.utils.instantiate(node, _convert_="all", _partial_=True)(**extra)  # extra holds live objects
+
+
+def parts_of(node: Any) -> list[dict[str, Any]]:
+    """Of a node as plain values: itself and every node inside it, where they have a `_target_`."""
+    if not isinstance(node, dict):
+        return []
+    inner = [part for child in node.values() for part in parts_of(child)]
+    return [node, *inner] if "_target_" in node else inner
+
+
+def check(node: dict[str, Any], key: str, extra: dict[str, Any]) -> None:
+    """Raise `ConfigError` where the node's keys do not fit the signature of its target."""
+    target = str(node["_target_"])
+    if not target.startswith(ALLOWED):
+        raise ConfigError(f"{key}._target_={target}: only classes of {', '.join(ALLOWED)} may stand in a config")
+    try:
+        signature = inspect.signature(get_object(target))
+    except Exception as error:
+        raise ConfigError(f"{key}._target_={target} cannot be imported ({str(error).splitlines()[0]})") from error
+    given = {str(name) for name in node if name not in ("_target_", "_partial_", "_convert_", "_recursive_")} | set(
+        extra
+    )
+    taken = {name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    unknown = sorted(given - taken) if not open_ended else []
+    if unknown:
+        raise ConfigError(f"{key}: {', '.join(unknown)} unknown to {target}; it takes {', '.join(sorted(taken))}")
+    needed = {name for name, p in signature.parameters.items() if p.default is p.empty and p.kind is p.KEYWORD_ONLY}
+    needed |= {n for n, p in signature.parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD}
+    lacking = sorted(needed - given) if not node.get("_partial_") else []
+    if lacking:
+        raise ConfigError(f"{key}: {target} also needs {', '.join(lacking)}")

@@ -1,0 +1,91 @@
+"""The dataclass schema of the task scalars, and the interpolations that `conf/` uses. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+PROJECT = Path(__file__).resolve().parents[3]
+
+
+@dataclass
+class Encode:
+    """How trunk features are made."""
+
+    batch_size: int = 32
+    workers: int = 2
+    precision: str = "fp32"
+    device: str = "cpu"
+
+
+@dataclass
+class Training:
+    """What of training is no part of its own."""
+
+    batch_size: int = 512
+
+
+@dataclass
+class Bootstrap:
+    """Error bars: how many resamples of the pictures, how wide the interval."""
+
+    resamples: int = 10000
+    level: float = 0.95
+
+
+@dataclass
+class Task:
+    """Every scalar that a door reads. The groups below are nodes with a `_target_`."""
+
+    task: str = MISSING
+    seed: int = 0
+    part: str = "test"
+    ckpt: str | None = None
+    run_file: str | None = None
+    qrels_file: str | None = None
+    query: str | None = None
+    image: str | None = None
+    queries: str | None = None
+    top_k: int = 100
+    run_depth: int = 20
+    shown: int = 5
+    encode: Encode = field(default_factory=Encode)
+    training: Training = field(default_factory=Training)
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    paths: Any = MISSING
+    data: Any = MISSING
+    split: Any = MISSING
+    prompt: Any = MISSING
+    backbone: Any = MISSING
+    adaptation: Any = MISSING
+    loss: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = MISSING
+    trainer: Any = MISSING
+    callbacks: Any = MISSING
+    index: Any = MISSING
+    reranker: Any = MISSING
+    fusion: Any = MISSING
+    logger: Any = MISSING
+
+
+def job_tag() -> str:
+    """Six hex digits that no other job has, though it start in the same second."""
+    return hashlib.blake2b(f"{os.getpid()}:{time.time_ns()}".encode(), digest_size=3).hexdigest()
+
+
+def register() -> None:
+    """Make the schema and the resolvers known to Hydra; done once, before a config is composed."""
+    ConfigStore.instance().store(name="schema", node=Task)
+    OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("job_tag", job_tag, replace=True, use_cache=True)
+
+
+register()

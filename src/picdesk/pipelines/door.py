@@ -1,0 +1,87 @@
+"""Between a door and Hydra: mistakes of the user become one line on the terminal and exit status 2."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from picdesk.errors import UserError
+
+Result = TypeVar("Result")
+
+
+def job(run: Callable[[], Result]) -> Result:
+    """Run the body of a door. A user's mistake ends a single job here, before Hydra reports it in several lines of its own;
+    in a sweep it is left to Hydra, which goes on with the other jobs."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return run()
+    except (UserError, OmegaConfBaseException) as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN or os.environ.get("PICDESK_TRACEBACK") == "1":
+            raise
+        leave(error)
+
+
+def leave(error: BaseException) -> NoReturn:
+    """Say what is wrong in one line and exit with status 2."""
+    print(f"picdesk: {one_line(error)}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def open_door(main: Callable[[], Any]) -> None:
+    """Run a `@hydra.main` function; exit 2 with one line for a mistake in the call, the config or the data.
+
+    With PICDESK_TRACEBACK=1 in the environment the whole traceback is shown instead.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        main()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if os.environ.get("PICDESK_TRACEBACK") == "1":
+            raise
+        leave(error)
+    except KeyboardInterrupt:
+        print("picdesk: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error, without line breaks, advice for Hydra's developers and internal names."""
+    text = str(error) or type(error).__name__
+    missing_option = re.search(
+        r"Could not find '([^']+)'\s+Available options in '([^']+)':\s+(.*?)\s+Config search", text, re.S
+    )
+    if missing_option:
+        wanted, group, options = missing_option.groups()
+        return f"{group}={wanted.rsplit('/', 1)[-1]} is not an option; choose one of {', '.join(options.split())}"
+    missing_key = re.search(r"(?:Could not override '([^']+)'|Key '([^']+)' (?:is )?not in)", text)
+    if missing_key and not isinstance(error, UserError):
+        return unknown_key(missing_key.group(1) or missing_key.group(2))
+    missing_value = re.search(r"Missing mandatory value: (\S+)", text)
+    if missing_value:
+        return f"{missing_value.group(1)} must be given: add {missing_value.group(1)}=VALUE"
+    kept = [
+        line.strip() for line in text.splitlines() if line.strip() and not re.match(r"\s*(full_key|object_type)", line)
+    ]
+    return " ".join(kept)
+
+
+def unknown_key(key: str) -> str:
+    """What to say of an override of something that is not there: the nearest names, if any is near."""
+    from dataclasses import fields
+
+    from picdesk.pipelines.config import Task
+
+    near = difflib.get_close_matches(key.split(".")[0], [f.name for f in fields(Task)], 3)
+    hint = f"did you mean {' or '.join(near)}? " if near and near[0] != key.split(".")[0] else ""
+    return f"{key} is not a config option; {hint}see all with --cfg job"

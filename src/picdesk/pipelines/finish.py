@@ -1,0 +1,134 @@
+"""The end of a job that has scores: files, logger, page, terminal."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from omegaconf import DictConfig, OmegaConf
+
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.collection import Collection
+from picdesk.embedding.encoder import Encoder
+from picdesk.interfaces import Direction
+from picdesk.pipelines import show
+from picdesk.pipelines.job import Job
+from picdesk.pipelines.scoring import Scored, flat_metrics
+from picdesk.pipelines.world import World
+from picdesk.report import provenance
+from picdesk.report.charts import Chart
+from picdesk.report.content import Fact, JobPage, MetricTable, Note, Role
+from picdesk.report.loggers import log_final
+from picdesk.report.page import write_job
+from picdesk.report.terminal import print_metrics
+from picdesk.training.checkpoint import MODALITIES, Checkpoint
+
+log = logging.getLogger(__name__)
+Scores = dict[Direction, Scored]
+FILES = ("metrics.json", "manifest.json", "config.yaml", "run.trec", "qrels.trec")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job found. `systems` are name, scores and role; the last one is what the job is about."""
+
+    systems: Sequence[tuple[str, Scores, Role]]
+    weights: Mapping[str, str]
+    training: tuple[Chart, ...] = ()
+    notes: tuple[Note, ...] = ()
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> Scores:
+        """The scores of the system that the job is about."""
+        return self.systems[-1][1]
+
+
+def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: Outcome, encoder: Encoder) -> None:
+    """Write everything the job leaves, log it, print the tables and where the page is."""
+    prompts = world.prompts(part)
+    job.write_config(cfg)
+    with job.clock.stage("write"):
+        job.write_scores(outcome.scores, outcome.extra)
+        log_final(
+            job.logger,
+            flat_metrics(outcome.scores),
+            show.retrieved_rows(part, prompts, outcome.scores, int(cfg.shown)),
+            {str(k): v for k, v in plain(cfg).items()},
+        )
+        job.logger.finish()
+        tables = show.metric_tables(outcome.systems)
+        write_the_page(job, cfg, part, prompts, outcome, tables)
+    job.write_manifest(cfg, world.fingerprint(part), outcome.weights, encoder, len(world.collection.skipped))
+    print_metrics(tables)
+    for note in outcome.notes:
+        log.warning("%s", note.text)
+    log.info("report page: %s", job.folder / "index.html")
+
+
+def plain(cfg: DictConfig) -> dict[str, object]:
+    """The resolved config as plain values."""
+    container = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def write_the_page(
+    job: Job,
+    cfg: DictConfig,
+    part: Collection,
+    prompts: list[str],
+    outcome: Outcome,
+    tables: tuple[MetricTable, ...],
+) -> None:
+    """The page of the job, `index.html`."""
+    groups = show.card_groups(part, prompts, outcome.scores, int(cfg.shown))
+    page = JobPage(
+        title=f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts",
+        subtitle=f"{str(cfg.task).capitalize()} · {cfg.part} part · {outcome.weights['name']}",
+        task=str(cfg.task),
+        facts=facts(cfg, job, outcome),
+        tables=tables,
+        training=outcome.training,
+        ranks=show.rank_charts(outcome.scores),
+        groups=groups,
+        notes=outcome.notes,
+        files=FILES,
+    )
+    write_job(job.folder / "index.html", page, show.picture_reader(part))
+
+
+def facts(cfg: DictConfig, job: Job, outcome: Outcome) -> tuple[Fact, ...]:
+    """What was run, for the head of the page."""
+    rows = {
+        "data": short(cfg.data),
+        "split": short(cfg.split),
+        "prompt": short(cfg.prompt),
+        "backbone": outcome.weights["name"],
+        "index": short(cfg.index),
+        "reranker": short(cfg.reranker),
+        "seed": str(cfg.seed),
+        "precision": str(cfg.encode.precision),
+        "code": str(provenance.code()),
+        "started": job.clock.started,
+    }
+    wide = [Fact("command", shlex.join(provenance.command_line()), wide=True)]
+    if outcome.weights.get("checkpoint"):
+        wide.append(Fact("checkpoint SHA-256", outcome.weights["checkpoint"], wide=True))
+    return (*(Fact(name, value) for name, value in rows.items()), *wide)
+
+
+def short(node: DictConfig) -> str:
+    """A part in a few words: the class and its plain settings."""
+    resolved = plain(node)
+    name = str(resolved.pop("_target_")).rsplit(".", 1)[-1]
+    settings = [f"{k}={v}" for k, v in resolved.items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    return f"{resolved.get('name', name)}" + (f" ({', '.join(settings)})" if settings else "")
+
+
+def weights_of(backbone: TwoTower, checkpoint: Checkpoint | None) -> dict[str, str]:
+    """What the embeddings were made by: trunk fingerprints and the checkpoint's digest."""
+    trunks = {f"{modality}_trunk": backbone.trunk_fingerprint(modality) for modality in MODALITIES}
+    return {"name": backbone.name, **trunks} | ({"checkpoint": checkpoint.digest} if checkpoint else {})

@@ -1,0 +1,101 @@
+"""A job's output dir: what is left there, so that its numbers can be had again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from picdesk.embedding.encoder import Encoder
+from picdesk.errors import ConfigError
+from picdesk.files import digest_of, write_text
+from picdesk.interfaces import Direction
+from picdesk.pipelines.build import build
+from picdesk.pipelines.scoring import Scored, in_order
+from picdesk.report.manifest import Manifest, write_metrics
+from picdesk.report.provenance import Stopwatch
+from picdesk.trec_io import write_qrels, write_runs
+
+log = logging.getLogger(__name__)
+NOT_THE_JOB = ("paths", "logger", "encode", "shown")
+
+
+class Job:
+    """One job: its folder, its clock, its logger."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.cfg = cfg
+        self.folder = Path(HydraConfig.get().runtime.output_dir)
+        self.clock = Stopwatch()
+        self.logger = build(cfg, "logger")
+
+    def write_config(self, cfg: DictConfig) -> None:
+        """The resolved config, as the job used it."""
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True, sort_keys=False))
+
+    def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
+        """run.trec, qrels.trec and metrics.json; the content of the last."""
+        write_runs(self.folder / "run.trec", {direction: one.run for direction, one in scored.items()})
+        write_qrels(self.folder / "qrels.trec", {direction: one.qrels for direction, one in scored.items()})
+        metrics = metrics_json(scored) | dict(extra)
+        write_metrics(self.folder / "metrics.json", metrics)
+        return metrics
+
+    def write_manifest(
+        self,
+        cfg: DictConfig,
+        data: Mapping[str, str],
+        weights: Mapping[str, str],
+        encoder: Encoder | None,
+        left_out: int,
+    ) -> None:
+        """manifest.json, last of all: it holds the digests of the other files."""
+        counts = {"left_out": left_out}
+        if encoder is not None:
+            for modality in ("image", "text"):
+                counts[f"{modality}s_encoded"] = encoder.counts.encoded[modality]
+                counts[f"{modality}s_reused"] = encoder.counts.reused[modality]
+        manifest = Manifest.of_job(
+            self.folder,
+            self.clock,
+            task=str(cfg.task),
+            seed=int(cfg.seed),
+            data=data,
+            weights=weights,
+            config=config_fingerprint(cfg),
+            index=str(cfg.index.get("_target_")),
+            counts=counts,
+        )
+        manifest.write(self.folder / "manifest.json")
+
+
+def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
+    """Metrics by direction, each with its interval where it has one."""
+    return {
+        direction: {
+            "metrics": one.metrics,
+            "intervals": {name: [one.intervals[name].low, one.intervals[name].high] for name in one.intervals},
+        }
+        for direction, one in in_order(dict(scored))
+    }
+
+
+def config_fingerprint(cfg: DictConfig) -> str:
+    """Digest of the resolved config, less what cannot change a number (where things lie, the logger, batch sizes)."""
+    plain = OmegaConf.to_container(
+        OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k not in NOT_THE_JOB]), resolve=False
+    )
+    return digest_of(plain)
+
+
+def need_positive(cfg: DictConfig) -> None:
+    """Refuse counts that make no sense before anything is read."""
+    for key in ("top_k", "run_depth", "shown"):
+        if int(cfg[key]) < 1:
+            raise ConfigError(f"{key}={cfg[key]}: at least 1 is needed")
+    if int(cfg.run_depth) < 10:
+        raise ConfigError(f"run_depth={cfg.run_depth}: at least 10 is needed, as hits@10 is reported")

@@ -1,0 +1,71 @@
+"""`ckpt=`: the model, and whatever the command line leaves open, come from the config saved beside the checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from picdesk.errors import ConfigError
+from picdesk.training.checkpoint import Checkpoint, find
+
+MODEL = ("backbone",)
+INHERITED = ("data", "split", "prompt", "seed", "paths.data_root", "encode.precision")
+
+
+def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
+    """The config with the checkpoint's parts in it. What the command line names itself stays as it is.
+
+    Raises `ConfigError` if the command line names another backbone than the checkpoint's.
+    """
+    if cfg.ckpt is None:
+        return cfg, None
+    checkpoint = find(str(cfg.ckpt), Path(cfg.paths.outputs))
+    named = (
+        [override.lstrip("+~") for override in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+    )
+    keys = [override.split("=", 1)[0] for override in named]
+    merged = cfg.copy()
+    with open_dict(merged):
+        refuse_other_model(cfg, checkpoint, keys)
+        for key in (*MODEL, *INHERITED):
+            inherit(merged, checkpoint.config, key, keys)
+    return merged, checkpoint
+
+
+def inherit(cfg: DictConfig, saved: DictConfig, key: str, named: list[str]) -> None:
+    """Take one node over from the saved config, unless the command line or an experiment chose it."""
+    chosen = key in named or ("experiment" in named and key not in MODEL)
+    value = OmegaConf.select(saved, key, throw_on_resolution_failure=False)
+    if chosen or value is None:
+        return
+    own = [name for name in named if name.startswith(f"{key}.")]
+    kept = {name: OmegaConf.select(cfg, name) for name in own}
+    node = raw_node(saved, key)
+    OmegaConf.update(cfg, key, node, merge=False)
+    for name, setting in kept.items():
+        OmegaConf.update(cfg, name, setting)
+
+
+def raw_node(cfg: DictConfig, key: str) -> object:
+    """The node with its interpolations unresolved, so that they resolve in the config it is put into."""
+    parent, _, last = key.rpartition(".")
+    owner = OmegaConf.select(cfg, parent) if parent else cfg
+    plain = OmegaConf.to_container(owner, resolve=False)
+    assert isinstance(plain, dict)
+    return plain[last]
+
+
+def refuse_other_model(cfg: DictConfig, checkpoint: Checkpoint, named: list[str]) -> None:
+    """A backbone named on the command line must be the checkpoint's own."""
+    if not any(name == "backbone" or name.startswith("backbone.") for name in named):
+        return
+    own, saved = cfg.backbone, checkpoint.config.backbone
+    differs = [key for key in {*own, *saved} - {"seed"} if own.get(key) != saved.get(key)]
+    if differs:
+        key = "_target_" if "_target_" in differs else sorted(differs)[0]
+        raise ConfigError(
+            f"ckpt={cfg.ckpt} was trained with backbone.{key}={saved.get(key)}, but the command asks for {own.get(key)}; "
+            "leave backbone out: a checkpoint brings its own"
+        )

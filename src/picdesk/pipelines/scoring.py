@@ -1,0 +1,92 @@
+"""The one retrieval path: embeddings, candidates, rerankers, fusion, run; and what a run scores."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from omegaconf import DictConfig
+
+from picdesk.evaluation.metrics import KS, Ranks, add_tail, exact_ranks_both, metrics_of, ranks_of_run
+from picdesk.evaluation.statistics import Interval, intervals
+from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, RerankContext, Side
+from picdesk.pipelines.build import build
+from picdesk.training.datamodule import Features
+from picdesk.trec import Qrels, Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One direction of one system: its run, what is relevant, the ranks, the metrics and their intervals."""
+
+    run: Run
+    qrels: Qrels
+    ranks: Ranks
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+
+
+def retrieve_run(cfg: DictConfig, direction: Direction, queries: Side, items: Side, space: str = "") -> Run:
+    """Search, rerank, fuse: the `top_k` best items of each query; the first `run_depth` of them if nothing was reranked."""
+    assert queries.embeddings is not None
+    assert items.embeddings is not None
+    gallery = len(items.ids)
+    top_k = min(int(cfg.top_k), gallery)
+    if top_k < int(cfg.top_k):
+        log.info("top_k=%d is more than the gallery of %d holds: all %d are listed", cfg.top_k, gallery, gallery)
+    index = build(cfg, "index")
+    index.build(items.embeddings)
+    run = index.search(queries.embeddings, top_k)
+    context = RerankContext(direction, queries, items, space)
+    rerankers = [build(cfg, "reranker")]
+    scores = [reranker.score(run, context) for reranker in rerankers]
+    fused: Run = build(cfg, "fusion").fuse(run, scores, [getattr(reranker, "weight", 0.0) for reranker in rerankers])
+    return shortened(fused, int(cfg.run_depth)) if fused is run else fused
+
+
+def shortened(run: Run, depth: int) -> Run:
+    """The first `depth` places of each list."""
+    return replace(run, index=run.index[:, :depth], scores=run.scores[:, :depth]) if depth < run.depth else run
+
+
+def score_both(cfg: DictConfig, features: Features, texts: Embeddings, pictures: Embeddings) -> dict[Direction, Scored]:
+    """Retrieve and score in both directions. Pictures without texts are searched, but ask nothing."""
+    asking = np.flatnonzero(np.bincount(features.picture_of, minlength=len(pictures.ids)))
+    sides: dict[Direction, tuple[Embeddings, Embeddings, Qrels]] = {
+        "t2i": (texts, pictures, features.t2i),
+        "i2t": (pictures.take(asking), texts, features.i2t),
+    }
+    exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True))
+    scored: dict[Direction, Scored] = {}
+    for direction, (queries, items, qrels) in sides.items():
+        run = retrieve_run(cfg, direction, Side(queries.ids, queries), Side(items.ids, items))
+        scored[direction] = score(cfg, direction, add_tail(run, exact[direction], qrels), qrels)
+    return scored
+
+
+def score(cfg: DictConfig, direction: Direction, run: Run, qrels: Qrels) -> Scored:
+    """Ranks, metrics and intervals of one run."""
+    ranks = ranks_of_run(run, qrels, direction)
+    bars = intervals(ranks, KS, resamples=cfg.bootstrap.resamples, seed=cfg.seed, level=cfg.bootstrap.level)
+    return Scored(run, qrels, ranks, metrics_of(ranks, KS), bars)
+
+
+def flat_metrics(scored: dict[Direction, Scored]) -> dict[str, float]:
+    """`t2i/hits@1`, ... for loggers, and `hits@1`, the mean of both directions."""
+    named = {f"{direction}/{name}": value for direction in scored for name, value in scored[direction].metrics.items()}
+    named["hits@1"] = mean_hits(list(scored.values()))
+    return named
+
+
+def mean_hits(scored: Sequence[Scored]) -> float:
+    """Mean of hits@1 over the directions there are."""
+    return float(np.mean([one.metrics["hits@1"] for one in scored]))
+
+
+def in_order(scored: dict[Direction, Scored]) -> list[tuple[Direction, Scored]]:
+    """t2i before i2t."""
+    return [(direction, scored[direction]) for direction in DIRECTIONS if direction in scored]

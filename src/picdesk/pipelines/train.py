@@ -1,0 +1,95 @@
+"""train.py: fit, then evaluate what was fitted with the same evaluation everyone else uses."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.errors import ConfigError
+from picdesk.pipelines import show
+from picdesk.pipelines.build import build
+from picdesk.pipelines.finish import Outcome, finish, weights_of
+from picdesk.pipelines.job import Job, need_positive
+from picdesk.pipelines.resume import with_checkpoint
+from picdesk.pipelines.scoring import score_both
+from picdesk.pipelines.world import embed, features_of, load_backbone, load_world, make_encoder
+from picdesk.report.content import Note
+from picdesk.training.checkpoint import find, save
+from picdesk.training.datamodule import FeatureData
+from picdesk.training.fit import Best, fit
+from picdesk.training.module import MONITOR
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig) -> float:
+    """One job. Gives the best mean hits@1 on validation data, which a sweep may choose by."""
+    need_positive(cfg)
+    cfg, start = with_checkpoint(cfg)
+    world = load_world(cfg)
+    part = world.part(str(cfg.part))
+    if str(cfg.part) in ("train", "val", "all"):
+        raise ConfigError(
+            f"part={cfg.part}: a fit is reported on pictures that it neither learned from nor chose by: test"
+        )
+    backbone, encoder = load_backbone(cfg, start), make_encoder(cfg)
+    job = Job(cfg)
+    with job.clock.stage("encode"):
+        features = {name: features_of(world, world.part(name), backbone, encoder) for name in ("train", "val")}
+        features["report"] = features_of(world, part, backbone, encoder)
+    before = score_both(cfg, features["report"], *embed(backbone, features["report"]))
+    with job.clock.stage("fit"):
+        data = FeatureData(features["train"], features["val"], int(cfg.training.batch_size), int(cfg.seed))
+        best = run_fit(cfg, job, backbone, data)
+    path = save(job.folder / "checkpoint", backbone, best.weights, cfg)
+    with job.clock.stage("retrieve and score"):
+        after = score_both(cfg, features["report"], *embed(backbone, features["report"]))
+    outcome = Outcome(
+        systems=[("untrained" if start is None else "before", before, "other"), ("trained", after, "main")],
+        weights=weights_of(backbone, find(str(path), job.folder)),
+        training=show.training_charts(best.history, best.best),
+        notes=no_gain_note(best),
+    )
+    finish(job, cfg, world, part, outcome, encoder)
+    log.info("checkpoint:  %s", path)
+    return best.history[best.best][MONITOR]
+
+
+def run_fit(cfg: DictConfig, job: Job, backbone: TwoTower, data: FeatureData) -> Best:
+    """Build the parts of training from the config and fit."""
+    trained = build(cfg, "adaptation").prepare(backbone)
+    callbacks: list[pl.Callback] = list(build(cfg, "callbacks").values())
+
+    def make_trainer(callbacks: list[pl.Callback]) -> pl.Trainer:
+        trainer: pl.Trainer = build(cfg, "trainer", callbacks=callbacks, logger=job.logger, **quiet_settings(job))
+        return trainer
+
+    parts: dict[str, Any] = {name: build(cfg, name) for name in ("loss", "optimizer", "scheduler")}
+    best = fit(
+        backbone, trained, **parts, data=data, make_trainer=make_trainer, callbacks=callbacks, seed=int(cfg.seed)
+    )
+    return best
+
+
+def quiet_settings(job: Job) -> dict[str, Any]:
+    """Trainer settings that are not the user's: where it may write, and bars on a terminal only."""
+    return {
+        "default_root_dir": str(job.folder),
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": sys.stderr.isatty(),
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+    }
+
+
+def no_gain_note(best: Best) -> tuple[Note, ...]:
+    """Say loudly when training did not beat its start, which is then what is kept."""
+    if best.best > 0:
+        return ()
+    return (Note("no epoch beat the start on validation data: the weights from before training were kept", True),)

@@ -1,0 +1,136 @@
+"""What every job needs before it can do anything: the data set, its parts, the backbone, the encoder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.collection import Collection
+from picdesk.data.images import open_picture
+from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.store import Store, content_key
+from picdesk.errors import ConfigError, examples
+from picdesk.files import digest_of
+from picdesk.interfaces import Embeddings
+from picdesk.pipelines.build import build
+from picdesk.training.checkpoint import Checkpoint, load
+from picdesk.training.datamodule import Features
+
+log = logging.getLogger(__name__)
+PARTS = ("train", "val", "test", "all")
+
+
+@dataclass(frozen=True)
+class World:
+    """The data set with its parts, and the prompt that makes its texts."""
+
+    collection: Collection
+    splits: Mapping[str, NDArray[np.int64]]
+    prompt: Any
+
+    def part(self, name: str) -> Collection:
+        """One part of the data set. Raises `ConfigError` for an unknown or empty one."""
+        if name not in PARTS:
+            raise ConfigError(f"part={name}: choose one of {', '.join(PARTS)}")
+        if name == "all":
+            return self.collection
+        rows = self.splits[name]
+        if not len(rows):
+            filled = [part for part in PARTS[:3] if len(self.splits[part])]
+            raise ConfigError(
+                f"part={name} of data={self.collection.name} is empty; this split fills {', '.join(filled)}"
+            )
+        return self.collection.take(rows)
+
+    def prompts(self, part: Collection) -> list[str]:
+        """The text of each text record, as it is encoded."""
+        return [self.prompt.render(fields) for fields in part.texts]
+
+    def fingerprint(self, part: Collection) -> dict[str, str]:
+        """Digests over the pictures' content, the prompts, which belongs to which, and the ids."""
+        pictures = [content_key(part.pictures.read(i)).hex() for i in range(len(part.picture_ids))]
+        return {
+            "pictures": digest_of(sorted(zip(part.picture_ids, pictures, strict=True))),
+            "texts": digest_of(list(zip(part.text_ids, self.prompts(part), strict=True))),
+            "pairs": digest_of([part.picture_ids[i] for i in part.picture_of]),
+        }
+
+
+def load_world(cfg: DictConfig) -> World:
+    """Read the data set, say what was left out, split it, choose the prompt."""
+    collection: Collection = build(cfg, "data").read()
+    if collection.skipped:
+        shown = examples([f"{item.item}: {item.reason}" for item in collection.skipped], 3)
+        log.warning("data=%s: %d items left out, for example %s", collection.name, len(collection.skipped), shown)
+    splits = build(cfg, "split").assign(collection)
+    names = collection.field_names()
+    prompt = build(cfg, "prompt").choose(names) if names else None
+    sizes = ", ".join(f"{name} {len(splits[name]):,}" for name in PARTS[:3])
+    log.info(
+        "data=%s: %s pictures, %s texts; %s; prompt: %s",
+        collection.name,
+        f"{len(collection.picture_ids):,}",
+        f"{len(collection.text_ids):,}",
+        sizes,
+        getattr(prompt, "name", "none"),
+    )
+    return World(collection, splits, prompt)
+
+
+def load_backbone(cfg: DictConfig, checkpoint: Checkpoint | None) -> TwoTower:
+    """Build the backbone, with the checkpoint's weights where there is one."""
+    backbone: TwoTower = build(cfg, "backbone")
+    if checkpoint is not None:
+        load(checkpoint, backbone)
+        log.info("checkpoint: %s", checkpoint.path)
+    return backbone.eval()
+
+
+def make_encoder(cfg: DictConfig) -> Encoder:
+    """The encode loop on the store of this project."""
+    settings = OmegaConf.to_container(cfg.encode, resolve=True)
+    assert isinstance(settings, dict)
+    return Encoder(Store(Path(cfg.paths.store)), **{str(key): value for key, value in settings.items()})
+
+
+def features_of(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> Features:
+    """Trunk features of one part, through the store."""
+    if not part.text_ids:
+        raise ConfigError(f"data={part.name}: this part has no texts, so there is nothing to train on or to score")
+    return Features(
+        picture_ids=part.picture_ids,
+        text_ids=part.text_ids,
+        images=encoder.pictures(backbone, part.pictures, open_picture),
+        texts=encoder.texts(backbone, world.prompts(part)),
+        picture_of=part.picture_of,
+        t2i=part.qrels("t2i"),
+        i2t=part.qrels("i2t"),
+    )
+
+
+def embed(backbone: TwoTower, features: Features) -> tuple[Embeddings, Embeddings]:
+    """Texts and pictures of one part in the shared space."""
+    texts = head(backbone, "text", features.texts)
+    return Embeddings(features.text_ids, texts), Embeddings(
+        features.picture_ids, head(backbone, "image", features.images)
+    )
+
+
+def head(backbone: TwoTower, modality: Any, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Trunk features to embeddings, in blocks, float32."""
+    import torch
+
+    with torch.inference_mode():
+        blocks = [
+            backbone.embed(modality, torch.from_numpy(block))
+            for block in np.array_split(features, len(features) // 8192 + 1)
+        ]
+        return torch.cat(blocks).float().numpy()

@@ -1,0 +1,209 @@
+"""What a report page shows, as plain values. Pipelines fill these in; the page knows nothing of torch, hydra or faiss."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from picdesk.interfaces import Direction
+from picdesk.report.charts import Chart
+from picdesk.report.values import METRICS as METRICS
+from picdesk.report.values import Column as Column
+from picdesk.report.values import Value as Value
+
+Role = Literal["main", "other", "baseline"]
+DIRECTION_NAMES: dict[Direction, str] = {"t2i": "Text to picture", "i2t": "Picture to text"}
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One system of a metric table: `values` by column key; `role` says which row the page speaks about."""
+
+    name: str
+    values: Mapping[str, Value]
+    role: Role = "other"
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """The metrics of one direction. Columns in which no row has a value are not shown."""
+
+    direction: Direction
+    rows: tuple[MetricRow, ...]
+    queries: int
+    gallery_size: int
+    columns: tuple[Column, ...] = METRICS
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """`Text to picture` or `Picture to text`."""
+        return DIRECTION_NAMES[self.direction]
+
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """Columns that at least one row fills."""
+        return tuple(column for column in self.columns if any(column.key in row.values for row in self.rows))
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that was run: name and value, copyable. `wide` gives it a line of its own (a command, a path)."""
+
+    name: str
+    value: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence for the reader; `warning` for what they must know before they trust a number."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """A gallery item as shown: `text` of a text, `picture` (its picture id) of a picture; rank counts from 1."""
+
+    id: str
+    text: str = ""
+    picture: str = ""
+    score: float | None = None
+    rank: int | None = None
+    relevant: bool = False
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What one run found for a query, best first, and the rank of the first relevant item (None: not known)."""
+
+    found: tuple[Item, ...]
+    rank: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class QueryCard:
+    """One query: its text or its picture, what is relevant to it (empty: not known), and one ranking or several beside
+    each other."""
+
+    id: str
+    direction: Direction
+    rankings: tuple[Ranking, ...]
+    text: str = ""
+    picture: str = ""
+    truth: tuple[Item, ...] = ()
+    note: str = ""
+
+    @property
+    def outcome(self) -> Literal["hit", "miss", "unknown"]:
+        """`hit` if the first ranking has a relevant item on top."""
+        rank = self.rankings[0].rank if self.rankings else None
+        return "unknown" if rank is None else "hit" if rank == 1 else "miss"
+
+
+@dataclass(frozen=True)
+class CardGroup:
+    """Query cards under one heading, such as the worst misses of one direction."""
+
+    title: str
+    cards: tuple[QueryCard, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One part of the queries (texts of 5 to 8 words, ...), how many there are, and the metric over them."""
+
+    name: str
+    queries: int
+    value: Value
+
+
+@dataclass(frozen=True)
+class SliceTable:
+    """One metric over parts of the queries, beside the metric over all of them."""
+
+    title: str
+    metric: Column
+    slices: tuple[Slice, ...]
+    overall: Value
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """The page of one job. Empty parts are left out. `files` are names of files beside the page.
+
+    Two jobs side by side are this page too: a row each in the tables, and cards with a ranking of each, for the queries
+    that one wins and the other loses.
+    """
+
+    title: str
+    subtitle: str
+    task: str
+    facts: tuple[Fact, ...] = ()
+    tables: tuple[MetricTable, ...] = ()
+    training: tuple[Chart, ...] = ()
+    weights: tuple[Chart, ...] = ()
+    ranks: tuple[Chart, ...] = ()
+    groups: tuple[CardGroup, ...] = ()
+    slices: tuple[SliceTable, ...] = ()
+    notes: tuple[Note, ...] = ()
+    next_steps: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RetrievalPage:
+    """The page of `retrieve.py`: what was found for each query."""
+
+    title: str
+    subtitle: str
+    cards: tuple[QueryCard, ...]
+    facts: tuple[Fact, ...] = ()
+    notes: tuple[Note, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LeaderRow:
+    """One job of a sweep: what differs in its config, its metrics, the page it left (a path relative to this page), and
+    how it stands to the best after the correction for many comparisons."""
+
+    name: str
+    params: Mapping[str, str]
+    values: Mapping[str, Value]
+    page: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class SweepPage:
+    """The page of a sweep, rows best first. `failures` are (job, reason) pairs; `best_config` is ready to paste."""
+
+    title: str
+    subtitle: str
+    rows: tuple[LeaderRow, ...]
+    columns: tuple[Column, ...] = METRICS
+    facts: tuple[Fact, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    best_config: str = ""
+    failures: tuple[tuple[str, str], ...] = ()
+    notes: tuple[Note, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """Columns that at least one row fills."""
+        return tuple(column for column in self.columns if any(column.key in row.values for row in self.rows))
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        """Config keys that differ, in the order of first appearance."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.params))
+
+    def column_values(self, column: Column) -> list[Value]:
+        """Every value of one column."""
+        return [row.values[column.key] for row in self.rows if column.key in row.values]

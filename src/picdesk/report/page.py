@@ -1,0 +1,88 @@
+"""The page of a job, of a retrieval and of a sweep: one HTML file each that asks for nothing outside itself.
+
+Everything shown is escaped; a policy inside the page refuses whatever else it might be made to load or run.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+import picdesk
+from picdesk.files import write_text
+from picdesk.report import figures, formats
+from picdesk.report.content import JobPage, RetrievalPage, SweepPage
+from picdesk.report.thumbnails import Contact
+
+ReadPicture = Callable[[str], bytes]
+TEMPLATES = Path(__file__).parent / "templates"
+MOST_CARDS = 100  # of a retrieval page; about 8 kB a picture, so that the page stays a few MB
+
+
+def render_job(page: JobPage, read_picture: ReadPicture) -> str:
+    """HTML of a job's page; `read_picture` gives the encoded bytes of a picture id. Same content, same bytes."""
+    return _render("job.html.j2", page, read_picture)
+
+
+def render_retrieval(page: RetrievalPage, read_picture: ReadPicture) -> str:
+    """HTML of what `retrieve.py` found; of very many queries the first, and how many are left out."""
+    return _render("retrieval.html.j2", page, read_picture)
+
+
+def render_sweep(page: SweepPage) -> str:
+    """HTML of a sweep: leaderboard and plots."""
+    return _render("sweep.html.j2", page, _no_picture)
+
+
+def write_job(path: Path | str, page: JobPage, read_picture: ReadPicture) -> None:
+    """Write a job's page, whole."""
+    write_text(path, render_job(page, read_picture))
+
+
+def write_retrieval(path: Path | str, page: RetrievalPage, read_picture: ReadPicture) -> None:
+    """Write a retrieval page, whole."""
+    write_text(path, render_retrieval(page, read_picture))
+
+
+def write_sweep(path: Path | str, page: SweepPage) -> None:
+    """Write a sweep's page, whole."""
+    write_text(path, render_sweep(page))
+
+
+def _render(template: str, page: Any, read_picture: ReadPicture) -> str:
+    environment = _environment()
+    contact, plots = Contact(read_picture), figures.Plots()
+    environment.globals.update(
+        contact=contact, plots=plots, fmt=formats, bar=figures.bar, whisker=figures.whisker, most=MOST_CARDS
+    )
+    # The body comes first: what it asks for decides which pictures the page embeds.
+    body = Markup(environment.get_template(template).render(page=page))
+    return environment.get_template("frame.html.j2").render(page=page, body=body, **_static())
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _static() -> dict[str, Any]:
+    style, script = (TEMPLATES / "style.css").read_text("utf-8"), (TEMPLATES / "page.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    )
+    return {"style": Markup(style), "script": Markup(script), "policy": policy, "version": picdesk.__version__}
+
+
+def _no_picture(picture_id: str) -> bytes:
+    raise KeyError(picture_id)

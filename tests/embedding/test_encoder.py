@@ -1,0 +1,93 @@
+"""Each item is encoded once ever, features belong to their items, and a damaged store is refused."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.store import Store, content_key
+from picdesk.errors import ConfigError, DataError
+from tests.embedding.fakes import CountingLinear, Pictures, Tiny
+
+
+def blob(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def decode(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def seen(module: torch.nn.Module) -> int:
+    assert isinstance(module, CountingLinear)
+    return module.seen
+
+
+def test_pictures_get_their_own_features_whatever_the_batch(tmp_path: Path) -> None:
+    blobs = [blob(i) for i in range(11)]
+    one = Encoder(Store(tmp_path / "a"), batch_size=1).pictures(Tiny(), Pictures(blobs), decode)
+    many = Encoder(Store(tmp_path / "b"), batch_size=4, shard=5).pictures(Tiny(), Pictures(blobs[::-1]), decode)
+    np.testing.assert_allclose(one, many[::-1], atol=1e-6)
+    direct = Tiny()
+    pixels = torch.from_numpy(direct.picture_to_pixels(decode(blobs[7])).copy())[None]
+    np.testing.assert_allclose(one[7], direct.image_trunk(direct.normalise_pixels(pixels)).detach()[0], atol=1e-6)
+
+
+def test_second_time_costs_nothing_and_new_ones_cost_themselves(tmp_path: Path) -> None:
+    blobs = [blob(i) for i in range(6)]
+    first = Encoder(Store(tmp_path)).pictures(Tiny(), Pictures([*blobs, blobs[0]]), decode)
+    again = Tiny()
+    encoder = Encoder(Store(tmp_path))
+    assert (encoder.pictures(again, Pictures([*blobs, blobs[0]]), decode) == first).all()
+    assert seen(again.image_trunk) == 0
+    encoder.pictures(again, Pictures([blob(77), *blobs]), decode)
+    assert seen(again.image_trunk) == 1
+    assert encoder.counts.encoded["image"] == 1
+    assert encoder.counts.reused["image"] == 12
+
+
+def test_texts_are_encoded_once_each_and_stay_in_order(tmp_path: Path) -> None:
+    texts = ["a long line of letters", "bb", "a", "bb", "ccc"]
+    backbone = Tiny()
+    features = Encoder(Store(tmp_path), batch_size=2).texts(backbone, texts)
+    assert seen(backbone.text_trunk) == 4
+    assert (features[1] == features[3]).all()
+    expected = backbone.text_trunk(**backbone.tokenize(texts)).detach().numpy()
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("other", [Tiny(seed=1), Tiny(size=5)], ids=["weights", "resolution"])
+def test_other_weights_or_pixels_are_another_space(tmp_path: Path, other: Tiny) -> None:
+    Encoder(Store(tmp_path)).pictures(Tiny(), Pictures([blob(0)]), decode)
+    Encoder(Store(tmp_path)).pictures(other, Pictures([blob(0)]), decode)
+    assert seen(other.image_trunk) == 1
+
+
+def test_a_flipped_byte_is_refused(tmp_path: Path) -> None:
+    Encoder(Store(tmp_path)).texts(Tiny(), ["a", "b"])
+    (shard,) = tmp_path.rglob("*.safetensors")
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="is damaged"):
+        Encoder(Store(tmp_path)).texts(Tiny(), ["a", "b"])
+
+
+def test_features_that_are_not_finite_never_get_in(tmp_path: Path) -> None:
+    space = Store(tmp_path).space("text", "f", "fp32", 2)
+    with pytest.raises(DataError, match="refused"):
+        space.put([content_key("a")], np.array([[np.nan, 1.0]], np.float32))
+    assert list(tmp_path.rglob("*.safetensors")) == []
+
+
+@pytest.mark.parametrize("settings", [{"precision": "fp8"}, {"batch_size": 0}])
+def test_wrong_settings_are_named(tmp_path: Path, settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=rf"encode\.{next(iter(settings))}="):
+        Encoder(Store(tmp_path), **settings)  # type: ignore[arg-type]

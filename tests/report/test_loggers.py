@@ -1,0 +1,155 @@
+import csv
+import os
+import time
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from picdesk.errors import ConfigError
+from picdesk.report.loggers import CsvLogger, NoLogger, RetrievedRow, log_final
+from tests.report import sample
+
+ROWS = [
+    RetrievedRow("q1", "a red <b>wall</b>", 1, "red", 0.5, True, 1, sample.read_picture("red")),
+    RetrievedRow("q1", "a red <b>wall</b>", 2, "blue", 0.25, False, 1),
+]
+METRICS = {"t2i/hits@1": 0.5, "i2t/mrr": 0.25}
+CONFIG = {"seed": 7, "data": {"name": "demo"}}
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def grows_to(path: Path, size: int) -> bool:
+    """wandb's own process writes the last of a finished run some milliseconds after `finish` returns."""
+    for _ in range(100):
+        if path.stat().st_size > size:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_csv_leaves_curves_config_metrics_and_table(tmp_path):
+    logger = CsvLogger(str(tmp_path))
+    logger.log_metrics({"val/t2i/hits@1": 0.1}, step=0)
+    log_final(logger, METRICS, ROWS, CONFIG)
+    logger.finish()
+    assert sorted(p.name for p in (tmp_path / "csv").iterdir()) == ["hparams.yaml", "metrics.csv", "retrieved.csv"]
+    lines = read_csv(tmp_path / "csv" / "metrics.csv")
+    assert lines[0]["val/t2i/hits@1"] == "0.1"
+    assert lines[-1]["t2i/hits@1"] == "0.5"
+    found = read_csv(tmp_path / "csv" / "retrieved.csv")
+    assert [(row["rank"], row["item_id"], row["relevant"]) for row in found] == [
+        ("1", "red", "True"),
+        ("2", "blue", "False"),
+    ]
+
+
+def test_none_takes_everything_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logger = NoLogger()
+    log_final(logger, METRICS, ROWS, CONFIG)
+    logger.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wandb_refuses_an_unknown_mode(tmp_path):
+    wandb_media = pytest.importorskip("picdesk.report.wandb_media")
+    with pytest.raises(ConfigError, match=r"logger\.mode=on: must be one of auto, offline, online, disabled"):
+        wandb_media.make_logger(str(tmp_path), mode="on")
+
+
+class OneWeight(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch):
+        loss = self.layer(batch).square().mean()
+        self.log("train/loss", loss, on_epoch=True, on_step=False)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(logger, folder: Path) -> None:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = pl.Trainer(max_epochs=2, accelerator="cpu", logger=logger, default_root_dir=folder, **quiet)
+    trainer.fit(OneWeight(), torch.utils.data.DataLoader(torch.ones(4, 1), batch_size=2))
+
+
+def test_a_trainer_takes_the_csv_logger(tmp_path):
+    fit(CsvLogger(str(tmp_path)), tmp_path)
+    lines = read_csv(tmp_path / "csv" / "metrics.csv")
+    assert [line["epoch"] for line in lines] == ["0", "1"]
+    assert all(float(line["train/loss"]) >= 0 for line in lines)
+
+
+def test_a_trainer_takes_no_logger(tmp_path):
+    fit(NoLogger(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_trainer_takes_the_wandb_logger(tmp_path, monkeypatch):
+    from picdesk.report import wandb_media
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    logger = wandb_media.make_logger(str(tmp_path / "job"))
+    fit(logger, tmp_path / "job")
+    log_final(logger, METRICS, ROWS, CONFIG)
+    assert logger.experiment.summary["t2i/hits@1"] == 0.5
+    assert logger.experiment.summary["train/loss"] >= 0
+    logger.finish()
+
+
+@pytest.mark.slow
+def test_wandb_offline_keeps_each_job_in_its_own_folder_and_says_nothing(tmp_path, monkeypatch, capfd):
+    from picdesk.report import wandb_media
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    before = os.environ.get("WANDB_DATA_DIR")
+    for job in ("one", "two"):
+        logger = wandb_media.make_logger(str(tmp_path / job), group="sweep", name=job)
+        logger.log_metrics({"val/t2i/hits@1": 0.1}, 0)
+        log_final(logger, METRICS, ROWS, CONFIG)
+        logger.finish()
+        logger.finish()
+        (run,) = (tmp_path / job / "wandb").glob("offline-run-*")
+        assert grows_to(run / f"run-{run.name.split('-')[-1]}.wandb", 1000)
+        assert list(run.glob("files/media/table/retrieved_*.table.json"))
+        assert any(p.stat().st_size for p in (tmp_path / job / "wandb" / "artifacts" / "staging").iterdir())
+    assert os.environ.get("WANDB_DATA_DIR") == before
+    assert not (tmp_path / "home" / ".local").exists()
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
+@pytest.mark.slow
+def test_wandb_online_without_a_key_is_one_line(tmp_path, monkeypatch):
+    from picdesk.report import wandb_media
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    logger = wandb_media.make_logger(str(tmp_path), mode="online")
+    with pytest.raises(ConfigError, match=r"logger\.mode=online: wandb began no run: .*WANDB_API_KEY") as error:
+        logger.log_metrics({"a": 1.0}, 0)
+    assert "\n" not in str(error.value)
+    logger.finish()
+
+
+@pytest.mark.slow
+def test_wandb_disabled_leaves_nothing(tmp_path):
+    from picdesk.report import wandb_media
+
+    logger = wandb_media.make_logger(str(tmp_path), mode="disabled")
+    log_final(logger, METRICS, ROWS, CONFIG)
+    logger.finish()
+    assert not list(tmp_path.rglob("*.wandb"))

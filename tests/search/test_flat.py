@@ -1,0 +1,101 @@
+"""Exact search against a brute force that one can read."""
+
+import numpy as np
+import pytest
+
+from picdesk.errors import ConfigError, DataError
+from picdesk.interfaces import Embeddings
+from picdesk.search.indexes import FlatIndex
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def embeddings(matrix: np.ndarray, prefix: str, seed: int = 0) -> Embeddings:
+    names = np.random.default_rng(seed).permutation(len(matrix))
+    return Embeddings(tuple(f"{prefix}{i}" for i in names), np.ascontiguousarray(matrix, np.float32))
+
+
+def brute_force(queries: Embeddings, gallery: Embeddings, top_k: int) -> list[list[str]]:
+    lists = []
+    for query in queries.matrix:
+        scores = np.einsum("d,nd->n", query.astype(np.float64), gallery.matrix.astype(np.float64)).astype(np.float32)
+        ranked = sorted(zip(-scores, gallery.ids, strict=True))
+        lists.append([item for _, item in ranked[:top_k]])
+    return lists
+
+
+def found(index: FlatIndex, queries: Embeddings, top_k: int) -> list[list[str]]:
+    run = index.search(queries, top_k)
+    return [[run.item_ids[i] for i in row] for row in run.index]
+
+
+def gallery_of(kind: str, rng: np.random.Generator) -> np.ndarray:
+    if kind == "smooth":
+        return unit(rng.normal(size=(700, 48)))
+    if kind == "copies":
+        few = unit(rng.normal(size=(60, 48)))
+        return few[rng.integers(0, 60, 700)]
+    if kind == "signs":
+        return (rng.choice([-1.0, 1.0], size=(700, 16)) / 4).astype(np.float32)
+    return np.repeat(unit(rng.normal(size=(1, 48))), 700, axis=0)
+
+
+@pytest.mark.parametrize("kind", ["smooth", "copies", "signs", "collapsed"])
+@pytest.mark.parametrize("top_k", [1, 10, 137, 700])
+@pytest.mark.parametrize("count", [3, 90])
+def test_equals_brute_force_to_the_id(kind: str, top_k: int, count: int) -> None:
+    rng = np.random.default_rng(3)
+    gallery = embeddings(gallery_of(kind, rng), "item", seed=1)
+    queries = embeddings(gallery_of("signs" if kind == "signs" else "smooth", rng)[:count], "query")
+    index = FlatIndex()
+    index.build(gallery)
+    assert found(index, queries, top_k) == brute_force(queries, gallery, top_k)
+
+
+def test_order_does_not_depend_on_batch_or_on_the_order_of_the_gallery() -> None:
+    rng = np.random.default_rng(5)
+    gallery = embeddings(gallery_of("copies", rng), "item")
+    queries = embeddings(unit(rng.normal(size=(64, 48))), "query")
+    index, turned = FlatIndex(), FlatIndex()
+    index.build(gallery)
+    turned.build(gallery.take(rng.permutation(len(gallery.ids))))
+    together = found(index, queries, 25)
+    one_by_one = [found(index, queries.take(np.array([i])), 25)[0] for i in range(64)]
+    assert together == one_by_one == found(turned, queries, 25)
+
+
+def test_equal_items_have_equal_scores() -> None:
+    rng = np.random.default_rng(6)
+    gallery = embeddings(gallery_of("copies", rng), "item")
+    index = FlatIndex()
+    index.build(gallery)
+    run = index.search(embeddings(unit(rng.normal(size=(40, 48))), "query"), 30)
+    for row, scores in zip(run.index, run.scores, strict=True):
+        groups = {gallery.matrix[i].tobytes() for i in row}
+        assert len(set(scores.tolist())) == len(groups)
+
+
+def test_run_says_what_was_searched_and_clips_to_the_gallery() -> None:
+    gallery = embeddings(unit(np.random.default_rng(0).normal(size=(5, 8))), "item")
+    index = FlatIndex()
+    index.build(gallery)
+    run = index.search(embeddings(gallery.matrix[:2], "query"), 50)
+    assert (run.gallery_size, run.depth, run.item_ids) == (5, 5, gallery.ids)
+    assert run.index.dtype == np.int32
+    assert run.scores.dtype == np.float32
+
+
+def test_mistakes_are_named() -> None:
+    index = FlatIndex()
+    three = embeddings(unit(np.ones((3, 8)) + np.eye(3, 8)), "item")
+    with pytest.raises(DataError, match="build it from a gallery first"):
+        index.search(three, 1)
+    with pytest.raises(DataError, match="gallery is empty"):
+        index.build(Embeddings((), np.empty((0, 8), np.float32)))
+    index.build(three)
+    with pytest.raises(DataError, match="queries of dimension 4, gallery of 8"):
+        index.search(embeddings(unit(np.eye(2, 4)), "query"), 1)
+    with pytest.raises(ConfigError, match="top_k=0"):
+        index.search(three, 0)

@@ -1,0 +1,72 @@
+"""The floors: doors, pipelines, training, wings, ground floor. Imports go down, and never from wing to wing."""
+
+import ast
+from pathlib import Path
+
+SRC = Path(__file__).resolve().parents[1] / "src" / "picdesk"
+WINGS = {"data", "backbones", "embedding", "search", "rerankers", "evaluation", "report", "serving"}
+GROUND = {"interfaces", "trec", "trec_io", "trec_lines", "collection", "errors", "files"}
+ROOMS = {
+    "faiss": ("search/",),
+    "open_clip": ("backbones/",),
+    "wandb": ("report/wandb_media.py",),
+    "hydra": ("pipelines/", "training/checkpoint.py"),
+    "omegaconf": ("pipelines/", "training/checkpoint.py"),
+}
+
+
+def imports(path: Path) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def floor(name: str) -> int:
+    """0 ground, 1 wing, 2 training, 3 pipelines."""
+    if name in GROUND:
+        return 0
+    return 1 if name in WINGS else {"training": 2, "pipelines": 3}[name]
+
+
+def faults(path: Path) -> list[str]:
+    place = path.relative_to(SRC).as_posix()
+    own = place.split("/")[0].removesuffix(".py")
+    wrong = []
+    for name in imports(path):
+        parts = name.split(".")
+        room = ROOMS.get(parts[0])
+        if room and not place.startswith(room):
+            wrong.append(f"{place} imports {name}")
+        if parts[0] != "picdesk" or len(parts) == 1 or parts[1].startswith("__"):
+            continue
+        other = parts[1]
+        if other != own and (floor(other) > floor(own) or floor(other) == floor(own) == 1):
+            wrong.append(f"{place} imports {name}")
+    return wrong
+
+
+def test_imports_go_down_and_foreign_libraries_stay_in_their_rooms() -> None:
+    files = [path for path in sorted(SRC.rglob("*.py")) if path != SRC / "__init__.py"]
+    print(f"{len(files)} files read")
+    assert len(files) >= 40
+    assert [fault for path in files for fault in faults(path)] == []
+
+
+def test_the_check_sees_a_forbidden_import(tmp_path: Path, monkeypatch: object) -> None:
+    bad = SRC / "search" / "indexes.py"
+    text = bad.read_text() + "\nimport wandb\nfrom picdesk.report import page\nfrom picdesk.pipelines import train\n"
+    copy = tmp_path / "search"
+    copy.mkdir()
+    (copy / "indexes.py").write_text(text)
+    monkeypatch.setitem(globals(), "SRC", tmp_path)  # type: ignore[attr-defined]
+    assert len(faults(copy / "indexes.py")) == 3
+
+
+def test_no_module_grows_past_its_bound() -> None:
+    sizes = {path.relative_to(SRC).as_posix(): len(path.read_text().splitlines()) for path in SRC.rglob("*.py")}
+    assert {name: size for name, size in sizes.items() if size > 250} == {}

@@ -1,0 +1,80 @@
+"""Every option of every group, and every experiment, composes under every door and fits its class's signature."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from picdesk.errors import ConfigError
+from picdesk.pipelines import config
+from picdesk.pipelines.build import check, parts_of
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+DOORS = ("train", "evaluate", "retrieve")
+NO_TARGET = ("paths", "experiment", "hparams_search")
+EXTRA = {"trainer": {"callbacks", "logger"}}
+
+
+def options() -> list[tuple[str, str]]:
+    found = [(path.parent.relative_to(CONF), path.stem) for path in sorted(CONF.rglob("*/*.yaml"))]
+    return [(group.as_posix(), name) for group, name in found if group.as_posix() not in ("hydra", "hydra/launcher")]
+
+
+@pytest.fixture(autouse=True)
+def composer() -> Iterator[None]:
+    config.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def check_all(cfg: object) -> int:
+    """Bind every node with a `_target_`; how many there were."""
+    plain = OmegaConf.to_container(cfg, resolve=False)  # type: ignore[arg-type]
+    assert isinstance(plain, dict)
+    parts = [(str(key), part) for key, node in plain.items() for part in parts_of(node)]
+    for key, part in parts:
+        check(part, key, {})
+    return len(parts)
+
+
+def test_there_are_as_many_options_as_files() -> None:
+    files = [path for path in CONF.rglob("*") if path.is_file()]
+    assert all(path.suffix == ".yaml" for path in files)
+    assert len(options()) >= 30
+    groups = {group for group, _ in options()}
+    assert {"data", "split", "prompt", "backbone", "adaptation", "loss", "optimizer", "scheduler"} <= groups
+    assert {"trainer", "callbacks", "index", "reranker", "fusion", "logger", "paths", "experiment"} <= groups
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_option_composes_and_fits(door: str) -> None:
+    seen = 0
+    for group, name in options():
+        cfg = compose(door, overrides=[f"{'+' if group.startswith('hydra') else ''}{group}={name}"])
+        assert check_all(cfg) >= 12, f"{group}={name}"
+        if group not in NO_TARGET and group != "callbacks":
+            assert OmegaConf.is_dict(cfg[group])
+            assert "_target_" in cfg[group], f"{group}={name} has no _target_"
+        seen += 1
+    assert seen == len(options())
+
+
+def test_a_misspelt_key_is_told_with_the_right_ones() -> None:
+    cfg = compose("train", overrides=["+loss.margn=0.3"])
+    with pytest.raises(ConfigError, match=r"loss: margn unknown to .*Margin; it takes margin, reduction"):
+        check_all(cfg)
+
+
+def test_a_foreign_target_is_refused() -> None:
+    cfg = compose("train", overrides=["loss._target_=os.system"])
+    with pytest.raises(ConfigError, match=r"loss\._target_=os\.system"):
+        check_all(cfg)
+
+
+def test_outputs_stay_under_outputs() -> None:
+    cfg = compose("train", return_hydra_config=True, overrides=["hydra.runtime.output_dir=x"])
+    raw = OmegaConf.to_container(cfg.hydra, resolve=False)
+    assert raw["run"]["dir"].startswith("${paths.outputs}/")  # type: ignore[index,call-overload]
+    assert raw["sweep"]["dir"].startswith("${paths.outputs}/")  # type: ignore[index,call-overload]

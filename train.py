@@ -1,0 +1,19 @@
+"""Fit a backbone's heads and evaluate what was fitted: `python train.py experiment=flickr8k_lite`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from picdesk.pipelines import config  # noqa: F401  (registers the schema)
+from picdesk.pipelines.door import job, open_door
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> float:
+    """One training job; the objective for a sweep is the best mean hits@1 on validation data."""
+    from picdesk.pipelines.train import train
+
+    return job(lambda: train(cfg))
+
+
+if __name__ == "__main__":
+    open_door(main)
