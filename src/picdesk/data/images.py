@@ -2,6 +2,7 @@
 
 import io
 import logging
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -47,6 +48,7 @@ TURNS = {
 }
 
 logging.getLogger("PIL").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning, r"PIL\.")  # broken metadata; the pixels may be good
 
 
 class PictureError(DataError):
@@ -67,6 +69,9 @@ def open_picture(data: bytes, max_pixels: int = MAX_PIXELS, shortest: int | None
     try:
         image = Image.open(io.BytesIO(data), formats=_formats())
         _check_size(image, max_pixels)
+        # Only `verify` looks at the checksums of a PNG, and a picture that was verified cannot be loaded any more.
+        if image.format == "PNG":
+            Image.open(io.BytesIO(data), formats=["PNG"]).verify()
         if shortest is not None:
             image.draft(None, (shortest, shortest))
         turn = _turn(image)
@@ -79,9 +84,7 @@ def open_picture(data: bytes, max_pixels: int = MAX_PIXELS, shortest: int | None
         raise PictureError("unknown_format", "not a picture in a known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError("too_large", f"more than {max_pixels} pixels") from None
-    except (
-        Exception
-    ) as error:  # decoders raise nearly everything on broken bytes: SyntaxError, struct.error, KeyError, ...
+    except Exception as error:  # broken bytes make decoders raise nearly everything: SyntaxError, KeyError, ...
         text = f"cannot be decoded ({str(error) or type(error).__name__})"
         cut = any(words in text.lower() for words in CUT_SHORT)
         raise PictureError("truncated" if cut else "unreadable", text) from None

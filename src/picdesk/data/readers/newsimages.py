@@ -68,7 +68,7 @@ class NewsImages:
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
-        if gathering.picture(picture, path, where):
+        if gathering.fresh(article, where) and gathering.picture(picture, path, where):
             fields = {"title": title, "tags": split_tags(tags, self.tag_separators)}
             gathering.text(picture, fields, where, article)
 

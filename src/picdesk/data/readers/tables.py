@@ -83,22 +83,26 @@ class Jsonl:
         file = _cell(cells, self.picture_column)
         picture_id = _cell(cells, self.picture_id_column) if self.picture_id_column else file
         texts = self.columns.texts(cells)
+        given = _cell(cells, self.text_id_column) if self.text_id_column else None
         try:
             path = inside.path(file)
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
-        if not picture_id or "\0" in picture_id or holds_nul(texts):
-            gathering.skip(where, "no picture id" if not picture_id else "a NUL character in the text")
+        if not picture_id or given == "" or "\0" in f"{picture_id}{given}" or holds_nul(texts):
+            reason = (
+                "no picture id" if not picture_id else "no text id" if given == "" else "a NUL character in the text"
+            )
+            gathering.skip(where, reason)
+            return
+        ids = [given if given is None or len(texts) == 1 else f"{given}#{number}" for number in range(len(texts))]
+        if not all(gathering.fresh(text_id, where) for text_id in ids):
             return
         if not gathering.picture(picture_id, path, where):
             return
         gathering.member(picture_id, split_name(split, where), where)
-        given = _cell(cells, self.text_id_column) if self.text_id_column else None
-        for number, fields in enumerate(texts):
-            gathering.text(
-                picture_id, fields, where, given if len(texts) == 1 or given is None else f"{given}#{number}"
-            )
+        for text_id, fields in zip(ids, texts, strict=True):
+            gathering.text(picture_id, fields, where, text_id)
 
 
 class Csv(Jsonl):
