@@ -1,4 +1,4 @@
-"""Where picture bytes come from: files on disk, or a column of a table. Both satisfy `PictureBytes`."""
+"""Where picture bytes come from: files, parts of files, a column of a table, or nowhere. All satisfy `PictureBytes`."""
 
 import bisect
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class PictureFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def path(self, i: int) -> Path:
-        """File of picture `i`."""
-        return self.paths[i]
+    def file(self, i: int) -> tuple[Path, str]:
+        """File of picture `i`, and the name of its place."""
+        return self.paths[i], str(self.paths[i])
 
     def read(self, i: int) -> bytes:
         """Content of the file. Raises `DataError` if it went away or cannot be read."""
@@ -65,3 +65,57 @@ def origin(source: PictureBytes, i: int) -> tuple[PictureBytes, int]:
         i = int(source.rows[i])
         source = source.source
     return source, i
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """Some bytes inside a larger file, such as a member of a tar shard."""
+
+    path: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """The bytes. Raises `DataError` if the file went away or became shorter."""
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self.offset)
+                data = stream.read(self.size)
+        except OSError as error:
+            raise DataError(f"{self.path.name}: cannot be read ({error.strerror or error})") from None
+        if len(data) != self.size:
+            raise DataError(f"{self.path.name}: ends before byte {self.offset + self.size}")
+        return data
+
+
+@dataclass(frozen=True)
+class PictureParts:
+    """Pictures that are parts of larger files."""
+
+    parts: tuple[FilePart, ...]
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def read(self, i: int) -> bytes:
+        """Bytes of picture `i`."""
+        return self.parts[i].read()
+
+    def file(self, i: int) -> tuple[Path, str]:
+        """File that picture `i` lies in, and the name of its place there."""
+        part = self.parts[i]
+        return part.path, f"{part.path}@{part.offset}+{part.size}"
+
+
+@dataclass(frozen=True)
+class NoPictures:
+    """Stands for pictures whose bytes are not there, only their embeddings."""
+
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, i: int) -> bytes:
+        """Raises `DataError`: there is nothing to read."""
+        raise DataError(f"picture {i} has an embedding but no file; set data.folder to the folder of the pictures")

@@ -1,12 +1,13 @@
 """Parquet tables that carry the picture bytes themselves; the embedded demo set is one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from picdesk.collection import Collection, Fields
+from picdesk.collection import Collection
 from picdesk.data.places import data_folder
+from picdesk.data.readers.columns import TextColumns
 from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.readers.text import need_columns
 from picdesk.data.sources import PictureColumn, cell_bytes
@@ -32,6 +33,7 @@ class Parquet:
         tags_column: str | None = None,
         more_columns: Mapping[str, str] | None = None,
         split_column: str | None = None,
+        tag_separators: str = ";|",
         max_bad_fraction: float = 0.01,
     ) -> None:
         self.root = root
@@ -39,7 +41,7 @@ class Parquet:
         self.name = name
         self.picture_column = picture_column
         self.picture_id_column = picture_id_column
-        self.columns = {"caption": caption_column, "title": title_column, "tags": tags_column, **(more_columns or {})}
+        self.columns = TextColumns(caption_column, title_column, tags_column, more_columns, tag_separators)
         self.split_column = split_column
         self.max_bad_fraction = max_bad_fraction
 
@@ -64,10 +66,7 @@ class Parquet:
         if not files:
             raise MissingFileError(f"data={self.name}: no file {self.file!r} in data.root={self.root}")
         wanted = {"picture_column": self.picture_column, "picture_id_column": self.picture_id_column}
-        keys: dict[str, str | None] = {**wanted, "split_column": self.split_column}
-        keys |= {
-            f"{key}_column" if key in ("caption", "title", "tags") else key: at for key, at in self.columns.items()
-        }
+        keys: dict[str, str | None] = {**wanted, "split_column": self.split_column, **self.columns.keys()}
         for path in files:
             need_columns(keys, tuple(_schema(path).names), path.name)
         columns = list(dict.fromkeys(column for column in keys.values() if column is not None))
@@ -89,23 +88,8 @@ class Parquet:
             return
         if self.split_column:
             gathering.member(picture_id, split_name(str(cells[self.split_column] or ""), where), where)
-        for fields in text_fields(cells, self.columns):
+        for fields in self.columns.texts(cells):
             gathering.text(picture_id, fields, where)
-
-
-def text_fields(cells: Mapping[str, Any], columns: Mapping[str, str | None]) -> Iterable[Fields]:
-    """Fields of the texts in one row: as many as there are items in a list of captions, else one; none without columns."""
-    named = {field: _value(cells[column]) for field, column in columns.items() if column is not None}
-    captions = named.get("caption")
-    if isinstance(captions, tuple):
-        return [{**named, "caption": caption} for caption in captions]
-    return [named] if named else []
-
-
-def _value(cell: Any) -> str | tuple[str, ...]:
-    if isinstance(cell, Sequence) and not isinstance(cell, str | bytes):
-        return tuple(str(item).strip() for item in cell if item is not None)
-    return "" if cell is None else str(cell).strip()
 
 
 def _rows(table: Any) -> Iterable[dict[str, Any]]:
