@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class PictureFacts:
     def __init__(self, file: Path | str | None = None, settled_s: float = 2.0) -> None:
         self.file = Path(file) if file is not None else None
         self.settled_s = settled_s
+        self._counting = threading.Lock()
         self.hashed = 0
         self.decoded = 0
         self._digests: dict[str, list[Any]] = {}
@@ -66,7 +68,8 @@ class PictureFacts:
         if seen is not None and seen[0] <= max_pixels:
             return digest, Look(seen[0], int(seen[1], 16), int(seen[2], 16), tuple(seen[3]))
         look = take_look(open_picture(source.read(i) if data is None else data, max_pixels))
-        self.decoded += 1
+        with self._counting:
+            self.decoded += 1
         self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", list(look.colour)]
         return digest, look
 
@@ -83,7 +86,8 @@ class PictureFacts:
 
     def _hash(self, data: bytes, key: str, stamp: list[int]) -> str:
         digest = hashlib.sha256(data).hexdigest()
-        self.hashed += 1
+        with self._counting:
+            self.hashed += 1
         if stamp and time.time_ns() - max(stamp[1:]) >= self.settled_s * 1e9:
             self._digests[key] = [*stamp, digest]
         return digest

@@ -26,8 +26,8 @@ def near_pairs(looks: Sequence[Look]) -> NDArray[np.int64]:
     rows = max(1, BLOCK // max(1, len(looks)))
     found = [np.empty((0, 2), np.int64)]
     for start in range(0, len(looks), rows):
-        first, second = np.nonzero(np.bitwise_count(phash[start : start + rows, None] ^ phash) <= PHASH_BITS)
-        first = first + start
+        first, second = np.nonzero(np.bitwise_count(phash[start : start + rows, None] ^ phash[start:]) <= PHASH_BITS)
+        first, second = first + start, second + start
         ahead = first < second
         first, second = first[ahead], second[ahead]
         alike = np.bitwise_count(dhash[first] ^ dhash[second]) <= DHASH_BITS
