@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 import time
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,17 @@ from picdesk.interfaces import PictureBytes
 
 VERSION = 1
 HASH_SIDE = 64
+THUMB_SIDE = 8
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture looks: its size in pixels, two 64-bit perceptual hashes, its mean colour."""
+    """How a picture looks: its size in pixels, two 64-bit perceptual hashes, and itself at 8x8 (192 bytes, RGB)."""
 
     pixels: int
     phash: int
     dhash: int
-    colour: tuple[int, int, int]
+    thumb: bytes
 
 
 class PictureFacts:
@@ -66,11 +68,11 @@ class PictureFacts:
         digest = str(known[-1]) if data is None and known else self._hash(data or b"", key, stamp)
         seen = self._looks.get(digest)
         if seen is not None and seen[0] <= max_pixels:
-            return digest, Look(seen[0], int(seen[1], 16), int(seen[2], 16), tuple(seen[3]))
+            return digest, Look(seen[0], int(seen[1], 16), int(seen[2], 16), b64decode(seen[3]))
         look = take_look(open_picture(source.read(i) if data is None else data, max_pixels))
         with self._counting:
             self.decoded += 1
-        self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", list(look.colour)]
+        self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", b64encode(look.thumb).decode()]
         return digest, look
 
     def save(self) -> None:
@@ -110,15 +112,14 @@ def picture_digest(collection: Collection, i: int, facts: PictureFacts | None = 
 
 
 def take_look(picture: Image.Image) -> Look:
-    """Perceptual hashes and mean colour of an RGB picture."""
+    """Perceptual hashes and thumbnail of an RGB picture."""
     import imagehash
 
     width, height = picture.size
     small = picture.resize((HASH_SIDE, HASH_SIDE), Image.Resampling.BOX)
     phash, dhash = (int(str(made(small)), 16) for made in (imagehash.phash, imagehash.dhash))
-    pixel = small.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
-    red, green, blue = pixel if isinstance(pixel, tuple) else (0, 0, 0)
-    return Look(width * height, phash, dhash, (int(red), int(green), int(blue)))
+    thumb = small.resize((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX)
+    return Look(width * height, phash, dhash, thumb.tobytes())
 
 
 def _stamp(source: PictureBytes, i: int) -> tuple[str, list[int]]:
