@@ -10,7 +10,7 @@ from picdesk.errors import DataError
 from picdesk.evaluation.metrics import Ranks, add_tail, exact_ranks_both, metrics_of, ranks_of_run
 from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import DIRECTIONS, Direction
-from picdesk.trec import Run
+from picdesk.trec import Qrels, Run
 from picdesk.trec_io import read_qrels, read_runs, write_qrels, write_runs
 
 
@@ -87,6 +87,28 @@ def test_a_list_by_another_engine_is_believed_for_what_it_lists() -> None:
     told = ranks_of_run(run, case.qrels("t2i"))
     for q, at in place.items():
         assert told.ranks[q] == at[0] + 1 if len(at) else told.ranks[q] > 3
+
+
+def test_ties_at_the_end_of_a_reranked_list_stay_within_it() -> None:
+    """Eight pictures; candidates that a reranker scored 9, 1, 1, of which the middle one is right: rank 3, not its old 7."""
+    qrels = Qrels.from_pairs(("q",), tuple("abcdefgh"), np.array([0]), np.array([1]))
+    run = Run(("q",), tuple("abcdefgh"), np.array([[5, 1, 6]], np.int32), np.array([[9, 1, 1]], np.float32), 8)
+    exact = Ranks(
+        "t2i", ("q",), qrels.bounds, np.array([7], np.int32), 8, 8, np.zeros(1, np.int64), np.array([0.2], np.float32)
+    )
+    told = add_tail(run, exact, qrels)
+    assert (told.index.tolist(), told.tail.rank.tolist()) == ([[5, 6, -1]], [3])
+    assert ranks_of_run(told, qrels).ranks.tolist() == [3]
+
+
+def test_two_missing_items_never_share_a_rank() -> None:
+    """Similarity ranks 1, 2 and 2 of items that another engine's list of two does not hold."""
+    qrels = Qrels.from_pairs(("p", "q"), tuple("abcdefgh"), np.array([0, 1, 1, 1]), np.array([7, 2, 3, 4]))
+    index, scores = np.array([[0, 1], [0, 1]], np.int32), np.array([[9, 8], [9, 8]], np.float32)
+    ranks, own = np.array([8, 1, 2, 2], np.int32), np.array([0.1, 0.9, 0.8, 0.8], np.float32)
+    exact = Ranks("t2i", ("p", "q"), qrels.bounds, ranks, 8, 8, np.arange(2), own)
+    told = add_tail(Run(("p", "q"), tuple("abcdefgh"), index, scores, 8), exact, qrels)
+    assert told.tail.rank.tolist() == [8, 3, 4, 5]
 
 
 def test_ranks_of_other_qrels_are_refused() -> None:

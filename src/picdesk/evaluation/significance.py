@@ -12,7 +12,7 @@ import numpy as np
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.metrics import KS, Doubles, per_query
 from picdesk.evaluation.ranks import Ranks
-from picdesk.evaluation.statistics import RESAMPLES, Interval, cluster_sums, percentiles, resampled
+from picdesk.evaluation.statistics import RESAMPLES, Interval, cluster_sums, percentiles, resampled, with_digits
 
 _CELLS = 1 << 22
 
@@ -54,7 +54,7 @@ def compare(
     drawn = resampled({"size": sizes, **sums}, resamples, seed)
     chances = _randomised(np.stack(list(sums.values()), axis=1), resamples, seed)
     values = {name: float(sums[name].sum() / sizes.sum()) for name in names}
-    spans = [percentiles(values[name], drawn[name] / drawn["size"], level) for name in names]
+    spans = [with_digits(name, percentiles(values[name], drawn[name] / drawn["size"], level)) for name in names]
     return {name: Difference(span, float(p)) for name, span, p in zip(names, spans, chances, strict=True)}
 
 

@@ -7,7 +7,7 @@ each picture have Wilson's interval (1927) instead, which is right at 0 and 1 to
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -16,25 +16,25 @@ from picdesk.evaluation.metrics import KS, Doubles, per_query
 from picdesk.evaluation.ranks import Longs, Ranks
 
 RESAMPLES = 10_000
-_CELLS = 1 << 19
+_CELLS = 1 << 18
 _GRID = 64
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the interval that holds the true one in 95 of 100 repetitions; shown as `0.412 [0.391, 0.434]`."""
+    """A value with the interval that holds the true one in 95 of 100 repetitions; shown as `0.412 [0.391, 0.434]`.
+
+    Shares have three `digits` behind the point, ranks one.
+    """
 
     value: float
     low: float
     high: float
+    digits: int = 3
 
     def __str__(self) -> str:
-        return f"{shown(self.value)} [{shown(self.low)}, {shown(self.high)}]"
-
-
-def shown(value: float) -> str:
-    """Three decimals for a share, one for a rank."""
-    return f"{value:.3f}" if abs(value) <= 1 else f"{value:.1f}"
+        value, low, high = (f"{number:.{self.digits}f}" for number in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 def intervals(
@@ -48,13 +48,18 @@ def intervals(
     values = per_query(ranks, ks)
     sizes = np.bincount(ranks.cluster).astype(np.float64)
     sums = {name: cluster_sums(ranks.cluster, value) for name, value in values.items()}
-    simple = [name for name, value in values.items() if _yes_or_no(sizes, sums[name], value)]
+    simple = [name for name in values if name != "mean_rank" and _yes_or_no(sizes, sums[name], values[name])]
     result = {name: wilson(float(sums[name].clip(max=1).sum()), len(sizes), level) for name in simple}
     averaged = [name for name in values if name not in simple]
     if len(sizes) > 1:
         result |= _bootstrapped(ranks, {name: sums[name] for name in averaged}, sizes, resamples, seed, level)
     order = [*values, "median_rank"]
-    return {name: result[name] for name in order if name in result}
+    return {name: with_digits(name, result[name]) for name in order if name in result}
+
+
+def with_digits(metric: str, interval: Interval) -> Interval:
+    """The interval as the metric is shown."""
+    return replace(interval, digits=1) if metric.endswith("_rank") else interval
 
 
 def _bootstrapped(
@@ -158,14 +163,20 @@ def _mean_and_spread(sums: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
     return mean, np.sqrt(np.maximum(squares, 0)) / sums["size"]
 
 
+def _error_of_share(sums: Doubles, sizes: Doubles) -> float:
+    share = sums.sum() / sizes.sum()
+    return float(np.sqrt(((sums - share * sizes) ** 2).sum()) / sizes.sum())
+
+
 def _median_grid(first: Doubles, cluster: Longs, sizes: Doubles) -> Doubles:
     """The ranks between which the median of a resample can fall: those within 4.5 standard errors, `_GRID` at most."""
     median = np.median(first)
     if not np.isfinite(median):
         return np.empty(0)
-    below = cluster_sums(cluster, (first <= median).astype(np.float64))
-    share = below.sum() / sizes.sum()
-    error = float(np.sqrt(((below - share * sizes) ** 2).sum())) / sizes.sum()
+    error = max(
+        _error_of_share(cluster_sums(cluster, flags.astype(float)), sizes)
+        for flags in (first < median, first <= median)
+    )
     ordered = np.sort(first)
     ends = np.array([0.5 - 4.5 * error, 0.5 + 4.5 * error]).clip(0, 1) * (len(first) - 1)
     window = np.unique(ordered[int(ends[0]) : int(np.ceil(ends[1])) + 1])

@@ -29,7 +29,7 @@ class Encode:
 class Training:
     """What of training is no part of its own."""
 
-    batch_size: int = 512
+    batch_size: int = 128
 
 
 @dataclass
@@ -59,6 +59,7 @@ class Task:
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    choices: dict[str, str] = field(default_factory=dict)
     paths: Any = MISSING
     data: Any = MISSING
     split: Any = MISSING

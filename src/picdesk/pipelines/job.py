@@ -16,12 +16,13 @@ from picdesk.files import digest_of, write_text
 from picdesk.interfaces import Direction
 from picdesk.pipelines.build import build
 from picdesk.pipelines.scoring import Scored, in_order
-from picdesk.report.manifest import Manifest, write_metrics
+from picdesk.report.manifest import Manifest
+from picdesk.report.metrics_file import write_metrics
 from picdesk.report.provenance import Stopwatch
 from picdesk.trec_io import write_qrels, write_runs
 
 log = logging.getLogger(__name__)
-NOT_THE_JOB = ("paths", "logger", "encode", "shown")
+NOT_THE_JOB = ("paths", "logger", "encode", "shown", "choices")
 
 
 class Job:

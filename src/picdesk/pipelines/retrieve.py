@@ -138,7 +138,9 @@ def picture_card(part: Collection, world: World, run: Run, q: int, text: str, qu
     true = places.index(query.picture_id) if query.picture_id in places else None
     truth = (show.item("t2i", part, prompts, true, None, None, True),) if true is not None else ()
     rank = next((item.rank for item in found if item.relevant), None)
-    return QueryCard(query.id, "t2i", (Ranking(found, rank),), text=str(query.fields["title"]), truth=truth, note=text)
+    asked = str(query.fields["title"])
+    note = "" if text == asked else f"encoded as: {text}"
+    return QueryCard(query.id, "t2i", (Ranking(found, rank),), text=asked, truth=truth, note=note)
 
 
 def text_card(part: Collection, world: World, run: Run, name: str) -> QueryCard:

@@ -36,7 +36,9 @@ def metric_tables(systems: Sequence[tuple[str, Scores, Role]]) -> tuple[MetricTa
         rows = [MetricRow(name, values_of(scores[direction]), role) for name, scores, role in systems]
         expected = {name: Value(value) for name, value in chance(main.qrels, main.run.gallery_size).items()}
         rows.append(MetricRow("chance", expected, "baseline"))
-        tables.append(MetricTable(direction, tuple(rows), len(main.qrels.query_ids), main.run.gallery_size))
+        tables.append(
+            MetricTable(direction, tuple(rows), queries=len(main.qrels.query_ids), gallery_size=main.run.gallery_size)
+        )
     return tuple(tables)
 
 

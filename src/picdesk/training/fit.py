@@ -79,6 +79,8 @@ def fit(
     pl.seed_everything(seed, workers=True, verbose=False)
     module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val)
     best = Best(trained)
+    backbone.image_head.train()  # trunks stay in evaluation mode: their dropout and batch statistics are not to move
+    backbone.text_head.train()
     with quiet_lightning():
         trainer = make_trainer(callbacks=[best, *callbacks])
         trainer.validate(module, data, verbose=False)
