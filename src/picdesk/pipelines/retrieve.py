@@ -130,7 +130,7 @@ def search_texts(
 
 def picture_card(part: Collection, world: World, run: Run, q: int, text: str, query: Query) -> QueryCard:
     """One text and the pictures found for it; the true one outlined where it is known."""
-    prompts = world.prompts(part)
+    prompts = world.titles(part)
     places = list(part.picture_ids)
     found = tuple(
         show.item("t2i", part, prompts, int(i), rank, float(s), part.picture_ids[i] == query.picture_id)
@@ -147,7 +147,7 @@ def picture_card(part: Collection, world: World, run: Run, q: int, text: str, qu
 
 def text_card(part: Collection, world: World, run: Run, name: str) -> QueryCard:
     """The picture and the texts found for it."""
-    prompts = world.prompts(part)
+    prompts = world.titles(part)
     found = tuple(
         Item(part.text_ids[i], prompts[i], "", float(s), rank)
         for rank, (i, s) in enumerate(zip(run.index[0], run.scores[0], strict=True), 1)

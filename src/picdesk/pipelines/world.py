@@ -58,6 +58,10 @@ class World:
         """The text of each text record, as it is encoded."""
         return [self.prompt.render(fields) for fields in part.texts]
 
+    def titles(self, part: Collection) -> list[str]:
+        """A short text of each text record for people to read: its title or caption, else what is encoded."""
+        return [str(fields.get("title") or fields.get("caption") or self.prompt.render(fields)) for fields in part.texts]
+
     def fingerprint(self, part: Collection) -> dict[str, str]:
         """Digests over the pictures' content, the prompts, which belongs to which, and the ids."""
         pictures = [content_key(part.pictures.read(i)).hex() for i in range(len(part.picture_ids))]
