@@ -64,7 +64,7 @@ class TextTrunk(nn.Module):
 
     def _end(self, text: torch.Tensor) -> torch.Tensor:
         """Place of the token whose state is the feature: the highest id, or the first end-of-text id."""
-        return text.argmax(-1) if self._pool == "argmax" else torch.eq(text, self._eos).int().argmax(-1)
+        return text.argmax(-1) if self._pool == "argmax" else torch.eq(text, self._eos or 0).int().argmax(-1)
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
