@@ -55,9 +55,12 @@ class Forward:
             pixels = self.normalise(on_device["pixels"])
             features = self.trunk(pixels.to(self.dtype, memory_format=self.layout))
         else:
-            features = self.trunk(**on_device)
+            features = self.trunk(**{name: self._cast(tensor) for name, tensor in on_device.items()})
         result: NDArray[np.float32] = features.float().cpu().numpy()
         return result
+
+    def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
     def _halve(self, tried: int, error: RuntimeError | MemoryError) -> None:
         if not is_no_memory(error):

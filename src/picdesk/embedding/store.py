@@ -27,6 +27,7 @@ from picdesk.interfaces import Modality
 
 DESCRIPTION = "space.json"
 VERIFIED = "verified.json"
+PARTS = ("modality", "trunk", "precision", "width", "decode", "storage")
 STORAGES = ("float32", "float16")
 
 
@@ -147,14 +148,8 @@ class Store:
         """
         if storage not in STORAGES:
             raise ConfigError(f"encode.storage={storage}: choose one of {', '.join(STORAGES)}")
-        parts = {
-            "modality": modality,
-            "trunk": trunk_fingerprint,
-            "precision": precision,
-            "width": width,
-            "decode": decode,
-            "storage": storage,
-        }
+        values = (modality, trunk_fingerprint, precision, width, decode, storage)
+        parts: dict[str, Any] = dict(zip(PARTS, values, strict=True))
         fingerprint = digest_of(parts)
         folder = self.root / f"{modality}-{fingerprint[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
