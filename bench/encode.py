@@ -134,23 +134,26 @@ def ceiling(ours: Ours, paths: list[Path]) -> Callable[[], None]:
     return run
 
 
-def clock(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def clock(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall and processor seconds of a piece of work, its child processes' too."""
+    start, used = time.perf_counter(), sum(os.times()[:4])
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, sum(os.times()[:4]) - used
 
 
-def measure(paths: list[Path], texts: list[str], rounds: int) -> tuple[Timed, dict[str, float], str]:
-    """Seconds of every contender in every round, what else is to be said of them, and the foreign library's name."""
+def measure(paths: list[Path], texts: list[str], rounds: int) -> tuple[Timed, Timed, dict[str, float], str]:
+    """Seconds, by the wall clock and of processor time, of every contender in every round, what else is to be said of them, and the foreign library's name."""
     keep_freed_memory()
     usual, fp32, bf16 = Usual(), Ours("fp32"), Ours("bf16")
     foreign = Foreign(usual, paths, texts) if os.environ.get("PICDESK_BENCH_PYTHON") else None
     bounds = {"ceiling fp32": ceiling(fp32, paths), "ceiling bf16": ceiling(bf16, paths)}
     seconds: Timed = {}
+    busy: Timed = {}
     facts: dict[str, float] = {}
 
-    def note(name: str, value: float) -> None:
-        seconds.setdefault(name, []).append(value)
+    def note(name: str, taken: tuple[float, float]) -> None:
+        seconds.setdefault(name, []).append(taken[0])
+        busy.setdefault(name, []).append(taken[1])
 
     usual.pictures(paths[:BATCH])
     usual.texts(texts[:BATCH])
@@ -177,7 +180,7 @@ def measure(paths: list[Path], texts: list[str], rounds: int) -> tuple[Timed, di
             for what, value in foreign.round().items():
                 note(f"{what}: sentence-transformers", value)
         print(f"round {turn + 1} of {rounds} done", flush=True)
-    return seconds, facts, f", sentence-transformers {foreign.version}" if foreign else ""
+    return seconds, busy, facts, f", sentence-transformers {foreign.version}" if foreign else ""
 
 
 def drift(usual: Usual, ours: Ours, paths: list[Path], texts: list[str], store: Path) -> dict[str, float]:
@@ -211,11 +214,11 @@ class Foreign:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def round(self) -> dict[str, float]:
-        """Seconds for all pictures and for all texts."""
+    def round(self) -> dict[str, tuple[float, float]]:
+        """Wall and processor seconds for all pictures and for all texts."""
         self._say("go")
-        pictures, texts = self._hear().split()
-        return {"pictures": float(pictures), "texts": float(texts)}
+        values = [float(value) for value in self._hear().split()]
+        return {"pictures": (values[0], values[1]), "texts": (values[2], values[3])}
 
 
 def main() -> None:
@@ -223,27 +226,48 @@ def main() -> None:
     options.add_argument("--pictures", type=int, default=192)
     options.add_argument("--texts", type=int, default=384)
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--remark", default="", help="a line about the circumstances, for the page")
     chosen = options.parse_args()
     logging.getLogger().setLevel(logging.WARNING)
     paths, texts = material(chosen.pictures, chosen.texts)
-    seconds, facts, foreign = measure(paths, texts, chosen.rounds)
-    page = write(seconds, facts, len(paths), len(texts), chosen.rounds, foreign)
+    seconds, busy, facts, foreign = measure(paths, texts, chosen.rounds)
+    page = write(seconds, busy, facts, len(paths), len(texts), chosen.rounds, foreign, chosen.remark)
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "encode.md").write_text(page, encoding="utf-8")
     print(page)
 
 
-def write(seconds: Timed, facts: dict[str, float], pictures: int, texts: int, rounds: int, foreign: str) -> str:
+def write(
+    seconds: Timed,
+    busy: Timed,
+    facts: dict[str, float],
+    pictures: int,
+    texts: int,
+    rounds: int,
+    foreign: str,
+    remark: str,
+) -> str:
     """The page with the table."""
     middle = {name: statistics.median(values) for name, values in seconds.items()}
-    rows = ["| | items/s | against the usual loop | spread of rounds |", "|---|---|---|---|"]
+    work = {name: statistics.median(values) for name, values in busy.items()}
+    rows = [
+        "| | items/s | against the usual loop | spread of rounds | processor ms per item | against the usual loop |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in sorted(middle):
         what = name.split(":")[0]
         count = pictures if what == "pictures" else texts
         spread = (max(seconds[name]) - min(seconds[name])) / middle[name]
         ratio = middle[f"{what}: usual loop"] / middle[name]
-        rows.append(f"| {name} | {count / middle[name]:,.1f} | {ratio:.2f}x | {spread:.0%} |")
-    share = {kind: middle[f"pictures: ceiling {kind}"] / middle[f"pictures: ours {kind}"] for kind in ("fp32", "bf16")}
+        cost, less = 1000 * work[name] / count, work[f"{what}: usual loop"] / max(work[name], 1e-3)
+        rows.append(
+            f"| {name} | {count / middle[name]:,.1f} | {ratio:.2f}x | {spread:.0%} | {cost:,.1f} | {less:.2f}x |"
+        )
+    share = {
+        f"{kind} by {what}": times[f"pictures: ceiling {kind}"] / times[f"pictures: ours {kind}"]
+        for kind in ("fp32", "bf16")
+        for what, times in (("wall clock", middle), ("processor time", work))
+    }
     warm = {
         f"{what} {kind}": middle[f"{what}: ours {kind}"] / middle[f"{what}: ours {kind}, again"]
         for what in ("pictures", "texts")
@@ -259,7 +283,10 @@ def write(seconds: Timed, facts: dict[str, float], pictures: int, texts: int, ro
         "",
         *rows,
         "",
-        f"- Share of the ceiling (forward pass alone on tensors in memory): fp32 {share['fp32']:.0%}, bf16 {share['bf16']:.0%}.",
+        *([f"- {remark}"] if remark else []),
+        "- Share of the ceiling (forward pass alone on tensors in memory): "
+        + ", ".join(f"{name} {value:.0%}" for name, value in share.items())
+        + ".",
         "- A second run on the same store against the first: "
         + ", ".join(f"{name} {value:.0f}x" for name, value in warm.items())
         + f"; items that went through a trunk in all second runs: {facts.pop('passes of the second run'):.0f}.",

@@ -50,7 +50,7 @@ def test_kills_leave_no_trace(tmp_path: Path, kills: int) -> None:
     count = 40 * kills
     whole = encode(tmp_path / "whole", count, SHARD)[1]
     store, tally, rng = tmp_path / "killed", tmp_path / "tally", random.Random(kills)
-    held, landed = 0, 0
+    held, landed, moves = 0, 0, 0
     for _ in range(kills):
         fork_and_kill(store, count, 0.006, rng.uniform(0.02, 0.3), tally)
         assert [fault for folder in store.glob("image-*") for fault in verify(folder)] == []
@@ -58,7 +58,9 @@ def test_kills_leave_no_trace(tmp_path: Path, kills: int) -> None:
         landed += held < count
         assert now >= held
         assert now % SHARD == 0
+        moves += now > held
         held = now
+    assert moves >= kills // 4, "too few jobs came as far as writing something"
     assert landed >= kills // 2, "too few kills came before the end to say anything"
     encoder, features = encode(store, count, SHARD, 0, tally)
     assert encoder.counts.encoded["image"] == count - held
@@ -67,9 +69,10 @@ def test_kills_leave_no_trace(tmp_path: Path, kills: int) -> None:
     space = space_of(store)
     assert sum(len(shard.keys) for shard in space._shards) == count, "an item was written twice"
     (folder,) = store.glob("image-*")
-    left = [path.name for path in folder.iterdir() if path.suffix == ".claim" or path.name.startswith(".")]
-    assert left == []
-    print(f"{kills} kills, {landed} before the end; {tally.stat().st_size - count} of {count} items encoded again")
+    assert [*folder.glob("*.claim"), *folder.glob(".*.safetensors")] == []
+    print(
+        f"{kills} kills, {landed} before the end, {moves} after a shard was written; {tally.stat().st_size - count} of {count} items encoded again"
+    )
 
 
 def test_a_killed_job_loses_one_shard_at_most(tmp_path: Path) -> None:
@@ -118,3 +121,16 @@ def test_a_second_job_waits_for_what_the_first_has_claimed(tmp_path: Path) -> No
     first.claims.close()
     assert second.claim(keys[:4], 4) == keys[2:4]
     second.claims.close()
+
+
+def test_what_killed_jobs_left_is_cleared_away(tmp_path: Path) -> None:
+    space = space_of(tmp_path)
+    half = space.folder / f".{'a' * 32}.safetensors.x1.part.safetensors"
+    old, young = space.folder / ".verified.json.x2.part.json", space.folder / ".verified.json.x3.part.json"
+    for path in (half, old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 100, time.time() - 100))
+    assert len(space_of(tmp_path)) == 0
+    space.put([content_key("a")], np.zeros((1, 5), np.float32))
+    assert [path.exists() for path in (half, old, young)] == [False, False, True]
+    assert len(space_of(tmp_path)) == 1

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.embedding.fakes import Pictures, Tiny
 BATCH = 4
 
 
+@cache
 def blob(seed: int) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     out = io.BytesIO()

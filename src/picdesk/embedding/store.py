@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from picdesk.interfaces import Modality
 
 DESCRIPTION = "space.json"
 VERIFIED = "verified.json"
+LEFTOVER_S = 60.0
 PARTS = ("modality", "trunk", "precision", "width", "decode", "storage")
 STORAGES = ("float32", "float16")
 
@@ -110,9 +112,10 @@ class Space:
         return stored
 
     def _remove_leftovers(self) -> None:
-        """Files that a killed job was writing. In one's turn nobody else writes shards, so these have no owner."""
-        for path in self.folder.glob(".*.safetensors"):
-            path.unlink(missing_ok=True)
+        """Files that a killed job was writing. Shards are written in one's turn only, so an unfinished one has no owner."""
+        for path in self.folder.glob(".*.part.*"):
+            if path.suffix == ".safetensors" or time.time() - path.stat().st_mtime > LEFTOVER_S:
+                path.unlink(missing_ok=True)
 
     def _take_in(self, path: Path) -> None:
         opened = open_shard(path, self.fingerprint, self.width, self.storage)
