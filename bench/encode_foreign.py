@@ -8,6 +8,7 @@ import json
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -44,14 +45,8 @@ def main() -> None:
         marks.append((time.perf_counter(), time.process_time()))
         model.encode(texts, **options)
         marks.append((time.perf_counter(), time.process_time()))
-        print(
-            *(
-                after - before
-                for pair in zip(marks, marks[1:], strict=False)
-                for before, after in zip(*pair, strict=True)
-            ),
-            flush=True,
-        )
+        steps = [(a, b) for before, after in pairwise(marks) for a, b in zip(before, after, strict=True)]
+        print(*(b - a for a, b in steps), flush=True)
 
 
 if __name__ == "__main__":
