@@ -32,6 +32,7 @@ class Training:
     """What of training is no part of its own."""
 
     batch_size: int = 128
+    sampler: str = "texts"
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Task:
     task: str = MISSING
     seed: int = 0
     part: str = "test"
+    check: str = "quick"
     ckpt: str | None = None
     run_file: str | None = None
     qrels_file: str | None = None
