@@ -142,7 +142,7 @@ def clock(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def measure(paths: list[Path], texts: list[str], rounds: int) -> tuple[Timed, Timed, dict[str, float], str]:
-    """Seconds, by the wall clock and of processor time, of every contender in every round, other facts, the foreign library's name."""
+    """Wall and processor seconds of each contender in each round, other facts, and the foreign library's name."""
     keep_freed_memory()
     usual, fp32, bf16 = Usual(), Ours("fp32"), Ours("bf16")
     foreign = Foreign(usual, paths, texts) if os.environ.get("PICDESK_BENCH_PYTHON") else None
