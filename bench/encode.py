@@ -71,18 +71,23 @@ class Usual:
         self.clip = open_clip.create_model(MODEL).eval()
         self.transform = open_clip.image_transform(224, is_train=False)
         self.tokenizer = open_clip.get_tokenizer(MODEL)
+        self.made: dict[str, Vectors] = {}
 
     def pictures(self, paths: list[Path]) -> Vectors:
         """Embeddings [n, dim] of picture files."""
         loader = torch.utils.data.DataLoader(Files(paths, self.transform), batch_size=BATCH, num_workers=WORKERS)
         with torch.no_grad():
-            return torch.cat([self.clip.encode_image(batch, normalize=True) for batch in loader]).numpy()
+            self.made["pictures"] = torch.cat(
+                [self.clip.encode_image(batch, normalize=True) for batch in loader]
+            ).numpy()
+        return self.made["pictures"]
 
     def texts(self, texts: list[str]) -> Vectors:
         """Embeddings [n, dim] of texts."""
         parts = [self.tokenizer(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
         with torch.no_grad():
-            return torch.cat([self.clip.encode_text(part, normalize=True) for part in parts]).numpy()
+            self.made["texts"] = torch.cat([self.clip.encode_text(part, normalize=True) for part in parts]).numpy()
+        return self.made["texts"]
 
 
 class Ours:
@@ -141,8 +146,8 @@ def clock(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - start, sum(os.times()[:4]) - used
 
 
-def measure(paths: list[Path], texts: list[str], rounds: int) -> tuple[Timed, Timed, dict[str, float], str]:
-    """Wall and processor seconds of each contender in each round, other facts, and the foreign library's name."""
+def measure(paths: list[Path], texts: list[str], rounds: int, save: Callable[..., None]) -> None:
+    """Let the contenders take turns; `save` is called after each round, so that a run that is cut short leaves a page."""
     keep_freed_memory()
     usual, fp32, bf16 = Usual(), Ours("fp32"), Ours("bf16")
     foreign = Foreign(usual, paths, texts) if os.environ.get("PICDESK_BENCH_PYTHON") else None
@@ -180,14 +185,14 @@ def measure(paths: list[Path], texts: list[str], rounds: int) -> tuple[Timed, Ti
             for what, value in foreign.round().items():
                 note(f"{what}: sentence-transformers", value)
         print(f"round {turn + 1} of {rounds} done", flush=True)
-    return seconds, busy, facts, f", sentence-transformers {foreign.version}" if foreign else ""
+        save(seconds, busy, dict(facts), turn + 1, f", sentence-transformers {foreign.version}" if foreign else "")
 
 
 def drift(usual: Usual, ours: Ours, paths: list[Path], texts: list[str], store: Path) -> dict[str, float]:
     """How far our embeddings are from the usual loop's; both drew their weights from seed 0, so they are the same."""
     pairs = {
-        "pictures": (usual.pictures(paths), ours.pictures(paths, store)),
-        "texts": (usual.texts(texts), ours.texts(texts, store)),
+        "pictures": (usual.made["pictures"], ours.pictures(paths, store)),
+        "texts": (usual.made["texts"], ours.texts(texts, store)),
     }
     return {f"{what} {ours.precision}: least cosine": float((a * b).sum(1).min()) for what, (a, b) in pairs.items()} | {
         f"{what} {ours.precision}: largest difference": float(abs(a - b).max()) for what, (a, b) in pairs.items()
@@ -230,11 +235,14 @@ def main() -> None:
     chosen = options.parse_args()
     logging.getLogger().setLevel(logging.WARNING)
     paths, texts = material(chosen.pictures, chosen.texts)
-    seconds, busy, facts, foreign = measure(paths, texts, chosen.rounds)
-    page = write(seconds, busy, facts, len(paths), len(texts), chosen.rounds, foreign, chosen.remark)
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "encode.md").write_text(page, encoding="utf-8")
-    print(page)
+
+    def save(seconds: Timed, busy: Timed, facts: dict[str, float], rounds: int, foreign: str) -> None:
+        page = write(seconds, busy, facts, len(paths), len(texts), rounds, foreign, chosen.remark)
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results" / "encode.md").write_text(page, encoding="utf-8")
+
+    measure(paths, texts, chosen.rounds, save)
+    print((HERE / "results" / "encode.md").read_text(encoding="utf-8"))
 
 
 def write(
