@@ -77,6 +77,7 @@ class Backbone(Protocol):
     text_trunk: torch.nn.Module
     text_head: torch.nn.Module
     logit_scale: torch.nn.Parameter
+    shortest_side: int | None
 
     def trunk_fingerprint(self, modality: Modality) -> str:
         """Hex digest over everything that trunk features depend on: weights, preprocessing, tokenizer."""
@@ -92,6 +93,9 @@ class Backbone(Protocol):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Keyword tensors for the text trunk, [n, length], padded to the longest of the batch."""
+
+    def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """How many places of each text's inputs, [n], its feature depends on; the rest may be cut off."""
 
 
 class Index(Protocol):

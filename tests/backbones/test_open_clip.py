@@ -85,3 +85,62 @@ def test_unknown_names_are_told() -> None:
         OpenClip("ViT-B-33")
     with pytest.raises(UserError, match=r"backbone\.pretrained=nowhere\.pt is neither"):
         OpenClip("tiny-test", pretrained="nowhere.pt")
+
+
+KINDS = {
+    "eos": {"pool_type": "eos", "eos_id": 49407},
+    "no_causal": {"no_causal_mask": True, "pool_type": "last"},
+    "class_token": {"embed_cls": True, "pad_id": 0},
+}
+
+
+@pytest.mark.parametrize("name", ["tiny-test", "tiny-test-custom"])
+def test_trimmed_texts_have_the_librarys_features(name: str) -> None:
+    ours, theirs = OpenClip(name, seed=5), library_model(name)
+    texts = ["a", "a dog", "word " * 30, "word " * 200, "", "two children run"]
+    tokens = open_clip.get_tokenizer(name)(texts)
+    inputs = ours.tokenize(texts)
+    assert ours.token_lengths(inputs).tolist() == [3, 4, 32, 77, 2, 5]
+    with torch.inference_mode():
+        expected = theirs.encode_text(tokens, normalize=True)
+        for rows in ([0, 1, 2, 3, 4, 5], [0, 4, 1], [2]):
+            longest = int(ours.token_lengths(inputs)[rows].max())
+            trimmed = ours.embed("text", ours.text_trunk(inputs["text"][rows, :longest]))
+            np.testing.assert_allclose(trimmed, expected[rows], atol=1e-5, rtol=0)
+            whole = ours.embed("text", ours.text_trunk(inputs["text"][rows]))
+            np.testing.assert_allclose(whole, expected[rows], atol=1e-5, rtol=0)
+
+
+def test_the_trunk_runs_no_more_tokens_than_the_longest_text_has() -> None:
+    ours = OpenClip("tiny-test", seed=5)
+    lengths: list[int] = []
+    tower: Any = ours.text_trunk.tower
+    tower.transformer.register_forward_pre_hook(lambda module, inputs: lengths.append(inputs[0].shape[1]))
+    ours.text_trunk(**ours.tokenize(["a dog", "a very big dog"]))
+    assert lengths == [6]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_kinds_of_towers_agree_with_the_library_too(kind: str, tmp_path: Path) -> None:
+    name = f"tiny-test-{kind}"
+    text_cfg = TINY["text_cfg"] | KINDS[kind]  # type: ignore[operator]
+    (tmp_path / f"{name}.json").write_text(json.dumps(TINY | {"custom_text": True, "text_cfg": text_cfg}))
+    open_clip.add_model_config(tmp_path)
+    ours, theirs = OpenClip(name, seed=5), library_model(name)
+    texts = ["a", "a dog runs over the field"]
+    inputs = ours.tokenize(texts)
+    assert ours.text_trunk.cuttable == (kind == "eos")
+    assert ours.token_lengths(inputs).tolist() == ([3, 8] if kind == "eos" else [77, 77])
+    with torch.inference_mode():
+        text = ours.embed("text", ours.text_trunk(**inputs))
+        tokens = open_clip.get_tokenizer(name)(texts)
+        np.testing.assert_allclose(text, theirs.encode_text(tokens, normalize=True), atol=1e-5)
+
+
+def test_another_tokenizer_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = OpenClip("tiny-test")
+    tokenizer = open_clip.SimpleTokenizer(additional_special_tokens=["<new>"])
+    monkeypatch.setattr(open_clip, "get_tokenizer", lambda name: tokenizer)
+    after = OpenClip("tiny-test")
+    assert after.trunk_fingerprint("text") != before.trunk_fingerprint("text")
+    assert after.trunk_fingerprint("image") == before.trunk_fingerprint("image")

@@ -1,6 +1,7 @@
 """A backbone small enough to check by hand: the trunk is one linear layer over pixel means, or over letter counts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -60,3 +61,22 @@ class Pictures:
 
     def read(self, i: int) -> bytes:
         return self.blobs[i]
+
+
+class Files:
+    """Encoded pictures in files."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, i: int) -> bytes:
+        return self.paths[i].read_bytes()
+
+
+def seen(module: nn.Module) -> int:
+    """How many items went through a counting trunk."""
+    assert isinstance(module, CountingLinear)
+    return module.seen

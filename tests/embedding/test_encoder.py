@@ -1,33 +1,16 @@
 """Each item is encoded once ever, features belong to their items, and a damaged store is refused."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store, content_key
 from picdesk.errors import ConfigError, DataError
-from tests.embedding.fakes import CountingLinear, Pictures, Tiny
-
-
-def blob(seed: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG")
-    return out.getvalue()
-
-
-def decode(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data)).convert("RGB")
-
-
-def seen(module: torch.nn.Module) -> int:
-    assert isinstance(module, CountingLinear)
-    return module.seen
+from tests.embedding.fakes import Pictures, Tiny, seen
+from tests.embedding.worker import blob, decode
 
 
 def test_pictures_get_their_own_features_whatever_the_batch(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ class Lite(TwoTower):
             logit_scale=logit_scale,
         )
         self.size, self.max_tokens, self._tokenizer = size, max_tokens, tokenizer
+        self.shortest_side = round(size / CROP)
         self.register_buffer("mean", torch.tensor(MEAN), persistent=False)
         self.register_buffer("std", torch.tensor(STD), persistent=False)
 

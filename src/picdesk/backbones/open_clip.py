@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk.backbones.clip_text import TextTrunk, tokenizer_digest
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, MissingFileError, UserError, examples
 
@@ -59,11 +60,18 @@ class OpenClip(TwoTower):
             trunk_dims=(image_dim, text_dim),
             preprocessing={
                 "image": {"library": "open_clip", "quick_gelu": quick, **cfg},
-                "text": {"library": "open_clip", "model": model, "quick_gelu": quick, "context": clip.context_length},
+                "text": {
+                    "library": "open_clip",
+                    "model": model,
+                    "quick_gelu": quick,
+                    "context": clip.context_length,
+                    "tokenizer": tokenizer_digest(tokenizer),
+                },
             },
             logit_scale=scale,
         )
         self.quick_gelu, self._cfg, self._tokenizer = quick, cfg, tokenizer
+        self.shortest_side = int(np.max(cfg["size"]))
         self._resize = open_clip.image_transform(
             cfg["size"],
             is_train=False,
@@ -90,23 +98,10 @@ class OpenClip(TwoTower):
         """`text`: token ids [n, context length], by the tokenizer of the model."""
         return {"text": self._tokenizer(list(texts))}
 
-
-class TextTrunk(nn.Module):
-    """The text tower of an open_clip model without its projection."""
-
-    def __init__(self, clip: Any) -> None:
-        super().__init__()
-        if hasattr(clip, "text"):
-            self.tower = clip.text
-        else:
-            self.tower = clip
-            clip.visual = None  # the picture tower lives in `image_trunk`; here it would be counted twice
-        self._whole = not hasattr(clip, "text")
-
-    def forward(self, text: torch.Tensor) -> torch.Tensor:
-        """Token ids [n, length] to features [n, width]."""
-        features: torch.Tensor = self.tower.encode_text(text) if self._whole else self.tower(text)
-        return features
+    def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Tokens up to the end-of-text one, [n]; the full context where the tower looks beyond it."""
+        assert isinstance(self.text_trunk, TextTrunk)
+        return self.text_trunk.lengths(inputs["text"])
 
 
 def needs_quick_gelu(model: str, pretrained: str | None) -> bool:

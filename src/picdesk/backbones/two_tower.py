@@ -20,7 +20,8 @@ class TwoTower(nn.Module):
     """Holds `image_trunk`, `image_head`, `text_trunk`, `text_head` and `logit_scale`.
 
     Trunks take normalised pixels [n, 3, height, width] or the keyword tensors of `tokenize`, and give features [n, trunk_dim]
-    float32; heads take those to [n, dim]. `embed` adds the L2 normalisation that every search expects.
+    float32; heads take those to [n, dim]. `embed` adds the L2 normalisation that every search expects. `shortest_side` is how
+    many pixels of a picture's shorter side the preprocessing can use (None: not known, decode in full).
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class TwoTower(nn.Module):
         super().__init__()
         self.name = name
         self.dim = dim
+        self.shortest_side: int | None = None
         self.image_trunk, self.image_head = image_trunk, image_head
         self.text_trunk, self.text_head = text_trunk, text_head
         self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
@@ -73,6 +75,15 @@ class TwoTower(nn.Module):
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Keyword tensors for the text trunk, [n, length]."""
         raise NotImplementedError
+
+    def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """How many places of each text's inputs, [n], matter: up to the last that is not padding; all where none is marked."""
+        mask = inputs.get("attention_mask")
+        if mask is None:
+            first = next(iter(inputs.values()))
+            return torch.full((len(first),), first.shape[1])
+        places = torch.arange(1, mask.shape[1] + 1)
+        return (mask.bool() * places).amax(1).clamp(min=1)
 
     def trunk_fingerprint(self, modality: Modality) -> str:
         """Hex digest over weights and preprocessing of one trunk; computed once, so not to be asked before training ends."""

@@ -1,27 +1,47 @@
-"""The encode loop: what the store lacks goes through the trunk once, in batches, and is written shard by shard."""
+"""The encode loop: what the store lacks goes through the trunk once, in batches, and is written shard by shard.
+
+The order of the missing items is fixed (pictures as given, texts by token length) and shards are whole batches from its front,
+so after a kill the next job meets the same batches again and its features are bit-equal to those of an uninterrupted one.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut
+from picdesk.embedding.claims import pause
+from picdesk.embedding.forward import Forward, has_bf16_units, working
 from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.progress import progress
-from picdesk.embedding.store import Space, Store, content_key
-from picdesk.errors import ConfigError
+from picdesk.embedding.store import STORAGES, Space, Store, content_key
+from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Backbone, Modality, PictureBytes
 
 log = logging.getLogger(__name__)
 PRECISIONS = ("fp32", "bf16", "auto")
-Batch = tuple[list[int], dict[str, torch.Tensor]]
+WINDOW = 1 << 17  # texts that are tokenised and sorted together; bounds the memory that their tokens take
+Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
+
+
+class Digests(Protocol):
+    """Remembers the SHA-256 of pictures in files that have not changed."""
+
+    def digest(self, source: PictureBytes, i: int) -> str:
+        """SHA-256, in hex, of the bytes of picture `i`."""
+
+    def save(self) -> None:
+        """Keep what is known for the next job."""
 
 
 @dataclass
@@ -36,8 +56,10 @@ class Counts:
 class Encoder:
     """Turns pictures and texts into trunk features, through the store.
 
-    `precision` fp32, bf16 (bf16 weights, float32 features) or auto: bf16 on a GPU and on CPUs with matrix units for it.
+    `precision` fp32, bf16 (bf16 weights, float32 features) or auto: bf16 on a GPU and on CPUs with units for it.
+    `fast_decode` reads JPEGs at a smaller scale where that is enough; `storage` is float32 or float16.
     `shard` items are written at a time: at most that many are encoded again after a kill.
+    `digests` remembers what files hold, so that unchanged ones are not read to find out.
     """
 
     store: Store
@@ -45,66 +67,96 @@ class Encoder:
     workers: int = 2
     precision: str = "fp32"
     device: str = "cpu"
+    fast_decode: bool = False
+    storage: str = "float32"
     shard: int = 1024
+    digests: Digests | None = None
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"encode.precision={self.precision}: choose one of {', '.join(PRECISIONS)}")
+        for key, allowed in (("precision", PRECISIONS), ("storage", STORAGES)):
+            if getattr(self, key) not in allowed:
+                raise ConfigError(f"encode.{key}={getattr(self, key)}: choose one of {', '.join(allowed)}")
         if self.precision == "auto":
             self.precision = "bf16" if has_bf16_units(self.device) else "fp32"
-        if self.batch_size < 1 or self.workers < 1:
+        if self.batch_size < 1 or self.workers < 1 or self.shard < 1:
             raise ConfigError(
-                f"encode.batch_size={self.batch_size}, encode.workers={self.workers}: both must be at least 1"
+                f"encode.batch_size={self.batch_size}, encode.workers={self.workers}, encode.shard={self.shard}: "
+                "each must be at least 1"
             )
 
     def pictures(
-        self, backbone: Backbone, pictures: PictureBytes, decode: Callable[[bytes], Image.Image]
+        self, backbone: Backbone, pictures: PictureBytes, decode: Callable[..., Image.Image]
     ) -> NDArray[np.float32]:
-        """Trunk features [n, trunk_dim] of all pictures, in their order; each distinct content is encoded once."""
+        """Trunk features [n, trunk_dim] of all pictures, in their order; each distinct content is encoded once.
+
+        `decode(bytes)` gives an RGB picture; with `fast_decode` it is called with `shortest=`, the shorter side that will do.
+        Raises `DataError` if a file changes between being looked at and being decoded.
+        """
+        keys = self.picture_keys(pictures)
+        options = {"shortest": backbone.shortest_side} if self.fast_decode else {}
+
+        def pixels_of(i: int) -> NDArray[np.uint8]:
+            data = pictures.read(i)
+            if content_key(data) != keys[i]:
+                raise DataError(f"picture {i}: its content changed while the job was at work; run again")
+            return backbone.picture_to_pixels(decode(data, **options))
+
         with ThreadPoolExecutor(self.workers) as pool:
-            keys = list(pool.map(lambda i: content_key(pictures.read(i)), range(len(pictures))))
 
-            def pixels_of(i: int) -> NDArray[np.uint8]:
-                return backbone.picture_to_pixels(decode(pictures.read(i)))
-
-            def batches(rows: list[int]) -> Iterator[Batch]:
-                for part, arrays in ahead(pool, pixels_of, self._cut(rows)):
+            def batches(parts: Iterator[list[int]]) -> Iterator[tuple[list[int], Inputs]]:
+                for part, arrays in ahead(pool, pixels_of, parts):
                     yield part, {"pixels": torch.from_numpy(np.stack(arrays))}
 
-            return self._encode(backbone, "image", keys, batches)
+            decoding = "draft" if self.fast_decode else "full"
+            return self._encode(backbone, "image", keys, lambda rows: (rows, batches), decoding)
 
     def texts(self, backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Trunk features [n, trunk_dim] of all texts, in their order; repeated texts are encoded once, by length."""
-        keys = [content_key(text) for text in texts]
+        """Trunk features [n, trunk_dim] of all texts, in their order; repeated texts are encoded once, by token length."""
 
-        def batches(rows: list[int]) -> Iterator[Batch]:
-            for part in self._cut(sorted(rows, key=lambda i: (len(texts[i]), i))):
-                yield part, backbone.tokenize([texts[i] for i in part])
+        def features(window: Sequence[str]) -> NDArray[np.float32]:
+            def plan(rows: list[int]) -> tuple[list[int], Batches]:
+                made = TextBatches(backbone, window, rows)
+                return made.order, made
 
-        return self._encode(backbone, "text", keys, batches)
+            return self._encode(backbone, "text", [content_key(text) for text in window], plan)
 
-    def _cut(self, rows: list[int]) -> list[list[int]]:
-        return [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
+        windows = [texts[at : at + WINDOW] for at in range(0, max(len(texts), 1), WINDOW)]
+        return np.concatenate([features(window) for window in windows])
+
+    def picture_keys(self, pictures: PictureBytes) -> list[bytes]:
+        """Content keys of all pictures; files that `digests` knows are not read."""
+        known = self.digests
+        if known is None:
+            with ThreadPoolExecutor(self.workers) as pool:
+                return list(pool.map(lambda i: content_key(pictures.read(i)), range(len(pictures))))
+        width = len(content_key(b""))
+        keys = [bytes.fromhex(known.digest(pictures, i))[:width] for i in range(len(pictures))]
+        known.save()
+        return keys
 
     def _encode(
         self,
         backbone: Backbone,
         modality: Modality,
         keys: list[bytes],
-        batches: Callable[[list[int]], Iterator[Batch]],
+        plan: Callable[[list[int]], tuple[list[int], Batches]],
+        decoding: str = "full",
     ) -> NDArray[np.float32]:
-        width = backbone.trunk_dim(modality)
-        space = self.store.space(modality, backbone.trunk_fingerprint(modality), self.precision, width)
+        width, fingerprint = backbone.trunk_dim(modality), backbone.trunk_fingerprint(modality)
+        options = {"decode": decoding, "storage": self.storage, "label": backbone.name}
+        space = self.store.space(modality, fingerprint, self.precision, width, **options)
         missing = space.missing(keys)
-        self.counts.encoded[modality] += len(missing)
-        self.counts.reused[modality] += len(set(keys)) - len(missing)
+        encoded = 0
         if missing:
             start = time.perf_counter()
-            self._fill(backbone, modality, space, keys, batches(missing), len(missing))
+            order, batches = plan(missing)
+            encoded = self._fill(backbone, modality, space, keys, order, batches)
             seconds = time.perf_counter() - start
             what = "pictures" if modality == "image" else "texts"
-            log.info("encoded %d %s in %.1f s (%.0f/s)", len(missing), what, seconds, len(missing) / seconds)
+            log.info("encoded %d %s in %.1f s (%.0f/s)", encoded, what, seconds, encoded / seconds)
+        self.counts.encoded[modality] += encoded
+        self.counts.reused[modality] += len(set(keys)) - encoded
         return space.get(keys)
 
     def _fill(
@@ -113,53 +165,62 @@ class Encoder:
         modality: Modality,
         space: Space,
         keys: list[bytes],
-        batches: Iterator[Batch],
-        total: int,
-    ) -> None:
+        order: list[int],
+        batches: Batches,
+    ) -> int:
+        """Encode what is missing and what no other job encodes; wait for the rest. How many were encoded here."""
         keep_freed_memory()
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        trunk = (backbone.image_trunk if modality == "image" else backbone.text_trunk).to(self.device, dtype).eval()
-        rows: list[int] = []
-        features: list[NDArray[np.float32]] = []
-        try:
-            with torch.inference_mode(), progress(f"encoding {modality}s", total) as advance:
-                for part, inputs in batches:
-                    rows += part
-                    features.append(self._forward(backbone, trunk, inputs, dtype))
-                    advance(len(part))
-                    if len(rows) >= self.shard:
-                        space.put([keys[i] for i in rows], np.concatenate(features))
-                        rows, features = [], []
-                if rows:
-                    space.put([keys[i] for i in rows], np.concatenate(features))
-        finally:
-            trunk.to("cpu", torch.float32)
+        size = self._shard_size(len(order))
+        place = {keys[i]: i for i in order}
+        encoded, waiting = 0, False
+        trunk = backbone.image_trunk if modality == "image" else backbone.text_trunk
+        with (
+            working(trunk, self.device, self.precision) as (ready, layout),
+            progress(f"encoding {modality}s", len(order)) as advance,
+        ):
+            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+            forward = Forward(ready, self.device, dtype, backbone.normalise_pixels, self.batch_size, layout)
+            try:
+                while left := [key for key in place if key not in space]:
+                    before = encoded
+                    rows: list[int] = []
+                    features: list[NDArray[np.float32]] = []
+                    for part, inputs in batches(self._claimed(space, left, place, size)):
+                        features.append(forward(inputs))
+                        rows += part
+                        advance(len(part))
+                        if len(rows) >= size:
+                            encoded += self._put(space, keys, rows, features)
+                    encoded += self._put(space, keys, rows, features)
+                    if encoded == before:
+                        waiting = waiting or self._say_waiting(len(left))
+                        pause()
+                        space.refresh()
+            finally:
+                space.claims.close()
+        return encoded
 
-    def _forward(
-        self, backbone: Backbone, trunk: torch.nn.Module, inputs: dict[str, torch.Tensor], dtype: torch.dtype
-    ) -> NDArray[np.float32]:
-        on_device = {name: tensor.to(self.device) for name, tensor in inputs.items()}
-        if "pixels" in on_device:
-            pixels = backbone.normalise_pixels(on_device["pixels"]).to(dtype, memory_format=torch.channels_last)
-            features = trunk(pixels)
-        else:
-            features = trunk(**on_device)
-        result: NDArray[np.float32] = features.float().cpu().numpy()
-        return result
+    def _put(self, space: Space, keys: list[bytes], rows: list[int], features: list[NDArray[np.float32]]) -> int:
+        """Write what has been gathered, and start anew."""
+        count = len(rows)
+        if count:
+            space.put([keys[i] for i in rows], np.concatenate(features))
+        rows.clear()
+        features.clear()
+        return count
 
+    def _say_waiting(self, count: int) -> bool:
+        log.info("waiting for another job that is encoding %d of these items", count)
+        return True
 
-def ahead(
-    pool: ThreadPoolExecutor, work: Callable[[int], NDArray[np.uint8]], parts: list[list[int]], depth: int = 2
-) -> Iterator[tuple[list[int], list[NDArray[np.uint8]]]]:
-    """Run `work` over the items of each part in the pool, `depth` parts ahead of the consumer, in order."""
-    waiting = [(part, [pool.submit(work, i) for i in part]) for part in parts[:depth]]
-    for part in [*parts[depth:], *([None] * min(depth, len(parts)))]:
-        done, futures = waiting.pop(0)
-        if part is not None:
-            waiting.append((part, [pool.submit(work, i) for i in part]))
-        yield done, [future.result() for future in futures]
+    def _claimed(self, space: Space, left: list[bytes], place: dict[bytes, int], size: int) -> Iterator[list[int]]:
+        """Batches of the items that this job has claimed, claim after claim, until nothing is free."""
+        at = 0
+        while claimed := space.claim(left[at:], size):
+            at = left.index(claimed[-1], at) + 1
+            yield from cut([place[key] for key in claimed], self.batch_size)
 
-
-def has_bf16_units(device: str) -> bool:
-    """Whether bf16 weights pay here: on a GPU, or on a CPU with AMX (autocast, by contrast, is slower than fp32 on CPUs)."""
-    return device != "cpu" or bool(torch.cpu._is_amx_tile_supported())
+    def _shard_size(self, missing: int) -> int:
+        """A whole number of batches, near `shard`; fewer where several ranks share the work."""
+        share = -(-missing // int(os.environ.get("WORLD_SIZE", "1")))
+        return -(-min(self.shard, share) // self.batch_size) * self.batch_size

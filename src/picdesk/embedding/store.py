@@ -1,43 +1,53 @@
 """The store: trunk features kept per item, so that each picture and each text is encoded once ever.
 
-A *space* is one folder: everything that features depend on besides the item (weights, preprocessing, tokenizer, precision) is
-in its fingerprint, which names it. Inside, an item's key is the digest of its content (the picture's bytes, the text), so a
-renamed file or a reordered table encodes nothing, and a changed one is simply another key. Features lie in shards, safetensors
-files written whole and named by their own content; a shard whose name and content disagree is refused.
+A *space* is one folder: everything that features depend on besides the item (weights, preprocessing, tokenizer, precision,
+decoding) is in its fingerprint, which names it, and stands in plain words in its `space.json`. Inside, an item's key is the
+digest of its content (the picture's bytes, the text), so a renamed file or a reordered table encodes nothing, and a changed
+one is simply another key. Features lie in shards: see `shards`. Which job encodes what: see `claims`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
 
-from picdesk.errors import DataError
-from picdesk.files import digest_of, written_whole
+from picdesk.embedding.claims import Claims
+from picdesk.embedding.shards import KEY_BYTES, Shard, Verified, open_shard, shard_paths, write_shard
+from picdesk.errors import ConfigError, DataError
+from picdesk.files import digest_of, write_json
 from picdesk.interfaces import Modality
 
-KEY_BYTES = 16
+DESCRIPTION = "space.json"
+VERIFIED = "verified.json"
+LEFTOVER_S = 60.0
+PARTS = ("modality", "trunk", "precision", "width", "decode", "storage")
+STORAGES = ("float32", "float16")
 
 
 def content_key(content: bytes | str) -> bytes:
-    """The 16-byte key of a picture's bytes or of a text."""
+    """The 16-byte key of a picture's bytes or of a text: the head of its SHA-256."""
     data = content.encode() if isinstance(content, str) else content
-    return hashlib.blake2b(data, digest_size=KEY_BYTES).digest()
+    return hashlib.sha256(data).digest()[:KEY_BYTES]
 
 
 class Space:
     """Features of one trunk: a dictionary from item key to vector, on disk."""
 
-    def __init__(self, folder: Path, fingerprint: str, width: int) -> None:
-        self.folder, self.fingerprint, self.width = folder, fingerprint, width
+    def __init__(self, folder: Path, fingerprint: str, width: int, storage: str = "float32") -> None:
+        self.folder, self.fingerprint, self.width, self.storage = folder, fingerprint, width, storage
+        self.claims = Claims(folder, KEY_BYTES)
+        self._verified = Verified(folder / VERIFIED)
         self._place: dict[bytes, tuple[int, int]] = {}
-        self._shards: list[NDArray[np.float32]] = []
+        self._shards: list[Shard] = []
         self._seen: set[str] = set()
         self.refresh()
 
@@ -49,9 +59,11 @@ class Space:
 
     def refresh(self) -> None:
         """Take in shards that are new on disk, for instance another job's."""
-        for path in sorted(self.folder.glob("*.safetensors")):
+        for path in shard_paths(self.folder):
             if path.name not in self._seen:
-                self._take_in(path.name, path.read_bytes())
+                self._verified.check(path)
+                self._take_in(path)
+        self._verified.save()
 
     def missing(self, keys: Iterable[bytes]) -> list[int]:
         """Positions of the keys that are not held, the first of equal keys only."""
@@ -67,41 +79,52 @@ class Space:
         places = np.array([self._place[key] for key in keys], np.int64).reshape(-1, 2)
         for shard in np.unique(places[:, 0]):
             rows = np.flatnonzero(places[:, 0] == shard)
-            out[rows] = self._shards[shard][places[rows, 1]]
+            out[rows] = self._shards[shard].features[places[rows, 1]]
         return out
 
-    def put(self, keys: Sequence[bytes], features: NDArray[np.float32]) -> None:
-        """Add one shard. Raises `DataError` for features that are not finite or not of the space's width."""
-        if features.shape != (len(keys), self.width) or not np.isfinite(features).all():
-            raise DataError(
-                f"store: features of shape {features.shape} (finite: {np.isfinite(features).all()}) refused"
-            )
-        tensors: dict[str, NDArray[Any]] = {
-            "features": np.ascontiguousarray(features, np.float32),
-            "keys": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES),
-        }
-        content = save(tensors, {"space": self.fingerprint})
-        name = f"{hashlib.sha256(content).hexdigest()[:32]}.safetensors"
-        with written_whole(self.folder / name) as temporary:
-            temporary.write_bytes(content)
-        self._take_in(name, content)
+    def claim(self, keys: Sequence[bytes], most: int) -> list[bytes]:
+        """Reserve the first `most` of the keys that are neither held nor being encoded by another job."""
+        with self.claims.turn():
+            self.refresh()
+            taken = self.claims.others()
+            free = list(islice((key for key in keys if key not in self._place and key not in taken), most))
+            self.claims.add(free)
+        return free
 
-    def _take_in(self, name: str, content: bytes) -> None:
-        """Check one shard against its name and its space, and list its keys."""
-        path = self.folder / name
-        if hashlib.sha256(content).hexdigest()[:32] != path.stem:
-            raise DataError(f"store: {path} is damaged (its content does not match its name); delete it and run again")
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        if header.get("__metadata__", {}).get("space") != self.fingerprint:
-            raise DataError(f"store: {path} belongs to another space than {self.fingerprint[:12]}; delete it")
-        tensors = load(content)
-        if tensors["features"].shape[1] != self.width:
-            raise DataError(f"store: {path} holds features of width {tensors['features'].shape[1]}, not {self.width}")
+    def put(self, keys: Sequence[bytes], features: NDArray[np.float32]) -> None:
+        """Add one shard. Raises `DataError` for features that are not finite, too large, or not of the space's width."""
+        stored = self._checked(len(keys), features)
+        with self.claims.turn():
+            self._remove_leftovers()
+            path = write_shard(self.folder, self.fingerprint, keys, stored)
+            self._take_in(path)
+            self.claims.drop(keys)
+
+    def _checked(self, count: int, features: NDArray[np.float32]) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            stored = features.astype(self.storage)
+        if features.shape != (count, self.width) or not np.isfinite(stored).all():
+            finite = bool(np.isfinite(features).all())
+            raise DataError(
+                f"store: features of shape {features.shape} (finite: {finite}) refused for {count} items of width "
+                f"{self.width} as {self.storage}"
+            )
+        return stored
+
+    def _remove_leftovers(self) -> None:
+        """Files that a killed job was writing. Shards are written in one's turn only, so an unfinished one has no owner."""
+        for path in self.folder.glob(".*.part.*"):
+            if path.suffix == ".safetensors" or time.time() - path.stat().st_mtime > LEFTOVER_S:
+                path.unlink(missing_ok=True)
+
+    def _take_in(self, path: Path) -> None:
+        opened = open_shard(path, self.fingerprint, self.width, self.storage)
         shard = len(self._shards)
-        self._shards.append(tensors["features"])
-        for row, key in enumerate(tensors["keys"]):
-            self._place.setdefault(key.tobytes(), (shard, row))
-        self._seen.add(name)
+        self._shards.append(opened)
+        raw = opened.keys.tobytes()
+        for row in range(len(opened.keys)):
+            self._place.setdefault(raw[row * KEY_BYTES : (row + 1) * KEY_BYTES], (shard, row))
+        self._seen.add(path.name)
 
 
 class Store:
@@ -110,9 +133,55 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
-    def space(self, modality: Modality, trunk_fingerprint: str, precision: str, width: int) -> Space:
-        """The space for one trunk at one precision; made where it does not exist."""
-        fingerprint = digest_of([modality, trunk_fingerprint, precision, width])
+    def space(
+        self,
+        modality: Modality,
+        trunk_fingerprint: str,
+        precision: str,
+        width: int,
+        *,
+        decode: str = "full",
+        storage: str = "float32",
+        label: str = "",
+    ) -> Space:
+        """The space for one trunk at one precision; made where it does not exist.
+
+        `decode` says how pictures are read (`full`, or `draft` with JPEG scaling), `storage` is float32 or float16, `label` is
+        for people. Raises `DataError` naming the differing key where the folder describes itself as something else.
+        """
+        if storage not in STORAGES:
+            raise ConfigError(f"encode.storage={storage}: choose one of {', '.join(STORAGES)}")
+        values = (modality, trunk_fingerprint, precision, width, decode, storage)
+        parts: dict[str, Any] = dict(zip(PARTS, values, strict=True))
+        fingerprint = digest_of(parts)
         folder = self.root / f"{modality}-{fingerprint[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
-        return Space(folder, fingerprint, width)
+        describe(folder, parts, label)
+        return Space(folder, fingerprint, width, storage)
+
+
+def describe(folder: Path, parts: Mapping[str, Any], label: str) -> None:
+    """Write what a space is, or compare what stands there, and mark it as used now."""
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        write_json(path, {"label": label, **parts})
+        return
+    stored = read_description(folder)
+    for key, value in parts.items():
+        if stored.get(key) != value:
+            raise DataError(
+                f"store: {path}: {key} is {stored.get(key)!r} there and {value!r} here; delete {folder.name}"
+            )
+    os.utime(path)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What a space says of itself. Raises `DataError` where that cannot be read."""
+    path = folder / DESCRIPTION
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        stored = None
+    if not isinstance(stored, dict):
+        raise DataError(f"store: {path} cannot be read; delete the folder {folder.name}")
+    return stored

@@ -23,6 +23,8 @@ class Encode:
     workers: int = 2
     precision: str = "fp32"
     device: str = "cpu"
+    fast_decode: bool = False
+    storage: str = "float32"
 
 
 @dataclass

@@ -63,7 +63,7 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
         job.logger.finish()
         tables = show.metric_tables(outcome.systems)
         write_the_page(job, cfg, part, prompts, outcome, tables)
-    job.write_manifest(cfg, world.fingerprint(part), outcome.weights, encoder, len(world.collection.skipped))
+    job.write_manifest(cfg, world.fingerprint(part, encoder), outcome.weights, encoder, len(world.collection.skipped))
     print_metrics(tables)
     for note in outcome.notes:
         log.warning("%s", note.text)

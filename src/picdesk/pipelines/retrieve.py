@@ -74,7 +74,7 @@ def retrieve(cfg: DictConfig) -> Run:
         log.warning("%s", note.text)
     write(job, cfg, part, run, cards, weights_of(backbone, checkpoint), picture)
     job.write_manifest(
-        cfg, world.fingerprint(part), weights_of(backbone, checkpoint), encoder, len(world.collection.skipped)
+        cfg, world.fingerprint(part, encoder), weights_of(backbone, checkpoint), encoder, len(world.collection.skipped)
     )
     return run
 

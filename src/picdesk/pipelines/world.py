@@ -19,7 +19,7 @@ from picdesk.data.facts import PictureFacts
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.progress import progress
-from picdesk.embedding.store import Store, content_key
+from picdesk.embedding.store import Store
 from picdesk.errors import ConfigError, examples
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings
@@ -62,9 +62,9 @@ class World:
         """A short text of each text record for people to read: its title or caption, else what is encoded."""
         return [str(fields.get("title") or fields.get("caption") or self.prompt.render(fields)) for fields in part.texts]
 
-    def fingerprint(self, part: Collection) -> dict[str, str]:
+    def fingerprint(self, part: Collection, encoder: Encoder) -> dict[str, str]:
         """Digests over the pictures' content, the prompts, which belongs to which, and the ids."""
-        pictures = [content_key(part.pictures.read(i)).hex() for i in range(len(part.picture_ids))]
+        pictures = [key.hex() for key in encoder.picture_keys(part.pictures)]
         return {
             "pictures": digest_of(sorted(zip(part.picture_ids, pictures, strict=True))),
             "texts": digest_of(list(zip(part.text_ids, self.prompts(part), strict=True))),
@@ -137,7 +137,9 @@ def make_encoder(cfg: DictConfig) -> Encoder:
     """The encode loop on the store of this project."""
     settings = OmegaConf.to_container(cfg.encode, resolve=True)
     assert isinstance(settings, dict)
-    return Encoder(Store(Path(cfg.paths.store)), **{str(key): value for key, value in settings.items()})
+    store = Path(cfg.paths.store)
+    facts = PictureFacts(store / "facts.json")
+    return Encoder(Store(store), digests=facts, **{str(key): value for key, value in settings.items()})
 
 
 def features_of(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> Features:

@@ -1,0 +1,307 @@
+"""Folder to embeddings: our encode loop beside its ceiling and beside other tools; writes bench/results/encode.md.
+
+    python bench/encode.py                      # 192 pictures and 384 captions of PICDESK_DATA_ROOT/flickr8k, 3 rounds
+    PICDESK_BENCH_PYTHON=... python bench/encode.py    # also sentence-transformers, out of that interpreter
+
+ViT-B-32 with random weights: the cost is the same. Every contender starts from file names and plain strings and ends with
+embeddings of length 1 in memory; the ceiling is the forward pass alone, on tensors that are there already. Contenders take turns
+within each round, after one batch each to warm up, and the table shows medians over rounds.
+"""
+
+import argparse
+import copy
+import json
+import logging
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+
+from picdesk.backbones.open_clip import OpenClip
+from picdesk.data.facts import PictureFacts
+from picdesk.data.images import open_picture
+from picdesk.data.sources import PictureFiles
+from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.memory import keep_freed_memory
+from picdesk.embedding.store import Store
+
+HERE = Path(__file__).resolve().parent
+MODEL, BATCH, WORKERS = "ViT-B-32", 32, 2
+Vectors = np.ndarray
+Timed = dict[str, list[float]]
+
+
+def material(pictures: int, captions: int) -> tuple[list[Path], list[str]]:
+    """The first pictures by name, and captions spread over the file, as they stand."""
+    root = Path(os.environ.get("PICDESK_DATA_ROOT", HERE.parent.parent / "shared" / "data")) / "flickr8k"
+    paths = sorted((root / "Images").glob("*.jpg"))[:pictures]
+    lines = (root / "captions.txt").read_text(encoding="utf-8").splitlines()[1:]
+    step = max(len(lines) // captions, 1)
+    return paths, [line.split(",", 1)[1].strip('" ') for line in lines[::step]][:captions]
+
+
+class Files(torch.utils.data.Dataset):
+    """What people write around open_clip: open, transform, stack."""
+
+    def __init__(self, paths: list[Path], transform: Callable[[Image.Image], torch.Tensor]) -> None:
+        self.paths, self.transform = paths, transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        return self.transform(Image.open(self.paths[i]))
+
+
+class Usual:
+    """open_clip's usual loop: its transform in a DataLoader with workers, its tokenizer at 77 tokens, float32."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.clip = open_clip.create_model(MODEL).eval()
+        self.transform = open_clip.image_transform(224, is_train=False)
+        self.tokenizer = open_clip.get_tokenizer(MODEL)
+        self.made: dict[str, Vectors] = {}
+
+    def pictures(self, paths: list[Path]) -> Vectors:
+        """Embeddings [n, dim] of picture files."""
+        loader = torch.utils.data.DataLoader(Files(paths, self.transform), batch_size=BATCH, num_workers=WORKERS)
+        with torch.no_grad():
+            self.made["pictures"] = torch.cat(
+                [self.clip.encode_image(batch, normalize=True) for batch in loader]
+            ).numpy()
+        return self.made["pictures"]
+
+    def texts(self, texts: list[str]) -> Vectors:
+        """Embeddings [n, dim] of texts."""
+        parts = [self.tokenizer(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
+        with torch.no_grad():
+            self.made["texts"] = torch.cat([self.clip.encode_text(part, normalize=True) for part in parts]).numpy()
+        return self.made["texts"]
+
+
+class Ours:
+    """The encode loop on a fresh store, or on one that holds everything; counts what goes through the trunks."""
+
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+        self.backbone = OpenClip(MODEL, seed=0)
+        self.passed = 0
+        for trunk in (self.backbone.image_trunk, self.backbone.text_trunk):
+            trunk.register_forward_hook(self._count)
+            self.backbone.trunk_fingerprint("image" if trunk is self.backbone.image_trunk else "text")
+
+    def _count(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        self.passed += len(output)
+
+    def pictures(self, paths: list[Path], store: Path) -> Vectors:
+        """Embeddings [n, dim] of picture files, through the store."""
+        encoder = self._encoder(store)
+        return self._head("image", encoder.pictures(self.backbone, PictureFiles(tuple(paths)), open_picture))
+
+    def texts(self, texts: list[str], store: Path) -> Vectors:
+        """Embeddings [n, dim] of texts, through the store."""
+        return self._head("text", self._encoder(store).texts(self.backbone, texts))
+
+    def _encoder(self, store: Path) -> Encoder:
+        facts = PictureFacts(store / "pictures.json")
+        return Encoder(Store(store), BATCH, WORKERS, self.precision, digests=facts)
+
+    def _head(self, modality: str, features: Vectors) -> Vectors:
+        with torch.inference_mode():
+            return self.backbone.embed(modality, torch.from_numpy(features)).numpy()
+
+
+def ceiling(ours: Ours, paths: list[Path]) -> Callable[[], None]:
+    """The picture trunk alone over normalised batches that lie in memory."""
+    backbone = ours.backbone
+    dtype = torch.bfloat16 if ours.precision == "bf16" else torch.float32
+    trunk = copy.deepcopy(backbone.image_trunk).to(dtype)
+    trunk._forward_hooks.clear()
+    pixels = np.stack([backbone.picture_to_pixels(open_picture(path.read_bytes())) for path in paths])
+    batches = [backbone.normalise_pixels(part).to(dtype) for part in torch.from_numpy(pixels).split(BATCH)]
+
+    def run() -> None:
+        with torch.inference_mode():
+            for batch in batches:
+                trunk(batch)
+
+    return run
+
+
+def clock(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall and processor seconds of a piece of work, its child processes' too."""
+    start, used = time.perf_counter(), sum(os.times()[:4])
+    work()
+    return time.perf_counter() - start, sum(os.times()[:4]) - used
+
+
+def measure(paths: list[Path], texts: list[str], rounds: int, save: Callable[..., None]) -> None:
+    """Let the contenders take turns; `save` is called after each round, so that a run that is cut short leaves a page."""
+    keep_freed_memory()
+    usual, fp32, bf16 = Usual(), Ours("fp32"), Ours("bf16")
+    foreign = Foreign(usual, paths, texts) if os.environ.get("PICDESK_BENCH_PYTHON") else None
+    bounds = {"ceiling fp32": ceiling(fp32, paths), "ceiling bf16": ceiling(bf16, paths)}
+    seconds: Timed = {}
+    busy: Timed = {}
+    facts: dict[str, float] = {}
+
+    def note(name: str, taken: tuple[float, float]) -> None:
+        seconds.setdefault(name, []).append(taken[0])
+        busy.setdefault(name, []).append(taken[1])
+
+    usual.pictures(paths[:BATCH])
+    usual.texts(texts[:BATCH])
+    for turn in range(rounds):
+        for name, run in bounds.items():
+            note(f"pictures: {name}", clock(run))
+        note("pictures: usual loop", clock(lambda: usual.pictures(paths)))
+        note("texts: usual loop", clock(lambda: usual.texts(texts)))
+        for ours in (fp32, bf16):
+            with tempfile.TemporaryDirectory() as folder:
+                store = Path(folder)
+                for what, items, call in (("pictures", paths, ours.pictures), ("texts", texts, ours.texts)):
+                    note(f"{what}: ours {ours.precision}", clock(lambda c=call, i=items, s=store: c(i, s)))
+                    time.sleep(
+                        2.1
+                    )  # files younger than two seconds are checked again; a second job starts later than that
+                    call(items, store)
+                    before = ours.passed
+                    note(f"{what}: ours {ours.precision}, again", clock(lambda c=call, i=items, s=store: c(i, s)))
+                    facts["passes of the second run"] = facts.get("passes of the second run", 0) + ours.passed - before
+                if turn == 0:
+                    facts |= drift(usual, ours, paths, texts, store)
+        if foreign:
+            for what, value in foreign.round().items():
+                note(f"{what}: sentence-transformers", value)
+        print(f"round {turn + 1} of {rounds} done", flush=True)
+        save(seconds, busy, dict(facts), turn + 1, f", sentence-transformers {foreign.version}" if foreign else "")
+
+
+def drift(usual: Usual, ours: Ours, paths: list[Path], texts: list[str], store: Path) -> dict[str, float]:
+    """How far our embeddings are from the usual loop's; both drew their weights from seed 0, so they are the same."""
+    pairs = {
+        "pictures": (usual.made["pictures"], ours.pictures(paths, store)),
+        "texts": (usual.made["texts"], ours.texts(texts, store)),
+    }
+    return {f"{what} {ours.precision}: least cosine": float((a * b).sum(1).min()) for what, (a, b) in pairs.items()} | {
+        f"{what} {ours.precision}: largest difference": float(abs(a - b).max()) for what, (a, b) in pairs.items()
+    }
+
+
+class Foreign:
+    """sentence-transformers' CLIP model in an interpreter of its own, kept alive between rounds."""
+
+    def __init__(self, usual: Usual, paths: list[Path], texts: list[str]) -> None:
+        command = [os.environ["PICDESK_BENCH_PYTHON"], str(HERE / "encode_foreign.py")]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        vocabulary = usual.tokenizer.encoder
+        merges = [" ".join(pair) for pair in usual.tokenizer.bpe_ranks]
+        self._say(json.dumps([vocabulary, merges, [str(path) for path in paths], texts, BATCH]))
+        self.version = self._hear()
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def _hear(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def round(self) -> dict[str, tuple[float, float]]:
+        """Wall and processor seconds for all pictures and for all texts."""
+        self._say("go")
+        values = [float(value) for value in self._hear().split()]
+        return {"pictures": (values[0], values[1]), "texts": (values[2], values[3])}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--pictures", type=int, default=192)
+    options.add_argument("--texts", type=int, default=384)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--remark", default="", help="a line about the circumstances, for the page")
+    chosen = options.parse_args()
+    logging.getLogger().setLevel(logging.WARNING)
+    paths, texts = material(chosen.pictures, chosen.texts)
+
+    def save(seconds: Timed, busy: Timed, facts: dict[str, float], rounds: int, foreign: str) -> None:
+        page = write(seconds, busy, facts, len(paths), len(texts), rounds, foreign, chosen.remark)
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results" / "encode.md").write_text(page, encoding="utf-8")
+
+    measure(paths, texts, chosen.rounds, save)
+    print((HERE / "results" / "encode.md").read_text(encoding="utf-8"))
+
+
+def write(
+    seconds: Timed,
+    busy: Timed,
+    facts: dict[str, float],
+    pictures: int,
+    texts: int,
+    rounds: int,
+    foreign: str,
+    remark: str,
+) -> str:
+    """The page with the table."""
+    middle = {name: statistics.median(values) for name, values in seconds.items()}
+    work = {name: statistics.median(values) for name, values in busy.items()}
+    rows = [
+        "| | items/s | against the usual loop | spread of rounds | processor ms per item | against the usual loop |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in sorted(middle):
+        what = name.split(":")[0]
+        count = pictures if what == "pictures" else texts
+        spread = (max(seconds[name]) - min(seconds[name])) / middle[name]
+        ratio = middle[f"{what}: usual loop"] / middle[name]
+        cost, less = 1000 * work[name] / count, work[f"{what}: usual loop"] / max(work[name], 1e-3)
+        rows.append(
+            f"| {name} | {count / middle[name]:,.1f} | {ratio:.2f}x | {spread:.0%} | {cost:,.1f} | {less:.2f}x |"
+        )
+    share = {
+        f"{kind} by {what}": times[f"pictures: ceiling {kind}"] / times[f"pictures: ours {kind}"]
+        for kind in ("fp32", "bf16")
+        for what, times in (("wall clock", middle), ("processor time", work))
+    }
+    warm = {
+        f"{what} {kind}": middle[f"{what}: ours {kind}"] / middle[f"{what}: ours {kind}, again"]
+        for what in ("pictures", "texts")
+        for kind in ("fp32", "bf16")
+    }
+    lines = [
+        "# Folder to embeddings",
+        "",
+        f"{MODEL}, random weights, {pictures} photographs of Flickr8k, {texts} captions, medians of {rounds} rounds, "
+        f"batches of {BATCH}; {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__} with "
+        f"{torch.get_num_threads()} threads, open_clip {open_clip.__version__}{foreign}, "
+        f"Python {platform.python_version()}. Made by `python bench/encode.py`.",
+        "",
+        *rows,
+        "",
+        *([f"- {remark}"] if remark else []),
+        "- Share of the ceiling (forward pass alone on tensors in memory): "
+        + ", ".join(f"{name} {value:.0%}" for name, value in share.items())
+        + ".",
+        "- A second run on the same store against the first: "
+        + ", ".join(f"{name} {value:.0f}x" for name, value in warm.items())
+        + f"; items that went through a trunk in all second runs: {facts.pop('passes of the second run'):.0f}.",
+        *(f"- Ours against the usual loop, {name}: {value:.7f}" for name, value in facts.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

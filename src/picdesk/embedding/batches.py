@@ -1,0 +1,73 @@
+"""What goes through the trunk together: rows cut into batches, pictures decoded ahead, texts sorted by their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from picdesk.interfaces import Backbone
+
+Inputs = dict[str, torch.Tensor]
+
+
+def cut(rows: list[int], size: int) -> list[list[int]]:
+    """Consecutive parts of at most `size` rows."""
+    return [rows[at : at + size] for at in range(0, len(rows), size)]
+
+
+def ahead(
+    pool: ThreadPoolExecutor, work: Callable[[int], NDArray[np.uint8]], parts: Iterator[list[int]], depth: int = 2
+) -> Iterator[tuple[list[int], list[NDArray[np.uint8]]]]:
+    """Run `work` over the items of each part in the pool, `depth` parts ahead of the consumer, in order."""
+    waiting: list[tuple[list[int], list[Future[NDArray[np.uint8]]]]] = []
+
+    def start(count: int) -> None:
+        waiting.extend((part, [pool.submit(work, i) for i in part]) for part in islice(parts, count))
+
+    try:
+        start(depth)
+        while waiting:
+            part, futures = waiting.pop(0)
+            start(1)
+            yield part, [future.result() for future in futures]
+    finally:
+        for _, futures in waiting:
+            for future in futures:
+                future.cancel()
+
+
+class TextBatches:
+    """Texts tokenised once, `order`ed by token length, and handed out in batches trimmed to their longest.
+
+    Short texts beside short ones: a CLIP text is 10 to 15 tokens long, and the library's context is 77.
+    """
+
+    def __init__(self, backbone: Backbone, texts: Sequence[str], rows: list[int]) -> None:
+        inputs = backbone.tokenize([texts[i] for i in rows])
+        lengths = backbone.token_lengths(inputs)
+        self._inputs = {name: compact(tensor) for name, tensor in inputs.items()}
+        self._lengths = dict(zip(rows, lengths.tolist(), strict=True))
+        self._line = {row: line for line, row in enumerate(rows)}
+        self.order = sorted(rows, key=lambda i: (self._lengths[i], len(texts[i]), texts[i]))
+
+    def __call__(self, parts: Iterator[list[int]]) -> Iterator[tuple[list[int], Inputs]]:
+        """Each part with its inputs."""
+        for part in parts:
+            longest = max(self._lengths[i] for i in part)
+            lines = torch.tensor([self._line[i] for i in part])
+            yield part, {name: widened(tensor[lines, :longest]) for name, tensor in self._inputs.items()}
+
+
+def compact(tokens: torch.Tensor) -> torch.Tensor:
+    """Token ids in half the memory."""
+    return tokens.to(torch.int32) if tokens.dtype == torch.int64 else tokens
+
+
+def widened(tokens: torch.Tensor) -> torch.Tensor:
+    """Token ids as trunks take them."""
+    return tokens.to(torch.int64) if tokens.dtype == torch.int32 else tokens

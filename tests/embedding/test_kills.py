@@ -1,0 +1,135 @@
+"""Jobs that are killed, and jobs that run side by side: nothing is corrupt, nothing is done twice, no bit differs."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from picdesk.embedding.store import Space, Store, content_key
+from picdesk.embedding.upkeep import spaces, summary, verify
+from tests.embedding.fakes import Tiny
+from tests.embedding.worker import blob, encode
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARD = 8
+
+
+def start(store: Path, count: int, delay: float, shard: int = SHARD) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.embedding.worker", str(store), str(count), str(shard), str(delay)]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def space_of(store: Path) -> Space:
+    return Store(store).space("image", Tiny().trunk_fingerprint("image"), "fp32", 5, label="tiny")
+
+
+def fork_and_kill(store: Path, count: int, delay: float, after: float, tally: Path) -> None:
+    """The same job in a forked child, killed `after` seconds: no interpreter to start, so that many kills take little time."""
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        torch.set_num_threads(1)
+        encode(store, count, SHARD, delay, tally)
+        os._exit(0)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_kills_leave_no_trace(tmp_path: Path, kills: int) -> None:
+    count = 40 * kills
+    whole = encode(tmp_path / "whole", count, SHARD)[1]
+    store, tally, rng = tmp_path / "killed", tmp_path / "tally", random.Random(kills)
+    held, landed, moves = 0, 0, 0
+    for _ in range(kills):
+        fork_and_kill(store, count, 0.006, rng.uniform(0.02, 0.3), tally)
+        assert not store.is_dir() or [fault for folder in spaces(store) for fault in verify(folder)] == []
+        now = len(space_of(store))
+        landed += held < count
+        assert now >= held
+        assert now % SHARD == 0
+        moves += now > held
+        held = now
+    assert moves >= kills // 4, "too few jobs came as far as writing something"
+    assert landed >= kills // 2, "too few kills came before the end to say anything"
+    encoder, features = encode(store, count, SHARD, 0, tally)
+    assert encoder.counts.encoded["image"] == count - held
+    assert np.array_equal(features, whole)
+    assert tally.stat().st_size <= count + SHARD * kills, "a kill cost more than one shard"
+    space = space_of(store)
+    assert sum(len(shard.keys) for shard in space._shards) == count, "an item was written twice"
+    (folder,) = store.glob("image-*")
+    assert [*folder.glob("*.claim"), *folder.glob(".*.safetensors")] == []
+    again = tally.stat().st_size - count
+    print(f"{kills} kills, {landed} before the end, {moves} after a shard; {again} of {count} items encoded again")
+
+
+def test_a_killed_job_loses_one_shard_at_most(tmp_path: Path) -> None:
+    job = start(tmp_path, 200, 0.01)
+    assert job.stdout is not None
+    assert job.stdout.readline() == "encoding\n"
+    deadline = time.time() + 20
+    while len(space_of(tmp_path)) < 2 * SHARD and time.time() < deadline:
+        time.sleep(0.02)
+    job.kill()
+    job.communicate()
+    held = len(space_of(tmp_path))
+    assert 2 * SHARD <= held < 200
+    assert held % SHARD == 0
+    claimed = space_of(tmp_path).claims
+    with claimed.turn():
+        assert claimed.others() == set(), "a dead job's claims hold"
+
+
+def test_two_jobs_share_the_work(tmp_path: Path) -> None:
+    count = 120
+    jobs = [start(tmp_path / "both", count, 0.02) for _ in range(2)]
+    ends = [job.communicate(timeout=90)[0].splitlines()[-1].split() for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0]
+    encoded = [int(end[1]) for end in ends]
+    assert sum(encoded) == count
+    assert all(int(end[1]) + int(end[2]) == count for end in ends)
+    space = space_of(tmp_path / "both")
+    assert sum(len(shard.keys) for shard in space._shards) == count
+    alone = encode(tmp_path / "alone", count, SHARD)[1]
+    assert np.array_equal(space.get([content_key(blob(i)) for i in range(count)]), alone)
+    (folder,) = (tmp_path / "both").glob("image-*")
+    assert verify(folder) == []
+    assert summary(folder).items == count
+
+
+def test_a_second_job_waits_for_what_the_first_has_claimed(tmp_path: Path) -> None:
+    first, second = space_of(tmp_path), space_of(tmp_path)
+    keys = [content_key(str(i)) for i in range(6)]
+    assert first.claim(keys, 4) == keys[:4]
+    assert second.claim(keys, 4) == keys[4:]
+    assert second.claim(keys[:4], 4) == []
+    first.put(keys[:2], np.zeros((2, 5), np.float32))
+    assert second.claim(keys[:4], 4) == []
+    assert keys[0] in second
+    first.claims.close()
+    assert second.claim(keys[:4], 4) == keys[2:4]
+    second.claims.close()
+
+
+def test_what_killed_jobs_left_is_cleared_away(tmp_path: Path) -> None:
+    space = space_of(tmp_path)
+    half = space.folder / f".{'a' * 32}.safetensors.x1.part.safetensors"
+    old, young = space.folder / ".verified.json.x2.part.json", space.folder / ".verified.json.x3.part.json"
+    for path in (half, old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 100, time.time() - 100))
+    assert len(space_of(tmp_path)) == 0
+    space.put([content_key("a")], np.zeros((1, 5), np.float32))
+    assert [path.exists() for path in (half, old, young)] == [False, False, True]
+    assert len(space_of(tmp_path)) == 1
