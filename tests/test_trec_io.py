@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.evaluation.ranking_cases import random_case
 
 from picdesk.errors import DataError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
 from picdesk.trec import Qrels, Run, Tail
 from picdesk.trec_io import read_qrels, read_runs, read_runs_parquet, write_qrels, write_runs, write_runs_parquet
+from tests.evaluation.ranking_cases import random_case
 
 
 def test_both_directions_in_one_file_and_back_to_the_byte(tmp_path: Path) -> None:
