@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import shutil
-import socket
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -45,21 +44,6 @@ def pictures() -> list[Image.Image]:
     random = np.random.default_rng(0)
     sizes = [(60, 90, 3), (90, 60, 3), (40, 41, 3)]
     return [Image.fromarray(random.integers(0, 256, size, dtype=np.uint8)) for size in sizes]
-
-
-@pytest.fixture
-def no_sockets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every attempt to reach another machine fails, and is noted."""
-    tried: list[str] = []
-
-    def refuse(*args: Any, **_: Any) -> None:
-        tried.append(str(args))
-        raise OSError("no network in this test")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    return tried
 
 
 def ours(backbone: Transformers, pictures: list[Image.Image], texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:

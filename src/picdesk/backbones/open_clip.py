@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, tokenizer_content
+from picdesk.backbones.open_clip_files import FOLDER, Source, find, load_tokenizer, tokenizer_content
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, UserError
 
@@ -46,6 +46,8 @@ class OpenClip(TwoTower):
 
         source = find(model, pretrained, weights, quick_gelu)
         quick = source.quick_gelu
+        if quick and not model.endswith("-quickgelu"):
+            log.info("backbone: the weights '%s' were trained with QuickGELU; %s is built with it", pretrained, model)
         tokenizer = load_tokenizer(source)
         clip = create(source, seed)
         dim = int(source.config["embed_dim"])
@@ -136,7 +138,7 @@ def create(source: Source, seed: int) -> Any:
                 force_quick_gelu=source.quick_gelu,
                 force_preprocess_cfg=source.recipe,
                 pretrained_text=False,
-                require_pretrained=source.weights is not None,
+                require_pretrained=source.weights is not None or source.library_name.startswith(FOLDER),
             )
     except Exception as error:  # the library, torch and safetensors raise whatever a broken file leads to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
