@@ -44,9 +44,8 @@ def test_official_lists_that_are_there(tmp_path: Path) -> None:
     put(tmp_path / "Flickr_8k.devImages.txt", f"{NAMES[1]}\nunknown.jpg\n")
     collection = reader.read()
     assert collection.official == ("train", "val", "", "train")
-    assert reasons(collection) == [
-        "Flickr_8k.devImages.txt line 2: 'unknown.jpg' is listed but has no picture or no caption"
-    ]
+    assert collection.skipped == ()
+    assert collection.notes[-1] == "Flickr_8k.devImages.txt: 1 of 2 names have no picture or no caption: 'unknown.jpg'"
 
 
 def test_a_picture_in_two_lists_is_an_error(tmp_path: Path) -> None:

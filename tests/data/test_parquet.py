@@ -11,8 +11,8 @@ from picdesk.errors import DataError, MissingFileError
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
 
 
-def write(path: Path, **columns: Any) -> None:
-    pq.write_table(pa.table(columns), path, row_group_size=2)
+def write(file: Path, **columns: Any) -> None:
+    pq.write_table(pa.table(columns), file, row_group_size=2)
 
 
 def test_the_form_of_the_demo_set(tmp_path: Path) -> None:
@@ -53,9 +53,9 @@ def test_null_pictures_and_repeated_ids(tmp_path: Path) -> None:
     assert [fields["caption"] for fields in collection.texts] == ["u", "w", "z"]
     assert pairs(collection) == {"a#0": "a", "a#1": "a", "c#0": "c"}
     assert reasons(collection) == [
-        "*.parquet row 1: no picture bytes for 'b'",
-        "*.parquet row 3: picture id 'a' stands already, for another picture",
-        "*.parquet row 4: no picture id",
+        "x.parquet row 1: no picture bytes for 'b'",
+        "x.parquet row 3: picture id 'a' stands already, for another picture",
+        "x.parquet row 4: no picture id",
     ]
 
 
@@ -91,10 +91,20 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"no file 'x\.parquet' in data\.root"):
         Parquet(root=str(tmp_path), file="x.parquet").read()
     put(tmp_path / "x.parquet", b"PAR1 no")
-    with pytest.raises(DataError, match=r"x\.parquet: not a parquet file"):
+    with pytest.raises(DataError, match=r"x\.parquet: not a readable parquet file"):
         Parquet(root=str(tmp_path), file="x.parquet").read()
     write(tmp_path / "x.parquet", picture_id=["a"], picture=[b"1"])
     with pytest.raises(
         DataError, match=r"no such column: data\.title_column=titel, data\.more_columns\.by=author; the columns"
     ):
         Parquet(root=str(tmp_path), file="x.parquet", title_column="titel", more_columns={"by": "author"}).read()
+
+
+def test_a_pattern_for_each_split_and_a_column_of_another_type(tmp_path: Path) -> None:
+    for n, name in enumerate(("train-0", "train-1", "test-0")):
+        write(tmp_path / f"{name}.parquet", picture_id=[name], picture=[jpeg(colour(n))], path=["x.jpg"])
+    collection = Parquet(root=str(tmp_path), file={"train": "train-*.parquet", "test": "test-*.parquet"}).read()
+    check_pictures(collection, {name: colour(n) for n, name in enumerate(("train-0", "train-1", "test-0"))})
+    assert collection.official == ("train", "train", "test")
+    with pytest.raises(DataError, match=r"data\.picture_column=path holds string; wanted binary"):
+        Parquet(root=str(tmp_path), file="*.parquet", picture_column="path").read()

@@ -26,8 +26,8 @@ def test_newsimages(data_root: Path, tmp_path: Path) -> None:
         "rows left out by the reader": 285,
         "texts repeated across splits": 32,
         "texts repeated within a split": 47,
-        "near-duplicate pictures across splits": 54,
-        "near-duplicate pictures within a split": 94,
+        "near-duplicate pictures across splits": 52,
+        "near-duplicate pictures within a split": 89,
     }
     again = PictureFacts(tmp_path / "facts.json")
     check_collection(collection, splits, max_bad_fraction=0.1, facts=again)

@@ -113,3 +113,10 @@ def test_a_missing_shard_of_a_range(tmp_path: Path) -> None:
 )
 def test_braces(pattern: str, expanded: list[str]) -> None:
     assert expand_braces(pattern) == expanded
+
+
+def test_shards_of_each_split(tmp_path: Path) -> None:
+    for n, name in enumerate(("train-0", "train-1", "val-0")):
+        shard(tmp_path / f"{name}.tar", sample(n, "x"))
+    reader = WebDataset(root=str(tmp_path), shards={"train": "train-{0..1}.tar", "val": "val-*.tar"})
+    assert reader.read().official == ("train", "train", "val")

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import threading
 import time
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,17 @@ from picdesk.interfaces import PictureBytes
 
 VERSION = 1
 HASH_SIDE = 64
+THUMB_SIDE = 8
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture looks: its size in pixels, two 64-bit perceptual hashes, its mean colour."""
+    """How a picture looks: its size in pixels, two 64-bit perceptual hashes, and itself at 8x8 (192 bytes, RGB)."""
 
     pixels: int
     phash: int
     dhash: int
-    colour: tuple[int, int, int]
+    thumb: bytes
 
 
 class PictureFacts:
@@ -40,6 +43,7 @@ class PictureFacts:
     def __init__(self, file: Path | str | None = None, settled_s: float = 2.0) -> None:
         self.file = Path(file) if file is not None else None
         self.settled_s = settled_s
+        self._counting = threading.Lock()
         self.hashed = 0
         self.decoded = 0
         self._digests: dict[str, list[Any]] = {}
@@ -64,10 +68,11 @@ class PictureFacts:
         digest = str(known[-1]) if data is None and known else self._hash(data or b"", key, stamp)
         seen = self._looks.get(digest)
         if seen is not None and seen[0] <= max_pixels:
-            return digest, Look(seen[0], int(seen[1], 16), int(seen[2], 16), tuple(seen[3]))
+            return digest, Look(seen[0], int(seen[1], 16), int(seen[2], 16), b64decode(seen[3]))
         look = take_look(open_picture(source.read(i) if data is None else data, max_pixels))
-        self.decoded += 1
-        self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", list(look.colour)]
+        with self._counting:
+            self.decoded += 1
+        self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", b64encode(look.thumb).decode()]
         return digest, look
 
     def save(self) -> None:
@@ -83,7 +88,8 @@ class PictureFacts:
 
     def _hash(self, data: bytes, key: str, stamp: list[int]) -> str:
         digest = hashlib.sha256(data).hexdigest()
-        self.hashed += 1
+        with self._counting:
+            self.hashed += 1
         if stamp and time.time_ns() - max(stamp[1:]) >= self.settled_s * 1e9:
             self._digests[key] = [*stamp, digest]
         return digest
@@ -106,15 +112,14 @@ def picture_digest(collection: Collection, i: int, facts: PictureFacts | None = 
 
 
 def take_look(picture: Image.Image) -> Look:
-    """Perceptual hashes and mean colour of an RGB picture."""
+    """Perceptual hashes and thumbnail of an RGB picture."""
     import imagehash
 
     width, height = picture.size
     small = picture.resize((HASH_SIDE, HASH_SIDE), Image.Resampling.BOX)
     phash, dhash = (int(str(made(small)), 16) for made in (imagehash.phash, imagehash.dhash))
-    pixel = small.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
-    red, green, blue = pixel if isinstance(pixel, tuple) else (0, 0, 0)
-    return Look(width * height, phash, dhash, (int(red), int(green), int(blue)))
+    thumb = small.resize((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX)
+    return Look(width * height, phash, dhash, thumb.tobytes())
 
 
 def _stamp(source: PictureBytes, i: int) -> tuple[str, list[int]]:

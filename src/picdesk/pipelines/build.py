@@ -6,10 +6,11 @@ import inspect
 from typing import Any
 
 import hydra
+from hydra.errors import HydraException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, UserError
 
 ALLOWED = ("picdesk.", "torch.optim.", "pytorch_lightning.")
 
@@ -23,9 +24,23 @@ def build(cfg: DictConfig, key: str, **extra: Any) -> Any:
     top = OmegaConf.to_container(node, resolve=False)
     for part in parts_of(top):
         check(part, key, extra if part is top else {})
-    if not extra:
-        return hydra.utils.instantiate(node, _convert_="all")
-    return hydra.utils.instantiate(node, _convert_="all", _partial_=True)(**extra)  # extra holds live objects
+    try:
+        if not extra:
+            return hydra.utils.instantiate(node, _convert_="all")
+        return hydra.utils.instantiate(node, _convert_="all", _partial_=True)(**extra)  # extra holds live objects
+    except HydraException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+
+
+def check_all(cfg: DictConfig) -> None:
+    """Check every part of the config at once, before anything costly is begun."""
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    for key, node in plain.items():
+        for part in parts_of(node):
+            check(part, str(key), {})
 
 
 def parts_of(node: Any) -> list[dict[str, Any]]:

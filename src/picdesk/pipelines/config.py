@@ -47,6 +47,7 @@ class Task:
     task: str = MISSING
     seed: int = 0
     part: str = "test"
+    check: str = "quick"
     ckpt: str | None = None
     run_file: str | None = None
     qrels_file: str | None = None

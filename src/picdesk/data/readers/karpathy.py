@@ -82,12 +82,12 @@ class Karpathy:
             return
         split = str(image.get("split") or "")
         gathering.member(name, "train" if split == "restval" else split_name(split, where), where)
-        for sentence in image["sentences"][: self.max_captions]:
+        for number, sentence in enumerate(image["sentences"][: self.max_captions]):
             caption = str(sentence.get("raw") or "") if isinstance(sentence, dict) else ""
             if "\0" in caption:
                 gathering.skip(where, "a NUL character in the text")
             else:
-                gathering.text(name, {"caption": caption.strip()}, where)
+                gathering.text(name, {"caption": caption.strip()}, where, f"{name}#{number}")
 
 
 def _counted(collection: Collection) -> Collection:

@@ -11,7 +11,7 @@ from typing import Any
 from picdesk.collection import Collection, Fields
 from picdesk.data.places import data_folder
 from picdesk.data.readers.columns import TextColumns, holds_nul
-from picdesk.data.readers.gathering import Gathering
+from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.sources import FilePart, PictureParts
 from picdesk.errors import MissingFileError
 
@@ -30,14 +30,15 @@ class Member:
 class WebDataset:
     """Samples of the shards: a picture, a `.txt` with one caption a line, or a `.json` with the named keys.
 
-    `shards` may hold brace ranges (`train-{000..012}.tar`) and patterns (`*.tar`). A picture's id is `<shard>/<key>`, since
+    `shards` may hold brace ranges (`train-{000..012}.tar`) and patterns (`*.tar`), and may give them for each split:
+    `{train: ..., test: ...}`. A picture's id is `<shard>/<key>`, since
     keys are unique only within a shard. Where a sample has both a `.txt` and a `.json` with a caption, the `.txt` counts.
     """
 
     def __init__(
         self,
         root: str,
-        shards: str = "*.tar",
+        shards: str | Mapping[str, str] = "*.tar",
         name: str = "webdataset",
         picture_endings: tuple[str, ...] | list[str] = PICTURES,
         caption_ending: str = "txt",
@@ -50,7 +51,7 @@ class WebDataset:
         max_bad_fraction: float = 0.01,
     ) -> None:
         self.root = root
-        self.shards = shards
+        self.shards = {"": shards} if isinstance(shards, str) else dict(shards)
         self.name = name
         self.picture_endings = tuple(picture_endings)
         self.caption_ending = caption_ending
@@ -61,7 +62,7 @@ class WebDataset:
     def read(self) -> Collection:
         """The samples that hold a picture, in the order of the shards."""
         gathering = Gathering[FilePart](self.name)
-        for path in self._paths():
+        for path, split in self._paths().items():
             samples: dict[str, dict[str, FilePart]] = {}
             for member in _members(path, gathering):
                 sample = samples.setdefault(member.key, {})
@@ -70,21 +71,22 @@ class WebDataset:
                         f"{path.name}: {member.key}.{member.ending}", "stands twice in the shard; the first was kept"
                     )
             for key, sample in samples.items():
-                self._sample(gathering, f"{path.stem}/{key}", sample, f"{path.name}: {key}")
+                self._sample(gathering, f"{path.stem}/{key}", sample, split, f"{path.name}: {key}")
         return gathering.collection(lambda places: PictureParts(tuple(places)))
 
-    def _paths(self) -> list[Path]:
+    def _paths(self) -> dict[Path, str]:
+        """Each shard and its split."""
         root = data_folder(self.root, self.name)
-        paths: list[Path] = []
-        for pattern in expand_braces(self.shards):
+        paths: dict[Path, str] = {}
+        for split, pattern in [(split, part) for split, text in self.shards.items() for part in expand_braces(text)]:
             found = sorted(path for path in root.glob(pattern) if path.is_file())
             if not found:
                 raise MissingFileError(f"data={self.name}: no shard {pattern!r} in data.root={self.root} (data.shards)")
-            paths += found
-        return list(dict.fromkeys(paths))
+            paths |= dict.fromkeys(found, split_name(split, "data.shards"))
+        return paths
 
     def _sample(
-        self, gathering: Gathering[FilePart], picture_id: str, sample: Mapping[str, FilePart], where: str
+        self, gathering: Gathering[FilePart], picture_id: str, sample: Mapping[str, FilePart], split: str, where: str
     ) -> None:
         pictures = [part for ending, part in sample.items() if ending.lower() in self.picture_endings]
         if len(pictures) != 1:
@@ -94,6 +96,7 @@ class WebDataset:
         if holds_nul(texts):
             gathering.skip(where, "a NUL character in the text")
         elif gathering.picture(picture_id, pictures[0], where):
+            gathering.member(picture_id, split, where)
             for fields in texts:
                 gathering.text(picture_id, fields, where)
 
