@@ -328,3 +328,10 @@ def test_every_option_names_a_model_and_a_tag_of_the_library() -> None:
             assert cfg.pretrained in open_clip.list_pretrained_tags_by_model(cfg.model), path.name
             seen += 1
     assert seen >= 10
+
+
+def test_the_page_lists_every_option() -> None:
+    page = (PROJECT / "docs" / "backbones.md").read_text()
+    names = [path.stem for path in sorted((PROJECT / "conf" / "backbone").glob("*.yaml"))]
+    assert len(names) >= 15
+    assert [name for name in names if f"| `{name}` |" not in page] == []
