@@ -150,6 +150,18 @@ def test_of_equal_scores_the_nearest_to_the_start_is_kept() -> None:
     assert wise_ft(start, end, lambda weights: 0.5).alpha == 0.0
 
 
+def test_one_text_each_draws_every_picture_once_and_other_texts_each_epoch() -> None:
+    some = features(0, pictures=30, captions=4)
+    sampler = FeatureData(some, some, batch_size=10, seed=3, sampler="pictures").sampler
+    epochs = [list(sampler), list(sampler)]
+    for rows in epochs:
+        assert sorted(some.picture_of[rows]) == list(range(30))
+    assert sorted(epochs[0]) != sorted(epochs[1])
+    again = FeatureData(some, some, batch_size=10, seed=3, sampler="pictures").sampler
+    assert list(again) == epochs[0]
+    assert len(set(np.concatenate([list(sampler) for _ in range(60)]))) == 120
+
+
 def test_cosine_rises_then_falls_to_zero() -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)

@@ -44,7 +44,10 @@ def train(cfg: DictConfig) -> float:
         features["report"] = features_of(world, part, backbone, encoder)
     before = score_both(cfg, features["report"], *embed(backbone, features["report"]))
     with job.clock.stage("fit"):
-        data = FeatureData(features["train"], features["val"], int(cfg.training.batch_size), int(cfg.seed))
+        settings = cfg.training
+        data = FeatureData(
+            features["train"], features["val"], int(settings.batch_size), int(cfg.seed), str(settings.sampler)
+        )
         best = run_fit(cfg, job, backbone, data, parts)
     path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), cfg)
     with job.clock.stage("retrieve and score"):
