@@ -201,6 +201,14 @@ def test_what_is_wrong_with_a_folder_is_told(folder: Path, tmp_path: Path) -> No
         Transformers(str(folder))
 
 
+@pytest.mark.skipif(HAS_SENTENCEPIECE, reason="the package sentencepiece is installed")
+def test_a_missing_sentencepiece_is_named(folder: Path) -> None:
+    change(folder, "tokenizer_config.json", "tokenizer_class", value="SiglipTokenizer")
+    (folder / "tokenizer.json").rename(folder / "spiece.model")
+    with pytest.raises(UserError, match="pip install sentencepiece"):
+        Transformers(str(folder))
+
+
 def test_lacking_tensors_are_no_silent_random_weights(folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 

@@ -67,6 +67,10 @@ def load_processors(folder: Path, name: str) -> tuple[Any, Any]:
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except ImportError as error:  # a SigLIP whose tokenizer is a sentencepiece model
+        raise UserError(
+            f"backbone.model={name}: {first_line(error, 80)}; for SigLIP: pip install sentencepiece"
+        ) from error
     except Exception as error:
         raise UserError(
             f"backbone.model={name}: its image processor or tokenizer could not be loaded ({first_line(error)}); wanted: {FILES}"
@@ -137,7 +141,7 @@ def digest_of_tokenizer(tokenizer: Any) -> str:
     return digest_of([sorted(tokenizer.get_vocab().items()), settings])
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for the end of ours."""
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The first line of an error's text, for the end of ours, at most `most` characters of it."""
     text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    return text.splitlines()[0][:most] if text else type(error).__name__
