@@ -242,6 +242,19 @@ def test_a_file_with_a_tag_gets_the_tags_recipe(tagged: Path, no_sockets: list[s
     assert no_sockets == []
 
 
+def test_a_siglip_by_name_takes_weights_and_tokenizer_from_a_folder(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, no_sockets: list[str]
+) -> None:
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-B-16-SigLIP", copy.deepcopy(MODELS["siglip"]))
+    named = OpenClip("ViT-B-16-SigLIP", "webli", weights=str(folders["siglip"]))
+    published = OpenClip(str(folders["siglip"]))
+    assert no_sockets == []
+    assert torch.equal(named.tokenize(TEXTS)["text"], published.tokenize(TEXTS)["text"])
+    assert list(named._cfg["mean"]) == [0.5] * 3
+    assert named._cfg["resize_mode"] == "squash"
+    assert named.trunk_fingerprint("text") == published.trunk_fingerprint("text")
+
+
 def test_a_file_that_cannot_tell_is_said(tagged: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert not OpenClip("ViT-L-14", str(tagged)).quick_gelu
@@ -264,6 +277,7 @@ def test_tags_have_their_own_recipe() -> None:
     [
         ("ViT-B-32", "openai", "timm/vit_base_patch32_clip_224.openai", "backbone.weights=FILE"),
         ("ViT-bigG-14", "laion2b_s39b_b160k", "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", "backbone.weights=FILE"),
+        ("ViT-B-16-SigLIP2", "webli", "timm/ViT-B-16-SigLIP2", "backbone.weights=FOLDER"),
         ("hf-hub:example-owner/never-published", None, "example-owner/never-published", "backbone.model=FOLDER"),
     ],
 )

@@ -148,7 +148,10 @@ def hub_copy(model: str, tag: str | None) -> Path | None:
         weights = [name] if name and name in found else weights_in(found)
         return [*small_files(found), *weights] if weights else []
 
-    return of_hub(hub_id, f"backbone.pretrained={tag}", picked, name or SAFE, "backbone.weights=FILE")
+    with_words = bool(open_clip.get_model_config(model)["text_cfg"].get("hf_tokenizer_name"))
+    wanted = f"{name or SAFE}{', tokenizer.json and tokenizer_config.json' if with_words else ''}"
+    remedy = f"backbone.weights={'FOLDER' if with_words else 'FILE'}"
+    return of_hub(hub_id, f"backbone.pretrained={tag}", picked, wanted, remedy)
 
 
 def tokenizer_folder(model: str, config: dict[str, Any], place: Path | None) -> Path:
