@@ -30,7 +30,9 @@ ICON_FOLDERS = re.compile(r"computer/icons/[^/]+-theme/|shapes/stars/|shapes/jig
 ICON_SERIES = re.compile(r"etiquette icons", re.IGNORECASE)
 
 WORDS = tomllib.loads(Path(__file__).with_name("demo_words.toml").read_text(encoding="utf-8"))
-JUNK_TAGS, UNFIT, SHORT_WORDS = (set(WORDS[name]) for name in ("junk_tags", "unfit", "short_words"))
+JUNK_TAGS, UNFIT, UNFIT_FILES, SHORT_WORDS = (
+    set(WORDS[name]) for name in ("junk_tags", "unfit", "unfit_files", "short_words")
+)
 NUMBERING = re.compile(r"(?:[\s_.#-]*(?<!\d)(?<!\d[.x])(?:#\d+|0\d+|[12]?\d)(?!\d))+$")
 VERSION = re.compile(r"[\s_-]*\bv\.?\s?\d+(?:\.\d+)*$", re.IGNORECASE)
 ADDRESS = r"(?:[^\s<(\[]+@[^\s>)\]]+|https?://[^\s>)\]]+)"
@@ -84,10 +86,10 @@ def is_public_domain(licences: Iterable[str]) -> bool:
     return bool(named) and all(name in PUBLIC_DOMAIN_NAMES for name in named)
 
 
-def unfit(title: str, tags: Iterable[str]) -> bool:
-    """Whether title or tags name what does not belong in a demo: bodies, drugs, hate, other people's characters and marks."""
+def unfit(path: str, title: str, tags: Iterable[str]) -> bool:
+    """Whether a drawing is on the lists of what does not belong in a demo (see demo_words.toml), by its words or its file."""
     words = set(re.findall(r"\w+", " ".join([title, *tags]).lower()))
-    return bool(words & UNFIT)
+    return bool(words & UNFIT) or path.rsplit("/", 1)[-1].removesuffix(".svg") in UNFIT_FILES
 
 
 def repair_text(text: str) -> str:
@@ -105,7 +107,7 @@ def clean_author(raw: str) -> str:
     """The author's name without mail and web addresses; empty where the file names nobody."""
     text = repair_text(raw)
     name = CONTACT.sub("", text).strip(" ,.-") or text.strip("<>()[] ").split("@")[0].strip(" ,.-")
-    return "" if re.match(r"(hash\(|unknown|none$|anonymous$|c$)", name, re.IGNORECASE) else name
+    return "" if re.match(r"(hash\(|https?:|unknown|none$|anonymous$|c$)", name, re.IGNORECASE) else name
 
 
 def clean_title(raw: str, author: str = "") -> str:
@@ -181,7 +183,9 @@ def clean_tags(keywords: Iterable[str], author: str = "") -> list[str]:
         words += [word for part in parts for word in (part.split() if part.count(" ") >= 3 else [part])]
     spelt = [WORDS["spelt_out"].get(word, re.sub(r"(?<=[a-z]{4})sym$", " symbol", word)) for word in words]
     unwanted = JUNK_TAGS | {author.lower()}
-    good = [word for word in spelt if word not in unwanted and re.match(r"(?!hash\(|0x|\S{19}).*[^\W\d_]{2}", word)]
+    good = [
+        word for word in spelt if word not in unwanted and re.match(r"(?!hash\(|0x|\S{19}|\S+@).*[^\W\d_]{2}", word)
+    ]
     return list(dict.fromkeys(good))
 
 

@@ -70,10 +70,8 @@ def read_drawings(root: Path, left_out: Counter[str]) -> Iterator[Drawing]:
         title, reason = choose_title(source, metadata)
         author = clean_author(metadata.author)
         tags = tuple(clean_tags(metadata.keywords, author) or folder_tags(source))
-        if not title or unfit(title, tags):
-            left_out[
-                reason if not title else "not fit for a demo: body, drug, hate sign, another's character or mark"
-            ] += 1
+        if not title or unfit(source, title, tags):
+            left_out[reason if not title else "on the lists of what does not belong in a demo"] += 1
             continue
         yield Drawing(source, title, tags, author, metadata.licences[0])
 

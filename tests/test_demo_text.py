@@ -199,7 +199,8 @@ def test_titles_that_differ_in_case_or_number_only_share_a_key():
     assert title_key("M16") != title_key("M4")
 
 
-def test_unfit_words_are_found_whole():
-    assert unfit("A Sexy lady", [])
-    assert unfit("Camera", ["microsoft"])
-    assert not unfit("Cocktail", ["sextant"])
+def test_unfit_words_are_found_whole_and_files_in_any_folder():
+    assert unfit("a.svg", "A Sexy lady", [])
+    assert unfit("a.svg", "Camera", ["microsoft"])
+    assert unfit("any/folder/grandpa_01.svg", "Grandpa", [])
+    assert not unfit("people/sextant.svg", "Cocktail", ["sextant"])
