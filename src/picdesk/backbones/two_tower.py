@@ -21,8 +21,11 @@ class TwoTower(nn.Module):
 
     Trunks take normalised pixels [n, 3, height, width] or the keyword tensors of `tokenize`, and give features [n, trunk_dim]
     float32; heads take those to [n, dim]. `embed` adds the L2 normalisation that every search expects. `shortest_side` is how
-    many pixels of a picture's shorter side the preprocessing can use (None: not known, decode in full).
+    many pixels of a picture's shorter side the preprocessing can use (None: not known, decode in full). `logit_bias` is the
+    bias of a model trained with the pairwise sigmoid loss (SigLIP), 0 for the others.
     """
+
+    logit_bias: float = 0.0
 
     def __init__(
         self,

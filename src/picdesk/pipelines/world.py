@@ -60,7 +60,9 @@ class World:
 
     def titles(self, part: Collection) -> list[str]:
         """A short text of each text record for people to read: its title or caption, else what is encoded."""
-        return [str(fields.get("title") or fields.get("caption") or self.prompt.render(fields)) for fields in part.texts]
+        return [
+            str(fields.get("title") or fields.get("caption") or self.prompt.render(fields)) for fields in part.texts
+        ]
 
     def fingerprint(self, part: Collection, encoder: Encoder) -> dict[str, str]:
         """Digests over the pictures' content, the prompts, which belongs to which, and the ids."""

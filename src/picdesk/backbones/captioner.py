@@ -1,0 +1,153 @@
+"""`backbone=captioner`: a picture is the sentence that a captioning model says of it, and sentences are compared.
+
+BLIP (Li et al. 2022, arXiv 2201.12086), ViT-GPT2 or any other image-to-text model of the transformers library writes the caption;
+MiniLM (Wang et al. 2020, arXiv 2002.10957) encodes captions and queries alike, so there is nothing to train here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from picdesk.backbones.hub import folder_of
+from picdesk.backbones.lite import load_minilm, tokenizer_digest
+from picdesk.backbones.transformers_files import (
+    FILES,
+    affine_of,
+    cut_to_size,
+    described,
+    digest_of_tokenizer,
+    first_line,
+    load_processors,
+    pick_files,
+)
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.errors import ConfigError, UserError, examples
+
+COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
+
+
+class Captioner(TwoTower):
+    """Captions by `model` (local folder or hub id), sentences by MiniLM-L6 (mean of tokens, 384-d); heads are the identity.
+
+    Captions are made without chance: the best of `num_beams`, at most `max_new_tokens` long. `max_tokens` cuts longer texts.
+    """
+
+    def __init__(
+        self,
+        model: str = "Salesforce/blip-image-captioning-base",
+        max_new_tokens: int = 30,
+        num_beams: int = 1,
+        max_tokens: int = 128,
+    ) -> None:
+        if min(max_new_tokens, num_beams, max_tokens) < 1:
+            raise ConfigError(
+                f"backbone.max_new_tokens={max_new_tokens}, num_beams={num_beams}, max_tokens={max_tokens}: at least 1 each"
+            )
+        folder = folder_of(model, "backbone.model", pick_files, FILES)
+        writer = load_writer(folder, model)
+        processor, words = load_processors(folder, model)
+        factor, offset, shape = affine_of(processor, model)
+        sentence, tokenizer, width = load_minilm()
+        sentence_rule = {"tokenizer": tokenizer_digest(tokenizer), "max_tokens": max_tokens, "pooling": "mean"}
+        writing = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
+        super().__init__(
+            name=f"captioner({model}+minilm-l6)",
+            dim=width,
+            image_trunk=CaptionTrunk(writer, words, sentence, self.tokenize, writing),
+            image_head=nn.Identity(),
+            text_trunk=sentence,
+            text_head=nn.Identity(),
+            trunk_dims=(width, width),
+            preprocessing={
+                "image": {
+                    "library": "transformers",
+                    "config": described(writer.config),
+                    "generation": described(writer.generation_config) | writing,
+                    "processor": described(processor) | {"class": type(processor).__name__, "shape": shape},
+                    "affine": [factor.tolist(), offset.tolist()],
+                    "words": digest_of_tokenizer(words),
+                    "sentence": sentence_rule,
+                },
+                "text": sentence_rule,
+            },
+            logit_scale=COSINE_SCALE,
+        )
+        self.max_tokens, self._processor, self._tokenizer = max_tokens, processor, tokenizer
+        self.register_buffer("factor", factor, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
+
+    def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """The image processor's own resize and crop: uint8 [3, height, width]."""
+        return cut_to_size(self._processor, picture)
+
+    def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 pixels through the image processor's own rescaling, mean and std."""
+        factor, offset = self.get_buffer("factor"), self.get_buffer("offset")
+        return pixels.to(factor.dtype) * factor.to(pixels.device) + offset.to(pixels.device)
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """`input_ids` and `attention_mask` for MiniLM, [n, longest], at most `max_tokens`."""
+        batch = self._tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        )
+        return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+
+    def captions(self, pictures: Sequence[Image.Image]) -> list[str]:
+        """What the model says of each picture."""
+        pixels = torch.from_numpy(np.stack([self.picture_to_pixels(picture) for picture in pictures]))
+        assert isinstance(self.image_trunk, CaptionTrunk)
+        with torch.inference_mode():
+            return self.image_trunk.say(self.normalise_pixels(pixels))
+
+
+class CaptionTrunk(nn.Module):
+    """Pixels to caption to sentence feature."""
+
+    def __init__(self, writer: Any, words: Any, sentence: nn.Module, tokenize: Any, writing: dict[str, Any]) -> None:
+        super().__init__()
+        self.writer = writer
+        self.sentence = copy.deepcopy(sentence)  # its own: the encoder changes the precision of one trunk at a time
+        self._words, self._tokenize, self._writing = words, tokenize, writing
+
+    def say(self, pixels: torch.Tensor) -> list[str]:
+        """One caption for each of the normalised pictures [n, 3, height, width]."""
+        ids = self.writer.generate(pixel_values=pixels, **self._writing)
+        return [text.strip() for text in self._words.batch_decode(ids, skip_special_tokens=True)]
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalised pixels [n, 3, height, width] to features [n, 384]."""
+        tokens = {name: tensor.to(pixels.device) for name, tensor in self._tokenize(self.say(pixels)).items()}
+        features: torch.Tensor = self.sentence(**tokens)
+        return features
+
+
+def load_writer(folder: Path, name: str) -> Any:
+    """The captioning model in float32, frozen. Raises `UserError` where the folder is not one's, or lacks tensors of it."""
+    import transformers
+    from transformers.utils import logging as chatter
+
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        model, report = transformers.AutoModelForImageTextToText.from_pretrained(
+            str(folder), local_files_only=True, dtype=torch.float32, weights_only=True, output_loading_info=True
+        )
+    except Exception as error:  # the library raises whatever a broken file leads to
+        raise UserError(
+            f"backbone.model={name} could not be loaded as a captioning model ({first_line(error)}); wanted: {FILES}"
+        ) from error
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise UserError(
+            f"backbone.model={name}: its weights lack {len(missing)} tensors, for example {examples(missing)}"
+        )
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,160 @@
+"""`backbone=transformers`: any dual encoder of the transformers library, by hub id or local folder.
+
+CLIP, SigLIP and SigLIP 2 (fixed resolution), ALIGN, BLIP's contrastive part, MetaCLIP 2, Chinese-CLIP, AltCLIP and every other
+model of theirs with `vision_model`, `text_model` and a text projection. Code out of a repository is never run.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from picdesk.backbones.hub import folder_of
+from picdesk.backbones.transformers_files import (
+    FILES,
+    affine_of,
+    context_length,
+    cut_to_size,
+    described,
+    digest_of_tokenizer,
+    load_model,
+    load_processors,
+    logit_scale_of,
+    pick_files,
+)
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.errors import ConfigError
+
+READS_PADDING = ("siglip", "siglip2")  # trained on texts filled up to the context length, without an attention mask
+
+
+class Transformers(TwoTower):
+    """A dual encoder of the transformers library, split into trunks and heads.
+
+    `model` is a local folder as `save_pretrained` writes it (config, weights, tokenizer, image processor) or a hub id.
+    Pictures go through the folder's own image processor, texts through its own tokenizer.
+    """
+
+    def __init__(self, model: str) -> None:
+        folder = folder_of(model, "backbone.model", pick_files, FILES)
+        whole = load_model(folder, model)
+        processor, tokenizer = load_processors(folder, model)
+        image, image_head = cut_image(whole)
+        text, text_head = cut_text(whole, model)
+        factor, offset, shape = affine_of(processor, model)
+        dim = text_head.out_features
+        length = context_length(whole.config.text_config, tokenizer)
+        padding = "max_length" if whole.config.model_type in READS_PADDING else "longest"
+        super().__init__(
+            name=f"transformers({model})",
+            dim=dim,
+            image_trunk=image,
+            image_head=image_head,
+            text_trunk=text,
+            text_head=text_head,
+            trunk_dims=(image_head.in_features if isinstance(image_head, nn.Linear) else dim, text_head.in_features),
+            preprocessing={
+                "image": {
+                    "library": "transformers",
+                    "config": described(whole.config.vision_config),
+                    "processor": described(processor) | {"class": type(processor).__name__, "shape": shape},
+                    "affine": [factor.tolist(), offset.tolist()],
+                },
+                "text": {
+                    "library": "transformers",
+                    "config": described(whole.config.text_config),
+                    "tokenizer": [type(tokenizer).__name__, digest_of_tokenizer(tokenizer), tokenizer.padding_side],
+                    "padding": padding,
+                    "max_length": length,
+                },
+            },
+            logit_scale=logit_scale_of(whole),
+        )
+        bias = getattr(whole, "logit_bias", None)
+        self.logit_bias = 0.0 if bias is None else float(bias.detach())
+        self.max_length, self._padding = length, padding
+        self._processor, self._tokenizer = processor, tokenizer
+        self.register_buffer("factor", factor, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
+
+    def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """The image processor's own resize and crop: uint8 [3, height, width]."""
+        return cut_to_size(self._processor, picture)
+
+    def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 pixels through the image processor's own rescaling, mean and std."""
+        factor, offset = self.get_buffer("factor"), self.get_buffer("offset")
+        return pixels.to(factor.dtype) * factor.to(pixels.device) + offset.to(pixels.device)
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """What the tokenizer gives (ids, and mask where the model reads one), [n, length]."""
+        batch = self._tokenizer(
+            list(texts), padding=self._padding, truncation=True, max_length=self.max_length, return_tensors="pt"
+        )
+        return {str(name): tensor for name, tensor in batch.items()}
+
+
+class ImageTrunk(nn.Module):
+    """The picture tower up to its projection."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalised pixels [n, 3, height, width] to features [n, width]."""
+        return pooled(self.model.get_image_features(pixel_values=pixels))
+
+
+class TextTrunk(nn.Module):
+    """The text tower up to its projection."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **tokens: torch.Tensor) -> torch.Tensor:
+        """The tokenizer's tensors [n, length] to features [n, width]."""
+        return pooled(self.model.get_text_features(**tokens))
+
+
+def pooled(output: Any) -> torch.Tensor:
+    """The library's features, which it hands over alone or within a record, by version."""
+    features: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
+    return features
+
+
+def cut_image(model: Any) -> tuple[ImageTrunk, nn.Module]:
+    """The picture trunk, and its projection as the head (the identity where the model has none: SigLIP, ALIGN)."""
+    part = with_parts(model, "vi")
+    projection = getattr(part, "visual_projection", None)
+    if not isinstance(projection, nn.Linear):
+        return ImageTrunk(part), nn.Identity()
+    part.visual_projection = nn.Identity()
+    return ImageTrunk(part), projection
+
+
+def cut_text(model: Any, name: str) -> tuple[TextTrunk, nn.Linear]:
+    """The text trunk, and its projection as the head (SigLIP's stands inside the tower)."""
+    part = with_parts(model, "text")
+    for owner, attribute in ((part, "text_projection"), (part.text_model, "head")):
+        projection = getattr(owner, attribute, None)
+        if isinstance(projection, nn.Linear):
+            setattr(owner, attribute, nn.Identity())
+            return TextTrunk(part), projection
+    raise ConfigError(f"backbone.model={name}: a {model.config.model_type} model has no linear projection of its texts")
+
+
+def with_parts(model: Any, start: str) -> Any:
+    """The model with only the submodules whose names begin with `start`; they are shared, the rest is left out."""
+    part = copy.copy(model)
+    part._modules = {name: module for name, module in model._modules.items() if name.startswith(start)}
+    part._parameters = {}  # the temperature and the bias belong to both towers
+    return part

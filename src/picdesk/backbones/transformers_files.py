@@ -1,0 +1,147 @@
+"""What `backbone=transformers` reads out of a folder: model, tokenizer, image processor, and what they do to their input."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from picdesk.backbones.hub import one_set_of_weights
+from picdesk.backbones.lite import tokenizer_digest
+from picdesk.errors import ConfigError, MissingFileError, UserError, examples
+from picdesk.files import digest_of
+
+FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
+PLACES = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "processor_class")
+NEEDED = {
+    "image processor": ("preprocessor_config.json", "processor_config.json"),
+    "tokenizer": ("tokenizer.json", "vocab.json", "vocab.txt", "*.model"),
+}
+PROBES = ((0, (64, 48)), (255, (48, 64)), (100, (90, 30)))  # plain pictures: their level, their width and height
+
+
+def pick_files(names: Iterable[str]) -> list[str]:
+    """Of a repository's files: configs, tokenizer, and one form of the weights."""
+    return one_set_of_weights(names, "model*.safetensors", "config.json")
+
+
+def load_model(folder: Path, name: str) -> Any:
+    """The model in float32, frozen. Raises `UserError` where the folder is not a dual encoder's, or lacks tensors of it."""
+    import transformers
+    from transformers.utils import logging as chatter
+
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        model, report = transformers.AutoModel.from_pretrained(
+            str(folder), local_files_only=True, dtype=torch.float32, weights_only=True, output_loading_info=True
+        )
+    except Exception as error:  # the library raises whatever a broken file leads to
+        raise UserError(f"backbone.model={name} could not be loaded ({first_line(error)}); wanted: {FILES}") from error
+    wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
+    if wrong:
+        raise UserError(f"backbone.model={name}: its weights lack {len(wrong)} tensors, for example {examples(wrong)}")
+    if not all(
+        hasattr(model, part) for part in ("get_image_features", "get_text_features", "vision_model", "text_model")
+    ):
+        raise ConfigError(
+            f"backbone.model={name} is a {model.config.model_type} model; wanted a dual encoder such as CLIP, SigLIP or ALIGN"
+        )
+    return model.eval().requires_grad_(False)
+
+
+def load_processors(folder: Path, name: str) -> tuple[Any, Any]:
+    """The folder's image processor and tokenizer. Raises `MissingFileError` for lacking files (the library makes some up)."""
+    import transformers
+
+    for what, files in NEEDED.items():
+        if not any(path for file in files for path in folder.glob(file)):
+            raise MissingFileError(f"backbone.model={name} holds no {what} ({' or '.join(files)})")
+    try:
+        processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except ImportError as error:  # a SigLIP whose tokenizer is a sentencepiece model
+        raise UserError(
+            f"backbone.model={name}: {first_line(error, 80)}; for SigLIP: pip install sentencepiece"
+        ) from error
+    except Exception as error:
+        raise UserError(
+            f"backbone.model={name}: its image processor or tokenizer could not be loaded ({first_line(error)}); wanted: {FILES}"
+        ) from error
+    return processor, tokenizer
+
+
+def logit_scale_of(model: Any) -> float:
+    """The logarithm of the learned multiplier; ALIGN keeps a temperature, its inverse."""
+    if hasattr(model, "temperature"):
+        return -math.log(float(model.temperature.detach()))
+    return float(model.logit_scale.detach())
+
+
+def context_length(config: Any, tokenizer: Any) -> int:
+    """The most tokens that the text tower reads: its positions, or fewer where the tokenizer says so."""
+    return min(int(config.max_position_embeddings), int(tokenizer.model_max_length))
+
+
+def cut_to_size(processor: Any, picture: Image.Image) -> NDArray[Any]:
+    """One picture resized and cropped, not yet rescaled: uint8 [3, height, width] of a processor of the usual kind."""
+    steps: dict[str, Any] = {"do_rescale": False, "do_normalize": False}
+    if hasattr(processor, "include_top"):  # EfficientNet's second division, which is part of the normalisation
+        steps["include_top"] = False
+    return np.asarray(processor(picture, return_tensors="np", **steps)["pixel_values"][0])
+
+
+def affine_of(processor: Any, name: str) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """What the processor does to the level of a channel, as factor and offset [3, 1, 1], and the shape of its pictures.
+
+    Found by sending plain pictures through it, so that rescaling, offsets, mean and std of every kind of processor are met.
+    Raises `ConfigError` where it is not one straight line for each channel, or pictures do not come out in one size.
+    """
+    values, shapes = [], []
+    for level, size in PROBES:
+        picture = Image.new("RGB", size, (level,) * 3)
+        pixels = cut_to_size(processor, picture)
+        done = np.asarray(processor(picture, return_tensors="np")["pixel_values"][0], np.float64)
+        shapes.append(list(pixels.shape))
+        if pixels.dtype != np.uint8 or len(pixels) != 3 or done.shape != pixels.shape or shapes[0] != shapes[-1]:
+            raise ConfigError(
+                f"backbone.model={name}: its {type(processor).__name__} does not give pictures of one fixed size; "
+                "choose a fixed-resolution model (of SigLIP 2: one whose name ends with a resolution, not NaFlex)"
+            )
+        values.append(done.mean((1, 2)))
+    factor, offset = (values[1] - values[0]) / 255, values[0]
+    if not np.allclose(values[2], factor * PROBES[2][0] + offset, atol=1e-4):
+        raise ConfigError(
+            f"backbone.model={name}: its {type(processor).__name__} normalises in a way that is not known here"
+        )
+    lines = torch.tensor(np.stack([factor, offset]), dtype=torch.float32)[:, :, None, None]
+    return lines[0], lines[1], shapes[0]
+
+
+def described(thing: Any) -> dict[str, Any]:
+    """A config or processor as plain values, without what says only where it came from."""
+    plain: dict[str, Any] = json.loads(json.dumps(thing.to_dict(), default=str))
+    return {key: value for key, value in sorted(plain.items()) if key not in PLACES}
+
+
+def digest_of_tokenizer(tokenizer: Any) -> str:
+    """Digest of the tokenizer's content; of a sentencepiece tokenizer, of its vocabulary and settings."""
+    if hasattr(tokenizer, "backend_tokenizer"):
+        return tokenizer_digest(tokenizer)
+    settings = {
+        key: str(value) for key, value in tokenizer.init_kwargs.items() if "path" not in key and "file" not in key
+    }
+    return digest_of([sorted(tokenizer.get_vocab().items()), settings])
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The first line of an error's text, for the end of ours, at most `most` characters of it."""
+    text = str(error).strip()
+    return text.splitlines()[0][:most] if text else type(error).__name__
