@@ -21,7 +21,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.two_tower import TwoTower, normalised
-from picdesk.errors import ConfigError, MissingFileError, UserError, examples
+from picdesk.errors import ConfigError, MissingFileError, examples
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def create(model: str, pretrained: str | None, quick_gelu: bool, seed: int) -> A
         where = (
             f"download the weights '{pretrained}' of {model} elsewhere and give their path as backbone.pretrained=FILE"
         )
-        raise UserError(f"backbone: {model} could not be loaded ({reason[:200]}); {where}") from error
+        raise MissingFileError(f"backbone: {model} could not be loaded ({reason[:200]}); {where}") from error
     return clip.eval().requires_grad_(False)
 
 

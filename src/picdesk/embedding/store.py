@@ -109,10 +109,15 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self._spaces: dict[str, Space] = {}
 
     def space(self, modality: Modality, trunk_fingerprint: str, precision: str, width: int) -> Space:
-        """The space for one trunk at one precision; made where it does not exist."""
+        """The space for one trunk at one precision; made where it does not exist, and read from disk only once."""
         fingerprint = digest_of([modality, trunk_fingerprint, precision, width])
         folder = self.root / f"{modality}-{fingerprint[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
-        return Space(folder, fingerprint, width)
+        if fingerprint in self._spaces:
+            self._spaces[fingerprint].refresh()
+        else:
+            self._spaces[fingerprint] = Space(folder, fingerprint, width)
+        return self._spaces[fingerprint]
