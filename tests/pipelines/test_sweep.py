@@ -2,6 +2,9 @@
 
 import csv
 import json
+import pickle
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from hydra import compose, initialize_config_dir
 
 from picdesk.pipelines import build, config, shared
 from picdesk.pipelines.config import job_folder
+from picdesk.pipelines.sweep import Leaderboard
 from tests.conftest import PROJECT
 from tests.pipelines.doors import Ran, run
 from tests.pipelines.tiny import write_data
@@ -54,6 +58,15 @@ def test_the_folder_of_a_job_is_its_overrides() -> None:
     assert one != job_folder("index=flat,loss.margin=0.2,seed=3")
     assert job_folder("").startswith("job-")
     assert "/" not in job_folder("data.root=/a/b c/'d',x={a:1}")
+
+
+def test_a_worker_process_that_unpickles_the_callback_has_our_resolvers() -> None:
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer); from omegaconf import OmegaConf; "
+    code += "print(OmegaConf.has_resolver('job_folder'), 'torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(Leaderboard()), capture_output=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == [b"True", b"False"]
 
 
 def swept(capfd: Capture, folder: Path, *overrides: str) -> Ran:

@@ -64,7 +64,8 @@ def find_jobs(root: Path) -> Found:
             continue
         source = pointed(folder)
         if not (source / "manifest.json").is_file():
-            failures.append((name, "did not get to its end: start the sweep again with skip_completed=true"))
+            if is_of_a_sweep(folder):
+                failures.append((name, "did not get to its end: start the sweep again with skip_completed=true"))
         elif (source / "metrics.json").is_file():
             try:
                 manifest, metrics = Manifest.read(source / "manifest.json"), read_metrics(source / "metrics.json")
@@ -81,6 +82,11 @@ def folders(root: Path) -> Iterator[Path]:
         if ".hydra" in names:
             yield Path(parent)
         names[:] = [name for name in names if name not in (".hydra", "checkpoint", "wandb", "store")]
+
+
+def is_of_a_sweep(folder: Path) -> bool:
+    """Whether a sweep made this folder for a job that is to have metrics."""
+    return (folder.parent / "multirun.yaml").is_file() and not list(folder.glob("*.json"))
 
 
 def pointed(folder: Path) -> Path:

@@ -99,7 +99,8 @@ def _take_out(file: Path, into: Path, most: int) -> list[str]:
     names: list[str] = []
     try:
         with gzip.open(file) as zipped:
-            bounded: Any = Bounded(zipped, most, file.name)
+            stream: Any = zipped
+            bounded: Any = Bounded(stream, most, file.name)
             archive = tarfile.open(fileobj=bounded, mode="r|")  # noqa: SIM115
             for entry in archive:
                 _refuse_odd(entry, names, file)

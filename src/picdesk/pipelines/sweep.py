@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from picdesk.files import write_json
+from picdesk.pipelines import config as config  # a launcher's worker unpickles the callback, and so has our resolvers
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -43,7 +45,7 @@ def attempt(run: Callable[[], Result]) -> Result:
         reason = one_line(error) if str(error) else type(error).__name__
         trace = traceback.format_exception(error)
         write_json(folder / FAILURE, {"reason": reason, "kind": type(error).__name__, "traceback": trace})
-        log.error("failed: %s: %s", folder.name, reason)
+        log.error("failed: %s: %s", folder.name, reason, exc_info=os.environ.get("PICDESK_TRACEBACK") == "1")
         for logger in OPEN:
             logger.finish(failed=True)
         return math.nan  # type: ignore[return-value]
