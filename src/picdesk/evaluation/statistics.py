@@ -84,8 +84,10 @@ def _bootstrapped(
         result["mean_rank"] = _studentised(whole, drawn, level) or result["mean_rank"]
     if len(grid):
         reached = 2 * drawn["within"] >= drawn["size"][:, None]
-        medians = grid[np.where(reached.any(axis=1), reached.argmax(axis=1), -1)]
-        result["median_rank"] = percentiles(float(np.median(ranks.first)), medians, level)
+        place = np.where(reached.any(axis=1), reached.argmax(axis=1), len(grid) - 1)
+        result["median_rank"] = _of_steps(
+            float(np.median(ranks.first)), grid, np.bincount(place, minlength=len(grid)), level
+        )
     return result
 
 
@@ -161,6 +163,14 @@ def _mean_and_spread(sums: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
     mean = sums["mean_rank"] / sums["size"]
     squares = sums["rank*rank"] - 2 * mean * sums["size*rank"] + mean**2 * sums["size*size"]
     return mean, np.sqrt(np.maximum(squares, 0)) / sums["size"]
+
+
+def _of_steps(value: float, steps: Doubles, counts: Longs, level: float) -> Interval:
+    """The middle `level` of what fell on few steps: half of a step's draws count as below it (mid-p), or it would be too long."""
+    below = (counts.cumsum() - counts / 2) / counts.sum()
+    inside = steps[(below >= (1 - level) / 2) & (below <= (1 + level) / 2)]
+    ends = inside if len(inside) else steps[[counts.argmax()]]
+    return Interval(value, min(float(ends[0]), value), max(float(ends[-1]), value))
 
 
 def _error_of_share(sums: Doubles, sizes: Doubles) -> float:

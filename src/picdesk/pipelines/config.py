@@ -32,6 +32,7 @@ class Training:
     """What of training is no part of its own."""
 
     batch_size: int = 128
+    sampler: str = "texts"
 
 
 @dataclass

@@ -38,6 +38,7 @@ class Outcome:
     systems: Sequence[tuple[str, Scores, Role]]
     weights: Mapping[str, str]
     training: tuple[Chart, ...] = ()
+    curves: tuple[Chart, ...] = ()
     notes: tuple[Note, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
 
@@ -97,6 +98,7 @@ def write_the_page(
         facts=facts(cfg, job, outcome),
         tables=tables,
         training=outcome.training,
+        weights=outcome.curves,
         ranks=show.rank_charts(outcome.scores),
         groups=groups,
         notes=outcome.notes,

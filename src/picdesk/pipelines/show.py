@@ -66,6 +66,14 @@ def training_charts(history: Sequence[Mapping[str, float]], best: int) -> tuple[
     return (*charts, Curve("Training loss", "epoch", "loss", (loss,))) if trained else tuple(charts)
 
 
+def path_chart(alphas: tuple[float, ...], scores: tuple[float, ...], chosen: float) -> Chart:
+    """Validation hits@1 along the way from the weights before training (0) to the trained ones (1)."""
+    line = Series("mean hits@1", alphas, scores, role="main")
+    note = "Weights interpolated between before and after (WiSE-FT); the best on validation data was kept."
+    title, x_label = "From the start to the trained weights", "share of the trained weights"
+    return Curve(title, x_label, "validation hits@1", (line,), chosen, "kept", note=note)
+
+
 def card_groups(
     part: Collection, prompts: Sequence[str], scores: Scores, shown: int, most: int = 8
 ) -> tuple[CardGroup, ...]:

@@ -21,8 +21,7 @@ from picdesk.pipelines.world import embed
 from picdesk.report.content import Note
 from picdesk.training.checkpoint import find, save
 from picdesk.training.datamodule import FeatureData
-from picdesk.training.fit import Best, fit
-from picdesk.training.module import MONITOR
+from picdesk.training.fit import Fitted, fit
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +47,22 @@ def train(cfg: DictConfig) -> float:
         features = {name: shared.features_of(cfg, world, seen[name], backbone, encoder) for name in seen}
     before = score_both(cfg, features["report"], *embed(backbone, features["report"]))
     with job.clock.stage("fit"):
-        data = FeatureData(features["train"], features["val"], int(cfg.training.batch_size), int(cfg.seed))
+        settings = cfg.training
+        data = FeatureData(
+            features["train"], features["val"], int(settings.batch_size), int(cfg.seed), str(settings.sampler)
+        )
         best = run_fit(cfg, job, backbone, data, parts)
-    path = save(job.folder / "checkpoint", backbone, best.weights, cfg)
+    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), cfg)
     with job.clock.stage("retrieve and score"):
         after = score_both(cfg, features["report"], *embed(backbone, features["report"]))
     outcome = Outcome(
         systems=[("untrained" if start is None else "before", before, "other"), ("trained", after, "main")],
         weights=weights_of(backbone, find(str(path), job.folder)),
         training=show.training_charts(best.history, best.best),
+        curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
         notes=no_gain_note(best),
     )
-    job.objective = float(best.history[best.best][MONITOR])
+    job.objective = float(best.path.scores[best.path.best])
     finish(job, cfg, world, part, outcome, encoder)
     log.info("checkpoint:  %s", path)
     return job.objective
@@ -71,7 +74,7 @@ def build_parts(cfg: DictConfig) -> dict[str, Any]:
     return {name: build(cfg, name) for name in ("adaptation", "loss", "optimizer", "scheduler", "callbacks")}
 
 
-def run_fit(cfg: DictConfig, job: Job, backbone: TwoTower, data: FeatureData, parts: dict[str, Any]) -> Best:
+def run_fit(cfg: DictConfig, job: Job, backbone: TwoTower, data: FeatureData, parts: dict[str, Any]) -> Fitted:
     """Freeze and thaw, then fit."""
     trained = parts["adaptation"].prepare(backbone)
 
@@ -104,8 +107,8 @@ def quiet_settings(job: Job) -> dict[str, Any]:
     }
 
 
-def no_gain_note(best: Best) -> tuple[Note, ...]:
+def no_gain_note(best: Fitted) -> tuple[Note, ...]:
     """Say loudly when training did not beat its start, which is then what is kept."""
-    if best.best > 0:
+    if best.path.alpha > 0:
         return ()
-    return (Note("no epoch beat the start on validation data: the weights from before training were kept", True),)
+    return (Note("training did not beat its start on validation data: the weights from before it were kept", True),)
