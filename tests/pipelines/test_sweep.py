@@ -64,7 +64,12 @@ def test_a_worker_process_that_unpickles_the_callback_has_our_resolvers() -> Non
     code = "import pickle, sys; pickle.load(sys.stdin.buffer); from omegaconf import OmegaConf; "
     code += "print(OmegaConf.has_resolver('job_folder'), 'torch' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], input=pickle.dumps(Leaderboard()), capture_output=True, check=True, timeout=60
+        [sys.executable, "-c", code],
+        input=pickle.dumps(Leaderboard()),
+        capture_output=True,
+        check=True,
+        timeout=60,
+        cwd=PROJECT / "src",
     )
     assert done.stdout.split() == [b"True", b"False"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,3 +117,9 @@ def differing(jobs: Sequence[DoneJob]) -> list[str]:
 def value_of(job: DoneJob, key: str) -> str:
     """What the job has for a key: its override, else what its config says."""
     return job.overrides.get(key) or job.manifest.settings.get(key, MISSING).strip('"')
+
+
+def short(name: str) -> str:
+    """A folder named after its overrides, which have columns of their own, by the six digits at its end."""
+    match = re.fullmatch(r"[^/]*-([0-9a-f]{6})", name)
+    return match[1] if match else name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from picdesk.evaluation.metrics import Ranks, ranks_of_run
 from picdesk.evaluation.significance import compare, holm
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
-from picdesk.pipelines.jobs import DoneJob, differing, find_jobs, value_of
+from picdesk.pipelines.jobs import DoneJob, differing, find_jobs, short, value_of
 from picdesk.pipelines.sweep_charts import charts
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
 from picdesk.report.leaderboard import write_csv
@@ -112,12 +111,6 @@ def row(job: DoneJob, keys: Sequence[str], verdict: str, to: Path) -> LeaderRow:
         values["ms"] = Value(job.milliseconds)
     page = os.path.relpath(job.folder / "index.html", to) if (job.folder / "index.html").is_file() else ""
     return LeaderRow(short(job.name), {key: value_of(job, key) for key in keys}, values, page, verdict)
-
-
-def short(name: str) -> str:
-    """A folder named after its overrides, which have columns of their own, by the six digits at its end."""
-    match = re.fullmatch(r"[^/]*-([0-9a-f]{6})", name)
-    return match[1] if match else name
 
 
 def notes(jobs: Sequence[DoneJob], failures: Sequence[tuple[str, str]]) -> list[Note]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from picdesk.interfaces import DIRECTIONS
-from picdesk.pipelines.jobs import DoneJob, value_of
+from picdesk.pipelines.jobs import DoneJob, short, value_of
 from picdesk.report.charts import Chart, Curve, HeatMap, Point, Series, Tradeoff
 
 MOST_MAPS = 3
@@ -75,7 +75,7 @@ def heat_map(jobs: Sequence[DoneJob], across: str, down: str) -> HeatMap:
 def tradeoff(jobs: Sequence[DoneJob]) -> tuple[Tradeoff, ...]:
     """hits@1 against milliseconds a query, where the jobs were timed."""
     timed = [(job, job.milliseconds) for job in jobs]
-    points = tuple(Point(job.name, ms, job.hits) for job, ms in timed if ms)
+    points = tuple(Point(short(job.name)[-24:], ms, job.hits) for job, ms in timed if ms)
     if len(points) < 2:
         return ()
     note = "Search and reranking of all queries at once, divided by their number; building the index is not counted."
