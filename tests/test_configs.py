@@ -52,9 +52,11 @@ def test_there_are_as_many_options_as_files() -> None:
 def test_every_option_composes_and_fits(door: str) -> None:
     seen = 0
     for group, name in options():
-        cfg = compose(door, overrides=[f"{'+' if group.startswith('hydra') else ''}{group}={name}"])
+        root, _, below = group.partition("/")
+        chosen = f"{root}={below}/{name}" if below and root != "hydra" else f"{group}={name}"
+        cfg = compose(door, overrides=[f"{'+' if root == 'hydra' else ''}{chosen}"])
         assert check_all(cfg) >= 12, f"{group}={name}"
-        if group not in NO_TARGET and group != "callbacks":
+        if root not in NO_TARGET and group != "callbacks":
             assert OmegaConf.is_dict(cfg[group])
             assert "_target_" in cfg[group], f"{group}={name} has no _target_"
         seen += 1

@@ -132,6 +132,7 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self._spaces: dict[str, Space] = {}
 
     def space(
         self,
@@ -157,7 +158,11 @@ class Store:
         folder = self.root / f"{modality}-{fingerprint[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
         describe(folder, parts, label)
-        return Space(folder, fingerprint, width, storage)
+        if fingerprint in self._spaces:
+            self._spaces[fingerprint].refresh()
+        else:
+            self._spaces[fingerprint] = Space(folder, fingerprint, width, storage)
+        return self._spaces[fingerprint]
 
 
 def describe(folder: Path, parts: Mapping[str, Any], label: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +65,14 @@ class Task:
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    skip_completed: bool = False
+    dir: str | None = None
+    reproduce: str | None = None
+    expected: dict[str, Any] = field(default_factory=dict)
+    tolerance: float = 0.001
+    source: str | None = None
+    protocol: dict[str, str] = field(default_factory=dict)
+    obtain: str | None = None
     choices: dict[str, str] = field(default_factory=dict)
     paths: Any = MISSING
     data: Any = MISSING
@@ -82,8 +92,20 @@ class Task:
 
 
 def job_tag() -> str:
-    """Six hex digits that no other job has, though it start in the same second."""
-    return hashlib.blake2b(f"{os.getpid()}:{time.time_ns()}".encode(), digest_size=3).hexdigest()
+    """What no other job has, though it start in the same second: its process number, and four hex digits of machine and time."""
+    moment = f"{platform.node()}:{time.time_ns()}".encode()
+    return f"{os.getpid():x}-{hashlib.blake2b(moment, digest_size=2).hexdigest()}"
+
+
+def job_folder(overrides: str) -> str:
+    """The folder of one job of a sweep: its overrides in short, and six hex digits over them.
+
+    It does not depend on the job's number, so a sweep that is extended and started again finds the jobs it has done.
+    """
+    pairs = [pair.partition("=") for pair in overrides.split(",") if pair]
+    words = [f"{key.rpartition('.')[2]}-{value.rstrip('/').rpartition('/')[2]}" for key, _, value in pairs]
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(words))[:120].strip("-._")
+    return f"{readable or 'job'}-{hashlib.blake2b(overrides.encode(), digest_size=3).hexdigest()}"
 
 
 def register() -> None:
@@ -91,6 +113,7 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Task)
     OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True, use_cache=True)
     OmegaConf.register_new_resolver("job_tag", job_tag, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 register()

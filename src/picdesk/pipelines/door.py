@@ -15,37 +15,48 @@ Result = TypeVar("Result")
 
 
 def job(run: Callable[[], Result]) -> Result:
-    """Run the body of a door. A user's mistake ends a single job here, before Hydra reports it in several lines of its own;
-    in a sweep it is left to Hydra, which goes on with the other jobs."""
+    """Run the body of a door. A user's mistake ends a single job here, before Hydra reports it in several lines of its own.
+
+    In a sweep a failure of any kind is written down in the job's folder, and the objective is NaN: the other jobs run.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
+    from picdesk.pipelines import sweep
+
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return sweep.attempt(run)
     try:
         return run()
     except (UserError, OmegaConfBaseException) as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN or os.environ.get("PICDESK_TRACEBACK") == "1":
+        if os.environ.get("PICDESK_TRACEBACK") == "1":
             raise
         leave(error)
+    except sweep.OutsideError as outside:
+        leave(outside, 1)
 
 
-def leave(error: BaseException) -> NoReturn:
-    """Say what is wrong in one line and exit with status 2."""
+def leave(error: BaseException, status: int = 2) -> NoReturn:
+    """Say what is wrong in one line and exit with status 2: a mistake; or 1: a number that is not what it should be."""
     print(f"picdesk: {one_line(error)}", file=sys.stderr)
-    raise SystemExit(2) from None
+    raise SystemExit(status) from None
 
 
 def open_door(main: Callable[[], Any]) -> None:
-    """Run a `@hydra.main` function; exit 2 with one line for a mistake in the call, the config or the data.
+    """Run a `@hydra.main` function; exit 2 with one line for a mistake in the call, the config or the data; 1 if jobs failed.
 
     With PICDESK_TRACEBACK=1 in the environment the whole traceback is shown instead.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from picdesk.pipelines import sweep
+
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         main()
+        sweep.leave_if_failed()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if os.environ.get("PICDESK_TRACEBACK") == "1":
             raise

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from picdesk.errors import ConfigError, DataError
+from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.files import file_digest
 from picdesk.interfaces import Direction
-from picdesk.pipelines import show
+from picdesk.pipelines import shared, show
 from picdesk.pipelines.build import check_all
 from picdesk.pipelines.check import check
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
+from picdesk.pipelines.leaderboard import leaderboard
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits, score, score_both
-from picdesk.pipelines.world import embed, features_of, load_backbone, load_world, make_encoder
+from picdesk.pipelines.verdict import Judge, judge_expected
+from picdesk.pipelines.world import embed
 from picdesk.report.content import Note
 from picdesk.report.terminal import print_metrics
 from picdesk.training.checkpoint import Checkpoint
 from picdesk.trec_io import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
-TASKS = ("evaluate", "check")
+Check = Callable[[Mapping[str, str], Mapping[str, str]], None]
+TASKS = ("evaluate", "check", "leaderboard")
+
+
+def no_check(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
+    """Any data and weights will do."""
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -32,25 +42,55 @@ def evaluate(cfg: DictConfig) -> float:
         raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
     if cfg.task == "check":
         return check(cfg)
+    if cfg.task == "leaderboard":
+        return leaderboard(cfg)
+    if cfg.reproduce:
+        from picdesk.pipelines.reproduce import reproduce
+
+        return reproduce(cfg)
     need_positive(cfg)
     if cfg.run_file or cfg.qrels_file:
-        return evaluate_files(cfg)
+        return evaluate_files(cfg, judge_expected)
     check_all(cfg)
     cfg, checkpoint = with_checkpoint(cfg)
-    world = load_world(cfg)
+    with how_to_obtain(cfg):
+        return evaluate_model(cfg, checkpoint, judge_expected)
+
+
+@contextmanager
+def how_to_obtain(cfg: DictConfig) -> Iterator[None]:
+    """Where data or weights are not there and the experiment says how to get them, say it in the same line."""
+    try:
+        yield
+    except MissingFileError as error:
+        raise MissingFileError(f"{error}; {cfg.obtain}" if cfg.obtain else str(error)) from error
+
+
+def evaluate_model(
+    cfg: DictConfig, checkpoint: Checkpoint | None, judge: Judge, check_inputs: Check = no_check
+) -> float:
+    """Score a backbone, with a checkpoint's weights or as it is. `check_inputs` may refuse data or weights before anything
+    is scored; `judge` sees the scores when everything is written."""
+    world = shared.load_world(cfg)
     part = world.part(str(cfg.part))
-    backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+    backbone, encoder = shared.load_backbone(cfg, checkpoint), shared.make_encoder(cfg)
     job = Job(cfg)
+    data, weights = shared.fingerprint(cfg, world, part, encoder), weights_of(backbone, checkpoint)
+    check_inputs(data, weights)
+    done = job.done_before(cfg, data, weights)
+    if done is not None:
+        return done
     with job.clock.stage("encode"):
-        features = features_of(world, part, backbone, encoder)
+        features = shared.features_of(cfg, world, part, backbone, encoder)
     with job.clock.stage("retrieve and score"):
         scored = score_both(cfg, features, *embed(backbone, features))
     outcome = Outcome(
         systems=[("trained" if checkpoint else "as it is", scored, "main")],
-        weights=weights_of(backbone, checkpoint),
+        weights=weights,
         notes=untrained_note(backbone.name, checkpoint),
     )
     finish(job, cfg, world, part, outcome, encoder)
+    judge(cfg, scored)
     return mean_hits(list(scored.values()))
 
 
@@ -63,11 +103,13 @@ def untrained_note(name: str, checkpoint: Checkpoint | None) -> tuple[Note, ...]
     )
 
 
-def evaluate_files(cfg: DictConfig) -> float:
+def evaluate_files(cfg: DictConfig, judge: Judge, check_inputs: Check = no_check) -> float:
     """Score `run_file` against `qrels_file`, each direction that the run holds."""
     if not (cfg.run_file and cfg.qrels_file):
         lacking = "qrels_file" if cfg.run_file else "run_file"
         raise ConfigError(f"{lacking} must be given too: scoring needs run_file=RUN and qrels_file=QRELS")
+    files = {"run_file": file_digest(cfg.run_file), "qrels_file": file_digest(cfg.qrels_file)}
+    check_inputs(files, {})
     runs, qrels = read_runs(Path(cfg.run_file)), read_qrels(Path(cfg.qrels_file))
     if set(runs) != set(qrels):
         raise DataError(
@@ -77,12 +119,14 @@ def evaluate_files(cfg: DictConfig) -> float:
         direction: score(cfg, direction, runs[direction], qrels[direction]) for direction in runs
     }
     job = Job(cfg)
+    job.done_before(cfg, files, {})
+    job.objective = mean_hits(list(scored.values()))
     job.write_config(cfg)
     job.write_scores(scored, {})
     job.logger.log_metrics(flat_metrics(scored))
     job.logger.finish()
-    files = {"run_file": str(cfg.run_file), "qrels_file": str(cfg.qrels_file)}
     job.write_manifest(cfg, files, {}, None, 0)
     print_metrics(show.metric_tables([("run", scored, "main")]))
     log.info("metrics: %s", job.folder / "metrics.json")
-    return mean_hits(list(scored.values()))
+    judge(cfg, scored)
+    return job.objective

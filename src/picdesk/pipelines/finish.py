@@ -13,9 +13,9 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.embedding.encoder import Encoder
 from picdesk.interfaces import Direction
-from picdesk.pipelines import show
+from picdesk.pipelines import shared, show
 from picdesk.pipelines.job import Job
-from picdesk.pipelines.scoring import Scored, flat_metrics
+from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits
 from picdesk.pipelines.world import World
 from picdesk.report import provenance
 from picdesk.report.charts import Chart
@@ -63,7 +63,11 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
         job.logger.finish()
         tables = show.metric_tables(outcome.systems)
         write_the_page(job, cfg, part, prompts, outcome, tables)
-    job.write_manifest(cfg, world.fingerprint(part, encoder), outcome.weights, encoder, len(world.collection.skipped))
+    if job.objective is None:
+        job.objective = mean_hits(list(outcome.scores.values()))
+    job.write_manifest(
+        cfg, shared.fingerprint(cfg, world, part, encoder), outcome.weights, encoder, len(world.collection.skipped)
+    )
     print_metrics(tables)
     for note in outcome.notes:
         log.warning("%s", note.text)

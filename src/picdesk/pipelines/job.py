@@ -12,17 +12,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.files import digest_of, write_text
+from picdesk.files import write_text
 from picdesk.interfaces import Direction
+from picdesk.pipelines import sweep
 from picdesk.pipelines.build import build
+from picdesk.pipelines.completed import completed
+from picdesk.pipelines.identity import config_fingerprint, job_fingerprint, settings_of
 from picdesk.pipelines.scoring import Scored, in_order
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import write_metrics
-from picdesk.report.provenance import Stopwatch
+from picdesk.report.provenance import Stage, Stopwatch, now
 from picdesk.trec_io import write_qrels, write_runs
 
 log = logging.getLogger(__name__)
-NOT_THE_JOB = ("paths", "logger", "encode", "shown", "choices")
 
 
 class Job:
@@ -32,16 +34,26 @@ class Job:
         self.cfg = cfg
         self.folder = Path(HydraConfig.get().runtime.output_dir)
         self.clock = Stopwatch()
-        self.logger = build(cfg, "logger")
+        self.logger = build(sweep.grouped(cfg), "logger")
+        self.fingerprint = ""
+        self.objective: float | None = None
+        sweep.OPEN.append(self.logger)
+
+    def done_before(self, cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
+        """Take the job's fingerprint; with skip_completed=true, the objective of a finished job that has the same one."""
+        self.fingerprint = job_fingerprint(cfg, data, weights)
+        return completed(cfg, self.folder, self.fingerprint) if cfg.skip_completed else None
 
     def write_config(self, cfg: DictConfig) -> None:
-        """The resolved config, as the job used it."""
-        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True, sort_keys=False))
+        """The config as the job used it. Interpolations stay as they are, so that it can be used in another folder too."""
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False))
 
     def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
         """run.trec, qrels.trec and metrics.json; the content of the last."""
         write_runs(self.folder / "run.trec", {direction: one.run for direction, one in scored.items()})
         write_qrels(self.folder / "qrels.trec", {direction: one.qrels for direction, one in scored.items()})
+        for direction, one in scored.items():
+            self.clock.stages += [Stage(f"search {direction}", now(), one.seconds)] if one.seconds else []
         metrics = metrics_json(scored) | dict(extra)
         write_metrics(self.folder / "metrics.json", metrics)
         return metrics
@@ -70,6 +82,9 @@ class Job:
             config=config_fingerprint(cfg),
             index=str(cfg.index.get("_target_")),
             counts=counts,
+            settings=settings_of(cfg),
+            fingerprint=self.fingerprint,
+            objective=self.objective,
         )
         manifest.write(self.folder / "manifest.json")
 
@@ -83,14 +98,6 @@ def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
         }
         for direction, one in in_order(dict(scored))
     }
-
-
-def config_fingerprint(cfg: DictConfig) -> str:
-    """Digest of the resolved config, less what cannot change a number (where things lie, the logger, batch sizes)."""
-    plain = OmegaConf.to_container(
-        OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k not in NOT_THE_JOB]), resolve=False
-    )
-    return digest_of(plain)
 
 
 def need_positive(cfg: DictConfig) -> None:

@@ -28,6 +28,7 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
     )
     keys = [override.split("=", 1)[0] for override in named]
     merged = cfg.copy()
+    merged.ckpt = str(checkpoint.path)
     with open_dict(merged):
         refuse_other_model(cfg, checkpoint, keys)
         for key in (*MODEL, *INHERITED):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,16 +22,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scored:
-    """One direction of one system: its run, what is relevant, the ranks, the metrics and their intervals."""
+    """One direction of one system: its run, what is relevant, the ranks, the metrics and their intervals, and how many
+    seconds search and reranking took for all queries together (building the index is not counted)."""
 
     run: Run
     qrels: Qrels
     ranks: Ranks
     metrics: dict[str, float]
     intervals: dict[str, Interval]
+    seconds: float = 0.0
 
 
-def retrieve_run(cfg: DictConfig, direction: Direction, queries: Side, items: Side, space: str = "") -> Run:
+def retrieve_run(
+    cfg: DictConfig,
+    direction: Direction,
+    queries: Side,
+    items: Side,
+    space: str = "",
+    spent: dict[Direction, float] | None = None,
+) -> Run:
     """Search, rerank, fuse: the `top_k` best items of each query; the first `run_depth` of them if nothing was reranked."""
     assert queries.embeddings is not None
     assert items.embeddings is not None
@@ -40,11 +50,14 @@ def retrieve_run(cfg: DictConfig, direction: Direction, queries: Side, items: Si
         log.info("top_k=%d is more than the gallery of %d holds: all %d are listed", cfg.top_k, gallery, gallery)
     index = build(cfg, "index")
     index.build(items.embeddings)
+    start = time.perf_counter()
     run = index.search(queries.embeddings, top_k)
     context = RerankContext(direction, queries, items, space)
     rerankers = [build(cfg, "reranker")]
     scores = [reranker.score(run, context) for reranker in rerankers]
     fused: Run = build(cfg, "fusion").fuse(run, scores, [getattr(reranker, "weight", 0.0) for reranker in rerankers])
+    if spent is not None:
+        spent[direction] = round(time.perf_counter() - start, 6)
     return shortened(fused, int(cfg.run_depth)) if fused is run else fused
 
 
@@ -62,9 +75,11 @@ def score_both(cfg: DictConfig, features: Features, texts: Embeddings, pictures:
     }
     exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True))
     scored: dict[Direction, Scored] = {}
+    spent: dict[Direction, float] = {}
     for direction, (queries, items, qrels) in sides.items():
-        run = retrieve_run(cfg, direction, Side(queries.ids, queries), Side(items.ids, items))
-        scored[direction] = score(cfg, direction, add_tail(run, exact[direction], qrels), qrels)
+        run = retrieve_run(cfg, direction, Side(queries.ids, queries), Side(items.ids, items), spent=spent)
+        one = score(cfg, direction, add_tail(run, exact[direction], qrels), qrels)
+        scored[direction] = replace(one, seconds=spent[direction])
     return scored
 
 

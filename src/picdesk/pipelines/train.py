@@ -11,13 +11,13 @@ from omegaconf import DictConfig
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
-from picdesk.pipelines import show
+from picdesk.pipelines import shared, show
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import score_both
-from picdesk.pipelines.world import embed, features_of, load_backbone, load_world, make_encoder
+from picdesk.pipelines.world import embed
 from picdesk.report.content import Note
 from picdesk.training.checkpoint import find, save
 from picdesk.training.datamodule import FeatureData
@@ -35,13 +35,16 @@ def train(cfg: DictConfig) -> float:
             f"part={cfg.part}: a fit is reported on pictures that it neither learned from nor chose by: test"
         )
     cfg, start = with_checkpoint(cfg)
-    world = load_world(cfg)
+    world = shared.load_world(cfg)
     part = world.part(str(cfg.part))
-    backbone, encoder = load_backbone(cfg, start), make_encoder(cfg)
+    backbone, encoder = shared.load_backbone(cfg, start, to_train=True), shared.make_encoder(cfg)
     job = Job(cfg)
+    done = job.done_before(cfg, shared.fingerprint(cfg, world, world.part("all"), encoder), weights_of(backbone, start))
+    if done is not None:
+        return done
     with job.clock.stage("encode"):
-        features = {name: features_of(world, world.part(name), backbone, encoder) for name in ("train", "val")}
-        features["report"] = features_of(world, part, backbone, encoder)
+        seen = {"train": world.part("train"), "val": world.part("val"), "report": part}
+        features = {name: shared.features_of(cfg, world, seen[name], backbone, encoder) for name in seen}
     before = score_both(cfg, features["report"], *embed(backbone, features["report"]))
     with job.clock.stage("fit"):
         settings = cfg.training
@@ -59,9 +62,10 @@ def train(cfg: DictConfig) -> float:
         curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
         notes=no_gain_note(best),
     )
+    job.objective = float(best.path.scores[best.path.best])
     finish(job, cfg, world, part, outcome, encoder)
     log.info("checkpoint:  %s", path)
-    return best.path.scores[best.path.best]
+    return job.objective
 
 
 def build_parts(cfg: DictConfig) -> dict[str, Any]:

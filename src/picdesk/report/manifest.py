@@ -22,7 +22,9 @@ BESIDE = ("config.yaml", "metrics.json", "run.trec", "qrels.trec")
 @dataclass(frozen=True)
 class Manifest:
     """What a job was. `data`, `weights` and `config` are content fingerprints; `counts` says how many items were encoded,
-    reused from the store and left out; `files` maps names beside the manifest to their SHA-256."""
+    reused from the store and left out; `files` maps names beside the manifest to their SHA-256; `settings` are the config's
+    values by key, as JSON, less those that cannot change a number; `fingerprint` is the same for two jobs that would find the
+    same, and `objective` is what a sweep chooses by."""
 
     task: str
     command: tuple[str, ...]
@@ -40,6 +42,9 @@ class Manifest:
     stages: tuple[Stage, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
+    objective: float | None = None
     form: int = FORM
 
     @classmethod
@@ -56,6 +61,9 @@ class Manifest:
         index: str,
         counts: Mapping[str, int] | None = None,
         files: Iterable[str] | None = None,
+        settings: Mapping[str, str] | None = None,
+        fingerprint: str = "",
+        objective: float | None = None,
     ) -> "Manifest":
         """Manifest of the job that now ends and left `files` in `folder` (those of the usual four that are there)."""
         folder = Path(folder)
@@ -77,6 +85,9 @@ class Manifest:
             stages=tuple(stopwatch.stages),
             counts=dict(counts or {}),
             files={name: _digest(folder / name) for name in names},
+            settings=dict(settings or {}),
+            fingerprint=fingerprint,
+            objective=objective,
         )
 
     def write(self, path: Path | str) -> None:

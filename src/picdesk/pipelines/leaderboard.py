@@ -1,0 +1,200 @@
+"""The leaderboard of a sweep, or of any set of jobs: CSV, page, table on the terminal. `evaluate.py task=leaderboard dir=D`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.evaluation.metrics import Ranks, ranks_of_run
+from picdesk.evaluation.significance import compare, holm
+from picdesk.files import write_text
+from picdesk.interfaces import DIRECTIONS, Direction
+from picdesk.pipelines.jobs import DoneJob, differing, find_jobs, short, value_of
+from picdesk.pipelines.sweep_charts import charts
+from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
+from picdesk.report.leaderboard import write_csv
+from picdesk.report.page import write_sweep
+from picdesk.report.terminal import print_leaderboard
+from picdesk.report.values import Column, Value
+from picdesk.trec_io import read_qrels, read_runs
+
+log = logging.getLogger(__name__)
+SHOWN = ("hits@1", "hits@5", "hits@10", "mrr", "median_rank")
+COLUMNS = (
+    Column("objective", "objective"),
+    Column("hits@1", "hits@1, mean"),
+    *(
+        Column(
+            f"{d}/{name}", f"{d} {name}", 1 if "rank" in name else 3, "low" if "rank" in name else "high", "@" in name
+        )
+        for d in DIRECTIONS
+        for name in SHOWN
+    ),
+    Column("ms", "ms a query", 3, "low", False),
+)
+
+
+def leaderboard(cfg: DictConfig) -> float:
+    """`task=leaderboard dir=D`: make it again over all jobs below D. Gives the best job's objective."""
+    if not cfg.dir:
+        raise ConfigError(
+            "dir must be given: task=leaderboard dir=outputs/evaluate/... takes all jobs below that folder"
+        )
+    folder = Path(cfg.dir)
+    if not folder.is_dir():
+        raise MissingFileError(f"dir={cfg.dir}: no such folder; give one that holds the output dirs of jobs")
+    jobs = find_jobs(folder).jobs
+    if not jobs:
+        raise DataError(f"dir={cfg.dir}: no finished job below that folder")
+    write(folder, folder)
+    return max(objective(job) for job in jobs)
+
+
+def write(root: Path, to: Path) -> list[str]:
+    """Write leaderboard.csv, leaderboard.html and best.yaml of all jobs below `root` into `to`; the names of failed jobs."""
+    found = find_jobs(root)
+    failed = [name for name, _ in found.failures]
+    if not found.jobs and not failed:
+        return []  # a sweep of retrieve.py, which has no metrics
+    page = sweep_page(root, to, found.jobs, found.failures)
+    write_csv(to / "leaderboard.csv", page)
+    write_sweep(to / "leaderboard.html", page)
+    if page.best_config:
+        write_text(to / "best.yaml", page.best_config)
+    print_leaderboard(page)
+    log.info("leaderboard: %s", to / "leaderboard.html")
+    return failed
+
+
+def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tuple[str, str], ...]) -> SweepPage:
+    """What the page shows, best job first."""
+    ordered = sorted(jobs, key=lambda job: (-objective(job), job.name))
+    keys = differing(ordered)
+    verdicts = against_best(ordered)
+    rows = tuple(row(job, keys, verdicts.get(job.name, ""), to) for job in ordered)
+    return SweepPage(
+        title=f"Sweep of {len(jobs) + len(failures)} jobs",
+        subtitle=f"{root.name}: {len(jobs)} finished, {len(failures)} failed",
+        rows=rows,
+        columns=COLUMNS if any(job.manifest.task == "train" for job in jobs) else COLUMNS[1:],
+        facts=(Fact("folder", root.name), *((Fact("code", str(ordered[0].manifest.code)),) if ordered else ())),
+        charts=charts(ordered, keys),
+        best_config=best_config(ordered[0]) if ordered else "",
+        failures=failures,
+        notes=tuple(notes(ordered, failures)),
+        files=("leaderboard.csv", *(("best.yaml",) if ordered else ())),
+    )
+
+
+def objective(job: DoneJob) -> float:
+    """What jobs are ordered by: a fit's own measure on validation data, else the mean hits@1."""
+    value = job.manifest.objective
+    return job.hits if value is None else value
+
+
+def row(job: DoneJob, keys: Sequence[str], verdict: str, to: Path) -> LeaderRow:
+    """One line of the leaderboard."""
+    values = {"objective": Value(objective(job)), "hits@1": Value(job.hits)}
+    for direction in DIRECTIONS:
+        part = job.metrics.get(direction, {"metrics": {}, "intervals": {}})
+        for name in SHOWN:
+            if name in part["metrics"]:
+                ends = part["intervals"].get(name, (None, None))
+                values[f"{direction}/{name}"] = Value(float(part["metrics"][name]), *ends)
+    if job.milliseconds is not None:
+        values["ms"] = Value(job.milliseconds)
+    page = os.path.relpath(job.folder / "index.html", to) if (job.folder / "index.html").is_file() else ""
+    return LeaderRow(short(job.name), {key: value_of(job, key) for key in keys}, values, page, verdict)
+
+
+def notes(jobs: Sequence[DoneJob], failures: Sequence[tuple[str, str]]) -> list[Note]:
+    """What the reader must know."""
+    said = (
+        [Note(f"{len(failures)} of {len(jobs) + len(failures)} jobs failed; the others are shown", True)]
+        if failures
+        else []
+    )
+    if any(job.manifest.task == "train" for job in jobs):
+        said.append(
+            Note("Ordered by the objective, the mean hits@1 on validation data; the other columns are test data.")
+        )
+    elif len(jobs) > 1:
+        said.append(
+            Note("Ordered by the data that is reported, so the first row's lead is partly luck of the choice.", True)
+        )
+    if len(jobs) > 1:
+        said.append(
+            Note(
+                "Against the best: paired randomisation test on hits@1 of each direction, by picture, corrected for all "
+                "rows and directions (Holm); named are the directions that differ at 5%."
+            )
+        )
+    return said
+
+
+def against_best(jobs: Sequence[DoneJob]) -> dict[str, str]:
+    """How each job stands to the first: the directions in which its hits@1 differs, after Holm's correction."""
+    if len(jobs) < 2:
+        return {}
+    best, p_values, gaps, apart = ranks_of(jobs[0]), {}, {}, {}
+    for job in jobs[1:]:
+        try:
+            for direction, ranks in ranks_of(job).items():
+                if direction not in best:
+                    continue
+                difference = compare(ranks, best[direction], ks=(1,))["hits@1"]
+                p_values[f"{direction} {job.name}"] = difference.p
+                gaps[f"{direction} {job.name}"] = difference.interval.value
+        except DataError:
+            apart[job.name] = "not comparable: other queries"
+    corrected = holm(p_values)
+    said = {jobs[0].name: "best"}
+    for job in jobs[1:]:
+        parts = [
+            f"{direction} {gaps[key]:+.3f} (p={corrected[key]:.3g})"
+            for direction in DIRECTIONS
+            if (key := f"{direction} {job.name}") in corrected and corrected[key] < 0.05
+        ]
+        said[job.name] = apart.get(job.name) or "; ".join(parts) or "no difference shown"
+    return said
+
+
+def ranks_of(job: DoneJob) -> dict[Direction, Ranks]:
+    """Ranks from the job's own files; none where they are gone."""
+    if not ((job.folder / "run.trec").is_file() and (job.folder / "qrels.trec").is_file()):
+        return {}
+    runs, qrels = read_runs(job.folder / "run.trec"), read_qrels(job.folder / "qrels.trec")
+    return {direction: ranks_of_run(runs[direction], qrels[direction], direction) for direction in runs}
+
+
+def best_config(job: DoneJob) -> str:
+    """The best job as an experiment file, ready to be put into conf/experiment, under the command that it came from."""
+    overrides = {key: value for key, value in job.overrides.items() if key != "hydra"}
+    door = "train" if job.manifest.task == "train" else "evaluate"
+    command = shlex.join(["python", f"{door}.py", *(f"{key}={value}" for key, value in overrides.items())])
+    groups = {key: value for key, value in overrides.items() if key not in job.manifest.settings and "." not in key}
+    scalars = {key: value for key, value in overrides.items() if key not in groups}
+    lines = ["# @package _global_", f"# {command}"]
+    if groups:
+        named = [f"{'' if key == 'experiment' else 'override /'}{key}: {value}" for key, value in groups.items()]
+        lines += ["defaults:", *(f"  - {line}" for line in sorted(named, key=lambda line: "override" in line))]
+    return "\n".join([*lines, *nested(scalars)]) + "\n"
+
+
+def nested(scalars: dict[str, str], indent: int = 0) -> list[str]:
+    """Dotted keys as YAML lines."""
+    lines: list[str] = []
+    heads = dict.fromkeys(key.partition(".")[0] for key in scalars)
+    for head in heads:
+        inner = {key.partition(".")[2]: value for key, value in scalars.items() if key.startswith(f"{head}.")}
+        if head in scalars:
+            lines.append(f"{' ' * indent}{head}: {scalars[head]}")
+        if inner:
+            lines += [f"{' ' * indent}{head}:", *nested(inner, indent + 2)]
+    return lines

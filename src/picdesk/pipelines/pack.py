@@ -1,0 +1,130 @@
+"""A job in one file for a reviewer: manifest, run, qrels, metrics, config, and the checkpoint where it is wanted.
+
+The archive of the same files is the same bytes: names sorted, no times, no owners. Unpacking trusts nothing in it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import tarfile
+import tempfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.files import written_whole
+from picdesk.report.manifest import BESIDE, Manifest
+
+MANIFEST = "manifest.json"
+CHECKPOINT = ("checkpoint/config.yaml", "checkpoint/model.safetensors")
+ALLOWED = frozenset((MANIFEST, *BESIDE, *CHECKPOINT))
+MOST_BYTES = 16 << 30
+_CHUNK = 1 << 20
+
+
+class Bounded:
+    """A stream that refuses to give more than `most` bytes, whatever a compressed file says of itself."""
+
+    def __init__(self, stream: IO[bytes], most: int, name: str) -> None:
+        self.stream, self.left, self.most, self.name = stream, most, most, name
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes."""
+        if size > self.left + _CHUNK:
+            raise DataError(f"{self.name}: holds more than {self.most:,} bytes; nothing was unpacked")
+        data = self.stream.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise DataError(f"{self.name}: holds more than {self.most:,} bytes; nothing was unpacked")
+        return data
+
+
+def pack(folder: Path | str, file: Path | str, checkpoint: bool = False) -> list[str]:
+    """Put the job in `folder` into `file` (.tar.gz), its checkpoint too if asked; the names that went in.
+
+    Raises `DataError` if a file is not as the job left it, `MissingFileError` where one is missing.
+    """
+    folder = Path(folder)
+    manifest = Manifest.read(folder / MANIFEST)
+    manifest.check_files(folder)
+    names = sorted([MANIFEST, *manifest.files, *(CHECKPOINT if checkpoint else ())])
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise MissingFileError(f"{folder / missing[0]}: no such file; checkpoints are in the output dir of train.py")
+    odd = [name for name in names if name not in ALLOWED]
+    if odd:
+        raise DataError(f"{folder / MANIFEST}: files: {odd[0]!r} is not a file that a job packs")
+    with (
+        written_whole(file) as temporary,
+        temporary.open("wb") as stream,
+        gzip.GzipFile("", "wb", 6, stream, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        for name in names:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = (folder / name).stat().st_size, 0o644
+            with (folder / name).open("rb") as content:
+                archive.addfile(entry, content)
+    return names
+
+
+def unpack(file: Path | str, folder: Path | str, most_bytes: int = MOST_BYTES) -> list[str]:
+    """Unpack into `folder`, which must be new or empty; the names that were in it. All or nothing.
+
+    Only the plain files that `pack` writes are taken: raises `DataError` for any other name (absolute, `..`, hidden), for a
+    link, a device or a folder, for a name that comes twice, beyond `most_bytes` in all, and for a file that is not what the
+    manifest inside says.
+    """
+    file, folder = Path(file), Path(folder)
+    if not file.is_file():
+        raise MissingFileError(f"{file}: no such archive")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder}: is there and is not an empty folder; give a new one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        names = _take_out(file, temporary, most_bytes)
+        Manifest.read(temporary / MANIFEST).check_files(temporary)
+        temporary.chmod(0o755)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return names
+
+
+def _take_out(file: Path, into: Path, most: int) -> list[str]:
+    names: list[str] = []
+    try:
+        with gzip.open(file) as zipped:
+            stream: Any = zipped
+            bounded: Any = Bounded(stream, most, file.name)
+            archive = tarfile.open(fileobj=bounded, mode="r|")  # noqa: SIM115
+            for entry in archive:
+                _refuse_odd(entry, names, file)
+                content = archive.extractfile(entry)
+                assert content is not None
+                target = into / entry.name
+                target.parent.mkdir(exist_ok=True)
+                with target.open("xb") as out:
+                    shutil.copyfileobj(content, out, _CHUNK)
+                names.append(entry.name)
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        if isinstance(error, MissingFileError):
+            raise
+        raise DataError(f"{file}: not an archive that can be read ({str(error)[:200]})") from None
+    if MANIFEST not in names:
+        raise DataError(f"{file}: no {MANIFEST} in it; it is not a packed job")
+    return names
+
+
+def _refuse_odd(entry: tarfile.TarInfo, names: list[str], file: Path) -> None:
+    shown = re.sub(r"[^\x20-\x7e]", "?", entry.name)[:100]
+    if entry.name not in ALLOWED:
+        raise DataError(f"{file}: {shown!r} is none of the files of a packed job; nothing was unpacked")
+    if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+        raise DataError(f"{file}: {shown!r} is a link, a folder or a device, not a plain file; nothing was unpacked")
+    if entry.name in names:
+        raise DataError(f"{file}: {shown!r} is in it twice; nothing was unpacked")

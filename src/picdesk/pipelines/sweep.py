@@ -1,0 +1,94 @@
+"""What is special about the jobs of a sweep: one that fails does not stop the others, and a leaderboard at the end.
+
+Imports nothing heavy: Hydra loads the callback before `--help` is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from picdesk.files import write_json
+from picdesk.pipelines import config as config  # a launcher's worker unpickles the callback, and so has our resolvers
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+FAILURE = "failure.json"
+OPEN: list[Any] = []
+FAILED: list[str] = []
+
+
+class OutsideError(Exception):
+    """A number that is further from the reported one than the tolerance allows."""
+
+
+def attempt(run: Callable[[], Result]) -> Result:
+    """Run one job of a sweep. Whatever it raises is written down as `failure.json`, its logger closed as failed."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    (folder / FAILURE).unlink(missing_ok=True)
+    try:
+        return run()
+    except Exception as error:
+        from picdesk.pipelines.door import one_line
+
+        reason = one_line(error) if str(error) else type(error).__name__
+        trace = traceback.format_exception(error)
+        write_json(folder / FAILURE, {"reason": reason, "kind": type(error).__name__, "traceback": trace})
+        log.error("failed: %s: %s", folder.name, reason, exc_info=os.environ.get("PICDESK_TRACEBACK") == "1")
+        for logger in OPEN:
+            logger.finish(failed=True)
+        return math.nan  # type: ignore[return-value]
+    finally:
+        OPEN.clear()
+
+
+def grouped(cfg: DictConfig) -> DictConfig:
+    """The config with the logger's group and name filled in for a job of a sweep, where the logger knows groups."""
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if not in_sweep or "group" not in cfg.logger:
+        return cfg
+    named = cfg.copy()
+    sweep, job = Path(HydraConfig.get().sweep.dir), Path(HydraConfig.get().runtime.output_dir)
+    for key, value in (("group", f"{sweep.parent.name}/{sweep.name}"), ("name", job.name)):
+        if named.logger.get(key) is None:
+            OmegaConf.update(named, f"logger.{key}", value)
+    return named
+
+
+class Leaderboard(Callback):
+    """At the end of a sweep, without being asked: leaderboard.csv, leaderboard.html, the table on the terminal."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Nothing has failed yet."""
+        FAILED.clear()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Make the leaderboard of all jobs in the sweep's folder."""
+        from picdesk.pipelines import leaderboard, shared
+
+        shared.forget()
+        folder = Path(config.hydra.sweep.dir)
+        try:
+            FAILED.extend(leaderboard.write(folder, folder))
+        except Exception as error:  # Hydra would turn it into a warning, and the exit status would be 0
+            log.exception("the leaderboard of %s could not be made", folder)
+            FAILED.append(f"leaderboard: {error}")
+
+
+def leave_if_failed() -> None:
+    """Exit with status 1 if jobs of the sweep failed."""
+    if FAILED:
+        print(f"picdesk: {len(FAILED)} of the sweep's jobs failed: {', '.join(FAILED)}", file=sys.stderr)
+        FAILED.clear()
+        raise SystemExit(1)
