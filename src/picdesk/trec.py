@@ -105,7 +105,8 @@ class Run:
         if not np.isfinite(self.scores[filled]).all():
             bad = int((~np.isfinite(self.scores) & filled).any(axis=1).sum())
             raise DataError(f"run: {bad} queries have a score that is not a finite number")
-        if (np.diff(np.where(filled, self.scores, -np.inf), axis=1) > 0).any() if self.index.size else False:
+        ranked = np.where(filled, self.scores, -np.inf)
+        if (ranked[:, 1:] > ranked[:, :-1]).any():
             raise DataError("run: scores of a query must fall from left to right")
         ordered = np.sort(self.index, axis=1)
         if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():

@@ -1,0 +1,114 @@
+"""Making faiss indexes out of factory texts, and setting what they look at when they search."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import faiss
+import numpy as np
+
+from picdesk.errors import ConfigError, DataError
+from picdesk.trec import Floats
+
+OPQ_ROUNDS = 10
+"""Rounds of learning a rotation. faiss's 50, on four times the items, take most of an hour at 512 dimensions on two cores."""
+
+CODEBOOK_ITEMS = 16_384
+"""Items that codebooks of 256 entries and rotations are learnt from (64 an entry, where faiss takes 256)."""
+
+
+def reason(error: RuntimeError) -> str:
+    """What faiss said, in one line, without the place in its source."""
+    text = str(error).split(" at /", 1)[-1]
+    return " ".join(text.split(":", 2)[-1].split()) or type(error).__name__
+
+
+def parts(index: Any) -> Iterator[Any]:
+    """An index and all indexes inside it: behind a transform, before a refinement, the list finder of an IVF."""
+    yield index
+    for name in ("index", "base_index", "refine_index", "quantizer", "storage"):
+        inner = getattr(index, name, None)
+        if isinstance(inner, faiss.Index):
+            yield from parts(faiss.downcast_index(inner))
+
+
+def empty_index(factory: str, dim: int) -> Any:
+    """The untrained faiss index of a factory text, inner product throughout. Raises `ConfigError` if there is none."""
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"index factory {factory!r}: faiss cannot make it for {dim} dimensions: {reason(error)}"
+        ) from None
+    check_metric(index, factory)
+    for part in parts(index):
+        _quieten(part)
+    return index
+
+
+def check_metric(index: Any, what: str) -> None:
+    """Raise `ConfigError` unless the scores that come out of the index are inner products."""
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise ConfigError(f"index {what!r}: its metric is L2, not the inner product; faiss has no such index for it")
+
+
+def _quieten(part: Any) -> None:
+    """Keep faiss from printing advice on small training sets, and from rotating for minutes."""
+    if hasattr(part, "cp"):
+        part.cp.min_points_per_centroid = 1
+    if hasattr(part, "pq"):
+        part.pq.cp.min_points_per_centroid = 1
+        part.pq.cp.max_points_per_centroid = max(64, CODEBOOK_ITEMS // part.pq.ksub)
+    chain = getattr(part, "chain", None)
+    if chain is not None:
+        for place in range(chain.size()):
+            step = faiss.downcast_VectorTransform(chain.at(place))
+            if isinstance(step, faiss.OPQMatrix):
+                step.niter, step.max_train_points = OPQ_ROUNDS, CODEBOOK_ITEMS
+
+
+def train(index: Any, sample: Floats, factory: str) -> None:
+    """Learn what the index needs (centroids, codebooks, ranges) from a sample [n, dim]. Raises `DataError` if too small."""
+    if index.is_trained:
+        return
+    try:
+        index.train(np.ascontiguousarray(sample))
+    except RuntimeError as error:
+        raise DataError(f"index {factory!r}: {len(sample)} items do not suffice to train it: {reason(error)}") from None
+
+
+def set_search(index: Any, settings: Mapping[str, float]) -> None:
+    """Set search parameters by faiss's names (`efSearch`, `nprobe`, `k_factor_rf`). Raises `ConfigError` for a wrong one."""
+    space = faiss.ParameterSpace()
+    for name, value in settings.items():
+        try:
+            space.set_index_parameter(index, name, value)
+        except RuntimeError as error:
+            raise ConfigError(f"index setting {name}={value}: this index does not know it: {reason(error)}") from None
+
+
+def byte_size(index: Any) -> int:
+    """Bytes that the index takes, counted by writing it nowhere."""
+    total = 0
+
+    def count(block: bytes) -> int:
+        nonlocal total
+        total += len(block)
+        return len(block)
+
+    writer: Any = getattr(faiss, "PyCallbackIOWriter")(count)  # noqa: B009 - missing in faiss's own type stubs
+    faiss.write_index(index, faiss.BufferedIOWriter(writer))
+    return total
+
+
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """Let faiss use `count` threads inside the block; 0 leaves it as it is."""
+    before = faiss.omp_get_max_threads()
+    if count:
+        faiss.omp_set_num_threads(min(count, os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
