@@ -12,7 +12,8 @@ from picdesk.errors import DataError, MissingFileError, UserError
 from picdesk.files import digest_of, file_digest
 from picdesk.interfaces import Embeddings
 from picdesk.search.faiss_index import FaissIndex
-from picdesk.search.indexes import FlatIndex, HnswIndex, IvfFlatIndex, IvfPqIndex
+from picdesk.search.indexes import FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.quantised import IvfPqIndex
 from picdesk.search.saved import open_index
 from tests.search.vectors import clustered, embeddings, lists_of
 

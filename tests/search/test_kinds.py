@@ -14,9 +14,8 @@ from picdesk.search.indexes import (
     FlatIndex,
     HnswIndex,
     IvfFlatIndex,
-    IvfPqFastScanIndex,
-    IvfPqIndex,
 )
+from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex, PqFastScanIndex
 from picdesk.search.saved import open_index
 from tests.search.vectors import brute_force, clustered, embeddings, lists_of, overlap
 
@@ -27,7 +26,8 @@ KINDS: dict[str, Callable[[], FaissIndex]] = {
     "ivf_flat": lambda: IvfFlatIndex(lists=16, probes=16),
     "ivf_pq": lambda: IvfPqIndex(lists=8, probes=8, code_bytes=8, refine="Flat", refine_factor=60),
     "ivf_pq_sq8": lambda: IvfPqIndex(lists=8, probes=8, code_bytes=16, rotate=False, refine="SQ8", refine_factor=30),
-    "ivf_pq_fastscan": lambda: IvfPqFastScanIndex(lists=8, probes=8, code_bytes=8, refine="Flat", refine_factor=60),
+    "ivf_pq_fastscan": lambda: IvfPqFastScanIndex(lists=8, probes=8, refine="Flat", refine_factor=60),
+    "pq_fastscan": lambda: PqFastScanIndex(refine_factor=60),
     "factory": lambda: FactoryIndex("IVF8,SQ8", {"nprobe": 8}),
     "rabitq": lambda: FactoryIndex("IVF8,RaBitQfs,RFlat", {"nprobe": 8, "k_factor_rf": 60}),
 }
@@ -134,6 +134,7 @@ def test_short_lists_are_padded(gallery: Embeddings, queries: Embeddings) -> Non
         (lambda: FactoryIndex("Flat", {"nprobe": 3}), "index setting nprobe=3"),
         (lambda: IvfFlatIndex(lists=4096), "1500 items do not suffice to train it"),
         (lambda: IvfPqIndex(code_bytes=7, rotate=False), "faiss cannot make it for 32 dimensions"),
+        (lambda: PqFastScanIndex(code_dims=5), r"index\.code_dims=5: it must divide the dimension, 32"),
         (lambda: HnswIndex(m=0), r"index\.m=0: it must be above 0"),
     ],
 )

@@ -5,7 +5,6 @@ really delete (graphs, refinements), and those that can renumber what stays. A s
 found is still there. The vector itself goes when the index is built again, or at once in the exact index.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from picdesk.errors import ConfigError, DataError, check_unique, examples
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings
 from picdesk.search import index_files, making
+from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.index_files import Facts
 from picdesk.trec import Floats, Ints, Run, id_ranks, order_rows
 
@@ -38,13 +38,13 @@ class FaissIndex:
         self.fingerprint = ""
         self._folder: Path | None = None
 
-    def factory_for(self, count: int) -> str:
-        """faiss's text for an index over `count` items."""
+    def factory_for(self, count: int, dim: int) -> str:
+        """faiss's text for an index over `count` items of `dim` dimensions."""
         raise NotImplementedError
 
-    def grid(self, count: int) -> list[dict[str, float]]:
-        """Search settings worth trying on `count` items, the quickest first."""
-        return [self.settings]
+    def ladders(self, count: int) -> list[list[dict[str, float]]]:
+        """Search settings worth trying on `count` items: ladders that climb from quick to thorough."""
+        return [[self.settings]]
 
     def build(self, gallery: Embeddings, queries: Embeddings | None = None) -> None:
         """Take in the whole gallery. `queries` are examples of what will be asked, for an index that measures itself."""
@@ -56,26 +56,34 @@ class FaissIndex:
 
     def start(self, sample: Floats, count: int) -> None:
         """Make and train an empty index for `count` items from a sample of them [n, dim]."""
-        factory = self.factory_for(count)
+        factory = self.factory_for(count, int(sample.shape[1]))
         self._faiss = making.empty_index(factory, int(sample.shape[1]))
         making.train(self._faiss, sample, factory)
         self._parts: list[tuple[str, ...]] = []
-        self.fingerprint = ""
+        self._taken = Taken()
 
     def extend(self, more: Embeddings) -> None:
         """Take in some of the items; call `finish` after the last."""
+        self._take(more.matrix)
+        self.note(more)
+
+    def _take(self, matrix: Floats) -> None:
         try:
-            self._faiss.add(np.ascontiguousarray(more.matrix))
+            self._faiss.add(np.ascontiguousarray(matrix))
         except RuntimeError as error:
             raise ConfigError(f"index={self.kind}: items cannot be added: {making.reason(error)}") from None
+
+    def note(self, more: Embeddings) -> None:
+        """Remember ids and fingerprint of items that faiss has, or will have, in this order."""
         self._parts.append(more.ids)
-        self.fingerprint = fingerprint_of(more, self.fingerprint)
+        self._taken.update(more)
 
     def finish(self) -> None:
         """Make the index ready to be searched."""
         ids = tuple(item for part in self._parts for item in part)
         check_unique(ids, "index")
         self._parts = []
+        self.fingerprint = self._taken.fingerprint()
         self._set_ids(list(ids))
         making.set_search(self._faiss, self.settings)
 
@@ -93,6 +101,11 @@ class FaissIndex:
         if self._id_rank is None:
             self._id_rank = id_ranks(self.ids)
         return self._id_rank
+
+    @property
+    def faiss(self) -> Any:
+        """The faiss index inside."""
+        return self._faiss
 
     @property
     def dim(self) -> int:
@@ -146,10 +159,11 @@ class FaissIndex:
         if more.dim != self.dim:
             raise DataError(f"index: items of dimension {more.dim} for an index of {self.dim}")
         check_unique(self.ids + more.ids, "index: adding")
+        self._refuse_on_disk("take further items")
         self._own()
-        self._parts = []
-        self.extend(more)
+        self._take(more.matrix)
         self._set_ids([*self._at_place, *more.ids])
+        self.fingerprint = digest_of([self.fingerprint, "added", fingerprint_of(more)])
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take items out. Raises `DataError` for an id that is not there, or if nothing would be left."""
@@ -170,6 +184,7 @@ class FaissIndex:
         """Write the index whole. `made_from` says what the embeddings were made with (backbone, prompt, precision, ...)."""
         if not self.ids:
             raise DataError("index: nothing is in the index; build it from a gallery first")
+        self._refuse_on_disk("be saved elsewhere")
         index_files.write_folder(Path(folder), self._faiss, self._at_place, self.facts(made_from))
 
     def facts(self, made_from: Mapping[str, Any] | None) -> Facts:
@@ -201,16 +216,13 @@ class FaissIndex:
         self._folder, self._faiss, self.fingerprint = folder, index, facts.fingerprint
         self._set_ids(at_place)
 
+    def _refuse_on_disk(self, what: str) -> None:
+        """Raise `ConfigError` if the lists are on disk: changing them would change a saved index under its checksum."""
+        if making.lists_on_disk(self._faiss):
+            raise ConfigError(f"index={self.kind}: its lists stay on disk in {self._folder}, so it cannot {what}")
+
     def _own(self) -> None:
         """Bring a memory-mapped index into memory, because faiss ends the process when a mapped one is changed."""
         if self._folder is not None:
             self._faiss = faiss.deserialize_index(faiss.serialize_index(self._faiss))
             self._folder = None
-
-
-def fingerprint_of(gallery: Embeddings, before: str = "") -> str:
-    """SHA-256 over ids and vectors, and over what was taken in `before`: the same vectors in the same order, the same digest."""
-    digest = hashlib.sha256(before.encode())
-    digest.update(digest_of(list(gallery.ids)).encode())
-    digest.update(np.ascontiguousarray(gallery.matrix).data)
-    return digest.hexdigest()

@@ -19,6 +19,7 @@ from picdesk.search import making
 
 FORMAT = "picdesk-index-1"
 HEADER = "header.json"
+PATTERNS = ("index-*.faiss", "ids-*.jsonl", "lists-*.ivfdata")
 MEND = "build the index again"
 
 
@@ -38,20 +39,25 @@ class Facts:
     metric: str = "inner_product"
 
 
-def write_folder(folder: Path, index: Any, ids: Sequence[str | None], facts: Facts, extra: Sequence[str] = ()) -> None:
-    """Write an index whole; `ids` has one entry per place, None where the item was removed. `extra` files are there already."""
+def free_turn(folder: Path) -> int:
+    """The first number that no index file in the folder carries."""
+    return next(turn for turn in range(10**6) if not (folder / f"index-{turn}.faiss").exists())
+
+
+def write_folder(folder: Path, index: Any, ids: Sequence[str | None], facts: Facts, lists: Path | None = None) -> None:
+    """Write an index whole; `ids` has one entry per place, None where the item was removed. `lists`: a file already there."""
     folder.mkdir(parents=True, exist_ok=True)
-    turn = next(t for t in range(10**6) if not (folder / f"index-{t}.faiss").exists())
+    turn = free_turn(folder)
     index_name, ids_name = f"index-{turn}.faiss", f"ids-{turn}.jsonl"
     with written_whole(folder / index_name) as temporary:
         faiss.write_index(index, str(temporary))
     with written_whole(folder / ids_name) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(item) + "\n" for item in ids)
-    names = {"index": index_name, "ids": ids_name} | {name: name for name in extra}
+    names = {"index": index_name, "ids": ids_name} | ({"lists": lists.name} if lists else {})
     files = {role: _file_facts(folder / name) for role, name in names.items()}
     header = {"format": FORMAT, **asdict(facts), "files": files}
     write_json(folder / HEADER, header | {"checksum": digest_of(header)})
-    for old in [*folder.glob("index-*.faiss"), *folder.glob("ids-*.jsonl")]:
+    for old in [path for pattern in PATTERNS for path in folder.glob(pattern)]:
         if old.name not in names.values():
             old.unlink(missing_ok=True)
 
@@ -60,8 +66,8 @@ def _file_facts(path: Path) -> dict[str, Any]:
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
-def read_folder(folder: Path, in_memory: bool = False) -> tuple[Any, list[str | None], Facts]:
-    """The faiss index (memory-mapped, read-only, unless `in_memory`), the id of each place, and the header's facts.
+def read_folder(folder: Path) -> tuple[Any, list[str | None], Facts]:
+    """The faiss index (memory-mapped, read-only), the id of each place, and the header's facts.
 
     Raises `MissingFileError`, or `DataError` for anything that is damaged or does not fit together.
     """
@@ -69,7 +75,8 @@ def read_folder(folder: Path, in_memory: bool = False) -> tuple[Any, list[str | 
     paths = {role: _checked_file(folder, entry) for role, entry in header.pop("files").items()}
     facts = Facts(**header)
     ids = _read_ids(paths["ids"])
-    flags = faiss.IO_FLAG_ONDISK_SAME_DIR if in_memory or len(paths) > 2 else faiss.IO_FLAG_MMAP_IFC
+    on_disk = faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
+    flags = on_disk if "lists" in paths else faiss.IO_FLAG_MMAP_IFC
     try:
         index = faiss.read_index(str(paths["index"]), flags)
     except RuntimeError as error:

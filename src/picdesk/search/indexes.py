@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError
-from picdesk.interfaces import Embeddings
 from picdesk.search import making, ties
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.trec import Floats, Ints
@@ -29,7 +28,7 @@ class FlatIndex(FaissIndex):
     def __init__(self) -> None:
         super().__init__({}, {})
 
-    def factory_for(self, count: int) -> str:
+    def factory_for(self, count: int, dim: int) -> str:
         """Every vector as it is."""
         return "Flat"
 
@@ -76,11 +75,11 @@ class HnswIndex(FaissIndex):
     kind = "hnsw"
 
     def __init__(self, m: int = 32, ef_construction: int = 200, ef_search: int = 100, repeatable: bool = True) -> None:
-        _positive(m=m, ef_construction=ef_construction, ef_search=ef_search)
+        need_positive(m=m, ef_construction=ef_construction, ef_search=ef_search)
         super().__init__({"m": m, "ef_construction": ef_construction}, {"efSearch": ef_search})
         self._threads = int(repeatable)
 
-    def factory_for(self, count: int) -> str:
+    def factory_for(self, count: int, dim: int) -> str:
         """faiss's text."""
         return f"HNSW{self.recipe['m']}"
 
@@ -89,14 +88,13 @@ class HnswIndex(FaissIndex):
         super().start(sample, count)
         making.set_search(self._faiss, {"efConstruction": self.recipe["ef_construction"]})
 
-    def extend(self, more: Embeddings) -> None:
-        """Link further items into the graph."""
+    def _take(self, matrix: Floats) -> None:
         with making.on_threads(self._threads):
-            super().extend(more)
+            super()._take(matrix)
 
-    def grid(self, count: int) -> list[dict[str, float]]:
+    def ladders(self, count: int) -> list[list[dict[str, float]]]:
         """efSearch from 16 to 1024."""
-        return [{"efSearch": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]
+        return [[{"efSearch": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]]
 
 
 class IvfFlatIndex(FaissIndex):
@@ -106,10 +104,9 @@ class IvfFlatIndex(FaissIndex):
     """
 
     kind = "ivf_flat"
-    _codes = "Flat"
 
     def __init__(self, lists: int | None = None, probes: int = 16) -> None:
-        _positive(lists=lists or 1, probes=probes)
+        need_positive(lists=lists or 1, probes=probes)
         super().__init__({"lists": lists}, {"nprobe": probes})
 
     def lists_for(self, count: int) -> int:
@@ -117,74 +114,14 @@ class IvfFlatIndex(FaissIndex):
         wanted = self.recipe["lists"] or 2 ** round(np.log2(4 * sqrt(count)))
         return int(wanted if self.recipe["lists"] else max(1, min(wanted, count // ITEMS_A_LIST)))
 
-    def factory_for(self, count: int) -> str:
+    def factory_for(self, count: int, dim: int) -> str:
         """faiss's text."""
-        return f"IVF{self.lists_for(count)},{self._codes}"
+        return f"IVF{self.lists_for(count)},Flat"
 
-    def grid(self, count: int) -> list[dict[str, float]]:
-        """nprobe doubling from 1 up to all lists."""
+    def ladders(self, count: int) -> list[list[dict[str, float]]]:
+        """nprobe up to all lists, by a factor of about 1.4 a step."""
         lists = self.lists_for(count)
-        return [{"nprobe": p} for p in sorted({lists, *(2**e for e in range(20) if 2**e < lists)})]
-
-
-class IvfPqIndex(IvfFlatIndex):
-    """Inverted lists of product-quantised vectors (Jegou et al., 2011), rotated first (OPQ, Ge et al., 2013), then refined.
-
-    `code_bytes` a vector; `rotate` learns the rotation; `refine` is how the vectors are kept for looking again at the best
-    `refine_factor * top_k` (`Flat`, `SQ8`, `SQ4`, or None for not at all).
-    """
-
-    kind = "ivf_pq"
-
-    def __init__(
-        self,
-        lists: int | None = None,
-        probes: int = 16,
-        code_bytes: int = 64,
-        rotate: bool = True,
-        refine: str | None = "SQ8",
-        refine_factor: float = 10,
-    ) -> None:
-        _positive(code_bytes=code_bytes, refine_factor=refine_factor)
-        super().__init__(lists, probes)
-        self.recipe |= {"code_bytes": code_bytes, "rotate": rotate, "refine": refine}
-        self.settings |= {"k_factor_rf": refine_factor} if refine else {}
-
-    def factory_for(self, count: int) -> str:
-        """faiss's text."""
-        made = self.recipe
-        turn = f"OPQ{made['code_bytes']}," if made["rotate"] else ""
-        again = f",Refine({made['refine']})" if made["refine"] else ""
-        return f"{turn}IVF{self.lists_for(count)},{self._code_text()}{again}"
-
-    def _code_text(self) -> str:
-        # np: no polysemous training, which takes fifty times as long and serves a search that nobody asks for here
-        return f"PQ{self.recipe['code_bytes']}np"
-
-    def grid(self, count: int) -> list[dict[str, float]]:
-        """nprobe as for whole vectors, with a little and with much refinement."""
-        again = [{"k_factor_rf": factor} for factor in (2, 4, 10, 30)] if self.recipe["refine"] else [{}]
-        return [probes | factor for factor in again for probes in super(IvfPqIndex, self).grid(count)]
-
-
-class IvfPqFastScanIndex(IvfPqIndex):
-    """As `ivf_pq` with codes of 4 bits, compared many at a time in registers (Andre et al., 2015): quick and coarse."""
-
-    kind = "ivf_pq_fastscan"
-
-    def __init__(
-        self,
-        lists: int | None = None,
-        probes: int = 16,
-        code_bytes: int = 128,
-        rotate: bool = False,
-        refine: str | None = "SQ8",
-        refine_factor: float = 4,
-    ) -> None:
-        super().__init__(lists, probes, code_bytes, rotate, refine, refine_factor)
-
-    def _code_text(self) -> str:
-        return f"PQ{2 * self.recipe['code_bytes']}x4fs"
+        return [[{"nprobe": p} for p in sorted({lists, *(round(2 ** (e / 2)) for e in range(40))}) if p <= lists]]
 
 
 class FactoryIndex(FaissIndex):
@@ -195,12 +132,12 @@ class FactoryIndex(FaissIndex):
     def __init__(self, factory: str, settings: Mapping[str, float] | None = None) -> None:
         super().__init__({"factory": factory}, settings or {})
 
-    def factory_for(self, count: int) -> str:
+    def factory_for(self, count: int, dim: int) -> str:
         """The text as given."""
         return str(self.recipe["factory"])
 
 
-def _positive(**values: float) -> None:
+def need_positive(**values: float) -> None:
     """Raise `ConfigError` for the first value that is not above zero."""
     for name, value in values.items():
         if value <= 0:

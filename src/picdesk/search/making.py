@@ -14,8 +14,11 @@ from picdesk.trec import Floats
 OPQ_ROUNDS = 10
 """Rounds of learning a rotation. faiss's 50, on four times the items, take most of an hour at 512 dimensions on two cores."""
 
+ITEMS_A_CENTROID = 64
+"""Items that each centroid is learnt from at most; faiss takes 256, for four times the time."""
+
 CODEBOOK_ITEMS = 16_384
-"""Items that codebooks of 256 entries and rotations are learnt from (64 an entry, where faiss takes 256)."""
+"""Items that codebooks and rotations are learnt from."""
 
 
 def reason(error: RuntimeError) -> str:
@@ -57,9 +60,10 @@ def _quieten(part: Any) -> None:
     """Keep faiss from printing advice on small training sets, and from rotating for minutes."""
     if hasattr(part, "cp"):
         part.cp.min_points_per_centroid = 1
+        part.cp.max_points_per_centroid = ITEMS_A_CENTROID
     if hasattr(part, "pq"):
         part.pq.cp.min_points_per_centroid = 1
-        part.pq.cp.max_points_per_centroid = max(64, CODEBOOK_ITEMS // part.pq.ksub)
+        part.pq.cp.max_points_per_centroid = max(ITEMS_A_CENTROID, CODEBOOK_ITEMS // part.pq.ksub)
     chain = getattr(part, "chain", None)
     if chain is not None:
         for place in range(chain.size()):
@@ -100,6 +104,12 @@ def byte_size(index: Any) -> int:
     writer: Any = getattr(faiss, "PyCallbackIOWriter")(count)  # noqa: B009 - missing in faiss's own type stubs
     faiss.write_index(index, faiss.BufferedIOWriter(writer))
     return total
+
+
+def lists_on_disk(index: Any) -> bool:
+    """Whether the vectors are in a file of their own that faiss reads when it searches, and writes when it adds."""
+    lists = getattr(index, "invlists", None)
+    return lists is not None and isinstance(faiss.downcast_InvertedLists(lists), faiss.OnDiskInvertedLists)
 
 
 @contextmanager
