@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from picdesk.pipelines import config  # noqa: F401  (registers the schema)
-from picdesk.pipelines.door import open_door
+from picdesk.pipelines.door import job, open_door
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="retrieve")
@@ -12,7 +12,7 @@ def main(cfg: DictConfig) -> None:
     """One retrieval job."""
     from picdesk.pipelines.retrieve import retrieve
 
-    retrieve(cfg)
+    job(lambda: retrieve(cfg))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from picdesk.pipelines import config  # noqa: F401  (registers the schema)
-from picdesk.pipelines.door import open_door
+from picdesk.pipelines.door import job, open_door
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -12,7 +12,7 @@ def main(cfg: DictConfig) -> float:
     """One training job; the objective for a sweep is the best mean hits@1 on validation data."""
     from picdesk.pipelines.train import train
 
-    return train(cfg)
+    return job(lambda: train(cfg))
 
 
 if __name__ == "__main__":

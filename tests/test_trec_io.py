@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.evaluation.ranking_cases import random_case
 
-from picdesk.errors import DataError
+from picdesk.errors import DataError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
 from picdesk.trec import Qrels, Run, Tail
-from picdesk.trec_io import read_qrels, read_runs, write_qrels, write_runs
+from picdesk.trec_io import read_qrels, read_runs, read_runs_parquet, write_qrels, write_runs, write_runs_parquet
+from tests.evaluation.ranking_cases import random_case
 
 
 def test_both_directions_in_one_file_and_back_to_the_byte(tmp_path: Path) -> None:
@@ -69,13 +69,15 @@ def test_files_of_other_tools(tmp_path: Path) -> None:
             "line 4: item d stands twice for query q: first in line 1",
         ),
         ("\n", "no lines"),
+        ("q Q0 \xe9 1 0.5 t\n", "cannot be read as 6 columns of UTF-8 text"),
+        ("t2i/q Q0 a 1 0.5 t\nq Q0 b 1 0.5 t\n", "t2i: run queries: 1 ids stand more than once, for example 'q'"),
         ("q Q0 d 1 0.5 picdesk-3\nq Q0 e 2 0.4 picdesk-4\n", "different gallery sizes: [3, 4]"),
         ("q Q0 d 1 0.5 picdesk-1\nq Q0 e 2 0.4 picdesk-1\n", "gallery_size=1, but 2 items"),
         ("q Q0 d 1 0.5 picdesk-9\nq Q0 e 1 0.4 picdesk-9-tail\n", "tail line of rank 1, wanted 2 to 9"),
     ],
 )
 def test_bad_run_lines_are_named(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "bad.trec").write_text(text)
+    (tmp_path / "bad.trec").write_text(text, encoding="latin-1")
     with pytest.raises(DataError) as error:
         read_runs(tmp_path / "bad.trec")
     assert "bad.trec" in str(error.value)
@@ -103,6 +105,22 @@ def test_a_query_without_items_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 queries have no item and cannot be written, for example 'b'"):
         write_runs(tmp_path / "run.trec", {"t2i": run})
     assert not list(tmp_path.iterdir())
+
+
+def test_parquet_and_back(tmp_path: Path) -> None:
+    case = random_case(np.random.default_rng(2), pictures=20, levels=4)
+    tail = Tail(np.array([0], np.int32), np.array([2], np.int32), np.array([-9], np.float32), np.array([17], np.int32))
+    index, scores = np.array([[1, 0]], np.int32), np.array([[0.5, 0.25]], np.float32)
+    runs = {"t2i": Run(("a b%",), ("x", "y", "é"), index, scores, 19, tail), "i2t": case.run("i2t", depth=3)}
+    write_runs_parquet(tmp_path / "run.parquet", runs)
+    write_runs(tmp_path / "one.trec", runs)
+    write_runs(tmp_path / "two.trec", read_runs_parquet(tmp_path / "run.parquet"))
+    assert (tmp_path / "one.trec").read_bytes() == (tmp_path / "two.trec").read_bytes()
+    (tmp_path / "not.parquet").write_text("no")
+    with pytest.raises(DataError, match=r"not\.parquet: not a table of runs"):
+        read_runs_parquet(tmp_path / "not.parquet")
+    with pytest.raises(MissingFileError, match="no such file"):
+        read_runs_parquet(tmp_path / "none.parquet")
 
 
 def test_qrels_order(tmp_path: Path) -> None:

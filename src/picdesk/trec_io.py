@@ -7,7 +7,8 @@ a direction they are `t2i`, without our tag the gallery is the items that they n
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
@@ -16,15 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.parquet
 
+from picdesk.arrow import codes, numbers, strings, values
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import written_whole
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.trec import Qrels, Run
+from picdesk.trec_faults import QRELS_COLUMNS, RUN_COLUMNS, fault
 from picdesk.trec_lines import Lines, Longs, compacted, lines_of_run, run_of_lines
 
-RUN_COLUMNS = ("query", "Q0", "item", "rank", "score", "tag")
-QRELS_COLUMNS = ("query", "iteration", "item", "relevance")
 _UNSAFE = re.compile(r"[\s%\x00-\x1f\x7f]")
 _TAG = re.compile(r"picdesk-(\d+)(-tail)?")
 _TYPES = {
@@ -58,16 +60,16 @@ def read_runs(path: Path | str) -> dict[Direction, Run]:
     """Read a run file. Raises `DataError` naming file and line for whatever cannot be used."""
     path = Path(path)
     table = _read(path, RUN_COLUMNS)
-    score = table["score"].to_numpy()
-    query, queries = _codes(table["query"])
-    item, items = _codes(table["item"])
+    score = values(table["score"], np.float32)
+    query, queries = codes(table["query"])
+    item, items = codes(table["item"])
     if not np.isfinite(score).all() or _repeats(query, item, len(items)):
-        raise _fault(path, RUN_COLUMNS)
-    tag, tags = _codes(table["tag"])
+        raise fault(path, RUN_COLUMNS)
+    tag, tags = codes(table["tag"])
     marks = [_TAG.fullmatch(text) for text in tags]
     sizes = np.array([int(mark[1]) if mark else 0 for mark in marks], np.int64)[tag]
     tail = np.array([bool(mark and mark[2]) for mark in marks], bool)[tag]
-    rank = table["rank"].to_numpy()
+    rank = values(table["rank"], np.int64)
     found: dict[Direction, Run] = {}
     for direction, rows, names in _by_direction(query, queries):
         ours = queries != names
@@ -76,10 +78,8 @@ def read_runs(path: Path | str) -> dict[Direction, Run]:
         item_ids = tuple(map(unquote, item_names)) if ours else item_names
         size = _gallery_size(path, direction, sizes[rows], len(item_ids))
         parts = (query_ids, item_ids, kept, places, rank[rows], score[rows], tail[rows])
-        try:
+        with _named(path, direction):
             found[direction] = run_of_lines(Lines(*parts, gallery_size=size))
-        except DataError as error:
-            raise DataError(f"{path}: {direction}: {error}") from error
     return found
 
 
@@ -87,11 +87,11 @@ def read_qrels(path: Path | str) -> dict[Direction, Qrels]:
     """Read a qrels file; lines of relevance 0 or less are left out. Raises `DataError` naming file and line."""
     path = Path(path)
     table = _read(path, QRELS_COLUMNS)
-    relevant = table["relevance"].to_numpy() > 0
+    relevant = values(table["relevance"], np.int64) > 0
     if not relevant.any():
         raise DataError(f"{path}: no line says that an item is relevant (fourth column above 0)")
-    query, queries = _codes(table["query"])
-    item, items = _codes(table["item"])
+    query, queries = codes(table["query"])
+    item, items = codes(table["item"])
     found: dict[Direction, Qrels] = {}
     for direction, rows, names in _by_direction(query[relevant], queries):
         kept, query_ids = compacted(query[relevant][rows], names)
@@ -100,8 +100,66 @@ def read_qrels(path: Path | str) -> dict[Direction, Qrels]:
         order = sorted(range(len(item_ids)), key=item_ids.__getitem__)
         sorted_place = np.empty(len(order), np.int64)
         sorted_place[order] = np.arange(len(order))
-        found[direction] = Qrels.from_pairs(query_ids, tuple(item_ids[i] for i in order), kept, sorted_place[places])
+        with _named(path, direction):
+            found[direction] = Qrels.from_pairs(
+                query_ids, tuple(item_ids[i] for i in order), kept, sorted_place[places]
+            )
     return found
+
+
+def write_runs_parquet(path: Path | str, runs: Mapping[Direction, Run]) -> None:
+    """Write the runs of one job as a table: direction, query, item, rank, score, tail, gallery_size. Ids stand as they are."""
+    tables = []
+    for direction, run in runs.items():
+        lines = lines_of_run(run)
+        columns = {
+            "direction": pa.repeat(direction, len(lines.query)),
+            "query": strings(lines.query_ids).take(numbers(lines.query)),
+            "item": strings(lines.item_ids).take(numbers(lines.item)),
+            "rank": lines.rank.astype(np.int32),
+            "score": lines.score,
+            "tail": lines.tail,
+            "gallery_size": np.full(len(lines.query), lines.gallery_size),
+        }
+        tables.append(pa.table(columns))
+    with written_whole(path) as temporary:
+        pyarrow.parquet.write_table(pa.concat_tables(tables), temporary)
+
+
+def read_runs_parquet(path: Path | str) -> dict[Direction, Run]:
+    """Read what `write_runs_parquet` wrote. Raises `DataError` for another table."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file")
+    try:
+        table = pyarrow.parquet.read_table(
+            path, columns=["direction", "query", "item", "rank", "score", "tail", "gallery_size"]
+        )
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise DataError(f"{path}: not a table of runs: {error}") from error
+    found: dict[Direction, Run] = {}
+    for direction in DIRECTIONS:
+        part = table.filter(pc.equal(table["direction"], direction))
+        if len(part):
+            query, query_ids = codes(part["query"].dictionary_encode())
+            item, item_ids = codes(part["item"].dictionary_encode())
+            if _repeats(query, item, len(item_ids)):
+                raise DataError(f"{path}: {direction}: an item stands twice for one query")
+            rank, score, tail = (part[name].to_numpy() for name in ("rank", "score", "tail"))
+            size = _gallery_size(path, direction, part["gallery_size"].to_numpy(), len(item_ids))
+            lines = Lines(query_ids, item_ids, query, item, rank.astype(np.int64), score, tail, gallery_size=size)
+            with _named(path, direction):
+                found[direction] = run_of_lines(lines)
+    return found
+
+
+@contextmanager
+def _named(path: Path, direction: Direction) -> Iterator[None]:
+    """Put the file's name before what is wrong with its content."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {direction}: {error}") from error
 
 
 def _by_direction(query: Longs, queries: tuple[str, ...]) -> list[tuple[Direction, Any, tuple[str, ...]]]:
@@ -127,30 +185,27 @@ def _gallery_size(path: Path, direction: Direction, sizes: Longs, named: int) ->
 def _write_lines(stream: BinaryIO, direction: Direction, lines: Lines) -> None:
     queries = _names(lines.query_ids, f"{direction}/")
     items = _names(lines.item_ids)
-    tags = pa.array([f"picdesk-{lines.gallery_size}\n", f"picdesk-{lines.gallery_size}-tail\n"], pa.large_string())
+    tags = strings([f"picdesk-{lines.gallery_size}\n", f"picdesk-{lines.gallery_size}-tail\n"])
     for start in range(0, len(lines.query), _CHUNK):
         part = lines.take(np.arange(start, min(start + _CHUNK, len(lines.query))))
-        rank = pc.cast(pa.array(part.rank), pa.large_string())
-        score = pc.cast(pa.array(part.score), pa.large_string())
-        tag = tags.take(pa.array(part.tail.astype(np.int64)))
-        _write_joined(
-            stream, queries.take(pa.array(part.query)), "Q0", items.take(pa.array(part.item)), rank, score, tag
-        )
+        rank, score = (pc.cast(numbers(column), pa.large_string()) for column in (part.rank, part.score))
+        tag = tags.take(numbers(part.tail.astype(np.int64)))
+        _write_joined(stream, queries.take(numbers(part.query)), "Q0", items.take(numbers(part.item)), rank, score, tag)
 
 
 def _write_pairs(stream: BinaryIO, direction: Direction, qrels: Qrels) -> None:
     place = np.empty(len(qrels.item_ids), np.int64)
     place[sorted(range(len(place)), key=qrels.item_ids.__getitem__)] = np.arange(len(place))
     order = np.lexsort((place[qrels.items], qrels.query_of))
-    query = _names(qrels.query_ids, f"{direction}/").take(pa.array(qrels.query_of[order]))
-    item = _names(qrels.item_ids).take(pa.array(qrels.items[order]))
+    query = _names(qrels.query_ids, f"{direction}/").take(numbers(qrels.query_of[order]))
+    item = _names(qrels.item_ids).take(numbers(qrels.items[order]))
     _write_joined(stream, query, "0", item, "1\n")
 
 
 def _write_joined(stream: BinaryIO, *columns: Any) -> None:
     """Join the columns with single blanks and write the text of all lines at once."""
-    typed = [pa.scalar(column, pa.large_string()) if isinstance(column, str) else column for column in columns]
-    joined = pc.binary_join_element_wise(*typed, pa.scalar(" ", pa.large_string()))
+    typed = [strings([column])[0] if isinstance(column, str) else column for column in columns]
+    joined = pc.binary_join_element_wise(*typed, strings([" "])[0])
     if len(joined):
         stream.write(memoryview(joined.buffers()[2])[: pc.sum(pc.binary_length(joined)).as_py()])
 
@@ -159,13 +214,7 @@ def _names(ids: tuple[str, ...], prefix: str = "") -> Any:
     if "" in ids:
         raise DataError("an id is empty: it cannot be written to a TREC file")
     safe = (_UNSAFE.sub(lambda found: quote(found[0], safe=""), name) for name in ids)
-    return pa.array([prefix + name for name in safe], pa.large_string())
-
-
-def _codes(column: Any) -> tuple[Longs, tuple[str, ...]]:
-    """Positions and names, in the order of first appearance."""
-    whole = column.unify_dictionaries().combine_chunks()
-    return whole.indices.to_numpy().astype(np.int64), tuple(whole.dictionary.to_pylist())
+    return strings([prefix + name for name in safe])
 
 
 def _repeats(query: Longs, item: Longs, items: int) -> bool:
@@ -193,39 +242,4 @@ def _read(path: Path, columns: tuple[str, ...]) -> Any:
             ),
         )
     except pa.ArrowInvalid as error:
-        raise _fault(path, columns) from error
-
-
-def _fault(path: Path, columns: tuple[str, ...]) -> DataError:
-    """The first line that cannot be used, found by the slow way."""
-    seen: dict[tuple[str, str], int] = {}
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        for number, line in enumerate(stream, 1):
-            words = line.split()
-            if words and (what := _fault_of(words, columns)):
-                return DataError(f"{path}, line {number}: {what}")
-            if words and columns == RUN_COLUMNS and seen.setdefault((words[0], words[2]), number) != number:
-                first = seen[words[0], words[2]]
-                return DataError(
-                    f"{path}, line {number}: item {words[2]} stands twice for query {words[0]}: first in line {first}"
-                )
-    return DataError(f"{path}: cannot be read as {len(columns)} columns of UTF-8 text")
-
-
-def _fault_of(words: list[str], columns: tuple[str, ...]) -> str:
-    if len(words) != len(columns):
-        return f"{len(words)} columns, wanted {len(columns)}: {' '.join(columns)}"
-    for name, word in zip(columns, words, strict=True):
-        if name in ("rank", "relevance") and not re.fullmatch(r"-?\d{1,18}", word):
-            return f"the {name} is {word!r}, wanted a whole number"
-        if name == "score" and not _finite(word):
-            return f"the score is {word!r}, wanted a finite number of float32"
-    return ""
-
-
-def _finite(word: str) -> bool:
-    try:
-        with np.errstate(over="ignore"):
-            return bool(np.isfinite(np.float32(float(word))))
-    except ValueError:
-        return False
+        raise fault(path, columns) from error

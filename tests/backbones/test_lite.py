@@ -45,8 +45,8 @@ def test_image_trunk_gives_pooled_features_of_the_documented_pixels(lite: Lite) 
 
 def test_seed_draws_the_heads_alone(lite: Lite) -> None:
     same, other = Lite(dim=16), Lite(dim=16, seed=1)
-    assert torch.equal(same.image_head[1].weight, lite.image_head[1].weight)  # type: ignore[index]
-    assert not torch.equal(other.image_head[1].weight, lite.image_head[1].weight)  # type: ignore[index]
+    assert torch.equal(same.image_head[2].weight, lite.image_head[2].weight)  # type: ignore[index]
+    assert not torch.equal(other.image_head[2].weight, lite.image_head[2].weight)  # type: ignore[index]
     for modality in ("image", "text"):
         assert same.trunk_fingerprint(modality) == other.trunk_fingerprint(modality) == lite.trunk_fingerprint(modality)  # type: ignore[arg-type]
 

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 from tests.evaluation.ranking_cases import random_case
 
-from picdesk.evaluation.metrics import metrics_of, ranks_of_run
+from picdesk.errors import DataError
+from picdesk.evaluation.metrics import Ranks, metrics_of, ranks_of_run
 from picdesk.evaluation.statistics import Interval, intervals, wilson
 
 
 def test_shown_with_its_ends() -> None:
     assert str(Interval(0.412, 0.3912, 0.43449)) == "0.412 [0.391, 0.434]"
-    assert str(Interval(12.0, 9.5, 14.25)) == "12.0 [9.5, 14.2]"
+    found = intervals(ranks_of([1] * 55 + [30] * 45, list(range(100))), resamples=100)
+    assert str(found["median_rank"]) == "1.0 [1.0, 30.0]"
+    assert str(found["hits@1"]) == "0.550 [0.452, 0.644]"
 
 
 def test_wilson_at_the_ends_and_in_the_middle() -> None:
@@ -33,3 +36,52 @@ def test_every_metric_has_an_interval_around_it(direction: str) -> None:
         assert interval.low < interval.high or name == "median_rank"
     assert found == intervals(ranks, resamples=2000)
     assert found != intervals(ranks, resamples=2000, seed=1)
+
+
+def ranks_of(first: list[int], cluster: list[int]) -> Ranks:
+    ids, bounds = tuple(f"q{i}" for i in range(len(first))), np.arange(len(first) + 1)
+    return Ranks("t2i", ids, bounds, np.array(first, np.int32), 100, 100, np.array(cluster))
+
+
+def test_a_perfect_run_is_not_certain() -> None:
+    found = intervals(ranks_of([1] * 200, [i // 2 for i in range(200)]), resamples=100)
+    assert found["hits@1"] == wilson(100, 100)
+    assert 0.95 < found["hits@1"].low < found["hits@1"].high == 1.0
+    assert (found["mean_rank"].low, found["mean_rank"].high) == (1.0, 1.0)
+    assert (found["median_rank"].low, found["median_rank"].high) == (1.0, 1.0)
+
+
+def test_one_yes_or_no_a_picture_is_wilson() -> None:
+    first = [1] * 30 + [50] * 70
+    assert intervals(ranks_of(first, list(range(100))), resamples=100)["hits@1"] == wilson(30, 100)
+    mixed = intervals(ranks_of(first, [i % 50 for i in range(100)]), resamples=100)["hits@1"]
+    assert mixed != wilson(30, 100)
+    assert mixed.value == 0.3
+
+
+def test_a_single_picture_has_no_interval_of_its_rank() -> None:
+    found = intervals(ranks_of([3, 3], [0, 0]), resamples=100)
+    assert set(found) == {"hits@1", "hits@5", "hits@10", "recall@1", "recall@5", "recall@10"}
+
+
+def test_one_very_bad_query_does_not_break_the_mean_rank() -> None:
+    found = intervals(ranks_of([1] * 199 + [90], list(range(200))), resamples=500)["mean_rank"]
+    assert 1 <= found.low <= found.value <= found.high < 5
+
+
+def test_the_studentised_interval_reaches_further_up() -> None:
+    rng = np.random.default_rng(0)
+    first = np.exp(rng.normal(1, 1, 300)).clip(1, 100).astype(int).tolist()
+    found = intervals(ranks_of(first, list(range(300))), resamples=2000)["mean_rank"]
+    assert found.high - found.value > found.value - found.low > 0
+
+
+def test_weighted_medians() -> None:
+    """Two kinds of pictures: the median of a draw is 2 where the first kind is half of it or more, else 9."""
+    found = intervals(ranks_of([2] * 50 + [9] * 51, list(range(101))), resamples=500)["median_rank"]
+    assert (found.low, found.value, found.high) == (2.0, 9.0, 9.0)
+
+
+def test_nothing_to_score_is_an_error() -> None:
+    with pytest.raises(DataError, match="t2i: there are no queries to score"):
+        metrics_of(ranks_of([], []))

@@ -1,8 +1,11 @@
 import csv
 import os
+import time
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
+import torch
 
 from picdesk.errors import ConfigError
 from picdesk.report.loggers import CsvLogger, NoLogger, RetrievedRow, log_final
@@ -19,6 +22,15 @@ CONFIG = {"seed": 7, "data": {"name": "demo"}}
 def read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def grows_to(path: Path, size: int) -> bool:
+    """wandb's own process writes the last of a finished run some milliseconds after `finish` returns."""
+    for _ in range(100):
+        if path.stat().st_size > size:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_csv_leaves_curves_config_metrics_and_table(tmp_path):
@@ -51,6 +63,52 @@ def test_wandb_refuses_an_unknown_mode(tmp_path):
         wandb_media.make_logger(str(tmp_path), mode="on")
 
 
+class OneWeight(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch):
+        loss = self.layer(batch).square().mean()
+        self.log("train/loss", loss, on_epoch=True, on_step=False)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(logger, folder: Path) -> None:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = pl.Trainer(max_epochs=2, accelerator="cpu", logger=logger, default_root_dir=folder, **quiet)
+    trainer.fit(OneWeight(), torch.utils.data.DataLoader(torch.ones(4, 1), batch_size=2))
+
+
+def test_a_trainer_takes_the_csv_logger(tmp_path):
+    fit(CsvLogger(str(tmp_path)), tmp_path)
+    lines = read_csv(tmp_path / "csv" / "metrics.csv")
+    assert [line["epoch"] for line in lines] == ["0", "1"]
+    assert all(float(line["train/loss"]) >= 0 for line in lines)
+
+
+def test_a_trainer_takes_no_logger(tmp_path):
+    fit(NoLogger(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_trainer_takes_the_wandb_logger(tmp_path, monkeypatch):
+    from picdesk.report import wandb_media
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    logger = wandb_media.make_logger(str(tmp_path / "job"))
+    fit(logger, tmp_path / "job")
+    log_final(logger, METRICS, ROWS, CONFIG)
+    assert logger.experiment.summary["t2i/hits@1"] == 0.5
+    assert logger.experiment.summary["train/loss"] >= 0
+    logger.finish()
+
+
 @pytest.mark.slow
 def test_wandb_offline_keeps_each_job_in_its_own_folder_and_says_nothing(tmp_path, monkeypatch, capfd):
     from picdesk.report import wandb_media
@@ -65,13 +123,26 @@ def test_wandb_offline_keeps_each_job_in_its_own_folder_and_says_nothing(tmp_pat
         logger.finish()
         logger.finish()
         (run,) = (tmp_path / job / "wandb").glob("offline-run-*")
-        assert (run / f"run-{run.name.split('-')[-1]}.wandb").stat().st_size > 1000
+        assert grows_to(run / f"run-{run.name.split('-')[-1]}.wandb", 1000)
         assert list(run.glob("files/media/table/retrieved_*.table.json"))
         assert any(p.stat().st_size for p in (tmp_path / job / "wandb" / "artifacts" / "staging").iterdir())
     assert os.environ.get("WANDB_DATA_DIR") == before
     assert not (tmp_path / "home" / ".local").exists()
     said = capfd.readouterr()
     assert said.out + said.err == ""
+
+
+@pytest.mark.slow
+def test_wandb_online_without_a_key_is_one_line(tmp_path, monkeypatch):
+    from picdesk.report import wandb_media
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    logger = wandb_media.make_logger(str(tmp_path), mode="online")
+    with pytest.raises(ConfigError, match=r"logger\.mode=online: wandb began no run: .*WANDB_API_KEY") as error:
+        logger.log_metrics({"a": 1.0}, 0)
+    assert "\n" not in str(error.value)
+    logger.finish()
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ import pytest
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import file_digest
 from picdesk.report import provenance
-from picdesk.report.manifest import Manifest, read_metrics, write_metrics
+from picdesk.report.manifest import Manifest
+from picdesk.report.metrics_file import read_metrics, write_metrics
 from picdesk.report.provenance import Stopwatch
 
 

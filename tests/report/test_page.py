@@ -1,5 +1,8 @@
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +57,7 @@ def sweep() -> c.SweepPage:
         for i in range(3)
     )
     trade = charts.Tradeoff("Trade", "ms", "hits@1", (charts.Point("a", 1, 0.4, 0.3, 0.5), charts.Point(EVIL, 2, 0.5)))
-    heat = charts.HeatMap("Heat", "x", "y", ("1", "2"), ("3",), ((0.1, None),), "hits@1")
+    heat = charts.HeatMap("Heat", "x", "y", ("1", "2"), ("3",), ((0.1, None),))
     return c.SweepPage("sweep", "three jobs", rows, charts=(trade, heat), best_config="a: 1", failures=((EVIL, EVIL),))
 
 
@@ -149,3 +152,61 @@ def test_the_page_is_written_whole(tmp_path):
     page.write_sweep(tmp_path / "sweep.html", sweep())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "sweep.html"]
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_a_job_with_nothing_to_show_is_a_page_without_sections():
+    text = page.render_job(c.JobPage("empty", "nothing was run", "evaluate"), sample.read_picture)
+    assert Tags(text).open == []
+    assert "<section" not in text
+    assert "<nav" not in text
+
+
+def test_very_many_queries_are_cut_and_said_so():
+    cards = tuple(
+        c.QueryCard(f"q{i}", "t2i", (c.Ranking((sample.item("red", 1),)),), "red") for i in range(page.MOST_CARDS + 5)
+    )
+    text = page.render_retrieval(c.RetrievalPage("many", "queries", cards), sample.read_picture)
+    assert text.count("<article") == page.MOST_CARDS
+    assert "5 more queries are not shown" in text
+    assert f"{len(cards)} queries" in text
+
+
+def luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (x / 12.92 if x <= 0.03928 else ((x + 0.055) / 1.055) ** 2.4 for x in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_letters_stand_out_from_what_is_behind_them(scheme):
+    """WCAG 2.2, 1.4.3: a ratio of at least 4.5 for text; 1.4.11: at least 3 for what is drawn."""
+    light, dark = (
+        (page.TEMPLATES / "style.css").read_text("utf-8").split("@media screen and (prefers-color-scheme: dark)")
+    )
+    find = re.compile(r"--([\w-]+): (#[0-9a-f]{6})")
+    colors = dict(find.findall(light)) | (dict(find.findall(dark)) if scheme == "dark" else {})
+    others = [(f"other-{i}", "paper", 3) for i in range(1, 5)]
+    text = [
+        ("ink", "paper"),
+        ("soft", "paper"),
+        ("soft", "raised"),
+        ("main", "paper"),
+        ("miss", "paper"),
+        ("hit", "paper"),
+    ]
+    text += [("hit", "hit-wash"), ("miss", "miss-wash")]
+    for front, back, least in [*((f, b, 4.5) for f, b in text), ("baseline", "paper", 3), *others]:
+        low, high = sorted((luminance(colors[front]), luminance(colors[back])))
+        assert (high + 0.05) / (low + 0.05) >= least, (front, back)
+
+
+def test_page_terminal_and_manifest_come_without_torch_or_hydra():
+    code = (
+        "import sys; from picdesk.report import page, terminal, manifest, leaderboard; "
+        "print([m for m in ('torch', 'hydra', 'omegaconf', 'wandb', 'pytorch_lightning') if m in sys.modules])"
+    )
+    source = str(Path(page.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": source}
+    )
+    assert done.stdout.strip() == "[]"

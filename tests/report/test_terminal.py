@@ -49,3 +49,15 @@ def test_on_a_terminal_there_are_colours_and_no_bars():
     terminal.print_metrics([sample.table()], to)
     assert "\x1b[1;32m" in stream.getvalue()
     assert "|" not in stream.getvalue()
+
+
+def test_the_leaderboard_drops_columns_rather_than_run_over():
+    values = {column.key: c.Value(0.5, 0.4, 0.6) for column in c.METRICS}
+    rows = tuple(c.LeaderRow(f"job-{i}", {"index": "flat", "reranker.weight": f"0.{i}"}, values) for i in range(3))
+    page = c.SweepPage("s", "s", rows, failures=(("job-9", "no such index"),))
+    lines = piped(terminal.print_leaderboard, page).splitlines()
+    assert lines[0].startswith("| job   | index | reranker.weight | hits@1               | hits@5 |")
+    assert max(map(len, lines)) <= 100
+    assert "[0.400, 0.600]" in lines[2]
+    assert lines[-1] == "failed: job-9: no such index"
+    assert piped(terminal.print_leaderboard, c.SweepPage("s", "s", ())) == ""

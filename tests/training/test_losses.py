@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from picdesk.errors import ConfigError
-from picdesk.training.losses import InfoNCE, Margin
+from picdesk.training.losses import InfoNCE, Margin, Mixture, SigLIP
 
 SCALE = torch.tensor(0.0)
 
@@ -36,7 +36,7 @@ def test_sum_adds_what_hardest_does_not() -> None:
     assert Margin(0.9, "hardest")(IMAGES, TEXTS, ids, SCALE).item() == pytest.approx(1.3 / 3)
 
 
-@pytest.mark.parametrize("loss", [Margin(0.5, "sum"), Margin(0.5, "hardest"), InfoNCE()])
+@pytest.mark.parametrize("loss", [Margin(0.5, "sum"), Margin(0.5, "hardest"), InfoNCE(), SigLIP(bias=0.0)])
 def test_captions_of_one_picture_are_never_negatives(loss: torch.nn.Module) -> None:
     same, other = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2])
     images = unit([[1, 0, 0], [1, 0, 0], [0, 0, 1]])
@@ -62,8 +62,9 @@ def test_infonce_clamps_the_scale_at_100() -> None:
     assert at.item() == pytest.approx(beyond.item())
 
 
-@pytest.mark.parametrize("loss", [Margin(0.5, "sum"), Margin(0.5, "hardest"), InfoNCE()])
+@pytest.mark.parametrize("loss", [Margin(0.5, "sum"), Margin(0.5, "hardest"), InfoNCE(), SigLIP()])
 def test_gradients(loss: torch.nn.Module) -> None:
+    loss = loss.double()
     generator = torch.Generator().manual_seed(0)
     images, texts = (torch.randn(5, 4, dtype=torch.float64, generator=generator, requires_grad=True) for _ in range(2))
     scale = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
@@ -75,6 +76,23 @@ def test_gradients(loss: torch.nn.Module) -> None:
         return value
 
     assert torch.autograd.gradcheck(run, (images, texts, scale))
+
+
+def test_siglip_by_hand() -> None:
+    # Two orthogonal pairs, t = 3, b = -1: own pairs log(1 + e^-(3 - 1)), the two others log(1 + e^-1); over 2.
+    eye = torch.eye(2, dtype=torch.float64)
+    loss = SigLIP(bias=-1.0)(eye, eye, torch.tensor([0, 1]), torch.tensor(math.log(3.0), dtype=torch.float64))
+    expected = (2 * math.log(1 + math.exp(-2.0)) + 2 * math.log(1 + math.exp(-1.0))) / 2
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_mixture_is_the_weighted_sum() -> None:
+    ids = torch.tensor([0, 1, 2])
+    both = Mixture([InfoNCE(), Margin(0.5)], [1.0, 0.25])(IMAGES, TEXTS, ids, SCALE).item()
+    apart = InfoNCE()(IMAGES, TEXTS, ids, SCALE).item() + 0.25 * Margin(0.5)(IMAGES, TEXTS, ids, SCALE).item()
+    assert both == pytest.approx(apart)
+    with pytest.raises(ConfigError, match=r"loss\.weights="):
+        Mixture([InfoNCE()], [1.0, 2.0])
 
 
 @pytest.mark.parametrize("settings", [{"reduction": "mean"}, {"margin": 0.0}, {"margin": 3.0}])

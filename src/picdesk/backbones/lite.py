@@ -103,12 +103,11 @@ class MeanOfTokens(nn.Module):
 
 
 def make_head(width: int, dim: int, hidden: int, dropout: float) -> nn.Module:
-    """A linear projection, or with `hidden` > 0 one hidden layer: norm, linear, GELU, dropout, linear."""
+    """Norm, dropout and a linear projection; with `hidden` > 0 a hidden GELU layer before the projection."""
+    start = [nn.LayerNorm(width), nn.Dropout(dropout)]
     if hidden == 0:
-        return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, dim))
-    return nn.Sequential(
-        nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
-    )
+        return nn.Sequential(*start, nn.Linear(width, dim))
+    return nn.Sequential(*start, nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
 
 
 def load_efficientnet(name: str) -> tuple[nn.Module, int, int]:

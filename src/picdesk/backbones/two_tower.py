@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import nn
 
 from picdesk.files import digest_of
@@ -58,6 +61,18 @@ class TwoTower(nn.Module):
     def embed(self, modality: Modality, features: torch.Tensor) -> torch.Tensor:
         """Trunk features [n, trunk_dim] to embeddings [n, dim] of length 1."""
         return nn.functional.normalize(self.head(modality)(features), dim=-1)
+
+    def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """Resize and crop an RGB picture to uint8 [3, height, width]."""
+        raise NotImplementedError
+
+    def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 [n, 3, height, width] to the trunk's float input."""
+        raise NotImplementedError
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Keyword tensors for the text trunk, [n, length]."""
+        raise NotImplementedError
 
     def trunk_fingerprint(self, modality: Modality) -> str:
         """Hex digest over weights and preprocessing of one trunk; computed once, so not to be asked before training ends."""

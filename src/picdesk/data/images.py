@@ -2,6 +2,8 @@
 
 import io
 import logging
+import warnings
+from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -9,7 +11,31 @@ from PIL import Image, UnidentifiedImageError
 from picdesk.errors import DataError
 
 MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
+CUT_SHORT = ("truncated", "broken data stream", "unexpected end", "not enough image data", "incomplete")
+Kind = Literal["empty", "lfs_pointer", "unknown_format", "too_large", "truncated", "unreadable"]
+MAGIC = (  # JPEG, PNG, GIF, WebP, BMP, TIFF, PNM, JPEG 2000, ICO; AVIF is told by its `ftyp`
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF8",
+    b"RIFF",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0",
+    b"MM\0+",
+    b"P1",
+    b"P2",
+    b"P3",
+    b"P4",
+    b"P5",
+    b"P6",
+    b"Pf",
+    b"PF",
+    b"\xffO\xffQ",
+    b"\0\0\0\x0cjP",
+    b"\0\0\1\0",
+)
 ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -22,37 +48,58 @@ TURNS = {
 }
 
 logging.getLogger("PIL").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning, r"PIL\.")  # broken metadata; the pixels may be good
+
+
+class PictureError(DataError):
+    """Bytes that cannot become a picture; `kind` says in one word why."""
+
+    def __init__(self, kind: Kind, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 def open_picture(data: bytes, max_pixels: int = MAX_PIXELS, shortest: int | None = None) -> Image.Image:
     """Decode to RGB: CMYK, 16-bit and palette converted, transparency on white, EXIF turned upright, first frame.
 
     `shortest` lets a JPEG be decoded at a smaller scale (1/2, 1/4, 1/8) as long as neither side falls below it.
-    Raises `DataError` for bytes that are no picture, a broken or truncated one, or one of more than `max_pixels` pixels.
+    Raises `PictureError` for bytes that are no picture, a broken or truncated one, or more than `max_pixels` pixels.
     """
-    if not data:
-        raise DataError("the file is empty")
-    if data.startswith(b"version https://git-lfs"):
-        raise DataError("a Git LFS pointer stands where the picture should be; run `git lfs pull`")
+    check_head(data)
     try:
         image = Image.open(io.BytesIO(data), formats=_formats())
         _check_size(image, max_pixels)
+        # Only `verify` looks at the checksums of a PNG, and a picture that was verified cannot be loaded any more.
+        if image.format == "PNG":
+            Image.open(io.BytesIO(data), formats=["PNG"]).verify()
         if shortest is not None:
             image.draft(None, (shortest, shortest))
         turn = _turn(image)
         image.load()
         upright = image.transpose(turn) if turn is not None else image
         return _to_rgb(upright)
-    except DataError:
+    except PictureError:
         raise
     except UnidentifiedImageError:
-        raise DataError("not a picture in a known format") from None
+        raise PictureError("unknown_format", "not a picture in a known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(f"more than {max_pixels} pixels (data.max_pixels)") from None
-    except (
-        Exception
-    ) as error:  # decoders raise nearly everything on broken bytes: SyntaxError, struct.error, KeyError, ...
-        raise DataError(f"cannot be decoded ({str(error) or type(error).__name__})") from None
+        raise PictureError("too_large", f"more than {max_pixels} pixels") from None
+    except Exception as error:  # broken bytes make decoders raise nearly everything: SyntaxError, KeyError, ...
+        text = f"cannot be decoded ({str(error) or type(error).__name__})"
+        cut = any(words in text.lower() for words in CUT_SHORT)
+        raise PictureError("truncated" if cut else "unreadable", text) from None
+
+
+def check_head(data: bytes) -> None:
+    """Raise `PictureError` for what the first bytes show: nothing at all, a Git LFS pointer, a page of HTML."""
+    if not data:
+        raise PictureError("empty", "the file is empty")
+    if data.startswith(b"version https://git-lfs"):
+        raise PictureError("lfs_pointer", "a Git LFS pointer stands in place of the picture; run `git lfs pull`")
+    if data.lstrip()[:9].lower() in (b"<!doctype", b"<html>") or data.lstrip()[:5].lower() == b"<html":
+        raise PictureError("unknown_format", "a web page stands in place of the picture")
+    if not data.startswith(MAGIC) and data[4:8] != b"ftyp":
+        raise PictureError("unknown_format", "not a picture in a known format")
 
 
 def _formats() -> list[str]:
@@ -64,9 +111,9 @@ def _formats() -> list[str]:
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
-        raise DataError(f"{width}x{height} is more than {max_pixels} pixels (data.max_pixels)")
+        raise PictureError("too_large", f"{width}x{height} is more than {max_pixels} pixels")
     if width < 1 or height < 1:
-        raise DataError(f"a picture of {width}x{height} pixels")
+        raise PictureError("unreadable", f"a picture of {width}x{height} pixels")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -98,7 +145,7 @@ def _from_deep(image: Image.Image) -> Image.Image:
     """16-bit and 32-bit integer or float grey to 8 bits. Pillow's own conversion clips at 255, which whitens everything."""
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
-        raise DataError(f"grey values outside 0 to 65535 in mode {image.mode}")
+        raise PictureError("unreadable", f"grey values outside 0 to 65535 in mode {image.mode}")
     top = 65535.0 if image.mode != "F" or values.max() > 255 else 255.0 if values.max() > 1 else 1.0
     if image.mode == "I" and values.max() <= 255:
         top = 255.0

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from picdesk.data.readers.newsimages import split_tags
+from picdesk.data.readers.columns import split_tags
 from picdesk.data.readers.text import read_table, read_text
 from picdesk.errors import DataError, MissingFileError, check_unique
 

@@ -1,9 +1,8 @@
-"""Where picture bytes come from: files on disk, or a column of a table. Both satisfy `PictureBytes`."""
+"""Where picture bytes come from: files, parts of files, a column of a table, or nowhere. All satisfy `PictureBytes`."""
 
 import bisect
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ class PictureFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def path(self, i: int) -> Path:
-        """File of picture `i`."""
-        return self.paths[i]
+    def file(self, i: int) -> tuple[Path, str]:
+        """File of picture `i`, and the name of its place."""
+        return self.paths[i], str(self.paths[i])
 
     def read(self, i: int) -> bytes:
         """Content of the file. Raises `DataError` if it went away or cannot be read."""
@@ -34,29 +33,40 @@ class PictureFiles:
 
 
 @dataclass(frozen=True)
-class PictureColumn:
-    """Pictures that lie in memory as a binary Arrow column; picture `i` is row `rows[i]`."""
+class PictureChunks:
+    """Pieces of a binary Arrow column in memory, one after the other; piece k begins at row `starts[k]`."""
 
-    column: Any
+    pieces: list[Any]
+    starts: list[int]
+
+    def add(self, pieces: Iterable[Any]) -> int:
+        """Append pieces; the row at which the first one begins."""
+        first = self.starts[-1]
+        for piece in pieces:
+            self.pieces.append(piece)
+            self.starts.append(self.starts[-1] + len(piece))
+        return first
+
+    def read(self, row: int) -> bytes:
+        """Bytes in a row; empty for a null."""
+        piece = bisect.bisect_right(self.starts, row) - 1
+        value = self.pieces[piece][row - self.starts[piece]]
+        return bytes(value.as_buffer()) if value.is_valid else b""
+
+
+@dataclass(frozen=True)
+class PictureColumn:
+    """Pictures that lie in memory as a column of bytes; picture `i` is row `rows[i]`."""
+
+    chunks: PictureChunks
     rows: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    @cached_property
-    def _starts(self) -> list[int]:
-        return [0, *accumulate(len(chunk) for chunk in self.column.chunks)]
-
     def read(self, i: int) -> bytes:
         """Bytes of picture `i`."""
-        return cell_bytes(self.column, self._starts, self.rows[i])
-
-
-def cell_bytes(column: Any, starts: list[int], row: int) -> bytes:
-    """Bytes in a row of a chunked binary column whose chunks begin at `starts`; empty for a null."""
-    chunk = bisect.bisect_right(starts, row) - 1
-    value = column.chunks[chunk][row - starts[chunk]]
-    return bytes(value.as_buffer()) if value.is_valid else b""
+        return self.chunks.read(self.rows[i])
 
 
 def origin(source: PictureBytes, i: int) -> tuple[PictureBytes, int]:
@@ -65,3 +75,57 @@ def origin(source: PictureBytes, i: int) -> tuple[PictureBytes, int]:
         i = int(source.rows[i])
         source = source.source
     return source, i
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """Some bytes inside a larger file, such as a member of a tar shard."""
+
+    path: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """The bytes. Raises `DataError` if the file went away or became shorter."""
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self.offset)
+                data = stream.read(self.size)
+        except OSError as error:
+            raise DataError(f"{self.path.name}: cannot be read ({error.strerror or error})") from None
+        if len(data) != self.size:
+            raise DataError(f"{self.path.name}: ends before byte {self.offset + self.size}")
+        return data
+
+
+@dataclass(frozen=True)
+class PictureParts:
+    """Pictures that are parts of larger files."""
+
+    parts: tuple[FilePart, ...]
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def read(self, i: int) -> bytes:
+        """Bytes of picture `i`."""
+        return self.parts[i].read()
+
+    def file(self, i: int) -> tuple[Path, str]:
+        """File that picture `i` lies in, and the name of its place there."""
+        part = self.parts[i]
+        return part.path, f"{part.path}@{part.offset}+{part.size}"
+
+
+@dataclass(frozen=True)
+class NoPictures:
+    """Stands for pictures whose bytes are not there, only their embeddings."""
+
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, i: int) -> bytes:
+        """Raises `DataError`: there is nothing to read."""
+        raise DataError(f"picture {i} has an embedding but no file; set data.folder to the folder of the pictures")

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import Space, Store, content_key
 from picdesk.errors import ConfigError
@@ -40,7 +41,7 @@ class Encoder:
     """
 
     store: Store
-    batch_size: int = 64
+    batch_size: int = 32
     workers: int = 2
     precision: str = "fp32"
     device: str = "cpu"
@@ -115,6 +116,7 @@ class Encoder:
         batches: Iterator[Batch],
         total: int,
     ) -> None:
+        keep_freed_memory()
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         trunk = (backbone.image_trunk if modality == "image" else backbone.text_trunk).to(self.device, dtype).eval()
         rows: list[int] = []

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class Space:
             raise DataError(
                 f"store: features of shape {features.shape} (finite: {np.isfinite(features).all()}) refused"
             )
-        tensors = {
+        tensors: dict[str, NDArray[Any]] = {
             "features": np.ascontiguousarray(features, np.float32),
             "keys": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES),
         }

@@ -6,18 +6,15 @@ that gives every picture the same vector would then stand first everywhere by a 
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from picdesk.errors import DataError, examples
-from picdesk.evaluation.ranks import Longs, Ranks, clusters_of, tie_order
+from picdesk.evaluation.counting import Longs, Scores, count_in_columns, count_in_rows, count_of_pairs
+from picdesk.evaluation.ranks import Ranks, clusters_of, tie_order
 from picdesk.interfaces import Direction, Embeddings
 from picdesk.trec import Floats, Qrels, id_ranks
-
-Scores = NDArray[np.float32]
-_WIDTH = 2040  # bytes added in eight lanes of a word: 255 words of ones at most before a lane overflows
-_DEEP = 255  # rows of ones that one byte can count
 
 
 def exact_ranks(
@@ -27,15 +24,14 @@ def exact_ranks(
     rows = _rows(qrels.query_ids, queries, "queries")
     items = _rows(qrels.item_ids, gallery, "items")[qrels.items]
     level, score = np.zeros(len(items), np.int64), np.zeros(len(items), np.float32)
-    matrix = queries.matrix if queries.ids == qrels.query_ids else queries.matrix[rows]
     buffer = np.empty((min(block, len(rows)), len(gallery.ids)), np.float32)
     for start in range(0, len(rows), block):
         end = min(start + block, len(rows))
-        scores = np.matmul(matrix[start:end], gallery.matrix.T, out=buffer[: end - start])
+        scores = np.matmul(queries.matrix[rows[start:end]], gallery.matrix.T, out=buffer[: end - start])
         entries = slice(qrels.bounds[start], qrels.bounds[end])
         local = qrels.query_of[entries] - start
         score[entries] = scores[local, items[entries]]
-        level[entries] = _levels_of_rows(scores, local, score[entries])
+        level[entries] = count_of_pairs(scores, local, score[entries])
     return _ranks(direction, qrels, gallery, items, level, score)
 
 
@@ -53,77 +49,66 @@ def exact_ranks_both(
         return exact_ranks(texts, pictures, t2i, direction="t2i"), exact_ranks(pictures, texts, i2t, direction="i2t")
     picture_of = np.empty(len(texts.ids), np.int64)
     picture_of[text_rows] = picture_rows[t2i.items]
-    score, by_text, by_picture = _tiled(texts.matrix, pictures.matrix, picture_of, side)
-    ranked_t2i = _ranks("t2i", t2i, pictures, picture_rows[t2i.items], by_text[text_rows], score[text_rows])
-    entries = _rows(i2t.item_ids, texts, "texts")[i2t.items]
-    return ranked_t2i, _ranks("i2t", i2t, texts, entries, by_picture[entries], score[entries])
+    tally = _Tally(picture_of, len(pictures.ids))
+    tally.count(texts.matrix, pictures.matrix, side)
+    score, by_text, by_picture = tally.of_texts()
+    forward = _ranks("t2i", t2i, pictures, picture_of[text_rows], by_text[text_rows], score[text_rows])
+    asked = _rows(i2t.item_ids, texts, "texts")[i2t.items]
+    return forward, _ranks("i2t", i2t, texts, asked, by_picture[asked], score[asked])
 
 
-def _tiled(texts: Scores, pictures: Scores, picture_of: Longs, side: int) -> tuple[Floats, Longs, Longs]:
-    """For each text the score of its picture, how many pictures and how many texts score no lower than that pair."""
-    order = np.argsort(picture_of, kind="stable")
-    owner = picture_of[order]
-    sorted_texts = texts[order]
-    edges = np.arange(0, len(pictures) + side, side).clip(max=len(pictures))
-    cuts = np.searchsorted(owner, edges)
-    nth = np.arange(len(owner)) - np.searchsorted(owner, owner)  # a picture's first text, second, ...
-    limits = np.full((int(nth.max(initial=0)) + 1, len(pictures)), np.inf, np.float32)
-    score = np.empty(len(owner), np.float32)
-    by_text, by_picture = np.zeros(len(owner), np.int64), np.zeros(limits.shape, np.int64)
-    tiles = len(edges) - 1
-    buffer = np.empty(int(np.diff(cuts).max(initial=0)) * min(side, len(pictures)), np.float32)
-    for shift in range(tiles):
-        for row in range(tiles):
-            column = (row + shift) % tiles
-            t, p = slice(cuts[row], cuts[row + 1]), slice(edges[column], edges[column + 1])
-            shape = (t.stop - t.start, p.stop - p.start)
-            scores = np.matmul(sorted_texts[t], pictures[p].T, out=buffer[: shape[0] * shape[1]].reshape(shape))
-            if not shift:
-                score[t] = scores[np.arange(shape[0]), owner[t] - p.start]
-                limits[nth[t], owner[t]] = score[t]
-            by_text[t] += _count_in_rows(scores, score[t])
-            by_picture[:, p] += _count_in_columns(scores, limits[:, p])
-    back = np.empty(len(order), np.int64)
-    back[order] = np.arange(len(order))
-    return score[back], by_text[back], by_picture[nth, owner][back]
+class _Tally:
+    """For each text the score of its picture, how many pictures and how many texts score no lower than that pair.
+
+    Texts are held in the order of their pictures, so that relevant pairs lie along the diagonal.
+    """
+
+    def __init__(self, picture_of: Longs, pictures: int) -> None:
+        self.order = np.argsort(picture_of, kind="stable")
+        self.owner = picture_of[self.order]
+        self.nth = np.arange(len(self.owner)) - np.searchsorted(
+            self.owner, self.owner
+        )  # a picture's first text, second, ...
+        self.limits = np.full((int(self.nth.max(initial=0)) + 1, pictures), np.inf, np.float32)
+        self.score = np.empty(len(self.owner), np.float32)
+        self.by_text = np.zeros(len(self.owner), np.int64)
+        self.by_picture = np.zeros(self.limits.shape, np.int64)
+
+    def count(self, texts: Scores, pictures: Scores, side: int) -> None:
+        """Go through all tiles, the diagonal first."""
+        edges = np.arange(0, len(pictures) + side, side).clip(max=len(pictures))
+        cuts = np.searchsorted(self.owner, edges)
+        columns = [slice(a, b) for a, b in pairwise(edges.tolist())]
+        rows = [slice(a, b) for a, b in pairwise(cuts.tolist())]
+        buffer = np.empty(int(np.diff(cuts).max()) * min(side, len(pictures)), np.float32)
+        for t, p in zip(rows, columns, strict=True):
+            scores = _product(texts[self.order[t]], pictures[p], buffer)
+            self._settle(scores, t, p)
+            self._add(scores, t, p)
+        for i, t in enumerate(rows):
+            block = texts[self.order[t]]
+            for p in columns[:i] + columns[i + 1 :]:
+                self._add(_product(block, pictures[p], buffer), t, p)
+
+    def _settle(self, scores: Scores, t: slice, p: slice) -> None:
+        """Take the scores of relevant pairs from a tile of the diagonal."""
+        self.score[t] = scores[np.arange(len(scores)), self.owner[t] - p.start]
+        self.limits[self.nth[t], self.owner[t]] = self.score[t]
+
+    def _add(self, scores: Scores, t: slice, p: slice) -> None:
+        self.by_text[t] += count_in_rows(scores, self.score[t])
+        self.by_picture[:, p] += count_in_columns(scores, self.limits[:, p])
+
+    def of_texts(self) -> tuple[Floats, Longs, Longs]:
+        """Score, count over pictures and count over texts, in the order of the texts."""
+        back = np.empty(len(self.order), np.int64)
+        back[self.order] = np.arange(len(self.order))
+        return self.score[back], self.by_text[back], self.by_picture[self.nth, self.owner][back]
 
 
-def _count_in_rows(scores: Scores, limit: Floats) -> Longs:
-    """How many cells of each row are not lower than the row's limit."""
-    total = np.zeros(len(scores), np.int64)
-    for start in range(0, scores.shape[1], _WIDTH):
-        part = scores[:, start : start + _WIDTH]
-        flags = np.zeros((len(part), -(-part.shape[1] // 8) * 8), bool)
-        np.greater_equal(part, limit[:, None], out=flags[:, : part.shape[1]])
-        lanes = np.add.reduce(flags.view(np.uint64), axis=1)
-        total += lanes.view(np.uint8).reshape(-1, 8).sum(axis=1, dtype=np.int64)
-    return total
-
-
-def _count_in_columns(scores: Scores, limits: Floats) -> Longs:
-    """How many cells of each column are not lower than each of the column's limits: [limits, columns]."""
-    total = np.zeros(limits.shape, np.int64)
-    asked = [np.flatnonzero(limit < np.inf) for limit in limits]
-    for start in range(0, len(scores), _DEEP):
-        part = scores[start : start + _DEEP]
-        for limit, count, columns in zip(limits, total, asked, strict=True):
-            if 2 * len(columns) > part.shape[1]:
-                count += np.add.reduce((part >= limit).view(np.uint8), axis=0, dtype=np.uint8)
-            elif len(columns):
-                flags = part[:, columns] >= limit[columns]
-                count[columns] += np.add.reduce(flags.view(np.uint8), axis=0, dtype=np.uint8)
-    return total
-
-
-def _levels_of_rows(scores: Scores, row: Longs, limit: Floats) -> Longs:
-    """How many cells of `row[i]` are not lower than `limit[i]`, for ascending rows that may stand more than once."""
-    level = np.empty(len(row), np.int64)
-    nth = np.arange(len(row)) - np.searchsorted(row, row)
-    for n in range(int(nth.max(initial=-1)) + 1):
-        which = np.flatnonzero(nth == n)
-        part = scores if len(which) == len(scores) else scores[row[which]]
-        level[which] = _count_in_rows(part, limit[which])
-    return level
+def _product(rows: Scores, columns: Scores, buffer: Scores) -> Scores:
+    shape = (len(rows), len(columns))
+    return np.matmul(rows, columns.T, out=buffer[: shape[0] * shape[1]].reshape(shape))
 
 
 def _ranks(direction: Direction, qrels: Qrels, gallery: Embeddings, item: Longs, level: Longs, score: Floats) -> Ranks:
@@ -132,7 +117,7 @@ def _ranks(direction: Direction, qrels: Qrels, gallery: Embeddings, item: Longs,
         raise DataError(
             f"{direction}: {int((~np.isfinite(score)).sum())} relevant pairs have a score that is not finite"
         )
-    behind = tie_order(qrels.query_of, score, id_ranks(gallery.ids)[item])[1] if len(item) else level
+    behind = tie_order(qrels.query_of, score, id_ranks(gallery.ids)[item])[1]
     ranks = (1 + level - behind).astype(np.int32)
     size = len(gallery.ids)
     return Ranks(direction, qrels.query_ids, qrels.bounds, ranks, size, size, clusters_of(qrels), score)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, DataError
 from picdesk.evaluation.exact import exact_ranks, exact_ranks_both
 from picdesk.evaluation.ranks import Ranks, align, ranks_of_run
 from picdesk.evaluation.tail import add_tail
@@ -45,6 +45,8 @@ def per_query(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, Doubles]:
     Left out is what cannot be known: hits@k and recall@k beyond `ranks.depth`, and mean_rank where a query found nothing.
     """
     _check(ks)
+    if not ranks.query_ids:
+        raise DataError(f"{ranks.direction}: there are no queries to score")
     known = [k for k in ks if k <= ranks.depth or ranks.depth == ranks.gallery_size]
     first, found = ranks.first, np.where(ranks.ranks > 0, ranks.ranks, np.inf)
     values = {f"hits@{k}": (first <= k).astype(np.float64) for k in known}

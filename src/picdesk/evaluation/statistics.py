@@ -1,40 +1,40 @@
 """95% confidence intervals of the metrics, from ranks alone.
 
-Captions of one picture are not independent, so what is drawn again and again is the picture with all its queries (a cluster
-bootstrap; Field and Welsh, "Bootstrapping clustered data", 2007), and the interval is that of the percentiles. Metrics that
-are one yes or no for each picture have Wilson's interval instead, which is right at 0 and 1 too (Wilson, 1927).
+Captions of one picture are not independent, so what is drawn again and again is the picture with all its queries: a cluster
+bootstrap (Field and Welsh, "Bootstrapping clustered data", 2007). The interval is that of the percentiles; of mean_rank, whose
+few large values would make that too short, the studentised one (bootstrap-t; Efron, 1981). Metrics that are one yes or no for
+each picture have Wilson's interval (1927) instead, which is right at 0 and 1 too.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from picdesk.evaluation.metrics import KS, Doubles, per_query
 from picdesk.evaluation.ranks import Longs, Ranks
 
 RESAMPLES = 10_000
-_CELLS = 1 << 21
+_CELLS = 1 << 18
 _GRID = 64
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the interval that holds the true one in 95 of 100 repetitions; shown as `0.412 [0.391, 0.434]`."""
+    """A value with the interval that holds the true one in 95 of 100 repetitions; shown as `0.412 [0.391, 0.434]`.
+
+    Shares have three `digits` behind the point, ranks one.
+    """
 
     value: float
     low: float
     high: float
+    digits: int = 3
 
     def __str__(self) -> str:
-        return f"{shown(self.value)} [{shown(self.low)}, {shown(self.high)}]"
-
-
-def shown(value: float) -> str:
-    """Three decimals for a share, one for a rank."""
-    return f"{value:.3f}" if abs(value) <= 1 else f"{value:.1f}"
+        value, low, high = (f"{number:.{self.digits}f}" for number in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 def intervals(
@@ -42,29 +42,53 @@ def intervals(
 ) -> dict[str, Interval]:
     """The interval of every metric of `metrics_of` that is an average or a median; the same seed gives the same intervals.
 
-    With a single picture only hits@k and recall@k have one. Intended for 50 pictures or more; fewer give intervals that are
-    a little too short.
+    With a single picture only hits@k and recall@k have one. Meant for 50 pictures or more: fewer give intervals that are a
+    little too short.
     """
     values = per_query(ranks, ks)
-    sizes = np.bincount(ranks.cluster)
-    simple = [name for name, value in values.items() if _yes_or_no(ranks.cluster, sizes, value)]
-    result = {
-        name: wilson(float(_sums(ranks.cluster, values[name]).clip(max=1).sum()), len(sizes), level) for name in simple
-    }
+    sizes = np.bincount(ranks.cluster).astype(np.float64)
+    sums = {name: cluster_sums(ranks.cluster, value) for name, value in values.items()}
+    simple = [name for name in values if name != "mean_rank" and _yes_or_no(sizes, sums[name], values[name])]
+    result = {name: wilson(float(sums[name].clip(max=1).sum()), len(sizes), level) for name in simple}
     averaged = [name for name in values if name not in simple]
     if len(sizes) > 1:
-        grid = _median_grid(ranks.first, ranks.cluster, sizes)
-        columns = [sizes.astype(np.float64), *(_sums(ranks.cluster, values[name]) for name in averaged)]
-        columns += [_sums(ranks.cluster, (ranks.first <= edge).astype(np.float64)) for edge in grid]
-        drawn = np.concatenate(list(resampled(np.stack(columns, axis=1), resamples, seed)))
-        for i, name in enumerate(averaged, 1):
-            result[name] = _percentiles(float(values[name].mean()), drawn[:, i] / drawn[:, 0], level)
-        if len(grid):
-            reached = 2 * drawn[:, 1 + len(averaged) :] >= drawn[:, :1]
-            medians = grid[np.where(reached.any(axis=1), reached.argmax(axis=1), -1)]
-            result["median_rank"] = _percentiles(float(np.median(ranks.first)), medians, level)
+        result |= _bootstrapped(ranks, {name: sums[name] for name in averaged}, sizes, resamples, seed, level)
     order = [*values, "median_rank"]
-    return {name: result[name] for name in order if name in result}
+    return {name: with_digits(name, result[name]) for name in order if name in result}
+
+
+def with_digits(metric: str, interval: Interval) -> Interval:
+    """The interval as the metric is shown."""
+    return replace(interval, digits=1) if metric.endswith("_rank") else interval
+
+
+def _bootstrapped(
+    ranks: Ranks, sums: dict[str, Doubles], sizes: Doubles, resamples: int, seed: int, level: float
+) -> dict[str, Interval]:
+    """Intervals of the averages whose sums are given for each cluster, and of the median."""
+    grid = _median_grid(ranks.first, ranks.cluster, sizes)
+    columns = {"size": sizes, **sums}
+    if "mean_rank" in sums:
+        rank = sums["mean_rank"]
+        columns |= {"size*size": sizes * sizes, "size*rank": sizes * rank, "rank*rank": rank * rank}
+    if len(grid):
+        steps = [cluster_sums(ranks.cluster, (ranks.first <= edge).astype(np.float64)) for edge in grid]
+        columns["within"] = np.stack(steps, axis=1)
+    drawn = resampled(columns, resamples, seed)
+    result = {
+        name: percentiles(float(sum_.sum() / sizes.sum()), drawn[name] / drawn["size"], level)
+        for name, sum_ in sums.items()
+    }
+    if "mean_rank" in sums:
+        whole = {name: column.sum(keepdims=True) for name, column in columns.items()}
+        result["mean_rank"] = _studentised(whole, drawn, level) or result["mean_rank"]
+    if len(grid):
+        reached = 2 * drawn["within"] >= drawn["size"][:, None]
+        place = np.where(reached.any(axis=1), reached.argmax(axis=1), len(grid) - 1)
+        result["median_rank"] = _of_steps(
+            float(np.median(ranks.first)), grid, np.bincount(place, minlength=len(grid)), level
+        )
+    return result
 
 
 def wilson(successes: float, trials: int, level: float = 0.95) -> Interval:
@@ -76,12 +100,23 @@ def wilson(successes: float, trials: int, level: float = 0.95) -> Interval:
     return Interval(share, middle - reach if successes > 0 else 0.0, middle + reach if successes < trials else 1.0)
 
 
-def resampled(sums: Doubles, resamples: int, seed: int) -> Iterator[Doubles]:
-    """Draw as many clusters as there are, with replacement, `resamples` times; add up the rows of `sums` [clusters, columns].
+def resampled(columns: Mapping[str, Doubles], resamples: int, seed: int) -> dict[str, Doubles]:
+    """Draw as many clusters as there are, with replacement, `resamples` times, and add up each column over what was drawn.
 
-    Gives blocks [some, columns]: counts of how often each cluster was drawn, times the sums.
+    A column is [clusters] or [clusters, n] and becomes [resamples] or [resamples, n].
     """
-    generator = np.random.Generator(np.random.SFC64(seed))
+    stacked = np.column_stack(list(columns.values()))
+    drawn = np.concatenate(list(_drawn(stacked, resamples, np.random.Generator(np.random.SFC64(seed)))))
+    widths = [1 if column.ndim == 1 else column.shape[1] for column in columns.values()]
+    parts = np.split(drawn, np.cumsum(widths)[:-1], axis=1)
+    return {
+        name: part[:, 0] if column.ndim == 1 else part
+        for (name, column), part in zip(columns.items(), parts, strict=True)
+    }
+
+
+def _drawn(sums: Doubles, resamples: int, generator: np.random.Generator) -> Iterator[Doubles]:
+    """Blocks [some resamples, columns]: how often each cluster was drawn, times its sums."""
     clusters = len(sums)
     step = max(1, _CELLS // clusters)
     offset = np.arange(step, dtype=np.int64)[:, None] * clusters
@@ -93,32 +128,65 @@ def resampled(sums: Doubles, resamples: int, seed: int) -> Iterator[Doubles]:
         yield counts.astype(np.float64) @ sums
 
 
-def _sums(cluster: Longs, value: Doubles) -> Doubles:
+def cluster_sums(cluster: Longs, value: Doubles) -> Doubles:
+    """Add up the values of the queries of each cluster [clusters]."""
     return np.bincount(cluster, weights=value).astype(np.float64)
 
 
-def _yes_or_no(cluster: Longs, sizes: Longs, value: Doubles) -> bool:
-    """Whether the metric is one yes or no for each cluster: values 0 and 1, on which all queries of a cluster agree."""
-    if not ((value == 0) | (value == 1)).all():
-        return False
-    sums = _sums(cluster, value)
-    alike = bool(((sums == 0) | (sums == sizes)).all())
-    return alike and bool((sizes == sizes[0]).all() or (value == value[0]).all())
-
-
-def _percentiles(value: float, drawn: NDArray[np.float64], level: float) -> Interval:
+def percentiles(value: float, drawn: Doubles, level: float) -> Interval:
+    """The middle `level` of what was drawn, stretched where it must be to hold the value itself."""
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, min(float(low), value), max(float(high), value))
 
 
-def _median_grid(first: Doubles, cluster: Longs, sizes: Longs) -> Doubles:
+def _yes_or_no(sizes: Doubles, sums: Doubles, value: Doubles) -> bool:
+    """Whether the metric is one yes or no for each cluster: values 0 and 1, on which all queries of a cluster agree."""
+    if not ((value == 0) | (value == 1)).all():
+        return False
+    alike = bool(((sums == 0) | (sums == sizes)).all())
+    return alike and bool((sizes == sizes[0]).all() or (value == value[0]).all())
+
+
+def _studentised(whole: Mapping[str, Doubles], drawn: Mapping[str, Doubles], level: float) -> Interval | None:
+    """Bootstrap-t of the mean rank; None where too few pictures differ for a resample to have a spread of its own."""
+    (value,), (own,) = _mean_and_spread(whole)
+    mean, spread = _mean_and_spread(drawn)
+    if (spread < 1e-6 * own).mean() > (1 - level) / 20 or own == 0:
+        return None
+    steps = (mean - value) / np.maximum(spread, 1e-6 * own)
+    low, high = value - own * np.quantile(steps, [(1 + level) / 2, (1 - level) / 2])
+    return Interval(float(value), max(1.0, float(low)), float(high))
+
+
+def _mean_and_spread(sums: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
+    """A ratio of sums over clusters, and its standard error by the delta method."""
+    mean = sums["mean_rank"] / sums["size"]
+    squares = sums["rank*rank"] - 2 * mean * sums["size*rank"] + mean**2 * sums["size*size"]
+    return mean, np.sqrt(np.maximum(squares, 0)) / sums["size"]
+
+
+def _of_steps(value: float, steps: Doubles, counts: Longs, level: float) -> Interval:
+    """The middle `level` of what fell on few steps: half of a step's draws count as below it (mid-p), or it would be too long."""
+    below = (counts.cumsum() - counts / 2) / counts.sum()
+    inside = steps[(below >= (1 - level) / 2) & (below <= (1 + level) / 2)]
+    ends = inside if len(inside) else steps[[counts.argmax()]]
+    return Interval(value, min(float(ends[0]), value), max(float(ends[-1]), value))
+
+
+def _error_of_share(sums: Doubles, sizes: Doubles) -> float:
+    share = sums.sum() / sizes.sum()
+    return float(np.sqrt(((sums - share * sizes) ** 2).sum()) / sizes.sum())
+
+
+def _median_grid(first: Doubles, cluster: Longs, sizes: Doubles) -> Doubles:
     """The ranks between which the median of a resample can fall: those within 4.5 standard errors, `_GRID` at most."""
     median = np.median(first)
     if not np.isfinite(median):
         return np.empty(0)
-    below = _sums(cluster, (first <= median).astype(np.float64))
-    share = below.sum() / sizes.sum()
-    error = float(np.sqrt(((below - share * sizes) ** 2).sum())) / sizes.sum()
+    error = max(
+        _error_of_share(cluster_sums(cluster, flags.astype(float)), sizes)
+        for flags in (first < median, first <= median)
+    )
     ordered = np.sort(first)
     ends = np.array([0.5 - 4.5 * error, 0.5 + 4.5 * error]).clip(0, 1) * (len(first) - 1)
     window = np.unique(ordered[int(ends[0]) : int(np.ceil(ends[1])) + 1])

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from picdesk.errors import DataError
-from picdesk.evaluation.ranks import Flags, Longs, Ranks, align, located
-from picdesk.trec import Qrels, Run, Tail
+from picdesk.evaluation.ranks import Flags, Located, Longs, Ranks, align, located, tie_order
+from picdesk.trec import Floats, Qrels, Run, Tail
 
 
 def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
@@ -21,16 +21,22 @@ def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
     rows, places = align(run, qrels)
     run, places = _all_named(run, qrels, places)
     query, item = rows[qrels.query_of], places[qrels.items]
-    leave = _hidden_tie(run, query, item, exact)
+    at = located(run, query, item)
+    ordinary = (at.place >= 0) & _as_scored(run, query, at, exact.scores)
+    listed_rank = (
+        1 + at.level - tie_order(query, np.where(at.place >= 0, at.level, -1.0 - np.arange(len(item))), at.place)[1]
+    )
+    rank = np.where((at.place < 0) | ordinary, exact.ranks, listed_rank)
+    leave = ordinary & at.cut & (at.tied == 1) & (exact.ranks > listed_rank)
     while True:
-        place = located(run, query, item).place
-        run = _without(run, query[leave], place[leave])
+        run = _without(run, query[leave], at.place[leave])
         at = located(run, query, item)
         leave = at.cut & (at.tied > 1)
         if not leave.any():
             break
     outside = np.flatnonzero(at.place < 0)
-    return replace(run, tail=_tail(query[outside], item[outside], exact, outside, (run.index >= 0).sum(axis=1)))
+    lengths = (run.index >= 0).sum(axis=1)
+    return replace(run, tail=_tail(query[outside], item[outside], exact.scores[outside], rank[outside], lengths))
 
 
 def _all_named(run: Run, qrels: Qrels, places: Longs) -> tuple[Run, Longs]:
@@ -42,17 +48,10 @@ def _all_named(run: Run, qrels: Qrels, places: Longs) -> tuple[Run, Longs]:
     return run, places
 
 
-def _hidden_tie(run: Run, query: Longs, item: Longs, exact: Ranks) -> Flags:
-    """Entries that stand alone and last in their list, but whose exact rank is worse: an equal score is outside.
-
-    Only where the list's scores are the similarities that `exact` was computed from; a reranked list has its own order.
-    """
-    at = located(run, query, item)
-    assert exact.scores is not None  # add_tail has looked
+def _as_scored(run: Run, query: Longs, at: Located, scores: Floats) -> Flags:
+    """Whether the list holds the similarity itself; a reranked list has an order of its own, and nothing outside equals it."""
     own = run.scores[query, np.maximum(at.place, 0)]
-    same = np.isclose(own, exact.scores, rtol=0, atol=1e-6)
-    hidden: Flags = at.cut & (at.tied == 1) & same & (exact.ranks > at.level)
-    return hidden
+    return np.isclose(own, scores, rtol=0, atol=1e-6)
 
 
 def _without(run: Run, query: Longs, place: Longs) -> Run:
@@ -68,10 +67,12 @@ def _without(run: Run, query: Longs, place: Longs) -> Run:
     return replace(run, index=index, scores=scores)
 
 
-def _tail(query: Longs, item: Longs, exact: Ranks, entry: Longs, lengths: Longs) -> Tail:
-    assert exact.scores is not None  # add_tail has looked
-    order = np.lexsort((exact.ranks[entry], query))
-    query, item, entry = query[order], item[order], entry[order]
+def _tail(query: Longs, item: Longs, score: Floats, rank: Longs, lengths: Longs) -> Tail:
+    """Sorted by query, then rank; ranks behind the list, and no two of a query the same."""
+    order = np.lexsort((rank, query))
+    query = query[order]
     nth = np.arange(len(query)) - np.searchsorted(query, query)
-    rank = np.maximum(exact.ranks[entry], lengths[query] + 1 + nth)
-    return Tail(query.astype(np.int32), item.astype(np.int32), exact.scores[entry], rank.astype(np.int32))
+    least = np.maximum(rank[order] - nth, lengths[query] + 1)
+    row = query * (int(least.max(initial=0)) + 1)  # keeps the running maximum of one query out of the next
+    behind = np.maximum.accumulate(row + least) - row + nth
+    return Tail(query.astype(np.int32), item[order].astype(np.int32), score[order], behind.astype(np.int32))

@@ -6,10 +6,11 @@ import inspect
 from typing import Any
 
 import hydra
+from hydra.errors import HydraException
 from hydra.utils import get_object
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, UserError
 
 ALLOWED = ("picdesk.", "torch.optim.", "pytorch_lightning.")
 
@@ -20,20 +21,37 @@ def build(cfg: DictConfig, key: str, **extra: Any) -> Any:
     Only targets below `ALLOWED` are built: a config file from elsewhere cannot name an arbitrary function.
     """
     node = cfg[key]
-    for part in parts_of(node):
-        check(part, key, extra if part is node else {})
-    return hydra.utils.instantiate(node, _convert_="all", **extra)
+    top = OmegaConf.to_container(node, resolve=False)
+    for part in parts_of(top):
+        check(part, key, extra if part is top else {})
+    try:
+        if not extra:
+            return hydra.utils.instantiate(node, _convert_="all")
+        return hydra.utils.instantiate(node, _convert_="all", _partial_=True)(**extra)  # extra holds live objects
+    except HydraException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
 
 
-def parts_of(node: Any) -> list[DictConfig]:
-    """The node and every node inside it that has a `_target_`."""
-    if not isinstance(node, DictConfig):
+def check_all(cfg: DictConfig) -> None:
+    """Check every part of the config at once, before anything costly is begun."""
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    for key, node in plain.items():
+        for part in parts_of(node):
+            check(part, str(key), {})
+
+
+def parts_of(node: Any) -> list[dict[str, Any]]:
+    """Of a node as plain values: itself and every node inside it, where they have a `_target_`."""
+    if not isinstance(node, dict):
         return []
-    inner = [part for name in node for part in parts_of(node.get(name))]
+    inner = [part for child in node.values() for part in parts_of(child)]
     return [node, *inner] if "_target_" in node else inner
 
 
-def check(node: DictConfig, key: str, extra: dict[str, Any]) -> None:
+def check(node: dict[str, Any], key: str, extra: dict[str, Any]) -> None:
     """Raise `ConfigError` where the node's keys do not fit the signature of its target."""
     target = str(node["_target_"])
     if not target.startswith(ALLOWED):

@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 class Encode:
     """How trunk features are made."""
 
-    batch_size: int = 64
+    batch_size: int = 32
     workers: int = 2
     precision: str = "fp32"
     device: str = "cpu"
@@ -29,7 +29,8 @@ class Encode:
 class Training:
     """What of training is no part of its own."""
 
-    batch_size: int = 256
+    batch_size: int = 128
+    sampler: str = "texts"
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Task:
     task: str = MISSING
     seed: int = 0
     part: str = "test"
+    check: str = "quick"
     ckpt: str | None = None
     run_file: str | None = None
     qrels_file: str | None = None
@@ -59,6 +61,7 @@ class Task:
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    choices: dict[str, str] = field(default_factory=dict)
     paths: Any = MISSING
     data: Any = MISSING
     split: Any = MISSING

@@ -7,9 +7,32 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from picdesk.errors import UserError
+
+Result = TypeVar("Result")
+
+
+def job(run: Callable[[], Result]) -> Result:
+    """Run the body of a door. A user's mistake ends a single job here, before Hydra reports it in several lines of its own;
+    in a sweep it is left to Hydra, which goes on with the other jobs."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return run()
+    except (UserError, OmegaConfBaseException) as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN or os.environ.get("PICDESK_TRACEBACK") == "1":
+            raise
+        leave(error)
+
+
+def leave(error: BaseException) -> NoReturn:
+    """Say what is wrong in one line and exit with status 2."""
+    print(f"picdesk: {one_line(error)}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def open_door(main: Callable[[], Any]) -> None:
@@ -26,8 +49,7 @@ def open_door(main: Callable[[], Any]) -> None:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if os.environ.get("PICDESK_TRACEBACK") == "1":
             raise
-        print(f"picdesk: {one_line(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        leave(error)
     except KeyboardInterrupt:
         print("picdesk: stopped", file=sys.stderr)
         raise SystemExit(130) from None

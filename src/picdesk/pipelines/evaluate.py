@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Direction
 from picdesk.pipelines import show
+from picdesk.pipelines.build import check_all
+from picdesk.pipelines.check import check
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.resume import with_checkpoint
@@ -21,13 +23,19 @@ from picdesk.training.checkpoint import Checkpoint
 from picdesk.trec_io import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
+TASKS = ("evaluate", "check")
 
 
 def evaluate(cfg: DictConfig) -> float:
     """One job. Gives the mean hits@1 of both directions."""
+    if cfg.task not in TASKS:
+        raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
+    if cfg.task == "check":
+        return check(cfg)
     need_positive(cfg)
     if cfg.run_file or cfg.qrels_file:
         return evaluate_files(cfg)
+    check_all(cfg)
     cfg, checkpoint = with_checkpoint(cfg)
     world = load_world(cfg)
     part = world.part(str(cfg.part))

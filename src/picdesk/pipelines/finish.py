@@ -27,6 +27,7 @@ from picdesk.training.checkpoint import MODALITIES, Checkpoint
 
 log = logging.getLogger(__name__)
 Scores = dict[Direction, Scored]
+WITH_NUMBERS = ("split", "loss", "index")
 FILES = ("metrics.json", "manifest.json", "config.yaml", "run.trec", "qrels.trec")
 
 
@@ -37,6 +38,7 @@ class Outcome:
     systems: Sequence[tuple[str, Scores, Role]]
     weights: Mapping[str, str]
     training: tuple[Chart, ...] = ()
+    curves: tuple[Chart, ...] = ()
     notes: tuple[Note, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
 
@@ -92,6 +94,7 @@ def write_the_page(
         facts=facts(cfg, job, outcome),
         tables=tables,
         training=outcome.training,
+        weights=outcome.curves,
         ranks=show.rank_charts(outcome.scores),
         groups=groups,
         notes=outcome.notes,
@@ -103,12 +106,13 @@ def write_the_page(
 def facts(cfg: DictConfig, job: Job, outcome: Outcome) -> tuple[Fact, ...]:
     """What was run, for the head of the page."""
     rows = {
-        "data": short(cfg.data),
-        "split": short(cfg.split),
-        "prompt": short(cfg.prompt),
+        "data": short(cfg, "data"),
+        "split": short(cfg, "split"),
+        "prompt": short(cfg, "prompt"),
         "backbone": outcome.weights["name"],
-        "index": short(cfg.index),
-        "reranker": short(cfg.reranker),
+        **({"loss": short(cfg, "loss")} if str(cfg.task) == "train" else {}),
+        "index": short(cfg, "index"),
+        "reranker": short(cfg, "reranker"),
         "seed": str(cfg.seed),
         "precision": str(cfg.encode.precision),
         "code": str(provenance.code()),
@@ -120,12 +124,13 @@ def facts(cfg: DictConfig, job: Job, outcome: Outcome) -> tuple[Fact, ...]:
     return (*(Fact(name, value) for name, value in rows.items()), *wide)
 
 
-def short(node: DictConfig) -> str:
-    """A part in a few words: the class and its plain settings."""
-    resolved = plain(node)
-    name = str(resolved.pop("_target_")).rsplit(".", 1)[-1]
-    settings = [f"{k}={v}" for k, v in resolved.items() if isinstance(v, int | float) and not isinstance(v, bool)]
-    return f"{resolved.get('name', name)}" + (f" ({', '.join(settings)})" if settings else "")
+def short(cfg: DictConfig, group: str) -> str:
+    """A part in a few words: the chosen option and its numbers."""
+    settings = [
+        f"{k}={v:g}" for k, v in plain(cfg[group]).items() if isinstance(v, int | float) and not isinstance(v, bool)
+    ]
+    name = str(cfg.choices.get(group, plain(cfg[group])["_target_"]))
+    return f"{name} ({', '.join(settings)})" if settings and group in WITH_NUMBERS else name
 
 
 def weights_of(backbone: TwoTower, checkpoint: Checkpoint | None) -> dict[str, str]:

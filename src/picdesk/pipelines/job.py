@@ -16,12 +16,13 @@ from picdesk.files import digest_of, write_text
 from picdesk.interfaces import Direction
 from picdesk.pipelines.build import build
 from picdesk.pipelines.scoring import Scored, in_order
-from picdesk.report.manifest import Manifest, write_metrics
+from picdesk.report.manifest import Manifest
+from picdesk.report.metrics_file import write_metrics
 from picdesk.report.provenance import Stopwatch
 from picdesk.trec_io import write_qrels, write_runs
 
 log = logging.getLogger(__name__)
-NOT_THE_JOB = ("paths", "logger", "encode", "shown")
+NOT_THE_JOB = ("paths", "logger", "encode", "shown", "choices")
 
 
 class Job:
@@ -86,7 +87,9 @@ def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
 
 def config_fingerprint(cfg: DictConfig) -> str:
     """Digest of the resolved config, less what cannot change a number (where things lie, the logger, batch sizes)."""
-    plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k not in NOT_THE_JOB]), resolve=False)
+    plain = OmegaConf.to_container(
+        OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k not in NOT_THE_JOB]), resolve=False
+    )
     return digest_of(plain)
 
 

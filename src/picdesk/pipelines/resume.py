@@ -19,6 +19,7 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
 
     Raises `ConfigError` if the command line names another backbone than the checkpoint's.
     """
+    cfg = with_choices(cfg)
     if cfg.ckpt is None:
         return cfg, None
     checkpoint = find(str(cfg.ckpt), Path(cfg.paths.outputs))
@@ -34,12 +35,26 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
     return merged, checkpoint
 
 
+def with_choices(cfg: DictConfig) -> DictConfig:
+    """The config with the names of the chosen options written into it, so that a page can say `split: official_dev`."""
+    noted = cfg.copy()
+    if HydraConfig.initialized():
+        chosen = HydraConfig.get().runtime.choices
+        with open_dict(noted):
+            noted.choices = {
+                str(k): str(v) for k, v in chosen.items() if v is not None and not str(k).startswith("hydra")
+            }
+    return noted
+
+
 def inherit(cfg: DictConfig, saved: DictConfig, key: str, named: list[str]) -> None:
     """Take one node over from the saved config, unless the command line or an experiment chose it."""
     chosen = key in named or ("experiment" in named and key not in MODEL)
     value = OmegaConf.select(saved, key, throw_on_resolution_failure=False)
     if chosen or value is None:
         return
+    if key in saved.get("choices", {}):
+        cfg.choices[key] = saved.choices[key]
     own = [name for name in named if name.startswith(f"{key}.")]
     kept = {name: OmegaConf.select(cfg, name) for name in own}
     node = raw_node(saved, key)

@@ -18,6 +18,7 @@ from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import write_json
 from picdesk.interfaces import Direction, Embeddings, Side
 from picdesk.pipelines import show
+from picdesk.pipelines.build import check_all
 from picdesk.pipelines.evaluate import untrained_note
 from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job, need_positive
@@ -56,6 +57,7 @@ def retrieve(cfg: DictConfig) -> Run:
         raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {given}")
     queries = read_texts(cfg) if asked != ["image"] else []
     picture = read_picture(str(cfg.image)) if asked == ["image"] else b""
+    check_all(cfg)
     cfg, checkpoint = with_checkpoint(cfg)
     world = load_world(cfg)
     part = world.part(str(cfg.part))
@@ -138,7 +140,9 @@ def picture_card(part: Collection, world: World, run: Run, q: int, text: str, qu
     true = places.index(query.picture_id) if query.picture_id in places else None
     truth = (show.item("t2i", part, prompts, true, None, None, True),) if true is not None else ()
     rank = next((item.rank for item in found if item.relevant), None)
-    return QueryCard(query.id, "t2i", (Ranking(found, rank),), text=str(query.fields["title"]), truth=truth, note=text)
+    asked = str(query.fields["title"])
+    note = "" if text == asked else f"encoded as: {text}"
+    return QueryCard(query.id, "t2i", (Ranking(found, rank),), text=asked, truth=truth, note=note)
 
 
 def text_card(part: Collection, world: World, run: Run, name: str) -> QueryCard:

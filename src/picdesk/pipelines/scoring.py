@@ -71,13 +71,8 @@ def score_both(cfg: DictConfig, features: Features, texts: Embeddings, pictures:
 def score(cfg: DictConfig, direction: Direction, run: Run, qrels: Qrels) -> Scored:
     """Ranks, metrics and intervals of one run."""
     ranks = ranks_of_run(run, qrels, direction)
-    return Scored(
-        run,
-        qrels,
-        ranks,
-        metrics_of(ranks, KS),
-        intervals(ranks, KS, cfg.bootstrap.resamples, cfg.bootstrap.level, cfg.seed),
-    )
+    bars = intervals(ranks, KS, resamples=cfg.bootstrap.resamples, seed=cfg.seed, level=cfg.bootstrap.level)
+    return Scored(run, qrels, ranks, metrics_of(ranks, KS), bars)
 
 
 def flat_metrics(scored: dict[Direction, Scored]) -> dict[str, float]:

@@ -36,7 +36,9 @@ def metric_tables(systems: Sequence[tuple[str, Scores, Role]]) -> tuple[MetricTa
         rows = [MetricRow(name, values_of(scores[direction]), role) for name, scores, role in systems]
         expected = {name: Value(value) for name, value in chance(main.qrels, main.run.gallery_size).items()}
         rows.append(MetricRow("chance", expected, "baseline"))
-        tables.append(MetricTable(direction, tuple(rows), len(main.qrels.query_ids), main.run.gallery_size))
+        tables.append(
+            MetricTable(direction, tuple(rows), queries=len(main.qrels.query_ids), gallery_size=main.run.gallery_size)
+        )
     return tuple(tables)
 
 
@@ -62,6 +64,14 @@ def training_charts(history: Sequence[Mapping[str, float]], best: int) -> tuple[
     loss = Series("loss", tuple(r["epoch"] for r in trained), tuple(r["train/loss"] for r in trained), role="main")
     charts: list[Chart] = [Curve("Validation hits@1", "epoch", "hits@1", lines, history[best]["epoch"], "kept")]
     return (*charts, Curve("Training loss", "epoch", "loss", (loss,))) if trained else tuple(charts)
+
+
+def path_chart(alphas: tuple[float, ...], scores: tuple[float, ...], chosen: float) -> Chart:
+    """Validation hits@1 along the way from the weights before training (0) to the trained ones (1)."""
+    line = Series("mean hits@1", alphas, scores, role="main")
+    note = "Weights interpolated between before and after (WiSE-FT); the best on validation data was kept."
+    title, x_label = "From the start to the trained weights", "share of the trained weights"
+    return Curve(title, x_label, "validation hits@1", (line,), chosen, "kept", note=note)
 
 
 def card_groups(

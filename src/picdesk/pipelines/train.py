@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.pipelines import show
-from picdesk.pipelines.build import build
+from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.resume import with_checkpoint
@@ -21,8 +21,7 @@ from picdesk.pipelines.world import embed, features_of, load_backbone, load_worl
 from picdesk.report.content import Note
 from picdesk.training.checkpoint import find, save
 from picdesk.training.datamodule import FeatureData
-from picdesk.training.fit import Best, fit
-from picdesk.training.module import MONITOR
+from picdesk.training.fit import Fitted, fit
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +29,14 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig) -> float:
     """One job. Gives the best mean hits@1 on validation data, which a sweep may choose by."""
     need_positive(cfg)
-    cfg, start = with_checkpoint(cfg)
-    world = load_world(cfg)
-    part = world.part(str(cfg.part))
+    parts = build_parts(cfg)
     if str(cfg.part) in ("train", "val", "all"):
         raise ConfigError(
             f"part={cfg.part}: a fit is reported on pictures that it neither learned from nor chose by: test"
         )
+    cfg, start = with_checkpoint(cfg)
+    world = load_world(cfg)
+    part = world.part(str(cfg.part))
     backbone, encoder = load_backbone(cfg, start), make_encoder(cfg)
     job = Job(cfg)
     with job.clock.stage("encode"):
@@ -44,36 +44,51 @@ def train(cfg: DictConfig) -> float:
         features["report"] = features_of(world, part, backbone, encoder)
     before = score_both(cfg, features["report"], *embed(backbone, features["report"]))
     with job.clock.stage("fit"):
-        data = FeatureData(features["train"], features["val"], int(cfg.training.batch_size), int(cfg.seed))
-        best = run_fit(cfg, job, backbone, data)
-    path = save(job.folder / "checkpoint", backbone, best.weights, cfg)
+        settings = cfg.training
+        data = FeatureData(
+            features["train"], features["val"], int(settings.batch_size), int(cfg.seed), str(settings.sampler)
+        )
+        best = run_fit(cfg, job, backbone, data, parts)
+    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), cfg)
     with job.clock.stage("retrieve and score"):
         after = score_both(cfg, features["report"], *embed(backbone, features["report"]))
     outcome = Outcome(
         systems=[("untrained" if start is None else "before", before, "other"), ("trained", after, "main")],
         weights=weights_of(backbone, find(str(path), job.folder)),
         training=show.training_charts(best.history, best.best),
+        curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
         notes=no_gain_note(best),
     )
     finish(job, cfg, world, part, outcome, encoder)
     log.info("checkpoint:  %s", path)
-    return best.history[best.best][MONITOR]
+    return best.path.scores[best.path.best]
 
 
-def run_fit(cfg: DictConfig, job: Job, backbone: TwoTower, data: FeatureData) -> Best:
-    """Build the parts of training from the config and fit."""
-    trained = build(cfg, "adaptation").prepare(backbone)
-    callbacks: list[pl.Callback] = list(build(cfg, "callbacks").values())
+def build_parts(cfg: DictConfig) -> dict[str, Any]:
+    """The parts of training, built before anything costly is begun, so that a mistake in one is told at once."""
+    check_all(cfg)
+    return {name: build(cfg, name) for name in ("adaptation", "loss", "optimizer", "scheduler", "callbacks")}
+
+
+def run_fit(cfg: DictConfig, job: Job, backbone: TwoTower, data: FeatureData, parts: dict[str, Any]) -> Fitted:
+    """Freeze and thaw, then fit."""
+    trained = parts["adaptation"].prepare(backbone)
 
     def make_trainer(callbacks: list[pl.Callback]) -> pl.Trainer:
         trainer: pl.Trainer = build(cfg, "trainer", callbacks=callbacks, logger=job.logger, **quiet_settings(job))
         return trainer
 
-    parts: dict[str, Any] = {name: build(cfg, name) for name in ("loss", "optimizer", "scheduler")}
-    best = fit(
-        backbone, trained, **parts, data=data, make_trainer=make_trainer, callbacks=callbacks, seed=int(cfg.seed)
+    return fit(
+        backbone,
+        trained,
+        loss=parts["loss"],
+        optimizer=parts["optimizer"],
+        scheduler=parts["scheduler"],
+        data=data,
+        make_trainer=make_trainer,
+        callbacks=list(parts["callbacks"].values()),
+        seed=int(cfg.seed),
     )
-    return best
 
 
 def quiet_settings(job: Job) -> dict[str, Any]:
@@ -88,8 +103,8 @@ def quiet_settings(job: Job) -> dict[str, Any]:
     }
 
 
-def no_gain_note(best: Best) -> tuple[Note, ...]:
+def no_gain_note(best: Fitted) -> tuple[Note, ...]:
     """Say loudly when training did not beat its start, which is then what is kept."""
-    if best.best > 0:
+    if best.path.alpha > 0:
         return ()
-    return (Note("no epoch beat the start on validation data: the weights from before training were kept", True),)
+    return (Note("training did not beat its start on validation data: the weights from before it were kept", True),)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
+from picdesk.data.check_report import CheckReport
+from picdesk.data.checks import Splits, check_collection, cleaned
+from picdesk.data.facts import PictureFacts
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.progress import progress
 from picdesk.embedding.store import Store, content_key
 from picdesk.errors import ConfigError, examples
 from picdesk.files import digest_of
@@ -26,6 +29,7 @@ from picdesk.training.datamodule import Features
 
 log = logging.getLogger(__name__)
 PARTS = ("train", "val", "test", "all")
+CHECKS = ("quick", "full")
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class World:
     """The data set with its parts, and the prompt that makes its texts."""
 
     collection: Collection
-    splits: Mapping[str, NDArray[np.int64]]
+    splits: Splits
     prompt: Any
 
     def part(self, name: str) -> Collection:
@@ -65,12 +69,18 @@ class World:
 
 
 def load_world(cfg: DictConfig) -> World:
-    """Read the data set, say what was left out, split it, choose the prompt."""
-    collection: Collection = build(cfg, "data").read()
+    """Read the data set, split it, check it, say what was left out, choose the prompt."""
+    collection, splits = read_and_split(cfg)
+    report = check_data(cfg, collection, splits, str(cfg.check), float(cfg.data.max_bad_fraction))
+    collection, splits = cleaned(collection, splits, report)
     if collection.skipped:
-        shown = examples([f"{item.item}: {item.reason}" for item in collection.skipped], 3)
-        log.warning("data=%s: %d items left out, for example %s", collection.name, len(collection.skipped), shown)
-    splits = build(cfg, "split").assign(collection)
+        shown = examples([f"{item.item}: {item.reason}" for item in collection.skipped], 1)
+        log.warning(
+            "data=%s: %d items left out, the first: %s (all: task=check)",
+            collection.name,
+            len(collection.skipped),
+            shown,
+        )
     names = collection.field_names()
     prompt = build(cfg, "prompt").choose(names) if names else None
     sizes = ", ".join(f"{name} {len(splits[name]):,}" for name in PARTS[:3])
@@ -83,6 +93,31 @@ def load_world(cfg: DictConfig) -> World:
         getattr(prompt, "name", "none"),
     )
     return World(collection, splits, prompt)
+
+
+def read_and_split(cfg: DictConfig) -> tuple[Collection, Splits]:
+    """The data set as its reader gives it, and its parts."""
+    collection: Collection = build(cfg, "data").read()
+    splits: Splits = build(cfg, "split").assign(collection)
+    return collection, splits
+
+
+def check_data(
+    cfg: DictConfig, collection: Collection, splits: Splits, level: str, max_bad_fraction: float
+) -> CheckReport:
+    """Look the data over; what it costs to hash and decode is remembered beside the store."""
+    if level not in CHECKS:
+        raise ConfigError(f"check={level}: choose one of {', '.join(CHECKS)}")
+    facts = PictureFacts(Path(cfg.paths.store) / "facts.json")
+    with progress("checking pictures", len(collection.picture_ids)) as advance:
+        return check_collection(
+            collection,
+            splits,
+            max_bad_fraction=max_bad_fraction,
+            level="full" if level == "full" else "quick",
+            facts=facts,
+            on_picture=lambda: advance(1),
+        )
 
 
 def load_backbone(cfg: DictConfig, checkpoint: Checkpoint | None) -> TwoTower:

@@ -32,7 +32,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Curve:
-    """Lines over one number: loss by epoch, a metric by fusion weight. `marked` is the x that was chosen."""
+    """Lines over one number: loss by epoch, a metric by fusion weight. `marked` is the x that was chosen.
+
+    Intervals are drawn as a band, or, with `bars`, as an error bar at each point.
+    """
 
     title: str
     x_label: str
@@ -41,6 +44,7 @@ class Curve:
     marked: float | None = None
     mark_label: str = "chosen"
     log_x: bool = False
+    bars: bool = False
     note: str = ""
 
 
@@ -81,8 +85,13 @@ class HeatMap:
     x_values: tuple[str, ...]
     y_values: tuple[str, ...]
     values: tuple[tuple[float | None, ...], ...]
-    value_label: str
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if [len(row) for row in self.values] != [len(self.x_values)] * len(self.y_values):
+            raise DataError(
+                f"report: heat map {self.title!r}: values are not {len(self.y_values)} x {len(self.x_values)}"
+            )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from picdesk.report.charts import Chart, Curve, HeatMap, Histogram, Series, Tradeoff
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from picdesk.report.charts import Chart, Curve, HeatMap, Histogram, Point, Series, Tradeoff
 
 Axes = Any  # matplotlib.axes.Axes; its stubs are not strict enough to be of use
 
@@ -41,8 +44,8 @@ def draw(chart: Chart, axes: Axes, palette: Palette) -> None:
     axes.tick_params(colors=palette.soft, length=0, labelsize=8)
     for spine in axes.spines.values():
         spine.set_color(palette.line)
-    axes.set_xlabel(_plain(chart.x_label), color=palette.soft, fontsize=8)
-    axes.set_ylabel(_plain(chart.y_label), color=palette.soft, fontsize=8)
+    axes.set_xlabel(plain(chart.x_label), color=palette.soft, fontsize=8)
+    axes.set_ylabel(plain(chart.y_label), color=palette.soft, fontsize=8)
     axes.set_axisbelow(True)
     match chart:
         case Curve():
@@ -57,20 +60,20 @@ def draw(chart: Chart, axes: Axes, palette: Palette) -> None:
 
 def _curve(chart: Curve, axes: Axes, palette: Palette) -> None:
     axes.grid(axis="y", color=palette.line, linewidth=0.6)
-    if chart.log_x:
-        axes.set_xscale("log")
+    _scale(axes, [x for series in chart.series for x in series.x], chart.log_x)
     for series, color in zip(chart.series, colors(chart.series, palette), strict=True):
-        few = len(series.x) <= 25
+        few = len(series.x) <= 25 and series.role != "baseline"
         dashes = (0, (4, 3)) if series.role == "baseline" else "solid"
-        axes.plot(
-            series.x, series.y, color=color, linewidth=1.5, linestyle=dashes, marker="o" if few else "", markersize=3
-        )
-        if series.low:
+        line = {"color": color, "linewidth": 1.5, "linestyle": dashes, "marker": "o" if few else "", "markersize": 3}
+        axes.plot(series.x, series.y, label=plain(series.name), **line)
+        if series.low and chart.bars:
+            axes.vlines(series.x, series.low, series.high, color=color, linewidth=1)
+        elif series.low:
             axes.fill_between(series.x, series.low, series.high, color=color, alpha=0.16, linewidth=0)
     if chart.marked is not None:
-        axes.axvline(chart.marked, color=palette.soft, linewidth=0.8, linestyle=(0, (2, 2)))
+        axes.axvline(chart.marked, color=palette.soft, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         axes.annotate(
-            _plain(chart.mark_label),
+            plain(chart.mark_label),
             (chart.marked, 1),
             xycoords=("data", "axes fraction"),
             xytext=(3, -3),
@@ -83,11 +86,13 @@ def _curve(chart: Curve, axes: Axes, palette: Palette) -> None:
 
 def _histogram(chart: Histogram, axes: Axes, palette: Palette) -> None:
     axes.grid(axis="y", color=palette.line, linewidth=0.6)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
     width = 0.8 / max(len(chart.counts), 1)
-    for i, ((_, counts), color) in enumerate(zip(chart.counts, bar_colors(chart, palette), strict=True)):
+    for i, ((name, counts), color) in enumerate(zip(chart.counts, bar_colors(chart, palette), strict=True)):
         places = [x + (i - (len(chart.counts) - 1) / 2) * width for x in range(len(chart.bins))]
-        axes.bar(places, counts, width=width * 0.94, color=color)
-    axes.set_xticks(range(len(chart.bins)), [_plain(name) for name in chart.bins], rotation=35, ha="right", fontsize=7)
+        axes.bar(places, counts, width=width * 0.94, color=color, label=plain(name))
+    axes.set_xticks(range(len(chart.bins)), [plain(each) for each in chart.bins], rotation=35, ha="right", fontsize=7)
     axes.spines["left"].set_visible(False)
 
 
@@ -104,18 +109,17 @@ def _heat_map(chart: HeatMap, axes: Axes, palette: Palette) -> None:
             axes.text(
                 x, y, f"{value:.3f}", color=palette.ink, ha="center", va="center", fontsize=7.5, fontweight=weight
             )
-    axes.set_xlim(-0.5, len(chart.x_values) - 0.5)
-    axes.set_ylim(-0.5, len(chart.y_values) - 0.5)
-    axes.set_xticks(range(len(chart.x_values)), [_plain(v) for v in chart.x_values])
-    axes.set_yticks(range(len(chart.y_values)), [_plain(v) for v in chart.y_values])
+    axes.set_xlim(-0.5, max(len(chart.x_values), 1) - 0.5)
+    axes.set_ylim(-0.5, max(len(chart.y_values), 1) - 0.5)
+    axes.set_xticks(range(len(chart.x_values)), [plain(v) for v in chart.x_values])
+    axes.set_yticks(range(len(chart.y_values)), [plain(v) for v in chart.y_values])
     for spine in axes.spines.values():
         spine.set_visible(False)
 
 
 def _tradeoff(chart: Tradeoff, axes: Axes, palette: Palette) -> None:
     axes.grid(color=palette.line, linewidth=0.6)
-    if chart.log_x:
-        axes.set_xscale("log")
+    _scale(axes, [point.cost for point in chart.points], chart.log_x)
     front = chart.front()
     axes.plot(
         [p.cost for p in front], [p.gain for p in front], color=palette.main, linewidth=1.2, drawstyle="steps-post"
@@ -126,16 +130,33 @@ def _tradeoff(chart: Tradeoff, axes: Axes, palette: Palette) -> None:
         if point.low is not None and point.high is not None:
             axes.plot([point.cost] * 2, [point.low, point.high], color=color, linewidth=1)
         axes.plot([point.cost], [point.gain], color=color, marker="o", markersize=4.5, linestyle="")
-        if on_front:
-            axes.annotate(
-                _plain(point.name),
-                (point.cost, point.gain),
-                xytext=(5, -9),
-                textcoords="offset points",
-                color=palette.ink,
-                fontsize=7,
-            )
-    axes.margins(x=0.12, y=0.1)
+    axes.margins(x=0.14, y=0.1)
+    for point in _apart(front, axes):
+        place = (point.cost, point.gain)
+        words = {"color": palette.ink, "fontsize": 7.5, "ha": "right"}  # up and to the left no other point can stand
+        axes.annotate(plain(point.name), place, xytext=(-4, 5), textcoords="offset points", **words)
+
+
+def _apart(front: tuple[Point, ...], axes: Axes) -> list[Point]:
+    """Points of the front whose names do not run into each other: the best, then the cheapest, then the rest."""
+    chosen: list[Point] = []
+    for point in (front[-1:] + front[:-1]) if front else ():
+        x, y = axes.transData.transform((point.cost, point.gain))
+        others = [axes.transData.transform((other.cost, other.gain)) for other in chosen]
+        if all(abs(x - ox) > 60 or abs(y - oy) > 12 for ox, oy in others):
+            chosen.append(point)
+    return chosen
+
+
+def _scale(axes: Axes, values: list[float], log: bool) -> None:
+    """Ticks one can read: whole numbers for whole numbers, 1-2-5 on a logarithmic axis."""
+    if log and all(value > 0 for value in values):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif all(float(value).is_integer() for value in values):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def colors(series: tuple[Series, ...], palette: Palette) -> list[str]:
@@ -152,11 +173,9 @@ def bar_colors(chart: Histogram, palette: Palette) -> list[str]:
 
 
 def _rectangle(x: int, y: int, color: str, alpha: float) -> Any:
-    from matplotlib.patches import Rectangle
-
     return Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, color=color, alpha=alpha, linewidth=0)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that matplotlib does not take for TeX."""
     return text.replace("$", r"\$")

@@ -6,8 +6,8 @@ from markupsafe import Markup
 
 from picdesk.report import drawing, formats, plots
 from picdesk.report.charts import Chart, Curve, HeatMap, Histogram, Tradeoff
-from picdesk.report.content import Value
 from picdesk.report.drawing import PAGE, VARIABLES
+from picdesk.report.values import Value
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -70,13 +70,14 @@ def numbers(chart: Chart) -> tuple[tuple[str, ...], Rows]:
             return ("", chart.x_label, chart.y_label), rows
 
 
-def bar(value: Value, role: str = "main") -> Markup:
-    """A bar from 0 to 1 with the interval drawn over it."""
+def bar(value: Value, role: str = "main", beside: float | None = None) -> Markup:
+    """A bar from 0 to 1 with the interval drawn over it, and a line at the value it is to be held `beside`."""
     return _svg(
         f"bar {role}",
         _rect("track", 0, 1, 0, 6),
         _rect("value", 0, value.value, 0, 6),
         _rect("interval", value.low, value.high, 2, 2),
+        "" if beside is None else _rect("beside", beside - 0.002, beside + 0.002, -3, 12),
     )
 
 

@@ -1,8 +1,7 @@
 """`manifest.json`: all that a job's numbers depend on, and the digests of the files it left."""
 
 import dataclasses
-import json
-import math
+import shlex
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import file_digest, write_json
 from picdesk.report import provenance
+from picdesk.report.metrics_file import read_json
 from picdesk.report.provenance import Code, Stage, Stopwatch
 
 FORM = 1
@@ -89,14 +89,16 @@ class Manifest:
         path = Path(path)
         if not path.is_file():
             raise MissingFileError(f"{path}: no such manifest; every job leaves one in its output dir")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise DataError(f"{path}: not a JSON file: {error}") from None
+        content = read_json(path)
         if isinstance(content, dict) and content.get("form", FORM) != FORM:
             raise DataError(f"{path}: form is {content['form']!r}; this version of picdesk reads form {FORM}")
         manifest: Manifest = _build(cls, content, f"{path}")
         return manifest
+
+    @property
+    def command_text(self) -> str:
+        """The command as one would type it."""
+        return shlex.join(self.command)
 
     def check_files(self, folder: Path | str) -> None:
         """Raise unless every file named is in `folder` with the digest written down."""
@@ -121,43 +123,6 @@ class Manifest:
         named = {f"data.{key}": value for key, value in self.data.items()}
         named |= {f"weights.{key}": value for key, value in self.weights.items()}
         return {"seed": self.seed, "config": self.config, "index": self.index, **named}
-
-
-def write_metrics(path: Path | str, metrics: Mapping[str, Any]) -> None:
-    """Write metrics as JSON: keys sorted at every level, floats in the shortest form that reads back to the same bits.
-
-    Equal metrics give equal bytes, so nothing that varies from run to run (times) belongs here. Raises `DataError` naming
-    the key of a number that is not finite.
-    """
-    write_json(path, _stable(metrics, "metrics"))
-
-
-def read_metrics(path: Path | str) -> dict[str, Any]:
-    """Read what `write_metrics` wrote."""
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such metrics; `evaluate.py` writes them into its output dir")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: not a JSON file: {error}") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds {type(content).__name__}, wanted an object of metrics")
-    return content
-
-
-def _stable(value: Any, key: str) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _stable(value[name], f"{key}.{name}") for name in sorted(value, key=str)}
-    if isinstance(value, list | tuple):
-        return [_stable(item, f"{key}[{i}]") for i, item in enumerate(value)]
-    if hasattr(value, "item") and callable(value.item):  # NumPy's and torch's scalars
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise DataError(f"{key}: {value} is not a finite number")
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    raise DataError(f"{key}: {type(value).__name__} cannot stand in a metrics file")
 
 
 def _digest(path: Path) -> str:

@@ -20,6 +20,7 @@ from picdesk.report.thumbnails import Contact
 
 ReadPicture = Callable[[str], bytes]
 TEMPLATES = Path(__file__).parent / "templates"
+MOST_CARDS = 100  # of a retrieval page; about 8 kB a picture, so that the page stays a few MB
 
 
 def render_job(page: JobPage, read_picture: ReadPicture) -> str:
@@ -28,7 +29,7 @@ def render_job(page: JobPage, read_picture: ReadPicture) -> str:
 
 
 def render_retrieval(page: RetrievalPage, read_picture: ReadPicture) -> str:
-    """HTML of what `retrieve.py` found."""
+    """HTML of what `retrieve.py` found; of very many queries the first, and how many are left out."""
     return _render("retrieval.html.j2", page, read_picture)
 
 
@@ -55,7 +56,9 @@ def write_sweep(path: Path | str, page: SweepPage) -> None:
 def _render(template: str, page: Any, read_picture: ReadPicture) -> str:
     environment = _environment()
     contact, plots = Contact(read_picture), figures.Plots()
-    environment.globals.update(contact=contact, plots=plots, fmt=formats, bar=figures.bar, whisker=figures.whisker)
+    environment.globals.update(
+        contact=contact, plots=plots, fmt=formats, bar=figures.bar, whisker=figures.whisker, most=MOST_CARDS
+    )
     # The body comes first: what it asks for decides which pictures the page embeds.
     body = Markup(environment.get_template(template).render(page=page))
     return environment.get_template("frame.html.j2").render(page=page, body=body, **_static())

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from picdesk.report import formats
-from picdesk.report.content import MetricRow, MetricTable, QueryCard, Ranking
+from picdesk.report.content import MetricRow, MetricTable, QueryCard, Ranking, SweepPage
 
 PIPED_WIDTH = 100
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
@@ -62,6 +62,27 @@ def print_retrieval(cards: Iterable[QueryCard], to: Console | None = None) -> No
             if ranking.rank is not None:
                 to.print(clean(f"{ranking.name} first relevant: {formats.rank(ranking.rank)}".strip()), style="dim")
         to.print()
+
+
+def print_leaderboard(page: SweepPage, to: Console | None = None) -> None:
+    """Print a sweep, best first: job, what differs, the first metric with its interval, as many others as fit; failures."""
+    to = to or console()
+    columns = [["job", *(row.name for row in page.rows)]]
+    columns += [[name, *(row.params.get(name, formats.NOTHING) for row in page.rows)] for name in page.params]
+    for column in page.shown:
+        first = column is page.shown[0]
+        values = [row.values.get(column.key) for row in page.rows]
+        texts = [
+            formats.cell(v, column) if first or v is None else formats.number(v.value, column.digits) for v in values
+        ]
+        wider = [*columns, [column.label, *texts]]
+        if first or sum(max(map(cell_len, each)) + 3 for each in wider) < to.width:
+            columns = wider
+    header, *lines = (list(line) for line in zip(*columns, strict=True))
+    if lines:
+        _print_grid(Grid(header, lines, [""] * len(header)), to)
+    for name, reason in page.failures:
+        to.print(clean(f"failed: {name}: {reason}"), style="red")
 
 
 def clean(text: str) -> Text:

@@ -42,6 +42,11 @@ class Contact:
         """Every distinct thumbnail asked for so far, in the order of asking."""
         return [thumbnail for thumbnail in self._of_uri.values() if thumbnail.uri]
 
+    def ratio(self) -> str:
+        """Width over height of the tiles: that of the middle picture, between upright 4:5 and wide 16:9."""
+        shapes = sorted(thumbnail.width / thumbnail.height for thumbnail in self.embedded())
+        return f"{min(max(shapes[len(shapes) // 2], 0.8), 16 / 9):.3f}" if shapes else "1.333"
+
     def _made(self, picture_id: str) -> Thumbnail:
         try:
             width, height, uri = thumbnail_uri(self._read(picture_id), self._side)

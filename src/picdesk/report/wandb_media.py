@@ -25,6 +25,18 @@ class JobWandbLogger(WandbLogger):
         super().__init__(**settings)
         self._wandb_init.pop("anonymous", None)  # passed by Lightning, refused with a warning by wandb from 0.24
 
+    @property
+    def experiment(self) -> Any:
+        """The wandb run, begun when first asked for. Raises `ConfigError` where wandb cannot begin one."""
+        try:
+            return super().experiment
+        except wandb.Error as error:
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ConfigError(
+                f"logger.mode={self._wandb_init['mode']}: wandb began no run: {why} "
+                "Set WANDB_API_KEY, or take logger.mode=offline"
+            ) from None
+
     def log_retrieval_table(self, rows: Sequence[RetrievedRow]) -> None:
         """Log `retrieved`: one line an item, its picture beside its rank."""
         run = self.experiment

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from picdesk.backbones.two_tower import TwoTower
+from picdesk.training.averaging import Interpolation, Weights, copy_into, wise_ft
 from picdesk.training.checkpoint import snapshot
-from picdesk.training.datamodule import FeatureData
-from picdesk.training.module import MONITOR, Retrieval
+from picdesk.training.datamodule import FeatureData, Features
+from picdesk.training.module import MONITOR, Retrieval, validation_metrics
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +57,25 @@ class Best(pl.Callback):
             self.history[-1]["train/loss"] = float(loss)
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit found: a row of metrics for each validation, the best of them, and the way from the start to it."""
+
+    history: list[dict[str, float]]
+    best: int
+    path: Interpolation
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Hold back Lightning's own chatter (devices, tips, its deprecated calls into torch); ours is said by `Best`."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for module in ("pytorch_lightning", "lightning_fabric", "torch", "torchmetrics"):
+            warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
+        yield
+
+
 def fit(
     backbone: TwoTower,
     trained: list[tuple[str, nn.Parameter]],
@@ -62,16 +86,38 @@ def fit(
     make_trainer: Callable[..., pl.Trainer],
     callbacks: list[pl.Callback],
     seed: int,
-) -> Best:
-    """Train; leave the best weights in the backbone. `make_trainer` takes `callbacks`."""
+) -> Fitted:
+    """Train; leave in the backbone what scores best on validation data between the start and the best epoch.
+
+    `make_trainer` takes `callbacks`.
+    """
     pl.seed_everything(seed, workers=True, verbose=False)
     module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val)
     best = Best(trained)
-    trainer = make_trainer(callbacks=[best, *callbacks])
-    trainer.validate(module, data, verbose=False)
-    trainer.fit(module, data)
-    with torch.no_grad():
-        for name, value in trained:
-            value.copy_(best.weights[name])
+    start = snapshot(trained)
+    backbone.image_head.train()  # trunks stay in evaluation mode: their dropout and batch statistics are not to move
+    backbone.text_head.train()
+    with quiet_lightning():
+        trainer = make_trainer(callbacks=[best, *callbacks])
+        trainer.validate(module, data, verbose=False)
+        trainer.fit(module, data)
     backbone.eval().cpu()
-    return best
+
+    def score(weights: Weights) -> float:
+        copy_into(dict(trained), weights)
+        return validation_metrics(data.val, *embedded(backbone, data.val))[MONITOR]
+
+    path = wise_ft(start, best.weights, score)
+    copy_into(dict(trained), path.weights)
+    log.info(
+        "weights: %.0f%% of the way from the start to the best epoch score best on validation data", 100 * path.alpha
+    )
+    return Fitted(best.history, best.best, path)
+
+
+def embedded(backbone: TwoTower, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pictures and texts of one part in the shared space."""
+    with torch.inference_mode():
+        images = backbone.embed("image", torch.from_numpy(features.images))
+        texts = backbone.embed("text", torch.from_numpy(features.texts))
+    return images.float().numpy(), texts.float().numpy()

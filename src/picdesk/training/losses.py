@@ -6,6 +6,7 @@ All take embeddings [n, dim] of length 1 and the picture of each row [n]: two ro
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -69,3 +70,44 @@ class InfoNCE(nn.Module):
         logits = logits.masked_fill(same, float("-inf"))
         target = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+class SigLIP(nn.Module):
+    """Pairwise sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, equation 1): every pair is a yes-or-no question.
+
+    Sum over all pairs of log(1 + exp(-z (t s + b))), z = 1 for a picture and any of its own texts and -1 otherwise, over the
+    batch size. The bias `b` starts at -10, as in the paper; it is learned with the rest and plays no part in ranking.
+    """
+
+    def __init__(self, bias: float = -10.0) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor(float(bias)))
+
+    def forward(
+        self, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, logit_scale: torch.Tensor
+    ) -> torch.Tensor:
+        """Scalar loss."""
+        logits = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * images @ texts.T + self.bias
+        sign = 1 - 2 * negatives_of(picture).to(logits.dtype)
+        return -F.logsigmoid(sign * logits).sum() / len(logits)
+
+
+class Mixture(nn.Module):
+    """A weighted sum of losses: `parts` and `weights` have one length."""
+
+    def __init__(self, parts: Sequence[nn.Module], weights: Sequence[float]) -> None:
+        super().__init__()
+        if len(parts) != len(weights) or not parts or min(weights) < 0:
+            raise ConfigError(
+                f"loss.weights={list(weights)}: one weight, 0 or more, for each of the {len(parts)} parts"
+            )
+        self.parts, self.weights = nn.ModuleList(parts), tuple(weights)
+
+    def forward(
+        self, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, logit_scale: torch.Tensor
+    ) -> torch.Tensor:
+        """Scalar loss."""
+        values = [
+            w * part(images, texts, picture, logit_scale) for w, part in zip(self.weights, self.parts, strict=True)
+        ]
+        return torch.stack(values).sum()

@@ -64,7 +64,7 @@ class Retrieval(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer over what is trained; the scheduler steps once a batch."""
-        optimizer = self._optimizer(parameter_groups(self._trained))
+        optimizer = self._optimizer(parameter_groups([*self._trained, *self.loss.named_parameters()]))
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         return [optimizer], [{"scheduler": self._scheduler(optimizer, total_steps=steps), "interval": "step"}]
 

@@ -9,7 +9,7 @@ from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import need_columns, read_table, read_text
 from picdesk.data.sources import PictureFiles
-from picdesk.errors import MissingFileError
+from picdesk.errors import MissingFileError, examples
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",
@@ -105,9 +105,11 @@ class Flickr8k:
     def _official(self, gathering: Gathering[Path], path: Path, split: str) -> None:
         if not path.is_file():
             return
-        for line, content in enumerate(read_text(path)[0].split("\n"), start=1):
-            name = content.strip()
+        listed = [line.strip() for line in read_text(path)[0].split("\n") if line.strip()]
+        for name in listed:
             if name in gathering.places:
                 gathering.member(name, split, path.name)
-            elif name:
-                gathering.skip(f"{path.name} line {line}", f"{name!r} is listed but has no picture or no caption")
+        absent = [name for name in listed if name not in gathering.places]
+        if absent:
+            found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
+            gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")

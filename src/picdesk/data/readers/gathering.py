@@ -48,6 +48,13 @@ class Gathering(Generic[Place]):
         """List an item as left out."""
         self.skipped.append(Skipped(item, reason))
 
+    def fresh(self, text_id: str | None, where: str) -> bool:
+        """Whether no text has that id yet; false, and listed, if one has."""
+        if text_id not in self._texts:
+            return True
+        self.skip(where, f"text id {text_id!r} stands already; the first one was kept")
+        return False
+
     def picture(self, picture_id: str, place: Place, where: str) -> bool:
         """Add a picture, or meet it again; false, and listed, if that id already stands for another picture."""
         known = self.places.setdefault(picture_id, place)
@@ -61,10 +68,8 @@ class Gathering(Generic[Place]):
         """Add a text of a picture that was added before; without an id it is `<picture id>#<its number, from 0>`."""
         text_id = f"{picture_id}#{self._counts[picture_id]}" if text_id is None else text_id
         self._counts[picture_id] += 1
-        if text_id in self._texts:
-            self.skip(where, f"text id {text_id!r} stands already; the first one was kept")
-            return
-        self._texts[text_id] = (fields, self._positions[picture_id])
+        if self.fresh(text_id, where):
+            self._texts[text_id] = (fields, self._positions[picture_id])
 
     def member(self, picture_id: str, split: str, where: str) -> None:
         """Note the official split of a picture. Raises `DataError` if it is in another one already."""

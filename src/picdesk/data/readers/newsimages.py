@@ -1,10 +1,10 @@
 """NewsImages (MediaEval): a CSV of articles and a folder of pictures named by `image_id`."""
 
-import re
 from pathlib import Path
 
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_file, data_folder
+from picdesk.data.readers.columns import split_tags
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import need_columns, read_table
 from picdesk.data.sources import PictureFiles
@@ -68,7 +68,7 @@ class NewsImages:
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
-        if gathering.picture(picture, path, where):
+        if gathering.fresh(article, where) and gathering.picture(picture, path, where):
             fields = {"title": title, "tags": split_tags(tags, self.tag_separators)}
             gathering.text(picture, fields, where, article)
 
@@ -84,10 +84,4 @@ class NewsImages:
 
 def _several(reason: RefusedError, picture: str, suffixes: tuple[str, ...]) -> str:
     text = str(reason)
-    return f"no picture {picture!r} with one of {', '.join(suffixes)}" if text.startswith("no file") else text
-
-
-def split_tags(text: str, separators: str) -> tuple[str, ...]:
-    """Tags of one cell, cut at any of the separators; empty ones dropped."""
-    parts = re.split(f"[{re.escape(separators)}]", text) if separators else [text]
-    return tuple(part.strip() for part in parts if part.strip())
+    return f"no picture {picture!r} ({', '.join(suffixes)})" if text.startswith("no file") else text

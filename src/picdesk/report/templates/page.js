@@ -17,21 +17,20 @@ for (const value of document.querySelectorAll("[data-copy]")) {
   });
   value.after(button);
 }
+const compare = (x, y) => (isNaN(x) || isNaN(y) ? x.localeCompare(y, "en") : x - y);
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
-  const key = (row, i) => row.cells[i].dataset.value ?? row.cells[i].textContent.trim();
+  const valueOf = (row, i) => row.cells[i].dataset.value ?? row.cells[i].textContent.trim();
   heads.forEach((head, i) =>
     head.querySelector("button").addEventListener("click", () => {
-      const first = head.dataset.better === "high" ? "descending" : "ascending";
-      const other = first === "descending" ? "ascending" : "descending";
+      const [first, other] = head.dataset.better === "high" ? ["descending", "ascending"] : ["ascending", "descending"];
       const order = head.getAttribute("aria-sort") === first ? other : first;
       heads.forEach((each) => each.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", order);
       const sign = order === "ascending" ? 1 : -1;
       const rows = [...table.tBodies[0].rows].sort((a, b) => {
-        const [x, y] = [key(a, i), key(b, i)];
-        if (x === "" || y === "") return (x === "") - (y === "");
-        return sign * x.localeCompare(y, "en", { numeric: false }) * (isNaN(x) || isNaN(y) ? 1 : 0) || sign * (x - y) || 0;
+        const [x, y] = [valueOf(a, i), valueOf(b, i)];
+        return (x === "") - (y === "") || sign * compare(x, y); // no value: last, either way
       });
       table.tBodies[0].append(...rows);
     }),

@@ -1,0 +1,83 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from picdesk.data.places import Inside, RefusedError, data_file, data_folder
+from picdesk.errors import MissingFileError
+from tests.data.samples import put
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    put(tmp_path / "secret.jpg", b"secret")
+    put(tmp_path / "root" / "sub" / "a.jpg", b"a")
+    return tmp_path / "root"
+
+
+def test_names_below_the_root(root: Path) -> None:
+    assert Inside(root).path("sub/a.jpg") == (root / "sub" / "a.jpg").resolve()
+    assert Inside(root).path("./sub//a.jpg").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "no picture is named"),
+        ("   ", "no picture is named"),
+        ("sub/b.jpg", "no file"),
+        ("sub", "not a regular file"),
+        ("../secret.jpg", "climbs out"),
+        ("sub/../../secret.jpg", "climbs out"),
+        ("..\\secret.jpg", "climbs out"),
+        ("/etc/passwd", "absolute"),
+        ("C:\\windows\\a.jpg", "absolute"),
+        ("\\\\host\\share\\a.jpg", "absolute"),
+        ("a.jpg\0.png", "NUL"),
+        ("x" * 5000, "no file"),
+    ],
+)
+def test_what_is_refused(root: Path, name: str, reason: str) -> None:
+    with pytest.raises(RefusedError, match=reason):
+        Inside(root).path(name)
+
+
+def test_links_that_leave_the_root(root: Path) -> None:
+    (root / "out.jpg").symlink_to(root.parent / "secret.jpg")
+    (root / "up").symlink_to(root.parent)
+    (root / "stay.jpg").symlink_to(root / "sub" / "a.jpg")
+    (root / "loop.jpg").symlink_to(root / "loop.jpg")
+    (root / "nowhere.jpg").symlink_to(root / "gone.jpg")
+    inside = Inside(root)
+    for name in ("out.jpg", "up/secret.jpg"):
+        with pytest.raises(RefusedError, match="leaves the data folder through a link"):
+            inside.path(name)
+    for name in ("loop.jpg", "nowhere.jpg"):
+        with pytest.raises(RefusedError, match="no file"):
+            inside.path(name)
+    assert inside.path("stay.jpg").read_bytes() == b"a"
+
+
+def test_a_root_that_is_a_link_is_fine(root: Path) -> None:
+    (root.parent / "link").symlink_to(root)
+    assert Inside(root.parent / "link").path("sub/a.jpg").read_bytes() == b"a"
+
+
+def test_a_folder_beside_the_root_with_a_longer_name(root: Path) -> None:
+    put(root.parent / "root2" / "a.jpg", b"x")
+    (root / "link.jpg").symlink_to(root.parent / "root2" / "a.jpg")
+    with pytest.raises(RefusedError, match="leaves"):
+        Inside(root).path("link.jpg")
+
+
+def test_a_pipe_is_not_opened(root: Path) -> None:
+    os.mkfifo(root / "pipe.jpg")
+    with pytest.raises(RefusedError, match="not a regular file"):
+        Inside(root).path("pipe.jpg")
+
+
+def test_missing_root_and_file(root: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"data=x: data\.root=.*nowhere is not a folder"):
+        data_folder(str(root / "nowhere"), "x")
+    with pytest.raises(MissingFileError, match=r"data=x: no file 'a\.csv' in data\.root="):
+        data_file(str(root), "a.csv", "x")

@@ -1,0 +1,148 @@
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from picdesk.collection import Collection
+from picdesk.data.sources import NoPictures
+from picdesk.data.splits import All, Official, OfficialDev, Random, SplitFile
+from picdesk.errors import ConfigError, DataError, MissingFileError
+from tests.data.samples import put
+
+
+def collection(count: int, official: tuple[str, ...] = (), order: Any = None) -> Collection:
+    ids = tuple(f"p{n:03}.jpg" for n in range(count))
+    ids = tuple(ids[n] for n in order) if order is not None else ids
+    return Collection("x", ids, NoPictures(count), (), (), np.empty(0, np.int64), official)
+
+
+def named(made: Collection, splits: Any) -> dict[str, set[str]]:
+    return {name: {made.picture_ids[i] for i in rows} for name, rows in splits.items()}
+
+
+def check(made: Collection, splits: Any, whole: bool = True) -> None:
+    """Disjoint, ascending int64, and together everything."""
+    assert list(splits) == ["train", "val", "test"]
+    rows = np.concatenate(list(splits.values()))
+    assert len(np.unique(rows)) == len(rows)
+    assert all(part.dtype == np.int64 and (np.diff(part) > 0).all() for part in splits.values())
+    assert not whole or len(rows) == len(made.picture_ids)
+
+
+def test_a_seed_gives_this_very_split_everywhere() -> None:
+    made = collection(20)
+    splits = Random(seed=7).assign(made)
+    order = sorted(made.picture_ids, key=lambda item: hashlib.sha256(f"7:{item}".encode()).hexdigest())
+    assert named(made, splits)["train"] == set(order[:16])
+    assert splits["val"].tolist() == [10, 17]
+    assert splits["test"].tolist() == [2, 9]
+
+
+@pytest.mark.parametrize(
+    ("fractions", "sizes"), [((0.8, 0.1, 0.1), (6800, 850, 850)), ((0.7, 0.15, 0.15), (5950, 1275, 1275))]
+)
+def test_sizes_at_the_size_of_newsimages(fractions: tuple[float, float, float], sizes: tuple[int, int, int]) -> None:
+    made = collection(8500)
+    splits = Random(0, *fractions).assign(made)
+    check(made, splits)
+    assert tuple(len(part) for part in splits.values()) == sizes
+
+
+def test_the_order_of_rows_does_not_matter_and_the_seed_does() -> None:
+    one, other = collection(300), collection(300, order=np.random.default_rng(0).permutation(300))
+    assert named(one, Random(5).assign(one)) == named(other, Random(5).assign(other))
+    assert named(one, Random(5).assign(one)) != named(one, Random(6).assign(one))
+
+
+def test_random_splits_that_cannot_be() -> None:
+    with pytest.raises(
+        ConfigError, match=r"split\.train=0\.8, split\.val=0\.1, split\.test=0\.2 add up to 1\.1, not 1"
+    ):
+        Random(0, 0.8, 0.1, 0.2)
+    with pytest.raises(ConfigError, match=r"split\.val=-0\.1: a fraction is between 0 and 1"):
+        Random(0, 1.0, -0.1, 0.1)
+    with pytest.raises(ConfigError, match="4 pictures are too few: val and test would be empty"):
+        Random(0).assign(collection(4))
+    assert [len(part) for part in Random(0, 1.0, 0.0, 0.0).assign(collection(4)).values()] == [4, 0, 0]
+
+
+MARKS = ("train",) * 50 + ("val",) * 10 + ("test",) * 8 + ("",) * 2
+
+
+def test_official_leaves_out_what_is_on_no_list() -> None:
+    made = collection(70, MARKS)
+    splits = Official().assign(made)
+    check(made, splits, whole=False)
+    assert [part.tolist() for part in splits.values()] == [list(range(50)), list(range(50, 60)), list(range(60, 68))]
+
+
+def test_official_names_what_is_missing() -> None:
+    without = tuple(mark if mark != "test" else "" for mark in MARKS)
+    with pytest.raises(ConfigError, match=r"data=x has no 'test' list \(found: train 50, val 10\); split=official_dev"):
+        Official().assign(collection(70, without))
+    with pytest.raises(
+        ConfigError, match=r"split=official: data=x has no 'test' list \(found: none at all\); use split=random"
+    ):
+        Official().assign(collection(70))
+    with pytest.raises(ConfigError, match=r"split=official_dev: data=x has no 'train' and 'val' list"):
+        OfficialDev(0).assign(collection(70))
+
+
+def test_official_dev_reports_on_dev_and_chooses_on_train() -> None:
+    made = collection(70, MARKS)
+    splits = OfficialDev(seed=3).assign(made)
+    check(made, splits, whole=False)
+    assert splits["test"].tolist() == list(range(50, 60))
+    assert sorted([*splits["train"], *splits["val"]]) == list(range(50))
+    assert splits["val"].tolist() == [0, 1, 7, 35, 43]
+    turned = replace(collection(70, MARKS[::-1], order=range(69, -1, -1)))
+    assert named(turned, OfficialDev(seed=3).assign(turned)) == named(made, splits)
+
+
+@pytest.mark.parametrize("form", ["csv", "json by picture", "json by split"])
+def test_a_split_file(tmp_path: Path, form: str) -> None:
+    wanted = {"p000.jpg": "train", "p001.jpg": "test", "p003.jpg": "dev", "unknown.jpg": "train"}
+    if form == "csv":
+        path = put(tmp_path / "s.csv", "picture,split\n" + "".join(f"{p},{s}\n" for p, s in wanted.items()))
+    elif form == "json by picture":
+        path = put(tmp_path / "s.json", json.dumps(wanted))
+    else:
+        path = put(
+            tmp_path / "s.json",
+            json.dumps({s: [p for p in wanted if wanted[p] == s] for s in ("train", "dev", "test")}),
+        )
+    made = collection(5)
+    splits = SplitFile(str(path)).assign(made)
+    check(made, splits, whole=False)
+    assert {name: part.tolist() for name, part in splits.items()} == {"train": [0], "val": [3], "test": [1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("s.csv", "picture,split\np000.jpg,train\np000.jpg,test\n", "'p000.jpg' is in 'train' and in 'test'"),
+        ("s.csv", "picture,split\np000.jpg,tests\n", "split 'tests' is none of"),
+        ("s.csv", "image,split\np000.jpg,test\n", r"no such column: split\.picture_column=picture"),
+        ("s.csv", "picture,split\nq.jpg,test\n", r"names no picture of data=x: 'q\.jpg' against 'p000\.jpg'"),
+        ("s.json", "{", "not JSON"),
+        ("s.json", "[]", "a JSON object is needed"),
+    ],
+)
+def test_split_files_that_cannot_be_used(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        SplitFile(str(put(tmp_path / name, content))).assign(collection(5))
+
+
+def test_a_split_file_that_is_not_there() -> None:
+    with pytest.raises(MissingFileError, match=r"split\.file=nowhere\.csv: no such file"):
+        SplitFile("nowhere.csv").assign(collection(5))
+
+
+def test_all_is_test() -> None:
+    made = collection(5)
+    check(made, All().assign(made))
+    assert len(All().assign(made)["test"]) == 5

@@ -1,0 +1,95 @@
+"""Do the intervals hold the truth as often as they say, and do the tests cry wolf no more often than they say?
+
+Data sets are drawn from a model whose true metrics are known by drawing very many: pictures differ in difficulty, captions of a
+picture share it, and there are one to seven captions a picture.
+"""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from picdesk.evaluation.metrics import metrics_of
+from picdesk.evaluation.ranks import Ranks
+from picdesk.evaluation.significance import compare
+from picdesk.evaluation.statistics import intervals
+
+GALLERY = 1000
+NAMES = ("hits@1", "hits@5", "hits@10", "recall@10", "mrr", "mean_rank", "median_rank")
+
+
+def drawn(rng: np.random.Generator, pictures: int, single: bool = False, shared: np.ndarray | None = None) -> Ranks:
+    """Ranks of a made-up model: log rank = difficulty of the picture + of the caption.
+
+    Each caption is a query or, with `single`, each picture is one whose captions are relevant.
+    """
+    sizes = 1 + np.arange(pictures) % 7
+    picture = np.repeat(np.arange(pictures), sizes)
+    hard = rng.normal(4.2 if single else 3.5, 1.0, pictures) if shared is None else shared
+    ranks = np.exp(hard[picture] + rng.normal(0, 0.8, len(picture))).clip(1, GALLERY).astype(np.int32)
+    cluster = np.arange(pictures) if single else picture
+    bounds = np.concatenate([[0], np.cumsum(sizes)]) if single else np.arange(len(picture) + 1)
+    ids = tuple(map(str, range(len(cluster))))
+    return Ranks("i2t" if single else "t2i", ids, bounds, ranks, GALLERY, GALLERY, cluster)
+
+
+def covered(data_sets: int, resamples: int, single: bool, pictures: int = 490) -> dict[str, float]:
+    """Share of data sets whose interval holds the true value."""
+    truth = metrics_of(drawn(np.random.default_rng(99), 700_000, single))
+    hits: Counter[str] = Counter()
+    for seed in range(data_sets):
+        found = intervals(drawn(np.random.default_rng([1, seed]), pictures, single), resamples=resamples, seed=seed)
+        hits.update(name for name in NAMES if found[name].low <= truth[name] <= found[name].high)
+    return {name: hits[name] / data_sets for name in NAMES}
+
+
+def false_alarms(pairs: int, resamples: int, pictures: int = 80) -> dict[str, float]:
+    """Share of pairs of equally good models, on the same pictures, between which a difference is claimed at 5%."""
+    alarms: Counter[str] = Counter()
+    for seed in range(pairs):
+        rng = np.random.default_rng([2, seed])
+        shared = rng.normal(3.5, 1.0, pictures)
+        found = compare(
+            drawn(rng, pictures, shared=shared), drawn(rng, pictures, shared=shared), resamples=resamples, seed=seed
+        )
+        alarms.update(name for name, difference in found.items() if difference.p <= 0.05)
+    return {name: alarms[name] / pairs for name in ("hits@1", "hits@5", "hits@10", "mrr", "mean_rank")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("single", [False, True])
+def test_intervals_hold_the_truth_in_93_to_97_of_100(single: bool) -> None:
+    """The median's interval ends on whole ranks, so it may hold the truth a little more often."""
+    found = covered(1000, 2000, single)
+    assert all(0.93 <= share <= (0.98 if name == "median_rank" else 0.97) for name, share in found.items()), found
+
+
+@pytest.mark.slow
+def test_equal_models_differ_in_at_most_55_of_1000() -> None:
+    found = false_alarms(4000, 2000)
+    assert all(0.03 <= share <= 0.055 for share in found.values()), found
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_hundred_intervals(single: bool) -> None:
+    found = covered(100, 500, single, pictures=140)
+    assert all(0.87 <= share <= 1.0 for share in found.values()), found
+
+
+def test_intervals_that_ignore_the_pictures_would_be_too_short() -> None:
+    """The same data with every caption as a picture of its own: far fewer than 93 of 100 hold the truth."""
+    truth = metrics_of(drawn(np.random.default_rng(99), 700_000))
+    hits = 0
+    for seed in range(100):
+        ranks = drawn(np.random.default_rng([1, seed]), 210)
+        alone = Ranks(
+            "t2i", ranks.query_ids, ranks.bounds, ranks.ranks, GALLERY, GALLERY, np.arange(len(ranks.query_ids))
+        )
+        found = intervals(alone, resamples=300)["mrr"]
+        hits += found.low <= truth["mrr"] <= found.high
+    assert hits < 88
+
+
+def test_two_hundred_equal_pairs() -> None:
+    found = false_alarms(200, 300, pictures=60)
+    assert all(share <= 0.1 for share in found.values()), found

@@ -1,0 +1,89 @@
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from picdesk.errors import DataError
+from picdesk.report import charts, figures, plots
+from tests.report import sample
+
+CHARTS = {
+    "curve": sample.curve(),
+    "bars": charts.Curve("w", "w", "hits@1", sample.curve().series, log_x=False, bars=True),
+    "histogram": charts.Histogram.of_ranks("ranks", [("a", [1, 2, 900]), ("b", [1, 1, 1])], 1000),
+    "heat": charts.HeatMap("h", "x", "y", ("1", "2"), ("3", "4"), ((0.1, None), (0.3, 0.2))),
+    "trade": charts.Tradeoff("t", "ms", "hits@1", (charts.Point("a", 1, 0.4, 0.3, 0.5), charts.Point("b", 2, 0.5))),
+}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_an_svg_is_one_clean_element_in_the_colours_of_the_page(name):
+    svg = plots.svg(CHARTS[name], "f1")
+    ET.fromstring(svg)  # well formed
+    assert svg.startswith('<svg class="plot" viewBox=')
+    assert not re.search(r"#0101\d\d|font-family|xmlns|<metadata|DejaVu|<!--|http", svg)
+    assert "var(--soft)" in svg
+    assert set(re.findall(r'id="([^"-]+)-', svg)) <= {"f1"}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_equal_charts_are_equal_bytes(name, tmp_path):
+    assert plots.svg(CHARTS[name], "f1") == plots.svg(CHARTS[name], "f1")
+    plots.save_png(CHARTS[name], tmp_path / "a.png")
+    plots.save_png(CHARTS[name], tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_labels_are_letters_whatever_they_hold():
+    nasty = "costs $5 to $10 <b> & 猫 \\frac{1}{2}"
+    svg = plots.svg(charts.Curve("t", nasty, "$", sample.curve().series), "f1")
+    words = [element.text for element in ET.fromstring(svg).iter() if element.text]
+    assert nasty in words
+    assert "$" in words
+
+
+def test_an_empty_chart_can_still_be_drawn():
+    for chart in (
+        charts.Curve("t", "x", "y", ()),
+        charts.Tradeoff("t", "x", "y", ()),
+        charts.HeatMap("t", "x", "y", (), (), ()),
+        charts.Histogram.of_ranks("t", [("a", [])], 1),
+    ):
+        assert plots.svg(chart, "f1").startswith("<svg")
+        figures.numbers(chart)
+
+
+def test_rank_bins_hold_every_rank_once():
+    ranks = np.arange(1, 1001)
+    histogram = charts.Histogram.of_ranks("t", [("all", ranks)], 1000)
+    assert histogram.bins[:5] == ("1", "2", "3–5", "6–10", "11–20")
+    assert histogram.bins[-1] == "501–1,000"
+    assert sum(histogram.counts[0][1]) == 1000
+    assert histogram.counts[0][1][:4] == (1, 1, 3, 5)
+    assert charts.Histogram.of_ranks("t", [("a", [1])], 1).bins == ("1",)
+    for wrong in ([0], [1001]):
+        with pytest.raises(DataError, match="outside 1 to 1000"):
+            charts.Histogram.of_ranks("t", [("all", wrong)], 1000)
+
+
+def test_the_front_holds_what_no_other_beats_on_both():
+    points = [
+        charts.Point(n, cost, gain) for n, cost, gain in (("a", 1, 0.3), ("b", 2, 0.2), ("c", 2, 0.5), ("d", 3, 0.5))
+    ]
+    front = charts.Tradeoff("t", "x", "y", tuple(points)).front()
+    assert [point.name for point in front] == ["a", "c"]
+
+
+def test_a_series_of_uneven_length_is_refused():
+    with pytest.raises(DataError, match="'val'"):
+        charts.Series("val", (1, 2), (0.5,))
+    with pytest.raises(DataError, match="'val'"):
+        charts.Series("val", (1, 2), (0.5, 0.4), low=(0.1, 0.1))
+
+
+def test_numbers_of_a_curve_stand_in_a_table():
+    header, rows = figures.numbers(sample.curve())
+    assert header == ("epoch", "train", "validation")
+    assert rows[0] == ("0", "–", "0.5000")
+    assert figures.legend(sample.curve()) == (("train", "--main"), ("validation", "--other-1"))

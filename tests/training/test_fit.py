@@ -1,0 +1,177 @@
+"""A fit never ends below where it began, leaves what is frozen alone, and repeats."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from picdesk.training.adaptation import Heads
+from picdesk.training.averaging import Ema, between, wise_ft
+from picdesk.training.checkpoint import snapshot
+from picdesk.training.datamodule import FeatureData, Features
+from picdesk.training.fit import Fitted, embedded, fit
+from picdesk.training.losses import InfoNCE, Margin, SigLIP
+from picdesk.training.module import MONITOR, validation_metrics
+from picdesk.training.schedules import constant, cosine
+from picdesk.trec import Qrels
+from tests.embedding.fakes import Tiny
+
+
+def features(seed: int, pictures: int = 60, captions: int = 2) -> Features:
+    """Pictures whose captions' features are a fixed rotation of their own, with noise."""
+    rng = np.random.default_rng(seed)
+    turn = np.random.default_rng(99).normal(size=(5, 7))
+    images = rng.normal(size=(pictures, 5))
+    owner = np.repeat(np.arange(pictures), captions)
+    texts = images[owner] @ turn + rng.normal(scale=0.3, size=(len(owner), 7))
+    names, text_names = tuple(f"p{i}" for i in range(pictures)), tuple(f"t{j}" for j in range(len(owner)))
+    every = np.arange(len(owner))
+    return Features(
+        names,
+        text_names,
+        images.astype(np.float32),
+        texts.astype(np.float32),
+        owner,
+        Qrels.from_pairs(text_names, names, every, owner),
+        Qrels.from_pairs(names, text_names, owner, every),
+    )
+
+
+def run_fit(
+    lr: float = 0.03, loss: Any = None, epochs: int = 4, callbacks: Any = (), seed: int = 0
+) -> tuple[Fitted, Tiny]:
+    backbone = Tiny()
+    trained = Heads().prepare(backbone)
+
+    def make_trainer(callbacks: list[pl.Callback]) -> pl.Trainer:
+        quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+        return pl.Trainer(
+            max_epochs=epochs,
+            callbacks=callbacks,
+            accelerator="cpu",
+            enable_checkpointing=False,
+            num_sanity_val_steps=0,
+            **quiet,
+        )
+
+    data = FeatureData(features(0), features(1), batch_size=40, seed=seed)
+    optimizer = partial(torch.optim.AdamW, lr=lr)
+    fitted = fit(backbone, trained, loss or Margin(), optimizer, constant, data, make_trainer, list(callbacks), seed)
+    return fitted, backbone
+
+
+def score_of(backbone: Tiny) -> float:
+    val = features(1)
+    return validation_metrics(val, *embedded(backbone, val))[MONITOR]
+
+
+@pytest.mark.parametrize(
+    "loss", [Margin(), Margin(reduction="hardest"), InfoNCE(), SigLIP()], ids=["sum", "hard", "nce", "sig"]
+)
+def test_training_learns_and_what_is_kept_is_the_best(loss: torch.nn.Module) -> None:
+    fitted, backbone = run_fit(loss=loss, epochs=12)
+    start = fitted.history[0][MONITOR]
+    assert fitted.history[0]["epoch"] == 0
+    assert score_of(backbone) == fitted.path.scores[fitted.path.best] == max(fitted.path.scores)
+    assert score_of(backbone) > start + 0.1
+
+
+def test_step_zero_is_the_evaluation_of_the_untouched_backbone() -> None:
+    fitted, _ = run_fit(epochs=1)
+    fresh = Tiny()
+    assert fitted.history[0][MONITOR] == pytest.approx(score_of(fresh), abs=1e-6)
+    assert fitted.path.scores[0] == pytest.approx(score_of(fresh), abs=1e-6)
+
+
+def test_a_rate_of_zero_leaves_every_weight_as_it_was() -> None:
+    _, backbone = run_fit(lr=0.0)
+    for (name, value), fresh in zip(backbone.named_parameters(), Tiny().parameters(), strict=True):
+        assert torch.equal(value, fresh), name
+
+
+def test_frozen_trunks_stay_bit_equal() -> None:
+    _, backbone = run_fit()
+    fresh = Tiny()
+    assert torch.equal(backbone.image_trunk.weight, fresh.image_trunk.weight)
+    assert not torch.equal(backbone.image_head.weight, fresh.image_head.weight)
+    assert backbone.trunk_fingerprint("image") == fresh.trunk_fingerprint("image")
+
+
+@pytest.mark.parametrize("lr", [1e4, 1e-12])
+def test_a_fit_that_does_not_help_keeps_its_start(lr: float) -> None:
+    good, trained = run_fit(epochs=12)
+    best = score_of(trained)
+
+    def go_on() -> Fitted:
+        parameters = Heads().prepare(trained)
+        data = FeatureData(features(0), features(1), batch_size=40, seed=1)
+        quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+        make: Callable[..., pl.Trainer] = partial(
+            pl.Trainer, max_epochs=2, accelerator="cpu", enable_checkpointing=False, num_sanity_val_steps=0, **quiet
+        )
+        optimizer = partial(torch.optim.AdamW, lr=lr)
+        return fit(trained, parameters, Margin(reduction="hardest"), optimizer, constant, data, make, [], 0)
+
+    again = go_on()
+    assert again.path.scores[0] == pytest.approx(best)
+    assert score_of(trained) >= best
+    assert good.path.alpha > 0
+
+
+def test_the_same_seed_repeats_to_the_bit() -> None:
+    (one, first), (two, second), (other, third) = run_fit(), run_fit(), run_fit(seed=1)
+    assert one.history == two.history
+    assert torch.equal(first.image_head.weight, second.image_head.weight)
+    assert not torch.equal(first.image_head.weight, third.image_head.weight)
+    assert other.history != one.history
+
+
+def test_ema_validates_the_average_and_trains_the_live_weights() -> None:
+    averaged, _ = run_fit(callbacks=[Ema(0.9)])
+    plain, _ = run_fit()
+    assert averaged.history[1]["train/loss"] == plain.history[1]["train/loss"]
+    assert averaged.history[1][MONITOR] != plain.history[1][MONITOR] or averaged.path.weights != plain.path.weights
+
+
+def test_the_ends_of_the_way_are_the_weights_themselves() -> None:
+    start, end = snapshot(Heads().prepare(Tiny(0))), snapshot(Heads().prepare(Tiny(1)))
+    for alpha, side in ((0.0, start), (1.0, end)):
+        assert all(torch.equal(value, side[name]) for name, value in between(start, end, alpha).items())
+    middle = between(start, end, 0.5)
+    assert torch.allclose(middle["image_head.weight"], (start["image_head.weight"] + end["image_head.weight"]) / 2)
+
+
+def test_of_equal_scores_the_nearest_to_the_start_is_kept() -> None:
+    start, end = snapshot(Heads().prepare(Tiny(0))), snapshot(Heads().prepare(Tiny(1)))
+    assert wise_ft(start, end, lambda weights: 0.5).alpha == 0.0
+
+
+def test_one_text_each_draws_every_picture_once_and_other_texts_each_epoch() -> None:
+    some = features(0, pictures=30, captions=4)
+    sampler = FeatureData(some, some, batch_size=10, seed=3, sampler="pictures").sampler
+    epochs = [list(sampler), list(sampler)]
+    for rows in epochs:
+        assert sorted(some.picture_of[rows]) == list(range(30))
+    assert sorted(epochs[0]) != sorted(epochs[1])
+    again = FeatureData(some, some, batch_size=10, seed=3, sampler="pictures").sampler
+    assert list(again) == epochs[0]
+    assert len(set(np.concatenate([list(sampler) for _ in range(60)]))) == 120
+
+
+def test_cosine_rises_then_falls_to_zero() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    schedule = cosine(optimizer, total_steps=20, warmup=0.2)
+    rates = []
+    for _ in range(20):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates[4] == 1.0
+    assert rates[12] == pytest.approx(0.5)
+    assert schedule.get_last_lr()[0] == pytest.approx(0.0, abs=1e-9)
