@@ -76,7 +76,7 @@ def test_recall_below_the_demand_does_not_qualify() -> None:
 
 
 def test_memory_and_building_time_bound_the_choice() -> None:
-    with pytest.raises(ConfigError, match=r"flat: 0 MB, above memory_mb=0.01"):
+    with pytest.raises(ConfigError, match=r"flat: 0\.0733 MB, above memory_mb=0\.01"):
         auto([FlatIndex()], memory_mb=0.01).build(GALLERY, QUERIES)
     with pytest.raises(ConfigError, match="s to build, above build_seconds=1e-09"):
         auto([FlatIndex()], build_seconds=1e-9).build(GALLERY, QUERIES)

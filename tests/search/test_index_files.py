@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,3 +194,27 @@ def test_odd_ids_come_back_as_they_were(tmp_path: Path) -> None:
     index.build(Embeddings(odd, clustered(len(odd), 1)))
     index.save(tmp_path)
     assert open_index(tmp_path).ids == odd
+
+
+@pytest.mark.slow
+def test_a_killed_save_leaves_a_whole_index(tmp_path: Path) -> None:
+    """The process is killed at a random moment while it saves again and again; the folder must hold one whole index."""
+    script = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from tests.search.vectors import clustered, embeddings\n"
+        "from picdesk.search.indexes import FlatIndex\n"
+        "made = [FlatIndex(), FlatIndex()]\n"
+        "for index, count in zip(made, (3000, 5000)): index.build(embeddings(clustered(count, 1, dim=128), 'item'))\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    for index in made: index.save(sys.argv[1])\n"
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(0.05 + 0.3 * float(rng.random()))
+        child.kill()
+        child.communicate()
+        assert len(open_index(tmp_path).ids) in (3000, 5000)

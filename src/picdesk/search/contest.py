@@ -136,9 +136,9 @@ class Contest:
     def _refusal(self, entry: Entry, how: str = "") -> str:
         """Why a candidate cannot be taken; empty if it can."""
         if entry.megabytes > self.rules.megabytes:
-            return f"{how}{entry.megabytes:,.0f} MB, above memory_mb={self.rules.megabytes:g}"
+            return f"{how}{entry.megabytes:.3g} MB, above memory_mb={self.rules.megabytes:g}"
         if entry.build_seconds > self.rules.build_seconds:
-            return f"{how}{entry.build_seconds:,.0f} s to build, above build_seconds={self.rules.build_seconds:g}"
+            return f"{how}{entry.build_seconds:.3g} s to build, above build_seconds={self.rules.build_seconds:g}"
         return ""
 
     def _measured(self, index: FaissIndex, gallery: Embeddings) -> Entry:

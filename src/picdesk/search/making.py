@@ -1,6 +1,7 @@
 """Making faiss indexes out of factory texts, and setting what they look at when they search."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,9 +23,9 @@ CODEBOOK_ITEMS = 16_384
 
 
 def reason(error: RuntimeError) -> str:
-    """What faiss said, in one line, without the place in its source."""
-    text = str(error).split(" at /", 1)[-1]
-    return " ".join(text.split(":", 2)[-1].split()) or type(error).__name__
+    """What faiss said, in one line, without the place in its source and the condition it checks."""
+    text = re.sub(r"^Error in .*? at [^ ]+:\d+: ", "", str(error), flags=re.DOTALL)
+    return " ".join(re.sub(r"^Error: '.*?' failed:? ?", "", text, flags=re.DOTALL).split()) or str(error)
 
 
 def parts(index: Any) -> Iterator[Any]:
