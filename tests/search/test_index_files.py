@@ -105,6 +105,9 @@ def change(folder: Path, edit: Callable[[dict], object]) -> None:
         (lambda h: h["files"]["index"].update(name="../index-0.faiss"), "names a file outside it"),
         (lambda h: h["files"]["index"].update(bytes=5), "5 were written"),
         (lambda h: h["files"]["index"].update(sha256="0" * 64), "its checksum differs"),
+        (lambda h: h["files"]["index"].pop("sha256"), "its checksum differs"),
+        (lambda h: h["files"].update(index="index-0.faiss"), "a header needs tables"),
+        (lambda h: h.update(recipe=[]), "a header needs tables"),
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(folder: Path, edit: Callable[[dict], object], said: str) -> None:

@@ -137,8 +137,8 @@ def default_candidates(roomy: bool) -> list[FaissIndex]:
     if not roomy:
         return [
             IvfPqFastScanIndex(refine="SQ8"),
-            IvfPqIndex(refine="SQ8"),
-            IvfPqIndex(refine="SQ4"),
+            IvfPqIndex(refine="SQ8", rotate=False),
+            IvfPqIndex(refine="SQ4", rotate=False),
             FactoryIndex("SQ8"),
         ]
     return [

@@ -103,19 +103,24 @@ def read_header(folder: Path) -> dict[str, Any]:
     wanted = set(Facts.__dataclass_fields__) | {"files"}
     if set(header) != wanted or not {"index", "ids"} <= set(header["files"]):
         raise DataError(f"{path}: keys differ from those of an index: {sorted(set(header) ^ wanted)}; {MEND}")
+    mappings = [header[key] for key in ("recipe", "settings", "made_from", "files")] + list(header["files"].values())
+    if not all(isinstance(value, dict) for value in mappings):
+        raise DataError(f"{path}: a header needs tables for recipe, settings, made_from and files; {MEND}")
     return dict(header)
 
 
 def _checked_file(folder: Path, entry: Mapping[str, Any]) -> Path:
-    name = str(entry["name"])
+    name = str(entry.get("name"))
     path = folder / name
     if Path(name).name != name:
         raise DataError(f"index folder {folder}: the header names a file outside it: {name!r}")
     if not path.is_file():
         raise MissingFileError(f"index folder {folder}: {name} is missing; {MEND}")
-    if path.stat().st_size != entry["bytes"]:
-        raise DataError(f"{path}: {path.stat().st_size} bytes, {entry['bytes']} were written: it is damaged; {MEND}")
-    if file_digest(path) != entry["sha256"]:
+    if path.stat().st_size != entry.get("bytes"):
+        raise DataError(
+            f"{path}: {path.stat().st_size} bytes, {entry.get('bytes')} were written: it is damaged; {MEND}"
+        )
+    if file_digest(path) != entry.get("sha256"):
         raise DataError(f"{path}: its checksum differs from the one in {HEADER}: it was changed or damaged; {MEND}")
     return path
 

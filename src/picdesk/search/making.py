@@ -22,6 +22,10 @@ CODEBOOK_ITEMS = 16_384
 """Items that codebooks and rotations are learnt from."""
 
 
+OUTSIDE = 0.005
+"""Share of the values at either end of a dimension that 4 or 6 bits do not spread out for: a third of SQ4's errors go."""
+
+
 def reason(error: RuntimeError) -> str:
     """What faiss said, in one line, without the place in its source and the condition it checks."""
     text = re.sub(r"^Error in .*? at [^ ]+:\d+: ", "", str(error), flags=re.DOTALL)
@@ -47,7 +51,7 @@ def empty_index(factory: str, dim: int) -> Any:
         ) from None
     check_metric(index, factory)
     for part in parts(index):
-        _quieten(part)
+        _better_defaults(part)
     return index
 
 
@@ -57,8 +61,11 @@ def check_metric(index: Any, what: str) -> None:
         raise ConfigError(f"index {what!r}: its metric is L2, not the inner product; faiss has no such index for it")
 
 
-def _quieten(part: Any) -> None:
-    """Keep faiss from printing advice on small training sets, and from rotating for minutes."""
+def _better_defaults(part: Any) -> None:
+    """Train on fewer items without advice on standard error, rotate for seconds, and scale few bits to where values lie."""
+    scalar = getattr(part, "sq", None)
+    if scalar is not None and scalar.qtype in (faiss.ScalarQuantizer.QT_4bit, faiss.ScalarQuantizer.QT_6bit):
+        scalar.rangestat, scalar.rangestat_arg = faiss.ScalarQuantizer.RS_quantiles, OUTSIDE
     if hasattr(part, "cp"):
         part.cp.min_points_per_centroid = 1
         part.cp.max_points_per_centroid = ITEMS_A_CENTROID
