@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,13 +100,31 @@ class Backbone(Protocol):
 
 
 class Index(Protocol):
-    """Finds the gallery items nearest to each query by inner product."""
+    """Finds the gallery items nearest to each query by inner product.
 
-    def build(self, gallery: Embeddings) -> None:
-        """Take in the whole gallery."""
+    `ids` are the items that can be found; `fingerprint` is a digest over all that was taken in and out.
+    """
+
+    ids: tuple[str, ...]
+    fingerprint: str
+
+    def build(self, gallery: Embeddings, queries: Embeddings | None = None) -> None:
+        """Take in the whole gallery. `queries` are examples of what will be asked, for an index that measures itself."""
 
     def search(self, queries: Embeddings, top_k: int) -> Run:
         """The `top_k` best items of each query; equal scores by item id."""
+
+    def add(self, more: Embeddings) -> None:
+        """Take in further items. Raises `ConfigError` where the type allows none."""
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take items out."""
+
+    def save(self, folder: Path | str, made_from: Mapping[str, Any] | None = None) -> None:
+        """Write the index whole; `made_from` says what the embeddings were made with (backbone, prompt, precision, ...)."""
+
+    def load(self, folder: Path | str, expected: Mapping[str, Any] | None = None) -> None:
+        """Open a saved index; each key of `expected` must be as it was saved. Raises `DataError` naming what differs."""
 
 
 class Prompt(Protocol):

@@ -6,29 +6,7 @@ import pytest
 from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings
 from picdesk.search.indexes import FlatIndex
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def embeddings(matrix: np.ndarray, prefix: str, seed: int = 0) -> Embeddings:
-    names = np.random.default_rng(seed).permutation(len(matrix))
-    return Embeddings(tuple(f"{prefix}{i}" for i in names), np.ascontiguousarray(matrix, np.float32))
-
-
-def brute_force(queries: Embeddings, gallery: Embeddings, top_k: int) -> list[list[str]]:
-    lists = []
-    for query in queries.matrix:
-        scores = np.einsum("d,nd->n", query.astype(np.float64), gallery.matrix.astype(np.float64)).astype(np.float32)
-        ranked = sorted(zip(-scores, gallery.ids, strict=True))
-        lists.append([item for _, item in ranked[:top_k]])
-    return lists
-
-
-def found(index: FlatIndex, queries: Embeddings, top_k: int) -> list[list[str]]:
-    run = index.search(queries, top_k)
-    return [[run.item_ids[i] for i in row] for row in run.index]
+from tests.search.vectors import brute_force, embeddings, lists_of, unit
 
 
 def gallery_of(kind: str, rng: np.random.Generator) -> np.ndarray:
@@ -51,7 +29,7 @@ def test_equals_brute_force_to_the_id(kind: str, top_k: int, count: int) -> None
     queries = embeddings(gallery_of("signs" if kind == "signs" else "smooth", rng)[:count], "query")
     index = FlatIndex()
     index.build(gallery)
-    assert found(index, queries, top_k) == brute_force(queries, gallery, top_k)
+    assert lists_of(index, queries, top_k) == brute_force(queries, gallery, top_k)
 
 
 def test_order_does_not_depend_on_batch_or_on_the_order_of_the_gallery() -> None:
@@ -61,9 +39,9 @@ def test_order_does_not_depend_on_batch_or_on_the_order_of_the_gallery() -> None
     index, turned = FlatIndex(), FlatIndex()
     index.build(gallery)
     turned.build(gallery.take(rng.permutation(len(gallery.ids))))
-    together = found(index, queries, 25)
-    one_by_one = [found(index, queries.take(np.array([i])), 25)[0] for i in range(64)]
-    assert together == one_by_one == found(turned, queries, 25)
+    together = lists_of(index, queries, 25)
+    one_by_one = [lists_of(index, queries.take(np.array([i])), 25)[0] for i in range(64)]
+    assert together == one_by_one == lists_of(turned, queries, 25)
 
 
 def test_equal_items_have_equal_scores() -> None:
@@ -90,7 +68,7 @@ def test_run_says_what_was_searched_and_clips_to_the_gallery() -> None:
 def test_mistakes_are_named() -> None:
     index = FlatIndex()
     three = embeddings(unit(np.ones((3, 8)) + np.eye(3, 8)), "item")
-    with pytest.raises(DataError, match="build it from a gallery first"):
+    with pytest.raises(DataError, match="build it from a gallery or load it first"):
         index.search(three, 1)
     with pytest.raises(DataError, match="gallery is empty"):
         index.build(Embeddings((), np.empty((0, 8), np.float32)))

@@ -1,55 +1,144 @@
-"""The exact index."""
+"""The kinds of index, one class an option. Scores are inner products of unit vectors in all of them."""
+
+from collections.abc import Mapping
+from math import sqrt
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
-from picdesk.errors import ConfigError, DataError
-from picdesk.interfaces import Embeddings
-from picdesk.search import ties
-from picdesk.trec import Floats, Ints, Run, id_ranks
+from picdesk.errors import ConfigError
+from picdesk.search import making, ties
+from picdesk.search.faiss_index import FaissIndex
+from picdesk.trec import Floats, Ints
 
 DEEPER = 2
-"""How many more items than asked are looked at, to see whether a tie crosses the end of the list."""
+"""How many more items than asked the exact index looks at, to see whether a tie crosses the end of the list."""
+
+ITEMS_A_LIST = 39
+"""Fewest training items per inverted list that faiss advises."""
 
 
-class FlatIndex:
-    """Exact inner-product search. The order of a list depends on the vectors and ids alone: not on batch or threads."""
+class FlatIndex(FaissIndex):
+    """Exact search. The order of a list depends on the vectors and ids alone: not on batch, threads or gallery order."""
+
+    kind = "flat"
+    exact = True
 
     def __init__(self) -> None:
-        self.ids: tuple[str, ...] = ()
-        self._matrix: Floats = np.empty((0, 0), np.float32)
+        super().__init__({}, {})
 
-    def build(self, gallery: Embeddings) -> None:
-        """Take in the whole gallery. Raises `DataError` if it is empty."""
-        if not gallery.ids:
-            raise DataError("index: the gallery is empty; there is nothing to search")
-        self.ids = gallery.ids
-        self._id_rank = id_ranks(gallery.ids)
-        self._faiss = faiss.IndexFlatIP(gallery.dim)
-        self._faiss.add(np.ascontiguousarray(gallery.matrix))
-        stored = faiss.rev_swig_ptr(self._faiss.get_xb(), len(gallery.ids) * gallery.dim)
-        self._matrix = stored.reshape(len(gallery.ids), gallery.dim)
+    def factory_for(self, count: int, dim: int) -> str:
+        """Every vector as it is."""
+        return "Flat"
 
-    def search(self, queries: Embeddings, top_k: int) -> Run:
-        """The `top_k` best items of each query (all of them, if there are fewer); equal scores by item id."""
-        if not self.ids:
-            raise DataError("index: nothing is in the index; build it from a gallery first")
-        if top_k < 1:
-            raise ConfigError(f"top_k={top_k}: at least 1 is needed")
-        if queries.dim != self._matrix.shape[1]:
-            raise DataError(f"index: queries of dimension {queries.dim}, gallery of {self._matrix.shape[1]}")
-        index, scores = self.nearest(queries.matrix, min(top_k, len(self.ids)))
-        return Run(queries.ids, self.ids, index, scores, len(self.ids))
+    def _set_ids(self, at_place: list[str | None]) -> None:
+        super()._set_ids(at_place)
+        stored = faiss.rev_swig_ptr(self._faiss.get_xb(), self._faiss.ntotal * self.dim)
+        self._matrix = stored.reshape(self._faiss.ntotal, self.dim)
+
+    def _drop(self, gone: NDArray[np.bool_]) -> None:
+        kept = np.ascontiguousarray(self._matrix[~gone])
+        self._faiss = making.empty_index("Flat", self.dim)
+        self._faiss.add(kept)
+        self._folder = None
+        self._set_ids([item for item, out in zip(self._at_place, gone, strict=True) if not out])
 
     def nearest(self, queries: Floats, top_k: int) -> tuple[Ints, Floats]:
-        """Positions and scores [n, top_k] of the best items; `top_k` at most the size of the gallery."""
+        """Positions in `ids` and scores, both [n, top_k], of the best items; `top_k` at most the size of the gallery."""
         queries = np.ascontiguousarray(queries, np.float32)
         depth = min(top_k + DEEPER, len(self.ids))
         scores, found = self._faiss.search(queries, depth)
-        index, scores = ties.settle(found.astype(np.int32), scores, queries, self._matrix, self._id_rank)
+        index = found.astype(np.int32)
+        if (scores[:, :-1] - scores[:, 1:] < ties.NEAR).any():
+            index, scores = self._settled(index, scores, queries, top_k)
+        return index[:, :top_k], scores[:, :top_k]
+
+    def _settled(self, index: Ints, scores: Floats, queries: Floats, top_k: int) -> tuple[Ints, Floats]:
+        """The same lists with near-equal neighbours in their exact order, ties across the end of the list included."""
+        index, scores = ties.settle(index, scores, queries, self._matrix, self.id_rank)
+        if index.shape[1] == len(self.ids):
+            return index, scores
         floor = scores[:, top_k - 1] - ties.NEAR
-        open_end = np.flatnonzero((scores[:, -1] >= floor) & (depth < len(self.ids)))
-        for row in open_end:
-            best = ties.whole_row(queries[row], self._matrix, top_k, floor[row], self._id_rank)
+        for row in np.flatnonzero(scores[:, -1] >= floor):
+            best = ties.whole_row(queries[row], self._matrix, top_k, floor[row], self.id_rank)
             index[row, :top_k], scores[row, :top_k] = best
-        return np.ascontiguousarray(index[:, :top_k]), np.ascontiguousarray(scores[:, :top_k])
+        return index, scores
+
+
+class HnswIndex(FaissIndex):
+    """A navigable graph (Malkov and Yashunin, 2018): `m` links an item, `ef_construction` and `ef_search` items in view.
+
+    Built on one thread unless `repeatable` is off: two threads link the items in another order each time.
+    """
+
+    kind = "hnsw"
+
+    def __init__(self, m: int = 32, ef_construction: int = 200, ef_search: int = 100, repeatable: bool = True) -> None:
+        need_positive(m=m, ef_construction=ef_construction, ef_search=ef_search)
+        super().__init__({"m": m, "ef_construction": ef_construction}, {"efSearch": ef_search})
+        self._threads = int(repeatable)
+
+    def factory_for(self, count: int, dim: int) -> str:
+        """faiss's text."""
+        return f"HNSW{self.recipe['m']}"
+
+    def start(self, sample: Floats, count: int) -> None:
+        """Make an empty graph."""
+        super().start(sample, count)
+        making.set_search(self._faiss, {"efConstruction": self.recipe["ef_construction"]})
+
+    def _take(self, matrix: Floats) -> None:
+        with making.on_threads(self._threads):
+            super()._take(matrix)
+
+    def ladders(self, count: int) -> list[list[dict[str, float]]]:
+        """efSearch from 16 to 1024."""
+        return [[{"efSearch": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]]
+
+
+class IvfFlatIndex(FaissIndex):
+    """Inverted lists of whole vectors: only the `probes` lists nearest to the query are searched.
+
+    `lists`: how many; None for four times the square root of the number of items, fewer if those would be short.
+    """
+
+    kind = "ivf_flat"
+
+    def __init__(self, lists: int | None = None, probes: int = 16) -> None:
+        need_positive(lists=lists or 1, probes=probes)
+        super().__init__({"lists": lists}, {"nprobe": probes})
+
+    def lists_for(self, count: int) -> int:
+        """Number of inverted lists for `count` items."""
+        wanted = self.recipe["lists"] or 2 ** round(np.log2(4 * sqrt(count)))
+        return int(wanted if self.recipe["lists"] else max(1, min(wanted, count // ITEMS_A_LIST)))
+
+    def factory_for(self, count: int, dim: int) -> str:
+        """faiss's text."""
+        return f"IVF{self.lists_for(count)},Flat"
+
+    def ladders(self, count: int) -> list[list[dict[str, float]]]:
+        """nprobe up to all lists, by a factor of about 1.4 a step."""
+        lists = self.lists_for(count)
+        return [[{"nprobe": p} for p in sorted({lists, *(round(2 ** (e / 2)) for e in range(40))}) if p <= lists]]
+
+
+class FactoryIndex(FaissIndex):
+    """Any faiss factory text (`IVF256,SQ8`, `PCAR128,HNSW32`) that scores by inner product; `settings` by faiss's names."""
+
+    kind = "factory"
+
+    def __init__(self, factory: str, settings: Mapping[str, float] | None = None) -> None:
+        super().__init__({"factory": factory}, settings or {})
+
+    def factory_for(self, count: int, dim: int) -> str:
+        """The text as given."""
+        return str(self.recipe["factory"])
+
+
+def need_positive(**values: float) -> None:
+    """Raise `ConfigError` for the first value that is not above zero."""
+    for name, value in values.items():
+        if value <= 0:
+            raise ConfigError(f"index.{name}={value}: it must be above 0")

@@ -1,0 +1,188 @@
+"""`index=auto` against autofaiss and against plain exact search: queries per second at recall@10 of 0.99, and time to ready.
+
+    python bench/index.py [N ...]        (default 1000 5000 10000 100000)
+
+Set PICDESK_AUTOFAISS_PYTHON to the interpreter of an environment that has autofaiss (it wants numpy below 2); without it that
+column stays empty. Timed in turn, round after round, in one process; the ratios are medians over the rounds.
+autofaiss is measured twice: as it comes, and with the least efSearch or nprobe that gives recall 0.99 on the very queries
+that are timed. auto is measured as it comes: it has only seen other queries.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import faiss
+import numpy as np
+
+from clip_like import gallery, queries
+from picdesk.interfaces import Embeddings
+from picdesk.search import making, measure
+from picdesk.search.auto import AutoIndex
+from picdesk.search.indexes import FlatIndex
+
+RESULT = Path(__file__).resolve().parent / "results" / "index.md"
+ROUNDS = 15
+SINGLES = 200
+AUTOFAISS = """
+import json, sys, time, logging
+import numpy as np
+logging.disable(logging.CRITICAL)
+from autofaiss import build_index
+vectors = np.load(sys.argv[1])
+start = time.perf_counter()
+build_index(vectors, save_on_disk=True, index_path=sys.argv[2], index_infos_path=sys.argv[2] + ".json",
+            metric_type="ip", max_index_memory_usage="4GB", current_memory_available="8GB", verbose=50)
+infos = json.load(open(sys.argv[2] + ".json"))
+json.dump({"seconds": time.perf_counter() - start, "key": infos.get("index_key"), "set": infos.get("index_param")},
+          open(sys.argv[2] + ".told", "w"))
+"""
+
+
+@dataclass
+class System:
+    """One column: how it searches, its recall on the timed queries, how long it took to be ready, and what it is."""
+
+    name: str
+    search: Callable[[np.ndarray, int], object]
+    recall: float
+    ready: float
+    what: str
+
+
+def built_by_autofaiss(vectors: np.ndarray, folder: Path) -> tuple[faiss.Index, dict[str, object]] | None:
+    """Its index, and what it said; None where there is no autofaiss."""
+    python = os.environ.get("PICDESK_AUTOFAISS_PYTHON")
+    if not python:
+        return None
+    np.save(folder / "vectors.npy", vectors)
+    command = [python, "-c", AUTOFAISS, str(folder / "vectors.npy"), str(folder / "auto.faiss")]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return faiss.read_index(str(folder / "auto.faiss")), json.loads((folder / "auto.faiss.told").read_text())
+
+
+def searching(index: faiss.Index) -> Callable[[np.ndarray, int], object]:
+    return lambda asked, top_k: index.search(asked, top_k)
+
+
+def recall_of(index: faiss.Index, asked: np.ndarray, exact: np.ndarray) -> float:
+    return measure.recall(index.search(asked, 10)[1].astype(np.int32), exact).mean
+
+
+def autofaiss_systems(items: Embeddings, asked: np.ndarray, exact: np.ndarray, folder: Path) -> list[System]:
+    built = built_by_autofaiss(items.matrix, folder)
+    if built is None:
+        return []
+    index, told = built
+    what = f"{told['key']} {told['set'] or ''}".strip()
+    ready = float(str(told["seconds"]))
+    systems = [System("autofaiss", searching(index), recall_of(index, asked, exact), ready, what)]
+    tuned = faiss.read_index(str(folder / "auto.faiss"))
+    name, steps = ("efSearch", range(10, 2000, 2)) if "HNSW" in what else ("nprobe", range(1, 5000))
+    for step in steps:
+        making.set_search(tuned, {name: step})
+        reached = recall_of(tuned, asked, exact)
+        if reached >= 0.99:
+            break
+    systems.append(System("autofaiss at 0.99", searching(tuned), reached, ready, f"{told['key']} {name}={step}"))
+    return systems
+
+
+def ours(items: Embeddings, examples: Embeddings, use: str, asked: np.ndarray, exact: np.ndarray) -> System:
+    index = AutoIndex(use=use)  # type: ignore[arg-type]
+    start = perf_counter()
+    index.build(items, examples)
+    ready = perf_counter() - start
+    assert index.record is not None
+    print(index.record.table(), flush=True)
+    settings = " ".join(f"{key}={value:g}" for key, value in index.chosen.settings.items())
+    found = measure.recall(index.nearest(asked, 10)[0], exact).mean
+    return System("auto", index.nearest, found, ready, f"{index.chosen.kind} {settings}".strip())
+
+
+def plain(items: Embeddings) -> tuple[System, System]:
+    start = perf_counter()
+    flat = FlatIndex()
+    flat.build(items)
+    ready = perf_counter() - start
+    start = perf_counter()
+    bare = faiss.IndexFlatIP(items.dim)
+    bare.add(items.matrix)
+    return (
+        System("index=flat", flat.nearest, 1.0, ready, "exact, ties by id"),
+        System("bare IndexFlatIP", searching(bare), 1.0, perf_counter() - start, "exact, ties as they fall"),
+    )
+
+
+def timed(systems: list[System], asked: np.ndarray, use: str) -> np.ndarray:
+    """Seconds per query [rounds, systems], each round one turn of every system, in changing order."""
+    taken = np.empty((ROUNDS, len(systems)))
+    for turn in range(-1, ROUNDS):
+        for place in np.random.default_rng(turn + 1).permutation(len(systems)):
+            search = systems[place].search
+            if use == "single":
+                rows = np.arange(SINGLES) + (turn * SINGLES) % (len(asked) - SINGLES)
+                seconds = float(np.median(measure.single_seconds(search, asked[rows], 10)))  # type: ignore[arg-type]
+            else:
+                seconds = measure.batch_seconds(search, asked, 10) / len(asked)  # type: ignore[arg-type]
+            if turn >= 0:
+                taken[turn, place] = seconds
+    return taken
+
+
+def rows_of(count: int, use: str, systems: list[System], taken: np.ndarray) -> list[str]:
+    rows = []
+    for place, system in enumerate(systems):
+        ratios = taken[:, place] / taken[:, 0]
+        low, middle, high = np.percentile(ratios, [25, 50, 75])
+        rate = 1 / np.median(taken[:, place])
+        versus = "" if place == 0 else f"{middle:.2f} ({low:.2f} to {high:.2f})"
+        rows.append(
+            f"| {count:,} | {use} | {system.name} | {system.what} | {system.recall:.4f} | {rate:,.0f} | {versus} "
+            f"| {system.ready:.2f} |"
+        )
+    return rows
+
+
+def compare(count: int) -> list[str]:
+    items, examples, held_out = gallery(count, 1), queries(1000, 2), queries(1000, 3)
+    asked = held_out.matrix
+    exact = measure.exact_positions(items.matrix, asked, 10)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        others = [*plain(items), *autofaiss_systems(items, asked, exact, Path(folder))]
+        for use in ("batch", "single"):
+            systems = [ours(items, examples, use, asked, exact), *others]
+            rows += rows_of(count, use, systems, timed(systems, asked, use))
+            print("\n".join(rows[-len(systems) :]), flush=True)
+    return rows
+
+
+def main() -> None:
+    counts = [int(text) for text in sys.argv[1:]] or [1_000, 5_000, 10_000, 100_000]
+    rows = [row for count in counts for row in compare(count)]
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, faiss {faiss.__version__}, load {os.getloadavg()[0]:.1f}"
+    text = f"""# auto, autofaiss and exact search side by side
+
+`python bench/index.py` on {machine}. 512 dimensions, vectors as in `bench/clip_like.py`, 1,000 queries at once (batch) or
+one at a time (single), top 10. "times auto" is the time per query over that of auto: median of {ROUNDS} rounds (quartiles);
+above 1 means slower than auto. "autofaiss at 0.99" was tuned on the very queries that are timed, auto on others.
+
+| N | use | system | what it is | recall@10 | queries/s | times auto | s to ready |
+|---|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+"""
+    RESULT.write_text(text)
+    print(f"written: {RESULT}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The index chosen by measurement, on the embeddings and queries at hand and on the machine at hand."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from picdesk.errors import ConfigError, DataError
+from picdesk.interfaces import Embeddings
+from picdesk.search.contest import MEGABYTE, Contest, Entry, Rules, Use
+from picdesk.search.faiss_index import FaissIndex
+from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex, PqFastScanIndex
+from picdesk.search.saved import open_index
+from picdesk.trec import Floats, Ints, Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was compared and why the winner won."""
+
+    entries: tuple[Entry, ...]
+    why: str
+    use: Use
+
+    def table(self) -> str:
+        """Plain-text table, one line per candidate and sample size."""
+        unit = "ms/query" if self.use == "single" else "queries/s"
+        head = ("index", "items", "build s", "MB", "recall@10", unit, "settings", "verdict")
+        rows = [head, *(self._cells(entry) for entry in self.entries)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+    def _cells(self, entry: Entry) -> tuple[str, ...]:
+        speed = f"{1000 * entry.seconds:.3f}" if self.use == "single" else f"{1 / entry.seconds:,.0f}"
+        settings = " ".join(f"{key}={value:g}" for key, value in entry.settings.items())
+        numbers = (f"{entry.items:,}", f"{entry.build_seconds:.2f}", f"{entry.megabytes:.1f}", f"{entry.recall:.4f}")
+        return (entry.name, *numbers, "-" if entry.seconds == np.inf else speed, settings, entry.verdict)
+
+
+class AutoIndex:
+    """Builds what turns out fastest on this gallery among what fits `memory_mb` and reaches `min_recall` of exact search.
+
+    `use`: `batch` (many queries at a time, as in evaluation) or `single` (one at a time, as in a service). Candidates that
+    would take longer than `build_seconds` to build are left out. Exact search is taken where it is as fast as the best.
+    The choice is a measurement, so another machine may choose otherwise: name the chosen index in the config to repeat a job.
+    """
+
+    def __init__(
+        self,
+        memory_mb: float = 4096,
+        min_recall: float = 0.99,
+        use: Use = "batch",
+        build_seconds: float = 600,
+        candidates: Sequence[FaissIndex] | None = None,
+    ) -> None:
+        if use not in ("batch", "single"):
+            raise ConfigError(f"index.use={use!r}: batch or single")
+        if not 0 < min_recall <= 1:
+            raise ConfigError(f"index.min_recall={min_recall}: above 0, at most 1")
+        self.rules = Rules(memory_mb, min_recall, use, 10, build_seconds)
+        self._candidates = candidates
+        self.record: Record | None = None
+        self._chosen: FaissIndex | None = None
+
+    @property
+    def chosen(self) -> FaissIndex:
+        """The index that does the work. Raises `DataError` before there is one."""
+        if self._chosen is None:
+            raise DataError("index=auto: nothing is in the index; build it from a gallery or load it first")
+        return self._chosen
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Items that can be found."""
+        return self._chosen.ids if self._chosen else ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest over all that was taken in and out."""
+        return self._chosen.fingerprint if self._chosen else ""
+
+    def build(self, gallery: Embeddings, queries: Embeddings | None = None) -> None:
+        """Compare and build. Without example queries the items themselves are asked for, which flatters approximate search."""
+        if not gallery.ids:
+            raise DataError("index: the gallery is empty; there is nothing to search")
+        asked, whose = _examples(gallery, queries)
+        contest = Contest(gallery, asked, self.rules)
+        roomy = gallery.matrix.nbytes <= self.rules.megabytes * MEGABYTE
+        candidates = default_candidates(roomy) if self._candidates is None else self._candidates
+        best = contest.run(candidates)
+        self._chosen = best.index
+        compared = f"{len(candidates)} kinds compared over {len(gallery.ids):,} items with {len(asked)} {whose}"
+        speed = (
+            f"{1000 * best.seconds:.3f} ms a query"
+            if self.rules.use == "single"
+            else f"{1 / best.seconds:,.0f} queries/s"
+        )
+        why = f"index=auto: {best.name}: fastest in {self.rules.use} use ({speed}, recall@10 {best.recall:.4f}); {compared}"
+        self.record = Record(tuple(contest.entries), why, self.rules.use)
+        log.info("%s\n%s", self.record.table(), why)
+
+    def search(self, queries: Embeddings, top_k: int) -> Run:
+        """The `top_k` best items of each query."""
+        return self.chosen.search(queries, top_k)
+
+    def nearest(self, queries: Floats, top_k: int) -> tuple[Ints, Floats]:
+        """Positions and scores, both [n, top_k]."""
+        return self.chosen.nearest(queries, top_k)
+
+    def add(self, more: Embeddings) -> None:
+        """Take in further items; the choice stands."""
+        self.chosen.add(more)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take items out."""
+        self.chosen.remove(ids)
+
+    def save(self, folder: Path | str, made_from: Mapping[str, Any] | None = None) -> None:
+        """Write the chosen index, with the search settings that were found."""
+        self.chosen.save(folder, made_from)
+
+    def load(self, folder: Path | str, expected: Mapping[str, Any] | None = None) -> None:
+        """Open a saved index of any kind, with the settings it was saved with."""
+        self._chosen, self.record = open_index(folder, expected), None
+
+
+def default_candidates(roomy: bool) -> list[FaissIndex]:
+    """What was seen to win somewhere between a thousand and a million pictures; `roomy` where the vectors fit the memory."""
+    if not roomy:
+        return [
+            IvfPqFastScanIndex(refine="SQ8"),
+            IvfPqIndex(refine="SQ8", rotate=False),
+            IvfPqIndex(refine="SQ4", rotate=False),
+            FactoryIndex("SQ8"),
+        ]
+    return [
+        FlatIndex(),
+        PqFastScanIndex(refine="Flat"),
+        HnswIndex(m=16),
+        HnswIndex(m=32),
+        IvfFlatIndex(),
+        IvfPqFastScanIndex(refine="Flat"),
+    ]
+
+
+def _examples(gallery: Embeddings, queries: Embeddings | None, most: int = 1000) -> tuple[Floats, str]:
+    """At most `most` example queries, evenly picked, and what they are."""
+    source, whose = (
+        (gallery, "items as queries") if queries is None or not queries.ids else (queries, "example queries")
+    )
+    rows = np.unique(np.linspace(0, len(source.ids) - 1, min(most, len(source.ids))).round().astype(np.int64))
+    return np.ascontiguousarray(source.matrix[rows]), whose

@@ -1,0 +1,195 @@
+"""Measuring candidates against each other: on growing samples of the gallery first, the last few on all of it."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+
+from picdesk.errors import ConfigError, DataError
+from picdesk.interfaces import Embeddings
+from picdesk.search import making, measure
+from picdesk.search.faiss_index import FaissIndex
+from picdesk.trec import Floats, Ints
+
+Use = Literal["batch", "single"]
+
+ALL_AT_ONCE = 8_000
+"""Up to this many items every candidate is built over the whole gallery; above, over samples first."""
+
+SAMPLE = (4_000, 25_000)
+"""The larger sample is a quarter of the gallery within these bounds; the smaller a quarter of that."""
+
+STAY_WITHIN = 1.6
+"""A candidate stays in if it is expected to take at most this many times as long as the best one."""
+
+FINALISTS = 3
+
+EXACT_IS_AS_FAST = 1.03
+"""Exact search wins over what is faster by less than this."""
+
+MEGABYTE = 2**20
+
+
+@dataclass
+class Entry:
+    """What was found out about one candidate on `items` items; `seconds` is per query, `megabytes` of the index."""
+
+    index: FaissIndex
+    items: int
+    build_seconds: float = 0.0
+    megabytes: float = 0.0
+    recall: float = 0.0
+    seconds: float = float("inf")
+    settings: dict[str, float] = field(default_factory=dict)
+    verdict: str = ""
+
+    @property
+    def name(self) -> str:
+        """Kind and what shapes it."""
+        shape = " ".join(f"{key}={value}" for key, value in self.index.recipe.items() if value is not None)
+        return f"{self.index.kind} {shape}".strip()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is asked of an index: recall against exact search within `megabytes`, built in `build_seconds`, fast in `use`."""
+
+    megabytes: float
+    min_recall: float
+    use: Use
+    top_k: int
+    build_seconds: float
+
+
+class Contest:
+    """One comparison over one gallery and one set of example queries."""
+
+    def __init__(self, gallery: Embeddings, queries: Floats, rules: Rules) -> None:
+        self.gallery, self.queries, self.rules = gallery, queries, rules
+        self.entries: list[Entry] = []
+
+    def run(self, candidates: Sequence[FaissIndex]) -> Entry:
+        """Compare; gives the winner, built over the whole gallery. `entries` then tells the whole story."""
+        chosen = self._finalists(candidates) if len(self.gallery.ids) > ALL_AT_ONCE else list(candidates)
+        final = [self._measured(index, self.gallery) for index in chosen]
+        self.entries += final
+        fit = [entry for entry in final if not entry.verdict]
+        if not fit:
+            raise ConfigError(self._nothing_fits())
+        self._race(fit)
+        fastest = min(fit, key=lambda entry: entry.seconds)
+        level = [entry for entry in fit if entry.index.exact and entry.seconds <= EXACT_IS_AS_FAST * fastest.seconds]
+        best = level[0] if level else fastest
+        for entry in fit:
+            entry.verdict = "chosen" if entry is best else f"{entry.seconds / best.seconds:.2f} times as long"
+        best.index.tune(best.settings)
+        return best
+
+    def _finalists(self, candidates: Sequence[FaissIndex]) -> list[FaissIndex]:
+        """Those worth building over the whole gallery, by how their time, size and build grew from one sample to the next."""
+        count = len(self.gallery.ids)
+        large = int(np.clip(count // 4, *SAMPLE))
+        rows = np.random.default_rng(0).permutation(count)[:large]
+        samples = [self.gallery.take(rows[: large // 4]), self.gallery.take(rows)]
+        expected: list[Entry] = []
+        for index in candidates:
+            small, big = (self._measured(deepcopy(index), sample) for sample in samples)
+            ahead = self._expected(small, big, count)
+            self.entries.append(big)
+            big.verdict = big.verdict or ahead.verdict
+            if not big.verdict:
+                expected.append(ahead)
+        best = min((entry.seconds for entry in expected), default=0.0)
+        expected.sort(key=lambda entry: entry.seconds)
+        stay = [e for e in expected if e.index.exact or e.seconds <= STAY_WITHIN * best]
+        chosen = [e for e in stay if e.index.exact] + [e for e in stay if not e.index.exact][:FINALISTS]
+        kept = {entry.name for entry in chosen}
+        for entry in self.entries:
+            told = next((e for e in expected if e.name == entry.name), None)
+            if told is not None:
+                times = f"expected {told.seconds / best:.1f} times the best on all items"
+                entry.verdict = "to the final" if entry.name in kept else times
+        return [candidate for candidate in candidates if Entry(candidate, 0).name in kept]
+
+    def _expected(self, small: Entry, big: Entry, count: int) -> Entry:
+        """What is to be expected of a candidate over all items, if what was seen on two samples goes on (power law)."""
+
+        def ahead(first: float, second: float, most: float) -> float:
+            if not 0 < first < np.inf:
+                return second
+            power = np.log(second / first) / np.log(big.items / small.items)
+            return float(second * (count / big.items) ** np.clip(power, 0.0, most))
+
+        entry = replace(
+            big,
+            items=count,
+            seconds=ahead(small.seconds, big.seconds, 1.2),
+            megabytes=ahead(small.megabytes, big.megabytes, 1.0),
+            build_seconds=ahead(small.build_seconds, big.build_seconds, 1.6),
+        )
+        entry.verdict = self._refusal(entry, "expected ")
+        return entry
+
+    def _refusal(self, entry: Entry, how: str = "") -> str:
+        """Why a candidate cannot be taken; empty if it can."""
+        if entry.megabytes > self.rules.megabytes:
+            return f"{how}{entry.megabytes:.3g} MB, above memory_mb={self.rules.megabytes:g}"
+        if entry.build_seconds > self.rules.build_seconds:
+            return f"{how}{entry.build_seconds:.3g} s to build, above build_seconds={self.rules.build_seconds:g}"
+        return ""
+
+    def _measured(self, index: FaissIndex, gallery: Embeddings) -> Entry:
+        """Build, size, and the quickest settings that reach the recall asked for."""
+        entry = Entry(index, len(gallery.ids))
+        start = perf_counter()
+        try:
+            index.build(gallery)
+        except (ConfigError, DataError) as error:
+            entry.verdict = f"cannot be built: {error}"
+            return entry
+        entry.build_seconds = perf_counter() - start
+        entry.megabytes = making.byte_size(index.faiss) / MEGABYTE
+        top_k = min(self.rules.top_k, len(gallery.ids))
+        exact = measure.exact_positions(gallery.matrix, self.queries, top_k)
+        for ladder in index.ladders(len(gallery.ids)):
+            self._climb(entry, ladder, exact, top_k)
+        if entry.seconds == np.inf:
+            entry.verdict = f"recall {entry.recall:.3f} at best, below min_recall={self.rules.min_recall:g}"
+        else:
+            entry.verdict = self._refusal(entry)
+        return entry
+
+    def _climb(self, entry: Entry, ladder: Sequence[dict[str, float]], exact: Ints, top_k: int) -> None:
+        """Go up to the first settings that suffice (by more than one standard error), time them, keep them if quicker."""
+        for settings in ladder:
+            entry.index.tune(settings)
+            reached = measure.recall(entry.index.nearest(self.queries, top_k)[0], exact)
+            if reached.mean - reached.error >= self.rules.min_recall or entry.index.exact:
+                seconds = min(self._seconds(entry.index, top_k) for _ in range(3))
+                if seconds < entry.seconds:
+                    entry.seconds, entry.settings, entry.recall = seconds, dict(settings), reached.mean
+                return
+            if entry.seconds == np.inf:
+                entry.recall = max(entry.recall, reached.mean)
+
+    def _seconds(self, index: FaissIndex, top_k: int) -> float:
+        """Seconds per query, in the use asked for."""
+        if self.rules.use == "single":
+            return float(np.median(measure.single_seconds(index.nearest, self.queries[:200], top_k)))
+        return measure.batch_seconds(index.nearest, self.queries, top_k) / len(self.queries)
+
+    def _race(self, entries: Sequence[Entry], rounds: int = 9) -> None:
+        """Time the finalists in turn, round after round, so that a busy moment hits them all alike; keep the medians."""
+        for entry in entries:
+            entry.index.tune(entry.settings)
+        top_k = min(self.rules.top_k, len(self.gallery.ids))
+        taken = [[self._seconds(entry.index, top_k) for entry in entries] for _ in range(rounds)]
+        for entry, seconds in zip(entries, np.median(taken, axis=0), strict=True):
+            entry.seconds = float(seconds)
+
+    def _nothing_fits(self) -> str:
+        told = "; ".join(f"{entry.name}: {entry.verdict}" for entry in self.entries)
+        return f"index=auto: no index meets the demands ({told})"

@@ -1,0 +1,132 @@
+"""Making faiss indexes out of factory texts, and setting what they look at when they search."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import faiss
+import numpy as np
+
+from picdesk.errors import ConfigError, DataError
+from picdesk.trec import Floats
+
+OPQ_ROUNDS = 10
+"""Rounds of learning a rotation. faiss's 50, on four times the items, take most of an hour at 512 dimensions on two cores."""
+
+ITEMS_A_CENTROID = 64
+"""Items that each centroid is learnt from at most; faiss takes 256, for four times the time."""
+
+CODEBOOK_ITEMS = 16_384
+"""Items that codebooks and rotations are learnt from."""
+
+
+OUTSIDE = 0.005
+"""Share of the values at either end of a dimension that 4 or 6 bits do not spread out for: a third of SQ4's errors go."""
+
+
+def reason(error: RuntimeError) -> str:
+    """What faiss said, in one line, without the place in its source and the condition it checks."""
+    text = re.sub(r"^Error in .*? at [^ ]+:\d+: ", "", str(error), flags=re.DOTALL)
+    return " ".join(re.sub(r"^Error: '.*?' failed:? ?", "", text, flags=re.DOTALL).split()) or str(error)
+
+
+def parts(index: Any) -> Iterator[Any]:
+    """An index and all indexes inside it: behind a transform, before a refinement, the list finder of an IVF."""
+    yield index
+    for name in ("index", "base_index", "refine_index", "quantizer", "storage"):
+        inner = getattr(index, name, None)
+        if isinstance(inner, faiss.Index):
+            yield from parts(faiss.downcast_index(inner))
+
+
+def empty_index(factory: str, dim: int) -> Any:
+    """The untrained faiss index of a factory text, inner product throughout. Raises `ConfigError` if there is none."""
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"index factory {factory!r}: faiss cannot make it for {dim} dimensions: {reason(error)}"
+        ) from None
+    check_metric(index, factory)
+    for part in parts(index):
+        _better_defaults(part)
+    return index
+
+
+def check_metric(index: Any, what: str) -> None:
+    """Raise `ConfigError` unless the scores that come out of the index are inner products."""
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise ConfigError(f"index {what!r}: its metric is L2, not the inner product; faiss has no such index for it")
+
+
+def _better_defaults(part: Any) -> None:
+    """Train on fewer items without advice on standard error, rotate for seconds, and scale few bits to where values lie."""
+    scalar = getattr(part, "sq", None)
+    if scalar is not None and scalar.qtype in (faiss.ScalarQuantizer.QT_4bit, faiss.ScalarQuantizer.QT_6bit):
+        scalar.rangestat, scalar.rangestat_arg = faiss.ScalarQuantizer.RS_quantiles, OUTSIDE
+    if hasattr(part, "cp"):
+        part.cp.min_points_per_centroid = 1
+        part.cp.max_points_per_centroid = ITEMS_A_CENTROID
+    if hasattr(part, "pq"):
+        part.pq.cp.min_points_per_centroid = 1
+        part.pq.cp.max_points_per_centroid = max(ITEMS_A_CENTROID, CODEBOOK_ITEMS // part.pq.ksub)
+    chain = getattr(part, "chain", None)
+    if chain is not None:
+        for place in range(chain.size()):
+            step = faiss.downcast_VectorTransform(chain.at(place))
+            if isinstance(step, faiss.OPQMatrix):
+                step.niter, step.max_train_points = OPQ_ROUNDS, CODEBOOK_ITEMS
+
+
+def train(index: Any, sample: Floats, factory: str) -> None:
+    """Learn what the index needs (centroids, codebooks, ranges) from a sample [n, dim]. Raises `DataError` if too small."""
+    if index.is_trained:
+        return
+    try:
+        index.train(np.ascontiguousarray(sample))
+    except RuntimeError as error:
+        raise DataError(f"index {factory!r}: {len(sample)} items do not suffice to train it: {reason(error)}") from None
+
+
+def set_search(index: Any, settings: Mapping[str, float]) -> None:
+    """Set search parameters by faiss's names (`efSearch`, `nprobe`, `k_factor_rf`). Raises `ConfigError` for a wrong one."""
+    space = faiss.ParameterSpace()
+    for name, value in settings.items():
+        try:
+            space.set_index_parameter(index, name, value)
+        except RuntimeError as error:
+            raise ConfigError(f"index setting {name}={value}: this index does not know it: {reason(error)}") from None
+
+
+def byte_size(index: Any) -> int:
+    """Bytes that the index takes, counted by writing it nowhere."""
+    total = 0
+
+    def count(block: bytes) -> int:
+        nonlocal total
+        total += len(block)
+        return len(block)
+
+    writer: Any = getattr(faiss, "PyCallbackIOWriter")(count)  # noqa: B009 - missing in faiss's own type stubs
+    faiss.write_index(index, faiss.BufferedIOWriter(writer))
+    return total
+
+
+def lists_on_disk(index: Any) -> bool:
+    """Whether the vectors are in a file of their own that faiss reads when it searches, and writes when it adds."""
+    lists = getattr(index, "invlists", None)
+    return lists is not None and isinstance(faiss.downcast_InvertedLists(lists), faiss.OnDiskInvertedLists)
+
+
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """Let faiss use `count` threads inside the block; 0 leaves it as it is."""
+    before = faiss.omp_get_max_threads()
+    if count:
+        faiss.omp_set_num_threads(min(count, os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)

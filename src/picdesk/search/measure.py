@@ -1,0 +1,82 @@
+"""How good and how quick a search is: recall against exact search, true percentiles of single queries, rate of a batch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, sqrt
+from time import perf_counter
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.trec import Floats, Ints
+
+Nearest = Callable[[Floats, int], tuple[Ints, Floats]]
+"""Queries [n, dim] and `top_k` to positions and scores, both [n, top_k]."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds that single queries took; each percentile is the time of one real query (nearest rank)."""
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    queries: int
+
+
+def percentile(values: NDArray[np.float64], share: float) -> float:
+    """The smallest value that at least `share` of all values do not exceed (nearest rank)."""
+    ordered = np.sort(values)
+    return float(ordered[max(0, ceil(share * len(ordered) - 1e-9) - 1)])
+
+
+def single_seconds(nearest: Nearest, queries: Floats, top_k: int) -> NDArray[np.float64]:
+    """Seconds of each query asked on its own, in order, after five that are not counted."""
+    for row in range(min(5, len(queries))):
+        nearest(queries[row : row + 1], top_k)
+    taken = np.empty(len(queries))
+    for row in range(len(queries)):
+        start = perf_counter()
+        nearest(queries[row : row + 1], top_k)
+        taken[row] = perf_counter() - start
+    return taken
+
+
+def latency(nearest: Nearest, queries: Floats, top_k: int) -> Latency:
+    """Percentiles over all queries, each asked once."""
+    taken = 1000 * single_seconds(nearest, queries, top_k)
+    return Latency(percentile(taken, 0.50), percentile(taken, 0.95), percentile(taken, 0.99), len(taken))
+
+
+def batch_seconds(nearest: Nearest, queries: Floats, top_k: int) -> float:
+    """Seconds of one search for all queries together."""
+    start = perf_counter()
+    nearest(queries, top_k)
+    return perf_counter() - start
+
+
+def batch_rate(nearest: Nearest, queries: Floats, top_k: int, repeats: int = 5) -> float:
+    """Queries per second when all are asked together: median of `repeats`, after one that is not counted."""
+    batch_seconds(nearest, queries, top_k)
+    return len(queries) / float(np.median([batch_seconds(nearest, queries, top_k) for _ in range(repeats)]))
+
+
+def exact_positions(gallery: Floats, queries: Floats, top_k: int) -> Ints:
+    """Positions [n, top_k] of the true nearest by inner product."""
+    _, found = faiss.knn(queries, gallery, min(top_k, len(gallery)), metric=faiss.METRIC_INNER_PRODUCT)
+    return np.asarray(found, np.int32)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Mean share of the true nearest that were found, and its standard error over the queries."""
+
+    mean: float
+    error: float
+
+
+def recall(found: Ints, exact: Ints) -> Recall:
+    """Recall of `found` against `exact`, both [n, top_k] positions of the same gallery."""
+    shares = np.array([len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, exact, strict=True)])
+    return Recall(float(shares.mean()), float(shares.std() / sqrt(len(shares))))

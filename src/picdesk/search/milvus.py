@@ -1,0 +1,236 @@
+"""`index=milvus`: the gallery in a Milvus collection, in a file beside us or on a server or cluster; the same code for all."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from picdesk.errors import ConfigError, DataError, MissingFileError, check_unique, examples
+from picdesk.files import digest_of, write_json
+from picdesk.interfaces import Embeddings
+from picdesk.search.fingerprints import fingerprint_of
+from picdesk.search.milvus_client import LONGEST_ID, Collection
+from picdesk.trec import Run, id_ranks, order_rows
+
+log = logging.getLogger(__name__)
+
+NOTE = "milvus.json"
+
+MOST_AT_ONCE = 16_384
+"""Milvus's own bound on `top_k`."""
+
+
+class MilvusIndex:
+    """A gallery in Milvus: `uri` is a file ending in .db (milvus-lite) or an address such as `http://host:19530`.
+
+    `kind` is Milvus's index type (FLAT, HNSW, IVF_FLAT, ...), `params` what it is built with and `search_params` what a
+    search may look at, both by Milvus's names. The token comes from `token` or from MILVUS_TOKEN in the environment.
+    `{fingerprint}` in the name of the collection becomes that of the gallery, so that each gallery has its own. Building the
+    same gallery again picks up where a stopped one ended; another one under the same name is refused unless `replace` is set.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        collection: str = "picdesk_{fingerprint}",
+        kind: str = "FLAT",
+        params: Mapping[str, Any] | None = None,
+        search_params: Mapping[str, Any] | None = None,
+        token: str = "",
+        replace: bool = False,
+        batch: int = 1000,
+        timeout: float = 30,
+    ) -> None:
+        if batch < 1:
+            raise ConfigError(f"index.batch={batch}: at least 1 is needed")
+        self._collection, self._name = Collection(uri, collection, token, timeout), collection
+        self.kind, self.params, self.search_params = kind, dict(params or {}), dict(search_params or {})
+        self.replace, self.batch = replace, batch
+        self._ids: tuple[str, ...] | None = None
+        self._facts: dict[str, Any] = {}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Items that can be found; of a collection opened by `load` they are fetched when first asked for."""
+        if self._ids is None:
+            self._ids = self._collection.all_ids() if self._facts else ()
+        return self._ids
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest over all that was taken in and out."""
+        return str(self._facts.get("fingerprint", ""))
+
+    def build(self, gallery: Embeddings, queries: Embeddings | None = None) -> None:
+        """Fill the collection, or what it still lacks. Raises `DataError` if it holds something else."""
+        if not gallery.ids:
+            raise DataError("index: the gallery is empty; there is nothing to search")
+        _check_ids(gallery.ids)
+        wanted = {"fingerprint": fingerprint_of(gallery), "dim": gallery.dim, "kind": self.kind, "params": self.params}
+        self._collection.name = self._name.replace("{fingerprint}", str(wanted["fingerprint"])[:16])
+        if self._collection.exists() and self.replace:
+            self._collection.drop()
+        resuming = self._collection.exists()
+        if resuming:
+            self._check_same(wanted)
+        else:
+            self._collection.create(gallery.dim, self.kind, self.params)
+            self._facts = {
+                **wanted,
+                "metric": "inner_product",
+                "made_from": {},
+                "count": len(gallery.ids),
+                "state": "filling",
+            }
+            self._collection.write_facts(self._facts)
+        if self._facts["state"] != "whole":
+            self._fill(gallery, resuming)
+            self._keep(state="whole")
+        self._check_count()
+        self._collection.load()
+        self._ids = gallery.ids
+
+    def _check_same(self, wanted: Mapping[str, Any]) -> None:
+        self._facts = self._collection.read_facts()
+        differing = [key for key in wanted if self._facts.get(key) != wanted[key]]
+        if differing:
+            told = "; ".join(f"{key} is {self._facts.get(key)!r} there, {wanted[key]!r} here" for key in differing)
+            where = f"{self._collection.name!r} at index.uri={self._collection.uri}"
+            raise DataError(
+                f"collection {where} holds another index: {told}; name another one or set index.replace=true"
+            )
+
+    def _fill(self, gallery: Embeddings, resuming: bool) -> None:
+        """Insert batch by batch, leaving out the batches that are there already."""
+        skipped = 0
+        for start in range(0, len(gallery.ids), self.batch):
+            ids = gallery.ids[start : start + self.batch]
+            if resuming and len(self._collection.present(ids)) == len(ids):
+                skipped += len(ids)
+                continue
+            self._collection.insert(ids, gallery.matrix[start : start + self.batch])
+        if skipped:
+            log.info("milvus: %d of %d items were there already", skipped, len(gallery.ids))
+
+    def _keep(self, **changed: Any) -> None:
+        self._facts |= changed
+        self._collection.write_facts(self._facts)
+
+    def _check_count(self) -> None:
+        found = self._collection.count()
+        if found != self._facts["count"]:
+            name = self._collection.name
+            raise DataError(
+                f"collection {name!r}: count is {found}, {self._facts['count']} were put in; set index.replace=true"
+            )
+
+    def search(self, queries: Embeddings, top_k: int) -> Run:
+        """The `top_k` best items of each query, equal scores by item id.
+
+        The run names all items of a gallery that was built here, and only those found in a collection opened by `load`.
+        """
+        if not self._facts:
+            raise DataError("index: nothing is in the index; build it from a gallery or load it first")
+        if not 1 <= top_k <= MOST_AT_ONCE:
+            raise ConfigError(f"top_k={top_k}: Milvus gives 1 to {MOST_AT_ONCE}")
+        if queries.dim != self._facts["dim"]:
+            raise DataError(f"index: queries of dimension {queries.dim}, gallery of {self._facts['dim']}")
+        count = int(self._facts["count"])
+        depth = min(top_k, count)
+        lists: list[list[tuple[str, float]]] = []
+        for start in range(0, len(queries.ids), self.batch):
+            lists += self._collection.search(queries.matrix[start : start + self.batch], depth, self.search_params)
+        named = self._ids if self._ids is not None else tuple(sorted({item for hits in lists for item, _ in hits}))
+        place = {item: position for position, item in enumerate(named)}
+        index = np.full((len(lists), depth), -1, np.int32)
+        scores = np.full((len(lists), depth), -np.inf, np.float32)
+        for row, hits in enumerate(lists):
+            index[row, : len(hits)] = [place[item] for item, _ in hits]
+            scores[row, : len(hits)] = [score for _, score in hits]
+        return Run(queries.ids, named, *order_rows(index, scores, id_ranks(named)), count)
+
+    def add(self, more: Embeddings) -> None:
+        """Take in further items. Raises `DataError` for ids that are there already or another dimension."""
+        _check_ids(more.ids)
+        if more.dim != self._facts.get("dim"):
+            raise DataError(f"index: items of dimension {more.dim} for an index of {self._facts.get('dim')}")
+        there = self._present(more.ids)
+        if there:
+            raise DataError(f"index: {len(there)} ids to add are there already, for example {examples(sorted(there))}")
+        for start in range(0, len(more.ids), self.batch):
+            self._collection.insert(more.ids[start : start + self.batch], more.matrix[start : start + self.batch])
+        self._ids = None if self._ids is None else self._ids + more.ids
+        changed = digest_of([self.fingerprint, "added", fingerprint_of(more)])
+        self._keep(fingerprint=changed, count=self._collection.count())
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take items out. Raises `DataError` for an id that is not there."""
+        check_unique(tuple(ids), "index: removing")
+        unknown = sorted(set(ids) - self._present(ids))
+        if unknown:
+            raise DataError(f"index: {len(unknown)} ids to remove are not there, for example {examples(unknown)}")
+        for start in range(0, len(ids), self.batch):
+            self._collection.delete(ids[start : start + self.batch])
+        gone = set(ids)
+        self._ids = None if self._ids is None else tuple(item for item in self._ids if item not in gone)
+        changed = digest_of([self.fingerprint, "removed", sorted(gone)])
+        self._keep(fingerprint=changed, count=self._collection.count())
+
+    def _present(self, ids: Sequence[str]) -> set[str]:
+        parts = (ids[start : start + self.batch] for start in range(0, len(ids), self.batch))
+        return {item for part in parts for item in self._collection.present(part)}
+
+    def save(self, folder: Path | str, made_from: Mapping[str, Any] | None = None) -> None:
+        """Keep `made_from` in the collection, where the vectors are; the folder gets a note of where that is."""
+        if not self._facts:
+            raise DataError("index: nothing is in the index; build it from a gallery first")
+        self._keep(made_from=dict(made_from or {}))
+        note = {"uri": self._collection.uri, "collection": self._collection.name, "fingerprint": self.fingerprint}
+        write_json(Path(folder) / NOTE, note)
+
+    def load(self, folder: Path | str, expected: Mapping[str, Any] | None = None) -> None:
+        """Open the collection of the config, or the one that the folder's note names if the config leaves it open.
+
+        Raises `DataError` naming each key of `expected` that differs.
+        """
+        if "{fingerprint}" in self._name:
+            self._collection.name = _noted_name(Path(folder) / NOTE)
+        if not self._collection.exists():
+            where = f"index.uri={self._collection.uri}"
+            raise DataError(f"{where}: there is no collection {self._collection.name!r}; building the index makes it")
+        facts = self._collection.read_facts()
+        known = {**facts["made_from"], **facts}
+        wanted = {"state": "whole", **(expected or {})}
+        differing = [key for key in wanted if known.get(key) != wanted[key]]
+        if differing:
+            told = "; ".join(f"{key} is {known.get(key)!r} there, {wanted[key]!r} here" for key in differing)
+            raise DataError(f"collection {self._collection.name!r} does not fit: {told}; build the index again")
+        self._facts, self._ids = facts, None
+        self._check_count()
+        self._collection.load()
+
+    def close(self) -> None:
+        """Let go of the server or file."""
+        self._collection.close()
+
+
+def _noted_name(path: Path) -> str:
+    """The collection that `save` noted. Raises `MissingFileError` or `DataError`."""
+    if not path.is_file():
+        raise MissingFileError(
+            f"{path}: no such file; it is written by `save`, or name the collection: index.collection=NAME"
+        )
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["collection"])
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path}: not a note of where a Milvus collection is") from None
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    long = [item for item in ids if not 0 < len(item.encode()) <= LONGEST_ID]
+    if long:
+        shown = examples([item[:40] for item in long])
+        raise DataError(f"index=milvus: {len(long)} ids are empty or above {LONGEST_ID} bytes, for example {shown}")

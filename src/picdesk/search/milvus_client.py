@@ -1,0 +1,161 @@
+"""A Milvus collection and the facts kept beside it. What goes wrong there is told in one line, not in a gRPC trace."""
+
+import importlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from picdesk.errors import ConfigError, DataError
+from picdesk.trec import Floats
+
+INSTALL = "index=milvus needs the package pymilvus (with milvus-lite for a file): install picdesk[milvus]"
+LONGEST_ID = 1024
+FACTS_DIM = 2
+REFUSED = ("auth", "password", "permission", "privilege", "token")
+AWAY = ("connect", "unavailable", "deadline", "timeout", "timed out")
+
+
+class Collection:
+    """One collection of vectors by id, and a second, `<name>_facts`, with one row that says what the first holds."""
+
+    def __init__(self, uri: str, name: str, token: str, timeout: float) -> None:
+        try:
+            pymilvus = importlib.import_module("pymilvus")
+            if "://" not in uri:
+                importlib.import_module("milvus_lite")
+        except ImportError as error:
+            raise ConfigError(f"{INSTALL} ({error})") from None
+        self._library, self.uri, self.name = pymilvus, uri, name
+        if "://" not in uri:
+            Path(uri).parent.mkdir(parents=True, exist_ok=True)
+        token = token or os.environ.get("MILVUS_TOKEN", "")
+        with self.told():
+            self.client: Any = pymilvus.MilvusClient(uri, token=token, timeout=timeout)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Turn what Milvus raises inside the block into a `ConfigError` of one line."""
+        grpc = importlib.import_module("grpc")
+        try:
+            yield
+        except (self._library.MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
+            said = " / ".join(filter(None, (_said(error), _said(error.__cause__))))
+            low = said.lower()
+            if any(word in low for word in REFUSED):
+                raise ConfigError(f"index.uri={self.uri}: Milvus refuses us; is MILVUS_TOKEN right? ({said})") from None
+            if any(word in low for word in AWAY):
+                raise ConfigError(f"index.uri={self.uri}: no Milvus answers there ({said})") from None
+            raise ConfigError(f"index.uri={self.uri}, collection {self.name!r}: Milvus says: {said}") from None
+
+    def exists(self) -> bool:
+        """Whether there is such a collection."""
+        with self.told():
+            return bool(self.client.has_collection(self.name))
+
+    def create(self, dim: int, kind: str, params: Mapping[str, Any]) -> None:
+        """Make both collections, empty. Strong consistency: a read sees every write before it."""
+        with self.told():
+            self._create(self.name, dim, LONGEST_ID, kind, params)
+            self._create(f"{self.name}_facts", FACTS_DIM, 65_535, "FLAT", {})
+
+    def _create(self, name: str, dim: int, longest: int, kind: str, params: Mapping[str, Any]) -> None:
+        types = self._library.DataType
+        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", types.VARCHAR, is_primary=True, max_length=LONGEST_ID)
+        schema.add_field("vector", types.FLOAT_VECTOR, dim=dim)
+        if longest != LONGEST_ID:
+            schema.add_field("facts", types.VARCHAR, max_length=longest)
+        index = self.client.prepare_index_params()
+        index.add_index("vector", index_type=kind, metric_type="IP", params=dict(params))
+        self.client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+
+    def drop(self) -> None:
+        """Remove both collections."""
+        with self.told():
+            for name in (self.name, f"{self.name}_facts"):
+                if self.client.has_collection(name):
+                    self.client.drop_collection(name)
+
+    def load(self) -> None:
+        """Make the collection ready to be searched."""
+        with self.told():
+            self.client.load_collection(self.name)
+
+    def close(self) -> None:
+        """Let go of the server or file."""
+        with self.told():
+            self.client.close()
+
+    def read_facts(self) -> dict[str, Any]:
+        """The facts. Raises `DataError` if there are none, so that a collection of somebody else's is left alone."""
+        name = f"{self.name}_facts"
+        with self.told():
+            rows = (
+                self.client.get(name, ids=["facts"], output_fields=["facts"])
+                if self.client.has_collection(name)
+                else []
+            )
+        if not rows:
+            raise DataError(f"index.uri={self.uri}: collection {self.name!r} was not made by picdesk (it has no facts)")
+        return dict(json.loads(rows[0]["facts"]))
+
+    def write_facts(self, facts: Mapping[str, Any]) -> None:
+        """Keep the facts in the place of the old ones."""
+        row = {"id": "facts", "vector": [1.0] * FACTS_DIM, "facts": json.dumps(dict(facts))}
+        with self.told():
+            self.client.upsert(f"{self.name}_facts", [row])
+
+    def count(self) -> int:
+        """Number of items."""
+        with self.told():
+            return int(self.client.query(self.name, filter="", output_fields=["count(*)"])[0]["count(*)"])
+
+    def present(self, ids: Sequence[str]) -> set[str]:
+        """Which of the ids are there."""
+        with self.told():
+            return {row["id"] for row in self.client.get(self.name, ids=list(ids), output_fields=["id"])}
+
+    def all_ids(self) -> tuple[str, ...]:
+        """Every id, sorted; fetched in pages."""
+        with self.told():
+            pages = self.client.query_iterator(self.name, batch_size=1000, output_fields=["id"])
+            ids: list[str] = []
+            while page := pages.next():
+                ids.extend(row["id"] for row in page)
+            pages.close()
+        return tuple(sorted(ids))
+
+    def insert(self, ids: Sequence[str], vectors: Floats) -> None:
+        """Put items in; one that is there already is overwritten."""
+        rows = [{"id": item, "vector": vector} for item, vector in zip(ids, vectors, strict=True)]
+        with self.told():
+            self.client.upsert(self.name, rows)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Take items out."""
+        with self.told():
+            self.client.delete(self.name, ids=list(ids))
+
+    def search(self, queries: Floats, limit: int, params: Mapping[str, Any]) -> list[list[tuple[str, float]]]:
+        """Ids and inner products of the nearest, best first, one list per query."""
+        asked = {"metric_type": "IP", "params": dict(params)}
+        with self.told():
+            found = self.client.search(
+                self.name, data=np.ascontiguousarray(queries), limit=limit, search_params=asked, anns_field="vector",
+                output_fields=["id"], consistency_level="Strong",
+            )  # fmt: skip
+        return [[(hit["id"], float(hit["distance"])) for hit in hits] for hits in found]
+
+
+def _said(error: BaseException | None) -> str:
+    """What an error of pymilvus or gRPC says, in one line of at most 200 characters."""
+    if error is None:
+        return ""
+    details = getattr(error, "details", None)
+    text = details() if callable(details) else getattr(error, "message", "") or error
+    return " ".join(str(text).split())[:200]

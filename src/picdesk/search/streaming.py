@@ -1,0 +1,91 @@
+"""Indexes over more vectors than memory holds: shards come and go, what stays is the index."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import faiss
+import numpy as np
+from faiss.contrib.ondisk import merge_ondisk
+
+from picdesk.errors import ConfigError, DataError
+from picdesk.interfaces import Embeddings
+from picdesk.search import index_files
+from picdesk.search.faiss_index import FaissIndex
+from picdesk.search.saved import open_index
+from picdesk.trec import Floats
+
+Shards = Callable[[], Iterable[Embeddings]]
+"""Gives the shards from the first on, each time it is called."""
+
+
+def sample_of(shards: Shards, size: int, seed: int = 0) -> tuple[Floats, int]:
+    """An even random sample of at most `size` vectors over all shards (Vitter's reservoir), and how many there are in all."""
+    rng = np.random.default_rng(seed)
+    kept: Floats | None = None
+    seen = 0
+    for shard in shards():
+        if kept is None:
+            kept = np.empty((size, shard.dim), np.float32)
+        places = np.arange(seen, seen + len(shard.ids))
+        drawn = np.where(places < size, places, (rng.random(len(places)) * (places + 1)).astype(np.int64))
+        chosen = drawn < size
+        kept[drawn[chosen]] = shard.matrix[chosen]
+        seen += len(shard.ids)
+    if kept is None or not seen:
+        raise DataError("index: the shards hold no vectors; there is nothing to search")
+    return kept[: min(size, seen)], seen
+
+
+def build_from_shards(index: FaissIndex, shards: Shards, sample: int = 100_000) -> None:
+    """Build an index in memory from shards on disk: two passes, one to draw the training sample, one to take all in."""
+    drawn, count = sample_of(shards, sample)
+    index.start(drawn, count)
+    for shard in shards():
+        index.extend(shard)
+    index.finish()
+
+
+def build_on_disk(
+    index: FaissIndex,
+    shards: Shards,
+    folder: Path | str,
+    made_from: Mapping[str, Any] | None = None,
+    sample: int = 100_000,
+) -> FaissIndex:
+    """Build an index whose inverted lists stay on disk, in `folder`; memory holds one shard and the list centroids.
+
+    For kinds that are inverted lists and nothing else (`ivf_flat`, or a factory such as `IVF4096,SQ8`). Gives the opened
+    index; a search reads the lists it probes. It takes no further items.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn, count = sample_of(shards, sample)
+    index.start(drawn, count)
+    if not isinstance(index.faiss, faiss.IndexIVF):
+        made = type(index.faiss).__name__
+        raise ConfigError(f"index={index.kind}: {made} has more than inverted lists and cannot stay on disk")
+    lists = folder / f"lists-{index_files.free_turn(folder)}.ivfdata"
+    with TemporaryDirectory(prefix=".blocks-", dir=folder) as blocks:
+        merge_ondisk(index.faiss, _write_blocks(index, shards, Path(blocks)), str(lists))
+    index.finish()
+    with lists.open("rb") as stream:
+        os.fsync(stream.fileno())
+    index_files.write_folder(folder, index.faiss, list(index.ids), index.facts(made_from), lists)
+    return open_index(folder)
+
+
+def _write_blocks(index: FaissIndex, shards: Shards, folder: Path) -> list[str]:
+    """One small index file per shard, each with the places that its items will have in the whole."""
+    blocks: list[str] = []
+    place = 0
+    for shard in shards():
+        block = faiss.clone_index(index.faiss)
+        block.add_with_ids(np.ascontiguousarray(shard.matrix), np.arange(place, place + len(shard.ids)))
+        place += len(shard.ids)
+        index.note(shard)
+        blocks.append(str(folder / f"{len(blocks)}.faiss"))
+        faiss.write_index(block, blocks[-1])
+    return blocks
