@@ -48,7 +48,7 @@ def false_alarms(pairs: int, resamples: int, pictures: int = 80) -> dict[str, fl
     alarms: Counter[str] = Counter()
     for seed in range(pairs):
         rng = np.random.default_rng([2, seed])
-        shared = rng.normal(3.5, 1.0, pictures)
+        shared = rng.normal(2.2, 1.0, pictures)
         found = compare(
             drawn(rng, pictures, shared=shared), drawn(rng, pictures, shared=shared), resamples=resamples, seed=seed
         )
@@ -66,8 +66,10 @@ def test_intervals_hold_the_truth_in_93_to_97_of_100(single: bool) -> None:
 
 @pytest.mark.slow
 def test_equal_models_differ_in_at_most_55_of_1000() -> None:
-    found = false_alarms(4000, 2000)
-    assert all(0.03 <= share <= 0.055 for share in found.values()), found
+    """Fewer where a metric takes few values; close to 50 for the two that take many."""
+    found = false_alarms(4000, 1000)
+    assert all(share <= 0.055 for share in found.values()), found
+    assert min(found["mrr"], found["mean_rank"]) > 0.04, found
 
 
 @pytest.mark.parametrize("single", [False, True])
