@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -20,7 +21,7 @@ from picdesk.files import file_digest, written_whole
 from picdesk.interfaces import Modality
 
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
-FORMAT = "picdesk-1"
+FORMAT, ABOUT = "picdesk-1", "picdesk"
 MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 
@@ -47,12 +48,14 @@ def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], cfg
     about = {
         "format": FORMAT,
         "backbone": backbone.name,
-        "trunks": json.dumps({modality: backbone.trunk_fingerprint(modality) for modality in MODALITIES}),
+        "trunks": {modality: backbone.trunk_fingerprint(modality) for modality in MODALITIES},
     }
     with written_whole(folder / CONFIG) as temporary:
         OmegaConf.save(cfg, temporary, resolve=False)
     with written_whole(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary, about)
+        save_file(
+            weights, temporary, {ABOUT: json.dumps(about, sort_keys=True)}
+        )  # one key: the order of several varies
     return folder / WEIGHTS
 
 
@@ -103,17 +106,18 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
         for name, value in weights.items():
             own[name].copy_(value)
     backbone.forget_fingerprints()
-    for modality, wanted in json.loads(about.get("trunks", "{}")).items():
+    for modality, wanted in about.get("trunks", {}).items():
         if backbone.trunk_fingerprint(modality) != wanted:
             raise ConfigError(
                 f"ckpt={checkpoint.path}: the {modality} trunk it was trained on had other weights or pixels"
             )
 
 
-def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Metadata and tensors of a safetensors file."""
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What a checkpoint says of itself, and its tensors."""
     try:
         with safe_open(path, "pt") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = json.loads((file.metadata() or {}).get(ABOUT, "{}"))
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"ckpt={path} is not a readable safetensors file ({str(error).splitlines()[0]})") from error
