@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings
@@ -29,6 +30,12 @@ FINALISTS = 3
 
 EXACT_IS_AS_FAST = 1.03
 """Exact search wins over what is faster by less than this."""
+
+RACE_WITHIN = 1.3
+"""Who took at most this many times as long as the quickest when first timed is timed again, in turn with the others."""
+
+ROUNDS = (9, 41)
+RACE_SECONDS = 8.0
 
 MEGABYTE = 2**20
 
@@ -79,10 +86,7 @@ class Contest:
         fit = [entry for entry in final if not entry.verdict]
         if not fit:
             raise ConfigError(self._nothing_fits())
-        self._race(fit)
-        fastest = min(fit, key=lambda entry: entry.seconds)
-        level = [entry for entry in fit if entry.index.exact and entry.seconds <= EXACT_IS_AS_FAST * fastest.seconds]
-        best = level[0] if level else fastest
+        best = self._winner(fit)
         for entry in fit:
             entry.verdict = "chosen" if entry is best else f"{entry.seconds / best.seconds:.2f} times as long"
         best.index.tune(best.settings)
@@ -181,14 +185,29 @@ class Contest:
             return float(np.median(measure.single_seconds(index.nearest, self.queries[:200], top_k)))
         return measure.batch_seconds(index.nearest, self.queries, top_k) / len(self.queries)
 
-    def _race(self, entries: Sequence[Entry], rounds: int = 9) -> None:
-        """Time the finalists in turn, round after round, so that a busy moment hits them all alike; keep the medians."""
+    def _winner(self, entries: Sequence[Entry]) -> Entry:
+        """The quickest of those timed in turn. Exact search wins unless another beat it in three rounds of four."""
+        quickest = min(entry.seconds for entry in entries)
+        close = [e for e in entries if e.index.exact or e.seconds <= RACE_WITHIN * quickest]
+        taken = self._race(close)
+        for entry, seconds in zip(close, np.median(taken, axis=0), strict=True):
+            entry.seconds = float(seconds)
+        fastest = int(np.argmin([entry.seconds for entry in close]))
+        for place, entry in enumerate(close):
+            if entry.index.exact and np.quantile(taken[:, fastest] / taken[:, place], 0.75) > 1 / EXACT_IS_AS_FAST:
+                return entry
+        return close[fastest]
+
+    def _race(self, entries: Sequence[Entry]) -> NDArray[np.float64]:
+        """Seconds per query [rounds, entries], in turn, so that a busy moment hits all alike; rounds as the time allows."""
         for entry in entries:
             entry.index.tune(entry.settings)
         top_k = min(self.rules.top_k, len(self.gallery.ids))
-        taken = [[self._seconds(entry.index, top_k) for entry in entries] for _ in range(rounds)]
-        for entry, seconds in zip(entries, np.median(taken, axis=0), strict=True):
-            entry.seconds = float(seconds)
+        rounds: list[list[float]] = []
+        start = perf_counter()
+        while len(rounds) < ROUNDS[0] or (len(rounds) < ROUNDS[1] and perf_counter() - start < RACE_SECONDS):
+            rounds.append([self._seconds(entry.index, top_k) for entry in entries])
+        return np.array(rounds)
 
     def _nothing_fits(self) -> str:
         told = "; ".join(f"{entry.name}: {entry.verdict}" for entry in self.entries)

@@ -101,7 +101,8 @@ def read_header(folder: Path) -> dict[str, Any]:
     if checksum != whole:
         raise DataError(f"{path}: its checksum does not fit its content: the file was changed or damaged; {MEND}")
     wanted = set(Facts.__dataclass_fields__) | {"files"}
-    if set(header) != wanted or not {"index", "ids"} <= set(header["files"]):
+    files = header.get("files")
+    if set(header) != wanted or not isinstance(files, dict) or not {"index", "ids"} <= set(files):
         raise DataError(f"{path}: keys differ from those of an index: {sorted(set(header) ^ wanted)}; {MEND}")
     mappings = [header[key] for key in ("recipe", "settings", "made_from", "files")] + list(header["files"].values())
     if not all(isinstance(value, dict) for value in mappings):

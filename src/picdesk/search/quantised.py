@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from picdesk.errors import ConfigError
-from picdesk.search import making
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import IvfFlatIndex, need_positive
-from picdesk.trec import Floats
 
 REFINE_FACTORS = (2, 4, 8, 16, 32, 64)
 """How many times `top_k` candidates are looked at again, from little to much."""
@@ -88,11 +86,6 @@ class PqFastScanIndex(FaissIndex):
     def factory_for(self, count: int, dim: int) -> str:
         """faiss's text."""
         return _codes_text(self.recipe, dim)
-
-    def start(self, sample: Floats, count: int) -> None:
-        """Learn the codes on one thread: hundreds of tiny clusterings gain nothing from more, and crawl on a busy machine."""
-        with making.on_threads(1):
-            super().start(sample, count)
 
     def ladders(self, count: int) -> list[list[dict[str, float]]]:
         """More and more refinement."""
