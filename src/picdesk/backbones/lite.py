@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk.backbones.heads import Views, make_head
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import digest_of
@@ -30,61 +32,69 @@ MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 class Lite(TwoTower):
-    """EfficientNet-Lite0 or Lite2 (pooled, 1280-d) and MiniLM-L6 (mean of tokens, 384-d), each with a linear head to `dim`.
+    """EfficientNet-Lite0 or Lite2 (pooled, 1280-d) and MiniLM-L6 (mean of tokens, 384-d), each with a head to `dim`.
 
+    Several `image_trunk`s see the picture beside each other, and with `mirrored` its mirror image too; the image head then has
+    the features of all trunks, and learns from one of the two views at a time (`Views`). `hidden` and `dropout` are of both
+    heads, `text_hidden` (None: as `hidden`) of the text head alone; `residual` keeps a linear path beside hidden layers.
     `seed` draws the heads; the trunks are the same for every seed. `max_tokens` cuts longer texts.
     """
 
     def __init__(
         self,
         dim: int = 512,
-        image_trunk: str = "efficientnet_lite0",
+        image_trunk: str | Sequence[str] = "efficientnet_lite0",
+        mirrored: bool = False,
         hidden: int = 0,
+        text_hidden: int | None = None,
+        residual: bool = False,
         dropout: float = 0.0,
         max_tokens: int = 128,
         logit_scale: float = 2.66,
         seed: int = 0,
     ) -> None:
-        if image_trunk not in IMAGE_WEIGHTS:
-            raise ConfigError(f"backbone.image_trunk={image_trunk}: choose one of {', '.join(IMAGE_WEIGHTS)}")
-        image, size, image_dim = load_efficientnet(image_trunk)
+        names = checked([image_trunk] if isinstance(image_trunk, str) else image_trunk)
+        image, sizes, width = load_image_trunks(names, mirrored)
         text, tokenizer, text_dim = load_minilm()
+        views = 2 if mirrored else 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            image_head = make_head(image_dim, dim, hidden, dropout)
-            text_head = make_head(text_dim, dim, hidden, dropout)
+            image_head = make_head(width, dim, hidden, dropout, residual)
+            text_head = make_head(text_dim, dim, hidden if text_hidden is None else text_hidden, dropout, residual)
         super().__init__(
-            name=f"lite({image_trunk}+minilm-l6)",
+            name=f"lite({'+'.join(names)}{' mirrored' if mirrored else ''}+minilm-l6)",
             dim=dim,
             image_trunk=image,
-            image_head=image_head,
+            image_head=Views(image_head, views) if mirrored else image_head,
             text_trunk=text,
             text_head=text_head,
-            trunk_dims=(image_dim, text_dim),
+            trunk_dims=(views * width, text_dim),
             preprocessing={
-                "image": {
-                    "size": size,
-                    "crop": size / (size + MARGIN),
-                    "mean": MEAN,
-                    "std": STD,
-                    "interpolation": "bicubic",
-                },
+                "image": picture_settings(sizes, mirrored),
                 "text": {"tokenizer": tokenizer_digest(tokenizer), "max_tokens": max_tokens, "pooling": "mean"},
             },
             logit_scale=logit_scale,
         )
-        self.size, self.max_tokens, self._tokenizer = size, max_tokens, tokenizer
-        self.shortest_side = size + MARGIN
+        self.sizes, self.max_tokens, self._tokenizer = sizes, max_tokens, tokenizer
+        self.shortest_side = max(sizes) + MARGIN
         self.register_buffer("mean", torch.tensor(MEAN), persistent=False)
         self.register_buffer("std", torch.tensor(STD), persistent=False)
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """Shorter side to size + 32 (bicubic, antialiased), centre crop: uint8 [3, size, size]."""
-        resized = F.resize(picture, [self.size + MARGIN], F.InterpolationMode.BICUBIC)
-        return np.asarray(F.center_crop(resized, [self.size, self.size])).transpose(2, 0, 1)
+        """For each trunk: shorter side to size + 32 (bicubic, antialiased), centre crop: uint8 [3, size, size].
+
+        Several trunks' pixels stand beside each other, [3, largest size, sum of sizes], zeros below the smaller ones.
+        """
+        crops = [crop_of(picture, size) for size in self.sizes]
+        if len(crops) == 1:
+            return crops[0]
+        canvas = np.zeros((3, max(self.sizes), sum(self.sizes)), np.uint8)
+        for crop, columns in zip(crops, columns_of(self.sizes), strict=True):
+            canvas[:, : crop.shape[1], columns] = crop
+        return canvas
 
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 [n, 3, size, size] to float32 in about [-1, 1]."""
+        """uint8 [n, 3, height, width] to float32 in about [-1, 1]."""
         return normalised(pixels, self.get_buffer("mean"), self.get_buffer("std"))
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -110,12 +120,62 @@ class MeanOfTokens(nn.Module):
         return pooled
 
 
-def make_head(width: int, dim: int, hidden: int, dropout: float) -> nn.Module:
-    """Norm, dropout and a linear projection; with `hidden` > 0 a hidden GELU layer before the projection."""
-    start = [nn.LayerNorm(width), nn.Dropout(dropout)]
-    if hidden == 0:
-        return nn.Sequential(*start, nn.Linear(width, dim))
-    return nn.Sequential(*start, nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+class SideBySide(nn.Module):
+    """Image trunks that each see their part of a canvas, and with `mirrored` its mirror image.
+
+    Features [n, views * sum of widths]: those of all trunks for the picture, then those of all for its mirror image.
+    """
+
+    def __init__(self, trunks: Sequence[nn.Module], sizes: Sequence[int], mirrored: bool) -> None:
+        super().__init__()
+        self.trunks, self.sizes, self.mirrored = nn.ModuleList(trunks), tuple(sizes), mirrored
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """[n, 3, largest size, sum of sizes] to features."""
+        columns = columns_of(self.sizes)
+        parts = [pixels[:, :, :size, place] for size, place in zip(self.sizes, columns, strict=True)]
+        views = [parts, [part.flip(3) for part in parts]] if self.mirrored else [parts]
+        return torch.cat([trunk(part) for view in views for trunk, part in zip(self.trunks, view, strict=True)], dim=1)
+
+
+def columns_of(sizes: Sequence[int]) -> list[slice]:
+    """Where each trunk's pixels stand on the canvas."""
+    ends = list(accumulate(sizes))
+    return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+
+
+def crop_of(picture: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Shorter side to size + 32, then the middle: uint8 [3, size, size]."""
+    resized = F.resize(picture, [size + MARGIN], F.InterpolationMode.BICUBIC)
+    return np.asarray(F.center_crop(resized, [size, size])).transpose(2, 0, 1)
+
+
+def picture_settings(sizes: Sequence[int], mirrored: bool) -> dict[str, Any]:
+    """What image features depend on beside the weights; of one trunk on the picture alone, a flat record."""
+    each = [
+        {"size": size, "crop": size / (size + MARGIN), "mean": MEAN, "std": STD, "interpolation": "bicubic"}
+        for size in sizes
+    ]
+    return each[0] if len(each) == 1 and not mirrored else {"beside": each, "mirrored": mirrored}
+
+
+def checked(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of image trunks. Raises `ConfigError` for none, an unknown one or one that stands twice."""
+    odd = [name for name in names if name not in IMAGE_WEIGHTS]
+    if odd or not names or len(set(names)) < len(names):
+        given = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+        raise ConfigError(
+            f"backbone.image_trunk={given}: choose one, or a list of several, of {', '.join(IMAGE_WEIGHTS)}"
+        )
+    return tuple(names)
+
+
+def load_image_trunks(names: Sequence[str], mirrored: bool) -> tuple[nn.Module, tuple[int, ...], int]:
+    """The image trunk, or several as one; their picture sizes in pixels; the width of the features of one view."""
+    trunks, sizes, widths = zip(*(load_efficientnet(name) for name in names), strict=True)
+    alone = len(trunks) == 1 and not mirrored
+    trunk = trunks[0] if alone else SideBySide(trunks, sizes, mirrored).eval().requires_grad_(False)
+    return trunk, tuple(sizes), sum(widths)
 
 
 def load_efficientnet(name: str) -> tuple[nn.Module, int, int]:
