@@ -14,12 +14,13 @@ from picdesk.pipelines.build import check, parts_of
 CONF = Path(__file__).resolve().parents[1] / "conf"
 DOORS = ("train", "evaluate", "retrieve")
 NO_TARGET = ("paths", "experiment", "hparams_search")
+BY_PLUGINS = ("hydra", "hydra/launcher", "hydra/sweeper")
 EXTRA = {"trainer": {"callbacks", "logger"}}
 
 
 def options() -> list[tuple[str, str]]:
     found = [(path.parent.relative_to(CONF), path.stem) for path in sorted(CONF.rglob("*/*.yaml"))]
-    return [(group.as_posix(), name) for group, name in found if group.as_posix() not in ("hydra", "hydra/launcher")]
+    return [(group.as_posix(), name) for group, name in found if group.as_posix() not in BY_PLUGINS]
 
 
 @pytest.fixture(autouse=True)

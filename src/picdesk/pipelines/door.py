@@ -9,15 +9,16 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-from picdesk.errors import UserError
+from picdesk.errors import ConfigError, UserError
 
 Result = TypeVar("Result")
+NO_TRIAL = ("No trials are completed yet.", "Record does not exist.")  # Optuna, when it is asked for the best of none
 
 
 def job(run: Callable[[], Result]) -> Result:
     """Run the body of a door. A user's mistake ends a single job here, before Hydra reports it in several lines of its own.
 
-    In a sweep a failure of any kind is written down in the job's folder, and the objective is NaN: the other jobs run.
+    In a sweep a failure of any kind is written down in the job's folder, and there is no objective: the other jobs run.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -61,6 +62,10 @@ def open_door(main: Callable[[], Any]) -> None:
         if os.environ.get("PICDESK_TRACEBACK") == "1":
             raise
         leave(error)
+    except ValueError as error:
+        if str(error) not in NO_TRIAL:
+            raise
+        leave(ConfigError("hparams_search: every trial failed; failure.json in each one's folder says why"), 1)
     except KeyboardInterrupt:
         print("picdesk: stopped", file=sys.stderr)
         raise SystemExit(130) from None

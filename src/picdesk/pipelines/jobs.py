@@ -19,7 +19,7 @@ from picdesk.pipelines.sweep import FAILURE
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_json, read_metrics
 
-NOT_SWEPT = ("skip_completed", "paths", "logger", "task", "dir", "shown")
+NOT_SWEPT = ("skip_completed", "paths", "logger", "task", "dir", "shown", "hparams_search")
 MISSING = "—"
 
 

@@ -68,6 +68,8 @@ def write(root: Path, to: Path) -> list[str]:
     if page.best_config:
         write_text(to / "best.yaml", page.best_config)
     print_leaderboard(page)
+    if len(found.jobs) > 1:
+        log.info("best config, ready to paste (%s):\n%s", to / "best.yaml", page.best_config.rstrip())
     log.info("leaderboard: %s", to / "leaderboard.html")
     return failed
 

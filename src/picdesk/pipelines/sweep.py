@@ -6,7 +6,6 @@ Imports nothing heavy: Hydra loads the callback before `--help` is answered.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 import traceback
@@ -48,7 +47,7 @@ def attempt(run: Callable[[], Result]) -> Result:
         log.error("failed: %s: %s", folder.name, reason, exc_info=os.environ.get("PICDESK_TRACEBACK") == "1")
         for logger in OPEN:
             logger.finish(failed=True)
-        return math.nan  # type: ignore[return-value]
+        return None  # type: ignore[return-value]  # Optuna counts it as failed and goes on; NaN would end the search
     finally:
         OPEN.clear()
 

@@ -60,7 +60,7 @@ def train(cfg: DictConfig) -> float:
         weights=weights_of(backbone, find(str(path), job.folder)),
         training=show.training_charts(best.history, best.best),
         curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
-        notes=no_gain_note(best),
+        notes=(*no_gain_note(best), *(Note(text, True) for text in best.notes)),
     )
     job.objective = float(best.path.scores[best.path.best])
     finish(job, cfg, world, part, outcome, encoder)

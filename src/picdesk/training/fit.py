@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import nn
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.training.averaging import Interpolation, Weights, copy_into, wise_ft
 from picdesk.training.checkpoint import snapshot
+from picdesk.training.collapse import Stopped
 from picdesk.training.datamodule import FeatureData, Features
 from picdesk.training.module import MONITOR, Retrieval, validation_metrics
 
@@ -59,11 +60,13 @@ class Best(pl.Callback):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit found: a row of metrics for each validation, the best of them, and the way from the start to it."""
+    """What a fit found: a row of metrics for each validation, the best of them, the way from the start to it, and what the
+    callbacks noticed."""
 
     history: list[dict[str, float]]
     best: int
     path: Interpolation
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -100,7 +103,8 @@ def fit(
     with quiet_lightning():
         trainer = make_trainer(callbacks=[best, *callbacks])
         trainer.validate(module, data, verbose=False)
-        trainer.fit(module, data)
+        with suppress(Stopped):  # it has said why; the best so far stands
+            trainer.fit(module, data)
     backbone.eval().cpu()
 
     def score(weights: Weights) -> float:
@@ -112,7 +116,8 @@ def fit(
     log.info(
         "weights: %.0f%% of the way from the start to the best epoch score best on validation data", 100 * path.alpha
     )
-    return Fitted(best.history, best.best, path)
+    noticed = [note for callback in callbacks for note in getattr(callback, "notes", ())]
+    return Fitted(best.history, best.best, path, tuple(noticed))
 
 
 def embedded(backbone: TwoTower, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -37,6 +37,7 @@ class Retrieval(pl.LightningModule):
         self.backbone, self.loss, self.val = backbone, loss, val
         self._trained, self._optimizer, self._scheduler = trained, optimizer, scheduler
         self._seen: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        self.validated: tuple[torch.Tensor, ...] = ()
 
     def training_step(self, batch: Pairs, batch_index: int) -> torch.Tensor:
         """Loss of one batch of pairs."""
@@ -57,7 +58,8 @@ class Retrieval(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Rank every validation query against the whole validation gallery, both directions."""
-        images, texts = (torch.cat(side).numpy() for side in self._seen)
+        self.validated = tuple(torch.cat(side) for side in self._seen)
+        images, texts = (side.numpy() for side in self.validated)
         self._seen = ([], [])
         for name, value in validation_metrics(self.val, images, texts).items():
             self.log(name, value, prog_bar=name == MONITOR)

@@ -1,0 +1,123 @@
+"""Questions to a training that is under way: what the loss looks at, what a step did, how far the embeddings lie apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from picdesk.training.averaging import trained_of
+
+SAMPLED = 4096  # weights of each matrix that are looked at
+
+
+def loss_of(outputs: Any) -> float | None:
+    """The loss of a step as Lightning hands it on; None where it does not."""
+    value = outputs.get("loss") if isinstance(outputs, dict) else outputs
+    return float(value) if isinstance(value, torch.Tensor) else None
+
+
+def sample_of(module: pl.LightningModule) -> dict[str, torch.Tensor]:
+    """A copy of some weights of each trained matrix."""
+    return {
+        name: value.detach().flatten()[:SAMPLED].clone() for name, value in trained_of(module).items() if value.ndim > 1
+    }
+
+
+def change(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> float:
+    """Length of the difference over the length of what was there before."""
+    moved = sum(float((after[name] - value).square().sum()) for name, value in before.items())
+    size = sum(float(value.square().sum()) for value in before.values())
+    return float((moved / max(size, 1e-30)) ** 0.5)
+
+
+def all_finite(module: pl.LightningModule) -> bool:
+    """Whether every trained weight is a number."""
+    return all(bool(torch.isfinite(value).all()) for value in trained_of(module).values())
+
+
+def learning_rate(trainer: pl.Trainer) -> float:
+    """The optimizer's own rate, before the schedule."""
+    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    return max(float(group.get("initial_lr", group["lr"])) for group in groups)
+
+
+def scale_of(module: Any) -> float:
+    """The backbone's logit_scale."""
+    return float(module.backbone.logit_scale.item())
+
+
+def example(seed: int = 0) -> torch.Tensor:
+    """Eight embeddings of length 1; two that follow each other are the same, as of one picture."""
+    generator = torch.Generator().manual_seed(seed)
+    return nn.functional.normalize(torch.randn(4, 16, generator=generator), dim=-1).repeat_interleave(2, 0)
+
+
+def value_of(loss: nn.Module, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, scale: float) -> float:
+    """The loss as a number, without gradients."""
+    device = next((value.device for value in loss.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        return float(loss(images.to(device), texts.to(device), picture.to(device), torch.tensor(scale, device=device)))
+
+
+def depends_on_scale(loss: nn.Module) -> bool:
+    """Whether the temperature plays a part in the loss."""
+    low, high = (value_of(loss, example(), example(), torch.arange(8), scale) for scale in (0.0, 1.0))
+    return low != high
+
+
+def masks_same_picture(loss: nn.Module) -> bool:
+    """Whether it makes a difference to the loss that two rows are of one picture."""
+    apart, together = torch.arange(8), torch.arange(8) // 2
+    one, other = (value_of(loss, example(), example(), picture, 0.0) for picture in (apart, together))
+    return one != other
+
+
+def collapsed_loss(module: pl.LightningModule, batch: Any) -> float:
+    """The loss that the batch would have if all its embeddings were the same."""
+    picture = batch[-1]
+    same = nn.functional.one_hot(torch.zeros(len(picture), dtype=torch.long), 2).float()
+    return value_of(module.loss, same, same, picture, scale_of(module))
+
+
+def remedy_of(loss: nn.Module) -> str:
+    """What to do about a loss that is stuck, or embeddings that collapse."""
+    parts = [part for part in loss.modules() if getattr(part, "reduction", None) == "hardest"]
+    if parts:
+        return "the hardest negatives alone do not get a cold start off the ground: begin with loss.reduction=sum"
+    return "lower optimizer.lr, and see that the temperature can move"
+
+
+def repeated(batch: Any) -> bool:
+    """Whether a picture stands in the batch more than once."""
+    return len(batch[-1].unique()) < len(batch[-1])
+
+
+def looks(batch: Any) -> list[tuple[bytes, int]]:
+    """Of each row of a batch, some of its picture's values, the same for equal pictures, and the picture's number."""
+    images, picture = batch[0], batch[-1]
+    if not isinstance(images, torch.Tensor) or len(images) != len(picture):
+        return []
+    rows = images.detach().flatten(1)
+    some = rows[:, :: max(1, rows.shape[1] // 64)].cpu().contiguous()
+    return [(row.numpy().tobytes(), int(number)) for row, number in zip(some, picture.tolist(), strict=True)]
+
+
+def validated(module: pl.LightningModule) -> dict[str, torch.Tensor]:
+    """The embeddings of the last validation, by kind; none where the module does not keep them."""
+    kept = getattr(module, "validated", None)
+    return dict(zip(("picture", "text"), kept, strict=True)) if kept else {}
+
+
+def spread_and_rank(vectors: torch.Tensor) -> tuple[float, float]:
+    """Of embeddings [n, dim] of length 1: 1 less the mean cosine of any two, and the number of dimensions they fill.
+
+    The latter is the effective rank of Roy and Vetterli 2007: exp of the entropy of the singular values' shares.
+    """
+    centred = vectors.double() - vectors.double().mean(0)
+    spread = float(centred.square().sum(1).mean())
+    values = torch.linalg.eigvalsh(centred.T @ centred).clamp(min=0).sqrt()
+    shares = values / values.sum().clamp(min=1e-30)
+    return spread, float(torch.exp(-(shares * shares.clamp(min=1e-30).log()).sum()))
