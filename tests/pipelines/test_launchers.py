@@ -1,6 +1,7 @@
 """A sweep through joblib's processes, and through submitit, ends in the same leaderboard as one in this process."""
 
 import csv
+import io
 import os
 import subprocess
 import sys
@@ -24,6 +25,6 @@ def test_a_sweep_of_other_processes_has_its_leaderboard(tmp_path: Path, small_da
         command, cwd=PROJECT, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((tmp_path / "sweep" / "leaderboard.csv").open()))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "sweep" / "leaderboard.csv").read_text())))
     assert sorted(row["index"] for row in rows) == ["flat", "hnsw"]
     assert "flat" in done.stdout
