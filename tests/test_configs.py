@@ -13,7 +13,7 @@ from picdesk.pipelines.build import check, parts_of
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 DOORS = ("train", "evaluate", "retrieve")
-NO_TARGET = ("paths", "experiment", "hparams_search")
+NO_TARGET = ("paths", "experiment", "hparams_search", "forget_on")
 BY_PLUGINS = ("hydra", "hydra/launcher", "hydra/sweeper")
 EXTRA = {"trainer": {"callbacks", "logger"}}
 

@@ -67,6 +67,12 @@ class TwoTower(nn.Module):
         """Trunk features [n, trunk_dim] to embeddings [n, dim] of length 1."""
         return nn.functional.normalize(self.head(modality)(features), dim=-1)
 
+    def given(
+        self, modality: Modality, vectors: Mapping[Modality, NDArray[np.float32]], name: str
+    ) -> NDArray[np.float32] | None:
+        """Features that need no encoding, because the data set called `name` came with them; None for all but one backbone."""
+        return None
+
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture to uint8 [3, height, width]."""
         raise NotImplementedError

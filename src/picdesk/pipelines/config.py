@@ -67,6 +67,7 @@ class Task:
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     skip_completed: bool = False
     dir: str | None = None
+    against: str | None = None
     reproduce: str | None = None
     expected: dict[str, Any] = field(default_factory=dict)
     tolerance: float = 0.001
@@ -77,6 +78,7 @@ class Task:
     paths: Any = MISSING
     data: Any = MISSING
     split: Any = MISSING
+    forget_on: Any = MISSING
     prompt: Any = MISSING
     backbone: Any = MISSING
     adaptation: Any = MISSING

@@ -37,6 +37,7 @@ class Job:
         self.logger = build(sweep.grouped(cfg), "logger")
         self.fingerprint = ""
         self.objective: float | None = None
+        self.forgotten: Mapping[str, Mapping[str, float]] = {}
         sweep.OPEN.append(self.logger)
 
     def done_before(self, cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
@@ -85,6 +86,7 @@ class Job:
             settings=settings_of(cfg),
             fingerprint=self.fingerprint,
             objective=self.objective,
+            forgotten=self.forgotten,
         )
         manifest.write(self.folder / "manifest.json")
 

@@ -24,7 +24,15 @@ from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import retrieve_run
-from picdesk.pipelines.world import World, head, load_backbone, load_world, make_encoder
+from picdesk.pipelines.world import (
+    World,
+    head,
+    load_backbone,
+    load_world,
+    make_encoder,
+    picture_features,
+    text_features,
+)
 from picdesk.report.content import Fact, Item, QueryCard, Ranking, RetrievalPage
 from picdesk.report.page import write_retrieval
 from picdesk.report.terminal import print_retrieval
@@ -109,9 +117,7 @@ def search_pictures(
     texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
     ids = tuple(query.id for query in queries)
     asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
-    gallery = Embeddings(
-        part.picture_ids, head(backbone, "image", encoder.pictures(backbone, part.pictures, open_picture))
-    )
+    gallery = Embeddings(part.picture_ids, head(backbone, "image", picture_features(part, backbone, encoder)))
     items = Side(gallery.ids, gallery, pictures=part.pictures)
     return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts)), items), texts
 
@@ -124,7 +130,7 @@ def search_texts(
         raise ConfigError(f"data={part.name} has no texts to find for image={cfg.image}")
     source = OnePicture(picture)
     asked = Embeddings(("q1",), head(backbone, "image", encoder.pictures(backbone, source, open_picture)))
-    gallery = Embeddings(part.text_ids, head(backbone, "text", encoder.texts(backbone, world.prompts(part))))
+    gallery = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
     return retrieve_run(cfg, "i2t", Side(("q1",), asked, pictures=source), Side(gallery.ids, gallery))
 
 

@@ -49,7 +49,7 @@ def take_up(storage: str, name: str, direction: str) -> tuple[int, int]:
     import optuna
     from optuna.trial import TrialState
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(logging.WARNING)
     study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
     trials = study.get_trials(deepcopy=False)
     with warnings.catch_warnings():

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
-from picdesk.pipelines import shared, show
+from picdesk.pipelines import advice, forgetting, shared, show
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
@@ -38,13 +38,17 @@ def train(cfg: DictConfig) -> float:
     world = shared.load_world(cfg)
     part = world.part(str(cfg.part))
     backbone, encoder = shared.load_backbone(cfg, start, to_train=True), shared.make_encoder(cfg)
-    job = Job(cfg)
-    done = job.done_before(cfg, shared.fingerprint(cfg, world, world.part("all"), encoder), weights_of(backbone, start))
+    job, second = Job(cfg), forgetting.second_of(cfg)
+    content = shared.fingerprint(cfg, world, world.part("all"), encoder) | (
+        second.fingerprint(encoder) if second else {}
+    )
+    done = job.done_before(cfg, content, weights_of(backbone, start))
     if done is not None:
         return done
     with job.clock.stage("encode"):
         seen = {"train": world.part("train"), "val": world.part("val"), "report": part}
         features = {name: shared.features_of(cfg, world, seen[name], backbone, encoder) for name in seen}
+        second = second.scored(backbone, encoder) if second else None
     before = score_both(cfg, features["report"], *embed(backbone, features["report"]))
     with job.clock.stage("fit"):
         settings = cfg.training
@@ -55,14 +59,23 @@ def train(cfg: DictConfig) -> float:
     path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), cfg)
     with job.clock.stage("retrieve and score"):
         after = score_both(cfg, features["report"], *embed(backbone, features["report"]))
+        second = second.scored(backbone, encoder) if second else None
     outcome = Outcome(
         systems=[("untrained" if start is None else "before", before, "other"), ("trained", after, "main")],
         weights=weights_of(backbone, find(str(path), job.folder)),
         training=show.training_charts(best.history, best.best),
         curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
-        notes=(*no_gain_note(best), *(Note(text, True) for text in best.notes)),
+        notes=(
+            *no_gain_note(best),
+            *(Note(text, True) for text in best.notes),
+            *forgetting.gained_and_lost(part.name, before, after, second),
+        ),
+        steps=advice.of_training(best),
+        tables=forgetting.tables(second),
+        extra={"before": forgetting.plain(before), **forgetting.numbers(second)},
     )
     job.objective = float(best.path.scores[best.path.best])
+    job.forgotten = forgetting.kept(second)
     finish(job, cfg, world, part, outcome, encoder)
     log.info("checkpoint:  %s", path)
     return job.objective

@@ -33,11 +33,12 @@ class MetricTable:
     gallery_size: int
     columns: tuple[Column, ...] = METRICS
     note: str = ""
+    of: str = ""
 
     @property
     def title(self) -> str:
-        """`Text to picture` or `Picture to text`."""
-        return DIRECTION_NAMES[self.direction]
+        """`Text to picture` or `Picture to text`, and of what, where it is not the job's own data."""
+        return f"{DIRECTION_NAMES[self.direction]}, {self.of}" if self.of else DIRECTION_NAMES[self.direction]
 
     @property
     def shown(self) -> tuple[Column, ...]:

@@ -55,20 +55,20 @@ def example(seed: int = 0) -> torch.Tensor:
     return nn.functional.normalize(torch.randn(4, 16, generator=generator), dim=-1).repeat_interleave(2, 0)
 
 
-def value_of(loss: nn.Module, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, scale: float) -> float:
+def value_of(loss: Any, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, scale: float) -> float:
     """The loss as a number, without gradients."""
     device = next((value.device for value in loss.parameters()), torch.device("cpu"))
     with torch.no_grad():
         return float(loss(images.to(device), texts.to(device), picture.to(device), torch.tensor(scale, device=device)))
 
 
-def depends_on_scale(loss: nn.Module) -> bool:
+def depends_on_scale(loss: Any) -> bool:
     """Whether the temperature plays a part in the loss."""
     low, high = (value_of(loss, example(), example(), torch.arange(8), scale) for scale in (0.0, 1.0))
     return low != high
 
 
-def masks_same_picture(loss: nn.Module) -> bool:
+def masks_same_picture(loss: Any) -> bool:
     """Whether it makes a difference to the loss that two rows are of one picture."""
     apart, together = torch.arange(8), torch.arange(8) // 2
     one, other = (value_of(loss, example(), example(), picture, 0.0) for picture in (apart, together))
@@ -82,7 +82,7 @@ def collapsed_loss(module: pl.LightningModule, batch: Any) -> float:
     return value_of(module.loss, same, same, picture, scale_of(module))
 
 
-def remedy_of(loss: nn.Module) -> str:
+def remedy_of(loss: Any) -> str:
     """What to do about a loss that is stuck, or embeddings that collapse."""
     parts = [part for part in loss.modules() if getattr(part, "reduction", None) == "hardest"]
     if parts:
