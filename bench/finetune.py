@@ -58,8 +58,12 @@ def cell(values: list[float]) -> str:
 
 
 def row(name: str, jobs: list[DoneJob], direction: str, trained: bool) -> str:
-    each = [job.metrics[direction]["metrics"] if trained else job.metrics["before"][direction] for job in jobs]
-    return f"| {name} | " + " | ".join(cell([float(one[metric]) for one in each]) for metric in METRICS) + " |"
+    def value(job: DoneJob, metric: str) -> float:
+        if trained:
+            return float(job.metrics[direction]["metrics"][metric])
+        return float(job.manifest.compared["before"][f"{direction}/{metric}"])
+
+    return f"| {name} | " + " | ".join(cell([value(job, metric) for job in jobs]) for metric in METRICS) + " |"
 
 
 def table(title: str, named: list[tuple[str, list[DoneJob]]], direction: str) -> list[str]:

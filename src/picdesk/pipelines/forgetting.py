@@ -70,11 +70,12 @@ def numbers(second: Second | None) -> dict[str, object]:
     return {"forget_on": {"data": second.world.collection.name, "part": str(second.cfg.part), **found}}
 
 
-def kept(second: Second | None) -> dict[str, dict[str, float]]:
-    """For the manifest: `t2i/hits@1`, ... of the second data set before and after."""
-    if second is None or second.before is None or second.after is None:
-        return {}
-    return {name: flat_metrics(scores) for name, scores in (("before", second.before), ("after", second.after))}
+def kept(before: Scores, second: Second | None) -> dict[str, dict[str, float]]:
+    """For the manifest: `t2i/hits@1`, ... before the fit, and of the second data set before and after it."""
+    sides = {"before": before}
+    if second is not None and second.before is not None and second.after is not None:
+        sides |= {"forget_on before": second.before, "forget_on after": second.after}
+    return {name: flat_metrics(scores) for name, scores in sides.items()}
 
 
 def plain(scores: Mapping[Direction, Scored]) -> dict[str, dict[str, float]]:

@@ -37,7 +37,7 @@ class Job:
         self.logger = build(sweep.grouped(cfg), "logger")
         self.fingerprint = ""
         self.objective: float | None = None
-        self.forgotten: Mapping[str, Mapping[str, float]] = {}
+        self.compared: Mapping[str, Mapping[str, float]] = {}
         sweep.OPEN.append(self.logger)
 
     def done_before(self, cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
@@ -86,7 +86,7 @@ class Job:
             settings=settings_of(cfg),
             fingerprint=self.fingerprint,
             objective=self.objective,
-            forgotten=self.forgotten,
+            compared=self.compared,
         )
         manifest.write(self.folder / "manifest.json")
 

@@ -72,10 +72,10 @@ def train(cfg: DictConfig) -> float:
         ),
         steps=advice.of_training(best),
         tables=forgetting.tables(second),
-        extra={"before": forgetting.plain(before), **forgetting.numbers(second)},
+        extra=forgetting.numbers(second),
     )
     job.objective = float(best.path.scores[best.path.best])
-    job.forgotten = forgetting.kept(second)
+    job.compared = forgetting.kept(before, second)
     finish(job, cfg, world, part, outcome, encoder)
     log.info("checkpoint:  %s", path)
     return job.objective

@@ -24,8 +24,8 @@ class Manifest:
     """What a job was. `data`, `weights` and `config` are content fingerprints; `counts` says how many items were encoded,
     reused from the store and left out; `files` maps names beside the manifest to their SHA-256; `settings` are the config's
     values by key, as JSON, less those that cannot change a number; `fingerprint` is the same for two jobs that would find the
-    same, and `objective` is what a sweep chooses by; `forgotten` has the metrics on a second data set before and after a
-    fit."""
+    same, and `objective` is what a sweep chooses by; `compared` has a fit's metrics before it, and those on
+    a second data set before and after."""
 
     task: str
     command: tuple[str, ...]
@@ -46,7 +46,7 @@ class Manifest:
     settings: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     objective: float | None = None
-    forgotten: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    compared: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     form: int = FORM
 
     @classmethod
@@ -66,7 +66,7 @@ class Manifest:
         settings: Mapping[str, str] | None = None,
         fingerprint: str = "",
         objective: float | None = None,
-        forgotten: Mapping[str, Mapping[str, float]] | None = None,
+        compared: Mapping[str, Mapping[str, float]] | None = None,
     ) -> "Manifest":
         """Manifest of the job that now ends and left `files` in `folder` (those of the usual four that are there)."""
         folder = Path(folder)
@@ -91,7 +91,7 @@ class Manifest:
             settings=dict(settings or {}),
             fingerprint=fingerprint,
             objective=objective,
-            forgotten=dict(forgotten or {}),
+            compared=dict(compared or {}),
         )
 
     def write(self, path: Path | str) -> None:
