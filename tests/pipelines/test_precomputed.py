@@ -78,9 +78,7 @@ def test_a_text_tower_answers_texts_from_outside(capfd: Capture, outputs: Path, 
 
 def test_one_text_too_few_is_refused(capfd: Capture, outputs: Path, exported: Path, tmp_path: Path) -> None:
     texts = np.load(exported / "embeddings.npz")["text_embeddings"]
-    ran = run(
-        capfd, outputs, "evaluate", *arguments(changed(exported, tmp_path / "short", text_embeddings=texts[:-1]))
-    )
+    ran = run(capfd, outputs, "evaluate", *arguments(changed(exported, tmp_path / "short", text_embeddings=texts[:-1])))
     assert ran.status == 2
     assert f"{len(texts) - 1} rows in text_embeddings for {len(texts)} captions" in ran.err
 
