@@ -19,7 +19,13 @@ CAPTIONS = {
     "boat.jpg": ["a boat sails on the sea", "a sailing ship in the water", "people on a yacht"],
     "car.jpg": ["a red car on a road", "an automobile drives along the street", "a car in traffic"],
 }
-ARGUMENTS = ("data=csv", "data.file=captions.csv", "data.picture_column=image", "data.caption_column=caption", "part=all")
+ARGUMENTS = (
+    "data=csv",
+    "data.file=captions.csv",
+    "data.picture_column=image",
+    "data.caption_column=caption",
+    "part=all",
+)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +141,9 @@ def test_a_picture_scores_by_its_best_caption_and_appears_once() -> None:
     names = tuple(f"w{i:02}" for i in range(13))
     found = best_part_run(queries, parts, owner, names, 5)
     for q in range(2):
-        plain = {w: max(float(queries.matrix[q] @ parts.matrix[i]) for i in np.flatnonzero(owner == w)) for w in set(owner)}
+        plain = {
+            w: max(float(queries.matrix[q] @ parts.matrix[i]) for i in np.flatnonzero(owner == w)) for w in set(owner)
+        }
         best = sorted(plain, key=lambda w: -plain[w])[:5]
         assert found.index[q].tolist() == best
         np.testing.assert_allclose(found.scores[q], [plain[w] for w in best], rtol=1e-5)
