@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.evaluation.metrics import Ranks, ranks_of_run
+from picdesk.evaluation.shares import mean_of_both
 from picdesk.evaluation.significance import compare, holm
-from picdesk.evaluation.statistics import mean_of_both
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.pipelines.jobs import DoneJob, differing, find_jobs, short, value_of
