@@ -6,7 +6,8 @@ from tests.evaluation.ranking_cases import random_case
 
 from picdesk.errors import DataError
 from picdesk.evaluation.metrics import Ranks, metrics_of, ranks_of_run
-from picdesk.evaluation.statistics import Interval, intervals, mean_of_both, wilson
+from picdesk.evaluation.shares import mean_of_both
+from picdesk.evaluation.statistics import Interval, intervals, wilson
 
 
 def test_shown_with_its_ends() -> None:

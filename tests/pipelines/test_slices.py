@@ -7,7 +7,8 @@ import pytest
 
 from picdesk.evaluation.metrics import metrics_of
 from picdesk.evaluation.ranks import Ranks
-from picdesk.evaluation.statistics import intervals, sliced_hits
+from picdesk.evaluation.shares import sliced_hits
+from picdesk.evaluation.statistics import intervals
 from picdesk.pipelines import advice
 from picdesk.pipelines.scoring import Scored
 from picdesk.pipelines.slices import by_number

@@ -22,10 +22,12 @@ class TwoTower(nn.Module):
     Trunks take normalised pixels [n, 3, height, width] or the keyword tensors of `tokenize`, and give features [n, trunk_dim]
     float32; heads take those to [n, dim]. `embed` adds the L2 normalisation that every search expects. `shortest_side` is how
     many pixels of a picture's shorter side the preprocessing can use (None: not known, decode in full). `logit_bias` is the
-    bias of a model trained with the pairwise sigmoid loss (SigLIP), 0 for the others.
+    bias of a model trained with the pairwise sigmoid loss (SigLIP), 0 for the others. `by_captions`: a picture has no vector
+    of its own, but scores by the best of the captions that its data set has of it.
     """
 
     logit_bias: float = 0.0
+    by_captions: bool = False
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from picdesk.data.near import near_pairs
 from picdesk.data.sources import has_pictures
 from picdesk.embedding.progress import progress
 from picdesk.errors import DataError
-from picdesk.evaluation.statistics import sliced_hits
+from picdesk.evaluation.shares import sliced_hits
 from picdesk.interfaces import Direction
 from picdesk.pipelines.scoring import Scored, in_order
 from picdesk.report.content import DIRECTION_NAMES, METRICS, Slice, SliceTable, Value

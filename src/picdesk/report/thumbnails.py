@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import PIL.Image
 import PIL.ImageOps
@@ -57,6 +58,7 @@ class Contact:
         return self._of_uri[uri]
 
 
+@lru_cache(maxsize=512)  # the jobs of a sweep show much the same pictures
 def thumbnail_uri(encoded: bytes, side: int = SIDE) -> tuple[int, int, str]:
     """Width, height and JPEG data URI of a picture made to fit a square of `side` pixels, upright, on white.
 
