@@ -46,6 +46,14 @@ class Bootstrap:
 
 
 @dataclass
+class Tune:
+    """`task=tune_index`: the search settings to try (none: the index's own ladders), and how many single queries to time."""
+
+    settings: list[Any] = field(default_factory=list)
+    queries: int = 1000
+
+
+@dataclass
 class Task:
     """Every scalar that a door reads. The groups below are nodes with a `_target_`."""
 
@@ -65,6 +73,7 @@ class Task:
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    tune: Tune = field(default_factory=Tune)
     skip_completed: bool = False
     dir: str | None = None
     reproduce: str | None = None
