@@ -29,7 +29,7 @@ def tuned(capfd: Capture, folder: Path, *overrides: str) -> Ran:
 
 
 def test_the_trade_off_is_told_in_every_form(capfd: Capture, tmp_path: Path) -> None:
-    ran = tuned(capfd, tmp_path, "index=hnsw", "tune.settings=[{efSearch:1},{efSearch:512}]")
+    ran = tuned(capfd, tmp_path, "index=hnsw", "index.m=4", "tune.settings=[{efSearch:1},{efSearch:512}]")
     assert ran.status == 0, ran.err
     (folder,) = (tmp_path / "out").glob("tune_index/*/*")
     rows = json.loads((folder / "tune_index.json").read_text())
