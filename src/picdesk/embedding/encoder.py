@@ -59,6 +59,7 @@ class Encoder:
     `precision` fp32, bf16 (bf16 weights, float32 features) or auto: bf16 on a GPU and on CPUs with units for it.
     `fast_decode` reads JPEGs at a smaller scale where that is enough; `storage` is float32 or float16.
     `shard` items are written at a time: at most that many are encoded again after a kill.
+    `max_pixels` is the size above which a picture is refused instead of decoded (None: as `decode` has it).
     `digests` remembers what files hold, so that unchanged ones are not read to find out.
     """
 
@@ -70,6 +71,7 @@ class Encoder:
     fast_decode: bool = False
     storage: str = "float32"
     shard: int = 1024
+    max_pixels: int | None = None
     digests: Digests | None = None
     counts: Counts = field(default_factory=Counts)
 
@@ -90,17 +92,22 @@ class Encoder:
     ) -> NDArray[np.float32]:
         """Trunk features [n, trunk_dim] of all pictures, in their order; each distinct content is encoded once.
 
-        `decode(bytes)` gives an RGB picture; with `fast_decode` it is called with `shortest=`, the shorter side that will do.
-        Raises `DataError` if a file changes between being looked at and being decoded.
+        `decode(bytes)` gives an RGB picture; with `fast_decode` it is called with `shortest=`, the shorter side that will do,
+        with `max_pixels` also with that. Raises `DataError` if a file changes between being looked at and being decoded, or
+        cannot be decoded.
         """
         keys = self.picture_keys(pictures)
         options = {"shortest": backbone.shortest_side} if self.fast_decode else {}
+        options |= {"max_pixels": self.max_pixels} if self.max_pixels else {}
 
         def pixels_of(i: int) -> NDArray[np.uint8]:
             data = pictures.read(i)
             if content_key(data) != keys[i]:
                 raise DataError(f"picture {i}: its content changed while the job was at work; run again")
-            return backbone.picture_to_pixels(decode(data, **options))
+            try:
+                return backbone.picture_to_pixels(decode(data, **options))
+            except DataError as error:
+                raise DataError(f"picture {i}: {error}; task=check names all such pictures") from None
 
         with ThreadPoolExecutor(self.workers) as pool:
 

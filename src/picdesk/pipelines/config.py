@@ -27,6 +27,7 @@ class Encode:
     device: str = "cpu"
     fast_decode: bool = False
     storage: str = "float32"
+    max_pixels: int = 50_000_000
 
 
 @dataclass
@@ -67,6 +68,11 @@ class Task:
     query: str | None = None
     image: str | None = None
     queries: str | None = None
+    save_index: str | None = None
+    index_dir: str | None = None
+    gallery: str = "pictures"
+    on_disk: bool = False
+    ids: list[Any] = field(default_factory=list)
     top_k: int = 100
     run_depth: int = 20
     shown: int = 5
