@@ -33,7 +33,7 @@ def on_every_rank(trainer: pl.Trainer, work: Work) -> list[int]:
     """Call `work` once on each rank; the sums over all ranks of the numbers it gives, the same on each."""
     module = Once(work)
     with quiet_lightning():
-        places = DataLoader(torch.arange(trainer.world_size), batch_size=1)  # type: ignore[arg-type]
+        places: DataLoader[torch.Tensor] = DataLoader(list(torch.arange(trainer.world_size)), batch_size=1)  # type: ignore[arg-type]
         trainer.predict(module, places, return_predictions=False)
     return module.totals
 
