@@ -73,6 +73,8 @@ class Task:
     gallery: str = "pictures"
     on_disk: bool = False
     ids: list[Any] = field(default_factory=list)
+    captions_file: str | None = None
+    min_score: float | None = None
     top_k: int = 100
     run_depth: int = 20
     shown: int = 5
@@ -82,6 +84,7 @@ class Task:
     tune: Tune = field(default_factory=Tune)
     skip_completed: bool = False
     dir: str | None = None
+    against: str | None = None
     reproduce: str | None = None
     expected: dict[str, Any] = field(default_factory=dict)
     tolerance: float = 0.001

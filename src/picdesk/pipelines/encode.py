@@ -8,12 +8,11 @@ import sys
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from picdesk.data.images import open_picture
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job
 from picdesk.pipelines.resume import with_checkpoint
-from picdesk.pipelines.world import load_backbone, load_world, make_encoder
+from picdesk.pipelines.world import load_backbone, load_world, make_encoder, picture_features, text_features
 from picdesk.training.checkpoint import MODALITIES
 from picdesk.training.fit import quiet_lightning
 from picdesk.training.ranks import is_first_rank, on_every_rank
@@ -39,9 +38,9 @@ def encode(cfg: DictConfig) -> float:
     def work() -> list[int]:
         if encoder.device == "cuda":  # each rank its own
             encoder.device = str(trainer.strategy.root_device)
-        encoder.pictures(backbone, part.pictures, open_picture)
+        picture_features(part, backbone, encoder)
         if part.text_ids:
-            encoder.texts(backbone, world.prompts(part))
+            text_features(world, part, backbone, encoder)
         return [encoder.counts.encoded[modality] for modality in MODALITIES]
 
     with job.clock.stage("encode"):

@@ -74,6 +74,9 @@ class Vectors:
         if not self.ids:
             raise ConfigError(f"gallery={gallery}: data={part.name} has none")
         self._part, self._backbone, self._encoder = part, backbone, encoder
+        if gallery == "pictures":
+            saved_index.refuse_captions(backbone, "gallery=pictures")
+        self._given = backbone.given("text" if gallery == "texts" else "image", part.vectors, part.name)
         self._prompts = world.prompts(part) if gallery == "texts" else None
 
     def __call__(self) -> Iterator[Embeddings]:
@@ -83,6 +86,8 @@ class Vectors:
             yield Embeddings(self.ids[start:stop], self._matrix(start, stop))
 
     def _matrix(self, start: int, stop: int) -> Any:
+        if self._given is not None:
+            return head(self._backbone, "text" if self._prompts is not None else "image", self._given[start:stop])
         if self._prompts is not None:
             return head(self._backbone, "text", self._encoder.texts(self._backbone, self._prompts[start:stop]))
         some = Chosen(self._part.pictures, np.arange(start, stop))

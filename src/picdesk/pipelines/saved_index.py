@@ -14,9 +14,10 @@ from picdesk.backbones.two_tower import TwoTower, weights_digest
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import digest_of, written_whole
-from picdesk.interfaces import Index
+from picdesk.interfaces import Index, Side
 from picdesk.pipelines.build import build
 from picdesk.pipelines.resume import inherit, with_checkpoint
+from picdesk.pipelines.scoring import built
 from picdesk.pipelines.world import World
 from picdesk.training.checkpoint import MODALITIES, Checkpoint, read_config
 
@@ -52,6 +53,22 @@ def told(prompt: Any) -> str:
         return "none"
     settings = {key: value for key, value in vars(prompt).items() if key not in ("name", "field", "fields")}
     return " ".join([prompt.name, *(f"{key}={value}" for key, value in sorted(settings.items()))])
+
+
+def built_and_kept(
+    cfg: DictConfig, world: World, items: Side, gallery: str, backbone: TwoTower, encoder: Encoder
+) -> Index:
+    """The index of the config over the items; with `save_index=DIR` also written there."""
+    index = built(cfg, items)
+    if cfg.save_index:
+        save(cfg, Path(str(cfg.save_index)), index, made_from(world, gallery, backbone, encoder))
+    return index
+
+
+def refuse_captions(backbone: TwoTower, key: str) -> None:
+    """A backbone that searches the captions of pictures has no vector of a picture to keep."""
+    if backbone.by_captions:
+        raise ConfigError(f"{key}: backbone={backbone.name} searches captions, and a picture has no vector of its own")
 
 
 def save(cfg: DictConfig, folder: Path, index: Index, facts: Mapping[str, Any]) -> None:

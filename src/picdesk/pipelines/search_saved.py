@@ -83,7 +83,7 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
     texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
     with job.clock.stage("encode and search"):
         asked = encoded(backbone, encoder, queries, texts, picture)
-        run = search(cfg, direction, index, asked, shown)
+        run = retrieve.strong(cfg, search(cfg, direction, index, asked, shown))
     cards = cards_of(direction, run, queries, texts, shown, Path(str(cfg.image)).name)
     for note in untrained_note(backbone.name, checkpoint):
         log.warning("%s", note.text)
