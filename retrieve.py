@@ -10,9 +10,9 @@ from picdesk.pipelines.door import job, open_door
 @hydra.main(version_base="1.3", config_path="conf", config_name="retrieve")
 def main(cfg: DictConfig) -> None:
     """One retrieval job."""
-    from picdesk.pipelines.retrieve import retrieve
+    from picdesk.pipelines.retrieve import run_task
 
-    job(lambda: retrieve(cfg))
+    job(lambda: run_task(cfg))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
 """How an index grows with the number of pictures: time to build, memory, latency and recall, and the slopes of each.
 
-    python bench/index_growth.py [N ...]        (default 10000 100000 1000000)
+    python bench/index_growth.py [N ...] [KIND ...]        (default 10000 100000 1000000, all kinds)
 
+Parts may be run one after the other (`1000000 ivf_pq`); the table holds what has been measured.
 Vectors as in `bench/clip_like.py`, made shard by shard while the index is built, so that the whole gallery is never in memory.
 Every measurement is a process of its own: it builds and saves, then a second process opens the saved index memory-mapped and
 searches. Exact answers for recall come from going through all shards once more.
 """
 
 import json
-import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ import faiss
 import numpy as np
 
 from clip_like import blocks, queries
+from kept import RESULTS, Row, machine, merged
 from picdesk.interfaces import Embeddings
 from picdesk.search import measure
 from picdesk.search.faiss_index import FaissIndex
@@ -31,7 +31,6 @@ from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex
 from picdesk.search.saved import open_index
 from picdesk.search.streaming import build_from_shards, build_on_disk
 
-RESULT = Path(__file__).resolve().parent / "results" / "index_growth.md"
 ASKED = 500
 MEGABYTE = 2**20
 
@@ -45,8 +44,8 @@ KINDS: dict[str, tuple[Callable[[int], FaissIndex], bool, int]] = {
     "hnsw": (lambda n: HnswIndex(m=32, ef_construction=100, repeatable=False), False, 10**5),
     "ivf_flat on disk": (lambda n: IvfFlatIndex(lists=lists(n)), True, 10**7),
     "IVF,SQ8 on disk": (lambda n: FactoryIndex(f"IVF{lists(n)},SQ8"), True, 10**7),
-    "ivf_pq": (lambda n: IvfPqIndex(lists=lists(n), refine="SQ4"), False, 10**7),
-    "ivf_pq_fastscan": (lambda n: IvfPqFastScanIndex(lists=lists(n), refine="SQ4"), False, 10**7),
+    "ivf_pq": (lambda n: IvfPqIndex(lists=lists(n) // 2, refine="SQ4"), False, 10**7),
+    "ivf_pq_fastscan": (lambda n: IvfPqFastScanIndex(lists=lists(n) // 2, refine="SQ4"), False, 10**7),
 }
 TARGET = 0.9
 
@@ -80,7 +79,7 @@ def build(kind: str, count: int, folder: Path) -> None:
         build_on_disk(make(count), shards(count), folder, sample=min(count, 64 * lists(count)))
     else:
         index = make(count)
-        build_from_shards(index, shards(count), sample=min(count, max(65_536, 64 * lists(count))))
+        build_from_shards(index, shards(count), sample=min(count, max(65_536, 32 * lists(count))))
         index.save(folder)
     seconds = perf_counter() - start - spent
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -147,22 +146,22 @@ def call(*words: object) -> dict[str, float]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def measured(counts: list[int], root: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
+def measure_all(counts: list[int], kinds: list[str], root: Path) -> None:
+    """Every kind at every size that it is meant for; the page is written anew after each."""
     for count in counts:
         call("exact", "-", count, root)
-        for kind, (_, _, most) in KINDS.items():
-            if count > most:
+        for kind in kinds:
+            if count > KINDS[kind][2]:
                 continue
             folder = root / f"{kind.replace(' ', '_')}-{count}"
             told = call("build", kind, count, folder)
-            rows.append({"kind": kind, "N": count, **told, **call("search", kind, count, folder)})
-            print(rows[-1], flush=True)
+            row = {"kind": kind, "N": count, **told, **call("search", kind, count, folder), "machine": machine()}
+            print(row, flush=True)
             shutil.rmtree(folder)
-    return rows
+            write(list(merged("index_growth", {f"{kind} {count:010}": row}).values()))
 
 
-def slope(rows: list[dict[str, object]], kind: str, key: str) -> str:
+def slope(rows: list[Row], kind: str, key: str) -> str:
     """Power of N by which `key` grows: least squares on logarithms."""
     points = [
         (float(str(r["N"])), float(str(r[key]))) for r in rows if r["kind"] == kind and float(str(r.get(key, 0))) > 0
@@ -173,8 +172,8 @@ def slope(rows: list[dict[str, object]], kind: str, key: str) -> str:
     return f"{np.polyfit(x, y, 1)[0]:.2f}"
 
 
-def table(rows: list[dict[str, object]]) -> str:
-    def cell(row: dict[str, object], key: str, form: str) -> str:
+def table(rows: list[Row]) -> str:
+    def cell(row: Row, key: str, form: str) -> str:
         return format(row[key], form) if key in row else ""
 
     keys = {"build_s": ",.1f", "peak_mb": ",.0f", "index_mb": ",.1f", "anon_mb": ",.0f", "open_s": ".2f", "settings": "",
@@ -198,19 +197,26 @@ def main() -> None:
         else:
             {"build": build, "search": search}[step](kind, count, folder)
         return
-    counts = [int(text) for text in sys.argv[1:]] or [10_000, 100_000, 1_000_000]
+    counts = [int(text) for text in sys.argv[1:] if text.isdigit()] or [10_000, 100_000, 1_000_000]
+    kinds = [text for text in sys.argv[1:] if not text.isdigit()] or list(KINDS)
+    if not set(kinds) <= set(KINDS):
+        raise SystemExit(f"kinds: {', '.join(KINDS)}")
     with tempfile.TemporaryDirectory() as folder:
-        rows = measured(counts, Path(folder))
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, faiss {faiss.__version__}, load {os.getloadavg()[0]:.1f}"
+        measure_all(counts, kinds, Path(folder))
+
+
+def write(rows: list[Row]) -> None:
+    """The page, from all that has been measured."""
+    machines = "; ".join(dict.fromkeys(str(row["machine"]) for row in rows))
     text = f"""# Growth of the indexes with the number of pictures
 
-`python bench/index_growth.py` on {machine}. 512 dimensions; {ASKED} queries, top 10; the least settings that reach recall
+`python bench/index_growth.py` on {machines}. 512 dimensions; {ASKED} queries, top 10; the least settings that reach recall
 {TARGET}. "own MB while searching" is memory that no file can give back (the index itself is memory-mapped).
 
 {table(rows)}
 """
-    RESULT.write_text(text)
-    print(f"written: {RESULT}")
+    (RESULTS / "index_growth.md").write_text(text)
+    print(f"written: {RESULTS / 'index_growth.md'}")
 
 
 if __name__ == "__main__":

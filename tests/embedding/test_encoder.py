@@ -1,12 +1,14 @@
 """Each item is encoded once ever, features belong to their items, and a damaged store is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.forward import Forward
 from picdesk.embedding.store import Store, content_key
 from picdesk.errors import ConfigError, DataError
 from tests.embedding.fakes import Pictures, Tiny, seen
@@ -74,3 +76,23 @@ def test_features_that_are_not_finite_never_get_in(tmp_path: Path) -> None:
 def test_wrong_settings_are_named(tmp_path: Path, settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=rf"encode\.{next(iter(settings))}="):
         Encoder(Store(tmp_path), **settings)  # type: ignore[arg-type]
+
+
+def test_texts_go_together_in_larger_batches_in_bf16(tmp_path: Path) -> None:
+    sizes: dict[str, list[int]] = {}
+    for precision in ("fp32", "bf16"):
+        backbone = Tiny()
+        seen = sizes.setdefault(precision, [])
+        encoder = Encoder(Store(tmp_path / precision), batch_size=3, precision=precision)
+        run = Forward._run
+
+        def counted(
+            self: Forward, inputs: dict[str, torch.Tensor], seen: list[int] = seen, run: Any = run
+        ) -> np.ndarray:
+            seen.append(len(next(iter(inputs.values()))))
+            return run(self, inputs)  # type: ignore[no-any-return]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Forward, "_run", counted)
+            encoder.texts(backbone, [f"text {i}" for i in range(26)])
+    assert sizes == {"fp32": [3] * 8 + [2], "bf16": [12, 12, 2]}

@@ -70,7 +70,7 @@ def test_two_ranks_make_the_same_store(tmp_path: Path) -> None:
 
 def test_ranks_get_whole_batches_of_a_small_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     encoder = Encoder(Store(tmp_path), batch_size=4, shard=1024)
-    assert encoder._shard_size(26) == 28
+    assert encoder._shard_size(26, 4) == 28
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert encoder._shard_size(26) == 16
-    assert encoder._shard_size(1_000_000) == 1024
+    assert encoder._shard_size(26, 4) == 16
+    assert encoder._shard_size(1_000_000, 4) == 1024

@@ -234,7 +234,7 @@ def write(
         title=f"{part.name}: captions between texts and pictures",
         subtitle=f"{cfg.part} part · {weights['name']}",
         task="captioner",
-        facts=finish.facts(cfg, job, finish.Outcome([("by captions", scored, "main")], weights)),
+        facts=finish.facts(cfg, job, weights),
         tables=tables,
         ranks=show.rank_charts(scored),
         groups=tuple(groups),

@@ -27,6 +27,7 @@ class Encode:
     device: str = "cpu"
     fast_decode: bool = False
     storage: str = "float32"
+    max_pixels: int = 50_000_000
 
 
 @dataclass
@@ -46,6 +47,14 @@ class Bootstrap:
 
 
 @dataclass
+class Tune:
+    """`task=tune_index`: the search settings to try (none: the index's own ladders), and how many single queries to time."""
+
+    settings: list[Any] = field(default_factory=list)
+    queries: int = 1000
+
+
+@dataclass
 class Task:
     """Every scalar that a door reads. The groups below are nodes with a `_target_`."""
 
@@ -59,6 +68,11 @@ class Task:
     query: str | None = None
     image: str | None = None
     queries: str | None = None
+    save_index: str | None = None
+    index_dir: str | None = None
+    gallery: str = "pictures"
+    on_disk: bool = False
+    ids: list[Any] = field(default_factory=list)
     captions_file: str | None = None
     min_score: float | None = None
     top_k: int = 100
@@ -67,6 +81,7 @@ class Task:
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    tune: Tune = field(default_factory=Tune)
     skip_completed: bool = False
     dir: str | None = None
     against: str | None = None

@@ -29,7 +29,7 @@ from picdesk.trec_io import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
 Check = Callable[[Mapping[str, str], Mapping[str, str]], None]
-TASKS = ("evaluate", "check", "leaderboard", "compare", "export", "captioner")
+TASKS = ("evaluate", "check", "encode", "leaderboard", "compare", "export", "captioner", "tune_index")
 
 
 def no_check(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
@@ -44,6 +44,14 @@ def evaluate(cfg: DictConfig) -> float:
         return check(cfg)
     if cfg.task == "leaderboard":
         return leaderboard(cfg)
+    if cfg.task == "encode":
+        from picdesk.pipelines.encode import encode
+
+        return encode(cfg)
+    if cfg.task == "tune_index":
+        from picdesk.pipelines.tune_index import tune
+
+        return tune(cfg)
     if cfg.task == "compare":
         from picdesk.pipelines.compare import compare
 

@@ -107,7 +107,7 @@ def write_the_page(
         title=f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts",
         subtitle=f"{str(cfg.task).capitalize()} · {cfg.part} part · {outcome.weights['name']}",
         task=str(cfg.task),
-        facts=facts(cfg, job, outcome),
+        facts=facts(cfg, job, outcome.weights),
         tables=tables,
         training=outcome.training,
         weights=outcome.curves,
@@ -121,13 +121,13 @@ def write_the_page(
     write_job(job.folder / "index.html", page, show.picture_reader(part))
 
 
-def facts(cfg: DictConfig, job: Job, outcome: Outcome) -> tuple[Fact, ...]:
+def facts(cfg: DictConfig, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:
     """What was run, for the head of the page."""
     rows = {
         "data": short(cfg, "data"),
         "split": short(cfg, "split"),
         "prompt": short(cfg, "prompt"),
-        "backbone": outcome.weights["name"],
+        "backbone": weights["name"],
         **({"loss": short(cfg, "loss")} if str(cfg.task) == "train" else {}),
         "index": short(cfg, "index"),
         "reranker": short(cfg, "reranker"),
@@ -137,8 +137,8 @@ def facts(cfg: DictConfig, job: Job, outcome: Outcome) -> tuple[Fact, ...]:
         "started": job.clock.started,
     }
     wide = [Fact("command", shlex.join(provenance.command_line()), wide=True)]
-    if outcome.weights.get("checkpoint"):
-        wide.append(Fact("checkpoint SHA-256", outcome.weights["checkpoint"], wide=True))
+    if weights.get("checkpoint"):
+        wide.append(Fact("checkpoint SHA-256", weights["checkpoint"], wide=True))
     return (*(Fact(name, value) for name, value in rows.items()), *wide)
 
 

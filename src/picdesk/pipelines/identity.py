@@ -18,7 +18,17 @@ from picdesk.files import digest_of
 NOT_THE_JOB = (
     *("paths", "logger", "shown", "choices", "skip_completed", "dir", "reproduce"),
     *("expected", "tolerance", "source", "protocol", "obtain"),
-    *("ckpt", "run_file", "qrels_file", "data.root", "encode.batch_size", "encode.workers", "encode.device"),
+    *(
+        "save_index",
+        "index_dir",
+        "ckpt",
+        "run_file",
+        "qrels_file",
+        "data.root",
+        "encode.batch_size",
+        "encode.workers",
+        "encode.device",
+    ),
 )
 NOT_THE_CODE = ("report", "serving")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import write_json
 from picdesk.interfaces import Direction, Embeddings, Side
-from picdesk.pipelines import show
+from picdesk.pipelines import saved_index, show
 from picdesk.pipelines.build import check_all
 from picdesk.pipelines.evaluate import untrained_note
 from picdesk.pipelines.finish import weights_of
@@ -42,6 +43,7 @@ from picdesk.trec import Run
 from picdesk.trec_io import write_runs
 
 log = logging.getLogger(__name__)
+TASKS = ("retrieve", "index_build", "index_add", "index_remove")
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,31 @@ class OnePicture:
         return self.data
 
 
+def run_task(cfg: DictConfig) -> None:
+    """`task=retrieve`, or one of the jobs on a saved index."""
+    if str(cfg.task).startswith("index_"):
+        from picdesk.pipelines.index_jobs import index_job
+
+        index_job(cfg)
+    else:
+        retrieve(cfg)
+
+
 def retrieve(cfg: DictConfig) -> Run:
     """One job: `query=`, `queries=` or `image=` against one part of a data set."""
     need_positive(cfg)
+    if cfg.task not in TASKS:
+        raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
     asked = [name for name in ("query", "queries", "image") if cfg[name]]
     if len(asked) != 1:
         given = " and ".join(asked) or "none of them"
         raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {given}")
     queries = read_texts(cfg) if asked != ["image"] else []
     picture = read_picture(str(cfg.image)) if asked == ["image"] else b""
+    if cfg.index_dir:
+        from picdesk.pipelines.search_saved import search_saved
+
+        return search_saved(cfg, queries, picture)
     check_all(cfg)
     cfg, checkpoint = with_checkpoint(cfg)
     world = load_world(cfg)
@@ -83,7 +101,7 @@ def retrieve(cfg: DictConfig) -> Run:
             cards = [text_card(part, world, run, Path(str(cfg.image)).name)]
     for note in untrained_note(backbone.name, checkpoint):
         log.warning("%s", note.text)
-    write(job, cfg, part, run, cards, weights_of(backbone, checkpoint), picture)
+    write(job, cfg, part.name, run, cards, weights_of(backbone, checkpoint), picture, show.picture_reader(part))
     job.write_manifest(
         cfg, world.fingerprint(part, encoder), weights_of(backbone, checkpoint), encoder, len(world.collection.skipped)
     )
@@ -121,11 +139,14 @@ def search_pictures(
     ids = tuple(query.id for query in queries)
     asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
     if backbone.by_captions:
+        if cfg.save_index:
+            saved_index.refuse_captions(backbone, f"save_index={cfg.save_index}")
         known = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
         return best_part_run(asked, known, part.picture_of, part.picture_ids, int(cfg.top_k)), texts
     gallery = Embeddings(part.picture_ids, head(backbone, "image", picture_features(part, backbone, encoder)))
     items = Side(gallery.ids, gallery, pictures=part.pictures)
-    return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts)), items), texts
+    index = saved_index.built_and_kept(cfg, world, items, "pictures", backbone, encoder)
+    return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts)), items, index=index), texts
 
 
 def search_texts(
@@ -137,7 +158,9 @@ def search_texts(
     source = OnePicture(picture)
     asked = Embeddings(("q1",), head(backbone, "image", encoder.pictures(backbone, source, open_picture)))
     gallery = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
-    return retrieve_run(cfg, "i2t", Side(("q1",), asked, pictures=source), Side(gallery.ids, gallery))
+    items = Side(gallery.ids, gallery)
+    index = saved_index.built_and_kept(cfg, world, items, "texts", backbone, encoder)
+    return retrieve_run(cfg, "i2t", Side(("q1",), asked, pictures=source), items, index=index)
 
 
 def strong(cfg: DictConfig, run: Run) -> Run:
@@ -184,26 +207,26 @@ def text_card(part: Collection, world: World, run: Run, name: str) -> QueryCard:
 def write(
     job: Job,
     cfg: DictConfig,
-    part: Collection,
+    name: str,
     run: Run,
     cards: list[QueryCard],
     weights: dict[str, str],
     picture: bytes,
+    read: Callable[[str], bytes],
 ) -> None:
     """results.json, run.trec, the page; the terminal table."""
     direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
     job.write_config(cfg)
     write_json(job.folder / "results.json", [as_json(card) for card in cards])
     write_runs(job.folder / "run.trec", {direction: answered(run)})
-    read = show.picture_reader(part)
     page = RetrievalPage(
-        title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {part.name}",
+        title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {name}",
         subtitle=f"{run.gallery_size:,} items searched by {weights['name']}",
         cards=tuple(cards),
-        facts=(Fact("data", part.name), Fact("part", str(cfg.part)), Fact("backbone", weights["name"])),
+        facts=(Fact("data", name), Fact("part", str(cfg.part)), Fact("backbone", weights["name"])),
         files=("results.json", "run.trec", "manifest.json", "config.yaml"),
     )
-    write_retrieval(job.folder / "index.html", page, lambda name: picture if name == "q1" and picture else read(name))
+    write_retrieval(job.folder / "index.html", page, lambda item: picture if item == "q1" and picture else read(item))
     print_retrieval(cards)
     log.info("retrieval page: %s", job.folder / "index.html")
 

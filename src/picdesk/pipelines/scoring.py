@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from picdesk.evaluation.metrics import KS, Ranks, add_tail, exact_ranks_both, metrics_of, ranks_of_run
 from picdesk.evaluation.statistics import Interval, intervals
-from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, RerankContext, Side
+from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, Index, RerankContext, Side
 from picdesk.pipelines.build import build
 from picdesk.training.datamodule import Features
 from picdesk.trec import Qrels, Run
@@ -42,25 +42,40 @@ def retrieve_run(
     items: Side,
     space: str = "",
     spent: dict[Direction, float] | None = None,
+    index: Index | None = None,
 ) -> Run:
-    """Search, rerank, fuse: the `top_k` best items of each query; the first `run_depth` of them if nothing was reranked."""
+    """Search, rerank, fuse: the `top_k` best items of each query; the first `run_depth` of them if nothing was reranked.
+
+    `index` is one that is ready; without it the index of the config is built from the items' embeddings.
+    """
     assert queries.embeddings is not None
-    assert items.embeddings is not None
     gallery = len(items.ids)
     top_k = min(int(cfg.top_k), gallery)
     if top_k < int(cfg.top_k):
         log.info("top_k=%d is more than the gallery of %d holds: all %d are listed", cfg.top_k, gallery, gallery)
-    index = build(cfg, "index")
-    index.build(items.embeddings)
+    index = built(cfg, items) if index is None else index
     start = time.perf_counter()
     run = index.search(queries.embeddings, top_k)
-    context = RerankContext(direction, queries, items, space)
+    fused = reranked(cfg, run, RerankContext(direction, queries, items, space))
+    if spent is not None:
+        spent[direction] = round(time.perf_counter() - start, 6)
+    return fused
+
+
+def reranked(cfg: DictConfig, run: Run, context: RerankContext) -> Run:
+    """Look again at the candidates and fuse; the first `run_depth` of them if nothing was reranked."""
     rerankers = [build(cfg, "reranker")]
     scores = [reranker.score(run, context) for reranker in rerankers]
     fused: Run = build(cfg, "fusion").fuse(run, scores, [getattr(reranker, "weight", 0.0) for reranker in rerankers])
-    if spent is not None:
-        spent[direction] = round(time.perf_counter() - start, 6)
     return shortened(fused, int(cfg.run_depth)) if fused is run else fused
+
+
+def built(cfg: DictConfig, items: Side) -> Index:
+    """The index of the config over the items."""
+    assert items.embeddings is not None
+    index: Index = build(cfg, "index")
+    index.build(items.embeddings)
+    return index
 
 
 def shortened(run: Run, depth: int) -> Run:

@@ -75,7 +75,7 @@ def load_world(cfg: DictConfig) -> World:
 
 def world_key(cfg: DictConfig) -> str:
     """What a data set with its parts and texts depends on."""
-    return key_of(cfg, "data", "split", "prompt", "check")
+    return digest_of([key_of(cfg, "data", "split", "prompt", "check"), int(cfg.encode.max_pixels)])
 
 
 def fingerprint(cfg: DictConfig, world: World, part: Collection, encoder: Encoder) -> dict[str, str]:

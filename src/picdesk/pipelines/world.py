@@ -127,6 +127,7 @@ def check_data(
             collection,
             splits,
             max_bad_fraction=max_bad_fraction,
+            max_pixels=int(cfg.encode.max_pixels),
             level="full" if level == "full" else "quick",
             facts=facts,
             on_picture=lambda: advance(1),

@@ -18,6 +18,7 @@ from picdesk.files import write_text
 from picdesk.report import figures, formats
 from picdesk.report.content import JobPage, RetrievalPage, SweepPage
 from picdesk.report.thumbnails import Contact
+from picdesk.report.tuning import TuningPage
 
 ReadPicture = Callable[[str], bytes]
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,6 +53,11 @@ def write_retrieval(path: Path | str, page: RetrievalPage, read_picture: ReadPic
 def write_sweep(path: Path | str, page: SweepPage) -> None:
     """Write a sweep's page, whole."""
     write_text(path, render_sweep(page))
+
+
+def write_tuning(path: Path | str, page: TuningPage) -> None:
+    """Write the page of an index's trade-off, whole."""
+    write_text(path, _render("tuning.html.j2", page, _no_picture))
 
 
 def _render(template: str, page: Any, read_picture: ReadPicture) -> str:

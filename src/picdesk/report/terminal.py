@@ -81,6 +81,13 @@ def print_leaderboard(page: SweepPage, to: Console | None = None) -> None:
         to.print(clean(f"failed: {name}: {reason}"), style="red")
 
 
+def print_table(
+    header: Sequence[str], lines: Sequence[Sequence[str]], to: Console, right: tuple[int, ...] = ()
+) -> None:
+    """Print lines of texts under their headings; the columns of `right` stand to the right."""
+    _print_grid(Grid(header, lines, [""] * len(header), right), to)
+
+
 def clean(text: str) -> Text:
     """Text as it stands: no markup is read in it, and control characters, which could drive a terminal, become spaces."""
     return Text(UNPRINTABLE.sub(" ", text))

@@ -1,23 +1,21 @@
 """`index=milvus`: the gallery in a Milvus collection, in a file beside us or on a server or cluster; the same code for all."""
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from picdesk.errors import ConfigError, DataError, MissingFileError, check_unique, examples
+from picdesk.errors import ConfigError, DataError, check_unique, examples
 from picdesk.files import digest_of, write_json
 from picdesk.interfaces import Embeddings
-from picdesk.search.fingerprints import fingerprint_of
+from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.milvus_client import LONGEST_ID, Collection
+from picdesk.search.saved import NOTE, read_note
 from picdesk.trec import Run, id_ranks, order_rows
 
 log = logging.getLogger(__name__)
-
-NOTE = "milvus.json"
 
 MOST_AT_ONCE = 16_384
 """Milvus's own bound on `top_k`."""
@@ -51,6 +49,7 @@ class MilvusIndex:
         self.replace, self.batch = replace, batch
         self._ids: tuple[str, ...] | None = None
         self._facts: dict[str, Any] = {}
+        self._resuming = False
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -66,32 +65,45 @@ class MilvusIndex:
 
     def build(self, gallery: Embeddings, queries: Embeddings | None = None) -> None:
         """Fill the collection, or what it still lacks. Raises `DataError` if it holds something else."""
-        if not gallery.ids:
+        self.build_from_shards(lambda: [gallery])
+
+    def build_from_shards(self, shards: Callable[[], Iterable[Embeddings]]) -> None:
+        """The same from shards that come and go: once for the fingerprint of all, once to put them in."""
+        taken, dim = Taken(), 0
+        ids: list[tuple[str, ...]] = []
+        for shard in shards():
+            _check_ids(shard.ids)
+            taken.update(shard)
+            ids.append(shard.ids)
+            dim = shard.dim
+        named = tuple(item for part in ids for item in part)
+        check_unique(named, "index")
+        if not named:
             raise DataError("index: the gallery is empty; there is nothing to search")
-        _check_ids(gallery.ids)
-        wanted = {"fingerprint": fingerprint_of(gallery), "dim": gallery.dim, "kind": self.kind, "params": self.params}
-        self._collection.name = self._name.replace("{fingerprint}", str(wanted["fingerprint"])[:16])
-        if self._collection.exists() and self.replace:
-            self._collection.drop()
-        resuming = self._collection.exists()
-        if resuming:
-            self._check_same(wanted)
-        else:
-            self._collection.create(gallery.dim, self.kind, self.params)
-            self._facts = {
-                **wanted,
-                "metric": "inner_product",
-                "made_from": {},
-                "count": len(gallery.ids),
-                "state": "filling",
-            }
-            self._collection.write_facts(self._facts)
+        self._prepare(
+            {"fingerprint": taken.fingerprint(), "dim": dim, "kind": self.kind, "params": self.params}, len(named)
+        )
         if self._facts["state"] != "whole":
-            self._fill(gallery, resuming)
+            for shard in shards():
+                self._fill(shard)
             self._keep(state="whole")
         self._check_count()
         self._collection.load()
-        self._ids = gallery.ids
+        self._ids = named
+
+    def _prepare(self, wanted: Mapping[str, Any], count: int) -> None:
+        """Make the collection, or make sure that what stands there is the same one."""
+        self._collection.name = self._name.replace("{fingerprint}", str(wanted["fingerprint"])[:16])
+        if self._collection.exists() and self.replace:
+            self._collection.drop()
+        self._resuming = self._collection.exists()
+        if self._resuming:
+            self._check_same(wanted)
+            self._collection.load()
+            return
+        self._collection.create(int(wanted["dim"]), self.kind, self.params)
+        self._facts = {**wanted, "metric": "inner_product", "made_from": {}, "count": count, "state": "filling"}
+        self._collection.write_facts(self._facts)
 
     def _check_same(self, wanted: Mapping[str, Any]) -> None:
         self._facts = self._collection.read_facts()
@@ -103,12 +115,12 @@ class MilvusIndex:
                 f"collection {where} holds another index: {told}; name another one or set index.replace=true"
             )
 
-    def _fill(self, gallery: Embeddings, resuming: bool) -> None:
+    def _fill(self, gallery: Embeddings) -> None:
         """Insert batch by batch, leaving out the batches that are there already."""
         skipped = 0
         for start in range(0, len(gallery.ids), self.batch):
             ids = gallery.ids[start : start + self.batch]
-            if resuming and len(self._collection.present(ids)) == len(ids):
+            if self._resuming and len(self._collection.present(ids)) == len(ids):
                 skipped += len(ids)
                 continue
             self._collection.insert(ids, gallery.matrix[start : start + self.batch])
@@ -188,7 +200,8 @@ class MilvusIndex:
         if not self._facts:
             raise DataError("index: nothing is in the index; build it from a gallery first")
         self._keep(made_from=dict(made_from or {}))
-        note = {"uri": self._collection.uri, "collection": self._collection.name, "fingerprint": self.fingerprint}
+        place = {"uri": self._collection.uri, "collection": self._collection.name}
+        note = {**place, "fingerprint": self.fingerprint, "made_from": self._facts["made_from"]}
         write_json(Path(folder) / NOTE, note)
 
     def load(self, folder: Path | str, expected: Mapping[str, Any] | None = None) -> None:
@@ -197,7 +210,7 @@ class MilvusIndex:
         Raises `DataError` naming each key of `expected` that differs.
         """
         if "{fingerprint}" in self._name:
-            self._collection.name = _noted_name(Path(folder) / NOTE)
+            self._collection.name = read_note(Path(folder))["collection"]
         if not self._collection.exists():
             where = f"index.uri={self._collection.uri}"
             raise DataError(f"{where}: there is no collection {self._collection.name!r}; building the index makes it")
@@ -209,24 +222,12 @@ class MilvusIndex:
             told = "; ".join(f"{key} is {known.get(key)!r} there, {wanted[key]!r} here" for key in differing)
             raise DataError(f"collection {self._collection.name!r} does not fit: {told}; build the index again")
         self._facts, self._ids = facts, None
-        self._check_count()
         self._collection.load()
+        self._check_count()
 
     def close(self) -> None:
         """Let go of the server or file."""
         self._collection.close()
-
-
-def _noted_name(path: Path) -> str:
-    """The collection that `save` noted. Raises `MissingFileError` or `DataError`."""
-    if not path.is_file():
-        raise MissingFileError(
-            f"{path}: no such file; it is written by `save`, or name the collection: index.collection=NAME"
-        )
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["collection"])
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path}: not a note of where a Milvus collection is") from None
 
 
 def _check_ids(ids: Sequence[str]) -> None:

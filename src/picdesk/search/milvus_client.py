@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ class Collection:
                 importlib.import_module("milvus_lite")
         except ImportError as error:
             raise ConfigError(f"{INSTALL} ({error})") from None
+        # milvus-lite tells when its server starts and stops, pymilvus every error with a trace before it raises it
+        logging.getLogger("milvus_lite").setLevel(logging.WARNING)
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         self._library, self.uri, self.name = pymilvus, uri, name
         if "://" not in uri:
             Path(uri).parent.mkdir(parents=True, exist_ok=True)
@@ -95,11 +99,10 @@ class Collection:
         """The facts. Raises `DataError` if there are none, so that a collection of somebody else's is left alone."""
         name = f"{self.name}_facts"
         with self.told():
-            rows = (
-                self.client.get(name, ids=["facts"], output_fields=["facts"])
-                if self.client.has_collection(name)
-                else []
-            )
+            rows = []
+            if self.client.has_collection(name):
+                self.client.load_collection(name)  # a process that did not make it has to
+                rows = self.client.get(name, ids=["facts"], output_fields=["facts"])
         if not rows:
             raise DataError(f"index.uri={self.uri}: collection {self.name!r} was not made by picdesk (it has no facts)")
         return dict(json.loads(rows[0]["facts"]))

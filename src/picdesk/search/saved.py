@@ -1,9 +1,11 @@
 """Opening a saved index without knowing what kind it is."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from picdesk.errors import DataError, MissingFileError
 from picdesk.search import index_files, making
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FlatIndex
@@ -25,3 +27,35 @@ def open_index(folder: Path | str, expected: Mapping[str, Any] | None = None) ->
     opened.take_over(Path(folder), index, at_place, facts)
     making.set_search(index, facts.settings)
     return opened
+
+
+NOTE = "milvus.json"
+"""What `MilvusIndex.save` leaves in a folder: where the collection is, and what it was made from."""
+
+
+def made_from(folder: Path | str) -> dict[str, Any]:
+    """What the index saved in a folder says its embeddings were made with, whatever its kind; nothing is opened.
+
+    Raises `MissingFileError`, or `DataError` for a header that is damaged.
+    """
+    folder = Path(folder)
+    if (folder / NOTE).is_file() and not (folder / index_files.HEADER).is_file():
+        return dict(read_note(folder)["made_from"])
+    return dict(index_files.read_header(folder)["made_from"])
+
+
+def read_note(folder: Path) -> dict[str, Any]:
+    """The note of where a Milvus collection is. Raises `MissingFileError` or `DataError`."""
+    path = folder / NOTE
+    if not path.is_file():
+        raise MissingFileError(
+            f"{path}: no such file; it is written by `save`, or name the collection: index.collection=NAME"
+        )
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(note["collection"], str) and isinstance(note["made_from"], dict)
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise DataError(f"{path}: not a note of where a Milvus collection is")
+    return dict(note)

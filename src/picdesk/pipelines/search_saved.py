@@ -1,0 +1,168 @@
+"""`retrieve.py index_dir=DIR`: search a saved index. Only the query is encoded; the vectors of the gallery are not needed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.collection import Collection
+from picdesk.data.images import open_picture
+from picdesk.data.queries import Query
+from picdesk.embedding.encoder import Encoder
+from picdesk.errors import ConfigError, UserError
+from picdesk.interfaces import Direction, Embeddings, Index, PictureBytes, RerankContext, Side
+from picdesk.pipelines import retrieve, saved_index
+from picdesk.pipelines.build import build, check_all
+from picdesk.pipelines.evaluate import untrained_note
+from picdesk.pipelines.finish import weights_of
+from picdesk.pipelines.job import Job
+from picdesk.pipelines.scoring import reranked
+from picdesk.pipelines.world import head, load_backbone, make_encoder
+from picdesk.report.content import Item, QueryCard, Ranking
+from picdesk.search.saved import made_from
+from picdesk.trec import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What there is to show of the items: the data set that the index was built over, where it can be read."""
+
+    collection: Collection | None
+    places: dict[str, int] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+
+    def read(self, item: str) -> bytes:
+        """Bytes of a picture. Raises `KeyError` for one that is not in the data set."""
+        if self.collection is None:
+            raise KeyError(item)
+        return self.collection.pictures.read(self.places[item])
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pictures of a saved index in the order of a run's items."""
+
+    shown: Shown
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, i: int) -> bytes:
+        """Bytes of the `i`-th item's picture. Raises `ConfigError` where the data set does not have it."""
+        try:
+            return self.shown.read(self.ids[i])
+        except KeyError:
+            raise ConfigError(
+                f"index_dir: the picture of {self.ids[i]!r} is not in the data set; name it: data=..."
+            ) from None
+
+
+def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
+    """One job: texts, or a picture, against a saved index."""
+    folder = saved_index.folder_of(cfg)
+    cfg, checkpoint = saved_index.with_index(cfg, folder)
+    check_all(cfg)
+    direction: Direction = "t2i" if queries else "i2t"
+    facts = made_from(folder)
+    prompt = build(cfg, "prompt").choose(tuple(facts["fields"])) if facts.get("fields") else None
+    backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+    job = Job(cfg)
+    expected = saved_index.of_backbone(backbone, encoder) | {"prompt": saved_index.told(prompt)}
+    expected["gallery"] = "pictures" if queries else "texts"
+    with job.clock.stage("load index"):
+        index = saved_index.open_index(cfg, folder, expected, backbone.dim)
+    shown = what_is_shown(cfg, direction)
+    check_count(cfg, index, shown)
+    texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
+    with job.clock.stage("encode and search"):
+        asked = encoded(backbone, encoder, queries, texts, picture)
+        run = retrieve.strong(cfg, search(cfg, direction, index, asked, shown))
+    cards = cards_of(direction, run, queries, texts, shown, Path(str(cfg.image)).name)
+    for note in untrained_note(backbone.name, checkpoint):
+        log.warning("%s", note.text)
+    weights = weights_of(backbone, checkpoint)
+    retrieve.write(job, cfg, str(facts.get("data")), run, cards, weights, picture, shown.read)
+    job.write_manifest(cfg, {"index": index.fingerprint}, weights, encoder, 0)
+    return run
+
+
+def encoded(backbone: TwoTower, encoder: Encoder, queries: list[Query], texts: list[str], picture: bytes) -> Side:
+    """What is asked, in the shared space."""
+    if queries:
+        ids = tuple(query.id for query in queries)
+        return Side(ids, Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts))), tuple(texts))
+    source = retrieve.OnePicture(picture)
+    features = encoder.pictures(backbone, source, open_picture)
+    return Side(("q1",), Embeddings(("q1",), head(backbone, "image", features)), pictures=source)
+
+
+def search(cfg: DictConfig, direction: Direction, index: Index, asked: Side, shown: Shown) -> Run:
+    """Search and rerank; `top_k` at most what the index holds."""
+    assert asked.embeddings is not None
+    run = index.search(asked.embeddings, int(cfg.top_k))
+    pictures: PictureBytes | None = Found(shown, run.item_ids) if direction == "t2i" and shown.collection else None
+    return reranked(cfg, run, RerankContext(direction, asked, Side(run.item_ids, pictures=pictures)))
+
+
+def what_is_shown(cfg: DictConfig, direction: Direction) -> Shown:
+    """Titles, and pictures where they are found, out of the data set that the index was built over; nothing is encoded."""
+    try:
+        collection: Collection = build(cfg, "data").read()
+    except UserError as error:
+        if any(key == "data" or key.startswith("data.") for key in saved_index.named_keys()):
+            raise
+        log.warning("the data set of the index cannot be read, so items are shown by their ids alone: %s", error)
+        return Shown(None)
+    titles = [str(fields.get("title") or fields.get("caption") or "") for fields in collection.texts]
+    if direction == "i2t":
+        return Shown(collection, {}, dict(zip(collection.text_ids, titles, strict=True)))
+    names = [collection.picture_ids[i] for i in reversed(collection.picture_of)]
+    own = dict(zip(names, reversed(titles), strict=True))
+    return Shown(collection, {name: i for i, name in enumerate(collection.picture_ids)}, own)
+
+
+def check_count(cfg: DictConfig, index: Index, shown: Shown) -> None:
+    """Where the command line names a data set, the index must hold as many of its items as it holds at all."""
+    if shown.collection is None or "data" not in saved_index.named_keys():
+        return
+    known = shown.places or shown.titles
+    unknown = [item for item in index.ids if item not in known]
+    if unknown:
+        raise ConfigError(
+            f"index_dir={cfg.index_dir} does not fit data={shown.collection.name}: count: {len(unknown)} of its "
+            f"{len(index.ids)} items are not in the data set, for example {unknown[0]!r}; leave data out"
+        )
+
+
+def cards_of(
+    direction: Direction, run: Run, queries: list[Query], texts: list[str], shown: Shown, file: str
+) -> list[QueryCard]:
+    """What was found for each query."""
+    cards = []
+    for row in range(len(run.query_ids)):
+        places = [(int(i), float(s)) for i, s in zip(run.index[row], run.scores[row], strict=True) if i >= 0]
+        true = queries[row].picture_id if queries else ""
+        items = tuple(
+            item_of(direction, run.item_ids[i], rank, s, shown, true) for rank, (i, s) in enumerate(places, 1)
+        )
+        if direction == "i2t":
+            cards.append(QueryCard("q1", "i2t", (Ranking(items),), picture="q1", note=file))
+            continue
+        title = str(queries[row].fields["title"])
+        note = "" if texts[row] == title else f"encoded as: {texts[row]}"
+        rank = next((item.rank for item in items if item.relevant), None)
+        cards.append(QueryCard(queries[row].id, "t2i", (Ranking(items, rank),), text=title, note=note))
+    return cards
+
+
+def item_of(direction: Direction, name: str, rank: int, score: float, shown: Shown, true: str) -> Item:
+    """One item as the page shows it."""
+    text = shown.titles.get(name, "")
+    return Item(name, text, name if direction == "t2i" else "", score, rank, bool(true) and name == true)

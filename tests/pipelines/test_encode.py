@@ -1,0 +1,61 @@
+"""`evaluate.py task=encode`: the store is filled, by one process or by two ranks under Lightning, with the same features."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from picdesk.embedding.upkeep import verify
+from picdesk.report.manifest import Manifest
+from tests.conftest import PROJECT
+from tests.pipelines.doors import run
+
+Capture = pytest.CaptureFixture[str]
+
+
+def job(folder: Path, store: str, *overrides: str) -> Path:
+    """One door in a process of its own; the output dir of its job."""
+    out = folder / "out" / "-".join([store, *overrides[:1]]).replace("=", "-")
+    places = (f"paths.outputs={out}", f"paths.store={folder / store}", "logger=none", "bootstrap.resamples=50")
+    command = [sys.executable, "evaluate.py", *overrides, *places]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    (manifest,) = out.rglob("manifest.json")
+    return manifest.parent
+
+
+@pytest.mark.slow
+def test_two_ranks_fill_the_store_as_one_process_does(tmp_path: Path, small_data: Path) -> None:
+    data = (f"data.root={small_data}", "part=all")
+    one = job(tmp_path, "one", "task=encode", *data)
+    two = job(tmp_path, "two", "task=encode", *data, "trainer=ddp", "trainer.devices=2")
+    counts = [Manifest.read(folder / "manifest.json").counts for folder in (one, two)]
+    assert counts[0] == counts[1]
+    assert counts[0]["images_encoded"] > 100
+    scored = [job(tmp_path, store, "task=evaluate", *data[:1], "split=all") for store in ("one", "two")]
+    for folder in scored:
+        again = Manifest.read(folder / "manifest.json").counts
+        assert (again["images_encoded"], again["texts_encoded"]) == (0, 0)
+    assert (scored[0] / "run.trec").read_bytes() == (scored[1] / "run.trec").read_bytes()
+    assert [fault for path in (tmp_path / "two").iterdir() if path.is_dir() for fault in verify(path)] == []
+
+
+def test_encoding_alone_leaves_nothing_to_encode(capfd: Capture, tmp_path: Path, small_data: Path) -> None:
+    settings = (f"data.root={small_data}", f"paths.store={tmp_path / 'store'}")
+    ran = run(capfd, tmp_path / "out", "evaluate", "task=encode", "part=test", *settings)
+    assert ran.status == 0, ran.err
+    assert "encoded 24 pictures and 24 texts on 1 ranks" in ran.out
+    scored = run(capfd, tmp_path / "out", "evaluate", *settings, "bootstrap.resamples=50")
+    counts = json.loads(scored.file("manifest.json"))["counts"]
+    assert (counts["images_encoded"], counts["texts_encoded"]) == (0, 0)
+
+
+def test_a_picture_above_max_pixels_is_refused_when_it_is_encoded(
+    capfd: Capture, tmp_path: Path, small_data: Path
+) -> None:
+    settings = (f"data.root={small_data}", f"paths.store={tmp_path / 'store'}", "encode.max_pixels=100")
+    ran = run(capfd, tmp_path / "out", "evaluate", "task=encode", *settings)
+    assert ran.status == 2
+    assert "is more than 100 pixels; task=check names all such pictures" in ran.err.strip()
