@@ -5,7 +5,19 @@ from pathlib import Path
 
 SRC = Path(__file__).resolve().parents[1] / "src" / "picdesk"
 WINGS = {"data", "backbones", "embedding", "search", "rerankers", "evaluation", "report", "serving"}
-GROUND = {"interfaces", "trec", "trec_io", "trec_lines", "trec_faults", "arrow", "collection", "errors", "files"}
+GROUND = {
+    "interfaces",
+    "trec",
+    "trec_io",
+    "trec_lines",
+    "trec_faults",
+    "arrow",
+    "collection",
+    "errors",
+    "files",
+    "hub",
+    "language",
+}
 ROOMS = {
     "faiss": ("search/",),
     "open_clip": ("backbones/",),

@@ -20,6 +20,7 @@ from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.leaderboard import leaderboard
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits, score, score_both
+from picdesk.pipelines.tools import Sources
 from picdesk.pipelines.verdict import Judge, judge_expected
 from picdesk.pipelines.world import embed
 from picdesk.report.content import Note
@@ -83,7 +84,8 @@ def evaluate_model(
     with job.clock.stage("encode"):
         features = shared.features_of(cfg, world, part, backbone, encoder)
     with job.clock.stage("retrieve and score"):
-        scored = score_both(cfg, features, *embed(backbone, features))
+        sources = Sources.of(world, part, backbone, encoder)
+        scored = score_both(cfg, features, *embed(backbone, features), sources)
     outcome = Outcome(
         systems=[("trained" if checkpoint else "as it is", scored, "main")],
         weights=weights,

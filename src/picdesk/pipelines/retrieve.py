@@ -24,6 +24,7 @@ from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import retrieve_run
+from picdesk.pipelines.tools import Tools, captions_of
 from picdesk.pipelines.world import World, head, load_backbone, load_world, make_encoder
 from picdesk.report.content import Fact, Item, QueryCard, Ranking, RetrievalPage
 from picdesk.report.page import write_retrieval
@@ -113,7 +114,9 @@ def search_pictures(
         part.picture_ids, head(backbone, "image", encoder.pictures(backbone, part.pictures, open_picture))
     )
     items = Side(gallery.ids, gallery, pictures=part.pictures)
-    return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts)), items), texts
+    fields = tuple(query.fields for query in queries)
+    tools = Tools(backbone, encoder, captions_of(part))
+    return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts), fields), items, tools), texts
 
 
 def search_texts(
@@ -124,8 +127,10 @@ def search_texts(
         raise ConfigError(f"data={part.name} has no texts to find for image={cfg.image}")
     source = OnePicture(picture)
     asked = Embeddings(("q1",), head(backbone, "image", encoder.pictures(backbone, source, open_picture)))
-    gallery = Embeddings(part.text_ids, head(backbone, "text", encoder.texts(backbone, world.prompts(part))))
-    return retrieve_run(cfg, "i2t", Side(("q1",), asked, pictures=source), Side(gallery.ids, gallery))
+    prompts = world.prompts(part)
+    gallery = Embeddings(part.text_ids, head(backbone, "text", encoder.texts(backbone, prompts)))
+    items = Side(gallery.ids, gallery, tuple(prompts), part.texts)
+    return retrieve_run(cfg, "i2t", Side(("q1",), asked, pictures=source), items, Tools(backbone, encoder))
 
 
 def picture_card(part: Collection, world: World, run: Run, q: int, text: str, query: Query) -> QueryCard:

@@ -63,7 +63,7 @@ class Mixture:
                 raise DataError(f"reranking: {int(np.isinf(scores).sum())} scores are infinite")
         raw = np.array(rerank_scores, np.float64).reshape(-1, *run.index.shape)
         known = ~np.isnan(raw) & (run.index >= 0)
-        movable = known.any(axis=0)
+        movable = np.asarray(known.any(axis=0))
         search = self.rule(np.where(movable, run.scores, 0).astype(np.float64), movable)
         reranks = [
             np.where(there, self.rule(np.where(there, scores, 0), there), search)
@@ -76,8 +76,10 @@ class Mixture:
         check_weights(weights)
         whole = [i for i, weight in enumerate(weights) if weight == 1]
         if whole and (prepared.known[whole[0]] == prepared.movable).all():
-            return np.nan_to_num(prepared.raw[whole[0]])  # unnormalised: the order is then the reranker's by construction
-        value = (1 - sum(weights)) * prepared.search
+            return np.nan_to_num(
+                prepared.raw[whole[0]]
+            )  # unnormalised: the order is then the reranker's by construction
+        value: Doubles = (1 - sum(weights)) * prepared.search
         for weight, scores in zip(weights, prepared.reranks, strict=True):
             if weight:
                 value += weight * scores
