@@ -21,6 +21,8 @@ GROUND = {
 ROOMS = {
     "faiss": ("search/",),
     "open_clip": ("backbones/",),
+    "openai": ("rerankers/endpoint.py",),
+    "jsonschema": ("rerankers/asking.py",),
     "wandb": ("report/wandb_media.py",),
     "hydra": ("pipelines/", "training/checkpoint.py"),
     "omegaconf": ("pipelines/", "training/checkpoint.py"),

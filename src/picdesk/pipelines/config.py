@@ -88,6 +88,8 @@ class Task:
     index: Any = MISSING
     reranker: Any = MISSING
     fusion: Any = MISSING
+    language_model: Any = MISSING
+    writing: Any = MISSING
     logger: Any = MISSING
 
 
