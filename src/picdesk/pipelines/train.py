@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
-from picdesk.pipelines import shared, show
+from picdesk.pipelines import advice, shared, show
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
@@ -63,6 +63,7 @@ def train(cfg: DictConfig) -> float:
         training=show.training_charts(best.history, best.best),
         curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
         notes=no_gain_note(best),
+        steps=advice.of_training(best),
     )
     job.objective = float(best.path.scores[best.path.best])
     finish(job, cfg, world, part, outcome, encoder)
