@@ -46,6 +46,16 @@ class Bootstrap:
 
 
 @dataclass
+class TuneWeights:
+    """`task=tune_weights`: the part to choose on, by which metric and rule (one_se, paired, best), in how many steps."""
+
+    part: str = "val"
+    metric: str = "t2i/hits@1"
+    rule: str = "one_se"
+    steps: int | None = None
+
+
+@dataclass
 class Task:
     """Every scalar that a door reads. The groups below are nodes with a `_target_`."""
 
@@ -65,6 +75,7 @@ class Task:
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    tune_weights: TuneWeights = field(default_factory=TuneWeights)
     skip_completed: bool = False
     dir: str | None = None
     against: str | None = None

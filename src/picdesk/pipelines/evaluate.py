@@ -30,7 +30,7 @@ from picdesk.trec_io import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
 Check = Callable[[Mapping[str, str], Mapping[str, str]], None]
-TASKS = ("evaluate", "check", "leaderboard", "compare")
+TASKS = ("evaluate", "check", "leaderboard", "compare", "tune_weights")
 
 
 def no_check(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
@@ -49,6 +49,10 @@ def evaluate(cfg: DictConfig) -> float:
         from picdesk.pipelines.compare import compare
 
         return compare(cfg)
+    if cfg.task == "tune_weights":
+        from picdesk.pipelines.tune_weights import tune_weights
+
+        return tune_weights(cfg)
     if cfg.reproduce:
         from picdesk.pipelines.reproduce import reproduce
 
