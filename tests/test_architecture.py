@@ -44,7 +44,7 @@ def floor(name: str) -> int:
     """0 ground, 1 wing, 2 training, 3 pipelines, 4 a command inside the package."""
     if name in GROUND:
         return 0
-    return 1 if name in WINGS else {"training": 2, "pipelines": 3, "store": 4, "pack": 4}[name]
+    return 1 if name in WINGS else {"training": 2, "pipelines": 3, "store": 4, "pack": 4, "check_submission": 4}[name]
 
 
 def faults(path: Path) -> list[str]:

@@ -56,6 +56,15 @@ class TuneWeights:
 
 
 @dataclass
+class Submission:
+    """A MediaEval submission folder, written where `group` is given; `size` is the gallery: LARGE or SMALL."""
+
+    group: str | None = None
+    approach: str = "picdesk"
+    size: str = "SMALL"
+
+
+@dataclass
 class Task:
     """Every scalar that a door reads. The groups below are nodes with a `_target_`."""
 
@@ -69,6 +78,8 @@ class Task:
     query: str | None = None
     image: str | None = None
     queries: str | None = None
+    subset: str | None = None
+    submission: Submission = field(default_factory=Submission)
     top_k: int = 100
     run_depth: int = 20
     shown: int = 5

@@ -17,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of, written_whole
 from picdesk.interfaces import RerankContext, Reranker, Side
-from picdesk.pipelines import shared
 from picdesk.pipelines.build import build
 from picdesk.pipelines.tools import Tools
 from picdesk.rerankers.base import taken
@@ -70,6 +69,8 @@ def weights_of_parts(cfg: DictConfig) -> dict[str, float]:
 
 def parts_of(cfg: DictConfig) -> list[Part]:
     """The rerankers that are at work; in a sweep, those of an earlier job where only the weight differs."""
+    from picdesk.pipelines import shared  # which imports what scores runs
+
     made = []
     for name, node in nodes_of(cfg).items():
         plain = OmegaConf.to_container(node, resolve=True)

@@ -13,15 +13,17 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.data.images import open_picture
 from picdesk.data.queries import Query, bare, read_queries
+from picdesk.data.subset import only
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import write_json
 from picdesk.interfaces import Direction, Embeddings, Side
 from picdesk.pipelines import show
-from picdesk.pipelines.build import check_all
+from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.evaluate import untrained_note
 from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job, need_positive
+from picdesk.pipelines.outside import QUERY_FIELDS, check_submission, write_answers
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import retrieve_run
 from picdesk.pipelines.tools import Tools, captions_of
@@ -56,6 +58,7 @@ def retrieve(cfg: DictConfig) -> Run:
     if len(asked) != 1:
         given = " and ".join(asked) or "none of them"
         raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {given}")
+    check_submission(cfg)
     queries = read_texts(cfg) if asked != ["image"] else []
     picture = read_picture(str(cfg.image)) if asked == ["image"] else b""
     check_all(cfg)
@@ -74,6 +77,7 @@ def retrieve(cfg: DictConfig) -> Run:
     for note in untrained_note(backbone.name, checkpoint):
         log.warning("%s", note.text)
     write(job, cfg, part, run, cards, weights_of(backbone, checkpoint), picture)
+    write_answers(job, cfg, part, run)
     job.write_manifest(
         cfg, world.fingerprint(part, encoder), weights_of(backbone, checkpoint), encoder, len(world.collection.skipped)
     )
@@ -83,7 +87,7 @@ def retrieve(cfg: DictConfig) -> Run:
 def read_texts(cfg: DictConfig) -> list[Query]:
     """The queries of the command line."""
     if cfg.queries:
-        return read_queries(str(cfg.queries))
+        return only(read_queries(str(cfg.queries)), cfg.subset)
     if not str(cfg.query).strip():
         raise ConfigError("query is empty; give a text, for example query='flood warnings in the north'")
     return [bare("q1", str(cfg.query).strip())]
@@ -106,8 +110,8 @@ def search_pictures(
     cfg: DictConfig, world: World, part: Collection, backbone: TwoTower, encoder: Encoder, queries: list[Query]
 ) -> tuple[Run, list[str]]:
     """The pictures nearest to each text, and the texts as encoded."""
-    prompt = world.prompt
-    texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
+    prompt = world.prompt or build(cfg, "prompt").choose(QUERY_FIELDS)
+    texts = [prompt.render(query.fields) for query in queries]
     ids = tuple(query.id for query in queries)
     asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
     gallery = Embeddings(
@@ -180,7 +184,7 @@ def write(
         subtitle=f"{run.gallery_size:,} items searched by {weights['name']}",
         cards=tuple(cards),
         facts=(Fact("data", part.name), Fact("part", str(cfg.part)), Fact("backbone", weights["name"])),
-        files=("results.json", "run.trec", "manifest.json", "config.yaml"),
+        files=("results.json", "results.csv", "run.trec", "manifest.json", "config.yaml"),
     )
     write_retrieval(job.folder / "index.html", page, lambda name: picture if name == "q1" and picture else read(name))
     print_retrieval(cards)

@@ -6,10 +6,8 @@ import csv
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from picdesk.backbones.two_tower import TwoTower
@@ -18,44 +16,24 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.choosing import RULES, choose, standard_error
 from picdesk.evaluation.metrics import exact_ranks, per_query
-from picdesk.evaluation.significance import compare
 from picdesk.files import write_text, written_whole
 from picdesk.interfaces import Direction
 from picdesk.pipelines import shared
 from picdesk.pipelines.build import build, check_all
-from picdesk.pipelines.finish import Outcome, finish, weights_of
+from picdesk.pipelines.finish import finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.reranking import parts_of, scores_of, weights_of_parts
 from picdesk.pipelines.resume import with_checkpoint
-from picdesk.pipelines.scoring import Scored, mean_hits, score_both
+from picdesk.pipelines.scoring import score_both
 from picdesk.pipelines.tools import Sources
-from picdesk.pipelines.weight_chart import weight_charts
+from picdesk.pipelines.tuned import Tuned, outcome_of
 from picdesk.pipelines.weight_sweep import WeightSweep, grid
 from picdesk.pipelines.world import World, embed
-from picdesk.report.content import Note
 from picdesk.search.fusion import Mixture
 from picdesk.trec import Run
 
 log = logging.getLogger(__name__)
 METRICS = ("hits@1", "hits@5", "hits@10", "recall@1", "recall@5", "recall@10", "mrr")
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What the sweep found: names of the rerankers, the points tried, the metric at each with its standard error, the choice."""
-
-    names: tuple[str, ...]
-    metric: str
-    points: Sequence[tuple[float, ...]]
-    values: NDArray[np.float64]
-    errors: NDArray[np.float64]
-    chosen: int
-    best: int
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The chosen weights by reranker."""
-        return dict(zip(self.names, self.points[self.chosen], strict=True))
 
 
 def tune_weights(cfg: DictConfig) -> float:
@@ -193,68 +171,3 @@ def write_points(job: Job, tuned: Tuned) -> None:
     for i, point in enumerate(tuned.points):
         writer.writerow([*point, f"{tuned.values[i]:.6f}", f"{tuned.errors[i]:.6f}", int(i == tuned.chosen)])
     write_text(job.folder / "weights.csv", stream.getvalue())
-
-
-def outcome_of(
-    cfg: DictConfig,
-    tuned: Tuned,
-    before: dict[Direction, Scored],
-    after: dict[Direction, Scored],
-    weights: Mapping[str, str],
-) -> Outcome:
-    """What is reported: the search alone beside the chosen weights, and whether they really differ."""
-    tests = {
-        direction: compare(
-            after[direction].ranks,
-            before[direction].ranks,
-            resamples=int(cfg.bootstrap.resamples),
-            seed=int(cfg.seed),
-            level=float(cfg.bootstrap.level),
-        )
-        for direction in after
-    }
-    shown = ", ".join(f"{name} {weight:g}" for name, weight in tuned.weights.items())
-    told = (
-        f"chosen on {cfg.tune_weights.part} by {tuned.metric} ({cfg.tune_weights.rule}): {shown}, "
-        f"{tuned.values[tuned.chosen]:.4f} ± {tuned.errors[tuned.chosen]:.4f} (search alone {tuned.values[0]:.4f}, "
-        f"highest {tuned.values[tuned.best]:.4f} at {', '.join(f'{w:g}' for w in tuned.points[tuned.best])})"
-    )
-    notes = [Note(told)]
-    for direction in tests:
-        one = tests[direction]["hits@1"]
-        notes.append(
-            Note(
-                f"{direction} hits@1 on {cfg.part}, chosen weights less search alone: {one.interval.value:+.4f} "
-                f"[{one.interval.low:+.4f}, {one.interval.high:+.4f}], p = {one.p:.4f} (paired randomisation)"
-            )
-        )
-    found = {
-        "weights": tuned.weights,
-        "metric": tuned.metric,
-        "rule": str(cfg.tune_weights.rule),
-        "part": str(cfg.tune_weights.part),
-        "value": float(tuned.values[tuned.chosen]),
-        "standard_error": float(tuned.errors[tuned.chosen]),
-        "search_alone": float(tuned.values[0]),
-        "best_value": float(tuned.values[tuned.best]),
-        "best_weights": list(tuned.points[tuned.best]),
-    }
-    differences = {
-        direction: {name: [d.interval.value, d.interval.low, d.interval.high, d.p] for name, d in own.items()}
-        for direction, own in tests.items()
-    }
-    extra = {"tuned": found, "less_search_alone": differences, "search_alone": show_metrics(before)}
-    return Outcome(
-        systems=[("search alone", before, "other"), (f"reranked ({shown})", after, "main")],
-        weights=weights,
-        curves=weight_charts(tuned.names, tuned.points, tuned.values, tuned.errors, tuned.chosen, tuned.metric),
-        notes=tuple(notes),
-        extra=extra,
-    )
-
-
-def show_metrics(scored: Mapping[Direction, Scored]) -> dict[str, dict[str, float]]:
-    """Metrics by direction, with the mean of hits@1."""
-    return {direction: one.metrics for direction, one in scored.items()} | {
-        "mean": {"hits@1": mean_hits(list(scored.values()))}
-    }
