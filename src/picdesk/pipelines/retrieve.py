@@ -51,9 +51,13 @@ class OnePicture:
         return self.data
 
 
-def retrieve(cfg: DictConfig) -> Run:
-    """One job: `query=`, `queries=` or `image=` against one part of a data set."""
+def retrieve(cfg: DictConfig) -> Run | None:
+    """One job: `query=`, `queries=` or `image=` against one part of a data set; or `task=write_captions`."""
     need_positive(cfg)
+    if cfg.task == "write_captions":
+        from picdesk.pipelines.write_captions import write_captions
+
+        return write_captions(cfg)
     asked = [name for name in ("query", "queries", "image") if cfg[name]]
     if len(asked) != 1:
         given = " and ".join(asked) or "none of them"
