@@ -57,7 +57,8 @@ def retrieve(cfg: DictConfig) -> Run | None:
     if cfg.task == "write_captions":
         from picdesk.pipelines.write_captions import write_captions
 
-        return write_captions(cfg)
+        write_captions(cfg)
+        return None
     asked = [name for name in ("query", "queries", "image") if cfg[name]]
     if len(asked) != 1:
         given = " and ".join(asked) or "none of them"

@@ -50,7 +50,7 @@ class WeightSweep:
         rank = before + 1
         tied = (rows == own).sum(axis=1) > 1
         for entry in np.flatnonzero(tied):
-            rank[entry] += self._ties(rows[entry], entry)
+            rank[entry] += self._ties(rows[entry], int(entry))
         if not self.whole:
             rank = self._among_kept(rank)
         ranks = self.base.ranks.copy()

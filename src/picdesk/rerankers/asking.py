@@ -119,7 +119,7 @@ class Asker:
 
 def parsed(text: str | None, schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """The first JSON object in the text that fits the schema, be there words or fences around it; None if there is none."""
-    import jsonschema
+    import jsonschema  # type: ignore[import-untyped]
 
     decoder, at = json.JSONDecoder(), -1
     while text and (at := text.find("{", at + 1)) >= 0:

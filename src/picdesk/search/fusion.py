@@ -76,9 +76,8 @@ class Mixture:
         check_weights(weights)
         whole = [i for i, weight in enumerate(weights) if weight == 1]
         if whole and (prepared.known[whole[0]] == prepared.movable).all():
-            return np.nan_to_num(
-                prepared.raw[whole[0]]
-            )  # unnormalised: the order is then the reranker's by construction
+            alone: Doubles = np.nan_to_num(prepared.raw[whole[0]])  # unnormalised: the reranker's order by construction
+            return alone
         value: Doubles = (1 - sum(weights)) * prepared.search
         for weight, scores in zip(weights, prepared.reranks, strict=True):
             if weight:
