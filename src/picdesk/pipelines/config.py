@@ -80,6 +80,8 @@ class Task:
     queries: str | None = None
     subset: str | None = None
     submission: Submission = field(default_factory=Submission)
+    captions_file: str | None = None
+    min_score: float | None = None
     top_k: int = 100
     run_depth: int = 20
     shown: int = 5

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from picdesk.data.sources import NoPictures, origin
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of, written_whole
 from picdesk.interfaces import RerankContext, Reranker, Side
@@ -169,12 +170,15 @@ def counted(reranker: Reranker, run: Run, context: RerankContext, tools: Tools |
 
 
 def side_key(side: Side, tools: Tools) -> str:
-    """Digest over ids, texts, fields and picture contents of a side."""
+    """Digest over ids, texts, fields, vectors and picture contents of a side (vectors made elsewhere may have no pictures)."""
     fields = [
         {name: value if isinstance(value, str) else list(value) for name, value in own.items()} for own in side.fields
     ]
-    pictures = [key.hex() for key in tools.encoder.picture_keys(side.pictures)] if side.pictures is not None else []
-    return digest_of([side.ids, side.texts, fields, pictures])
+    pictures: list[str] = []
+    if side.pictures is not None and side.ids and not isinstance(origin(side.pictures, 0)[0], NoPictures):
+        pictures = [key.hex() for key in tools.encoder.picture_keys(side.pictures)]
+    vectors = b"" if side.embeddings is None else np.ascontiguousarray(side.embeddings.matrix).tobytes()
+    return digest_of([side.ids, side.texts, fields, pictures, hashlib.sha256(vectors).hexdigest()])
 
 
 def read_scores(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
