@@ -119,7 +119,8 @@ def gallery_if_asked(cfg: DictConfig, collection: Collection) -> Collection:
         build(cfg, "prompt").choose(names)
     except ConfigError:
         build(cfg, "prompt").choose(QUERY_FIELDS)
-        vectors = {name: matrix for name, matrix in collection.vectors.items() if name != "text"}
+        vectors = dict(collection.vectors)
+        vectors.pop("text", None)
         return replace(collection, text_ids=(), texts=(), picture_of=np.empty(0, np.int64), vectors=vectors)
     return collection
 
