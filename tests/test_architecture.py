@@ -5,10 +5,24 @@ from pathlib import Path
 
 SRC = Path(__file__).resolve().parents[1] / "src" / "picdesk"
 WINGS = {"data", "backbones", "embedding", "search", "rerankers", "evaluation", "report", "serving"}
-GROUND = {"interfaces", "trec", "trec_io", "trec_lines", "trec_faults", "arrow", "collection", "errors", "files"}
+GROUND = {
+    "interfaces",
+    "trec",
+    "trec_io",
+    "trec_lines",
+    "trec_faults",
+    "arrow",
+    "collection",
+    "errors",
+    "files",
+    "hub",
+    "language",
+}
 ROOMS = {
     "faiss": ("search/",),
     "open_clip": ("backbones/",),
+    "openai": ("rerankers/endpoint.py",),
+    "jsonschema": ("rerankers/asking.py",),
     "wandb": ("report/wandb_media.py",),
     "hydra": ("pipelines/", "training/checkpoint.py"),
     "omegaconf": ("pipelines/", "training/checkpoint.py"),
@@ -30,7 +44,7 @@ def floor(name: str) -> int:
     """0 ground, 1 wing, 2 training, 3 pipelines, 4 a command inside the package."""
     if name in GROUND:
         return 0
-    return 1 if name in WINGS else {"training": 2, "pipelines": 3, "store": 4, "pack": 4}[name]
+    return 1 if name in WINGS else {"training": 2, "pipelines": 3, "store": 4, "pack": 4, "check_submission": 4}[name]
 
 
 def faults(path: Path) -> list[str]:

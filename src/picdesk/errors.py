@@ -20,6 +20,10 @@ class MissingFileError(UserError, FileNotFoundError):
         return str(self.args[0]) if self.args else ""
 
 
+class NoAnswerError(Exception):
+    """A language model gave no answer to one question; the others can still be asked."""
+
+
 def examples(items: object, most: int = 3) -> str:
     """At most `most` of the items, for the end of an error line: `'a', 'b', 'c', ...`."""
     listed = list(items)  # type: ignore[call-overload]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -157,12 +157,30 @@ class Side:
                 raise DataError(f"reranking: {len(part)} {name} for {len(self.ids)} ids")
 
 
+class Embedder(Protocol):
+    """What a reranker that has a backbone of its own needs: embeddings through the store, and pictures to look at."""
+
+    @property
+    def device(self) -> str:
+        """Where models run: cpu, cuda, ..."""
+
+    def texts(self, backbone: Any, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings [n, dim] of the texts, rows of length 1."""
+
+    def pictures(self, backbone: Any, pictures: PictureBytes) -> NDArray[np.float32]:
+        """Embeddings [n, dim] of the pictures, rows of length 1."""
+
+    def decode(self, data: bytes) -> PIL.Image.Image:
+        """Bytes to an RGB picture. Raises `DataError` for what is none."""
+
+
 @dataclass(frozen=True)
 class RerankContext:
     """What a reranker may look at beside the run: `queries.ids` are `run.query_ids`, `items.ids` are `run.item_ids`.
 
-    t2i: the queries are texts and the items pictures; i2t: the other way round. `space` names what made the embeddings
-    (the backbone's fingerprint), and `encode_texts` puts further texts into that space: [n, dim], rows of length 1.
+    t2i: the queries are texts and the items pictures; i2t: the other way round. `made_by` is the name of the backbone that
+    made the embeddings, `space` adds a digest of its weights, and `encode_texts` puts further texts into that space: [n, dim],
+    rows of length 1. `captions` are the texts that the data set has of its pictures, by picture id.
     """
 
     direction: Direction
@@ -170,16 +188,39 @@ class RerankContext:
     items: Side
     space: str = ""
     encode_texts: Callable[[Sequence[str]], NDArray[np.float32]] | None = None
+    made_by: str = ""
+    captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    embedder: Embedder | None = None
+
+    @property
+    def texts(self) -> Side:
+        """The side that is made of texts."""
+        return self.queries if self.direction == "t2i" else self.items
+
+    @property
+    def pictures(self) -> Side:
+        """The side that is made of pictures."""
+        return self.items if self.direction == "t2i" else self.queries
 
 
 class Reranker(Protocol):
-    """Looks again, and more closely, at the candidates of each query."""
+    """Looks again, and more closely, at the candidates of each query.
+
+    It may have `top_k`, how many candidates of each query it looks at (None: all), and `block`, how many queries it is
+    given at a time, so that what is scored is kept if the job is killed (0: all at once).
+    """
+
+    weight: float
 
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """A score for each candidate, in the shape of `run.index` [queries, depth], higher is better; NaN = unscored.
 
         The scores of a run and of a reranker need not share a scale: that is the fusion's business. Padding is NaN.
         """
+
+    def fingerprint(self, context: RerankContext) -> str:
+        """Digest over all that the scores depend on besides the texts, the pictures and which are candidates; "" where
+        scores are too cheap to be kept."""
 
 
 class Fusion(Protocol):

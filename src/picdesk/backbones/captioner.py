@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.hub import folder_of
 from picdesk.backbones.lite import load_minilm, tokenizer_digest
 from picdesk.backbones.transformers_files import (
     FILES,
@@ -31,6 +30,7 @@ from picdesk.backbones.transformers_files import (
 )
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, UserError, examples
+from picdesk.hub import folder_of
 
 COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
 

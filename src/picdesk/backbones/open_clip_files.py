@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from picdesk.backbones.hub import folder_of, of_hub, small_files
 from picdesk.errors import ConfigError, MissingFileError, examples
 from picdesk.files import digest_of
+from picdesk.hub import folder_of, of_hub, small_files
 
 log = logging.getLogger(__name__)
 HUB, FOLDER = "hf-hub:", "local-dir:"

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.hub import folder_of, one_set_of_weights
 from picdesk.backbones.transformers import pooled
 from picdesk.backbones.transformers_files import FILES, described, digest_of_tokenizer, first_line
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, UserError, examples
+from picdesk.hub import folder_of, one_set_of_weights
 
 log = logging.getLogger(__name__)
 WANTED = f"{FILES} and the code that config.json names"

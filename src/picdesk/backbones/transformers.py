@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.hub import folder_of
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,
@@ -31,6 +30,7 @@ from picdesk.backbones.transformers_files import (
 )
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
+from picdesk.hub import folder_of
 
 READS_PADDING = ("siglip", "siglip2")  # trained on texts filled up to the context length, without an attention mask
 

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from picdesk.backbones.hub import one_set_of_weights
 from picdesk.backbones.lite import tokenizer_digest
 from picdesk.errors import ConfigError, MissingFileError, UserError, examples
 from picdesk.files import digest_of
+from picdesk.hub import one_set_of_weights
 
 FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
 PLACES = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "processor_class")

@@ -49,10 +49,11 @@ class Digests(Protocol):
 
 @dataclass
 class Counts:
-    """How many items went through a trunk in this job, and how many came from the store."""
+    """How many items went through a trunk in this job, and how many came from the store; `more` are counts of other work."""
 
     encoded: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
     reused: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
+    more: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -55,6 +55,25 @@ class Tune:
 
 
 @dataclass
+class TuneWeights:
+    """`task=tune_weights`: the part to choose on, by which metric and rule (one_se, paired, best), in how many steps."""
+
+    part: str = "val"
+    metric: str = "t2i/hits@1"
+    rule: str = "one_se"
+    steps: int | None = None
+
+
+@dataclass
+class Submission:
+    """A MediaEval submission folder, written where `group` is given; `size` is the gallery: LARGE or SMALL."""
+
+    group: str | None = None
+    approach: str = "picdesk"
+    size: str = "SMALL"
+
+
+@dataclass
 class Task:
     """Every scalar that a door reads. The groups below are nodes with a `_target_`."""
 
@@ -73,6 +92,8 @@ class Task:
     gallery: str = "pictures"
     on_disk: bool = False
     ids: list[Any] = field(default_factory=list)
+    subset: str | None = None
+    submission: Submission = field(default_factory=Submission)
     captions_file: str | None = None
     min_score: float | None = None
     top_k: int = 100
@@ -82,6 +103,7 @@ class Task:
     training: Training = field(default_factory=Training)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     tune: Tune = field(default_factory=Tune)
+    tune_weights: TuneWeights = field(default_factory=TuneWeights)
     skip_completed: bool = False
     dir: str | None = None
     against: str | None = None
@@ -107,6 +129,8 @@ class Task:
     index: Any = MISSING
     reranker: Any = MISSING
     fusion: Any = MISSING
+    language_model: Any = MISSING
+    writing: Any = MISSING
     logger: Any = MISSING
 
 

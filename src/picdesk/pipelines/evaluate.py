@@ -20,6 +20,7 @@ from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.leaderboard import leaderboard
 from picdesk.pipelines.resume import with_checkpoint, with_choices
 from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits, score, score_both
+from picdesk.pipelines.tools import Sources
 from picdesk.pipelines.verdict import Judge, judge_expected
 from picdesk.pipelines.world import embed
 from picdesk.report.content import Note
@@ -29,7 +30,17 @@ from picdesk.trec_io import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
 Check = Callable[[Mapping[str, str], Mapping[str, str]], None]
-TASKS = ("evaluate", "check", "encode", "leaderboard", "compare", "export", "captioner", "tune_index")
+TASKS = (
+    "evaluate",
+    "check",
+    "encode",
+    "leaderboard",
+    "compare",
+    "export",
+    "captioner",
+    "tune_index",
+    "tune_weights",
+)
 
 
 def no_check(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
@@ -56,6 +67,10 @@ def evaluate(cfg: DictConfig) -> float:
         from picdesk.pipelines.compare import compare
 
         return compare(cfg)
+    if cfg.task == "tune_weights":
+        from picdesk.pipelines.tune_weights import tune_weights
+
+        return tune_weights(cfg)
     if cfg.task == "export":
         from picdesk.pipelines.export import export
 
@@ -105,7 +120,8 @@ def evaluate_model(
     with job.clock.stage("encode"):
         features = shared.features_of(cfg, world, part, backbone, encoder)
     with job.clock.stage("retrieve and score"):
-        scored = score_both(cfg, features, *embed(backbone, features))
+        sources = Sources.of(world, part, backbone, encoder)
+        scored = score_both(cfg, features, *embed(backbone, features), sources)
     outcome = Outcome(
         systems=[("trained" if checkpoint else "as it is", scored, "main")],
         weights=weights,

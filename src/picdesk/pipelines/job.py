@@ -73,6 +73,7 @@ class Job:
             for modality in ("image", "text"):
                 counts[f"{modality}s_encoded"] = encoder.counts.encoded[modality]
                 counts[f"{modality}s_reused"] = encoder.counts.reused[modality]
+            counts |= encoder.counts.more
         manifest = Manifest.of_job(
             self.folder,
             self.clock,

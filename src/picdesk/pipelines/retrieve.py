@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
@@ -15,17 +13,20 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.data.images import open_picture
 from picdesk.data.queries import Query, bare, read_queries
+from picdesk.data.subset import only
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, MissingFileError
-from picdesk.files import write_json
-from picdesk.interfaces import Direction, Embeddings, Side
+from picdesk.interfaces import Embeddings, Side
 from picdesk.pipelines import saved_index, show
-from picdesk.pipelines.build import check_all
+from picdesk.pipelines.answers import picture_card, text_card, write
+from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.evaluate import untrained_note
 from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job, need_positive
+from picdesk.pipelines.outside import QUERY_FIELDS, check_submission
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import retrieve_run
+from picdesk.pipelines.tools import Tools, captions_of
 from picdesk.pipelines.world import (
     World,
     head,
@@ -35,15 +36,11 @@ from picdesk.pipelines.world import (
     picture_features,
     text_features,
 )
-from picdesk.report.content import Fact, Item, QueryCard, Ranking, RetrievalPage
-from picdesk.report.page import write_retrieval
-from picdesk.report.terminal import print_retrieval
-from picdesk.search.grouping import answered, at_least, best_part_run
+from picdesk.search.grouping import at_least, best_part_run
 from picdesk.trec import Run
-from picdesk.trec_io import write_runs
 
 log = logging.getLogger(__name__)
-TASKS = ("retrieve", "index_build", "index_add", "index_remove")
+TASKS = ("retrieve", "write_captions", "index_build", "index_add", "index_remove")
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,14 @@ class OnePicture:
 
 
 def run_task(cfg: DictConfig) -> None:
-    """`task=retrieve`, or one of the jobs on a saved index."""
-    if str(cfg.task).startswith("index_"):
+    """`task=retrieve`, `task=write_captions`, or one of the jobs on a saved index."""
+    if cfg.task not in TASKS:
+        raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
+    if cfg.task == "write_captions":
+        from picdesk.pipelines.write_captions import write_captions
+
+        write_captions(cfg)
+    elif str(cfg.task).startswith("index_"):
         from picdesk.pipelines.index_jobs import index_job
 
         index_job(cfg)
@@ -71,14 +74,13 @@ def run_task(cfg: DictConfig) -> None:
 
 
 def retrieve(cfg: DictConfig) -> Run:
-    """One job: `query=`, `queries=` or `image=` against one part of a data set."""
+    """One job: `query=`, `queries=` or `image=` against one part of a data set, or against a saved index."""
     need_positive(cfg)
-    if cfg.task not in TASKS:
-        raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
     asked = [name for name in ("query", "queries", "image") if cfg[name]]
     if len(asked) != 1:
         given = " and ".join(asked) or "none of them"
         raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {given}")
+    check_submission(cfg)
     queries = read_texts(cfg) if asked != ["image"] else []
     picture = read_picture(str(cfg.image)) if asked == ["image"] else b""
     if cfg.index_dir:
@@ -111,7 +113,7 @@ def retrieve(cfg: DictConfig) -> Run:
 def read_texts(cfg: DictConfig) -> list[Query]:
     """The queries of the command line."""
     if cfg.queries:
-        return read_queries(str(cfg.queries))
+        return only(read_queries(str(cfg.queries)), cfg.subset)
     if not str(cfg.query).strip():
         raise ConfigError("query is empty; give a text, for example query='flood warnings in the north'")
     return [bare("q1", str(cfg.query).strip())]
@@ -134,8 +136,8 @@ def search_pictures(
     cfg: DictConfig, world: World, part: Collection, backbone: TwoTower, encoder: Encoder, queries: list[Query]
 ) -> tuple[Run, list[str]]:
     """The pictures nearest to each text, and the texts as encoded."""
-    prompt = world.prompt
-    texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
+    prompt = world.prompt or build(cfg, "prompt").choose(QUERY_FIELDS)
+    texts = [prompt.render(query.fields) for query in queries]
     ids = tuple(query.id for query in queries)
     asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
     if backbone.by_captions:
@@ -145,8 +147,10 @@ def search_pictures(
         return best_part_run(asked, known, part.picture_of, part.picture_ids, int(cfg.top_k)), texts
     gallery = Embeddings(part.picture_ids, head(backbone, "image", picture_features(part, backbone, encoder)))
     items = Side(gallery.ids, gallery, pictures=part.pictures)
+    fields = tuple(query.fields for query in queries)
+    tools = Tools(backbone, encoder, captions_of(part))
     index = saved_index.built_and_kept(cfg, world, items, "pictures", backbone, encoder)
-    return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts)), items, index=index), texts
+    return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts), fields), items, tools, index=index), texts
 
 
 def search_texts(
@@ -158,9 +162,10 @@ def search_texts(
     source = OnePicture(picture)
     asked = Embeddings(("q1",), head(backbone, "image", encoder.pictures(backbone, source, open_picture)))
     gallery = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
-    items = Side(gallery.ids, gallery)
+    items = Side(gallery.ids, gallery, tuple(world.prompts(part)), part.texts)
     index = saved_index.built_and_kept(cfg, world, items, "texts", backbone, encoder)
-    return retrieve_run(cfg, "i2t", Side(("q1",), asked, pictures=source), items, index=index)
+    tools = Tools(backbone, encoder)
+    return retrieve_run(cfg, "i2t", Side(("q1",), asked, pictures=source), items, tools, index=index)
 
 
 def strong(cfg: DictConfig, run: Run) -> Run:
@@ -174,67 +179,3 @@ def strong(cfg: DictConfig, run: Run) -> Run:
             run.scores[q, 0],
         )
     return kept
-
-
-def picture_card(part: Collection, world: World, run: Run, q: int, text: str, query: Query) -> QueryCard:
-    """One text and the pictures found for it; the true one outlined where it is known."""
-    prompts = world.titles(part)
-    places = list(part.picture_ids)
-    found = tuple(
-        show.item("t2i", part, prompts, int(i), rank, float(s), part.picture_ids[i] == query.picture_id)
-        for rank, (i, s) in enumerate(zip(run.index[q], run.scores[q], strict=True), 1)
-        if i >= 0
-    )
-    true = places.index(query.picture_id) if query.picture_id in places else None
-    truth = (show.item("t2i", part, prompts, true, None, None, True),) if true is not None else ()
-    rank = next((item.rank for item in found if item.relevant), None)
-    asked = str(query.fields["title"])
-    note = "" if text == asked else f"encoded as: {text}"
-    return QueryCard(query.id, "t2i", (Ranking(found, rank),), text=asked, truth=truth, note=note)
-
-
-def text_card(part: Collection, world: World, run: Run, name: str) -> QueryCard:
-    """The picture and the texts found for it."""
-    prompts = world.titles(part)
-    found = tuple(
-        Item(part.text_ids[i], prompts[i], "", float(s), rank)
-        for rank, (i, s) in enumerate(zip(run.index[0], run.scores[0], strict=True), 1)
-        if i >= 0
-    )
-    return QueryCard("q1", "i2t", (Ranking(found),), picture="q1", note=name)
-
-
-def write(
-    job: Job,
-    cfg: DictConfig,
-    name: str,
-    run: Run,
-    cards: list[QueryCard],
-    weights: dict[str, str],
-    picture: bytes,
-    read: Callable[[str], bytes],
-) -> None:
-    """results.json, run.trec, the page; the terminal table."""
-    direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
-    job.write_config(cfg)
-    write_json(job.folder / "results.json", [as_json(card) for card in cards])
-    write_runs(job.folder / "run.trec", {direction: answered(run)})
-    page = RetrievalPage(
-        title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {name}",
-        subtitle=f"{run.gallery_size:,} items searched by {weights['name']}",
-        cards=tuple(cards),
-        facts=(Fact("data", name), Fact("part", str(cfg.part)), Fact("backbone", weights["name"])),
-        files=("results.json", "run.trec", "manifest.json", "config.yaml"),
-    )
-    write_retrieval(job.folder / "index.html", page, lambda item: picture if item == "q1" and picture else read(item))
-    print_retrieval(cards)
-    log.info("retrieval page: %s", job.folder / "index.html")
-
-
-def as_json(card: QueryCard) -> dict[str, Any]:
-    """One query with its results, for results.json."""
-    found = [
-        {"rank": item.rank, "id": item.id, "score": item.score, "text": item.text} for item in card.rankings[0].found
-    ]
-    known = {"true_picture": card.truth[0].id, "true_rank": card.rankings[0].rank} if card.truth else {}
-    return {"query_id": card.id, "query": card.text or card.note, **known, "results": found}

@@ -14,6 +14,8 @@ from picdesk.evaluation.metrics import KS, Ranks, add_tail, exact_ranks_both, me
 from picdesk.evaluation.statistics import Interval, intervals
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, Index, RerankContext, Side
 from picdesk.pipelines.build import build
+from picdesk.pipelines.reranking import rerank
+from picdesk.pipelines.tools import Sources, Tools
 from picdesk.training.datamodule import Features
 from picdesk.trec import Qrels, Run
 
@@ -40,7 +42,7 @@ def retrieve_run(
     direction: Direction,
     queries: Side,
     items: Side,
-    space: str = "",
+    tools: Tools | None = None,
     spent: dict[Direction, float] | None = None,
     index: Index | None = None,
 ) -> Run:
@@ -56,17 +58,16 @@ def retrieve_run(
     index = built(cfg, items) if index is None else index
     start = time.perf_counter()
     run = index.search(queries.embeddings, top_k)
-    fused = reranked(cfg, run, RerankContext(direction, queries, items, space))
+    context = tools.context(direction, queries, items) if tools else RerankContext(direction, queries, items)
+    fused = reranked(cfg, run, context, tools)
     if spent is not None:
         spent[direction] = round(time.perf_counter() - start, 6)
     return fused
 
 
-def reranked(cfg: DictConfig, run: Run, context: RerankContext) -> Run:
+def reranked(cfg: DictConfig, run: Run, context: RerankContext, tools: Tools | None) -> Run:
     """Look again at the candidates and fuse; the first `run_depth` of them if nothing was reranked."""
-    rerankers = [build(cfg, "reranker")]
-    scores = [reranker.score(run, context) for reranker in rerankers]
-    fused: Run = build(cfg, "fusion").fuse(run, scores, [getattr(reranker, "weight", 0.0) for reranker in rerankers])
+    fused = rerank(cfg, run, context, tools)
     return shortened(fused, int(cfg.run_depth)) if fused is run else fused
 
 
@@ -83,8 +84,10 @@ def shortened(run: Run, depth: int) -> Run:
     return replace(run, index=run.index[:, :depth], scores=run.scores[:, :depth]) if depth < run.depth else run
 
 
-def score_both(cfg: DictConfig, features: Features, texts: Embeddings, pictures: Embeddings) -> dict[Direction, Scored]:
-    """Retrieve and score in both directions. Pictures without texts are searched, but ask nothing."""
+def score_both(
+    cfg: DictConfig, features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources | None = None
+) -> dict[Direction, Scored]:
+    """Retrieve and score in both directions. Pictures without texts are searched, but ask nothing. Rerankers see `sources`."""
     asking = np.flatnonzero(np.bincount(features.picture_of, minlength=len(pictures.ids)))
     sides: dict[Direction, tuple[Embeddings, Embeddings, Qrels]] = {
         "t2i": (texts, pictures, features.t2i),
@@ -94,7 +97,12 @@ def score_both(cfg: DictConfig, features: Features, texts: Embeddings, pictures:
     scored: dict[Direction, Scored] = {}
     spent: dict[Direction, float] = {}
     for direction, (queries, items, qrels) in sides.items():
-        run = retrieve_run(cfg, direction, Side(queries.ids, queries), Side(items.ids, items), spent=spent)
+        both = (
+            sources.sides(direction, queries, items)
+            if sources
+            else (Side(queries.ids, queries), Side(items.ids, items))
+        )
+        run = retrieve_run(cfg, direction, *both, tools=sources.tools if sources else None, spent=spent)
         one = score(cfg, direction, add_tail(run, exact[direction], qrels), qrels)
         alone = str(cfg.reranker.get("_target_")).endswith(".Identity")
         exact_hits = float((exact[direction].first == 1).mean()) if alone else None

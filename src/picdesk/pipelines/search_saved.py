@@ -14,13 +14,15 @@ from picdesk.data.images import open_picture
 from picdesk.data.queries import Query
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, UserError
-from picdesk.interfaces import Direction, Embeddings, Index, PictureBytes, RerankContext, Side
+from picdesk.interfaces import Direction, Embeddings, Index, PictureBytes, Side
 from picdesk.pipelines import retrieve, saved_index
+from picdesk.pipelines.answers import write
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.evaluate import untrained_note
 from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job
 from picdesk.pipelines.scoring import reranked
+from picdesk.pipelines.tools import Tools, captions_of
 from picdesk.pipelines.world import head, load_backbone, make_encoder
 from picdesk.report.content import Item, QueryCard, Ranking
 from picdesk.search.saved import made_from
@@ -42,6 +44,10 @@ class Shown:
         if self.collection is None:
             raise KeyError(item)
         return self.collection.pictures.read(self.places[item])
+
+    def captions(self) -> dict[str, list[str]]:
+        """The captions that the data set has of its pictures."""
+        return captions_of(self.collection) if self.collection is not None else {}
 
 
 @dataclass(frozen=True)
@@ -83,12 +89,14 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
     texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
     with job.clock.stage("encode and search"):
         asked = encoded(backbone, encoder, queries, texts, picture)
-        run = retrieve.strong(cfg, search(cfg, direction, index, asked, shown))
+        run = retrieve.strong(
+            cfg, search(cfg, direction, index, asked, shown, Tools(backbone, encoder, shown.captions()))
+        )
     cards = cards_of(direction, run, queries, texts, shown, Path(str(cfg.image)).name)
     for note in untrained_note(backbone.name, checkpoint):
         log.warning("%s", note.text)
     weights = weights_of(backbone, checkpoint)
-    retrieve.write(job, cfg, str(facts.get("data")), run, cards, weights, picture, shown.read)
+    write(job, cfg, str(facts.get("data")), run, cards, weights, picture, shown.read)
     job.write_manifest(cfg, {"index": index.fingerprint}, weights, encoder, 0)
     return run
 
@@ -97,18 +105,22 @@ def encoded(backbone: TwoTower, encoder: Encoder, queries: list[Query], texts: l
     """What is asked, in the shared space."""
     if queries:
         ids = tuple(query.id for query in queries)
-        return Side(ids, Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts))), tuple(texts))
+        asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
+        return Side(ids, asked, tuple(texts), tuple(query.fields for query in queries))
     source = retrieve.OnePicture(picture)
     features = encoder.pictures(backbone, source, open_picture)
     return Side(("q1",), Embeddings(("q1",), head(backbone, "image", features)), pictures=source)
 
 
-def search(cfg: DictConfig, direction: Direction, index: Index, asked: Side, shown: Shown) -> Run:
+def search(cfg: DictConfig, direction: Direction, index: Index, asked: Side, shown: Shown, tools: Tools) -> Run:
     """Search and rerank; `top_k` at most what the index holds."""
     assert asked.embeddings is not None
     run = index.search(asked.embeddings, int(cfg.top_k))
     pictures: PictureBytes | None = Found(shown, run.item_ids) if direction == "t2i" and shown.collection else None
-    return reranked(cfg, run, RerankContext(direction, asked, Side(run.item_ids, pictures=pictures)))
+    titles = tuple(shown.titles.get(name, "") for name in run.item_ids) if direction == "i2t" else ()
+    return reranked(
+        cfg, run, tools.context(direction, asked, Side(run.item_ids, None, titles, pictures=pictures)), tools
+    )
 
 
 def what_is_shown(cfg: DictConfig, direction: Direction) -> Shown:

@@ -17,6 +17,7 @@ from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import score_both
+from picdesk.pipelines.tools import Sources
 from picdesk.pipelines.world import embed
 from picdesk.report.content import Note
 from picdesk.training.checkpoint import find, save
@@ -49,7 +50,8 @@ def train(cfg: DictConfig) -> float:
         seen = {"train": world.part("train"), "val": world.part("val"), "report": part}
         features = {name: shared.features_of(cfg, world, seen[name], backbone, encoder) for name in seen}
         second = second.scored(backbone, encoder) if second else None
-    before = score_both(cfg, features["report"], *embed(backbone, features["report"]))
+    sources = Sources.of(world, part, backbone, encoder)
+    before = score_both(cfg, features["report"], *embed(backbone, features["report"]), sources)
     with job.clock.stage("fit"):
         settings = cfg.training
         data = FeatureData(
@@ -58,7 +60,7 @@ def train(cfg: DictConfig) -> float:
         best = run_fit(cfg, job, backbone, data, parts)
     path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), cfg)
     with job.clock.stage("retrieve and score"):
-        after = score_both(cfg, features["report"], *embed(backbone, features["report"]))
+        after = score_both(cfg, features["report"], *embed(backbone, features["report"]), sources)
         second = second.scored(backbone, encoder) if second else None
     outcome = Outcome(
         systems=[("untrained" if start is None else "before", before, "other"), ("trained", after, "main")],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from picdesk.training.datamodule import Features
 
 log = logging.getLogger(__name__)
 PARTS = ("train", "val", "test", "all")
+QUERY_FIELDS = ("title", "caption", "tags")  # what a text that is asked from outside has
 CHECKS = ("quick", "full")
 
 
@@ -94,6 +95,7 @@ def load_world(cfg: DictConfig) -> World:
         )
     for note in collection.notes:
         log.info("data=%s: %s", collection.name, note)
+    collection = gallery_if_asked(cfg, collection)
     names = collection.field_names()
     prompt = build(cfg, "prompt").choose(names) if names else None
     sizes = ", ".join(f"{name} {len(splits[name]):,}" for name in PARTS[:3])
@@ -106,6 +108,21 @@ def load_world(cfg: DictConfig) -> World:
         getattr(prompt, "name", "none"),
     )
     return World(collection, splits, prompt)
+
+
+def gallery_if_asked(cfg: DictConfig, collection: Collection) -> Collection:
+    """The collection; without its texts where texts come from outside and their prompt does not suit those of the collection."""
+    names = collection.field_names()
+    if not names or not (cfg.query or cfg.queries):
+        return collection
+    try:
+        build(cfg, "prompt").choose(names)
+    except ConfigError:
+        build(cfg, "prompt").choose(QUERY_FIELDS)
+        vectors = dict(collection.vectors)
+        vectors.pop("text", None)
+        return replace(collection, text_ids=(), texts=(), picture_of=np.empty(0, np.int64), vectors=vectors)
+    return collection
 
 
 def read_and_split(cfg: DictConfig) -> tuple[Collection, Splits]:

@@ -4,11 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.interfaces import RerankContext
+from picdesk.rerankers.base import Scorer
 from picdesk.trec import Run
 
 
-class Identity:
+class Identity(Scorer):
     """Scores each candidate as the search did."""
+
+    def __init__(self, weight: float = 0.0, top_k: int | None = None) -> None:
+        super().__init__(weight, top_k)
 
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """The scores of the run [queries, depth], NaN where a row is padded."""

@@ -1,0 +1,42 @@
+"""The nouns of language models: a question, an answer, and who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: a text, instructions that go before it, pictures (encoded bytes) to look at, and the JSON schema that the
+    answer should have, for a server that can hold the model to one. `name` says in lists which question it was."""
+
+    text: str
+    system: str = ""
+    pictures: tuple[bytes, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered, and how many tokens were read and written."""
+
+    text: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class LanguageModel(Protocol):
+    """Answers one question at a time; `concurrency` threads may ask at once. `answers` is the folder that keeps answers."""
+
+    name: str
+    concurrency: int
+    answers: str
+
+    def fingerprint(self) -> str:
+        """Digest over the model and its settings: with the question, all that an answer depends on."""
+
+    def ask(self, question: Question) -> Answer:
+        """The answer. Raises `NoAnswerError` if there is none after all retries, `UserError` where asking on is useless."""

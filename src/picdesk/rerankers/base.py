@@ -1,0 +1,73 @@
+"""What every reranker has: a weight, and how many of the candidates it looks at."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.collection import Chosen
+from picdesk.errors import ConfigError
+from picdesk.interfaces import RerankContext, Side
+from picdesk.trec import Run
+
+
+class Scorer:
+    """`weight` in [0, 1] is its share in the fusion; of each query it scores the first `top_k` candidates (None: all)."""
+
+    block = 0
+
+    def __init__(self, weight: float, top_k: int | None) -> None:
+        if not 0 <= weight <= 1:
+            raise ConfigError(
+                f"reranker.weight={weight}: must lie in [0, 1] (0: the search alone, 1: the reranker alone)"
+            )
+        if top_k is not None and top_k < 1:
+            raise ConfigError(f"reranker.top_k={top_k}: at least 1, or null for all candidates")
+        self.weight = weight
+        self.top_k = top_k
+        self.counts: dict[str, int] = {}
+
+    def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
+        """Scores in the shape of `run.index`, NaN = unscored."""
+        raise NotImplementedError
+
+    def fingerprint(self, context: RerankContext) -> str:
+        """Not kept, unless a reranker says otherwise."""
+        return ""
+
+
+def unscored(run: Run) -> NDArray[np.float32]:
+    """A score for nothing."""
+    return np.full(run.index.shape, np.nan, np.float32)
+
+
+def similarities(
+    run: Run, queries: NDArray[np.float32], items: NDArray[np.float32], block: int = 256
+) -> NDArray[np.float32]:
+    """Inner products of each query with its candidates: [queries, dim] and [items, dim] to the shape of `run.index`.
+
+    Rows of `items` that are NaN, and padding, stay NaN.
+    """
+    scores = unscored(run)
+    for start in range(0, len(queries), block):
+        rows = slice(start, start + block)
+        index = run.index[rows]
+        vectors = items[np.maximum(index, 0)]
+        scores[rows] = np.where(index >= 0, np.einsum("qd,qkd->qk", queries[rows], vectors), np.nan)
+    return scores
+
+
+def candidates(run: Run) -> NDArray[np.int64]:
+    """Positions of the items that are a candidate of some query, ascending."""
+    return np.unique(run.index[run.index >= 0]).astype(np.int64)
+
+
+def taken(side: Side, rows: NDArray[np.int64]) -> Side:
+    """The given positions of a side, in the given order."""
+    return Side(
+        tuple(side.ids[i] for i in rows),
+        None if side.embeddings is None else side.embeddings.take(rows),
+        tuple(side.texts[i] for i in rows) if side.texts else (),
+        tuple(side.fields[i] for i in rows) if side.fields else (),
+        None if side.pictures is None else Chosen(side.pictures, rows),
+    )

@@ -1,0 +1,165 @@
+"""Captions as the bridge: a text is compared with what is said of each candidate picture, sentence against sentence.
+
+The captions come from a file, keyed by picture id, or from the data set itself. A caption that is word for word the query is
+left out for every picture alike, since a data set whose captions are also its queries would otherwise find them by themselves.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.files import digest_of
+from picdesk.interfaces import Backbone, RerankContext
+from picdesk.rerankers.base import Scorer, unscored
+from picdesk.rerankers.cross_backbone import backbone_digest
+from picdesk.trec import Run
+
+POOLS = ("max", "mean")
+COLUMNS = (("id", "picture_id", "image_id", "image", "article_id"), ("caption", "captions", "text"))
+
+
+class Captions(Scorer):
+    """Cosine of the query and the captions of each candidate, both encoded by `sentences`: the highest, or their `mean`.
+
+    `file` (.json, .jsonl or .csv) holds captions by picture id; null takes those of the data set. A candidate without a
+    caption is unscored. From picture to text it is the other way round: the captions of the query against each text.
+    """
+
+    def __init__(
+        self,
+        sentences: Backbone,
+        file: str | None = None,
+        pooling: str = "max",
+        leave_out_query: bool = True,
+        weight: float = 0.2,
+        top_k: int | None = None,
+    ) -> None:
+        super().__init__(weight, top_k)
+        if pooling not in POOLS:
+            raise ConfigError(f"reranker.pooling={pooling}: choose one of {', '.join(POOLS)}")
+        self.sentences, self.pooling, self.leave_out_query = sentences, pooling, leave_out_query
+        self.given = read_captions(file, "reranker.file") if file is not None else None
+
+    def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
+        """Cosines [queries, depth]."""
+        embedder = context.embedder
+        if embedder is None:
+            return unscored(run)
+        known = context.captions if self.given is None else self.given
+        captions = [list(known.get(name, ())) for name in context.pictures.ids]
+        said = list(dict.fromkeys(caption for own in captions for caption in own))
+        if not said:
+            return unscored(run)
+        place = {caption: i for i, caption in enumerate(said)}
+        rows = [np.array([place[caption] for caption in own], np.int64) for own in captions]
+        texts = context.texts.texts
+        vectors = embedder.texts(self.sentences, [*said, *texts])
+        same = np.array([place.get(text, -1) if self.leave_out_query else -1 for text in texts], np.int64)
+        pairs = Pairs(vectors[: len(said)], rows, vectors[len(said) :], same, self.pooling)
+        return pairs.scores(run, context.direction == "t2i")
+
+    def fingerprint(self, context: RerankContext) -> str:
+        """The sentence encoder, the rules and the captions."""
+        known = context.captions if self.given is None else self.given
+        own = [list(known.get(name, ())) for name in context.pictures.ids]
+        return digest_of(["captions", backbone_digest(self.sentences), self.pooling, self.leave_out_query, own])
+
+
+class Pairs:
+    """Vectors of captions and texts, which captions each picture has, and which caption is each text itself (-1: none)."""
+
+    def __init__(
+        self,
+        captions: NDArray[np.float32],
+        rows: Sequence[NDArray[np.int64]],
+        texts: NDArray[np.float32],
+        same: NDArray[np.int64],
+        pooling: str,
+    ) -> None:
+        self.captions, self.texts, self.same, self.pooling = captions, texts, same, pooling
+        longest = max(len(own) for own in rows)
+        self.table = np.full((len(rows), longest), -1, np.int64)
+        for picture, own in enumerate(rows):
+            self.table[picture, : len(own)] = own
+
+    def scores(self, run: Run, texts_ask: bool) -> NDArray[np.float32]:
+        """Query by query: the candidates' captions against the text, or the candidates' texts against the captions."""
+        scores = unscored(run)
+        for query, index in enumerate(run.index):
+            filled = np.flatnonzero(index >= 0)
+            pictures, texts = index[filled], np.full(len(filled), query)
+            if not texts_ask:
+                pictures, texts = texts, pictures
+            scores[query, filled] = self._pooled(pictures, texts)
+        return scores
+
+    def _pooled(self, pictures: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.float32]:
+        table = self.table[pictures]
+        usable = (table >= 0) & (table != self.same[texts][:, None])
+        cosines = np.einsum("pcd,pd->pc", self.captions[np.maximum(table, 0)], self.texts[texts])
+        any_ = usable.any(axis=1)
+        if self.pooling == "max":
+            value = np.where(usable, cosines, -np.inf).max(axis=1)
+        else:
+            value = np.where(usable, cosines, 0).sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
+        return np.where(any_, value, np.nan).astype(np.float32)
+
+
+def read_captions(file: str, key: str) -> Mapping[str, tuple[str, ...]]:
+    """Captions by id. Raises `DataError` where the file is not one of ids and captions: captions without ids are not taken."""
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise MissingFileError(f"{key}={file}: no such file; `python retrieve.py task=write_captions` writes one")
+    readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv}
+    if path.suffix not in readers:
+        raise ConfigError(f"{key}={file}: the ending must be one of {', '.join(readers)}")
+    try:
+        found = readers[path.suffix](path)
+    except (ValueError, KeyError, UnicodeDecodeError) as error:
+        raise DataError(f"{key}={file}: not captions by id ({error})") from None
+    if not found:
+        raise DataError(f"{key}={file}: no captions in it")
+    return found
+
+
+def _json(path: Path) -> dict[str, tuple[str, ...]]:
+    value = json.loads(path.read_text(encoding="utf-8-sig"))
+    if not isinstance(value, dict):
+        raise ValueError(f"an object {{id: [captions]}} is needed, found {type(value).__name__}")
+    return {str(name): _several(own) for name, own in value.items()}
+
+
+def _jsonl(path: Path) -> dict[str, tuple[str, ...]]:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return _gathered(rows)
+
+
+def _csv(path: Path) -> dict[str, tuple[str, ...]]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return _gathered(list(csv.DictReader(stream)))
+
+
+def _gathered(rows: Sequence[Mapping[str, object]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for number, row in enumerate(rows, 1):
+        cells = [next((row[name] for name in names if name in row), None) for names in COLUMNS]
+        if cells[0] in (None, "") or cells[1] is None:
+            wanted = " and ".join(" or ".join(names) for names in COLUMNS)
+            raise ValueError(f"row {number} lacks {wanted}")
+        found[str(cells[0])] = found.get(str(cells[0]), ()) + _several(cells[1])
+    return found
+
+
+def _several(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise ValueError(f"a caption must be a text or a list of texts, found {value!r:.60}")

@@ -1,0 +1,60 @@
+"""Another backbone's similarity over the candidates: a large model looks again at what a small one found."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.files import digest_of
+from picdesk.interfaces import Backbone, Embedder, RerankContext, Side
+from picdesk.rerankers.base import Scorer, candidates, similarities, taken, unscored
+from picdesk.trec import Run
+
+
+class CrossBackbone(Scorer):
+    """Cosine of the query and each candidate in the space of `backbone`; only candidates are encoded, through the store.
+
+    `ckpt` is a checkpoint of train.py that brings the backbone, with its heads; it is loaded before this is called.
+    """
+
+    def __init__(
+        self, backbone: Backbone, ckpt: str | None = None, weight: float = 0.2, top_k: int | None = None
+    ) -> None:
+        super().__init__(weight, top_k)
+        self.backbone, self.ckpt = backbone, ckpt
+        self._fingerprint = ""
+
+    def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
+        """Cosines [queries, depth]."""
+        embedder = context.embedder
+        if embedder is None:
+            return unscored(run)
+        asked = self._vectors(embedder, context.queries)
+        rows = candidates(run)
+        there = np.full((len(context.items.ids), asked.shape[1]), np.nan, np.float32)
+        there[rows] = self._vectors(embedder, taken(context.items, rows))
+        return similarities(run, asked, there)
+
+    def fingerprint(self, context: RerankContext) -> str:
+        """Trunks, preprocessing and heads of the backbone."""
+        self._fingerprint = self._fingerprint or digest_of([type(self).__name__, backbone_digest(self.backbone)])
+        return self._fingerprint
+
+    def _vectors(self, embedder: Embedder, side: Side) -> NDArray[np.float32]:
+        if side.texts:
+            return embedder.texts(self.backbone, side.texts)
+        assert side.pictures is not None
+        return embedder.pictures(self.backbone, side.pictures)
+
+
+def backbone_digest(backbone: Backbone) -> str:
+    """Trunks with their preprocessing, and heads."""
+    import hashlib
+
+    parts = [backbone.trunk_fingerprint(modality) for modality in ("image", "text")]
+    for head in (backbone.image_head, backbone.text_head):
+        digest = hashlib.sha256()
+        for name, tensor in sorted(head.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        parts.append(digest.hexdigest())
+    return digest_of(parts)

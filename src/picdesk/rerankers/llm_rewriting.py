@@ -1,0 +1,106 @@
+"""Captions that a language model writes from a headline: what a picture to it could show, compared with the candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.errors import ConfigError
+from picdesk.interfaces import RerankContext
+from picdesk.language import LanguageModel, Question
+from picdesk.rerankers.asking import Asker
+from picdesk.rerankers.base import Scorer, unscored
+from picdesk.rerankers.captions import POOLS, Pairs, read_captions
+from picdesk.trec import Run
+
+Fields = Mapping[str, str | Sequence[str]]
+
+
+class CaptionWriter:
+    """Asks for `count` captions of a text. `question` holds {count} and names of fields such as {title}, {tags} or {text}."""
+
+    def __init__(self, language_model: LanguageModel, question: str, system: str = "", count: int = 3) -> None:
+        if count < 1:
+            raise ConfigError(f"writing.count={count}: at least 1")
+        if not any(f"{{{name}}}" in question for name in ("title", "text", "caption")):
+            raise ConfigError("writing.question must hold {title}, {text} or {caption}")
+        self.question, self.system, self.count = question.strip(), system.strip(), count
+        self.asker = Asker(language_model, "captions")
+
+    def write(self, ids: Sequence[str], fields: Sequence[Fields], texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Captions by id; a text whose answer could not be used has none."""
+        questions = [
+            Question(self.asked(own, text), self.system, name=name)
+            for name, own, text in zip(ids, fields, texts, strict=True)
+        ]
+        schema = {
+            "type": "object",
+            "properties": {"captions": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}},
+            "required": ["captions"],
+        }
+        answers = self.asker.objects(questions, schema)
+        return {
+            name: tuple(caption.strip() for caption in answer["captions"][: self.count])
+            for name, answer in zip(ids, answers, strict=True)
+            if answer is not None
+        }
+
+    def asked(self, fields: Fields, text: str) -> str:
+        """The question with the fields filled in; the braces of JSON in it stay as they are."""
+        values = {"title": text, "caption": text, "text": text, "tags": ""}
+        values |= {name: own if isinstance(own, str) else ", ".join(own) for name, own in fields.items()}
+        question = self.question.replace("{count}", str(self.count))
+        for name, value in values.items():
+            question = question.replace(f"{{{name}}}", value)
+        return question
+
+
+class LlmRewriting(Scorer):
+    """Cosine of each candidate picture and the captions of the text, in the space that is searched: their mean, or the highest.
+
+    `file` holds captions by text id, as `retrieve.py task=write_captions` leaves them; a text that is not in it is unscored.
+    Without a file `writer` is asked.
+    """
+
+    def __init__(
+        self,
+        writer: CaptionWriter,
+        file: str | None = None,
+        pooling: str = "mean",
+        weight: float = 0.2,
+        top_k: int | None = None,
+    ) -> None:
+        super().__init__(weight, top_k)
+        if pooling not in POOLS:
+            raise ConfigError(f"reranker.pooling={pooling}: choose one of {', '.join(POOLS)}")
+        self.writer, self.pooling = writer, pooling
+        self.given = read_captions(file, "reranker.file") if file is not None else None
+        self.counts = writer.asker.counts
+        self.unusable = writer.asker.unusable
+
+    def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
+        """Cosines [queries, depth]."""
+        pictures = context.pictures.embeddings
+        if context.encode_texts is None or pictures is None:
+            return unscored(run)
+        side = context.texts
+        wanted = np.arange(len(side.ids)) if context.direction == "t2i" else np.unique(run.index[run.index >= 0])
+        known = self.given
+        if known is None:
+            self.unusable.clear()
+            fields = side.fields or tuple({} for _ in side.ids)
+            rows = wanted.tolist()
+            known = self.writer.write(
+                [side.ids[i] for i in rows], [fields[i] for i in rows], [side.texts[i] for i in rows]
+            )
+        captions = [list(known.get(name, ())) for name in side.ids]
+        said = list(dict.fromkeys(caption for own in captions for caption in own))
+        if not said:
+            return unscored(run)
+        place = {caption: i for i, caption in enumerate(said)}
+        table = [np.array([place[caption] for caption in own], np.int64) for own in captions]
+        never = np.full(len(pictures.ids), -1, np.int64)
+        pairs = Pairs(context.encode_texts(said), table, pictures.matrix, never, self.pooling)
+        return pairs.scores(run, context.direction == "i2t")

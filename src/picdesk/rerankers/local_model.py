@@ -1,0 +1,147 @@
+"""A language model of the transformers library on this machine: text only (Llama class) or with pictures (Qwen2-VL class)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from picdesk.errors import ConfigError, UserError
+from picdesk.files import digest_of, file_digest
+from picdesk.hub import WEIGHTS, fits, folder_of, small_files
+from picdesk.language import Answer, Question
+
+FILES = "config.json, the tokenizer's files and model*.safetensors"
+PIECE = 1 << 20
+
+
+class LocalModel:
+    """`model` is a local folder or a hub id; it answers through its own chat template, `max_tokens` new tokens at most.
+
+    `temperature` 0 takes the likeliest token each time; above 0 it draws, from a seed that is mixed out of `seed` and the
+    question, so that the same question gets the same answer in any order. One question at a time. `dtype` is auto (as the
+    weights are), float32 or bfloat16.
+    """
+
+    concurrency = 1
+
+    def __init__(
+        self,
+        answers: str,
+        model: str,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        max_tokens: int = 512,
+        seed: int = 0,
+        dtype: str = "auto",
+        device: str = "cpu",
+    ) -> None:
+        if dtype not in ("auto", "float32", "bfloat16"):
+            raise ConfigError(f"language_model.dtype={dtype}: choose one of auto, float32, bfloat16")
+        if max_tokens < 1 or temperature < 0:
+            raise ConfigError(
+                f"language_model: max_tokens={max_tokens} must be at least 1, temperature={temperature:g} 0 or more"
+            )
+        self.answers, self.name, self.device, self.dtype = answers, model, device, dtype
+        self.temperature, self.top_p, self.max_tokens, self.seed = temperature, top_p, max_tokens, seed
+        self.folder = folder_of(model, "language_model.model", pick_files, FILES)
+        self._one = threading.Lock()
+
+    def fingerprint(self) -> str:
+        """The model's small files, its weights (size, beginning and end of each file) and the generation settings."""
+        settings = [self.temperature, self.top_p, self.max_tokens, self.seed, self.dtype]
+        return digest_of(["local", self._files, settings])
+
+    @cached_property
+    def _files(self) -> list[str]:
+        paths = sorted(path for path in self.folder.iterdir() if path.is_file())
+        return [f"{p.name}:{ends(p) if fits(p.name, WEIGHTS) else file_digest(p)}" for p in paths]
+
+    @cached_property
+    def _parts(self) -> tuple[Any, Any, bool]:
+        return load(self.folder, self.name, self.dtype, self.device)
+
+    def ask(self, question: Question) -> Answer:
+        """The model's answer. Raises `ConfigError` for a picture shown to a model without eyes."""
+        with self._one:
+            model, processor, sees = self._parts
+            if question.pictures and not sees:
+                raise ConfigError(
+                    f"language_model.model={self.name} reads texts only; a judge of pictures needs a Qwen2-VL class"
+                )
+            inputs = self._inputs(processor, question, sees).to(self.device)
+            drawn = hashlib.sha256(f"{self.seed}:{question.system}:{question.text}".encode()).digest()[:7]
+            sampling: dict[str, Any] = {"do_sample": False}
+            if self.temperature > 0:
+                sampling = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p}
+            with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int.from_bytes(drawn, "big"))
+                out = model.generate(**inputs, max_new_tokens=self.max_tokens, **sampling)
+            read = int(inputs["input_ids"].shape[1])
+            said = out[0][read:]
+            words = getattr(processor, "tokenizer", processor)
+            return Answer(words.decode(said, skip_special_tokens=True).strip(), read, len(said))
+
+    def _inputs(self, processor: Any, question: Question, sees: bool) -> Any:
+        words = getattr(processor, "tokenizer", processor)
+        content: Any = question.text
+        if sees:
+            content = [*({"type": "image"} for _ in question.pictures), {"type": "text", "text": question.text}]
+        messages = [{"role": "user", "content": content}]
+        if question.system:
+            told: Any = [{"type": "text", "text": question.system}] if sees else question.system
+            messages.insert(0, {"role": "system", "content": told})
+        template = getattr(processor, "chat_template", None) or getattr(words, "chat_template", None)
+        if template:
+            text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        else:
+            text = f"{question.system}\n\n{question.text}\n\n".lstrip()
+        if not sees:
+            return words(text, return_tensors="pt")
+        pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in question.pictures] or None
+        return processor(text=[text], images=pictures, return_tensors="pt")
+
+
+def load(folder: Path, name: str, dtype: str, device: str) -> tuple[Any, Any, bool]:
+    """Model, processor (or tokenizer), whether it takes pictures. Raises `UserError` for a folder that is no language model."""
+    import transformers
+    from transformers.utils import logging as chatter
+
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    kind = "auto" if dtype == "auto" else getattr(torch, dtype)
+    try:
+        config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        sees = hasattr(config, "vision_config")
+        family = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
+        reader = transformers.AutoProcessor if sees else transformers.AutoTokenizer
+        model = family.from_pretrained(str(folder), local_files_only=True, dtype=kind, weights_only=True)
+        processor = reader.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # the library raises whatever a broken file leads to
+        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        raise UserError(f"language_model.model={name} could not be loaded ({reason}); wanted: {FILES}") from error
+    return model.eval().requires_grad_(False).to(device), processor, sees
+
+
+def ends(path: Path) -> str:
+    """Size, and digest over the first and last piece, of a file too large to be read for its name's sake."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256(stream.read(PIECE))
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(max(size - PIECE, 0))
+        digest.update(stream.read(PIECE))
+    return f"{size}:{digest.hexdigest()}"
+
+
+def pick_files(names: Iterable[str]) -> list[str]:
+    """Of a repository's files: configs, tokenizer and safetensors."""
+    found = list(names)
+    weights = [name for name in found if name.endswith(".safetensors") and "/" not in name]
+    return [*small_files(found), *weights, *(n for n in found if n.endswith(".jinja"))] if weights else []

@@ -1,0 +1,104 @@
+"""Captions as the bridge."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.rerankers.captions import Captions, read_captions
+from tests.rerankers.helpers import context_of, plain_picture, run_over, vector_of
+
+PICTURES = [plain_picture((i, 0, 0)) for i in range(4)]
+
+
+class Sentences:
+    name = "fake"
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean"])
+def test_scores_are_the_cosines_of_the_candidates_captions(pooling: str) -> None:
+    said = {"i0": ["a", "b"], "i1": ["c"], "i3": ["d", "e", "f"]}
+    run = run_over([[3, 0, 2], [1, 3, -1]], 4)
+    scores = Captions(Sentences(), pooling=pooling).score(run, context_of(run, ["x", "y"], PICTURES, captions=said))  # type: ignore[arg-type]
+    pool = max if pooling == "max" else lambda values: sum(values) / len(values)
+
+    def expected(text: str, item: str) -> float:
+        return pool([float(vector_of(text) @ vector_of(caption)) for caption in said[item]])
+
+    assert scores[0, 0] == pytest.approx(expected("x", "i3"), abs=1e-6)
+    assert scores[0, 1] == pytest.approx(expected("x", "i0"), abs=1e-6)
+    assert scores[1, 0] == pytest.approx(expected("y", "i1"), abs=1e-6)
+    assert np.isnan(scores[0, 2]), "a candidate without a caption is unscored"
+    assert np.isnan(scores[1, 2]), "padding is unscored"
+
+
+def test_a_caption_that_is_the_query_is_left_out_of_every_picture() -> None:
+    said = {"i0": ["x", "near"], "i1": ["x"], "i2": ["far"]}
+    run = run_over([[0, 1, 2]], 3)
+    context = context_of(run, ["x"], PICTURES[:3], captions=said)
+    scores = Captions(Sentences()).score(run, context)[0]  # type: ignore[arg-type]
+    assert scores[0] == pytest.approx(float(vector_of("x") @ vector_of("near")), abs=1e-6)
+    assert np.isnan(scores[1])
+    kept = Captions(Sentences(), leave_out_query=False).score(run, context)[0]  # type: ignore[arg-type]
+    assert kept[:2] == pytest.approx([1.0, 1.0], abs=1e-6)
+
+
+def test_the_other_way_round_compares_the_pictures_captions_with_each_text() -> None:
+    run = run_over([[1, 0]], 2)
+    context = context_of(run, ["s", "t"], PICTURES[:1], "i2t", captions={"q0": ["a", "t"]})
+    scores = Captions(Sentences()).score(run, context)[0]  # type: ignore[arg-type]
+    assert scores[0] == pytest.approx(float(vector_of("t") @ vector_of("a")), abs=1e-6), "its own caption is left out"
+    assert scores[1] == pytest.approx(max(float(vector_of("s") @ vector_of(c)) for c in "at"), abs=1e-6)
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".csv"])
+def test_defect_d_captions_are_keyed_by_id_not_by_row(tmp_path: Path, ending: str) -> None:
+    """System D kept captions by row number while its subset used ids: here their order in the file does not matter."""
+    file = tmp_path / f"captions{ending}"
+    if ending == ".json":
+        file.write_text(json.dumps({"i1": ["second"], "i0": "first"}))
+    elif ending == ".jsonl":
+        file.write_text('{"id": "i1", "captions": ["second"]}\n{"id": "i0", "caption": "first"}\n')
+    else:
+        file.write_text("\ufeffid,caption\r\ni1,second\r\ni0,first\r\n", encoding="utf-8")
+    assert read_captions(str(file), "reranker.file") == {"i0": ("first",), "i1": ("second",)}
+    run = run_over([[0, 1]], 2)
+    scores = Captions(Sentences(), file=str(file)).score(run, context_of(run, ["x"], PICTURES[:2]))[0]  # type: ignore[arg-type]
+    assert scores.tolist() == pytest.approx(
+        [float(vector_of("x") @ vector_of(c)) for c in ("first", "second")], abs=1e-6
+    )
+
+
+def test_files_that_are_no_captions_by_id_are_refused(tmp_path: Path) -> None:
+    rows = {
+        "a.json": '["a", "b"]',
+        "b.json": '{"i0": 3}',
+        "c.jsonl": '{"caption": "a"}',
+        "d.csv": "x,y\n1,2\n",
+        "e.json": "{",
+    }
+    for name, text in rows.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DataError, match="not captions by id"):
+            read_captions(str(tmp_path / name), "reranker.file")
+    (tmp_path / "f.json").write_text("{}")
+    with pytest.raises(DataError, match="no captions in it"):
+        read_captions(str(tmp_path / "f.json"), "reranker.file")
+    with pytest.raises(MissingFileError, match="write_captions"):
+        read_captions(str(tmp_path / "none.json"), "reranker.file")
+    (tmp_path / "g.txt").write_text("a")
+    with pytest.raises(ConfigError, match="the ending must be one of"):
+        read_captions(str(tmp_path / "g.txt"), "reranker.file")
+
+
+def test_nothing_to_go_by_scores_nothing() -> None:
+    run = run_over([[0, 1]], 2)
+    assert np.isnan(Captions(Sentences()).score(run, context_of(run, ["x"], PICTURES[:2]))).all()  # type: ignore[arg-type]
+
+
+def test_bad_settings_are_refused() -> None:
+    for settings in ({"pooling": "sum"}, {"weight": 1.5}, {"weight": -0.1}, {"top_k": 0}):
+        with pytest.raises(ConfigError, match=f"reranker.{next(iter(settings))}"):
+            Captions(Sentences(), **settings)  # type: ignore[arg-type]
