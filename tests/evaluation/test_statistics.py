@@ -6,7 +6,7 @@ from tests.evaluation.ranking_cases import random_case
 
 from picdesk.errors import DataError
 from picdesk.evaluation.metrics import Ranks, metrics_of, ranks_of_run
-from picdesk.evaluation.statistics import Interval, intervals, wilson
+from picdesk.evaluation.statistics import Interval, intervals, mean_of_both, wilson
 
 
 def test_shown_with_its_ends() -> None:
@@ -85,3 +85,23 @@ def test_weighted_medians() -> None:
 def test_nothing_to_score_is_an_error() -> None:
     with pytest.raises(DataError, match="t2i: there are no queries to score"):
         metrics_of(ranks_of([], []))
+
+
+def test_the_mean_of_both_directions_draws_pictures_with_all_their_queries() -> None:
+    """Five captions that agree with their picture carry the information of one: the interval is that of the pictures."""
+    rng = np.random.default_rng(0)
+    hit = rng.random(400) < 0.4
+    pictures = [f"p{i}" for i in range(400)]
+    five = [f"p{i // 5}" for i in range(2000)]
+    t2i = ranks_of_hits(np.repeat(hit, 5), np.repeat(np.arange(400), 5))
+    i2t = ranks_of_hits(hit, np.arange(400))
+    found = mean_of_both([(t2i, five), (i2t, pictures)])
+    spread = (hit.mean() * (1 - hit.mean()) / 400) ** 0.5
+    assert found.value == pytest.approx(hit.mean())
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * spread, rel=0.08)
+
+
+def ranks_of_hits(hit: np.ndarray, cluster: np.ndarray) -> Ranks:
+    count = len(hit)
+    names = tuple(f"q{i}" for i in range(count))
+    return Ranks("t2i", names, np.arange(count + 1), np.where(hit, 1, 9).astype(np.int32), 400, 400, cluster)

@@ -56,7 +56,9 @@ def test_the_leaderboard_drops_columns_rather_than_run_over():
     rows = tuple(c.LeaderRow(f"job-{i}", {"index": "flat", "reranker.weight": f"0.{i}"}, values) for i in range(3))
     page = c.SweepPage("s", "s", rows, failures=(("job-9", "no such index"),))
     lines = piped(terminal.print_leaderboard, page).splitlines()
-    assert lines[0].startswith("| job   | index | reranker.weight | hits@1               | hits@5 |")
+    assert lines[0].startswith(
+        "| job   | index | reranker.weight | hits@1               | hits@5               | median rank"
+    )
     assert max(map(len, lines)) <= 100
     assert "[0.400, 0.600]" in lines[2]
     assert lines[-1] == "failed: job-9: no such index"

@@ -1,6 +1,6 @@
 """Ranks: where the relevant items of each query stand. Every metric, interval and test is computed from these alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -45,6 +45,15 @@ class Ranks:
     def relevant_counts(self) -> Longs:
         """Number of relevant items of each query."""
         return np.diff(self.bounds)
+
+    def take(self, queries: Longs) -> "Ranks":
+        """The ranks of the given queries (positions), in the given order; clusters are numbered anew from 0."""
+        counts = self.relevant_counts[queries]
+        bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        entries = np.arange(bounds[-1]) + np.repeat(self.bounds[queries] - bounds[:-1], counts)
+        clusters = np.unique(self.cluster[queries], return_inverse=True)[1].astype(np.int64)
+        ids = tuple(self.query_ids[i] for i in queries)
+        return replace(self, query_ids=ids, bounds=bounds, ranks=self.ranks[entries], cluster=clusters, scores=None)
 
 
 def align(run: Run, qrels: Qrels) -> tuple[Longs, Longs]:

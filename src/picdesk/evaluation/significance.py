@@ -5,7 +5,7 @@ Smucker, Allan and Carterette, CIKM 2007): were the runs alike, every outcome wo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def _in_order_of(a: Ranks, b: Ranks) -> Ranks:
             raise DataError(
                 f"runs cannot be compared: {len(apart)} queries are in one alone, for example {_some(apart)}"
             )
-        b = _taken(b, np.array([row_of[query] for query in a.query_ids], np.int64))
+        b = b.take(np.array([row_of[query] for query in a.query_ids], np.int64))
     same_clusters = len(set(zip(a.cluster, b.cluster, strict=True))) == len(set(a.cluster)) == len(set(b.cluster))
     if not same_clusters or not np.array_equal(a.relevant_counts, b.relevant_counts):
         raise DataError("runs cannot be compared: their qrels differ")
@@ -111,16 +111,6 @@ def _in_order_of(a: Ranks, b: Ranks) -> Ranks:
 
 def _some(names: set[str]) -> str:
     return examples(sorted(names))
-
-
-def _taken(ranks: Ranks, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Ranks:
-    counts = ranks.relevant_counts[rows]
-    bounds = np.concatenate([[0], np.cumsum(counts)])
-    entries = np.arange(bounds[-1]) + np.repeat(ranks.bounds[rows] - bounds[:-1], counts)
-    ids = tuple(ranks.query_ids[i] for i in rows)
-    return replace(
-        ranks, query_ids=ids, bounds=bounds, ranks=ranks.ranks[entries], cluster=ranks.cluster[rows], scores=None
-    )
 
 
 def _randomised(sums: Doubles, resamples: int, seed: int) -> Doubles:

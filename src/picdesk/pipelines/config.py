@@ -71,6 +71,7 @@ class Task:
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     skip_completed: bool = False
     dir: str | None = None
+    against: str | None = None
     reproduce: str | None = None
     expected: dict[str, Any] = field(default_factory=dict)
     tolerance: float = 0.001

@@ -29,7 +29,7 @@ from picdesk.trec_io import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
 Check = Callable[[Mapping[str, str], Mapping[str, str]], None]
-TASKS = ("evaluate", "check", "leaderboard")
+TASKS = ("evaluate", "check", "leaderboard", "compare")
 
 
 def no_check(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
@@ -44,6 +44,10 @@ def evaluate(cfg: DictConfig) -> float:
         return check(cfg)
     if cfg.task == "leaderboard":
         return leaderboard(cfg)
+    if cfg.task == "compare":
+        from picdesk.pipelines.compare import compare
+
+        return compare(cfg)
     if cfg.reproduce:
         from picdesk.pipelines.reproduce import reproduce
 

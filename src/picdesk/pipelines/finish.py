@@ -13,13 +13,14 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.embedding.encoder import Encoder
 from picdesk.interfaces import Direction
-from picdesk.pipelines import shared, show
+from picdesk.pipelines import advice, shared, show
 from picdesk.pipelines.job import Job
 from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits
+from picdesk.pipelines.slices import slice_tables
 from picdesk.pipelines.world import World
 from picdesk.report import provenance
 from picdesk.report.charts import Chart
-from picdesk.report.content import Fact, JobPage, MetricTable, Note, Role
+from picdesk.report.content import Fact, JobPage, MetricTable, Note, Role, SliceTable
 from picdesk.report.loggers import log_final
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
@@ -40,6 +41,7 @@ class Outcome:
     training: tuple[Chart, ...] = ()
     curves: tuple[Chart, ...] = ()
     notes: tuple[Note, ...] = ()
+    steps: tuple[str, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -62,7 +64,15 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
         )
         job.logger.finish()
         tables = show.metric_tables(outcome.systems)
-        write_the_page(job, cfg, part, prompts, outcome, tables)
+        slices = slice_tables(
+            part,
+            prompts,
+            outcome.scores,
+            shared.look_alikes(cfg, part, encoder),
+            int(cfg.bootstrap.resamples),
+            int(cfg.seed),
+        )
+        write_the_page(job, cfg, part, prompts, outcome, tables, slices)
     if job.objective is None:
         job.objective = mean_hits(list(outcome.scores.values()))
     job.write_manifest(
@@ -88,6 +98,7 @@ def write_the_page(
     prompts: list[str],
     outcome: Outcome,
     tables: tuple[MetricTable, ...],
+    slices: tuple[SliceTable, ...],
 ) -> None:
     """The page of the job, `index.html`."""
     groups = show.card_groups(part, prompts, outcome.scores, int(cfg.shown))
@@ -101,7 +112,9 @@ def write_the_page(
         weights=outcome.curves,
         ranks=show.rank_charts(outcome.scores),
         groups=groups,
+        slices=slices,
         notes=outcome.notes,
+        next_steps=(*outcome.steps, *advice.of_scores(outcome.scores, slices)),
         files=FILES,
     )
     write_job(job.folder / "index.html", page, show.picture_reader(part))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.evaluation.metrics import Ranks, ranks_of_run
 from picdesk.evaluation.significance import compare, holm
+from picdesk.evaluation.statistics import mean_of_both
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.pipelines.jobs import DoneJob, differing, find_jobs, short, value_of
@@ -22,9 +23,11 @@ from picdesk.report.leaderboard import write_csv
 from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
 from picdesk.report.values import Column, Value
+from picdesk.trec import Qrels
 from picdesk.trec_io import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
+Read = dict[Direction, tuple[Ranks, tuple[str, ...]]]
 SHOWN = ("hits@1", "hits@5", "hits@10", "mrr", "median_rank")
 COLUMNS = (
     Column("objective", "objective"),
@@ -33,8 +36,8 @@ COLUMNS = (
         Column(
             f"{d}/{name}", f"{d} {name}", 1 if "rank" in name else 3, "low" if "rank" in name else "high", "@" in name
         )
-        for d in DIRECTIONS
         for name in SHOWN
+        for d in DIRECTIONS
     ),
     Column("ms", "ms a query", 3, "low", False),
 )
@@ -76,8 +79,9 @@ def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tu
     """What the page shows, best job first."""
     ordered = sorted(jobs, key=lambda job: (-objective(job), job.name))
     keys = differing(ordered)
-    verdicts = against_best(ordered)
-    rows = tuple(row(job, keys, verdicts.get(job.name, ""), to) for job in ordered)
+    ranks = {job.name: ranks_of(job) for job in ordered}
+    verdicts = against_best(ordered, ranks)
+    rows = tuple(row(job, ranks[job.name], keys, verdicts.get(job.name, ""), to) for job in ordered)
     return SweepPage(
         title=f"Sweep of {len(jobs) + len(failures)} jobs",
         subtitle=f"{root.name}: {len(jobs)} finished, {len(failures)} failed",
@@ -98,9 +102,12 @@ def objective(job: DoneJob) -> float:
     return job.hits if value is None else value
 
 
-def row(job: DoneJob, keys: Sequence[str], verdict: str, to: Path) -> LeaderRow:
+def row(job: DoneJob, ranks: Read, keys: Sequence[str], verdict: str, to: Path) -> LeaderRow:
     """One line of the leaderboard."""
     values = {"objective": Value(objective(job)), "hits@1": Value(job.hits)}
+    if ranks:
+        both = mean_of_both([(one, pictures) for one, pictures in ranks.values()], seed=job.manifest.seed)
+        values["hits@1"] = Value(job.hits, min(both.low, job.hits), max(both.high, job.hits))
     for direction in DIRECTIONS:
         part = job.metrics.get(direction, {"metrics": {}, "intervals": {}})
         for name in SHOWN:
@@ -138,17 +145,17 @@ def notes(jobs: Sequence[DoneJob], failures: Sequence[tuple[str, str]]) -> list[
     return said
 
 
-def against_best(jobs: Sequence[DoneJob]) -> dict[str, str]:
+def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Read]) -> dict[str, str]:
     """How each job stands to the first: the directions in which its hits@1 differs, after Holm's correction."""
     if len(jobs) < 2:
         return {}
-    best, p_values, gaps, apart = ranks_of(jobs[0]), {}, {}, {}
+    best, p_values, gaps, apart = read[jobs[0].name], {}, {}, {}
     for job in jobs[1:]:
         try:
-            for direction, ranks in ranks_of(job).items():
+            for direction, (ranks, _) in read[job.name].items():
                 if direction not in best:
                     continue
-                difference = compare(ranks, best[direction], ks=(1,))["hits@1"]
+                difference = compare(ranks, best[direction][0], ks=(1,))["hits@1"]
                 p_values[f"{direction} {job.name}"] = difference.p
                 gaps[f"{direction} {job.name}"] = difference.interval.value
         except DataError:
@@ -165,12 +172,25 @@ def against_best(jobs: Sequence[DoneJob]) -> dict[str, str]:
     return said
 
 
-def ranks_of(job: DoneJob) -> dict[Direction, Ranks]:
-    """Ranks from the job's own files; none where they are gone."""
+def ranks_of(job: DoneJob) -> Read:
+    """Ranks, and the picture of each query, from the job's own files; none where they are gone."""
     if not ((job.folder / "run.trec").is_file() and (job.folder / "qrels.trec").is_file()):
         return {}
     runs, qrels = read_runs(job.folder / "run.trec"), read_qrels(job.folder / "qrels.trec")
-    return {direction: ranks_of_run(runs[direction], qrels[direction], direction) for direction in runs}
+    return {
+        direction: (
+            ranks_of_run(runs[direction], qrels[direction], direction),
+            pictures_of(direction, qrels[direction]),
+        )
+        for direction in runs
+    }
+
+
+def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:
+    """The picture that each query is about: itself, or the first that is relevant to it."""
+    if direction == "i2t":
+        return qrels.query_ids
+    return tuple(qrels.item_ids[i] for i in qrels.items[qrels.bounds[:-1]])
 
 
 def best_config(job: DoneJob) -> str:

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Scored:
     """One direction of one system: its run, what is relevant, the ranks, the metrics and their intervals, and how many
-    seconds search and reranking took for all queries together (building the index is not counted)."""
+    seconds search and reranking took for all queries together (building the index is not counted). `exact_hits` is the
+    hits@1 of exact search over the same embeddings, where the index alone made the order."""
 
     run: Run
     qrels: Qrels
@@ -31,6 +32,7 @@ class Scored:
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     seconds: float = 0.0
+    exact_hits: float | None = None
 
 
 def retrieve_run(
@@ -79,7 +81,9 @@ def score_both(cfg: DictConfig, features: Features, texts: Embeddings, pictures:
     for direction, (queries, items, qrels) in sides.items():
         run = retrieve_run(cfg, direction, Side(queries.ids, queries), Side(items.ids, items), spent=spent)
         one = score(cfg, direction, add_tail(run, exact[direction], qrels), qrels)
-        scored[direction] = replace(one, seconds=spent[direction])
+        alone = str(cfg.reranker.get("_target_")).endswith(".Identity")
+        exact_hits = float((exact[direction].first == 1).mean()) if alone else None
+        scored[direction] = replace(one, seconds=spent[direction], exact_hits=exact_hits)
     return scored
 
 

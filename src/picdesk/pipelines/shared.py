@@ -14,10 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
+from picdesk.data.facts import PictureFacts
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
+from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of
 from picdesk.interfaces import Modality
+from picdesk.pipelines import slices
 from picdesk.pipelines import world as single
 from picdesk.pipelines.world import World
 from picdesk.training.checkpoint import MODALITIES, Checkpoint
@@ -80,6 +83,15 @@ def fingerprint(cfg: DictConfig, world: World, part: Collection, encoder: Encode
     """Digests of one part's content."""
     key = digest_of([world_key(cfg), list(part.picture_ids)])
     return kept("fingerprint", key, lambda: world.fingerprint(part, encoder))
+
+
+def look_alikes(cfg: DictConfig, part: Collection, encoder: Encoder) -> Flags | None:
+    """Which pictures of one part have a near-duplicate in it; None where that is not known."""
+    facts = encoder.digests
+    if not isinstance(facts, PictureFacts):
+        return None
+    key = digest_of([world_key(cfg), list(part.picture_ids)])
+    return kept("look_alikes", key, lambda: slices.look_alikes(part, facts))
 
 
 def load_backbone(cfg: DictConfig, checkpoint: Checkpoint | None, to_train: bool = False) -> TwoTower:

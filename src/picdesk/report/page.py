@@ -6,6 +6,7 @@ Everything shown is escaped; a policy inside the page refuses whatever else it m
 import base64
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +57,14 @@ def write_sweep(path: Path | str, page: SweepPage) -> None:
 def _render(template: str, page: Any, read_picture: ReadPicture) -> str:
     environment = _environment()
     contact, plots = Contact(read_picture), figures.Plots()
-    environment.globals.update(
-        contact=contact, plots=plots, fmt=formats, bar=figures.bar, whisker=figures.whisker, most=MOST_CARDS
-    )
     # The body comes first: what it asks for decides which pictures the page embeds.
-    body = Markup(environment.get_template(template).render(page=page))
-    return environment.get_template("frame.html.j2").render(page=page, body=body, **_static())
+    body = Markup(environment.get_template(template).render(page=page, contact=contact, plots=plots))
+    return environment.get_template("frame.html.j2").render(page=page, body=body, contact=contact, **_static())
 
 
+@cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -73,6 +72,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals.update(fmt=formats, bar=figures.bar, whisker=figures.whisker, most=MOST_CARDS)
+    return environment
 
 
 def _static() -> dict[str, Any]:

@@ -65,18 +65,14 @@ def print_retrieval(cards: Iterable[QueryCard], to: Console | None = None) -> No
 
 
 def print_leaderboard(page: SweepPage, to: Console | None = None) -> None:
-    """Print a sweep, best first: job, what differs, the first metric with its interval, as many others as fit; failures."""
+    """Print a sweep, best first: job, what differs, and as many metrics with their intervals as fit; failures."""
     to = to or console()
     columns = [["job", *(row.name for row in page.rows)]]
     columns += [[name, *(row.params.get(name, formats.NOTHING) for row in page.rows)] for name in page.params]
-    for column in page.shown:
-        first = column is page.shown[0]
-        values = [row.values.get(column.key) for row in page.rows]
-        texts = [
-            formats.cell(v, column) if first or v is None else formats.number(v.value, column.digits) for v in values
-        ]
+    for place, column in enumerate(page.shown):
+        texts = [formats.cell(row.values.get(column.key), column) for row in page.rows]
         wider = [*columns, [column.label, *texts]]
-        if first or sum(max(map(cell_len, each)) + 3 for each in wider) < to.width:
+        if place == 0 or sum(max(map(cell_len, each)) + 3 for each in wider) < to.width:
             columns = wider
     header, *lines = (list(line) for line in zip(*columns, strict=True))
     if lines:

@@ -148,7 +148,8 @@ def best_between(
     path = wise_ft(start, end, score)
     backbone.cpu()
     copy_into(own, path.weights)
-    backbone.forget_fingerprints()
+    if trained.learning:
+        backbone.forget_fingerprints()
     log.info(
         "weights: %.0f%% of the way from the start to the best epoch score best on validation data", 100 * path.alpha
     )
