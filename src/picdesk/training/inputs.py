@@ -103,7 +103,7 @@ def features_of(backbone: TwoTower, modality: Modality, inputs: Inputs) -> torch
         return inputs
     trunk = backbone.trunk(modality)
     features: torch.Tensor = trunk(backbone.normalise_pixels(inputs[PIXELS])) if PIXELS in inputs else trunk(**inputs)
-    return features.float()
+    return features
 
 
 def embed_inputs(backbone: TwoTower, modality: Modality, inputs: Inputs) -> torch.Tensor:
