@@ -58,7 +58,7 @@ def keep(cfg: DictConfig, job: Job, going_on: bool) -> Path:
     folder = job.folder / FOLDER
     if not going_on:
         write_text(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False))
-        write_json(folder / ABOUT, {"fingerprint": job.fingerprint})
+        write_json(folder / ABOUT, {"fingerprint": job.fingerprint, "logger": job.logger.identity()})
         return folder / STATE
     about: Any = read_json(folder / ABOUT)
     if about.get("fingerprint") != job.fingerprint:
@@ -66,6 +66,7 @@ def keep(cfg: DictConfig, job: Job, going_on: bool) -> Path:
             f"resume={cfg.resume}: the data set, the weights or the code are no longer what this job was begun with; "
             "run it anew"
         )
+    job.logger.go_on(str(about["logger"]))
     if (folder / STATE).is_file():
         log.info("going on from the state that %s was stopped with", job.folder)
     return folder / STATE
