@@ -129,9 +129,10 @@ def lite_heads(who: str, batch: int, width: int) -> Step:
     tokens = backbone.tokenize(["a dog runs along the beach with a red ball"] * batch)
     raw = {"pixels": pixels}, tokens
     cached = torch.randn(batch, backbone.trunk_dim("image")), torch.randn(batch, backbone.trunk_dim("text"))
+    given: tuple[object, object] = cached if who == "cached" else raw
 
     def loss() -> torch.Tensor:
-        u, v = (embed_inputs(backbone, m, x) for m, x in zip(("image", "text"), cached if who == "cached" else raw))
+        u, v = (embed_inputs(backbone, m, x) for m, x in zip(("image", "text"), given, strict=True))
         value: torch.Tensor = InfoNCE()(u, v, torch.arange(batch), backbone.logit_scale)
         return value
 
@@ -202,17 +203,17 @@ def main() -> None:
     threads, cores = torch.get_num_threads(), platform.processor() or platform.machine()
     page = f"""# Training
 
-Towers: ViT-B-32's layout (12 layers, 224 pixels, patches of 32), {options.width} of 768 wide, random weights, all of them learning;
-{cores}, torch {torch.__version__} with {threads} threads, Python {platform.python_version()}; {options.memory:g} GB of address space for
-each process. Made by `python bench/train.py`; what is measured how stands at its head.
+Towers: ViT-B-32's layout (12 layers, 224 pixels, patches of 32), {options.width} of 768 wide, random weights, all learning;
+{cores}, torch {torch.__version__} with {threads} threads, Python {platform.python_version()};
+{options.memory:g} GB of address space for each process. Made by `python bench/train.py`; what is measured how stands at its head.
 
 | what | batch | whose | steps/s | pairs/s | peak memory, GB |
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
 
 `heads` of `backbone=lite`, a batch of 256: {1000 * cached["seconds"]:.1f} ms a step on cached features,
-{1000 * trunks["seconds"]:,.0f} ms through the frozen trunks (pixels and tokens in memory): {trunks["seconds"] / cached["seconds"]:,.0f} times as long.
-An epoch is as many such steps either way.
+{1000 * trunks["seconds"]:,.0f} ms through the frozen trunks (pixels and tokens in memory):
+{trunks["seconds"] / cached["seconds"]:,.0f} times as long. An epoch is as many such steps either way.
 """
     (HERE / "results" / "train.md").write_text(page)
     print(page)

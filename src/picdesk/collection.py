@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import DataError, check_unique, examples
-from picdesk.interfaces import Direction, PictureBytes
+from picdesk.interfaces import Direction, Modality, PictureBytes
 from picdesk.trec import Qrels
 
 Fields = Mapping[str, str | Sequence[str]]
@@ -32,6 +32,7 @@ class Collection:
     texts may share a picture, and a picture may have none. `official` names, where the data set has its own split lists,
     the split of each picture ("" for none); a *split* config option turns that, or a seed, into the split that is used.
     `skipped` lists what the reader left out, `notes` what it found worth saying about what it kept (an encoding, line ends).
+    `vectors` holds embeddings that came with the data set, [pictures, dim] and [texts, dim], where there are any.
     Raises `DataError` where the parts do not fit together.
     """
 
@@ -44,6 +45,7 @@ class Collection:
     official: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = field(default=())
     notes: tuple[str, ...] = ()
+    vectors: Mapping[Modality, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_unique(self.picture_ids, f"data={self.name}: pictures")
@@ -64,6 +66,11 @@ class Collection:
                 f"data={self.name}: split membership for {len(self.official)} of {len(self.picture_ids)} pictures"
             )
 
+        for modality, rows in self.vectors.items():
+            ids = self.picture_ids if modality == "image" else self.text_ids
+            if len(rows) != len(ids):
+                raise DataError(f"data={self.name}: {len(rows)} {modality} embeddings for {len(ids)} ids")
+
     def field_names(self) -> tuple[str, ...]:
         """Text fields that there are, in the order of first appearance."""
         return tuple(dict.fromkeys(name for fields in self.texts for name in fields))
@@ -73,14 +80,24 @@ class Collection:
         place = np.full(len(self.picture_ids), -1, np.int64)
         place[pictures] = np.arange(len(pictures))
         texts = np.flatnonzero(place[self.picture_of] >= 0) if len(self.texts) else np.empty(0, np.int64)
+        chosen = self.with_texts(texts)
         return replace(
-            self,
+            chosen,
             picture_ids=tuple(self.picture_ids[i] for i in pictures),
             pictures=Chosen(self.pictures, pictures),
+            picture_of=place[chosen.picture_of],
+            official=tuple(self.official[i] for i in pictures) if self.official else (),
+            vectors={name: rows[pictures] if name == "image" else rows for name, rows in chosen.vectors.items()},
+        )
+
+    def with_texts(self, texts: NDArray[np.int64]) -> Collection:
+        """All pictures with the given texts alone, in the given order."""
+        return replace(
+            self,
             text_ids=tuple(self.text_ids[j] for j in texts),
             texts=tuple(self.texts[j] for j in texts),
-            picture_of=place[self.picture_of[texts]],
-            official=tuple(self.official[i] for i in pictures) if self.official else (),
+            picture_of=self.picture_of[texts],
+            vectors={name: rows[texts] if name == "text" else rows for name, rows in self.vectors.items()},
         )
 
     def qrels(self, direction: Direction) -> Qrels:

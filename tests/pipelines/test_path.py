@@ -103,3 +103,17 @@ def test_check_reports_and_encodes_nothing(capfd: Capture, outputs: Path, settin
     assert looked.status == 0, looked.err
     (report,) = outputs.glob("check/*/*/check.json")
     assert json.loads(report.read_text())["pictures"] == {"seen": 120, "kept": 120}
+
+
+def test_loggers_are_given_the_ends_of_every_interval() -> None:
+    from picdesk.evaluation.statistics import Interval
+    from picdesk.pipelines.scoring import Scored, flat_metrics
+
+    one = Scored(None, None, None, {"hits@1": 0.4, "mrr": 0.5}, {"hits@1": Interval(0.4, 0.3, 0.5)})  # type: ignore[arg-type]
+    assert flat_metrics({"t2i": one}) == {
+        "t2i/hits@1": 0.4,
+        "t2i/mrr": 0.5,
+        "t2i/hits@1_low": 0.3,
+        "t2i/hits@1_high": 0.5,
+        "hits@1": 0.4,
+    }

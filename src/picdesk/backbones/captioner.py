@@ -39,11 +39,12 @@ class Captioner(TwoTower):
     """Captions by `model` (local folder or hub id), sentences by MiniLM-L6 (mean of tokens, 384-d); heads are the identity.
 
     Captions are made without chance: the best of `num_beams`, at most `max_new_tokens` long. `max_tokens` cuts longer texts.
+    Without a `model` there are the captions alone that the data set has: a picture then scores by the best of them.
     """
 
     def __init__(
         self,
-        model: str = "Salesforce/blip-image-captioning-base",
+        model: str | None = "Salesforce/blip-image-captioning-base",
         max_new_tokens: int = 30,
         num_beams: int = 1,
         max_tokens: int = 128,
@@ -52,41 +53,36 @@ class Captioner(TwoTower):
             raise ConfigError(
                 f"backbone.max_new_tokens={max_new_tokens}, num_beams={num_beams}, max_tokens={max_tokens}: at least 1 each"
             )
-        folder = folder_of(model, "backbone.model", pick_files, FILES)
-        writer = load_writer(folder, model)
-        processor, words = load_processors(folder, model)
-        factor, offset, shape = affine_of(processor, model)
         sentence, tokenizer, width = load_minilm()
         sentence_rule = {"tokenizer": tokenizer_digest(tokenizer), "max_tokens": max_tokens, "pooling": "mean"}
         writing = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
+        loaded = Loaded(model, sentence, self.tokenize, writing) if model is not None else None
         super().__init__(
-            name=f"captioner({model}+minilm-l6)",
+            name="sentences(minilm-l6)" if loaded is None else f"captioner({model}+minilm-l6)",
             dim=width,
-            image_trunk=CaptionTrunk(writer, words, sentence, self.tokenize, writing),
+            image_trunk=nn.Identity() if loaded is None else loaded.trunk,
             image_head=nn.Identity(),
             text_trunk=sentence,
             text_head=nn.Identity(),
             trunk_dims=(width, width),
             preprocessing={
-                "image": {
-                    "library": "transformers",
-                    "config": described(writer.config),
-                    "generation": described(writer.generation_config) | writing,
-                    "processor": described(processor) | {"class": type(processor).__name__, "shape": shape},
-                    "affine": [factor.tolist(), offset.tolist()],
-                    "words": digest_of_tokenizer(words),
-                    "sentence": sentence_rule,
-                },
+                "image": ({} if loaded is None else loaded.rule) | {"sentence": sentence_rule},
                 "text": sentence_rule,
             },
             logit_scale=COSINE_SCALE,
         )
-        self.max_tokens, self._processor, self._tokenizer = max_tokens, processor, tokenizer
-        self.register_buffer("factor", factor, persistent=False)
-        self.register_buffer("offset", offset, persistent=False)
+        self.by_captions = loaded is None
+        self.max_tokens, self._tokenizer = max_tokens, tokenizer
+        self._processor = loaded.processor if loaded else None
+        self.register_buffer("factor", loaded.factor if loaded else torch.ones(1), persistent=False)
+        self.register_buffer("offset", loaded.offset if loaded else torch.zeros(1), persistent=False)
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
-        """The image processor's own resize and crop: uint8 [3, height, width]."""
+        """The image processor's own resize and crop: uint8 [3, height, width]. Raises `ConfigError` without a model."""
+        if self._processor is None:
+            raise ConfigError(
+                "backbone.model=null: no caption can be made for a picture; backbone=captioner backbone.model=FOLDER makes them"
+            )
         return cut_to_size(self._processor, picture)
 
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -107,6 +103,25 @@ class Captioner(TwoTower):
         assert isinstance(self.image_trunk, CaptionTrunk)
         with torch.inference_mode():
             return self.image_trunk.say(self.normalise_pixels(pixels))
+
+
+class Loaded:
+    """A captioning model with what belongs to it, from a local folder or a hub."""
+
+    def __init__(self, model: str, sentence: nn.Module, tokenize: Any, writing: dict[str, Any]) -> None:
+        folder = folder_of(model, "backbone.model", pick_files, FILES)
+        writer = load_writer(folder, model)
+        self.processor, words = load_processors(folder, model)
+        self.factor, self.offset, shape = affine_of(self.processor, model)
+        self.trunk = CaptionTrunk(writer, words, sentence, tokenize, writing)
+        self.rule: dict[str, Any] = {
+            "library": "transformers",
+            "config": described(writer.config),
+            "generation": described(writer.generation_config) | writing,
+            "processor": described(self.processor) | {"class": type(self.processor).__name__, "shape": shape},
+            "affine": [self.factor.tolist(), self.offset.tolist()],
+            "words": digest_of_tokenizer(words),
+        }
 
 
 class CaptionTrunk(nn.Module):

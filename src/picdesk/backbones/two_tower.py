@@ -22,10 +22,12 @@ class TwoTower(nn.Module):
     Trunks take normalised pixels [n, 3, height, width] or the keyword tensors of `tokenize`, and give features [n, trunk_dim]
     float32; heads take those to [n, dim]. `embed` adds the L2 normalisation that every search expects. `shortest_side` is how
     many pixels of a picture's shorter side the preprocessing can use (None: not known, decode in full). `logit_bias` is the
-    bias of a model trained with the pairwise sigmoid loss (SigLIP), 0 for the others.
+    bias of a model trained with the pairwise sigmoid loss (SigLIP), 0 for the others. `by_captions`: a picture has no vector
+    of its own, but scores by the best of the captions that its data set has of it.
     """
 
     logit_bias: float = 0.0
+    by_captions: bool = False
 
     def __init__(
         self,
@@ -66,6 +68,12 @@ class TwoTower(nn.Module):
     def embed(self, modality: Modality, features: torch.Tensor) -> torch.Tensor:
         """Trunk features [n, trunk_dim] to embeddings [n, dim] of length 1."""
         return nn.functional.normalize(self.head(modality)(features), dim=-1)
+
+    def given(
+        self, modality: Modality, vectors: Mapping[Modality, NDArray[np.float32]], name: str
+    ) -> NDArray[np.float32] | None:
+        """Features that need no encoding, because the data set called `name` came with them; None for all but one backbone."""
+        return None
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture to uint8 [3, height, width]."""

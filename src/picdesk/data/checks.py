@@ -17,7 +17,7 @@ from picdesk.data.check_report import CheckReport, Finding
 from picdesk.data.facts import Look, PictureFacts
 from picdesk.data.images import MAX_PIXELS, PictureError, check_head
 from picdesk.data.repeats import Seen, repeated_pictures, repeated_texts
-from picdesk.data.sources import NoPictures, PictureFiles, origin
+from picdesk.data.sources import PictureFiles, has_pictures, origin
 from picdesk.errors import ConfigError, DataError
 
 Level = Literal["quick", "full"]
@@ -70,7 +70,7 @@ def check_collection(
     good = np.isin(collection.picture_of, pictures)
     good[empty] = False
     notes = collection.notes
-    if isinstance(origin(collection.pictures, 0)[0], NoPictures):
+    if not has_pictures(collection):
         notes = (*notes, "there are embeddings but no picture files, so no picture was looked at")
     rows = (len(collection.texts) or len(collection.picture_ids)) + len(collection.skipped)
     report = CheckReport(
@@ -92,12 +92,7 @@ def cleaned(collection: Collection, splits: Splits, report: CheckReport) -> tupl
     """The collection without what the report leaves out, listed in `skipped`, and the splits counted anew."""
     if len(report.pictures) == len(collection.picture_ids) and len(report.texts) == len(collection.texts):
         return collection, splits
-    kept = replace(
-        collection,
-        text_ids=tuple(collection.text_ids[j] for j in report.texts),
-        texts=tuple(collection.texts[j] for j in report.texts),
-        picture_of=collection.picture_of[report.texts],
-    ).take(report.pictures)
+    kept = collection.with_texts(report.texts).take(report.pictures)
     bad = [f for f in report.findings if f.action == "left out" and f.kind != READER]
     dropped = tuple(Skipped(item, finding.kind) for finding in bad for item in finding.items)
     place = np.full(len(collection.picture_ids), -1, np.int64)
@@ -123,7 +118,7 @@ def _look_at_all(
     on_picture: Callable[[], None],
 ) -> tuple[dict[int, Bad], list[Seen | None]]:
     """Kind and reason of each bad picture, and digest and look of the others (full level only)."""
-    if isinstance(origin(collection.pictures, 0)[0], NoPictures):
+    if not has_pictures(collection):
         return {}, []
 
     def look(i: int) -> Seen | Bad | None:

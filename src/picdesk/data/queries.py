@@ -9,7 +9,7 @@ from pathlib import Path
 
 from picdesk.data.readers.columns import split_tags
 from picdesk.data.readers.text import read_table, read_text
-from picdesk.errors import DataError, MissingFileError, check_unique
+from picdesk.errors import DataError, MissingFileError, UserError, check_unique
 
 NAMES = {
     "id": ("query_id", "id", "article_id", "text_id"),
@@ -86,3 +86,22 @@ def _record(row: Mapping[str, object], path: Path, number: int) -> Query:
     tags = cell["tags"]
     listed = [str(tag) for tag in tags] if isinstance(tags, list) else list(split_tags(str(tags or ""), ";|"))
     return bare(str(cell["id"] or f"q{number}"), str(cell["text"]).strip(), listed, str(cell["picture"] or ""))
+
+
+def read_captions(file: str) -> dict[str, str]:
+    """A caption for each picture id, out of CSV with a header (or JSON lines) with a picture and a caption column.
+
+    Raises `DataError` for a picture that stands twice, and for a file without captions.
+    """
+    found: dict[str, str] = {}
+    try:
+        queries = read_queries(file)
+    except UserError as error:
+        raise type(error)(str(error).replace("queries=", "captions_file=", 1)) from None
+    for query in queries:
+        if not query.picture_id:
+            raise DataError(f"captions_file={file}: no picture column; one of {', '.join(NAMES['picture'])} is needed")
+        if query.picture_id in found:
+            raise DataError(f"captions_file={file}: picture {query.picture_id!r} has two captions; one is needed")
+        found[query.picture_id] = str(query.fields["caption"])
+    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from picdesk.collection import Chosen
+from picdesk.collection import Chosen, Collection
 from picdesk.errors import DataError
 from picdesk.interfaces import PictureBytes
 
@@ -129,3 +129,8 @@ class NoPictures:
     def read(self, i: int) -> bytes:
         """Raises `DataError`: there is nothing to read."""
         raise DataError(f"picture {i} has an embedding but no file; set data.folder to the folder of the pictures")
+
+
+def has_pictures(collection: Collection) -> bool:
+    """Whether there are bytes of pictures, not embeddings alone."""
+    return not isinstance(origin(collection.pictures, 0)[0], NoPictures)

@@ -63,6 +63,8 @@ class Task:
     query: str | None = None
     image: str | None = None
     queries: str | None = None
+    captions_file: str | None = None
+    min_score: float | None = None
     top_k: int = 100
     run_depth: int = 20
     shown: int = 5

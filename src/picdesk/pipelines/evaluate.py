@@ -18,7 +18,7 @@ from picdesk.pipelines.check import check
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.leaderboard import leaderboard
-from picdesk.pipelines.resume import with_checkpoint
+from picdesk.pipelines.resume import with_checkpoint, with_choices
 from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits, score, score_both
 from picdesk.pipelines.verdict import Judge, judge_expected
 from picdesk.pipelines.world import embed
@@ -29,7 +29,7 @@ from picdesk.trec_io import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
 Check = Callable[[Mapping[str, str], Mapping[str, str]], None]
-TASKS = ("evaluate", "check", "leaderboard", "compare")
+TASKS = ("evaluate", "check", "leaderboard", "compare", "export", "captioner")
 
 
 def no_check(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
@@ -48,6 +48,16 @@ def evaluate(cfg: DictConfig) -> float:
         from picdesk.pipelines.compare import compare
 
         return compare(cfg)
+    if cfg.task == "export":
+        from picdesk.pipelines.export import export
+
+        return export(cfg)
+    if cfg.task == "captioner":
+        from picdesk.pipelines.captioner import captioner
+
+        need_positive(cfg)
+        check_all(cfg)
+        return captioner(with_choices(cfg))
     if cfg.reproduce:
         from picdesk.pipelines.reproduce import reproduce
 

@@ -23,6 +23,7 @@ from picdesk.report.leaderboard import write_csv
 from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
 from picdesk.report.values import Column, Value
+from picdesk.training.checkpoint import read_config
 from picdesk.trec import Qrels
 from picdesk.trec_io import read_qrels, read_runs
 
@@ -198,7 +199,8 @@ def best_config(job: DoneJob) -> str:
     overrides = {key: value for key, value in job.overrides.items() if key != "hydra"}
     door = "train" if job.manifest.task == "train" else "evaluate"
     command = shlex.join(["python", f"{door}.py", *(f"{key}={value}" for key, value in overrides.items())])
-    groups = {key: value for key, value in overrides.items() if key not in job.manifest.settings and "." not in key}
+    choices = read_config(job.folder / "config.yaml").get("choices", {})
+    groups = {key: value for key, value in overrides.items() if key in choices or "/" in key or "@" in key}
     scalars = {key: value for key, value in overrides.items() if key not in groups}
     lines = ["# @package _global_", f"# {command}"]
     if groups:

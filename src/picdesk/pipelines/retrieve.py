@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from picdesk.backbones.two_tower import TwoTower
@@ -24,10 +25,19 @@ from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import retrieve_run
-from picdesk.pipelines.world import World, head, load_backbone, load_world, make_encoder
+from picdesk.pipelines.world import (
+    World,
+    head,
+    load_backbone,
+    load_world,
+    make_encoder,
+    picture_features,
+    text_features,
+)
 from picdesk.report.content import Fact, Item, QueryCard, Ranking, RetrievalPage
 from picdesk.report.page import write_retrieval
 from picdesk.report.terminal import print_retrieval
+from picdesk.search.grouping import answered, at_least, best_part_run
 from picdesk.trec import Run
 from picdesk.trec_io import write_runs
 
@@ -66,9 +76,10 @@ def retrieve(cfg: DictConfig) -> Run:
     with job.clock.stage("encode and search"):
         if queries:
             run, texts = search_pictures(cfg, world, part, backbone, encoder, queries)
+            run = strong(cfg, run)
             cards = [picture_card(part, world, run, q, texts[q], query) for q, query in enumerate(queries)]
         else:
-            run = search_texts(cfg, world, part, backbone, encoder, picture)
+            run = strong(cfg, search_texts(cfg, world, part, backbone, encoder, picture))
             cards = [text_card(part, world, run, Path(str(cfg.image)).name)]
     for note in untrained_note(backbone.name, checkpoint):
         log.warning("%s", note.text)
@@ -109,9 +120,10 @@ def search_pictures(
     texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
     ids = tuple(query.id for query in queries)
     asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
-    gallery = Embeddings(
-        part.picture_ids, head(backbone, "image", encoder.pictures(backbone, part.pictures, open_picture))
-    )
+    if backbone.by_captions:
+        known = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
+        return best_part_run(asked, known, part.picture_of, part.picture_ids, int(cfg.top_k)), texts
+    gallery = Embeddings(part.picture_ids, head(backbone, "image", picture_features(part, backbone, encoder)))
     items = Side(gallery.ids, gallery, pictures=part.pictures)
     return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts)), items), texts
 
@@ -124,8 +136,21 @@ def search_texts(
         raise ConfigError(f"data={part.name} has no texts to find for image={cfg.image}")
     source = OnePicture(picture)
     asked = Embeddings(("q1",), head(backbone, "image", encoder.pictures(backbone, source, open_picture)))
-    gallery = Embeddings(part.text_ids, head(backbone, "text", encoder.texts(backbone, world.prompts(part))))
+    gallery = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
     return retrieve_run(cfg, "i2t", Side(("q1",), asked, pictures=source), Side(gallery.ids, gallery))
+
+
+def strong(cfg: DictConfig, run: Run) -> Run:
+    """What scores `min_score` or more; where nothing does, that is said, with the score of the best."""
+    kept = at_least(run, cfg.min_score)
+    for q in np.flatnonzero(~(kept.index >= 0).any(axis=1)):
+        log.warning(
+            "%s: nothing scores min_score=%g or more; the best has %.3f",
+            run.query_ids[q],
+            cfg.min_score,
+            run.scores[q, 0],
+        )
+    return kept
 
 
 def picture_card(part: Collection, world: World, run: Run, q: int, text: str, query: Query) -> QueryCard:
@@ -151,6 +176,7 @@ def text_card(part: Collection, world: World, run: Run, name: str) -> QueryCard:
     found = tuple(
         Item(part.text_ids[i], prompts[i], "", float(s), rank)
         for rank, (i, s) in enumerate(zip(run.index[0], run.scores[0], strict=True), 1)
+        if i >= 0
     )
     return QueryCard("q1", "i2t", (Ranking(found),), picture="q1", note=name)
 
@@ -168,7 +194,7 @@ def write(
     direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
     job.write_config(cfg)
     write_json(job.folder / "results.json", [as_json(card) for card in cards])
-    write_runs(job.folder / "run.trec", {direction: run})
+    write_runs(job.folder / "run.trec", {direction: answered(run)})
     read = show.picture_reader(part)
     page = RetrievalPage(
         title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {part.name}",

@@ -95,8 +95,12 @@ def score(cfg: DictConfig, direction: Direction, run: Run, qrels: Qrels) -> Scor
 
 
 def flat_metrics(scored: dict[Direction, Scored]) -> dict[str, float]:
-    """`t2i/hits@1`, ... for loggers, and `hits@1`, the mean of both directions."""
+    """`t2i/hits@1`, ... for loggers, each with the ends of its interval (`t2i/hits@1_low`, `_high`), and `hits@1`, the mean of
+    both directions."""
     named = {f"{direction}/{name}": value for direction in scored for name, value in scored[direction].metrics.items()}
+    for direction, one in scored.items():
+        for name, interval in one.intervals.items():
+            named[f"{direction}/{name}_low"], named[f"{direction}/{name}_high"] = interval.low, interval.high
     named["hits@1"] = mean_hits(list(scored.values()))
     return named
 

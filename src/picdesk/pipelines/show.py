@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.collection import Collection
+from picdesk.data.sources import has_pictures
 from picdesk.evaluation.metrics import chance
 from picdesk.interfaces import Direction
 from picdesk.pipelines.scoring import Scored, in_order
@@ -148,7 +149,7 @@ def retrieved_rows(
     part: Collection, prompts: Sequence[str], scores: Scores, shown: int, most: int = 30
 ) -> list[RetrievedRow]:
     """The logger's table: for the first queries, the pictures found, with the rank of the true one."""
-    if "t2i" not in scores:
+    if "t2i" not in scores or not has_pictures(part):
         return []
     run, first = scores["t2i"].run, scores["t2i"].ranks.first
     rows = []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.data.facts import PictureFacts
 from picdesk.data.near import near_pairs
-from picdesk.data.sources import NoPictures, origin
+from picdesk.data.sources import has_pictures
 from picdesk.embedding.progress import progress
 from picdesk.errors import DataError
 from picdesk.evaluation.statistics import sliced_hits
@@ -116,7 +116,7 @@ def by_number(numbers: NDArray[np.int64], unit: str) -> tuple[tuple[str, Flags],
 def look_alikes(part: Collection, facts: PictureFacts) -> Flags | None:
     """Which pictures [pictures] have a near-duplicate in the gallery; None where there are none to look at, or too many."""
     count = len(part.picture_ids)
-    if count > MOST_LOOKED_AT or isinstance(origin(part.pictures, 0)[0], NoPictures):
+    if count > MOST_LOOKED_AT or not has_pictures(part):
         return None
     try:
         with progress("comparing pictures", count) as advance:

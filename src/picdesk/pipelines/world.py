@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from picdesk.data.check_report import CheckReport
 from picdesk.data.checks import Splits, check_collection, cleaned
 from picdesk.data.facts import PictureFacts
 from picdesk.data.images import open_picture
+from picdesk.data.sources import has_pictures
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import Store
@@ -66,11 +68,14 @@ class World:
 
     def fingerprint(self, part: Collection, encoder: Encoder) -> dict[str, str]:
         """Digests over the pictures' content, the prompts, which belongs to which, and the ids."""
-        pictures = [key.hex() for key in encoder.picture_keys(part.pictures)]
+        there = has_pictures(part)
+        keys = [key.hex() for key in encoder.picture_keys(part.pictures)] if there else [""] * len(part.picture_ids)
+        vectors = {name: hashlib.sha256(matrix.tobytes()).hexdigest() for name, matrix in sorted(part.vectors.items())}
         return {
-            "pictures": digest_of(sorted(zip(part.picture_ids, pictures, strict=True))),
+            "pictures": digest_of(sorted(zip(part.picture_ids, keys, strict=True))),
             "texts": digest_of(list(zip(part.text_ids, self.prompts(part), strict=True))),
             "pairs": digest_of([part.picture_ids[i] for i in part.picture_of]),
+            **({"vectors": digest_of(vectors)} if vectors else {}),
         }
 
 
@@ -87,6 +92,8 @@ def load_world(cfg: DictConfig) -> World:
             len(collection.skipped),
             shown,
         )
+    for note in collection.notes:
+        log.info("data=%s: %s", collection.name, note)
     names = collection.field_names()
     prompt = build(cfg, "prompt").choose(names) if names else None
     sizes = ", ".join(f"{name} {len(splits[name]):,}" for name in PARTS[:3])
@@ -154,12 +161,24 @@ def features_of(
     return Features(
         picture_ids=part.picture_ids,
         text_ids=part.text_ids,
-        images=none["image"] if "image" in without else encoder.pictures(backbone, part.pictures, open_picture),
-        texts=none["text"] if "text" in without else encoder.texts(backbone, world.prompts(part)),
+        images=none["image"] if "image" in without else picture_features(part, backbone, encoder),
+        texts=none["text"] if "text" in without else text_features(world, part, backbone, encoder),
         picture_of=part.picture_of,
         t2i=part.qrels("t2i"),
         i2t=part.qrels("i2t"),
     )
+
+
+def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
+    """Trunk features [pictures, trunk_dim] of one part, through the store or as they came with the data set."""
+    given = backbone.given("image", part.vectors, part.name)
+    return encoder.pictures(backbone, part.pictures, open_picture) if given is None else given
+
+
+def text_features(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
+    """Trunk features [texts, trunk_dim] of one part, through the store or as they came with the data set."""
+    given = backbone.given("text", part.vectors, part.name)
+    return encoder.texts(backbone, world.prompts(part)) if given is None else given
 
 
 def embed(backbone: TwoTower, features: Features) -> tuple[Embeddings, Embeddings]:

@@ -1,7 +1,7 @@
 """Embeddings that were made elsewhere: a `.npz` file of vectors, tied to pictures and captions by name, never by folder order."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -90,10 +90,15 @@ class Npz:
         self._pictures(gathering, vectors, self._names(arrays, captions, len(vectors)))
         rows = self._texts(gathering, captions, texts) if captions is not None else []
         collection = gathering.collection(self._source)
-        image = Embeddings(collection.picture_ids, unit(vectors[[row for row, _ in gathering.places.values()]]))
-        if texts is None:
-            return Content(collection, image, None)
-        return Content(collection, image, Embeddings(collection.text_ids, unit(texts[rows])))
+        found: dict[Modality, NDArray[np.float32]] = {"image": vectors[[row for row, _ in gathering.places.values()]]}
+        if texts is not None:
+            found["text"] = texts[rows]
+        notes = [*collection.notes, *(note for name, matrix in found.items() for note in lengths_note(name, matrix))]
+        found = {name: unit(matrix) for name, matrix in found.items()}
+        collection = replace(collection, vectors=found, notes=tuple(notes))
+        ids = {"image": collection.picture_ids, "text": collection.text_ids}
+        made = {name: Embeddings(ids[name], matrix) for name, matrix in found.items()}
+        return Content(collection, made["image"], made.get("text"))
 
     def _captions(self) -> Table | None:
         if self.captions_file is None:
@@ -189,6 +194,17 @@ def _matrix(arrays: Mapping[str, NDArray[np.generic]], key: str, name: str) -> N
 
 def _usable(vector: NDArray[np.float32]) -> bool:
     return bool(np.isfinite(vector).all() and vector.any())
+
+
+def lengths_note(modality: Modality, matrix: NDArray[np.float32]) -> list[str]:
+    """What to say of vectors that were not of length 1."""
+    norms = np.linalg.norm(matrix.astype(np.float64), axis=1)
+    away = int((np.abs(norms - 1) > 1e-3).sum())
+    if not away:
+        return []
+    return [
+        f"{away} {modality} vectors were of another length than 1 ({norms.min():.3g} to {norms.max():.3g}): normalised"
+    ]
 
 
 def unit(matrix: NDArray[np.float32]) -> NDArray[np.float32]:

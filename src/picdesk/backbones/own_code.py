@@ -1,0 +1,140 @@
+"""`backbone=own_code`: a dual encoder whose code lies in its own folder, in the form in which Jina CLIP is published.
+
+Such a folder has `auto_map` in its config.json and the classes it names in `.py` files. Loading it runs that code, so it happens
+only after `allow_code=true`; read the files first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from picdesk.backbones.hub import folder_of, one_set_of_weights
+from picdesk.backbones.transformers import pooled
+from picdesk.backbones.transformers_files import FILES, described, digest_of_tokenizer, first_line
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.errors import ConfigError, UserError, examples
+
+log = logging.getLogger(__name__)
+WANTED = f"{FILES} and the code that config.json names"
+COSINE_SCALE = 4.6052  # ln 100, where the model keeps no scale of its own
+
+
+class OwnCode(TwoTower):
+    """A model with `get_image_features(pixel_values)` and `get_text_features(**tokens)`; heads are the identity.
+
+    `model` is a local folder or a hub id. `max_tokens` cuts longer texts. Without `allow_code` it is refused. Pixels come out of
+    the folder's own image processor as it gives them, float32.
+    """
+
+    def __init__(self, model: str, allow_code: bool = False, max_tokens: int = 512) -> None:
+        if not allow_code:
+            raise ConfigError(
+                f"backbone.model={model}: loading it runs code out of that folder; read its .py files, "
+                "then say backbone.allow_code=true"
+            )
+        if max_tokens < 1:
+            raise ConfigError(f"backbone.max_tokens={max_tokens}: at least 1 is needed")
+        folder = folder_of(model, "backbone.model", pick_files, WANTED)
+        log.warning("backbone: running the code of %s", model)
+        whole, processor, tokenizer = load(folder, model)
+        length = min(max_tokens, int(tokenizer.model_max_length))
+        tokens = tokenizer(["a"], padding=True, truncation=True, max_length=length, return_tensors="pt")
+        with torch.inference_mode():
+            dim = int(pooled(whole.get_text_features(**tokens)).shape[-1])
+        rule = {"library": "own code", "code": code_digest(folder), "config": described(whole.config)}
+        super().__init__(
+            name=f"own_code({model})",
+            dim=dim,
+            image_trunk=Tower(whole, "get_image_features"),
+            image_head=nn.Identity(),
+            text_trunk=Tower(whole, "get_text_features"),
+            text_head=nn.Identity(),
+            trunk_dims=(dim, dim),
+            preprocessing={
+                "image": rule | {"processor": described(processor)},
+                "text": rule | {"tokenizer": digest_of_tokenizer(tokenizer), "max_length": length},
+            },
+            logit_scale=float(whole.logit_scale.detach()) if hasattr(whole, "logit_scale") else COSINE_SCALE,
+        )
+        self._processor, self._tokenizer, self.max_length = processor, tokenizer, length
+
+    def picture_to_pixels(self, picture: Image.Image) -> NDArray[Any]:
+        """The folder's own image processing: float32 [3, height, width]."""
+        pixels = self._processor(picture, return_tensors="pt")["pixel_values"][0]
+        return np.asarray(pixels, np.float32)
+
+    def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Nothing: the image processor has done it."""
+        return pixels.float()
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """What the folder's tokenizer gives, [n, longest]."""
+        batch = self._tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+        )
+        return {str(name): tensor for name, tensor in batch.items()}
+
+
+class Tower(nn.Module):
+    """One side of a model that has both: its features come out projected."""
+
+    def __init__(self, model: nn.Module, method: str) -> None:
+        super().__init__()
+        self.model, self.method = model, method
+
+    def forward(self, pixels: torch.Tensor | None = None, **tokens: torch.Tensor) -> torch.Tensor:
+        """Pixels [n, 3, height, width], or the tokenizer's tensors [n, length], to features [n, dim]."""
+        given = tokens if pixels is None else {"pixel_values": pixels}
+        return pooled(getattr(self.model, self.method)(**given))
+
+
+def load(folder: Path, name: str) -> tuple[Any, Any, Any]:
+    """Model, image processor and tokenizer, by the folder's own code. Raises `UserError`, `ConfigError`."""
+    import transformers
+    from transformers.utils import logging as chatter
+
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        options: dict[str, Any] = {"trust_remote_code": True, "local_files_only": True}
+        model, report = transformers.AutoModel.from_pretrained(
+            str(folder), dtype=torch.float32, weights_only=True, output_loading_info=True, **options
+        )
+        processor = transformers.AutoImageProcessor.from_pretrained(str(folder), **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **options)
+    except Exception as error:  # whatever foreign code raises
+        raise UserError(f"backbone.model={name} could not be loaded ({first_line(error)}); wanted: {WANTED}") from error
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise UserError(
+            f"backbone.model={name}: its weights lack {len(missing)} tensors, for example {examples(missing)}"
+        )
+    lacking = [method for method in ("get_image_features", "get_text_features") if not hasattr(model, method)]
+    if lacking:
+        raise ConfigError(f"backbone.model={name}: its {type(model).__name__} has no {' and no '.join(lacking)}")
+    return model.eval().requires_grad_(False), processor, tokenizer
+
+
+def pick_files(names: Iterable[str]) -> list[str]:
+    """Of a repository's files: configs, tokenizer, one form of the weights, and the code."""
+    listed = list(names)
+    weights = one_set_of_weights(listed, "model*.safetensors", "config.json")
+    return [*weights, *(name for name in listed if name.endswith(".py") and "/" not in name)] if weights else []
+
+
+def code_digest(folder: Path) -> str:
+    """SHA-256 over the code files of a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,53 @@
+"""Items that belong together, such as the captions of one picture: the whole scores by its best part and appears once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.interfaces import Embeddings
+from picdesk.trec import Run, id_ranks, order_rows
+
+_CELLS = 1 << 24
+
+
+def best_part_run(
+    queries: Embeddings, parts: Embeddings, owner: NDArray[np.int64], whole_ids: tuple[str, ...], depth: int
+) -> Run:
+    """Rank wholes by the inner product of their best part, exactly: `owner[i]` is the position in `whole_ids` of part i.
+
+    Rows hold the `depth` best; wholes without a part are in the gallery but cannot be found.
+    """
+    order = np.argsort(owner, kind="stable")
+    owners, starts = np.unique(owner[order], return_index=True)
+    matrix = parts.matrix[order]
+    depth = min(depth, len(owners))
+    index = np.full((len(queries.ids), depth), -1, np.int32)
+    scores = np.full((len(queries.ids), depth), -np.inf, np.float32)
+    ties = id_ranks(whole_ids)
+    step = max(1, _CELLS // max(len(matrix), 1))
+    for start in range(0, len(queries.ids), step):
+        rows = slice(start, start + step)
+        best = np.maximum.reduceat(queries.matrix[rows] @ matrix.T, starts, axis=1)
+        places = np.broadcast_to(owners.astype(np.int32), best.shape)
+        found, sorted_scores = order_rows(places, best, ties)
+        index[rows], scores[rows] = found[:, :depth], sorted_scores[:, :depth]
+    return Run(queries.ids, whole_ids, index, scores, len(whole_ids))
+
+
+def at_least(run: Run, min_score: float | None) -> Run:
+    """The run without what scores below `min_score`; None keeps all. Places that fall away are padded with -1."""
+    if min_score is None:
+        return run
+    low = run.scores < np.float32(min_score)
+    index = np.where(low, -1, run.index).astype(np.int32)
+    return Run(
+        run.query_ids, run.item_ids, index, np.where(low, -np.inf, run.scores).astype(np.float32), run.gallery_size
+    )
+
+
+def answered(run: Run) -> Run:
+    """The run without the queries for which nothing is left."""
+    rows = np.flatnonzero((run.index >= 0).any(axis=1))
+    ids = tuple(run.query_ids[q] for q in rows)
+    return Run(ids, run.item_ids, run.index[rows], run.scores[rows], run.gallery_size)

@@ -1,0 +1,131 @@
+"""A dual encoder that brings its own code: refused until it is allowed, then equal to its documented use."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from PIL import Image
+from safetensors.torch import save_file
+
+from picdesk.backbones.own_code import OwnCode
+from picdesk.errors import ConfigError, UserError
+from tests.backbones.tiny_models import bert_tokenizer
+
+CODE = """
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
+import numpy as np
+
+
+class PairConfig(PretrainedConfig):
+    model_type = "tiny_pair"
+
+    def __init__(self, width=16, words=64, **kwargs):
+        super().__init__(**kwargs)
+        self.width, self.words = width, words
+
+
+class PairModel(PreTrainedModel):
+    config_class = PairConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.words = nn.Embedding(config.words, config.width)
+        self.patches = nn.Conv2d(3, config.width, 4, 4)
+        self.logit_scale = nn.Parameter(torch.tensor(3.0))
+        self.post_init()
+
+    def _init_weights(self, module):
+        pass
+
+    def get_text_features(self, input_ids=None, attention_mask=None, **_):
+        mask = attention_mask[..., None].float()
+        return (self.words(input_ids) * mask).sum(1) / mask.sum(1)
+
+    def get_image_features(self, pixel_values=None, **_):
+        return self.patches(pixel_values).mean((2, 3))
+
+
+class PairProcessor(BaseImageProcessor):
+    model_input_names = ["pixel_values"]
+
+    def __call__(self, images, return_tensors=None, **_):
+        images = images if isinstance(images, list) else [images]
+        pixels = [np.asarray(i.convert("RGB").resize((8, 8)), np.float32).transpose(2, 0, 1) / 127.5 - 1 for i in images]
+        return BatchFeature({"pixel_values": np.stack(pixels)}, tensor_type=return_tensors)
+"""
+TEXTS = ["a dog runs", "two children in grass", "x"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The form in which such models are published: config with auto_map, code, weights, tokenizer, processor."""
+    import transformers.dynamic_module_utils as dynamic
+
+    monkeypatch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    made = tmp_path / "tiny-pair"
+    made.mkdir()
+    (made / "modeling_pair.py").write_text(CODE)
+    names = {"AutoConfig": "modeling_pair.PairConfig", "AutoModel": "modeling_pair.PairModel"}
+    (made / "config.json").write_text(
+        json.dumps({"model_type": "tiny_pair", "auto_map": names, "width": 16, "words": 64})
+    )
+    processor = {
+        "auto_map": {"AutoImageProcessor": "modeling_pair.PairProcessor"},
+        "image_processor_type": "PairProcessor",
+    }
+    (made / "preprocessor_config.json").write_text(json.dumps(processor))
+    bert_tokenizer().save_pretrained(made)
+    torch.manual_seed(0)
+    weights = {"words.weight": torch.randn(64, 16), "patches.weight": torch.randn(16, 3, 4, 4)}
+    save_file(weights | {"patches.bias": torch.randn(16), "logit_scale": torch.tensor(3.0)}, made / "model.safetensors")
+    return made
+
+
+def test_code_is_not_run_unless_it_is_allowed(folder: Path) -> None:
+    (folder / "modeling_pair.py").write_text("raise SystemExit('the code ran')")
+    with pytest.raises(ConfigError, match=r"runs code out of that folder.*backbone\.allow_code=true"):
+        OwnCode(str(folder))
+
+
+def test_embeddings_are_those_of_its_documented_use(folder: Path, no_sockets: list[str]) -> None:
+    random = np.random.default_rng(0)
+    pictures = [Image.fromarray(random.integers(0, 256, (20, 30, 3), dtype=np.uint8)) for _ in TEXTS]
+    backbone = OwnCode(str(folder), allow_code=True).eval()
+    assert no_sockets == []
+    model = hf.AutoModel.from_pretrained(folder, trust_remote_code=True)
+    processor = hf.AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
+    tokens = hf.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)(TEXTS, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        images = nn_normal(model.get_image_features(**processor(pictures, return_tensors="pt")))
+        texts = nn_normal(model.get_text_features(**tokens))
+        pixels = torch.from_numpy(np.stack([backbone.picture_to_pixels(picture) for picture in pictures]))
+        ours = backbone.embed("image", backbone.image_trunk(backbone.normalise_pixels(pixels)))
+        told = backbone.embed("text", backbone.text_trunk(**backbone.tokenize(TEXTS)))
+        alone = [backbone.embed("text", backbone.text_trunk(**backbone.tokenize([text])))[0] for text in TEXTS]
+    np.testing.assert_allclose(ours, images, atol=1e-5)
+    np.testing.assert_allclose(told, texts, atol=1e-5)
+    np.testing.assert_allclose(torch.stack(alone), texts, atol=1e-5)
+    assert backbone.dim == 16
+    assert float(backbone.logit_scale.detach()) == 3.0
+
+
+def nn_normal(rows: torch.Tensor) -> torch.Tensor:
+    return rows / rows.norm(dim=-1, keepdim=True)
+
+
+def test_other_code_is_another_fingerprint(folder: Path) -> None:
+    before = OwnCode(str(folder), allow_code=True).trunk_fingerprint("text")
+    (folder / "modeling_pair.py").write_text(CODE + "\n# changed\n")
+    assert OwnCode(str(folder), allow_code=True).trunk_fingerprint("text") != before
+
+
+def test_a_weight_too_few_is_refused(folder: Path) -> None:
+    save_file({"words.weight": torch.randn(64, 16)}, folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"its weights lack .* tensors"):
+        OwnCode(str(folder), allow_code=True)
