@@ -78,7 +78,7 @@ class Adaptation:
 
     def rates(self, backbone: TwoTower, pairs: list[tuple[str, nn.Parameter]]) -> dict[str, float]:
         """The share of the learning rate of each weight."""
-        level = {}
+        level: dict[str, int] = {}
         for modality in self.towers:
             found = levels(backbone.trunk(modality))
             level |= {f"{modality}_trunk.{low_rank.plain_name(name)}": value for name, value in found.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ class Loader:
                 yield self._make(rows, epoch)
             return
         with ThreadPoolExecutor(1) as pool:
-            waiting = [pool.submit(self._make, rows, epoch) for epoch, rows in ()]
+            waiting: list[Future[Any]] = []
             for epoch, rows in self._order:
                 waiting.append(pool.submit(self._make, rows, epoch))
                 if len(waiting) > 1:

@@ -91,7 +91,7 @@ class FeatureData(pl.LightningDataModule):
         pictures = sampler == "pictures" or (sampler == "auto" and self.raw is not None)
         every = EveryText(len(train.text_ids), order)
         self.sampler: Sampler[int] = OneTextEach(train.picture_of, order) if pictures else every
-        self.batch_size = min(batch_size, len(self.sampler))  # type: ignore[arg-type]
+        self.batch_size = min(batch_size, len(self.sampler))
         self.order = Batches(self.sampler, order, self.batch_size)
         self._picture_of = torch.from_numpy(train.picture_of)
         self._images, self._texts = self._sides("train", train, seed)

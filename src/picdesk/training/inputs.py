@@ -114,8 +114,8 @@ def embed_inputs(backbone: TwoTower, modality: Modality, inputs: Inputs) -> torc
 def split(inputs: Inputs, size: int) -> list[Inputs]:
     """Consecutive parts of at most `size` rows."""
     if isinstance(inputs, torch.Tensor):
-        return list(inputs.split(size))
-    parts = {name: tensor.split(size) for name, tensor in inputs.items()}
+        return list(torch.split(inputs, size))
+    parts = {name: torch.split(tensor, size) for name, tensor in inputs.items()}
     return [{name: part[i] for name, part in parts.items()} for i in range(len(next(iter(parts.values()))))]
 
 

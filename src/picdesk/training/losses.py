@@ -122,7 +122,8 @@ class Margin(Contrastive):
 
     def kept(self, negatives: int) -> int:
         """How many of the hinges count with `sum_to_hardest` at this point of the training."""
-        return max(1, round(negatives ** (1 - min(1.0, self.progress / self.warm_up))))
+        share = 1 - min(1.0, self.progress / self.warm_up)
+        return max(1, round(math.pow(negatives, share)))
 
     def _semi_hard(self, scores: torch.Tensor, own: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
         below = negative & (scores < own)

@@ -70,7 +70,7 @@ def merged(trunk: nn.Module) -> dict[str, torch.Tensor]:
         for prefix, module in trunk.named_modules():
             if not parametrize.is_parametrized(module):
                 continue
-            for name in module.parametrizations:  # type: ignore[union-attr]
+            for name in module.parametrizations:
                 whole = f"{prefix}.{name}" if prefix else name
                 found[whole] = getattr(module, str(name)).detach().cpu().clone().contiguous()
     return found
