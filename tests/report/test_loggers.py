@@ -153,3 +153,25 @@ def test_wandb_disabled_leaves_nothing(tmp_path):
     log_final(logger, METRICS, ROWS, CONFIG)
     logger.finish()
     assert not list(tmp_path.rglob("*.wandb"))
+
+
+def test_csv_goes_on_behind_the_rows_of_a_killed_job(tmp_path: Path) -> None:
+    first = CsvLogger(str(tmp_path))
+    first.log_metrics({"val/hits@1": 0.25}, step=1)
+    second = CsvLogger(str(tmp_path))
+    second.go_on(first.identity())
+    second.log_metrics({"val/hits@1": 0.5, "more": 1.0}, step=2)
+    rows = read_csv(tmp_path / "csv" / "metrics.csv")
+    assert [(row["step"], row["val/hits@1"]) for row in rows] == [("1", "0.25"), ("2", "0.5")]
+
+
+def test_wandb_goes_on_as_the_same_run(tmp_path: Path) -> None:
+    from picdesk.report.wandb_media import make_logger
+
+    first = make_logger(str(tmp_path), mode="disabled")
+    identity = first.identity()
+    assert identity == first.identity()
+    second = make_logger(str(tmp_path), mode="disabled")
+    assert second.identity() != identity
+    second.go_on(identity)
+    assert second.identity() == second.version == identity

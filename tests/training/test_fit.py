@@ -11,7 +11,6 @@ import torch
 
 from picdesk.training.adaptation import Heads
 from picdesk.training.averaging import Ema, between, wise_ft
-from picdesk.training.checkpoint import snapshot
 from picdesk.training.datamodule import FeatureData, Features
 from picdesk.training.fit import Fitted, embedded, fit
 from picdesk.training.losses import InfoNCE, Margin, SigLIP
@@ -138,7 +137,7 @@ def test_ema_validates_the_average_and_trains_the_live_weights() -> None:
 
 
 def test_the_ends_of_the_way_are_the_weights_themselves() -> None:
-    start, end = snapshot(Heads().prepare(Tiny(0))), snapshot(Heads().prepare(Tiny(1)))
+    start, end = Heads().prepare(Tiny(0)).plain(), Heads().prepare(Tiny(1)).plain()
     for alpha, side in ((0.0, start), (1.0, end)):
         assert all(torch.equal(value, side[name]) for name, value in between(start, end, alpha).items())
     middle = between(start, end, 0.5)
@@ -146,7 +145,7 @@ def test_the_ends_of_the_way_are_the_weights_themselves() -> None:
 
 
 def test_of_equal_scores_the_nearest_to_the_start_is_kept() -> None:
-    start, end = snapshot(Heads().prepare(Tiny(0))), snapshot(Heads().prepare(Tiny(1)))
+    start, end = Heads().prepare(Tiny(0)).plain(), Heads().prepare(Tiny(1)).plain()
     assert wise_ft(start, end, lambda weights: 0.5).alpha == 0.0
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from picdesk.errors import ConfigError
-from picdesk.training.losses import InfoNCE, Margin, Mixture, SigLIP
+from picdesk.training.losses import Contrastive, InfoNCE, Margin, Mixture, SigLIP
 
 SCALE = torch.tensor(0.0)
 
@@ -36,7 +36,48 @@ def test_sum_adds_what_hardest_does_not() -> None:
     assert Margin(0.9, "hardest")(IMAGES, TEXTS, ids, SCALE).item() == pytest.approx(1.3 / 3)
 
 
-@pytest.mark.parametrize("loss", [Margin(0.5, "sum"), Margin(0.5, "hardest"), InfoNCE(), SigLIP(bias=0.0)])
+def test_semi_hard_takes_the_hardest_that_is_still_further_away() -> None:
+    # margin .9. Picture 1 (own 1): largest below 1 is .6 -> .5. Picture 2 (own .8): 0 -> .1. Picture 3 (own 1): 0 -> 0.
+    # Text 1 (own 1): 0 -> 0. Text 2 (own .8): .6 -> .7. Text 3: 0. Together 1.3, as the hardest: none is nearer than its own.
+    ids = torch.tensor([0, 1, 2])
+    assert Margin(0.9, "semi_hard")(IMAGES, TEXTS, ids, SCALE).item() == pytest.approx(1.3 / 3)
+    # Texts 1 and 2 swapped: scores [[.6, 1, 0], [.8, 0, 0], [0, 0, 1]], margin .5. The semi-hard ones:
+    # picture 1 (own .6): 1 is nearer, so 0 -> 0. Picture 2 (own 0): none below 0, so the smallest, 0 -> .5. Picture 3: 0.
+    # text 1 (own .6): .8 is nearer, so 0 -> 0. Text 2 (own 0): none below, the smallest is 0 -> .5. Text 3: 0.
+    # The hardest ones would be .9 + 1.3 + 0 and .7 + 1.5 + 0.
+    swapped = TEXTS[[1, 0, 2]]
+    assert Margin(0.5, "semi_hard")(IMAGES, swapped, ids, SCALE).item() == pytest.approx(1.0 / 3)
+    assert Margin(0.5, "hardest")(IMAGES, swapped, ids, SCALE).item() == pytest.approx(4.4 / 3)
+
+
+def test_the_schedule_begins_with_the_sum_and_ends_with_the_hardest() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, texts = (unit(torch.randn(17, 4, generator=generator).tolist()) for _ in range(2))
+    ids = torch.arange(17)
+    loss = Margin(0.9, "sum_to_hardest", warm_up=0.5)
+
+    def at(progress: float) -> float:
+        loss.advance(progress)
+        return float(loss(images, texts, ids, SCALE))
+
+    assert at(0.0) == pytest.approx(Margin(0.9, "sum")(images, texts, ids, SCALE).item())
+    assert at(0.5) == at(1.0) == pytest.approx(Margin(0.9, "hardest")(images, texts, ids, SCALE).item())
+    assert at(0.0) > at(0.1) > at(0.25) > at(0.5)
+    loss.advance(0.25)  # half of the way: 16 ** (1 - 1/2)
+    assert loss.kept(16) == 4
+
+
+def test_a_mixture_tells_its_parts_how_far_the_training_is() -> None:
+    mixture = Mixture([InfoNCE(), Margin(reduction="sum_to_hardest")], [1.0, 1.0])
+    mixture.advance(0.125)
+    assert mixture.parts[1].kept(16) == 8  # type: ignore[operator]
+
+
+ALL = [Margin(0.5, r) for r in ("sum", "hardest", "semi_hard", "sum_to_hardest")] + [InfoNCE(), SigLIP(bias=0.0)]  # type: ignore[arg-type]
+BOTH = Mixture([InfoNCE(), Margin(0.5)], [1.0, 0.5])
+
+
+@pytest.mark.parametrize("loss", [*ALL, BOTH])
 def test_captions_of_one_picture_are_never_negatives(loss: torch.nn.Module) -> None:
     same, other = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2])
     images = unit([[1, 0, 0], [1, 0, 0], [0, 0, 1]])
@@ -62,7 +103,7 @@ def test_infonce_clamps_the_scale_at_100() -> None:
     assert at.item() == pytest.approx(beyond.item())
 
 
-@pytest.mark.parametrize("loss", [Margin(0.5, "sum"), Margin(0.5, "hardest"), InfoNCE(), SigLIP()])
+@pytest.mark.parametrize("loss", [*ALL, BOTH])
 def test_gradients(loss: torch.nn.Module) -> None:
     loss = loss.double()
     generator = torch.Generator().manual_seed(0)
@@ -76,6 +117,52 @@ def test_gradients(loss: torch.nn.Module) -> None:
         return value
 
     assert torch.autograd.gradcheck(run, (images, texts, scale))
+
+
+@pytest.mark.parametrize("loss", [*ALL, BOTH])
+@pytest.mark.parametrize("block", [1, 3, 7])
+def test_blocks_of_rows_give_the_same_value_and_gradients(loss: Contrastive, block: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    start = torch.nn.functional.normalize(torch.randn(2, 7, 5, generator=generator), dim=-1)
+    ids = torch.tensor([0, 0, 1, 2, 3, 3, 4])
+
+    def run(rows: int) -> tuple[torch.Tensor, ...]:
+        images, texts = (side.clone().requires_grad_() for side in start)
+        scale = torch.tensor(0.7, requires_grad=True)
+        loss.block = rows
+        value = loss(images, texts, ids, scale)
+        value.backward()
+        loss.block = 0
+        return value.detach(), images.grad, texts.grad, scale.grad if scale.grad is not None else SCALE
+
+    for whole, parts in zip(run(0), run(block), strict=True):
+        torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-6)
+
+
+def test_a_block_of_rows_never_holds_the_whole_matrix() -> None:
+    widths: list[tuple[int, ...]] = []
+
+    class Watched(InfoNCE):
+        def rows(self, scores: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            widths.append(tuple(scores.shape))
+            return super().rows(scores, *others)  # type: ignore[arg-type]
+
+    loss = Watched()
+    loss.block = 8
+    both = torch.nn.functional.normalize(torch.randn(2, 32, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    images, texts = (side.requires_grad_() for side in both.unbind())
+    loss(images, texts, torch.arange(32), SCALE).backward()
+    assert set(widths) == {(8, 32)}
+    assert len(widths) == 2 * 2 * 4, "both directions, forward and again in the backward pass"
+
+
+def test_half_precision_embeddings_are_compared_in_single() -> None:
+    ids = torch.tensor([0, 1, 2])
+    whole = InfoNCE()(IMAGES.float(), TEXTS.float(), ids, torch.tensor(4.0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = InfoNCE()(IMAGES.float(), TEXTS.float(), ids, torch.tensor(4.0))
+    assert mixed.dtype == torch.float32
+    assert mixed.item() == whole.item()
 
 
 def test_siglip_by_hand() -> None:
@@ -95,7 +182,7 @@ def test_mixture_is_the_weighted_sum() -> None:
         Mixture([InfoNCE()], [1.0, 2.0])
 
 
-@pytest.mark.parametrize("settings", [{"reduction": "mean"}, {"margin": 0.0}, {"margin": 3.0}])
+@pytest.mark.parametrize("settings", [{"reduction": "mean"}, {"margin": 0.0}, {"margin": 3.0}, {"warm_up": 0.0}])
 def test_wrong_settings_are_named(settings: dict[str, object]) -> None:
     key = next(iter(settings))
     with pytest.raises(ConfigError, match=rf"loss\.{key}="):

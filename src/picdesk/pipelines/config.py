@@ -35,7 +35,10 @@ class Training:
     """What of training is no part of its own."""
 
     batch_size: int = 128
-    sampler: str = "texts"
+    sampler: str = "auto"
+    chunk: int = 0
+    logits_block: int = 1024
+    state_seconds: float = 60.0
 
 
 @dataclass
@@ -82,6 +85,7 @@ class Task:
     part: str = "test"
     check: str = "quick"
     ckpt: str | None = None
+    resume: str | None = None
     run_file: str | None = None
     qrels_file: str | None = None
     query: str | None = None
@@ -121,6 +125,7 @@ class Task:
     prompt: Any = MISSING
     backbone: Any = MISSING
     adaptation: Any = MISSING
+    augmentation: Any = MISSING
     loss: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING
@@ -140,6 +145,11 @@ def job_tag() -> str:
     return f"{os.getpid():x}-{hashlib.blake2b(moment, digest_size=2).hexdigest()}"
 
 
+def job_dir(resume: str | None, fresh: str) -> str:
+    """The folder of a single job: that of the stopped job that it goes on with, else a new one."""
+    return resume if resume and (Path(resume) / "resume").is_dir() else fresh
+
+
 def job_folder(overrides: str) -> str:
     """The folder of one job of a sweep: its overrides in short, and six hex digits over them.
 
@@ -156,6 +166,7 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Task)
     OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True, use_cache=True)
     OmegaConf.register_new_resolver("job_tag", job_tag, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("job_dir", job_dir, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 

@@ -13,6 +13,7 @@ from picdesk.interfaces import Direction
 from picdesk.pipelines import shared, show
 from picdesk.pipelines.resume import raw_node
 from picdesk.pipelines.scoring import Scored, flat_metrics, in_order, score_both
+from picdesk.pipelines.tools import Sources
 from picdesk.pipelines.world import World, embed
 from picdesk.report.content import MetricTable, Note
 
@@ -32,7 +33,8 @@ class Second:
         """The scores of the backbone as it is: the first call is before the fit, the second after it."""
         part = self.world.part(str(self.cfg.part))
         features = shared.features_of(self.cfg, self.world, part, backbone, encoder)
-        scores = score_both(self.cfg, features, *embed(backbone, features))
+        sources = Sources.of(self.world, part, backbone, encoder)
+        scores = score_both(self.cfg, features, *embed(backbone, features), sources)
         return replace(self, before=scores) if self.before is None else replace(self, after=scores)
 
     def fingerprint(self, encoder: Encoder) -> dict[str, str]:

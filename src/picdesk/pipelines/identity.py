@@ -16,7 +16,7 @@ from picdesk.files import digest_of
 
 # Where things lie, how fast they are made, what is shown of them, and what is only said about them.
 NOT_THE_JOB = (
-    *("paths", "logger", "shown", "choices", "skip_completed", "dir", "reproduce"),
+    *("paths", "logger", "shown", "choices", "skip_completed", "dir", "reproduce", "resume"),
     *("expected", "tolerance", "source", "protocol", "obtain"),
     *(
         "save_index",
@@ -25,6 +25,7 @@ NOT_THE_JOB = (
         "run_file",
         "qrels_file",
         "data.root",
+        "training.state_seconds",
         "encode.batch_size",
         "encode.workers",
         "encode.device",

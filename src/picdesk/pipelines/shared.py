@@ -19,6 +19,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
 from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of
+from picdesk.interfaces import Modality
 from picdesk.pipelines import slices
 from picdesk.pipelines import world as single
 from picdesk.pipelines.world import World
@@ -107,20 +108,30 @@ def make_encoder(cfg: DictConfig) -> Encoder:
     return encoder
 
 
-def features_of(cfg: DictConfig, world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> Features:
-    """Trunk features of one part."""
+def features_of(
+    cfg: DictConfig,
+    world: World,
+    part: Collection,
+    backbone: TwoTower,
+    encoder: Encoder,
+    without: tuple[Modality, ...] = (),
+) -> Features:
+    """Trunk features of one part; `without` leaves the matrices of some sides empty."""
     trunks = [backbone.trunk_fingerprint(modality) for modality in MODALITIES]
     key = digest_of(
-        [world_key(cfg), list(part.picture_ids), trunks, encoder.precision, encoder.fast_decode, encoder.storage]
+        [
+            *(world_key(cfg), list(part.picture_ids), trunks),
+            *(encoder.precision, encoder.fast_decode, encoder.storage, list(without)),
+        ]
     )
     made: list[Features] = []
 
     def make() -> Features:
-        made.append(single.features_of(world, part, backbone, encoder))
+        made.append(single.features_of(world, part, backbone, encoder, without))
         return made[0]
 
     features = kept("features", key, make)
     if not made:
-        encoder.counts.reused["image"] += len(features.picture_ids)
-        encoder.counts.reused["text"] += len(features.text_ids)
+        encoder.counts.reused["image"] += len(features.images)
+        encoder.counts.reused["text"] += len(features.texts)
     return features

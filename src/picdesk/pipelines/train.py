@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from picdesk.backbones.two_tower import TwoTower
+from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.pipelines import advice, forgetting, shared, show
+from picdesk.pipelines import advice, forgetting, shared, show, stopped
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import score_both
 from picdesk.pipelines.tools import Sources
-from picdesk.pipelines.world import embed
+from picdesk.pipelines.world import World, embed
 from picdesk.report.content import Note
 from picdesk.training.checkpoint import find, save
-from picdesk.training.datamodule import FeatureData
+from picdesk.training.datamodule import FeatureData, Raw
 from picdesk.training.fit import Fitted, fit
 
 log = logging.getLogger(__name__)
+PARTS = ("adaptation", "augmentation", "loss", "optimizer", "scheduler", "callbacks")
 
 
 def train(cfg: DictConfig) -> float:
     """One job. Gives the best mean hits@1 on validation data, which a sweep may choose by."""
+    cfg, going_on = stopped.resumed(cfg)
     need_positive(cfg)
     parts = build_parts(cfg)
     if str(cfg.part) in ("train", "val", "all"):
         raise ConfigError(
             f"part={cfg.part}: a fit is reported on pictures that it neither learned from nor chose by: test"
         )
-    cfg, start = with_checkpoint(cfg)
+    cfg, start = stopped.checkpoint_of(cfg) if going_on else with_checkpoint(cfg)
     world = shared.load_world(cfg)
     part = world.part(str(cfg.part))
     backbone, encoder = shared.load_backbone(cfg, start, to_train=True), shared.make_encoder(cfg)
@@ -47,20 +51,19 @@ def train(cfg: DictConfig) -> float:
     if done is not None:
         return done
     with job.clock.stage("encode"):
-        seen = {"train": world.part("train"), "val": world.part("val"), "report": part}
-        features = {name: shared.features_of(cfg, world, seen[name], backbone, encoder) for name in seen}
+        report = shared.features_of(cfg, world, part, backbone, encoder)
+        data = make_data(cfg, world, backbone, encoder, parts)
         second = second.scored(backbone, encoder) if second else None
     sources = Sources.of(world, part, backbone, encoder)
-    before = score_both(cfg, features["report"], *embed(backbone, features["report"]), sources)
+    before = score_both(cfg, report, *embed(backbone, report), sources)
+    state = stopped.keep(cfg, job, going_on)
     with job.clock.stage("fit"):
-        settings = cfg.training
-        data = FeatureData(
-            features["train"], features["val"], int(settings.batch_size), int(cfg.seed), str(settings.sampler)
-        )
-        best = run_fit(cfg, job, backbone, data, parts)
+        best = run_fit(cfg, job, backbone, data, parts, state)
     path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), cfg)
     with job.clock.stage("retrieve and score"):
-        after = score_both(cfg, features["report"], *embed(backbone, features["report"]), sources)
+        if data.raw is not None:  # new trunks: the report part goes through the store again, under their fingerprints
+            report = shared.features_of(cfg, world, part, backbone, encoder)
+        after = score_both(cfg, report, *embed(backbone, report), sources)
         second = second.scored(backbone, encoder) if second else None
     outcome = Outcome(
         systems=[("untrained" if start is None else "before", before, "other"), ("trained", after, "main")],
@@ -79,6 +82,7 @@ def train(cfg: DictConfig) -> float:
     job.objective = float(best.path.scores[best.path.best])
     job.compared = forgetting.kept(before, second)
     finish(job, cfg, world, part, outcome, encoder)
+    stopped.forget(job)
     log.info("checkpoint:  %s", path)
     return job.objective
 
@@ -86,15 +90,46 @@ def train(cfg: DictConfig) -> float:
 def build_parts(cfg: DictConfig) -> dict[str, Any]:
     """The parts of training, built before anything costly is begun, so that a mistake in one is told at once."""
     check_all(cfg)
-    return {name: build(cfg, name) for name in ("adaptation", "loss", "optimizer", "scheduler", "callbacks")}
+    parts = {name: build(cfg, name) for name in PARTS}
+    if parts["augmentation"].active and "image" not in parts["adaptation"].towers:
+        raise ConfigError(
+            f"augmentation: with adaptation={parts['adaptation'].name} the picture trunk is frozen and training runs on its "
+            "features, not on pictures; take augmentation=none"
+        )
+    for key in ("chunk", "logits_block", "state_seconds"):
+        if float(cfg.training[key]) < 0:
+            raise ConfigError(f"training.{key}={cfg.training[key]}: 0 or more")
+    return parts
 
 
-def run_fit(cfg: DictConfig, job: Job, backbone: TwoTower, data: FeatureData, parts: dict[str, Any]) -> Fitted:
+def make_data(
+    cfg: DictConfig, world: World, backbone: TwoTower, encoder: Encoder, parts: dict[str, Any]
+) -> FeatureData:
+    """What is trained and validated on: features from the store, and for trunks that learn pictures and texts."""
+    learning = parts["adaptation"].towers
+    seen = {name: world.part(name) for name in ("train", "val")}
+    train, val = (shared.features_of(cfg, world, seen[name], backbone, encoder, learning) for name in seen)
+    raw = Raw(
+        backbone,
+        learning,
+        pictures={name: part.pictures for name, part in seen.items()},
+        texts={name: world.prompts(part) for name, part in seen.items()},
+        augment=parts["augmentation"],
+        fast_decode=encoder.fast_decode,
+        workers=encoder.workers,
+    )
+    settings = cfg.training
+    return FeatureData(train, val, int(settings.batch_size), int(cfg.seed), str(settings.sampler), raw)
+
+
+def run_fit(
+    cfg: DictConfig, job: Job, backbone: TwoTower, data: FeatureData, parts: dict[str, Any], state: Path
+) -> Fitted:
     """Freeze and thaw, then fit."""
     trained = parts["adaptation"].prepare(backbone)
 
-    def make_trainer(callbacks: list[pl.Callback]) -> pl.Trainer:
-        trainer: pl.Trainer = build(cfg, "trainer", callbacks=callbacks, logger=job.logger, **quiet_settings(job))
+    def make_trainer(**kept: Any) -> pl.Trainer:
+        trainer: pl.Trainer = build(cfg, "trainer", logger=job.logger, **kept, **quiet_settings(job))
         return trainer
 
     return fit(
@@ -107,6 +142,10 @@ def run_fit(cfg: DictConfig, job: Job, backbone: TwoTower, data: FeatureData, pa
         make_trainer=make_trainer,
         callbacks=list(parts["callbacks"].values()),
         seed=int(cfg.seed),
+        chunk=int(cfg.training.chunk),
+        logits_block=int(cfg.training.logits_block),
+        state=state,
+        state_seconds=float(cfg.training.state_seconds),
     )
 
 
@@ -114,7 +153,8 @@ def quiet_settings(job: Job) -> dict[str, Any]:
     """Trainer settings that are not the user's: where it may write, and bars on a terminal only."""
     return {
         "default_root_dir": str(job.folder),
-        "enable_checkpointing": False,
+        "enable_checkpointing": True,  # of the state for resume= alone
+        "use_distributed_sampler": False,  # the order of the batches shares them out itself
         "enable_model_summary": False,
         "enable_progress_bar": sys.stderr.isatty(),
         "num_sanity_val_steps": 0,

@@ -24,9 +24,9 @@ from picdesk.embedding.progress import progress
 from picdesk.embedding.store import Store
 from picdesk.errors import ConfigError, examples
 from picdesk.files import digest_of
-from picdesk.interfaces import Embeddings
+from picdesk.interfaces import Embeddings, Modality
 from picdesk.pipelines.build import build
-from picdesk.training.checkpoint import Checkpoint, load
+from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.datamodule import Features
 
 log = logging.getLogger(__name__)
@@ -169,15 +169,18 @@ def make_encoder(cfg: DictConfig) -> Encoder:
     return Encoder(Store(store), digests=facts, **{str(key): value for key, value in settings.items()})
 
 
-def features_of(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> Features:
-    """Trunk features of one part, through the store."""
+def features_of(
+    world: World, part: Collection, backbone: TwoTower, encoder: Encoder, without: tuple[Modality, ...] = ()
+) -> Features:
+    """Trunk features of one part, through the store; `without` leaves the matrices of some sides empty."""
     if not part.text_ids:
         raise ConfigError(f"data={part.name}: this part has no texts, so there is nothing to train on or to score")
+    none = {modality: np.empty((0, backbone.trunk_dim(modality)), np.float32) for modality in MODALITIES}
     return Features(
         picture_ids=part.picture_ids,
         text_ids=part.text_ids,
-        images=picture_features(part, backbone, encoder),
-        texts=text_features(world, part, backbone, encoder),
+        images=none["image"] if "image" in without else picture_features(part, backbone, encoder),
+        texts=none["text"] if "text" in without else text_features(world, part, backbone, encoder),
         picture_of=part.picture_of,
         t2i=part.qrels("t2i"),
         i2t=part.qrels("i2t"),

@@ -5,6 +5,7 @@ calls them without asking which one it has.
 """
 
 import csv
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,12 @@ class JobLogger(Protocol):
     def log_retrieval_table(self, rows: Sequence[RetrievedRow]) -> None:
         """Log retrieved items with their ranks."""
 
+    def identity(self) -> str:
+        """What this run can be taken up by, should the job be killed."""
+
+    def go_on(self, identity: str) -> None:
+        """Log to the run of a job that was killed, behind what is there."""
+
     def finish(self, failed: bool = False) -> None:
         """Write all that is pending and let go, so that the next job of a sweep starts its own."""
 
@@ -69,6 +76,23 @@ class CsvLogger(CSVLogger):
         super().log_metrics(metrics, step)
         self.save()
 
+    def identity(self) -> str:
+        """The files are found by their folder."""
+        return "csv"
+
+    def go_on(self, identity: str) -> None:
+        """Keep the rows that are there; Lightning's writer would begin by deleting them."""
+        path = Path(self.log_dir) / "metrics.csv"
+        if not path.is_file():
+            return
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows: list[dict[str, Any]] = list(csv.DictReader(stream))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            writer = self.experiment
+        writer.metrics.extend(rows)
+        self.save()
+
     def log_retrieval_table(self, rows: Sequence[RetrievedRow]) -> None:
         """Write `retrieved.csv`; pictures stand as their ids."""
         with (
@@ -86,6 +110,13 @@ class CsvLogger(CSVLogger):
 
 class NoLogger(DummyLogger):
     """Logs nothing."""
+
+    def identity(self) -> str:
+        """None is needed."""
+        return ""
+
+    def go_on(self, identity: str) -> None:
+        """Nothing."""
 
     def log_retrieval_table(self, rows: Sequence[RetrievedRow]) -> None:
         """Nothing."""

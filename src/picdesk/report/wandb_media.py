@@ -2,6 +2,7 @@
 
 import io
 import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,16 @@ class JobWandbLogger(WandbLogger):
                 f"logger.mode={self._wandb_init['mode']}: wandb began no run: {why} "
                 "Set WANDB_API_KEY, or take logger.mode=offline"
             ) from None
+
+    def identity(self) -> str:
+        """The run's id, drawn here if none was."""
+        if not self._wandb_init.get("id"):
+            self.go_on(secrets.token_hex(4))
+        return str(self._wandb_init["id"])
+
+    def go_on(self, identity: str) -> None:
+        """Begin, when first asked for, as the run of this id."""
+        self._wandb_init["id"] = self._id = identity
 
     def log_retrieval_table(self, rows: Sequence[RetrievedRow]) -> None:
         """Log `retrieved`: one line an item, its picture beside its rank."""

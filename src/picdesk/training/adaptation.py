@@ -1,35 +1,210 @@
-"""Adaptation: which weights of a backbone are trained."""
+"""Adaptation: which weights of a backbone are trained, and at which share of the learning rate each."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
 from torch import nn
 
+from picdesk.backbones.layers import levels
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
+from picdesk.interfaces import Modality
+from picdesk.training import low_rank
+from picdesk.training.trained import Trained
+
+log = logging.getLogger(__name__)
+Towers = Literal["both", "image", "text"]
+TOWERS: dict[str, tuple[Modality, ...]] = {"both": ("image", "text"), "image": ("image",), "text": ("text",)}
+UNUSED = ("logit_scale", "logit_bias")  # a library's own; the backbone holds the temperature that is used
 
 
-class Heads:
+class Adaptation:
+    """What all share: the heads and the temperature learn, and of each trunk in `towers` what `chosen` names.
+
+    Trunk weights learn at `trunk_rate` times the optimizer's rate, and below the top of their trunk at `lr_decay` times that
+    of the layer above (Clark et al. 2020, arXiv 2003.10555, section 3.1): 1 in what follows the last block, `lr_decay` in
+    the last block, its square in the one before.
+    """
+
+    name = ""
+
+    def __init__(self, towers: Towers = "both", trunk_rate: float = 1.0, lr_decay: float = 1.0) -> None:
+        if towers not in TOWERS:
+            raise ConfigError(f"adaptation.towers={towers}: choose one of {', '.join(TOWERS)}")
+        if not trunk_rate > 0:
+            raise ConfigError(f"adaptation.trunk_rate={trunk_rate}: a share of optimizer.lr, above 0 (1: all of it)")
+        if not 0 < lr_decay <= 1:
+            raise ConfigError(
+                f"adaptation.lr_decay={lr_decay}: what each layer has of the rate above it, within (0, 1]"
+            )
+        self.towers: tuple[Modality, ...] = TOWERS[towers]
+        self.trunk_rate, self.lr_decay = trunk_rate, lr_decay
+
+    def prepare(self, backbone: TwoTower) -> Trained:
+        """Freeze and thaw; what is trained. Raises `ConfigError` where the backbone has nothing of the kind."""
+        backbone.requires_grad_(False)
+        for part in self.heads(backbone):
+            part.requires_grad_(True)
+        backbone.logit_scale.requires_grad_(True)
+        for modality in self.towers:
+            self.thaw(backbone, modality)
+        pairs = [(name, value) for name, value in backbone.named_parameters() if value.requires_grad]
+        if len(pairs) == 1:
+            raise ConfigError(
+                f"adaptation={self.name}: {backbone.name} has no head of its own to train; choose another adaptation"
+            )
+        trained = Trained(backbone, pairs, self.rates(backbone, pairs))
+        log.info("adaptation: %s", trained.described())
+        return trained
+
+    def heads(self, backbone: TwoTower) -> Sequence[nn.Module]:
+        """The heads that learn."""
+        return (backbone.image_head, backbone.text_head)
+
+    def thaw(self, backbone: TwoTower, modality: Modality) -> None:
+        """Let what is chosen of one trunk learn."""
+        trunk = backbone.trunk(modality)
+        own = dict(trunk.named_parameters())
+        chosen = [name for name in self.chosen(trunk, backbone.name) if name.rpartition(".")[2] not in UNUSED]
+        for name in chosen:
+            own[name].requires_grad_(True)
+
+    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+        """Names of a trunk's weights that learn."""
+        raise NotImplementedError
+
+    def rates(self, backbone: TwoTower, pairs: list[tuple[str, nn.Parameter]]) -> dict[str, float]:
+        """The share of the learning rate of each weight."""
+        level: dict[str, int] = {}
+        for modality in self.towers:
+            found = levels(backbone.trunk(modality))
+            level |= {f"{modality}_trunk.{low_rank.plain_name(name)}": value for name, value in found.items()}
+        rates: dict[str, float] = {}
+        for name, _ in pairs:
+            place = level.get(low_rank.plain_name(name))
+            rates[name] = 1.0 if place is None else self.trunk_rate * self.lr_decay**place
+        return rates
+
+
+class Heads(Adaptation):
     """Both trunks stay as they are; the heads and the temperature learn.
 
     Trunk features then never change, so they are computed once and training runs on them from memory.
     """
 
-    def prepare(self, backbone: TwoTower) -> list[tuple[str, nn.Parameter]]:
-        """Freeze and thaw; the named parameters that are trained. Raises `ConfigError` if the backbone has no head."""
-        backbone.requires_grad_(False)
-        backbone.image_head.requires_grad_(True)
-        backbone.text_head.requires_grad_(True)
-        backbone.logit_scale.requires_grad_(True)
-        trained = [(name, value) for name, value in backbone.named_parameters() if value.requires_grad]
-        if len(trained) == 1:
-            raise ConfigError(
-                f"adaptation=heads: {backbone.name} has no head of its own to train; choose another adaptation"
-            )
-        return trained
+    name = "heads"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.towers = ()
 
 
-def parameter_groups(trained: list[tuple[str, nn.Parameter]]) -> list[dict[str, object]]:
-    """Two groups for the optimizer: matrices, and what must not decay (biases, norms, the temperature)."""
-    decays = [value for _, value in trained if value.ndim >= 2]
-    rest = [value for _, value in trained if value.ndim < 2]
-    return [{"params": decays}, {"params": rest, "weight_decay": 0.0}]
+class Full(Adaptation):
+    """Everything learns."""
+
+    name = "full"
+
+    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+        """All."""
+        return [name for name, _ in trunk.named_parameters()]
+
+
+class LockImage(Full):
+    """The picture trunk stays as it is, the text trunk learns (LiT, Zhai et al. 2022, arXiv 2111.07991).
+
+    With `head` the head of the locked tower learns all the same: a backbone whose heads are new needs it.
+    """
+
+    name, locked, learning = "lock_image", "image", "text"
+
+    def __init__(self, head: bool = True, trunk_rate: float = 1.0, lr_decay: float = 1.0) -> None:
+        super().__init__(self.learning, trunk_rate, lr_decay)  # type: ignore[arg-type]
+        self.head = head
+
+    def heads(self, backbone: TwoTower) -> Sequence[nn.Module]:
+        """Both, or that of the learning tower alone."""
+        both = {"image": backbone.image_head, "text": backbone.text_head}
+        return [head for modality, head in both.items() if self.head or modality != self.locked]
+
+
+class LockText(LockImage):
+    """The text trunk stays as it is, the picture trunk learns; `head` as with `lock_image`."""
+
+    name, locked, learning = "lock_text", "text", "image"
+
+
+class LastBlocks(Adaptation):
+    """The last `n` blocks of each trunk learn, and what follows them."""
+
+    name = "last_blocks"
+
+    def __init__(self, n: int = 2, towers: Towers = "both", trunk_rate: float = 1.0, lr_decay: float = 1.0) -> None:
+        super().__init__(towers, trunk_rate, lr_decay)
+        if n < 1:
+            raise ConfigError(f"adaptation.n={n}: at least 1 block; adaptation=heads trains none")
+        self.n = n
+
+    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+        """What lies at most `n` blocks deep. Raises `ConfigError` where there are fewer blocks."""
+        found = levels(trunk)
+        blocks = max(found.values(), default=0) - 1
+        if self.n > blocks:
+            raise ConfigError(f"adaptation.n={self.n}: a trunk of {whose} has {max(blocks, 0)} blocks")
+        return [name for name, level in found.items() if level <= self.n]
+
+
+class BitFit(Adaptation):
+    """Of the trunks only biases learn (Ben Zaken et al. 2022, arXiv 2106.10199)."""
+
+    name = "bitfit"
+
+    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+        """Everything named a bias. Raises `ConfigError` where there is none."""
+        found = [name for name, value in trunk.named_parameters() if name.endswith("bias") and value.ndim == 1]
+        if not found:
+            raise ConfigError(f"adaptation=bitfit: a trunk of {whose} has no biases")
+        return found
+
+
+class Lora(Adaptation):
+    """Low-rank sums on the matrices of the trunks' blocks learn; they are merged into plain weights at the end."""
+
+    name = "lora"
+
+    def __init__(
+        self,
+        rank: int = 8,
+        alpha: float = 16.0,
+        towers: Towers = "both",
+        trunk_rate: float = 1.0,
+        lr_decay: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(towers, trunk_rate, lr_decay)
+        if rank < 1 or alpha <= 0:
+            raise ConfigError(f"adaptation.rank={rank}, adaptation.alpha={alpha}: rank at least 1, alpha above 0")
+        self.rank, self.alpha, self.seed = rank, alpha, seed
+
+    def thaw(self, backbone: TwoTower, modality: Modality) -> None:
+        """Put the sums on. Raises `ConfigError` where a trunk has no matrices."""
+        trunk = backbone.trunk(modality)
+        if not low_rank.adapt(trunk, self.rank, self.alpha, self.seed):
+            raise ConfigError(f"adaptation=lora: the {modality} trunk of {backbone.name} has no matrices to add to")
+        for module in trunk.modules():
+            if isinstance(module, low_rank.LowRank):
+                module.requires_grad_(True)
+
+    def rates(self, backbone: TwoTower, pairs: list[tuple[str, nn.Parameter]]) -> dict[str, float]:
+        """A sum has the rate of the weight that it is added to."""
+        of_weights = super().rates(backbone, [(name, value) for name, value in backbone.named_parameters()])
+        plain = {low_rank.plain_name(name): rate for name, rate in of_weights.items()}
+        return {name: plain[owner(name)] for name, _ in pairs}
+
+
+def owner(name: str) -> str:
+    """Plain name of the weight that a trained parameter is, or is added to."""
+    head, found, tail = name.partition(low_rank.INSIDE)
+    return f"{head}{tail.split('.')[0]}" if found else name

@@ -30,12 +30,20 @@ class Ema(pl.Callback):
         self._average: dict[str, torch.Tensor] = {}
         self._live: dict[str, torch.Tensor] = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """The average, for a job that goes on after a stop."""
+        return {"average": self._average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up."""
+        self._average = dict(state_dict["average"])
+
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Move the average towards the weights."""
         decay = min(self.decay, (1 + trainer.global_step) / (10 + trainer.global_step))
         for name, value in trained_of(pl_module).items():
-            kept = self._average.setdefault(name, value.detach().clone())
-            kept.lerp_(value.detach(), 1 - decay)
+            kept = self._average.get(name, value.detach()).to(value.device)  # out of a state file it comes to the CPU
+            self._average[name] = kept.lerp(value.detach(), 1 - decay)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the average in place of the weights."""

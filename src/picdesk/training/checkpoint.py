@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
 from yaml import YAMLError
 
 from picdesk.backbones.two_tower import TwoTower
@@ -36,11 +35,6 @@ class Checkpoint:
     def digest(self) -> str:
         """SHA-256 of the weights file."""
         return file_digest(self.path)
-
-
-def snapshot(trained: list[tuple[str, nn.Parameter]]) -> dict[str, torch.Tensor]:
-    """A copy of the trained weights, which later steps do not touch."""
-    return {name: value.detach().cpu().clone().contiguous() for name, value in trained}
 
 
 def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], cfg: DictConfig) -> Path:

@@ -1,26 +1,36 @@
-"""Batches for training on trunk features that are already in memory."""
+"""Batches for training: trunk features that are already in memory, or pixels and tokens of the trunks that learn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler
+from torch.utils.data import Sampler
 
+from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
+from picdesk.interfaces import Modality, PictureBytes
+from picdesk.training.augmentation import Nothing
+from picdesk.training.batches import Batches, EveryText, Loader, OneTextEach
+from picdesk.training.gathering import place
+from picdesk.training.inputs import Augment, FeatureRows, Inputs, PictureRows, Rows, TextRows
 from picdesk.trec import Qrels
 
-Pairs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-SAMPLERS = ("texts", "pictures")
+Pairs = tuple[Inputs, Inputs, torch.Tensor]
+SAMPLERS = ("auto", "texts", "pictures")
+AT_ONCE = {"features": 1024, "trunk": 64}  # rows of one validation batch
 
 
 @dataclass(frozen=True)
 class Features:
-    """Trunk features of one part of a collection: pictures [n, image_dim], texts [m, text_dim], `picture_of` [m]."""
+    """Trunk features of one part of a collection: pictures [n, image_dim], texts [m, text_dim], `picture_of` [m].
+
+    For a trunk that learns the matrix of its side may be empty, [0, dim]: its features do not stay.
+    """
 
     picture_ids: tuple[str, ...]
     text_ids: tuple[str, ...]
@@ -31,53 +41,43 @@ class Features:
     i2t: Qrels
 
 
-class FeaturePairs(Dataset[Pairs]):
-    """One item per text: (picture features, text features, picture number)."""
+@dataclass(frozen=True)
+class Raw:
+    """What the trunks that learn see: pictures and texts of each part by its name, and how pictures are made ready."""
 
-    def __init__(self, features: Features) -> None:
-        self.images = torch.from_numpy(features.images)
-        self.texts = torch.from_numpy(features.texts)
-        self.picture_of = torch.from_numpy(features.picture_of)
+    backbone: TwoTower
+    learning: tuple[Modality, ...]
+    pictures: dict[str, PictureBytes]
+    texts: dict[str, Sequence[str]]
+    augment: Augment = field(default_factory=Nothing)
+    fast_decode: bool = False
+    workers: int = 2
 
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def __getitem__(self, i: int) -> Pairs:
-        return self.images[self.picture_of[i]], self.texts[i], self.picture_of[i]
-
-    def __getitems__(self, rows: list[int]) -> Pairs:
-        """A whole batch in one gather each."""
-        picture = self.picture_of[rows]
-        return self.images[picture], self.texts[rows], picture
-
-
-class OneTextEach(Sampler[int]):
-    """Every epoch, each picture once, in a new order, with one of its texts drawn anew: a batch then holds no false negative."""
-
-    def __init__(self, picture_of: NDArray[np.int64], generator: torch.Generator) -> None:
-        order = np.argsort(picture_of, kind="stable")
-        pictures, first, counts = np.unique(picture_of[order], return_index=True, return_counts=True)
-        self._texts, self._first, self._counts = (
-            torch.from_numpy(order),
-            torch.from_numpy(first),
-            torch.from_numpy(counts),
-        )
-        self._pictures, self._generator = len(pictures), generator
-
-    def __len__(self) -> int:
-        return self._pictures
-
-    def __iter__(self) -> Iterator[int]:
-        """Positions of texts."""
-        drawn = (torch.rand(self._pictures, generator=self._generator) * self._counts).long()
-        mixed = torch.randperm(self._pictures, generator=self._generator)
-        return iter(self._texts[self._first + drawn][mixed].tolist())
+    def rows(self, part: str, modality: Modality, features: NDArray[np.float32], seed: int) -> Rows:
+        """One side of one part: raw where its trunk learns, else features."""
+        if modality not in self.learning:
+            return FeatureRows(features)
+        if modality == "text":
+            return TextRows(self.backbone, self.texts[part])
+        pictures = self.pictures[part]
+        return PictureRows(self.backbone, pictures, self.augment, seed, self.fast_decode, self.workers)
 
 
 class FeatureData(pl.LightningDataModule):
-    """Shuffled training pairs, by text or one text a picture (`sampler`); validation pictures and texts, in order."""
+    """Shuffled training pairs, by text or one text a picture (`sampler`); validation pictures and texts, in order.
 
-    def __init__(self, train: Features, val: Features, batch_size: int, seed: int, sampler: str = "texts") -> None:
+    `sampler=auto` is `texts` on features and `pictures` where a trunk learns. `batch_size` counts the pairs of all processes.
+    """
+
+    def __init__(
+        self,
+        train: Features,
+        val: Features,
+        batch_size: int,
+        seed: int,
+        sampler: str = "texts",
+        raw: Raw | None = None,
+    ) -> None:
         super().__init__()
         if sampler not in SAMPLERS:
             raise ConfigError(f"training.sampler={sampler}: choose one of {', '.join(SAMPLERS)}")
@@ -85,21 +85,53 @@ class FeatureData(pl.LightningDataModule):
             raise ConfigError(f"training.batch_size={batch_size}: a contrastive batch needs at least 2 pairs")
         if len(train.text_ids) < 2:
             raise ConfigError(f"training: the train part holds {len(train.text_ids)} texts; at least 2 are needed")
-        order = torch.Generator().manual_seed(seed)
         self.train, self.val = train, val
-        self.pairs = FeaturePairs(train)
-        self.sampler: Sampler[int] = RandomSampler(self.pairs, generator=order)
-        if sampler == "pictures":
-            self.sampler = OneTextEach(train.picture_of, order)
+        self.raw = raw if raw is not None and raw.learning else None
+        order = torch.Generator().manual_seed(seed)
+        pictures = sampler == "pictures" or (sampler == "auto" and self.raw is not None)
+        every = EveryText(len(train.text_ids), order)
+        self.sampler: Sampler[int] = OneTextEach(train.picture_of, order) if pictures else every
         self.batch_size = min(batch_size, len(self.sampler))
+        self.order = Batches(self.sampler, order, self.batch_size)
+        self._picture_of = torch.from_numpy(train.picture_of)
+        self._images, self._texts = self._sides("train", train, seed)
+        self._val = self._sides("val", val, seed)
 
-    def train_dataloader(self) -> DataLoader[Pairs]:
+    def _sides(self, part: str, features: Features, seed: int) -> tuple[Rows, Rows]:
+        if self.raw is None:
+            return FeatureRows(features.images), FeatureRows(features.texts)
+        image = self.raw.rows(part, "image", features.images, seed)
+        return image, self.raw.rows(part, "text", features.texts, seed)
+
+    def pairs(self, rows: list[int], epoch: int) -> Pairs:
+        """One training batch, by the positions of its texts."""
+        picture = self._picture_of[torch.tensor(rows)]
+        return self._images.take(picture.tolist(), epoch), self._texts.take(rows, epoch), picture
+
+    def train_dataloader(self) -> Iterable[Pairs]:
         """Every text, or every picture with one of its texts, once an epoch, in a seeded order that differs each time."""
-        return DataLoader(
-            self.pairs, self.batch_size, sampler=self.sampler, drop_last=True, collate_fn=lambda batch: batch
-        )
+        if self.batch_size % place()[1]:
+            raise ConfigError(f"training.batch_size={self.batch_size}: not a multiple of the {place()[1]} processes")
+        return Loader(self.order, self.pairs, ahead=self.raw is not None)
 
-    def val_dataloader(self) -> list[DataLoader[torch.Tensor]]:
-        """Pictures, then texts."""
-        sides = (self.val.images, self.val.texts)
-        return [DataLoader(torch.from_numpy(side), batch_size=1024) for side in sides]  # type: ignore[arg-type]
+    def val_dataloader(self) -> list[Iterable[Inputs]]:
+        """Pictures, then texts, unaugmented."""
+        return [InOrder(rows) for rows in self._val]
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """The rows of one side from the first to the last, in batches."""
+
+    rows: Rows
+
+    @property
+    def _size(self) -> int:
+        return AT_ONCE["features" if isinstance(self.rows, FeatureRows) else "trunk"]
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self._size)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        for at in range(0, len(self.rows), self._size):
+            yield self.rows.take(range(at, min(at + self._size, len(self.rows))))

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,13 @@ from torch import nn
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.training.averaging import Interpolation, Weights, copy_into, wise_ft
-from picdesk.training.checkpoint import snapshot
 from picdesk.training.collapse import Stopped
 from picdesk.training.datamodule import FeatureData, Features
+from picdesk.training.inputs import embed_inputs, moved
+from picdesk.training.losses import Contrastive
 from picdesk.training.module import MONITOR, Retrieval, validation_metrics
+from picdesk.training.state import KeepState, WholeFiles
+from picdesk.training.trained import MODALITIES, Trained
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +33,7 @@ log = logging.getLogger(__name__)
 class Best(pl.Callback):
     """Remembers each validation and the weights of the best one; equal scores keep the earlier."""
 
-    trained: list[tuple[str, nn.Parameter]]
+    trained: Trained
     history: list[dict[str, float]] = field(default_factory=list)
     best: int = -1
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -42,7 +46,7 @@ class Best(pl.Callback):
         self.history.append(row)
         better = self.best < 0 or row[MONITOR] > self.history[self.best][MONITOR]
         if better:
-            self.best, self.weights = len(self.history) - 1, snapshot(self.trained)
+            self.best, self.weights = len(self.history) - 1, self.trained.plain()
         log.info(
             "epoch %2d  val hits@1  t2i %.4f  i2t %.4f%s",
             epoch,
@@ -52,10 +56,17 @@ class Best(pl.Callback):
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The training loss is known only now: add it to the epoch's row."""
-        loss = trainer.callback_metrics.get("train/loss")
-        if loss is not None and self.history:
-            self.history[-1]["train/loss"] = float(loss)
+        """Add the training loss to the epoch's row."""
+        if isinstance(pl_module, Retrieval) and self.history:
+            self.history[-1]["train/loss"] = pl_module.mean_loss()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a job that goes on must know."""
+        return {"history": self.history, "best": self.best, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up."""
+        self.history, self.best, self.weights = (state_dict[key] for key in ("history", "best", "weights"))
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ def quiet_lightning() -> Iterator[None]:
 
 def fit(
     backbone: TwoTower,
-    trained: list[tuple[str, nn.Parameter]],
+    trained: Trained,
     loss: nn.Module,
     optimizer: Callable[..., Any],
     scheduler: Callable[..., Any],
@@ -89,35 +100,77 @@ def fit(
     make_trainer: Callable[..., pl.Trainer],
     callbacks: list[pl.Callback],
     seed: int,
+    chunk: int = 0,
+    logits_block: int = 0,
+    state: Path | None = None,
+    state_seconds: float = 60.0,
 ) -> Fitted:
     """Train; leave in the backbone what scores best on validation data between the start and the best epoch.
 
-    `make_trainer` takes `callbacks`.
+    `make_trainer` takes `callbacks`, and with a `state` also `plugins`. `chunk` items at a time go through a trunk that learns,
+    `logits_block` queries at a time through the loss (0: all). What is needed to go on after a kill is written to the file
+    `state` every `state_seconds`; where that file is there already, the fit goes on from it.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
-    module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val)
+    module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk)
+    if isinstance(loss, Contrastive):
+        loss.block = logits_block
     best = Best(trained)
-    start = snapshot(trained)
+    start = trained.plain()
     backbone.image_head.train()  # trunks stay in evaluation mode: their dropout and batch statistics are not to move
     backbone.text_head.train()
+    kept: dict[str, Any] = {"callbacks": [best, *callbacks]}
+    going_on = state is not None and state.is_file()
+    if state is not None:
+        kept = {"callbacks": [*kept["callbacks"], KeepState(state, data, state_seconds)], "plugins": [WholeFiles()]}
     with quiet_lightning():
-        trainer = make_trainer(callbacks=[best, *callbacks])
-        trainer.validate(module, data, verbose=False)
+        trainer = make_trainer(**kept)
+        if not going_on:
+            trainer.validate(module, data, verbose=False)
         with suppress(Stopped):  # it has said why; the best so far stands
-            trainer.fit(module, data)
-    backbone.eval().cpu()
+            trainer.fit(module, data, ckpt_path=state if going_on else None)
+    path = best_between(backbone, trained, start, best.weights, data, trainer.strategy.root_device)
+    noticed = [note for callback in callbacks for note in getattr(callback, "notes", ())]
+    return Fitted(best.history, best.best, path, tuple(noticed))
+
+
+def best_between(
+    backbone: TwoTower,
+    trained: Trained,
+    start: Weights,
+    end: Weights,
+    data: FeatureData,
+    device: torch.device,
+) -> Interpolation:
+    """Score the way from the start to the end on validation data; leave the best point in the backbone, as plain weights."""
+    own = trained.fold()
+    backbone.eval().to(device)
 
     def score(weights: Weights) -> float:
-        copy_into(dict(trained), weights)
-        return validation_metrics(data.val, *embedded(backbone, data.val))[MONITOR]
+        copy_into(own, weights)
+        return validation_metrics(data.val, *val_embeddings(backbone, data, device))[MONITOR]
 
-    path = wise_ft(start, best.weights, score)
-    copy_into(dict(trained), path.weights)
+    path = wise_ft(start, end, score)
+    backbone.cpu()
+    copy_into(own, path.weights)
+    if trained.learning:
+        backbone.forget_fingerprints()
     log.info(
         "weights: %.0f%% of the way from the start to the best epoch score best on validation data", 100 * path.alpha
     )
-    noticed = [note for callback in callbacks for note in getattr(callback, "notes", ())]
-    return Fitted(best.history, best.best, path, tuple(noticed))
+    return path
+
+
+def val_embeddings(
+    backbone: TwoTower, data: FeatureData, device: torch.device
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Validation pictures and texts in the shared space, through the trunks that learn."""
+    sides: list[NDArray[np.float32]] = []
+    with torch.inference_mode():
+        for modality, loader in zip(MODALITIES, data.val_dataloader(), strict=True):
+            parts = [embed_inputs(backbone, modality, moved(batch, device)).float().cpu() for batch in loader]
+            sides.append(torch.cat(parts).numpy())
+    return sides[0], sides[1]
 
 
 def embedded(backbone: TwoTower, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,6 +1,8 @@
 """Contrastive losses over a batch of pairs: row i is a picture and one of its texts.
 
 All take embeddings [n, dim] of length 1 and the picture of each row [n]: two rows of one picture are never negatives.
+Each is a sum of two directions, and each direction a mean over its queries, so a loss can be computed a block of queries at a
+time, and over the rows of all processes: see `Contrastive`.
 """
 
 from __future__ import annotations
@@ -12,67 +14,142 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from picdesk.errors import ConfigError
+from picdesk.training.gathering import gathered, place
 
-Reduction = Literal["sum", "hardest"]
-REDUCTIONS = ("sum", "hardest")
+Reduction = Literal["sum", "hardest", "semi_hard", "sum_to_hardest"]
+REDUCTIONS = ("sum", "hardest", "semi_hard", "sum_to_hardest")
 MAX_LOGIT_SCALE = math.log(100)  # CLIP's bound (Radford et al. 2021, section 2.5)
+INFINITE = float("inf")
 
 
-def negatives_of(picture: torch.Tensor) -> torch.Tensor:
-    """Which pairs (i, j) [n, n] are of different pictures."""
-    return picture[:, None] != picture[None, :]
+def negatives_of(picture: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
+    """Which pairs (i, j) [n, m] are of different pictures; `others` are the pictures of the columns, by default the same."""
+    return picture[:, None] != (picture if others is None else others)[None, :]
 
 
-class Margin(nn.Module):
+class Contrastive(nn.Module):
+    """A loss that is the mean over pictures plus the mean over texts of what `rows` gives for each.
+
+    `block` > 0: that many queries are compared with the gallery at a time, and again in the backward pass instead of being
+    remembered, so memory grows with block x n, not n x n; the value is the same. Where processes train together, each one's
+    rows are compared with the rows of all, and the gradients are those of the whole batch (the mean over processes, which is
+    what distributed training takes). `progress` is the share of the training that is done, 0 to 1.
+    """
+
+    block: int = 0
+    progress: float = 1.0
+
+    def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
+        """The loss of each query [b], from cosines [b, n] and which of them are negatives; query i's own is column first + i."""
+        raise NotImplementedError
+
+    def advance(self, progress: float) -> None:
+        """Tell the loss and its parts how far the training has come."""
+        for part in self.modules():
+            if isinstance(part, Contrastive):
+                part.progress = progress
+
+    def forward(
+        self, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, logit_scale: torch.Tensor
+    ) -> torch.Tensor:
+        """Scalar loss; in mixed precision the cosines and all that follows are float32."""
+        if images.dtype in (torch.float16, torch.bfloat16):
+            images, texts = images.float(), texts.float()
+        with torch.autocast(images.device.type, enabled=False):
+            rank, _ = place()
+            pictures, first = gathered(picture), rank * len(picture)
+            to_text = self._direction(images, gathered(texts), picture, pictures, first, logit_scale)
+            to_image = self._direction(texts, gathered(images), picture, pictures, first, logit_scale)
+            return to_text + to_image
+
+    def _direction(
+        self,
+        queries: torch.Tensor,
+        gallery: torch.Tensor,
+        picture: torch.Tensor,
+        pictures: torch.Tensor,
+        first: int,
+        logit_scale: torch.Tensor,
+    ) -> torch.Tensor:
+        def part(start: int, some: torch.Tensor, others: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+            negative = negatives_of(picture[start : start + len(some)], pictures)
+            return self.rows(some @ others.T, negative, first + start, scale).sum()
+
+        size = self.block or len(queries)
+        if size >= len(queries):
+            return part(0, queries, gallery, logit_scale) / len(queries)
+        sums = [
+            checkpoint(part, at, queries[at : at + size], gallery, logit_scale, use_reentrant=False)
+            for at in range(0, len(queries), size)
+        ]
+        return torch.stack(sums).sum() / len(queries)
+
+
+class Margin(Contrastive):
     """Two-direction hinge on cosine similarities: max(0, margin - s(i, i) + s(i, j)) and the same over s(j, i).
 
     `reduction=sum` adds over the negatives j (Kiros et al. 2014, arXiv 1411.2539); `hardest` takes the largest
-    (VSE++, Faghri et al. 2018, arXiv 1707.05612, equation 6). Either is averaged over the batch and summed over directions.
+    (VSE++, Faghri et al. 2018, arXiv 1707.05612, equation 6); `semi_hard` the largest s(i, j) that is still below s(i, i)
+    (FaceNet, Schroff et al. 2015, arXiv 1503.03832, section 3.2; where none is below, which they leave open, the smallest).
+    `sum_to_hardest` adds the k largest hinges, where k falls geometrically from all to one over the first `warm_up` share of
+    the training: a cold start learns nothing from its hardest negatives alone.
     """
 
-    def __init__(self, margin: float = 0.2, reduction: Reduction = "sum") -> None:
+    def __init__(self, margin: float = 0.2, reduction: Reduction = "sum", warm_up: float = 0.5) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ConfigError(f"loss.reduction={reduction}: choose one of {', '.join(REDUCTIONS)}")
         if not 0 < margin <= 2:
             raise ConfigError(f"loss.margin={margin}: cosine similarities differ by at most 2, so choose within (0, 2]")
-        self.margin, self.reduction = margin, reduction
+        if not 0 < warm_up <= 1:
+            raise ConfigError(f"loss.warm_up={warm_up}: the share of the training until one negative is left: (0, 1]")
+        self.margin, self.reduction, self.warm_up = margin, reduction, warm_up
 
-    def forward(
-        self, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, logit_scale: torch.Tensor
-    ) -> torch.Tensor:
-        """Scalar loss; `logit_scale` plays no part."""
-        scores = images @ texts.T
-        own = scores.diagonal()
-        negative = negatives_of(picture)
-        to_text = (self.margin - own[:, None] + scores).clamp(min=0) * negative
-        to_image = (self.margin - own[None, :] + scores).clamp(min=0) * negative
+    def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
+        """The hinges of each query, as `reduction` says; `logit_scale` plays no part."""
+        own = scores.diagonal(first)[:, None]
+        if self.reduction == "semi_hard":
+            return self._semi_hard(scores, own, negative)
+        hinges = (self.margin - own + scores).clamp(min=0) * negative
         if self.reduction == "sum":
-            return to_text.sum(1).mean() + to_image.sum(0).mean()
-        return to_text.amax(1).mean() + to_image.amax(0).mean()
+            return hinges.sum(1)
+        if self.reduction == "hardest":
+            return hinges.amax(1)
+        return hinges.topk(self.kept(scores.shape[1] - 1), dim=1).values.sum(1)
+
+    def kept(self, negatives: int) -> int:
+        """How many of the hinges count with `sum_to_hardest` at this point of the training."""
+        share = 1 - min(1.0, self.progress / self.warm_up)
+        return max(1, round(math.pow(negatives, share)))
+
+    def _semi_hard(self, scores: torch.Tensor, own: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+        below = negative & (scores < own)
+        hardest = scores.masked_fill(~below, -INFINITE).amax(1)
+        easiest = scores.masked_fill(~negative, INFINITE).amin(1)
+        chosen = torch.where(below.any(1), hardest, easiest)
+        hinge = self.margin - own[:, 0] + torch.where(negative.any(1), chosen, -INFINITE)
+        return hinge.clamp(min=0)
 
 
-class InfoNCE(nn.Module):
+class InfoNCE(Contrastive):
     """Symmetric cross-entropy over scaled cosine similarities (CLIP, figure 3), same-picture pairs left out.
 
-    The learned log scale is clamped at ln 100.
+    The mean of both directions. The learned log scale is clamped at ln 100.
     """
 
-    def forward(
-        self, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, logit_scale: torch.Tensor
-    ) -> torch.Tensor:
-        """Scalar loss, the mean of both directions."""
-        logits = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * images @ texts.T
-        same = ~negatives_of(picture)
-        same.fill_diagonal_(False)
-        logits = logits.masked_fill(same, float("-inf"))
-        target = torch.arange(len(logits), device=logits.device)
-        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
+        """Half the cross-entropy of each query."""
+        allowed = negative.clone()
+        allowed.diagonal(first).fill_(True)
+        logits = (logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * scores).masked_fill(~allowed, -INFINITE)
+        target = torch.arange(first, first + len(logits), device=logits.device)
+        return F.cross_entropy(logits, target, reduction="none") / 2
 
 
-class SigLIP(nn.Module):
+class SigLIP(Contrastive):
     """Pairwise sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, equation 1): every pair is a yes-or-no question.
 
     Sum over all pairs of log(1 + exp(-z (t s + b))), z = 1 for a picture and any of its own texts and -1 otherwise, over the
@@ -83,19 +160,17 @@ class SigLIP(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.tensor(float(bias)))
 
-    def forward(
-        self, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, logit_scale: torch.Tensor
-    ) -> torch.Tensor:
-        """Scalar loss."""
-        logits = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * images @ texts.T + self.bias
-        sign = 1 - 2 * negatives_of(picture).to(logits.dtype)
-        return -F.logsigmoid(sign * logits).sum() / len(logits)
+    def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
+        """Half of each query's pairs: the other direction counts every pair once more."""
+        logits = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * scores + self.bias
+        sign = 1 - 2 * negative.to(logits.dtype)
+        return -F.logsigmoid(sign * logits).sum(1) / 2
 
 
-class Mixture(nn.Module):
+class Mixture(Contrastive):
     """A weighted sum of losses: `parts` and `weights` have one length."""
 
-    def __init__(self, parts: Sequence[nn.Module], weights: Sequence[float]) -> None:
+    def __init__(self, parts: Sequence[Contrastive], weights: Sequence[float]) -> None:
         super().__init__()
         if len(parts) != len(weights) or not parts or min(weights) < 0:
             raise ConfigError(
@@ -103,11 +178,10 @@ class Mixture(nn.Module):
             )
         self.parts, self.weights = nn.ModuleList(parts), tuple(weights)
 
-    def forward(
-        self, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, logit_scale: torch.Tensor
-    ) -> torch.Tensor:
-        """Scalar loss."""
+    def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
+        """The weighted sum for each query."""
         values = [
-            w * part(images, texts, picture, logit_scale) for w, part in zip(self.weights, self.parts, strict=True)
+            weight * part.rows(scores, negative, first, logit_scale)  # type: ignore[operator]
+            for weight, part in zip(self.weights, self.parts, strict=True)
         ]
-        return torch.stack(values).sum()
+        return torch.stack(values).sum(0)

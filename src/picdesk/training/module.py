@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,47 +15,75 @@ from torch import nn
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
 from picdesk.interfaces import Embeddings, Modality
-from picdesk.training.adaptation import parameter_groups
+from picdesk.training.chunks import embed_in_chunks
 from picdesk.training.datamodule import Features, Pairs
-from picdesk.training.losses import MAX_LOGIT_SCALE
+from picdesk.training.inputs import Inputs, embed_inputs
+from picdesk.training.losses import MAX_LOGIT_SCALE, Contrastive
+from picdesk.training.trained import RATE, Trained
 
+log = logging.getLogger(__name__)
 MONITOR = "val/hits@1"
 
 
 class Retrieval(pl.LightningModule):
-    """Trains what the adaptation left thawed, and scores both directions over all validation embeddings each epoch."""
+    """Trains what the adaptation left thawed, and scores both directions over all validation embeddings each epoch.
+
+    `chunk` items at a time go through a trunk that learns (0: the whole batch).
+    """
 
     def __init__(
         self,
         backbone: TwoTower,
-        trained: list[tuple[str, nn.Parameter]],
+        trained: Trained,
         loss: nn.Module,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
         val: Features,
+        chunk: int = 0,
     ) -> None:
         super().__init__()
-        self.backbone, self.loss, self.val = backbone, loss, val
+        self.backbone, self.loss, self.val, self.chunk = backbone, loss, val, chunk
+        self.strict_loading = False  # a state holds what is trained alone
         self._trained, self._optimizer, self._scheduler = trained, optimizer, scheduler
         self._seen: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         self.validated: tuple[torch.Tensor, ...] = ()
+        self._steps = 1
+        self.losses: tuple[float | torch.Tensor, int] = (0.0, 0)
 
     def training_step(self, batch: Pairs, batch_index: int) -> torch.Tensor:
         """Loss of one batch of pairs."""
         images, texts, picture = batch
-        u, v = self.backbone.embed("image", images), self.backbone.embed("text", texts)
+        if isinstance(self.loss, Contrastive):
+            self.loss.advance(min(1.0, self.global_step / self._steps))
+        u = embed_in_chunks(self.backbone, "image", images, self.chunk)
+        v = embed_in_chunks(self.backbone, "text", texts, self.chunk)
         loss: torch.Tensor = self.loss(u, v, picture, self.backbone.logit_scale)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(picture))
+        self.losses = (self.losses[0] + loss.detach(), self.losses[1] + 1)
+        self.log("loss", loss, prog_bar=True, logger=False)
         return loss
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Keep the temperature within CLIP's bound."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """One step, after which the temperature is back within CLIP's bound."""
+        super().optimizer_step(*args, **kwargs)
         self.backbone.logit_scale.data.clamp_(max=MAX_LOGIT_SCALE)
 
-    def validation_step(self, batch: torch.Tensor, batch_index: int, dataloader_idx: int = 0) -> None:
+    def on_train_epoch_start(self) -> None:
+        """Begin the mean of the epoch's losses."""
+        self.losses = (0.0, 0)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss of the epoch, over all processes."""
+        self.log("train/loss", self.mean_loss())
+
+    def mean_loss(self) -> float:
+        """Mean over the batches of this epoch, and over all processes."""
+        mean = torch.as_tensor(self.losses[0], dtype=torch.float32, device=self.device) / max(1, self.losses[1])
+        return float(self.trainer.strategy.reduce(mean, reduce_op="mean"))
+
+    def validation_step(self, batch: Inputs, batch_index: int, dataloader_idx: int = 0) -> None:
         """Embed one batch of pictures (loader 0) or texts (loader 1)."""
         modality: Modality = "image" if dataloader_idx == 0 else "text"
-        self._seen[dataloader_idx].append(self.backbone.embed(modality, batch).float().cpu())
+        self._seen[dataloader_idx].append(embed_inputs(self.backbone, modality, batch).float().cpu())
 
     def on_validation_epoch_end(self) -> None:
         """Rank every validation query against the whole validation gallery, both directions."""
@@ -65,14 +94,29 @@ class Retrieval(pl.LightningModule):
             self.log(name, value, prog_bar=name == MONITOR)
 
     def configure_optimizers(self) -> Any:
-        """The optimizer over what is trained; the scheduler steps once a batch."""
-        optimizer = self._optimizer(parameter_groups([*self._trained, *self.loss.named_parameters()]))
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        return [optimizer], [{"scheduler": self._scheduler(optimizer, total_steps=steps), "interval": "step"}]
+        """The optimizer over what is trained, each group at its share of the rate; the scheduler steps once a batch."""
+        optimizer = self._optimizer(self._trained.groups(self.loss.named_parameters()))
+        for group in optimizer.param_groups:
+            group["lr"] *= group[RATE]
+        self._steps = max(1, int(self.trainer.estimated_stepping_batches))
+        return [optimizer], [{"scheduler": self._scheduler(optimizer, total_steps=self._steps), "interval": "step"}]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is trained: the rest comes with the backbone."""
+        names = {name for name, value in self.named_parameters() if value.requires_grad}
+        checkpoint["state_dict"] = {name: v for name, v in checkpoint["state_dict"].items() if name in names}
 
 
 def validation_metrics(val: Features, images: NDArray[np.float32], texts: NDArray[np.float32]) -> Mapping[str, float]:
-    """`val/<direction>/<metric>` of all, and `val/hits@1`, the mean of both directions, which picks the checkpoint."""
+    """`val/<direction>/<metric>` of all, and `val/hits@1`, the mean of both directions, which picks the checkpoint.
+
+    Embeddings that are not finite find nothing: they score as if all were one vector, where every tie counts against it.
+    """
+    if not (sound(images) and sound(texts)):
+        log.warning(
+            "the embeddings are no longer finite: the weights have run away; a lower optimizer.lr may hold them"
+        )
+        images, texts = (np.full_like(side, side.shape[1] ** -0.5) for side in (images, texts))
     t2i, i2t = exact_ranks_both(Embeddings(val.text_ids, texts), Embeddings(val.picture_ids, images), val.t2i, val.i2t)
     logged: dict[str, float] = {}
     for direction, ranks in (("t2i", t2i), ("i2t", i2t)):
@@ -80,3 +124,8 @@ def validation_metrics(val: Features, images: NDArray[np.float32], texts: NDArra
         logged |= {f"val/{direction}/{k}": v for k, v in found.items() if k not in ("queries", "gallery")}
     logged[MONITOR] = (logged["val/t2i/hits@1"] + logged["val/i2t/hits@1"]) / 2
     return logged
+
+
+def sound(embeddings: NDArray[np.float32]) -> bool:
+    """Whether all rows are finite and of length 1."""
+    return bool((np.abs(np.linalg.norm(embeddings, axis=1) - 1) <= 1e-3).all())

@@ -1,0 +1,112 @@
+"""What lets a killed job go on: all that training has, written whole every while, and read without unpickling anything.
+
+One file holds the trained weights, the optimizer, the schedule, the loops' counters, the other callbacks (best weights and
+history, moving average, early stopping), where the order of the batches stands, and the state of the random numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from picdesk.errors import DataError, MissingFileError
+from picdesk.files import written_whole
+from picdesk.training.datamodule import FeatureData
+from picdesk.training.module import Retrieval
+
+STATE = "state.pt"
+
+
+class WholeFiles(CheckpointIO):
+    """Tensors and plain values in one file, written whole; `weights_only` when read."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write it."""
+        with written_whole(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        """Read it. Raises `DataError` where it cannot be read."""
+        return read(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete it."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a state file. Raises where there is none, or none that can be read."""
+    if not path.is_file():
+        raise MissingFileError(f"resume: {path} is missing: that job was not stopped in the middle of its training")
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # broken bytes make the reader raise nearly everything
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"resume: {path} cannot be read ({why[:120]})") from error
+    return content
+
+
+class KeepState(pl.callbacks.Checkpoint):
+    """Writes the state to `path` after a step, or at the end of an epoch, when `seconds` have gone by since the last time.
+
+    A kind of Lightning's Checkpoint, so that it comes after every other callback and finds them up to date.
+    """
+
+    def __init__(self, path: Path, data: FeatureData, seconds: float) -> None:
+        self.path, self.seconds = path, seconds
+        self._data, self._last, self._stop, self._done = data, time.monotonic(), False, 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Where early stopping had spoken already, it is not asked again."""
+        trainer.should_stop = trainer.should_stop or self._stop
+        self._last = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After a step that is not the epoch's last: there the epoch's own end follows."""
+        if batch_idx + 1 < len(self._data.order):
+            self._save(trainer, batch_idx + 1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After the epoch's validation."""
+        self._save(trainer, len(self._data.order))
+
+    def _save(self, trainer: pl.Trainer, done: int) -> None:
+        if time.monotonic() - self._last < self.seconds:
+            return
+        self._done = done
+        trainer.save_checkpoint(self.path)
+        self._last = time.monotonic()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what no other part keeps."""
+        assert isinstance(pl_module, Retrieval)
+        total, count = pl_module.losses
+        checkpoint["picdesk"] = {
+            "order": self._data.order.state(self._done),
+            "losses": [float(total), count],
+            "stop": trainer.should_stop,
+            "random": torch.get_rng_state(),
+            "device_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Put it back."""
+        assert isinstance(pl_module, Retrieval)
+        kept = checkpoint["picdesk"]
+        self._data.order.go_on(kept["order"])
+        pl_module.losses = (kept["losses"][0], kept["losses"][1])
+        self._stop = kept["stop"]
+        torch.set_rng_state(kept["random"])
+        for device, state in enumerate(kept["device_random"]):
+            torch.cuda.set_rng_state(state, device)

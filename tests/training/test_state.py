@@ -1,0 +1,139 @@
+"""A fit that was killed goes on where it stopped and ends as if nothing had happened, to the bit."""
+
+import pickle
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from picdesk.errors import DataError, MissingFileError
+from picdesk.training.adaptation import Heads, Lora
+from picdesk.training.augmentation import CropFlip
+from picdesk.training.averaging import Ema
+from picdesk.training.datamodule import FeatureData
+from picdesk.training.fit import Fitted, fit
+from picdesk.training.losses import Margin
+from picdesk.training.schedules import cosine
+from picdesk.training.state import read
+from tests.embedding.fakes import Tiny
+from tests.training import models, pixels
+from tests.training.test_fit import features
+
+EPOCHS = 5
+
+
+class KilledError(Exception):
+    pass
+
+
+class Killer(pl.Callback):
+    """Raises before a given step, or after the validation of a given epoch."""
+
+    def __init__(self, step: int = -1, epoch: int = -1) -> None:
+        self.step, self.epoch = step, epoch
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            raise KilledError
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.current_epoch == self.epoch:
+            raise KilledError
+
+
+def on_features(state: Path | None, killer: Killer | None = None) -> tuple[Fitted, nn.Module]:
+    """Heads with dropout, a moving average, early stopping and a schedule; three batches an epoch."""
+    backbone = Tiny()
+    backbone.image_head = nn.Sequential(nn.Dropout(0.2), backbone.image_head)
+    stopping = pl.callbacks.EarlyStopping("val/hits@1", mode="max", patience=2)
+    callbacks = [Ema(0.9), stopping, *([killer] if killer else [])]
+    data = FeatureData(features(0), features(1), batch_size=20, seed=0, sampler="pictures")
+    optimizer = partial(torch.optim.AdamW, lr=0.02)
+    schedule = partial(cosine, warmup=0.2)
+    make = partial(pixels.make_trainer, EPOCHS)
+    trained = Heads().prepare(backbone)
+    loss = Margin(reduction="sum_to_hardest")
+    return fit(
+        backbone, trained, loss, optimizer, schedule, data, make, callbacks, 0, state=state, state_seconds=0
+    ), backbone
+
+
+def on_pixels(state: Path | None, killer: Killer | None = None) -> tuple[Fitted, nn.Module]:
+    """Low-rank sums on both trunks, with augmentation; three batches an epoch."""
+    backbone = models.make("open_clip")
+    folder = Path(str(models.folder() / "store"))
+    data = pixels.data_of(backbone, Lora(rank=2), folder, augment=CropFlip())
+    callbacks = [Ema(0.9), *([killer] if killer else [])]
+    make = partial(pixels.make_trainer, 3)
+    return pixels.run(
+        backbone,
+        Lora(rank=2),
+        folder,
+        data=data,
+        callbacks=callbacks,
+        trainer=make,
+        state=state,
+        state_seconds=0.0,
+    ), backbone
+
+
+KILLS = {
+    "in the first epoch": Killer(step=1),
+    "within a later epoch": Killer(step=8),
+    "between epochs": Killer(epoch=2),
+}
+
+
+@pytest.mark.parametrize("when", KILLS)
+def test_a_killed_fit_ends_as_the_uninterrupted_one(when: str, tmp_path: Path) -> None:
+    same(on_features, KILLS[when], tmp_path)
+
+
+@pytest.mark.parametrize("killer", [Killer(step=5), Killer(epoch=1)], ids=["within", "between"])
+def test_so_does_one_through_the_trunks(killer: Killer, tmp_path: Path) -> None:
+    same(on_pixels, killer, tmp_path)
+
+
+def same(run: Any, killer: Killer, folder: Path) -> None:
+    whole, expected = run(folder / "whole.pt")
+    with pytest.raises(KilledError):
+        run(folder / "state.pt", killer)
+    assert (folder / "state.pt").is_file()
+    again, backbone = run(folder / "state.pt")
+    assert again.history == whole.history
+    assert again.path.scores == whole.path.scores
+    own = expected.state_dict()
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value, own[name]), name
+
+
+def test_a_state_is_written_no_more_often_than_asked(tmp_path: Path) -> None:
+    pixels.run(models.make("open_clip"), Lora(rank=2), tmp_path, epochs=1, state=tmp_path / "s.pt", state_seconds=1e6)
+    assert not (tmp_path / "s.pt").exists()
+
+
+def test_nothing_in_a_state_is_unpickled(tmp_path: Path) -> None:
+    on_features(tmp_path / "state.pt")
+    assert {"optimizer_states", "loops", "callbacks", "picdesk"} <= set(read(tmp_path / "state.pt"))
+
+    class Harm:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "harm",))
+
+    torch.save({"state": Harm()}, tmp_path / "bad.pt")
+    with pytest.raises(DataError, match="cannot be read"):
+        read(tmp_path / "bad.pt")
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a state", pickle.dumps([1])])
+def test_a_broken_state_is_one_clear_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "s.pt").write_bytes(content)
+    with pytest.raises(DataError, match=r"resume: .*s\.pt cannot be read"):
+        read(tmp_path / "s.pt")
+    with pytest.raises(MissingFileError, match="not stopped"):
+        read(tmp_path / "none.pt")
