@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from encode import HERE, material
+from encode_contenders import HERE, material
 from picdesk.backbones.lite import Lite
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.backbones.two_tower import TwoTower

@@ -1,4 +1,4 @@
-"""Five-seed tables of the fine-tuning experiments: `python bench/finetune.py --data-root DIR`; no other tool is compared.
+"""Five-seed tables of the fine-tuning experiments: `python bench/finetune.py [--data-root DIR]`; no other tool is compared.
 
 Each experiment is one sweep of `train.py` over seeds in one process, so features come from the store once. A run that was cut
 off goes on where it stopped. The table is written to bench/results/finetune.md.
@@ -7,6 +7,7 @@ off goes on where it stopped. The table is written to bench/results/finetune.md.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from picdesk.files import write_text
 from picdesk.pipelines.jobs import DoneJob, find_jobs
 
 PROJECT = Path(__file__).resolve().parents[1]
+DATA_ROOT = Path(os.environ.get("PICDESK_DATA_ROOT", PROJECT.parent / "shared" / "data"))
 EXPERIMENTS = {
     "finetune_flickr8k_margin": "heads + margin",
     "finetune_flickr8k_infonce": "heads + infonce",
@@ -31,7 +33,7 @@ METRICS = ("hits@1", "hits@5", "hits@10", "mrr")
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-root", type=Path, required=True, help="folder that holds flickr8k/ and newsimages/")
+    parser.add_argument("--data-root", type=Path, default=DATA_ROOT, help="folder that holds flickr8k/ and newsimages/")
     parser.add_argument("--outputs", type=Path, default=PROJECT / "outputs")
     parser.add_argument("--store", type=Path, help="by default OUTPUTS/store")
     parser.add_argument("--seeds", type=int, default=5)

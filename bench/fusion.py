@@ -1,6 +1,6 @@
 """101 fusion weights x 1,000 queries x 100 candidates from cached scores: the claim is one second.
 
-python bench/fusion.py [--queries 1000] [--candidates 100] [--repeats 5] [--write]
+python bench/fusion.py [--queries 1000] [--candidates 100] [--repeats 5]
 
 Everything after the cached scores is timed: normalising, mixing, counting ranks, the metric and its standard error at each
 weight, and the choice. Beside it the same done by fusing and sorting a run at each weight. The scores are random (seed 0), with
@@ -61,7 +61,6 @@ def main() -> None:
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("queries", 1000), ("candidates", 100), ("repeats", 5)):
         top.add_argument(f"--{name}", type=int, default=default)
-    top.add_argument("--write", action="store_true")
     chosen = top.parse_args()
     run, scores, qrels, exact = case(chosen.queries, chosen.candidates)
     points, fusion = grid(1, None), WeightedSum()
@@ -89,8 +88,7 @@ def main() -> None:
         "Both find the same hits@1 at every weight.",
     ]
     print("\n".join(lines))
-    if chosen.write:
-        RESULT.write_text("# A weight sweep from cached scores\n\n" + "\n".join(lines) + "\n")
+    RESULT.write_text("# A weight sweep from cached scores\n\n" + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""30 evaluate.py jobs as one sweep beside as many separate processes: time a job beyond its search. `python bench/sweep.py`.
+"""30 evaluate.py jobs (3 indexes x 10 reranker weights) as one sweep, beside as many separate processes. `python bench/sweep.py`.
 
-The data set is encoded beforehand (one job that is not counted), logger none. Of the separate processes only some are run, and
-their median is taken. What a job of the sweep costs is the difference between the whole sweep and one of a single job, over the
-jobs that it has more; of that, Hydra's part (each job's config is composed twice) is measured by composing it.
+Without overrides it first trains heads on the demo set for two epochs, and reranks by the same heads: the cost is that of any
+reranker whose scores are kept. The data set is encoded and scored beforehand (one job that is not counted), logger none. Of the
+separate processes only some are run, and their median is taken. What a job of the sweep costs is the difference between the whole
+sweep and one of a single job, over the jobs that it has more; of that, Hydra's part (each job's config is composed twice) is
+measured by composing it. The table is written to bench/results/sweep.md.
 """
 
 import argparse
 import json
+import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -14,21 +18,24 @@ import tempfile
 import time
 from pathlib import Path
 
+from picdesk.files import write_text
+
 PROJECT = Path(__file__).resolve().parents[1]
-AXES = (("run_depth", (10, 20, 30)), ("top_k", tuple(range(50, 150, 10))))
+AXES = (("index", ("flat", "hnsw", "ivf_flat")), ("reranker.weight", tuple(n / 20 for n in range(1, 11))))
+WRITTEN = PROJECT / "bench" / "results" / "sweep.md"
 
 
-def job(outputs: Path, *overrides: str) -> float:
-    """Seconds of one call of evaluate.py."""
+def job(outputs: Path, *overrides: str, door: str = "evaluate.py") -> float:
+    """Seconds of one call of a door."""
     start = time.perf_counter()
-    command = [sys.executable, "evaluate.py", *overrides, f"paths.outputs={outputs}", "logger=none"]
+    command = [sys.executable, door, *overrides, f"paths.outputs={outputs}", "logger=none"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return time.perf_counter() - start
 
 
-def composing(jobs: int) -> float:
+def composing(jobs: int, common: list[str]) -> float:
     """Seconds that Hydra needs for a job of a sweep: its config is composed twice, to check it and to run it."""
     from hydra import compose, initialize_config_dir
 
@@ -38,7 +45,7 @@ def composing(jobs: int) -> float:
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         start = time.perf_counter()
         for number in range(jobs):
-            compose("evaluate", overrides=[f"seed={number}"], return_hydra_config=True)
+            compose("evaluate", overrides=[*common, f"seed={number}"], return_hydra_config=True)
     return 2 * (time.perf_counter() - start) / jobs
 
 
@@ -51,35 +58,58 @@ def stages(folder: Path) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def prepared(outputs: Path) -> list[str]:
+    """Heads for the demo set, and overrides that search by them and rerank by them."""
+    job(outputs, "trainer.max_epochs=2", door="train.py")
+    return ["ckpt=latest", "reranker=cross_backbone", "reranker.ckpt=latest"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--separate", type=int, default=4, help="how many separate processes are run")
-    parser.add_argument("overrides", nargs="*", help="data, backbone, ckpt, ... of all jobs")
+    parser.add_argument("overrides", nargs="*", help="data, backbone, ckpt, reranker, ... of all jobs")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder)
-        job(outputs, *given.overrides)
+        common = given.overrides or prepared(outputs)
+        job(outputs, *common)
         swept = [f"{key}={','.join(map(str, values))}" for key, values in AXES]
         count = len(AXES[0][1]) * len(AXES[1][1])
-        alone = job(outputs, "-m", *given.overrides, "run_depth=10", f"hydra.sweep.dir={outputs}/one")
-        whole = job(outputs, "-m", *given.overrides, *swept, f"hydra.sweep.dir={outputs}/all")
-        single = statistics.median(job(outputs, *given.overrides, f"top_k={50 + n}") for n in range(given.separate))
+        alone = job(outputs, "-m", *common, "index=flat", f"hydra.sweep.dir={outputs}/one")
+        whole = job(outputs, "-m", *common, *swept, f"hydra.sweep.dir={outputs}/all")
+        single = statistics.median(
+            job(outputs, *common, f"reranker.weight={(n + 1) / 20}") for n in range(given.separate)
+        )
         each = (whole - alone) / (count - 1)
         parts = stages(outputs / "all")
-        search = sum(seconds for name, seconds in parts.items() if name.startswith("search "))
-        hydra = composing(10)
-    print(f"| {count} jobs | seconds |\n|---|---|")
-    print(f"| one sweep, whole | {whole:.1f} |\n| a sweep of one job | {alone:.1f} |")
-    print(f"| one separate process (median of {given.separate}) | {single:.2f} |")
-    print(f"| {count} separate processes (that many times the median) | {count * single:.0f} |")
-    print(f"| separate : sweep | {count * single / whole:.1f} : 1 |")
-    print(f"| a job of the sweep, marginal (its part of the leaderboard included) | {each:.3f} |")
-    print(f"| - its search and reranking | {search:.4f} |\n| - Hydra composing its config twice | {hydra:.3f} |")
-    for name, seconds in parts.items():
-        if not name.startswith("search "):
-            print(f"| - stage: {name} | {seconds:.3f} |")
-    print(f"| a job beyond its search | {each - search:.3f} (goal 0.3) |")
-    print(f"| a job beyond its search and Hydra's composing | {each - search - hydra:.3f} |")
+        hydra = composing(10, common)
+    search = sum(seconds for name, seconds in parts.items() if name.startswith("search "))
+    rows = [
+        (f"one sweep of {count} jobs, whole", f"{whole:.1f}"),
+        ("a sweep of one job", f"{alone:.1f}"),
+        (f"one separate process (median of {given.separate})", f"{single:.2f}"),
+        (f"{count} separate processes (that many times the median)", f"{count * single:.0f}"),
+        ("separate : sweep", f"{count * single / whole:.1f} : 1"),
+        ("a job of the sweep, marginal (its part of the leaderboard included)", f"{each:.3f}"),
+        ("- its search and reranking", f"{search:.4f}"),
+        ("- Hydra composing its config twice", f"{hydra:.3f}"),
+        *((f"- stage: {name}", f"{value:.3f}") for name, value in parts.items() if not name.startswith("search ")),
+        ("a job beyond its search", f"{each - search:.3f}"),
+        ("our own time: beyond its search and Hydra's composing (goal 0.3)", f"{each - search - hydra:.3f}"),
+    ]
+    write_table(rows, common)
+
+
+def write_table(rows: list[tuple[str, str]], common: list[str]) -> None:
+    """The table on the terminal and in its file."""
+    table = "\n".join(["| what | seconds |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+    load = os.getloadavg()[0]
+    said = (
+        f"`python bench/sweep.py` on {os.cpu_count()} cores, {platform.machine()}, load {load:.1f} at the end. "
+        f"Of all jobs: `{' '.join(common)} logger=none`. Swept: {len(AXES[0][1])} indexes x {len(AXES[1][1])} reranker weights."
+    )
+    print(table)
+    write_text(WRITTEN, f"# A sweep beside separate processes\n\n{said}\n\n{table}\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,10 +115,12 @@ def test_built_in_shards_is_built_at_once(
     assert built.status == 0, built.err
     assert "it holds 40 items now" in built.out
     one, two = (json.loads((tmp_path / name / "header.json").read_text()) for name in ("one", "two"))
-    assert one["fingerprint"] == two["fingerprint"]
     assert one["made_from"] == two["made_from"]
-    same = [results(retrieve(capfd, tmp_path, QUERY, f"index_dir={tmp_path / name}")) for name in ("one", "two")]
-    assert same[0] == same[1]
+    asked = [retrieve(capfd, tmp_path, QUERY, f"index_dir={tmp_path / name}") for name in ("one", "two")]
+    found: list[Any] = [results(answer)[0]["results"] for answer in asked]
+    assert [item["id"] for item in found[0]] == [item["id"] for item in found[1]]
+    for item, other in zip(*found, strict=True):  # a product of 7 rows may round otherwise than one of 40
+        assert item["score"] == pytest.approx(other["score"], abs=1e-6)
 
 
 def test_lists_may_stay_on_disk(capfd: Capture, tmp_path: Path) -> None:
@@ -171,7 +174,7 @@ def test_a_damaged_index_is_one_line(capfd: Capture, tmp_path: Path) -> None:
     [
         (("task=index_build",), ("index_dir must be given",)),
         (("task=index_drop",), ("task=index_drop", "index_build, index_add, index_remove")),
-        (("task=search",), ("task=search", "retrieve, index_build")),
+        (("task=search",), ("task=search", "index_build")),
         (("task=index_add",), ("index_dir must be given",)),
         (("task=index_build", "index_dir=x", "gallery=sounds"), ("gallery=sounds", "pictures, texts")),
         ((QUERY, "index_dir=/nowhere/index"), ("/nowhere/index", "no saved index")),

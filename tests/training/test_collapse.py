@@ -20,6 +20,7 @@ from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import InfoNCE, Margin, SigLIP
 from picdesk.training.module import MONITOR
 from picdesk.training.schedules import constant
+from picdesk.training.trained import Trained
 from tests.embedding.fakes import Tiny
 from tests.training.test_fit import features, score_of
 
@@ -39,7 +40,7 @@ def go(
     trained = Heads().prepare(backbone)
     if freeze_scale:
         backbone.logit_scale.requires_grad_(False)
-        trained = [(name, value) for name, value in trained if name != "logit_scale"]
+        trained = Trained(backbone, [(name, value) for name, value in trained if name != "logit_scale"])
     quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     make = partial(
         pl.Trainer, max_epochs=epochs, accelerator="cpu", enable_checkpointing=False, num_sanity_val_steps=0, **quiet
