@@ -170,3 +170,10 @@ def test_bad_settings_and_scores_are_refused() -> None:
         WeightedSum().fuse(run, [np.full(run.index.shape, np.inf, np.float32)], [0.5])
     with pytest.raises(DataError, match="shape"):
         WeightedSum().fuse(run, [np.zeros((1, 99), np.float32)], [0.5])
+
+
+def test_weights_that_add_up_to_1_but_for_rounding_leave_equal_candidates_in_the_order_of_the_search() -> None:
+    weights = [0.2, 0.4, 0.3, 0.1]
+    assert sum(weights) > 1
+    run, equal = run_of([[0.9, 0.5, 0.1]]), np.zeros((1, 3), np.float32)
+    assert WeightedSum().fuse(run, [equal] * 4, weights).index[0].tolist() == [0, 1, 2]

@@ -78,7 +78,7 @@ class Mixture:
         if whole and (prepared.known[whole[0]] == prepared.movable).all():
             alone: Doubles = np.nan_to_num(prepared.raw[whole[0]])  # unnormalised: the reranker's order by construction
             return alone
-        value: Doubles = (1 - sum(weights)) * prepared.search
+        value: Doubles = rest_of(weights) * prepared.search
         for weight, scores in zip(weights, prepared.reranks, strict=True):
             if weight:
                 value += weight * scores
@@ -137,6 +137,12 @@ def check_weights(weights: Sequence[float]) -> None:
         raise ConfigError(
             f"reranker.weight: {shown}; each must lie in [0, 1] and they may add up to 1 (the search has the rest)"
         )
+
+
+def rest_of(weights: Sequence[float]) -> float:
+    """What the search has of 1: nothing where the weights add up to 1 but for rounding, which must not order equal candidates."""
+    rest = 1 - sum(weights)
+    return 0.0 if abs(rest) < 1e-9 else rest
 
 
 def arranged(run: Run, value: Doubles, movable: Flags) -> Run:
