@@ -102,3 +102,14 @@ def test_bad_settings_are_refused() -> None:
     for settings in ({"pooling": "sum"}, {"weight": 1.5}, {"weight": -0.1}, {"top_k": 0}):
         with pytest.raises(ConfigError, match=f"reranker.{next(iter(settings))}"):
             Captions(Sentences(), **settings)  # type: ignore[arg-type]
+
+
+def test_the_title_that_a_prompt_made_the_query_of_is_left_out_too() -> None:
+    """With `prompt=headline_topics` the query is more than the title, and the title would find its own picture."""
+    said = {"i0": ["Storm"], "i1": ["Calm"]}
+    run = run_over([[0, 1]], 2)
+    fields = [{"title": "Storm", "tags": "sea"}]
+    asked = ["News headline: Storm. Related topics: sea."]
+    scores = Captions(Sentences()).score(run, context_of(run, asked, PICTURES[:2], captions=said, fields=fields))[0]  # type: ignore[arg-type]
+    assert np.isnan(scores[0])
+    assert scores[1] == pytest.approx(float(vector_of(asked[0]) @ vector_of("Calm")), abs=1e-6)

@@ -67,6 +67,13 @@ class Aesthetics(Scorer):
             source = backbone_digest(self.backbone)
         return digest_of(["aesthetics", file_digest(Path(self.head).expanduser()), source])
 
+    def content(self) -> str:
+        """The head, and a backbone of its own."""
+        from picdesk.rerankers.cross_backbone import backbone_digest
+
+        own = "" if self.backbone is None else backbone_digest(self.backbone)
+        return digest_of(["aesthetics", file_digest(Path(self.head).expanduser()), own])
+
     def _takes_searched(self, context: RerankContext) -> bool:
         fits = all(part in context.made_by for part in self.trained_on)
         return self.way == "searched" or (self.way == "auto" and fits and context.items.embeddings is not None)

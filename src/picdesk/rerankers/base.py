@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,10 @@ class Scorer:
         """Not kept, unless a reranker says otherwise."""
         return ""
 
+    def content(self) -> str:
+        """Digest of the weights and files that it works by, wherever they lie; "" where there are none."""
+        return ""
+
 
 def unscored(run: Run) -> NDArray[np.float32]:
     """A score for nothing."""
@@ -60,6 +66,16 @@ def similarities(
 def candidates(run: Run) -> NDArray[np.int64]:
     """Positions of the items that are a candidate of some query, ascending."""
     return np.unique(run.index[run.index >= 0]).astype(np.int64)
+
+
+def candidates_alone(run: Run) -> tuple[Run, NDArray[np.int64]]:
+    """The run over those of its items that are a candidate of some query, and their positions in the items it had."""
+    rows = candidates(run)
+    if len(rows) == len(run.item_ids):
+        return run, rows
+    place = np.full(len(run.item_ids) + 1, -1, np.int32)  # the last one stands for padding
+    place[rows] = np.arange(len(rows))
+    return replace(run, item_ids=tuple(run.item_ids[i] for i in rows), index=place[run.index]), rows
 
 
 def taken(side: Side, rows: NDArray[np.int64]) -> Side:

@@ -1,7 +1,8 @@
 """Captions as the bridge: a text is compared with what is said of each candidate picture, sentence against sentence.
 
-The captions come from a file, keyed by picture id, or from the data set itself. A caption that is word for word the query is
-left out for every picture alike, since a data set whose captions are also its queries would otherwise find them by themselves.
+The captions come from a file, keyed by picture id, or from the data set itself. A caption that is word for word the query, or
+the caption or title that the prompt made the query of, is left out for every picture alike, since a data set whose captions are
+also its queries would otherwise find them by themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import digest_of
-from picdesk.interfaces import Backbone, RerankContext
+from picdesk.interfaces import Backbone, RerankContext, Side
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.cross_backbone import backbone_digest
 from picdesk.trec import Run
@@ -61,7 +62,7 @@ class Captions(Scorer):
         rows = [np.array([place[caption] for caption in own], np.int64) for own in captions]
         texts = context.texts.texts
         vectors = embedder.texts(self.sentences, [*said, *texts])
-        same = np.array([place.get(text, -1) if self.leave_out_query else -1 for text in texts], np.int64)
+        same = own_captions(context.texts, place) if self.leave_out_query else np.full((len(texts), 1), -1)
         pairs = Pairs(vectors[: len(said)], rows, vectors[len(said) :], same, self.pooling)
         return pairs.scores(run, context.direction == "t2i")
 
@@ -69,11 +70,23 @@ class Captions(Scorer):
         """The sentence encoder, the rules and the captions."""
         known = context.captions if self.given is None else self.given
         own = [list(known.get(name, ())) for name in context.pictures.ids]
-        return digest_of(["captions", backbone_digest(self.sentences), self.pooling, self.leave_out_query, own])
+        return digest_of(["captions 2", backbone_digest(self.sentences), self.pooling, self.leave_out_query, own])
+
+    def content(self) -> str:
+        """The sentence encoder, and the captions of the file."""
+        given = None if self.given is None else sorted(self.given.items())
+        return digest_of(["captions", backbone_digest(self.sentences), given])
+
+
+def own_captions(texts: Side, place: Mapping[str, int]) -> NDArray[np.int64]:
+    """Which captions (numbered by `place`) are each text itself, as encoded or its caption or title: [texts, 3], -1 for none."""
+    fields = texts.fields or tuple({} for _ in texts.texts)
+    forms = [(text, own.get("caption"), own.get("title")) for text, own in zip(texts.texts, fields, strict=True)]
+    return np.array([[place.get(str(form), -1) for form in own] for own in forms], np.int64).reshape(-1, 3)
 
 
 class Pairs:
-    """Vectors of captions and texts, which captions each picture has, and which caption is each text itself (-1: none)."""
+    """Vectors of captions and texts, which captions each picture has, and which are each text itself [texts, n] (-1: none)."""
 
     def __init__(
         self,
@@ -102,7 +115,7 @@ class Pairs:
 
     def _pooled(self, pictures: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.float32]:
         table = self.table[pictures]
-        usable = (table >= 0) & (table != self.same[texts][:, None])
+        usable = (table >= 0) & (table[:, :, None] != self.same[texts][:, None, :]).all(axis=2)
         cosines = np.einsum("pcd,pd->pc", self.captions[np.maximum(table, 0)], self.texts[texts])
         any_ = usable.any(axis=1)
         if self.pooling == "max":

@@ -37,6 +37,10 @@ class CrossBackbone(Scorer):
 
     def fingerprint(self, context: RerankContext) -> str:
         """Trunks, preprocessing and heads of the backbone."""
+        return self.content()
+
+    def content(self) -> str:
+        """The same, whatever is searched."""
         self._fingerprint = self._fingerprint or digest_of([type(self).__name__, backbone_digest(self.backbone)])
         return self._fingerprint
 

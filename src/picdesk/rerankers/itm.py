@@ -66,6 +66,10 @@ class Itm(Scorer):
         settings = [self.kind, self.add_similarity, self.max_tokens, self.picture_size, self.first_token]
         return digest_of(["itm", self._files, settings])
 
+    def content(self) -> str:
+        """The files of the model."""
+        return digest_of(["itm", self._files])
+
     @cached_property
     def _files(self) -> list[str]:
         names = sorted(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError
+from picdesk.files import digest_of
 from picdesk.interfaces import RerankContext
 from picdesk.language import LanguageModel, Question
 from picdesk.rerankers.asking import Asker
@@ -101,6 +102,11 @@ class LlmRewriting(Scorer):
             return unscored(run)
         place = {caption: i for i, caption in enumerate(said)}
         table = [np.array([place[caption] for caption in own], np.int64) for own in captions]
-        never = np.full(len(pictures.ids), -1, np.int64)
+        never = np.full((len(pictures.ids), 1), -1, np.int64)
         pairs = Pairs(context.encode_texts(said), table, pictures.matrix, never, self.pooling)
         return pairs.scores(run, context.direction == "i2t")
+
+    def content(self) -> str:
+        """The language model and its settings, or else the captions of the file."""
+        by = self.writer.asker.model.fingerprint() if self.given is None else sorted(self.given.items())
+        return digest_of(["llm_rewriting", by])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError
+from picdesk.files import digest_of
 from picdesk.interfaces import Embedder, RerankContext
 from picdesk.language import LanguageModel, Question
 from picdesk.rerankers.asking import Asker
@@ -71,6 +72,10 @@ class VlmJudge(Scorer):
             if grades is not None:
                 scores[cell] = self.mean_grade(grades)
         return scores
+
+    def content(self) -> str:
+        """The language model and its settings."""
+        return digest_of(["vlm_judge", self.asker.model.fingerprint()])
 
     def schema(self) -> dict[str, Any]:
         """One whole number from 1 to 5 for each criterion."""
