@@ -18,6 +18,7 @@ from picdesk.pipelines.check import check
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.leaderboard import leaderboard
+from picdesk.pipelines.reranking import contents, refuse_reranker
 from picdesk.pipelines.resume import with_checkpoint, with_choices
 from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits, score, score_both
 from picdesk.pipelines.tools import Sources
@@ -80,6 +81,7 @@ def evaluate(cfg: DictConfig) -> float:
 
         need_positive(cfg)
         check_all(cfg)
+        refuse_reranker(cfg, "task=captioner compares captions and nothing else")
         return captioner(with_choices(cfg))
     if cfg.reproduce:
         from picdesk.pipelines.reproduce import reproduce
@@ -112,7 +114,8 @@ def evaluate_model(
     part = world.part(str(cfg.part))
     backbone, encoder = shared.load_backbone(cfg, checkpoint), shared.make_encoder(cfg)
     job = Job(cfg)
-    data, weights = shared.fingerprint(cfg, world, part, encoder), weights_of(backbone, checkpoint)
+    weights = weights_of(backbone, checkpoint) | contents(cfg)
+    data = shared.fingerprint(cfg, world, part, encoder)
     check_inputs(data, weights)
     done = job.done_before(cfg, data, weights)
     if done is not None:
@@ -143,6 +146,7 @@ def untrained_note(name: str, checkpoint: Checkpoint | None) -> tuple[Note, ...]
 
 def evaluate_files(cfg: DictConfig, judge: Judge, check_inputs: Check = no_check) -> float:
     """Score `run_file` against `qrels_file`, each direction that the run holds."""
+    refuse_reranker(cfg, f"run_file={cfg.run_file} is scored as it is")
     if not (cfg.run_file and cfg.qrels_file):
         lacking = "qrels_file" if cfg.run_file else "run_file"
         raise ConfigError(f"{lacking} must be given too: scoring needs run_file=RUN and qrels_file=QRELS")

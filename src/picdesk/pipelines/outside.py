@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from picdesk.data.images import open_picture
-from picdesk.errors import ConfigError, DataError
+from picdesk.errors import ConfigError, DataError, examples
 from picdesk.files import write_text
 from picdesk.pipelines.job import Job
 from picdesk.pipelines.world import QUERY_FIELDS as QUERY_FIELDS
@@ -29,6 +29,11 @@ def check_submission(cfg: DictConfig) -> None:
         return
     if not cfg.queries:
         raise ConfigError("submission.group: a submission answers articles; give them by queries=FILE")
+    if cfg.min_score is not None:
+        raise ConfigError(
+            f"submission.group: a submission has a picture for every article, min_score={cfg.min_score} may leave some out; "
+            "leave min_score out"
+        )
     check_names(str(cfg.submission.group), str(cfg.submission.approach), str(cfg.submission.size))
 
 
@@ -49,6 +54,16 @@ def write_answers(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], byt
     def picture(item: str) -> Callable[[], Image.Image]:
         return lambda: open_picture(read(item))
 
+    empty = [name for query, name in enumerate(run.query_ids) if run.index[query, 0] < 0]
+    if empty:
+        raise DataError(f"submission: nothing was found for {len(empty)} articles, for example {examples(empty)}")
+    try:
+        for item in {run.item_ids[i] for i in run.index[:, 0]}:
+            read(item)
+    except KeyError as error:
+        raise DataError(
+            f"submission: the picture {error} of the index is not in the data set; name it: data=..."
+        ) from None
     found = {name: picture(run.item_ids[run.index[query, 0]]) for query, name in enumerate(run.query_ids)}
     folder = write_submission(job.folder / "submission", group, approach, size, found)
     wrong = faults(folder.parent, run.query_ids)

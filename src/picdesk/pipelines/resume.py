@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint, find
 
 MODEL = ("backbone",)
@@ -19,7 +19,7 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
 
     Raises `ConfigError` if the command line names another backbone than the checkpoint's.
     """
-    cfg = with_choices(cfg)
+    cfg = with_reranker_checkpoints(with_choices(cfg))
     if cfg.ckpt is None:
         return cfg, None
     checkpoint = find(str(cfg.ckpt), Path(cfg.paths.outputs))
@@ -34,6 +34,23 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
         for key in (*MODEL, *INHERITED):
             inherit(merged, checkpoint.config, key, keys)
     return merged, checkpoint
+
+
+def with_reranker_checkpoints(cfg: DictConfig) -> DictConfig:
+    """The config with each `reranker.ckpt` as the file that it is now: `latest` would be another one when the job is repeated."""
+    nodes = {"reranker": cfg.reranker}
+    if "parts" in cfg.reranker:
+        nodes = {
+            f"reranker.parts.{name}": node for name, node in cfg.reranker.parts.items() if name in cfg.reranker.use
+        }
+    for key, node in nodes.items():
+        if node.get("ckpt"):
+            try:
+                found = find(str(node.ckpt), Path(cfg.paths.outputs))
+            except MissingFileError as error:
+                raise MissingFileError(f"{key}.{error}") from None
+            OmegaConf.update(cfg, f"{key}.ckpt", str(found.path))
+    return cfg
 
 
 def with_choices(cfg: DictConfig) -> DictConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,9 @@ from picdesk.pipelines.evaluate import untrained_note
 from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.outside import QUERY_FIELDS, check_submission
+from picdesk.pipelines.reranking import contents
 from picdesk.pipelines.resume import with_checkpoint
-from picdesk.pipelines.scoring import retrieve_run
+from picdesk.pipelines.scoring import reranked, retrieve_run
 from picdesk.pipelines.tools import Tools, captions_of
 from picdesk.pipelines.world import (
     World,
@@ -92,21 +94,19 @@ def retrieve(cfg: DictConfig) -> Run:
     world = load_world(cfg)
     part = world.part(str(cfg.part))
     backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+    weights = weights_of(backbone, checkpoint) | contents(cfg)
     job = Job(cfg)
     with job.clock.stage("encode and search"):
         if queries:
             run, texts = search_pictures(cfg, world, part, backbone, encoder, queries)
-            run = strong(cfg, run)
             cards = [picture_card(part, world, run, q, texts[q], query) for q, query in enumerate(queries)]
         else:
-            run = strong(cfg, search_texts(cfg, world, part, backbone, encoder, picture))
+            run = search_texts(cfg, world, part, backbone, encoder, picture)
             cards = [text_card(part, world, run, Path(str(cfg.image)).name)]
     for note in untrained_note(backbone.name, checkpoint):
         log.warning("%s", note.text)
-    write(job, cfg, part.name, run, cards, weights_of(backbone, checkpoint), picture, show.picture_reader(part))
-    job.write_manifest(
-        cfg, world.fingerprint(part, encoder), weights_of(backbone, checkpoint), encoder, len(world.collection.skipped)
-    )
+    write(job, cfg, part.name, run, cards, weights, picture, show.picture_reader(part))
+    job.write_manifest(cfg, world.fingerprint(part, encoder), weights, encoder, len(world.collection.skipped))
     return run
 
 
@@ -140,17 +140,21 @@ def search_pictures(
     texts = [prompt.render(query.fields) for query in queries]
     ids = tuple(query.id for query in queries)
     asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
+    fields = tuple(query.fields for query in queries)
+    tools = Tools(backbone, encoder, captions_of(part))
     if backbone.by_captions:
         if cfg.save_index:
             saved_index.refuse_captions(backbone, f"save_index={cfg.save_index}")
         known = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
-        return best_part_run(asked, known, part.picture_of, part.picture_ids, int(cfg.top_k)), texts
+        run = best_part_run(asked, known, part.picture_of, part.picture_ids, int(cfg.top_k))
+        items = Side(part.picture_ids, pictures=part.pictures)
+        context = tools.context("t2i", Side(ids, asked, tuple(texts), fields), items)
+        return reranked(cfg, strong(cfg, run), context, tools), texts
     gallery = Embeddings(part.picture_ids, head(backbone, "image", picture_features(part, backbone, encoder)))
     items = Side(gallery.ids, gallery, pictures=part.pictures)
-    fields = tuple(query.fields for query in queries)
-    tools = Tools(backbone, encoder, captions_of(part))
+    keep = partial(strong, cfg)
     index = saved_index.built_and_kept(cfg, world, items, "pictures", backbone, encoder)
-    return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts), fields), items, tools, index=index), texts
+    return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts), fields), items, tools, index=index, keep=keep), texts
 
 
 def search_texts(
@@ -165,11 +169,15 @@ def search_texts(
     items = Side(gallery.ids, gallery, tuple(world.prompts(part)), part.texts)
     index = saved_index.built_and_kept(cfg, world, items, "texts", backbone, encoder)
     tools = Tools(backbone, encoder)
-    return retrieve_run(cfg, "i2t", Side(("q1",), asked, pictures=source), items, tools, index=index)
+    asking = Side(("q1",), asked, pictures=source)
+    return retrieve_run(cfg, "i2t", asking, items, tools, index=index, keep=partial(strong, cfg))
 
 
 def strong(cfg: DictConfig, run: Run) -> Run:
-    """What scores `min_score` or more; where nothing does, that is said, with the score of the best."""
+    """What the search scores `min_score` or more; where nothing is, that is said, with the score of the best.
+
+    It is the similarity that counts, as the scores of a reranked list are relative to that list.
+    """
     kept = at_least(run, cfg.min_score)
     for q in np.flatnonzero(~(kept.index >= 0).any(axis=1)):
         log.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,10 +45,12 @@ def retrieve_run(
     tools: Tools | None = None,
     spent: dict[Direction, float] | None = None,
     index: Index | None = None,
+    keep: Callable[[Run], Run] | None = None,
 ) -> Run:
     """Search, rerank, fuse: the `top_k` best items of each query; the first `run_depth` of them if nothing was reranked.
 
-    `index` is one that is ready; without it the index of the config is built from the items' embeddings.
+    `index` is one that is ready; without it the index of the config is built from the items' embeddings. `keep` may drop
+    candidates by their similarity, before anything is reranked.
     """
     assert queries.embeddings is not None
     gallery = len(items.ids)
@@ -58,6 +60,7 @@ def retrieve_run(
     index = built(cfg, items) if index is None else index
     start = time.perf_counter()
     run = index.search(queries.embeddings, top_k)
+    run = keep(run) if keep else run
     context = tools.context(direction, queries, items) if tools else RerankContext(direction, queries, items)
     fused = reranked(cfg, run, context, tools)
     if spent is not None:

@@ -5,26 +5,30 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.collection import Collection
+from picdesk.collection import Chosen, Collection
 from picdesk.data.images import open_picture
 from picdesk.data.queries import Query
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, UserError
-from picdesk.interfaces import Direction, Embeddings, Index, PictureBytes, Side
+from picdesk.interfaces import Direction, Embeddings, Index, RerankContext, Side
 from picdesk.pipelines import retrieve, saved_index
 from picdesk.pipelines.answers import write
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.evaluate import untrained_note
 from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job
+from picdesk.pipelines.reranking import contents, parts_at_work, weights_of_parts
 from picdesk.pipelines.scoring import reranked
 from picdesk.pipelines.tools import Tools, captions_of
 from picdesk.pipelines.world import head, load_backbone, make_encoder
 from picdesk.report.content import Item, QueryCard, Ranking
+from picdesk.rerankers.base import candidates_alone
 from picdesk.search.saved import made_from
 from picdesk.trec import Run
 
@@ -50,26 +54,6 @@ class Shown:
         return captions_of(self.collection) if self.collection is not None else {}
 
 
-@dataclass(frozen=True)
-class Found:
-    """Pictures of a saved index in the order of a run's items."""
-
-    shown: Shown
-    ids: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def read(self, i: int) -> bytes:
-        """Bytes of the `i`-th item's picture. Raises `ConfigError` where the data set does not have it."""
-        try:
-            return self.shown.read(self.ids[i])
-        except KeyError:
-            raise ConfigError(
-                f"index_dir: the picture of {self.ids[i]!r} is not in the data set; name it: data=..."
-            ) from None
-
-
 def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
     """One job: texts, or a picture, against a saved index."""
     folder = saved_index.folder_of(cfg)
@@ -79,6 +63,7 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
     facts = made_from(folder)
     prompt = build(cfg, "prompt").choose(tuple(facts["fields"])) if facts.get("fields") else None
     backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+    weights = weights_of(backbone, checkpoint) | contents(cfg)
     job = Job(cfg)
     expected = saved_index.of_backbone(backbone, encoder) | {"prompt": saved_index.told(prompt)}
     expected["gallery"] = "pictures" if queries else "texts"
@@ -86,16 +71,15 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
         index = saved_index.open_index(cfg, folder, expected, backbone.dim)
     shown = what_is_shown(cfg, direction)
     check_count(cfg, index, shown)
+    check_pictures(cfg, shown)
     texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
     with job.clock.stage("encode and search"):
         asked = encoded(backbone, encoder, queries, texts, picture)
-        run = retrieve.strong(
-            cfg, search(cfg, direction, index, asked, shown, Tools(backbone, encoder, shown.captions()))
-        )
+        captions = shown.captions() if direction == "t2i" else {}
+        run = search(cfg, direction, index, asked, shown, prompt, Tools(backbone, encoder, captions))
     cards = cards_of(direction, run, queries, texts, shown, Path(str(cfg.image)).name)
     for note in untrained_note(backbone.name, checkpoint):
         log.warning("%s", note.text)
-    weights = weights_of(backbone, checkpoint)
     write(job, cfg, str(facts.get("data")), run, cards, weights, picture, shown.read)
     job.write_manifest(cfg, {"index": index.fingerprint}, weights, encoder, 0)
     return run
@@ -112,15 +96,34 @@ def encoded(backbone: TwoTower, encoder: Encoder, queries: list[Query], texts: l
     return Side(("q1",), Embeddings(("q1",), head(backbone, "image", features)), pictures=source)
 
 
-def search(cfg: DictConfig, direction: Direction, index: Index, asked: Side, shown: Shown, tools: Tools) -> Run:
-    """Search and rerank; `top_k` at most what the index holds."""
+def search(
+    cfg: DictConfig, direction: Direction, index: Index, asked: Side, shown: Shown, prompt: Any, tools: Tools
+) -> Run:
+    """Search and rerank; `top_k` at most what the index holds. Only candidates are looked up in the data set."""
     assert asked.embeddings is not None
-    run = index.search(asked.embeddings, int(cfg.top_k))
-    pictures: PictureBytes | None = Found(shown, run.item_ids) if direction == "t2i" and shown.collection else None
-    titles = tuple(shown.titles.get(name, "") for name in run.item_ids) if direction == "i2t" else ()
-    return reranked(
-        cfg, run, tools.context(direction, asked, Side(run.item_ids, None, titles, pictures=pictures)), tools
-    )
+    run, _ = candidates_alone(retrieve.strong(cfg, index.search(asked.embeddings, int(cfg.top_k))))
+    if not parts_at_work(cfg):
+        return reranked(cfg, run, RerankContext(direction, asked, Side(run.item_ids)), tools)
+    items = candidates_of(direction, run.item_ids, shown, prompt)
+    return reranked(cfg, run, tools.context(direction, asked, items), tools)
+
+
+def candidates_of(direction: Direction, ids: tuple[str, ...], shown: Shown, prompt: Any) -> Side:
+    """Texts, or pictures, of these items. Raises `ConfigError` where the data set does not have one of them."""
+    part = shown.collection
+    assert part is not None
+    place = shown.places if direction == "t2i" else {name: i for i, name in enumerate(part.text_ids)}
+    unknown = [name for name in ids if name not in place]
+    if unknown:
+        raise ConfigError(
+            f"index_dir: a reranker looks at what is found, and {len(unknown)} of {len(ids)} candidates are not in the data "
+            f"set, for example {unknown[0]!r}; name it: data=..."
+        )
+    rows = np.array([place[name] for name in ids], np.int64)
+    if direction == "t2i":
+        return Side(ids, pictures=Chosen(part.pictures, rows))
+    fields = tuple(part.texts[row] for row in rows)
+    return Side(ids, None, tuple(prompt.render(own) for own in fields) if prompt else (), fields)
 
 
 def what_is_shown(cfg: DictConfig, direction: Direction) -> Shown:
@@ -150,6 +153,18 @@ def check_count(cfg: DictConfig, index: Index, shown: Shown) -> None:
         raise ConfigError(
             f"index_dir={cfg.index_dir} does not fit data={shown.collection.name}: count: {len(unknown)} of its "
             f"{len(index.ids)} items are not in the data set, for example {unknown[0]!r}; leave data out"
+        )
+
+
+def check_pictures(cfg: DictConfig, shown: Shown) -> None:
+    """Raise `ConfigError` where the data set cannot be read, but a reranker or a submission needs it."""
+    if shown.collection is not None:
+        return
+    wanted = [f"reranker={name}" for name, weight in weights_of_parts(cfg).items() if weight]
+    wanted += [f"submission.group={cfg.submission.group}"] if cfg.submission.group else []
+    if wanted:
+        raise ConfigError(
+            f"index_dir={cfg.index_dir}: its data set cannot be read, and {' and '.join(wanted)} needs it; name it: data=..."
         )
 
 

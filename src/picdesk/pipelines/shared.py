@@ -27,14 +27,17 @@ from picdesk.training.checkpoint import MODALITIES, Checkpoint
 from picdesk.training.datamodule import Features
 
 Thing = TypeVar("Thing")
-MOST = {"world": 2, "backbone": 2, "features": 6, "fingerprint": 12}
+MOST = {"world": 2, "backbone": 2, "features": 6, "fingerprint": 12, "reranker": 8}
 _KEPT: dict[str, OrderedDict[str, Any]] = {}
 
 
 def kept(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
     """In a sweep, what an earlier job made under the same key; the few that were used last are kept. Else a new one."""
-    if not sweeping():
-        return make()
+    return on_shelf(kind, key, make) if sweeping() else make()
+
+
+def on_shelf(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
+    """What was made under the same key, else a new one."""
     shelf = _KEPT.setdefault(kind, OrderedDict())
     if key not in shelf:
         shelf[key] = make()
@@ -43,6 +46,13 @@ def kept(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
     while len(shelf) > MOST.get(kind, 2):
         shelf.popitem(last=False)
     return thing
+
+
+def kept_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
+    """As `kept`; outside a sweep what the same job made before."""
+    if sweeping() or not HydraConfig.initialized():
+        return kept(kind, key, make)
+    return on_shelf(kind, digest_of([key, str(HydraConfig.get().runtime.output_dir)]), make)
 
 
 def sweeping() -> bool:

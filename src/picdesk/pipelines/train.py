@@ -17,6 +17,7 @@ from picdesk.pipelines import advice, forgetting, shared, show, stopped
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
+from picdesk.pipelines.reranking import contents
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import score_both
 from picdesk.pipelines.tools import Sources
@@ -47,7 +48,8 @@ def train(cfg: DictConfig) -> float:
     content = shared.fingerprint(cfg, world, world.part("all"), encoder) | (
         second.fingerprint(encoder) if second else {}
     )
-    done = job.done_before(cfg, content, weights_of(backbone, start))
+    judges = contents(cfg)
+    done = job.done_before(cfg, content, weights_of(backbone, start) | judges)
     if done is not None:
         return done
     with job.clock.stage("encode"):
@@ -67,7 +69,7 @@ def train(cfg: DictConfig) -> float:
         second = second.scored(backbone, encoder) if second else None
     outcome = Outcome(
         systems=[("untrained" if start is None else "before", before, "other"), ("trained", after, "main")],
-        weights=weights_of(backbone, find(str(path), job.folder)),
+        weights=weights_of(backbone, find(str(path), job.folder)) | judges,
         training=show.training_charts(best.history, best.best),
         curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
         notes=(

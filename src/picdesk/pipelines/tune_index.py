@@ -19,6 +19,7 @@ from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.evaluate import untrained_note
 from picdesk.pipelines.finish import facts, weights_of
 from picdesk.pipelines.job import Job, need_positive
+from picdesk.pipelines.reranking import refuse_reranker
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.world import embed
 from picdesk.report.content import Note
@@ -40,6 +41,7 @@ def tune(cfg: DictConfig) -> float:
     """One job: both directions, every setting. Gives the mean hits@1 of exact search."""
     need_positive(cfg)
     check_all(cfg)
+    refuse_reranker(cfg, "task=tune_index measures the search alone")
     settings = wanted_settings(cfg)
     buildable(cfg)
     cfg, checkpoint = with_checkpoint(cfg)

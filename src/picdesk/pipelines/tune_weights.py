@@ -22,7 +22,8 @@ from picdesk.pipelines import shared
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
-from picdesk.pipelines.reranking import parts_of, scores_of, weights_of_parts
+from picdesk.pipelines.rerank_scores import scores_of
+from picdesk.pipelines.reranking import parts_of, weights_of_parts
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import score_both
 from picdesk.pipelines.tools import Sources
@@ -44,6 +45,7 @@ def tune_weights(cfg: DictConfig) -> float:
     cfg, checkpoint = with_checkpoint(cfg)
     names = tuple(weights_of_parts(cfg))
     points = grid(len(names), cfg.tune_weights.steps)
+    parts_of(cfg)
     world = shared.load_world(cfg)
     chosen_on, reported = world.part(str(cfg.tune_weights.part)), world.part(str(cfg.part))
     refuse_shared(chosen_on, reported, cfg)
