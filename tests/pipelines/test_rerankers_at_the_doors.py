@@ -31,6 +31,12 @@ class Other(Tiny):
         Other.built += 1
 
 
+class ByCaptions(Tiny):
+    """A backbone for which a picture is what is said of it."""
+
+    by_captions = True
+
+
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
@@ -166,3 +172,50 @@ def test_captions_of_no_picture_are_said_aloud(capfd: Capture, tmp_path: Path, t
     )
     ran = run(capfd, tmp_path / "out", "retrieve", *tiny, QUERY, *said)
     assert "reranker captions, t2i: scores none of the" in ran.out + ran.err
+
+
+def test_nothing_is_chosen_on_the_test_part(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    wrong = ("tune_weights.part=test", "part=val")
+    one_line(run(capfd, tmp_path / "out", "evaluate", "task=tune_weights", *tiny, *OTHER, *wrong), "choose on val")
+
+
+def test_captions_as_the_gallery_are_reranked_too(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    class_of = "backbone._target_=tests.pipelines.test_rerankers_at_the_doors.ByCaptions"
+    plain = run(capfd, tmp_path / "out", "retrieve", *tiny, class_of, QUERY, "top_k=12")
+    reranked = run(capfd, tmp_path / "out", "retrieve", *tiny, class_of, QUERY, "top_k=12", *OTHER, "reranker.weight=1")
+    assert sorted(ids(reranked)) == sorted(ids(plain)[:12])
+    assert ids(reranked) != ids(plain)
+    assert Manifest.read(reranked.folder / "manifest.json").counts["pairs_scored"] == 12
+
+
+@pytest.mark.parametrize("settings", [("top_k=12", "run_depth=10"), ("top_k=500",), ("top_k=5", "reranker.top_k=3")])
+def test_depths_and_a_reranker(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], settings: tuple[str, ...]
+) -> None:
+    index = tmp_path / "index"
+    made = run(capfd, tmp_path / "out", "retrieve", *tiny, QUERY, *OTHER, *settings, f"save_index={index}")
+    again = run(capfd, tmp_path / "out", "retrieve", QUERY, *OTHER, *settings, f"index_dir={index}")
+    assert len(ids(made)) == min(40, int(settings[0].partition("=")[2]))
+    assert ids(again) == ids(made)
+
+
+def test_the_same_name_latest_is_not_the_same_checkpoint(tmp_path: Path) -> None:
+    import os
+
+    from omegaconf import OmegaConf
+
+    from picdesk.pipelines.resume import with_reranker_checkpoints
+
+    for n, name in enumerate(("old", "new")):
+        folder = tmp_path / "train" / "day" / name / "checkpoint"
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"")
+        (folder / "config.yaml").write_text("backbone: {}")
+        os.utime(folder / "model.safetensors", (n + 1, n + 1))
+    cfg = OmegaConf.create({"paths": {"outputs": str(tmp_path)}, "reranker": {"ckpt": "latest", "weight": 0.2}})
+    newest = tmp_path / "train" / "day" / "new" / "checkpoint" / "model.safetensors"
+    assert with_reranker_checkpoints(cfg).reranker.ckpt == str(newest)
+    several = {"use": ["a"], "parts": {"a": {"ckpt": str(newest.parent)}, "b": {"ckpt": "gone"}}}
+    cfg = OmegaConf.create({"paths": {"outputs": str(tmp_path)}, "reranker": several})
+    assert with_reranker_checkpoints(cfg).reranker.parts.a.ckpt == str(newest)
+    assert cfg.reranker.parts.b.ckpt == "gone"

@@ -81,7 +81,8 @@ class Captioner(TwoTower):
         """The image processor's own resize and crop: uint8 [3, height, width]. Raises `ConfigError` without a model."""
         if self._processor is None:
             raise ConfigError(
-                "backbone.model=null: no caption can be made for a picture; backbone=captioner backbone.model=FOLDER makes them"
+                "backbone.model=null: no caption can be made for a picture; backbone=captioner backbone.model=FOLDER makes "
+                "them, and task=captioner takes those of the data set"
             )
         return cut_to_size(self._processor, picture)
 

@@ -83,6 +83,12 @@ def wanted(cfg: DictConfig) -> tuple[Direction, str]:
             f"tune_weights.part={settings.part}, part={cfg.part}: weights are chosen on one part and reported on another; "
             "choose on val, report on test"
         )
+    if settings.part == "test":
+        raise ConfigError("tune_weights.part=test: nothing is chosen on the test part; choose on val, report on test")
+    if settings.part == "train" and cfg.ckpt:
+        log.warning(
+            "tune_weights.part=train: a checkpoint does better on what it was trained on; val shows what it is worth"
+        )
     direction, _, metric = str(settings.metric).partition("/")
     if direction not in ("t2i", "i2t") or metric not in METRICS:
         raise ConfigError(

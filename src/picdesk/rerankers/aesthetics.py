@@ -87,8 +87,11 @@ class Aesthetics(Scorer):
             return np.ascontiguousarray(context.items.embeddings.matrix[rows])
         if self.backbone is None or context.embedder is None:
             wanted = ", ".join(self.trained_on)
+            there = (
+                f"those of {context.made_by or '?'}" if context.items.embeddings is not None else "none (a saved index)"
+            )
             raise ConfigError(
-                f"reranker=aesthetics: this head wants embeddings of {wanted}, the search has those of {context.made_by or '?'}; "
+                f"reranker=aesthetics: this head wants embeddings of {wanted}, the search has {there}; "
                 "give that CLIP (+backbone@reranker.backbone=vit_b_32_openai), or reranker.embeddings=searched if they are its"
             )
         pictures = taken(context.items, rows).pictures
