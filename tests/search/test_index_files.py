@@ -17,7 +17,7 @@ from picdesk.interfaces import Embeddings
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FlatIndex, HnswIndex, IvfFlatIndex
 from picdesk.search.quantised import IvfPqIndex
-from picdesk.search.saved import open_index
+from picdesk.search.saved import made_from, open_index, write_note
 from tests.search.vectors import clustered, embeddings, lists_of
 
 MADE_FROM = {"backbone": "abc", "prompt": "caption", "precision": "fp32"}
@@ -221,3 +221,12 @@ def test_a_killed_save_leaves_a_whole_index(tmp_path: Path) -> None:
         child.kill()
         child.communicate()
         assert len(open_index(tmp_path).ids) in (3000, 5000)
+
+
+def test_a_collection_kept_where_an_index_lay_is_not_taken_for_that_index(tmp_path: Path, gallery: Embeddings) -> None:
+    index = FlatIndex()
+    index.build(gallery)
+    index.save(tmp_path, MADE_FROM)
+    write_note(tmp_path, {"uri": "x.db", "collection": "c", "made_from": {"backbone": "other"}})
+    assert made_from(tmp_path) == {"backbone": "other"}
+    assert [path.name for path in tmp_path.iterdir()] == ["milvus.json"]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from picdesk.errors import ConfigError, DataError, check_unique, examples
-from picdesk.files import digest_of, write_json
+from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.milvus_client import LONGEST_ID, Collection
-from picdesk.search.saved import NOTE, read_note
+from picdesk.search.saved import read_note, write_note
 from picdesk.trec import Run, id_ranks, order_rows
 
 log = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ class MilvusIndex:
         self._keep(made_from=dict(made_from or {}))
         place = {"uri": self._collection.uri, "collection": self._collection.name}
         note = {**place, "fingerprint": self.fingerprint, "made_from": self._facts["made_from"]}
-        write_json(Path(folder) / NOTE, note)
+        write_note(Path(folder), note)
 
     def load(self, folder: Path | str, expected: Mapping[str, Any] | None = None) -> None:
         """Open the collection of the config, or the one that the folder's note names if the config leaves it open.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from picdesk.errors import DataError, MissingFileError
+from picdesk.files import write_json
 from picdesk.search import index_files, making
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FlatIndex
@@ -42,6 +43,15 @@ def made_from(folder: Path | str) -> dict[str, Any]:
     if (folder / NOTE).is_file() and not (folder / index_files.HEADER).is_file():
         return dict(read_note(folder)["made_from"])
     return dict(index_files.read_header(folder)["made_from"])
+
+
+def write_note(folder: Path, note: Mapping[str, Any]) -> None:
+    """Say in a folder where a Milvus collection is; the files of an index that was kept there before go."""
+    write_json(folder / NOTE, note)
+    (folder / index_files.HEADER).unlink(missing_ok=True)
+    for pattern in index_files.PATTERNS:
+        for old in folder.glob(pattern):
+            old.unlink(missing_ok=True)
 
 
 def read_note(folder: Path) -> dict[str, Any]:
