@@ -112,6 +112,8 @@ def test_a_reranker_without_a_share_is_refused(
         ("reranker.weight=much", "reranker.weight=much"),
         ("reranker.weight=null", "reranker.weight=None"),
         ("reranker.top_k=0", "reranker.top_k=0"),
+        ("reranker.top_k=2.5", "reranker.top_k=2.5: a whole number"),
+        ("reranker.top_k=[2]", "reranker.top_k=[2]: a whole number"),
         ("reranker.ckpt=nowhere", "reranker.ckpt=nowhere"),
         ("fusion.normalisation=sum", "fusion.normalisation=sum"),
     ],
@@ -219,3 +221,44 @@ def test_the_same_name_latest_is_not_the_same_checkpoint(tmp_path: Path) -> None
     cfg = OmegaConf.create({"paths": {"outputs": str(tmp_path)}, "reranker": several})
     assert with_reranker_checkpoints(cfg).reranker.parts.a.ckpt == str(newest)
     assert cfg.reranker.parts.b.ckpt == "gone"
+
+
+@pytest.mark.parametrize("use", ["null", "captions", "3", "[]", "[captions,captions]", "[nobody]"])
+def test_a_use_that_is_no_list_of_names_is_told(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], use: str
+) -> None:
+    wrong = ("reranker=several", f"reranker.use={use}")
+    one_line(run(capfd, tmp_path / "out", "evaluate", *tiny, *wrong), "reranker.use=", "give names out of captions")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (("reranker=itm", "reranker.model=null"), "reranker: picdesk.rerankers.itm.Itm does not take these values"),
+        (("task=tune_weights",), "reranker=identity scores as the search does"),
+        (("task=tune_weights", "tune_weights.part=foo", *OTHER), "tune_weights.part=foo: choose one of train, val"),
+    ],
+)
+def test_other_mistakes_take_one_line(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], wrong: tuple[str, ...], words: str
+) -> None:
+    one_line(run(capfd, tmp_path / "out", "evaluate", *tiny, *wrong), words)
+
+
+def test_a_reranked_job_is_reproduced_with_its_rerankers_checkpoint(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    fitted = run(capfd, tmp_path / "out", "train", *tiny, "trainer.max_epochs=1")
+    assert fitted.status == 0, fitted.err
+    latest = ("reranker=cross_backbone", "reranker.ckpt=latest", "reranker.weight=0.5")
+    job = run(capfd, tmp_path / "out", "evaluate", *tiny, *latest)
+    assert str(fitted.folder / "checkpoint") in job.file("config.yaml").decode()
+    again = f"reproduce={job.folder / 'manifest.json'}"
+    run(capfd, tmp_path / "out", "train", *tiny, "trainer.max_epochs=1", "seed=3")  # the latest is another one now
+    same = run(capfd, tmp_path / "out", "evaluate", again)
+    assert same.status == 0, same.err
+    assert "0 outside the tolerance" in same.out
+    shutil.move(fitted.folder, tmp_path / "elsewhere")
+    one_line(run(capfd, tmp_path / "out", "evaluate", again), "reranker.ckpt=", "no checkpoint there")
+    moved = run(capfd, tmp_path / "out", "evaluate", again, f"+reranker.ckpt={tmp_path / 'elsewhere'}")
+    assert moved.status == 0, moved.err

@@ -31,6 +31,8 @@ def build(cfg: DictConfig, key: str, **extra: Any) -> Any:
     except HydraException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError | ValueError):  # a value of a kind that the class does not take
+            raise ConfigError(f"{key}: {node._target_} does not take these values ({error.__cause__})") from error
         raise
 
 

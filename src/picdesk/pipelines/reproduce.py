@@ -13,7 +13,7 @@ from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
 from picdesk.pipelines.evaluate import evaluate_files, evaluate_model
 from picdesk.pipelines.identity import leaves, settings_of
-from picdesk.pipelines.resume import raw_node
+from picdesk.pipelines.resume import raw_node, with_reranker_checkpoints
 from picdesk.pipelines.verdict import Scores, compared, judge
 from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
@@ -60,7 +60,7 @@ def rebuilt(cfg: DictConfig, path: Path, manifest: Manifest) -> DictConfig:
             OmegaConf.update(again, f"encode.{key}", raw_node(cfg, f"encode.{key}"))
         for key in named():
             OmegaConf.update(again, key, raw_node(cfg, key), merge=False)
-    asked = settings_of(again)
+    asked = settings_of(with_reranker_checkpoints(again))
     known = {*leaves(OmegaConf.to_container(saved, resolve=False)), *named()}
     differs = [
         f"{key} is {asked.get(key, 'absent')}, the manifest has {manifest.settings.get(key, 'none')}"

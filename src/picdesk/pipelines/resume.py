@@ -40,9 +40,8 @@ def with_reranker_checkpoints(cfg: DictConfig) -> DictConfig:
     """The config with each `reranker.ckpt` as the file that it is now: `latest` would be another one when the job is repeated."""
     nodes = {"reranker": cfg.reranker}
     if "parts" in cfg.reranker:
-        nodes = {
-            f"reranker.parts.{name}": node for name, node in cfg.reranker.parts.items() if name in cfg.reranker.use
-        }
+        use = cfg.reranker.use if OmegaConf.is_list(cfg.reranker.use) else []
+        nodes = {f"reranker.parts.{name}": node for name, node in cfg.reranker.parts.items() if name in use}
     for key, node in nodes.items():
         if node.get("ckpt"):
             try:

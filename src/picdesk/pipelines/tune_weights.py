@@ -23,13 +23,13 @@ from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.rerank_scores import scores_of
-from picdesk.pipelines.reranking import parts_of, weights_of_parts
+from picdesk.pipelines.reranking import nodes_of, parts_of, weights_of_parts
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import score_both
 from picdesk.pipelines.tools import Sources
 from picdesk.pipelines.tuned import Tuned, outcome_of
 from picdesk.pipelines.weight_sweep import WeightSweep, grid
-from picdesk.pipelines.world import World, embed
+from picdesk.pipelines.world import PARTS, World, embed
 from picdesk.search.fusion import Mixture
 from picdesk.trec import Run
 
@@ -44,6 +44,10 @@ def tune_weights(cfg: DictConfig) -> float:
     check_all(cfg)
     cfg, checkpoint = with_checkpoint(cfg)
     names = tuple(weights_of_parts(cfg))
+    if all(str(node.get("_target_")).endswith(".Identity") for node in nodes_of(cfg).values()):
+        raise ConfigError(
+            "task=tune_weights: reranker=identity scores as the search does; choose one whose weight matters"
+        )
     points = grid(len(names), cfg.tune_weights.steps)
     parts_of(cfg)
     world = shared.load_world(cfg)
@@ -83,6 +87,8 @@ def wanted(cfg: DictConfig) -> tuple[Direction, str]:
             f"tune_weights.part={settings.part}, part={cfg.part}: weights are chosen on one part and reported on another; "
             "choose on val, report on test"
         )
+    if settings.part not in PARTS:
+        raise ConfigError(f"tune_weights.part={settings.part}: choose one of {', '.join(PARTS[:2])}")
     if settings.part == "test":
         raise ConfigError("tune_weights.part=test: nothing is chosen on the test part; choose on val, report on test")
     if settings.part == "train" and cfg.ckpt:

@@ -23,8 +23,8 @@ class Scorer:
             raise ConfigError(
                 f"reranker.weight={weight}: must lie in [0, 1] (0: the search alone, 1: the reranker alone)"
             )
-        if top_k is not None and top_k < 1:
-            raise ConfigError(f"reranker.top_k={top_k}: at least 1, or null for all candidates")
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+            raise ConfigError(f"reranker.top_k={top_k}: a whole number, at least 1, or null for all candidates")
         self.weight = weight
         self.top_k = top_k
         self.counts: dict[str, int] = {}

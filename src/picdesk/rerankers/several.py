@@ -28,8 +28,8 @@ class Several:
 
 def check_use(use: Sequence[str], known: Sequence[str]) -> None:
     """Raise `ConfigError` unless `use` is a list of known names, each once."""
-    wrong = [name for name in use if name not in known]
-    if not use or isinstance(use, str) or wrong or len(set(use)) != len(use):
+    names = list(use) if isinstance(use, list | tuple) else []
+    if not names or any(name not in known for name in names) or len(set(names)) != len(names):
         raise ConfigError(
             f"reranker.use={use}: give names out of {', '.join(known)}, each once, as [captions,aesthetics]"
         )
