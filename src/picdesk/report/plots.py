@@ -52,11 +52,10 @@ def save_png(chart: Chart, path: Path | str) -> None:
         figure.savefig(temporary, format="png", dpi=200, facecolor="white", metadata={"Software": None})
 
 
-def _figure(chart: Chart, palette: Palette) -> Figure:
-    known = isinstance(
-        chart, Histogram
-    )  # its margins follow from its words; for others matplotlib measures, at twice the time
-    figure = Figure(figsize=SIZE, dpi=100, layout=None if known else "constrained")
+def _figure(chart: Chart, palette: Palette, titled: bool = False) -> Figure:
+    # The margins of a histogram follow from its words; for others matplotlib measures, which takes as long as the drawing.
+    measured = titled or not isinstance(chart, Histogram)
+    figure = Figure(figsize=SIZE, dpi=100, layout="constrained" if measured else None)
     axes = figure.add_subplot()
     if isinstance(chart, Histogram) and not titled:
         axes.set_position(drawing.histogram_place(chart, SIZE))
