@@ -92,3 +92,10 @@ def test_mistakes_are_one_line(
 def test_an_index_of_another_making_is_refused(capfd: Capture, tmp_path: Path) -> None:
     one_line(tuned(capfd, tmp_path, "index=milvus"), "MilvusIndex cannot be tuned here", "hnsw")
     assert list(tmp_path.rglob("milvus.db*")) == []
+
+
+@pytest.mark.parametrize(("part", "warned"), [("test", True), ("val", False)])
+def test_a_page_over_the_test_part_says_that_it_is_not_to_choose_by(part: str, warned: bool) -> None:
+    from picdesk.pipelines.tune_index import choose_elsewhere
+
+    assert bool(choose_elsewhere(part)) == warned

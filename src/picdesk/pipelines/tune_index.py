@@ -59,11 +59,20 @@ def tune(cfg: DictConfig) -> float:
     }
     with job.clock.stage("tune"):
         tables = tuple(table_of(cfg, name, *side, settings) for name, side in sides.items())
-    notes = untrained_note(backbone.name, checkpoint)
+    notes = (*untrained_note(backbone.name, checkpoint), *choose_elsewhere(str(cfg.part)))
     write(job, cfg, tables, weights_of(backbone, checkpoint), notes, part.name)
     data = shared.fingerprint(cfg, world, part, encoder)
     job.write_manifest(cfg, data, weights_of(backbone, checkpoint), encoder, len(world.collection.skipped))
     return float(np.mean([table.rows[0].values["hits@1"] for table in tables]))
+
+
+def choose_elsewhere(part: str) -> tuple[Note, ...]:
+    """A word to those who would choose a setting on the part that is reported."""
+    if part != "test":
+        return ()
+    return (
+        Note("A setting that is chosen from this page is chosen on the test part; part=val leaves that part unseen."),
+    )
 
 
 def wanted_settings(cfg: DictConfig) -> Settings | None:
