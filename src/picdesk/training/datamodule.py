@@ -110,8 +110,11 @@ class FeatureData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Iterable[Pairs]:
         """Every text, or every picture with one of its texts, once an epoch, in a seeded order that differs each time."""
-        if self.batch_size % place()[1]:
-            raise ConfigError(f"training.batch_size={self.batch_size}: not a multiple of the {place()[1]} processes")
+        processes = place()[1]
+        if self.order.batch_size == len(self.sampler):  # fewer pairs than were asked for
+            self.order.batch_size -= self.order.batch_size % processes
+        if not self.order.batch_size or self.order.batch_size % processes:
+            raise ConfigError(f"training.batch_size={self.batch_size}: not a multiple of the {processes} processes")
         return Loader(self.order, self.pairs, ahead=self.raw is not None)
 
     def val_dataloader(self) -> list[Iterable[Inputs]]:
