@@ -25,7 +25,7 @@ def fitted(capfd: Capture, data: Path, folder: Path, *more: str) -> Ran:
     return run(capfd, folder.parent, "train", *read, *given, *own, f"hydra.run.dir={folder}", *more)
 
 
-def stop(capfd: Capture, data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def stop(capfd: Capture, data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
     """A job that ends before it has written anything but its state."""
 
     def interrupted(*_: Any) -> Path:
@@ -33,8 +33,8 @@ def stop(capfd: Capture, data: Path, folder: Path, monkeypatch: pytest.MonkeyPat
 
     with monkeypatch.context() as patched:
         patched.setattr(train, "save", interrupted)
-        assert fitted(capfd, data, folder).status == 130
-    assert (folder / "resume" / "state.pt").is_file()
+        assert fitted(capfd, data, folder, *more).status == 130
+    assert len(list(folder.rglob("resume/state.pt"))) == 1
 
 
 def test_another_job_in_the_same_folder_begins_anew(
@@ -67,6 +67,18 @@ def test_the_same_job_goes_on_only_where_completed_work_is_to_be_kept(
     anew = fitted(capfd, data, tmp_path / "out" / "other")
     assert "epoch  0" in anew.out
     assert again.file("metrics.json") == anew.file("metrics.json")
+
+
+def test_a_sweep_that_was_killed_goes_on_within_its_job(
+    capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, sweep = write_data(tmp_path / "data"), tmp_path / "out" / "sweep"
+    given = ("hydra.mode=MULTIRUN", "seed=3", f"hydra.sweep.dir={sweep}", "callbacks.early_stopping=null")
+    stop(capfd, data, sweep, monkeypatch, *given)
+    again = fitted(capfd, data, sweep, *given, "skip_completed=true", "training.state_seconds=9")
+    assert again.status == 0, again.err
+    assert "going on from the state" in again.out
+    assert len(list(sweep.glob("*/metrics.json"))) == 1
 
 
 def test_a_sweep_of_resumes_is_refused(capfd: Capture, tmp_path: Path) -> None:

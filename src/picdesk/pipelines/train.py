@@ -93,6 +93,7 @@ def build_parts(cfg: DictConfig) -> dict[str, Any]:
     check_all(cfg)
     trainer.check_trainer(cfg)
     parts = {name: build(cfg, name) for name in PARTS}
+    parts["callbacks"] = {name: part for name, part in parts["callbacks"].items() if part is not None}
     trainer.check_steps(parts["optimizer"], parts["scheduler"])
     if parts["augmentation"].active and "image" not in parts["adaptation"].towers:
         raise ConfigError(
