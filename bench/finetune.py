@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def main() -> None:
         fit = statistics.median(seconds(job, "fit") for job in done)
         scores = cell([float(job.manifest.objective or 0) for job in done])
         lines.append(f"| `{name}` | {len(done)} | {scores} | {fit:.0f} |")
-    machine = next(iter(jobs.values()))[0].manifest.platform
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
     write_text(PROJECT / "bench/results/finetune.md", "\n".join([*lines, "", f"Machine: {machine}.", ""]))
     print("\n".join(lines))
 

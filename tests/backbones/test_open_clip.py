@@ -1,6 +1,7 @@
 """The open_clip backbone against the library's own encode_image and encode_text."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,15 @@ def test_quickgelu_is_what_the_module_then_has() -> None:
     assert kinds == {"QuickGELU"}
     assert {type(b.mlp.gelu).__name__ for b in plain.image_trunk.transformer.resblocks} == {"GELU"}  # type: ignore[union-attr]
     assert quick.trunk_fingerprint("image") != plain.trunk_fingerprint("image")
+
+
+def test_the_librarys_own_chatter_is_held_back(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        open_clip.get_tokenizer("tiny-test")
+        assert caplog.records, "there is something to hold back"
+        caplog.clear()
+        OpenClip("tiny-test")
+    assert [record for record in caplog.records if not record.name.startswith("picdesk")] == []
 
 
 def test_unknown_names_are_told() -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.clip_text import TextTrunk
-from picdesk.backbones.open_clip_files import FOLDER, Source, find, load_tokenizer, tokenizer_content
+from picdesk.backbones.open_clip_files import FOLDER, Source, find, load_tokenizer, quiet_library, tokenizer_content
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, UserError
 
@@ -141,17 +140,6 @@ def create(source: Source, seed: int) -> Any:
             f"backbone.model={source.library_name} is a CoCa model, which is not known here; choose a CLIP or SigLIP"
         )
     return clip.eval().requires_grad_(False)
-
-
-@contextmanager
-def quiet_library() -> Iterator[None]:
-    """Hold back what open_clip writes to the root logger; what matters of it is said by this module."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def take_image_head(clip: Any, dim: int) -> tuple[nn.Module, int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -204,16 +205,28 @@ def load_tokenizer(source: Source) -> Any:
     from open_clip.tokenizer import HFTokenizer
 
     text = source.config["text_cfg"]
-    if source.tokenizer is None:
-        options = {"local_files_only": True} if text.get("hf_tokenizer_name") else {}
-        return open_clip.get_tokenizer(source.library_name, **options)
-    return HFTokenizer(
-        str(source.tokenizer),
-        context_length=text.get("context_length", 77),
-        tokenizer_mode=text.get("tokenizer_mode"),
-        local_files_only=True,
-        **text.get("tokenizer_kwargs", {}),
-    )
+    with quiet_library():
+        if source.tokenizer is None:
+            options = {"local_files_only": True} if text.get("hf_tokenizer_name") else {}
+            return open_clip.get_tokenizer(source.library_name, **options)
+        return HFTokenizer(
+            str(source.tokenizer),
+            context_length=text.get("context_length", 77),
+            tokenizer_mode=text.get("tokenizer_mode"),
+            local_files_only=True,
+            **text.get("tokenizer_kwargs", {}),
+        )
+
+
+@contextmanager
+def quiet_library() -> Iterator[None]:
+    """Hold back what open_clip writes to the root logger; what matters of it is said by our own modules."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def tokenizer_content(tokenizer: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +78,13 @@ def read_config(path: Path) -> DictConfig:
     """The config saved beside a checkpoint."""
     if not path.is_file():
         raise MissingFileError(f"ckpt: {path} is missing; a checkpoint needs the config that was saved beside it")
+    about = path.stat()
+    return copy.deepcopy(_parsed(path, about.st_mtime_ns, about.st_size))
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(path: Path, changed: int, size: int) -> DictConfig:
+    """The file as it is since `changed`: the jobs of a sweep read it once."""
     try:
         cfg = OmegaConf.load(path)
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
