@@ -87,6 +87,15 @@ def test_a_sweep_of_resumes_is_refused(capfd: Capture, tmp_path: Path) -> None:
     assert "leave out -m" in ran.out
 
 
+@pytest.mark.parametrize(("door", "task"), [("train", "task=train"), ("evaluate", "task=encode")])
+def test_a_sweep_shared_by_processes_is_refused(capfd: Capture, tmp_path: Path, door: str, task: str) -> None:
+    data = ("data=parquet", f"data.root={write_data(tmp_path / 'data')}", "data.caption_column=caption")
+    own = ("backbone._target_=tests.pipelines.tiny.Tiny", "prompt=caption")
+    ran = run(capfd, tmp_path / "out", door, "-m", task, "trainer=ddp", "seed=0", *data, *own)
+    assert ran.status == 1
+    assert "trainer.devices=2: each process would begin the whole sweep anew" in ran.out + ran.err
+
+
 def test_a_state_of_another_job_is_not_gone_on_with(
     capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,14 +31,19 @@ def check_trainer(cfg: DictConfig) -> None:
             "leave out the negatives of the others; take a large training.batch_size, and training.chunk for small memory"
         )
     trainer = made(cfg, logger=False, enable_checkpointing=False)
-    if trainer.world_size > 1 and shared.sweeping():
-        raise ConfigError(
-            f"trainer.devices={cfg.trainer.get('devices')}: each process would begin the whole sweep anew; train with several "
-            "processes one job at a time, or sweep with trainer.devices=1"
-        )
+    refuse_sweep(trainer)
     if int(cfg.training.batch_size) % trainer.world_size:
         raise ConfigError(
             f"training.batch_size={cfg.training.batch_size}: not a multiple of the {trainer.world_size} processes"
+        )
+
+
+def refuse_sweep(trainer: pl.Trainer) -> None:
+    """Raise `ConfigError` for a job of a sweep that would be shared by several processes."""
+    if trainer.world_size > 1 and shared.sweeping():
+        raise ConfigError(
+            f"trainer.devices={trainer.num_devices}: each process would begin the whole sweep anew; with several processes run "
+            "one job at a time, or sweep with trainer.devices=1"
         )
 
 
