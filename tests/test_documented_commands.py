@@ -1,5 +1,6 @@
-"""Every command in docs/scale.md composes: its options exist and its parts take the keys that it gives them."""
+"""Every command of the README and the docs composes: its options exist and its parts take the keys that it gives them."""
 
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -12,8 +13,15 @@ from picdesk.pipelines import config
 from picdesk.pipelines.build import check_all
 from tests.conftest import PROJECT
 
-PAGE = PROJECT / "docs" / "scale.md"
-COMMANDS = [line.strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("    python ")]
+PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
+DOOR = re.compile(r"^    python ((?:train|evaluate|retrieve)\.py .*)$", re.MULTILINE)
+LEFT_OPEN = re.compile(r"^(\w+=)?\.\.\.$")  # `data=...`: any; `...`: as above
+
+
+def commands() -> list[tuple[str, str]]:
+    """Page and command, lines that go on taken together."""
+    texts = {page.name: page.read_text(encoding="utf-8").replace("\\\n", " ") for page in PAGES}
+    return [(name, command) for name, text in texts.items() for command in DOOR.findall(text)]
 
 
 @pytest.fixture(autouse=True)
@@ -35,16 +43,18 @@ def first_of_each(words: list[str]) -> list[str]:
 
 
 def test_there_are_commands() -> None:
-    assert len(COMMANDS) >= 6
+    pages = {name for name, _ in commands()}
+    assert {"README.md", "backbones.md", "finetuning.md", "reranking.md", "scale.md", "systems.md"} <= pages
+    assert len(commands()) >= 60
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_composes(command: str) -> None:
-    _, door, *words = shlex.split(command)
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_a_command_composes(page: str, command: str) -> None:
+    door, *words = shlex.split(command, comments=True)
     swept = "-m" in words
-    overrides = [word for word in words if word != "-m"]
-    launched = [word for word in overrides if word.startswith("hydra")]
-    if launched:
+    overrides = [word for word in words if word != "-m" and not LEFT_OPEN.match(word)]
+    launched = [word for word in overrides if word.startswith(("hydra", "hparams_search"))]
+    if any("slurm" in word for word in launched):
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the submitit launcher is not installed")
     cfg = compose(
         door.removesuffix(".py"),
