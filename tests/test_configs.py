@@ -84,3 +84,17 @@ def test_outputs_stay_under_outputs() -> None:
     raw = OmegaConf.to_container(cfg.hydra, resolve=False)
     assert raw["run"]["dir"].startswith("${job_dir:${resume},${paths.outputs}/")  # type: ignore[index,call-overload]
     assert raw["sweep"]["dir"].startswith("${paths.outputs}/")  # type: ignore[index,call-overload]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "hparams_search").glob("*.yaml")))
+def test_a_search_tries_what_there_is(name: str) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    searched = OmegaConf.load(CONF / "hparams_search" / f"{name}.yaml").hydra.sweeper.params
+    assert len(searched) >= 4
+    tried = 0
+    for key, value in searched.items():
+        choices = str(value).removeprefix("choice(").removesuffix(")").split(", ")
+        for choice in choices if str(value).startswith("choice(") else []:
+            assert check_all(compose("train", overrides=["loss=margin", f"{key}={choice}"])) > 10
+            tried += 1
+    assert tried >= 2

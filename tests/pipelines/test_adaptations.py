@@ -60,6 +60,15 @@ MISTAKES = {
     "an unknown sampler": (("training.sampler=all",), ("training.sampler=all", "auto, texts, pictures")),
     "a negative chunk": (("training.chunk=-1",), ("training.chunk=-1",)),
     "a rank of none": (("adaptation=lora", "adaptation.rank=0"), ("adaptation.rank=0",)),
+    "a rate below zero": (("optimizer.lr=-1",), ("optimizer", "learning rate: -1")),
+    "a warm-up longer than the training": (("scheduler.warmup=2",), ("scheduler.warmup=2",)),
+    "a device that is not there": (("trainer.accelerator=tpu",), ("trainer: ",)),
+    "no end": (("trainer.max_epochs=-1",), ("trainer.max_epochs=-1", "0 or more")),
+    "gradients of small batches": (("+trainer.accumulate_grad_batches=2",), ("accumulate_grad_batches=2", "chunk")),
+    "pairs that the processes cannot share": (
+        ("trainer=ddp", "training.batch_size=7"),
+        ("training.batch_size=7", "2 processes"),
+    ),
     "nothing to go on with": (("resume=/nowhere",), ("resume=/nowhere", "output dir")),
 }
 
@@ -71,6 +80,28 @@ def test_unsuitable_combinations_are_one_line(
     overrides, words = MISTAKES[name]
     one_line(run(capfd, tmp_path, "train", *small_clip, *overrides), *words)
     assert list(tmp_path.rglob("metrics.json")) == []
+    assert list(tmp_path.rglob("resume")) == [], "nothing is there to go on with"
+
+
+@pytest.mark.slow
+def test_two_processes_leave_one_set_of_files_with_the_numbers_of_one(
+    tmp_path: Path, small_clip: tuple[str, ...], capfd: Capture
+) -> None:
+    settings = [*small_clip, "adaptation=last_blocks", "adaptation.n=1", "training.state_seconds=0"]
+    alone = run(capfd, tmp_path / "one", "train", *settings)
+    assert alone.status == 0, alone.err
+    given = [*settings, "trainer=ddp", "trainer.max_epochs=2", f"paths.outputs={tmp_path / 'two'}", "logger=csv"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT / "src")}
+    command = [sys.executable, str(PROJECT / "train.py"), *given]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    for words in ("epoch  2", "report page: ", "checkpoint: "):
+        assert done.stdout.count(words) == 1, done.stdout
+    (metrics,) = (tmp_path / "two").rglob("metrics.json")
+    assert json.loads(metrics.read_text()) == reached(alone)
+    rows = (metrics.parent / "csv" / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + 1 + 2 * 2 + 1, "head, start, validation and loss of each epoch, end"
+    assert not (metrics.parent / "resume").exists()
 
 
 @pytest.mark.slow

@@ -34,6 +34,11 @@ MISTAKES = {
     "a missing data folder": (("data=newsimages", "data.root=/nowhere/news"), ("/nowhere/news",)),
     "a missing column": (("data.title_column=headline",), ("title_column=headline", "title")),
     "a value that must be given": (("split=file",), ("split.file",)),
+    "no option of a group": (("callbacks=null",), ("=null", "one of its options")),
+    "a part of the second data set that it has not": (
+        ("forget_on=demo", "forget_on.part=none"),
+        ("forget_on.part=none", "train, val, test, all"),
+    ),
     "a checkpoint that is not there": (("ckpt=/nowhere",), ("ckpt=/nowhere",)),
 }
 

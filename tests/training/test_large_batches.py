@@ -68,6 +68,17 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path: Path, monk
         data.train_dataloader()
 
 
+def test_a_batch_larger_than_the_data_is_rounded_down_to_what_the_processes_can_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = pixels.data_of(models.make("open_clip"), Full(), tmp_path, batch_size=1000)
+    pairs = data.batch_size
+    monkeypatch.setattr("picdesk.training.datamodule.place", lambda: (0, 5))
+    data.train_dataloader()
+    assert pairs % 5 != 0
+    assert data.order.batch_size == pairs - pairs % 5
+
+
 @pytest.mark.slow
 def test_two_processes_equal_one_with_the_whole_batch(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": f"{PROJECT / 'src'}:{PROJECT}", "OMP_NUM_THREADS": "1"}

@@ -14,6 +14,7 @@ from picdesk.errors import DataError, MissingFileError
 from picdesk.training.adaptation import Heads, Lora
 from picdesk.training.augmentation import CropFlip
 from picdesk.training.averaging import Ema
+from picdesk.training.collapse import Collapse
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import Margin
@@ -45,14 +46,14 @@ class Killer(pl.Callback):
             raise KilledError
 
 
-def on_features(state: Path | None, killer: Killer | None = None) -> tuple[Fitted, nn.Module]:
+def on_features(state: Path | None, killer: Killer | None = None, lr: float = 0.02) -> tuple[Fitted, nn.Module]:
     """Heads with dropout, a moving average, early stopping and a schedule; three batches an epoch."""
     backbone = Tiny()
     backbone.image_head = nn.Sequential(nn.Dropout(0.2), backbone.image_head)
     stopping = pl.callbacks.EarlyStopping("val/hits@1", mode="max", patience=2)
-    callbacks = [Ema(0.9), stopping, *([killer] if killer else [])]
+    callbacks = [Collapse(), Ema(0.9), stopping, *([killer] if killer else [])]
     data = FeatureData(features(0), features(1), batch_size=20, seed=0, sampler="pictures")
-    optimizer = partial(torch.optim.AdamW, lr=0.02)
+    optimizer = partial(torch.optim.AdamW, lr=lr)
     schedule = partial(cosine, warmup=0.2)
     make = partial(pixels.make_trainer, EPOCHS)
     trained = Heads().prepare(backbone)
@@ -98,7 +99,13 @@ def test_so_does_one_through_the_trunks(killer: Killer, tmp_path: Path) -> None:
     same(on_pixels, killer, tmp_path)
 
 
-def same(run: Any, killer: Killer, folder: Path) -> None:
+def test_what_was_noticed_before_the_kill_is_still_said(tmp_path: Path) -> None:
+    (note,) = same(partial(on_features, lr=20.0), Killer(step=8), tmp_path)
+    assert "step 1 changed the trained weights" in note
+
+
+def same(run: Any, killer: Killer, folder: Path) -> tuple[str, ...]:
+    """The fit that was killed ends as the whole one, to the bit; what was noticed in it."""
     whole, expected = run(folder / "whole.pt")
     with pytest.raises(KilledError):
         run(folder / "state.pt", killer)
@@ -106,9 +113,11 @@ def same(run: Any, killer: Killer, folder: Path) -> None:
     again, backbone = run(folder / "state.pt")
     assert again.history == whole.history
     assert again.path.scores == whole.path.scores
+    assert again.notes == whole.notes
     own = expected.state_dict()
     for name, value in backbone.state_dict().items():
         assert torch.equal(value, own[name]), name
+    return again.notes
 
 
 def test_a_state_is_written_no_more_often_than_asked(tmp_path: Path) -> None:

@@ -147,7 +147,8 @@ def job_tag() -> str:
 
 def job_dir(resume: str | None, fresh: str) -> str:
     """The folder of a single job: that of the stopped job that it goes on with, else a new one."""
-    return resume if resume and (Path(resume) / "resume").is_dir() else fresh
+    stopped = Path(resume).expanduser() if resume else None
+    return str(stopped) if stopped and (stopped / "resume").is_dir() else fresh
 
 
 def job_folder(overrides: str) -> str:

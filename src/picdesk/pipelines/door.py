@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from picdesk.errors import ConfigError, UserError
 
 Result = TypeVar("Result")
+NO_GROUP = "Config group override must be"  # Hydra, for group=null
 NO_TRIAL = ("No trials are completed yet.", "Record does not exist.")  # Optuna, when it is asked for the best of none
 
 
@@ -63,6 +64,8 @@ def open_door(main: Callable[[], Any]) -> None:
             raise
         leave(error)
     except ValueError as error:
+        if str(error).startswith(NO_GROUP):
+            leave(ConfigError("GROUP=null: a config group must be given one of its options; --help lists them"))
         if str(error) not in NO_TRIAL:
             raise
         leave(ConfigError("hparams_search: every trial failed; failure.json in each one's folder says why"), 1)

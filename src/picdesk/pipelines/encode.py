@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 
-import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from picdesk.pipelines.build import build, check_all
+from picdesk.pipelines.build import check_all
 from picdesk.pipelines.finish import weights_of
 from picdesk.pipelines.job import Job
 from picdesk.pipelines.resume import with_checkpoint
+from picdesk.pipelines.trainer import hush_other_ranks, made, refuse_sweep
 from picdesk.pipelines.world import load_backbone, load_world, make_encoder, picture_features, text_features
 from picdesk.training.checkpoint import MODALITIES
-from picdesk.training.fit import quiet_lightning
-from picdesk.training.ranks import is_first_rank, on_every_rank
+from picdesk.training.ranks import on_every_rank
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +22,15 @@ log = logging.getLogger(__name__)
 def encode(cfg: DictConfig) -> float:
     """One job, on every rank of the trainer. Gives the number of items that went through a trunk."""
     check_all(cfg)
-    if not is_first_rank():
-        logging.getLogger().setLevel(logging.WARNING)
+    hush_other_ranks()
     cfg, checkpoint = with_checkpoint(cfg)
     world = load_world(cfg)
     part = world.part(str(cfg.part))
     backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
     job = Job(cfg)
-    plain = {"enable_checkpointing": False, "enable_model_summary": False, "enable_progress_bar": False}
-    with quiet_lightning():
-        root = str(job.folder)
-        trainer: pl.Trainer = build(cfg, "trainer", logger=False, callbacks=[], default_root_dir=root, **plain)
+    root = str(job.folder)
+    trainer = made(cfg, logger=False, callbacks=[], default_root_dir=root, enable_checkpointing=False)
+    refuse_sweep(trainer)
 
     def work() -> list[int]:
         if encoder.device == "cuda":  # each rank its own

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
+from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction
 from picdesk.pipelines import shared, show
 from picdesk.pipelines.resume import raw_node
@@ -44,7 +45,7 @@ class Second:
 
 
 def second_of(cfg: DictConfig) -> Second | None:
-    """The second data set, read and split, where `forget_on` names one."""
+    """The second data set, read and split, where `forget_on` names one. Raises `ConfigError` for a part it has not."""
     if "data" not in cfg.forget_on:
         return None
     own = cfg.copy()
@@ -52,7 +53,12 @@ def second_of(cfg: DictConfig) -> Second | None:
         for key in ("data", "split", "prompt"):
             OmegaConf.update(own, key, raw_node(cfg, f"forget_on.{key}"), merge=False)
         own.part = cfg.forget_on.part
-    return Second(own, shared.load_world(own))
+    world = shared.load_world(own)
+    try:
+        world.part(str(own.part))
+    except ConfigError as error:
+        raise ConfigError(f"forget_on.{error}") from None
+    return Second(own, world)
 
 
 def tables(second: Second | None) -> tuple[MetricTable, ...]:

@@ -10,11 +10,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from picdesk.errors import ConfigError, MissingFileError
+from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import write_json, write_text
+from picdesk.pipelines import shared
 from picdesk.pipelines.job import Job
 from picdesk.report.metrics_file import read_json
 from picdesk.training.checkpoint import CONFIG, Checkpoint, find, read_config
+from picdesk.training.ranks import is_first_rank
 from picdesk.training.state import STATE
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ def resumed(cfg: DictConfig) -> tuple[DictConfig, bool]:
     """With `resume`, the config of the stopped job, and True. Raises where there is none, or the command line says otherwise."""
     if cfg.resume is None:
         return cfg, False
+    if shared.sweeping():
+        raise ConfigError(f"resume={cfg.resume}: one job goes on at a time; leave out -m")
     folder = Path(str(cfg.resume)).expanduser() / FOLDER
     if not (folder / CONFIG).is_file():
         raise MissingFileError(
@@ -54,22 +58,36 @@ def checkpoint_of(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
 
 
 def keep(cfg: DictConfig, job: Job, going_on: bool) -> Path:
-    """Where the state of this job lies. Raises `ConfigError` where data, weights or code are not those it was begun with."""
+    """Where the state of this job lies. Raises `ConfigError` where data, weights or code are not those it was begun with.
+
+    What an earlier job left in the same folder, that of a sweep started again, is taken up with `skip_completed=true` if it is
+    of this very job, and else thrown away.
+    """
     folder = job.folder / FOLDER
-    if not going_on:
-        write_text(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False))
-        write_json(folder / ABOUT, {"fingerprint": job.fingerprint, "logger": job.logger.identity()})
+    if not going_on and not (cfg.skip_completed and begun_with(folder) == job.fingerprint):
+        if is_first_rank():
+            (folder / STATE).unlink(missing_ok=True)
+            write_text(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False))
+            write_json(folder / ABOUT, {"fingerprint": job.fingerprint, "logger": job.logger.identity()})
         return folder / STATE
-    about: Any = read_json(folder / ABOUT)
-    if about.get("fingerprint") != job.fingerprint:
+    if begun_with(folder) != job.fingerprint:
         raise ConfigError(
             f"resume={cfg.resume}: the data set, the weights or the code are no longer what this job was begun with; "
             "run it anew"
         )
-    job.logger.go_on(str(about["logger"]))
+    job.logger.go_on(str(read_json(folder / ABOUT)["logger"]))
     if (folder / STATE).is_file():
         log.info("going on from the state that %s was stopped with", job.folder)
     return folder / STATE
+
+
+def begun_with(folder: Path) -> str | None:
+    """The fingerprint of the job that left its state here, if there is one."""
+    try:
+        about: Any = read_json(folder / ABOUT)
+    except (OSError, UserError):
+        return None
+    return str(about["fingerprint"]) if isinstance(about, dict) and about.get("fingerprint") else None
 
 
 def forget(job: Job) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.pipelines import advice, forgetting, shared, show, stopped
+from picdesk.pipelines import advice, forgetting, shared, show, stopped, trainer
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
@@ -33,6 +32,7 @@ PARTS = ("adaptation", "augmentation", "loss", "optimizer", "scheduler", "callba
 
 def train(cfg: DictConfig) -> float:
     """One job. Gives the best mean hits@1 on validation data, which a sweep may choose by."""
+    trainer.hush_other_ranks()
     cfg, going_on = stopped.resumed(cfg)
     need_positive(cfg)
     parts = build_parts(cfg)
@@ -44,6 +44,7 @@ def train(cfg: DictConfig) -> float:
     world = shared.load_world(cfg)
     part = world.part(str(cfg.part))
     backbone, encoder = shared.load_backbone(cfg, start, to_train=True), shared.make_encoder(cfg)
+    parts["adaptation"].check(backbone)
     job, second = Job(cfg), forgetting.second_of(cfg)
     content = shared.fingerprint(cfg, world, world.part("all"), encoder) | (
         second.fingerprint(encoder) if second else {}
@@ -92,7 +93,10 @@ def train(cfg: DictConfig) -> float:
 def build_parts(cfg: DictConfig) -> dict[str, Any]:
     """The parts of training, built before anything costly is begun, so that a mistake in one is told at once."""
     check_all(cfg)
+    trainer.check_trainer(cfg)
     parts = {name: build(cfg, name) for name in PARTS}
+    parts["callbacks"] = {name: part for name, part in parts["callbacks"].items() if part is not None}
+    trainer.check_steps(parts["optimizer"], parts["scheduler"])
     if parts["augmentation"].active and "image" not in parts["adaptation"].towers:
         raise ConfigError(
             f"augmentation: with adaptation={parts['adaptation'].name} the picture trunk is frozen and training runs on its "
@@ -131,8 +135,7 @@ def run_fit(
     trained = parts["adaptation"].prepare(backbone)
 
     def make_trainer(**kept: Any) -> pl.Trainer:
-        trainer: pl.Trainer = build(cfg, "trainer", logger=job.logger, **kept, **quiet_settings(job))
-        return trainer
+        return trainer.made(cfg, logger=job.logger, **kept, **trainer.settings(job))
 
     return fit(
         backbone,
@@ -149,19 +152,6 @@ def run_fit(
         state=state,
         state_seconds=float(cfg.training.state_seconds),
     )
-
-
-def quiet_settings(job: Job) -> dict[str, Any]:
-    """Trainer settings that are not the user's: where it may write, and bars on a terminal only."""
-    return {
-        "default_root_dir": str(job.folder),
-        "enable_checkpointing": True,  # of the state for resume= alone
-        "use_distributed_sampler": False,  # the order of the batches shares them out itself
-        "enable_model_summary": False,
-        "enable_progress_bar": sys.stderr.isatty(),
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 10,
-    }
 
 
 def no_gain_note(best: Fitted) -> tuple[Note, ...]:

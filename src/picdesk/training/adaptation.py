@@ -45,6 +45,7 @@ class Adaptation:
 
     def prepare(self, backbone: TwoTower) -> Trained:
         """Freeze and thaw; what is trained. Raises `ConfigError` where the backbone has nothing of the kind."""
+        self.check(backbone)
         backbone.requires_grad_(False)
         for part in self.heads(backbone):
             part.requires_grad_(True)
@@ -52,13 +53,17 @@ class Adaptation:
         for modality in self.towers:
             self.thaw(backbone, modality)
         pairs = [(name, value) for name, value in backbone.named_parameters() if value.requires_grad]
-        if len(pairs) == 1:
-            raise ConfigError(
-                f"adaptation={self.name}: {backbone.name} has no head of its own to train; choose another adaptation"
-            )
         trained = Trained(backbone, pairs, self.rates(backbone, pairs))
         log.info("adaptation: %s", trained.described())
         return trained
+
+    def check(self, backbone: TwoTower) -> None:
+        """Raise what `prepare` would, before anything costly is begun. Changes nothing."""
+        trunks = [name for modality in self.towers for name in self.chosen(backbone.trunk(modality), backbone.name)]
+        if not trunks and not any(True for part in self.heads(backbone) for _ in part.parameters()):
+            raise ConfigError(
+                f"adaptation={self.name}: {backbone.name} has no head of its own to train; choose another adaptation"
+            )
 
     def heads(self, backbone: TwoTower) -> Sequence[nn.Module]:
         """The heads that learn."""
@@ -188,11 +193,17 @@ class Lora(Adaptation):
             raise ConfigError(f"adaptation.rank={rank}, adaptation.alpha={alpha}: rank at least 1, alpha above 0")
         self.rank, self.alpha, self.seed = rank, alpha, seed
 
+    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+        """Names of the matrices. Raises `ConfigError` where there are none."""
+        found = [f"{path}.{name}" for path, module in trunk.named_modules() for name in low_rank.matrices(module)]
+        if not found:
+            raise ConfigError(f"adaptation=lora: a trunk of {whose} has no matrices to add to")
+        return found
+
     def thaw(self, backbone: TwoTower, modality: Modality) -> None:
-        """Put the sums on. Raises `ConfigError` where a trunk has no matrices."""
+        """Put the sums on."""
         trunk = backbone.trunk(modality)
-        if not low_rank.adapt(trunk, self.rank, self.alpha, self.seed):
-            raise ConfigError(f"adaptation=lora: the {modality} trunk of {backbone.name} has no matrices to add to")
+        low_rank.adapt(trunk, self.rank, self.alpha, self.seed)
         for module in trunk.modules():
             if isinstance(module, low_rank.LowRank):
                 module.requires_grad_(True)

@@ -48,6 +48,16 @@ class Collapse(pl.Callback):
         self.notes: list[str] = []
         self._start: dict[str, tuple[float, float]] = {}
         self._said: set[str] = set()
+        self._earlier: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a job that goes on after a stop must know: what was said, and what was there at the start."""
+        seen = {"first": self._first, "epoch": self._epoch, "stuck": self._stuck, "scale": self._scale}
+        return {"notes": self.notes, "said": sorted(self._said), "start": self._start, **seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it for the beginning of the fit, which comes after."""
+        self._earlier = dict(state_dict)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget an earlier fit; ask the loss what it looks at."""
@@ -61,6 +71,16 @@ class Collapse(pl.Callback):
         self._scale = probes.scale_of(pl_module)
         self._scale_matters = probes.depends_on_scale(pl_module.loss)
         self._masks = probes.masks_same_picture(pl_module.loss)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        if self._earlier:
+            kept, self._earlier = self._earlier, {}
+            self.notes.extend(kept["notes"])
+            self._said.update(kept["said"])
+            self._start = dict(kept["start"])
+            self._first, self._epoch = kept["first"], list(kept["epoch"])
+            self._stuck, self._scale = kept["stuck"], kept["scale"]
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Take a sample of the weights, to see what the step does to them."""

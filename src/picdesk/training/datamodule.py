@@ -92,6 +92,7 @@ class FeatureData(pl.LightningDataModule):
         every = EveryText(len(train.text_ids), order)
         self.sampler: Sampler[int] = OneTextEach(train.picture_of, order) if pictures else every
         self.batch_size = min(batch_size, len(self.sampler))
+        self._fewer = self.batch_size < batch_size  # pairs than were asked for
         self.order = Batches(self.sampler, order, self.batch_size)
         self._picture_of = torch.from_numpy(train.picture_of)
         self._images, self._texts = self._sides("train", train, seed)
@@ -110,8 +111,11 @@ class FeatureData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Iterable[Pairs]:
         """Every text, or every picture with one of its texts, once an epoch, in a seeded order that differs each time."""
-        if self.batch_size % place()[1]:
-            raise ConfigError(f"training.batch_size={self.batch_size}: not a multiple of the {place()[1]} processes")
+        processes = place()[1]
+        if self._fewer:
+            self.order.batch_size -= self.order.batch_size % processes
+        if not self.order.batch_size or self.order.batch_size % processes:
+            raise ConfigError(f"training.batch_size={self.batch_size}: not a multiple of the {processes} processes")
         return Loader(self.order, self.pairs, ahead=self.raw is not None)
 
     def val_dataloader(self) -> list[Iterable[Inputs]]:

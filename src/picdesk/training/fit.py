@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -109,7 +110,8 @@ def fit(
 
     `make_trainer` takes `callbacks`, and with a `state` also `plugins`. `chunk` items at a time go through a trunk that learns,
     `logits_block` queries at a time through the loss (0: all). What is needed to go on after a kill is written to the file
-    `state` every `state_seconds`; where that file is there already, the fit goes on from it.
+    `state` every `state_seconds`; where that file is there already, the fit goes on from it. Of several processes that train
+    together only the first comes back; the others end here, as all that is left to do is done once.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk)
@@ -129,6 +131,8 @@ def fit(
             trainer.validate(module, data, verbose=False)
         with suppress(Stopped):  # it has said why; the best so far stands
             trainer.fit(module, data, ckpt_path=state if going_on else None)
+    if not trainer.is_global_zero:
+        sys.exit(0)
     path = best_between(backbone, trained, start, best.weights, data, trainer.strategy.root_device)
     noticed = [note for callback in callbacks for note in getattr(callback, "notes", ())]
     return Fitted(best.history, best.best, path, tuple(noticed))

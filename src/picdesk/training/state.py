@@ -78,7 +78,10 @@ class KeepState(pl.callbacks.Checkpoint):
         self._save(trainer, len(self._data.order))
 
     def _save(self, trainer: pl.Trainer, done: int) -> None:
-        if time.monotonic() - self._last < self.seconds:
+        due = time.monotonic() - self._last >= self.seconds
+        if trainer.world_size > 1:  # clocks differ, and what one process writes all must take part in
+            due = trainer.strategy.reduce_boolean_decision(due, all=False)
+        if not due:
             return
         self._done = done
         trainer.save_checkpoint(self.path)
