@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 from dataclasses import dataclass
@@ -60,7 +59,7 @@ def find(ckpt: str, outputs: Path) -> Checkpoint:
     path = newest(outputs) if ckpt == "latest" else Path(ckpt).expanduser()
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
         if candidate.is_file():
-            return Checkpoint(candidate, read_config(candidate.parent / CONFIG))
+            return Checkpoint(candidate, known_config(candidate.parent / CONFIG))
     raise MissingFileError(f"ckpt={ckpt}: no checkpoint there; give a {WEIGHTS}, or the output dir of a train.py job")
 
 
@@ -78,19 +77,25 @@ def read_config(path: Path) -> DictConfig:
     """The config saved beside a checkpoint."""
     if not path.is_file():
         raise MissingFileError(f"ckpt: {path} is missing; a checkpoint needs the config that was saved beside it")
-    about = path.stat()
-    return copy.deepcopy(_parsed(path, about.st_mtime_ns, about.st_size))
-
-
-@functools.lru_cache(maxsize=4)
-def _parsed(path: Path, changed: int, size: int) -> DictConfig:
-    """The file as it is since `changed`: the jobs of a sweep read it once."""
     try:
         cfg = OmegaConf.load(path)
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"ckpt: {path} cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(cfg, DictConfig) or "backbone" not in cfg:
         raise DataError(f"ckpt: {path} is not the config of a picdesk job: it has no backbone")
+    return cfg
+
+
+def known_config(path: Path) -> DictConfig:
+    """The same, read only, and read once by all jobs of a sweep while the file stays as it is."""
+    about = path.stat() if path.is_file() else None
+    return _known_config(path, about and about.st_mtime_ns, about and about.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _known_config(path: Path, changed: int | None, size: int | None) -> DictConfig:
+    cfg = read_config(path)
+    OmegaConf.set_readonly(cfg, True)
     return cfg
 
 
