@@ -124,9 +124,10 @@ def test_a_killed_sweep_runs_what_is_missing(
     for words in ("hits@1 over seed", "hits@1 over seed and backbone.dim", "hits@1 against time", "Best config"):
         assert words in page, words
     assert (tmp_path / "sweep" / "best.yaml").read_text().startswith("# @package _global_\n# python evaluate.py ")
+    at_once = (tmp_path / "sweep" / "leaderboard.csv").read_bytes()
     made = run(capfd, tmp_path, "evaluate", "task=leaderboard", f"dir={tmp_path / 'sweep'}")
     assert made.status == 0, made.err
-    assert len(table(tmp_path)) == 9
+    assert (tmp_path / "sweep" / "leaderboard.csv").read_bytes() == at_once, "as from the files of the jobs"
 
 
 def test_one_failing_job_is_named_and_the_others_stand(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.embedding.encoder import Encoder
 from picdesk.interfaces import Direction
-from picdesk.pipelines import advice, shared, show
+from picdesk.pipelines import advice, rankings, shared, show
 from picdesk.pipelines.job import Job
 from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits
 from picdesk.pipelines.slices import slice_tables
@@ -57,6 +57,8 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
     job.write_config(cfg)
     with job.clock.stage("write"):
         job.write_scores(outcome.scores, outcome.extra)
+        if shared.sweeping():
+            rankings.note(job.folder, outcome.scores)
         log_final(
             job.logger,
             flat_metrics(outcome.scores),

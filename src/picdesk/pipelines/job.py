@@ -54,7 +54,8 @@ class Job:
         write_runs(self.folder / "run.trec", {direction: one.run for direction, one in scored.items()})
         write_qrels(self.folder / "qrels.trec", {direction: one.qrels for direction, one in scored.items()})
         for direction, one in scored.items():
-            self.clock.stages += [Stage(f"search {direction}", now(), one.seconds)] if one.seconds else []
+            spent = (("index", one.index_seconds), ("search", one.seconds))
+            self.clock.stages += [Stage(f"{what} {direction}", now(), seconds) for what, seconds in spent if seconds]
         metrics = metrics_json(scored) | dict(extra)
         write_metrics(self.folder / "metrics.json", metrics)
         return metrics

@@ -11,12 +11,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.evaluation.metrics import Ranks, ranks_of_run
 from picdesk.evaluation.shares import mean_of_both
 from picdesk.evaluation.significance import compare, holm
 from picdesk.files import write_text
-from picdesk.interfaces import DIRECTIONS, Direction
+from picdesk.interfaces import DIRECTIONS
 from picdesk.pipelines.jobs import DoneJob, differing, find_jobs, short, value_of
+from picdesk.pipelines.rankings import Rankings, rankings_of
 from picdesk.pipelines.sweep_charts import charts
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
 from picdesk.report.leaderboard import write_csv
@@ -24,11 +24,8 @@ from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
 from picdesk.report.values import Column, Value
 from picdesk.training.checkpoint import read_config
-from picdesk.trec import Qrels
-from picdesk.trec_io import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
-Read = dict[Direction, tuple[Ranks, tuple[str, ...]]]
 SHOWN = ("hits@1", "hits@5", "hits@10", "mrr", "median_rank")
 COLUMNS = (
     Column("objective", "objective"),
@@ -82,7 +79,7 @@ def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tu
     """What the page shows, best job first."""
     ordered = sorted(jobs, key=lambda job: (-objective(job), job.name))
     keys = differing(ordered)
-    ranks = {job.name: ranks_of(job) for job in ordered}
+    ranks = {job.name: rankings_of(job.folder) for job in ordered}
     verdicts = against_best(ordered, ranks)
     rows = tuple(row(job, ranks[job.name], keys, verdicts.get(job.name, ""), to) for job in ordered)
     return SweepPage(
@@ -105,7 +102,7 @@ def objective(job: DoneJob) -> float:
     return job.hits if value is None else value
 
 
-def row(job: DoneJob, ranks: Read, keys: Sequence[str], verdict: str, to: Path) -> LeaderRow:
+def row(job: DoneJob, ranks: Rankings, keys: Sequence[str], verdict: str, to: Path) -> LeaderRow:
     """One line of the leaderboard."""
     values = {"objective": Value(objective(job)), "hits@1": Value(job.hits)}
     if ranks:
@@ -148,7 +145,7 @@ def notes(jobs: Sequence[DoneJob], failures: Sequence[tuple[str, str]]) -> list[
     return said
 
 
-def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Read]) -> dict[str, str]:
+def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Rankings]) -> dict[str, str]:
     """How each job stands to the first: the directions in which its hits@1 differs, after Holm's correction."""
     if len(jobs) < 2:
         return {}
@@ -173,27 +170,6 @@ def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Read]) -> dict[str,
         ]
         said[job.name] = apart.get(job.name) or "; ".join(parts) or "no difference shown"
     return said
-
-
-def ranks_of(job: DoneJob) -> Read:
-    """Ranks, and the picture of each query, from the job's own files; none where they are gone."""
-    if not ((job.folder / "run.trec").is_file() and (job.folder / "qrels.trec").is_file()):
-        return {}
-    runs, qrels = read_runs(job.folder / "run.trec"), read_qrels(job.folder / "qrels.trec")
-    return {
-        direction: (
-            ranks_of_run(runs[direction], qrels[direction], direction),
-            pictures_of(direction, qrels[direction]),
-        )
-        for direction in runs
-    }
-
-
-def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:
-    """The picture that each query is about: itself, or the first that is relevant to it."""
-    if direction == "i2t":
-        return qrels.query_ids
-    return tuple(qrels.item_ids[i] for i in qrels.items[qrels.bounds[:-1]])
 
 
 def best_config(job: DoneJob) -> str:

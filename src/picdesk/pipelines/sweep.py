@@ -74,7 +74,7 @@ class Leaderboard(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the leaderboard of all jobs in the sweep's folder."""
-        from picdesk.pipelines import leaderboard, shared
+        from picdesk.pipelines import leaderboard, rankings, shared
 
         shared.forget()
         folder = Path(config.hydra.sweep.dir)
@@ -83,6 +83,8 @@ class Leaderboard(Callback):
         except Exception as error:  # Hydra would turn it into a warning, and the exit status would be 0
             log.exception("the leaderboard of %s could not be made", folder)
             FAILED.append(f"leaderboard: {error}")
+        finally:
+            rankings.forget()
 
 
 def leave_if_failed() -> None:
