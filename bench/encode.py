@@ -1,6 +1,6 @@
 """Folder to embeddings: our encode loop beside its ceiling and beside other tools; writes bench/results/encode.md.
 
-    python bench/encode.py                      # 192 pictures and 384 captions of PICDESK_DATA_ROOT/flickr8k, 3 rounds
+    python bench/encode.py                      # 192 pictures and 1,536 captions of PICDESK_DATA_ROOT/flickr8k, 3 rounds
     PICDESK_BENCH_PYTHON=... python bench/encode.py    # also sentence-transformers, out of that interpreter
 
 ViT-B-32 with random weights: the cost is the same. Every contender starts from file names and plain strings and ends with
@@ -91,7 +91,7 @@ def drift(usual: Usual, ours: Ours, paths: list[Path], texts: list[str], store: 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--pictures", type=int, default=192)
-    options.add_argument("--texts", type=int, default=384)
+    options.add_argument("--texts", type=int, default=1536)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--remark", default="", help="a line about the circumstances, for the page")
     chosen = options.parse_args()

@@ -23,9 +23,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from kept import Row, merged
+
 HERE = Path(__file__).resolve().parent
 BATCHES = (256, 1024, 4096)
 CHUNK, BLOCK = 64, 1024
+PARTS = (
+    ("towers", 1, BATCHES, ("theirs", "ours")),
+    ("heads", 10, BATCHES, ("theirs", "ours")),
+    ("lite", 3, (256,), ("cached", "trunks")),
+)
 Step = Callable[[], None]
 
 
@@ -120,7 +127,7 @@ def lite_heads(who: str, batch: int, width: int) -> Step:
     """A step of the heads of `backbone=lite`: on cached features (`cached`), or through its frozen trunks (`trunks`)."""
     from picdesk.backbones.lite import Lite
     from picdesk.training.adaptation import Heads
-    from picdesk.training.inputs import embed_inputs
+    from picdesk.training.chunks import embed_in_chunks
     from picdesk.training.losses import InfoNCE
 
     backbone = Lite()
@@ -132,7 +139,7 @@ def lite_heads(who: str, batch: int, width: int) -> Step:
     given: tuple[object, object] = cached if who == "cached" else raw
 
     def loss() -> torch.Tensor:
-        u, v = (embed_inputs(backbone, m, x) for m, x in zip(("image", "text"), given, strict=True))
+        u, v = (embed_in_chunks(backbone, m, x, CHUNK) for m, x in zip(("image", "text"), given, strict=True))
         value: torch.Tensor = InfoNCE()(u, v, torch.arange(batch), backbone.logit_scale)
         return value
 
@@ -174,11 +181,12 @@ def apart(kind: str, who: str, batch: int, steps: int, options: argparse.Namespa
     return found
 
 
-def cells(found: dict[str, float] | None, batch: int) -> str:
+def cells(found: Row | None, batch: int) -> str:
     """Steps a second, pairs a second, peak memory."""
-    if found is None:
+    if not found:
         return "does not fit | | "
-    return f"{1 / found['seconds']:.3g} | {batch / found['seconds']:.3g} | {found['peak']:.2f}"
+    seconds, peak = (float(str(found[key])) for key in ("seconds", "peak"))
+    return f"{1 / seconds:.3g} | {batch / seconds:.3g} | {peak:.2f}"
 
 
 def main() -> None:
@@ -186,20 +194,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--memory", type=float, default=8.0, help="bound on a process's address space, GB")
+    parser.add_argument(
+        "--only", choices=[kind for kind, *_ in PARTS], help="measure one part; the page is of all there is"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(**json.loads(options.one))))
         return
-    rows = []
-    for kind, steps in (("towers", 1), ("heads", 10)):
-        for batch in BATCHES:
-            for who in ("theirs", "ours"):
-                found = apart(kind, who, batch, steps, options)
-                rows.append(f"| {kind} | {batch:,} | {who} | {cells(found, batch)} |")
-    cached, trunks = apart("lite", "cached", 256, 20, options), apart("lite", "trunks", 256, 1, options)
-    assert cached is not None
-    assert trunks is not None
+    fresh = {
+        f"{kind} {batch} {who}": apart(kind, who, batch, steps, options) or {}
+        for kind, steps, batches, sides in PARTS
+        if options.only in (None, kind)
+        for batch in batches
+        for who in sides
+    }
+    found = merged("train", fresh)
+    rows = [
+        f"| {kind} | {batch:,} | {who} | {cells(found.get(f'{kind} {batch} {who}'), batch)} |"
+        for kind, _, batches, sides in PARTS[:2]
+        for batch in batches
+        for who in sides
+    ]
+    cached, trunks = (float(str(found[f"lite 256 {who}"]["seconds"])) for who in ("cached", "trunks"))
     threads, cores = torch.get_num_threads(), platform.processor() or platform.machine()
     page = f"""# Training
 
@@ -211,9 +228,9 @@ Towers: ViT-B-32's layout (12 layers, 224 pixels, patches of 32), {options.width
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-`heads` of `backbone=lite`, a batch of 256: {1000 * cached["seconds"]:.1f} ms a step on cached features,
-{1000 * trunks["seconds"]:,.0f} ms through the frozen trunks (pixels and tokens in memory):
-{trunks["seconds"] / cached["seconds"]:,.0f} times as long. An epoch is as many such steps either way.
+`heads` of `backbone=lite`, a batch of 256: {1000 * cached:.1f} ms a step on cached features,
+{1000 * trunks:,.0f} ms through the frozen trunks (pixels and tokens in memory):
+{trunks / cached:,.0f} times as long. An epoch is as many such steps either way.
 """
     (HERE / "results" / "train.md").write_text(page)
     print(page)
