@@ -37,14 +37,15 @@ def stop(capfd: Capture, data: Path, folder: Path, monkeypatch: pytest.MonkeyPat
     assert len(list(folder.rglob("resume/state.pt"))) == 1
 
 
+def reworded(captions: list[str], contents: list[bytes]) -> None:
+    """The same pictures under each other's captions."""
+    captions[:] = captions[::-1]
+
+
 def test_another_job_in_the_same_folder_begins_anew(
     capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop(capfd, write_data(tmp_path / "data"), tmp_path / "out" / "job", monkeypatch)
-
-    def reworded(captions: list[str], contents: list[bytes]) -> None:
-        captions[:] = captions[::-1]
-
     write_data(tmp_path / "data", change=reworded)
     again = fitted(capfd, tmp_path / "data", tmp_path / "out" / "job", "skip_completed=true")
     assert again.status == 0, again.err
@@ -100,9 +101,5 @@ def test_a_state_of_another_job_is_not_gone_on_with(
     capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop(capfd, write_data(tmp_path / "data"), tmp_path / "out" / "job", monkeypatch)
-
-    def reworded(captions: list[str], contents: list[bytes]) -> None:
-        captions[:] = captions[::-1]
-
     write_data(tmp_path / "data", change=reworded)
     one_line(run(capfd, tmp_path / "out", "train", f"resume={tmp_path / 'out' / 'job'}"), "no longer", "anew")

@@ -43,9 +43,7 @@ class Captions(Scorer):
         top_k: int | None = None,
     ) -> None:
         super().__init__(weight, top_k)
-        if pooling not in POOLS:
-            raise ConfigError(f"reranker.pooling={pooling}: choose one of {', '.join(POOLS)}")
-        self.sentences, self.pooling, self.leave_out_query = sentences, pooling, leave_out_query
+        self.sentences, self.pooling, self.leave_out_query = sentences, checked_pooling(pooling), leave_out_query
         self.given = read_captions(file, "reranker.file") if file is not None else None
 
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
@@ -123,6 +121,13 @@ class Pairs:
         else:
             value = np.where(usable, cosines, 0).sum(axis=1) / np.maximum(usable.sum(axis=1), 1)
         return np.where(any_, value, np.nan).astype(np.float32)
+
+
+def checked_pooling(pooling: str) -> str:
+    """How the scores of several captions become one. Raises `ConfigError` for another word than `max` or `mean`."""
+    if pooling not in POOLS:
+        raise ConfigError(f"reranker.pooling={pooling}: choose one of {', '.join(POOLS)}")
+    return pooling
 
 
 def read_captions(file: str, key: str) -> Mapping[str, tuple[str, ...]]:

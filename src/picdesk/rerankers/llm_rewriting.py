@@ -13,7 +13,7 @@ from picdesk.interfaces import RerankContext
 from picdesk.language import LanguageModel, Question
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.base import Scorer, unscored
-from picdesk.rerankers.captions import POOLS, Pairs, read_captions
+from picdesk.rerankers.captions import Pairs, checked_pooling, read_captions
 from picdesk.trec import Run
 
 Fields = Mapping[str, str | Sequence[str]]
@@ -74,9 +74,7 @@ class LlmRewriting(Scorer):
         top_k: int | None = None,
     ) -> None:
         super().__init__(weight, top_k)
-        if pooling not in POOLS:
-            raise ConfigError(f"reranker.pooling={pooling}: choose one of {', '.join(POOLS)}")
-        self.writer, self.pooling = writer, pooling
+        self.writer, self.pooling = writer, checked_pooling(pooling)
         self.given = read_captions(file, "reranker.file") if file is not None else None
         self.counts = writer.asker.counts
         self.unusable = writer.asker.unusable
