@@ -75,23 +75,36 @@ def _better_defaults(part: Any) -> None:
     if hasattr(part, "pq"):
         part.pq.cp.min_points_per_centroid = 1
         part.pq.cp.max_points_per_centroid = max(ITEMS_A_CENTROID, CODEBOOK_ITEMS // part.pq.ksub)
-    chain = getattr(part, "chain", None)
-    if chain is not None:
-        for place in range(chain.size()):
-            step = faiss.downcast_VectorTransform(chain.at(place))
-            if isinstance(step, faiss.OPQMatrix):
-                step.niter, step.max_train_points = OPQ_ROUNDS, CODEBOOK_ITEMS
+    for step in _rotations(part):
+        step.niter, step.max_train_points = OPQ_ROUNDS, CODEBOOK_ITEMS
+
+
+def _rotations(part: Any) -> Iterator[Any]:
+    """The rotations that an index learns."""
+    chain: Any = getattr(part, "chain", None)
+    for place in range(0 if chain is None else chain.size()):
+        step = faiss.downcast_VectorTransform(chain.at(place))
+        if isinstance(step, faiss.OPQMatrix):
+            yield step
 
 
 def train(index: Any, sample: Floats, factory: str) -> None:
     """Learn what the index needs (centroids, codebooks, ranges) from a sample [n, dim]. Raises `DataError` if too small."""
     if index.is_trained:
         return
+    steps = [step for part in parts(index) for step in _rotations(part)]
+    learners = [faiss.ProductQuantizer(step.d_out, step.M, 8) for step in steps]  # as faiss's own, without its advice
+    for step, learner in zip(steps, learners, strict=True):
+        learner.cp.min_points_per_centroid = 1
+        step.pq = learner
     try:
         with on_threads(int(len(sample) < ONE_THREAD_BELOW)):
             index.train(np.ascontiguousarray(sample))
     except RuntimeError as error:
         raise DataError(f"index {factory!r}: {len(sample)} items do not suffice to train it: {reason(error)}") from None
+    finally:
+        for step in steps:
+            step.pq = None
 
 
 def set_search(index: Any, settings: Mapping[str, float]) -> None:

@@ -7,7 +7,7 @@ from picdesk.errors import ConfigError
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import IvfFlatIndex, need_positive
 
-REFINE_FACTORS = (2, 4, 8, 16, 32, 64)
+REFINE_FACTORS = (2, 4, 8, 16, 32, 64, 128)
 """How many times `top_k` candidates are looked at again, from little to much."""
 
 
@@ -15,7 +15,8 @@ class IvfPqIndex(IvfFlatIndex):
     """Inverted lists of product-quantised vectors (Jegou et al., 2011), rotated first (OPQ, Ge et al., 2013), then refined.
 
     `code_bytes` a vector; `rotate` learns the rotation; `refine` is how the vectors are kept for looking again at the best
-    `refine_factor * top_k` (`Flat`, `SQ8`, `SQ4`, or None for not at all).
+    `refine_factor * top_k`: `Flat`, `SQ8`, `SQ4`, None for not at all, or any other text of faiss's, such as `OPQ64_320,SQ8`
+    (turned, so that 320 dimensions hold nearly all there is to tell, a byte each).
     """
 
     kind = "ivf_pq"
