@@ -128,24 +128,24 @@ def test_the_code_revision_is_that_of_the_checkout_and_says_when_it_is_dirty(tmp
     source = tmp_path / "pack" / "__init__.py"
     source.parent.mkdir()
     source.write_text("x = 1\n")
-    assert provenance.code(source).revision is None
+    assert provenance.code_at(source).revision is None
     git("init", "-q")
-    assert provenance.code(source).revision is None  # a checkout, but not of this file
+    assert provenance.code_at(source).revision is None  # a checkout, but not of this file
     git("add", ".")
     git("commit", "-qm", "one")
-    clean = provenance.code(source)
+    clean = provenance.code_at(source)
     assert clean.revision == git("rev-parse", "HEAD").strip()
     assert clean.dirty is False
     (tmp_path / "notes.txt").write_text("nothing that runs")
-    assert provenance.code(source).dirty is False
+    assert provenance.code_at(source).dirty is False
     (tmp_path / "pack" / "new.py").write_text("y = 2\n")
-    assert provenance.code(source).dirty is True
+    assert provenance.code_at(source).dirty is True
     (tmp_path / "pack" / "new.py").unlink()
     source.write_text("x = 2\n")
-    assert provenance.code(source).dirty is True
-    assert str(provenance.code(source)).endswith("with changes")
+    assert provenance.code_at(source).dirty is True
+    assert str(provenance.code_at(source)).endswith("with changes")
 
 
 def test_without_git_there_is_no_revision(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert provenance.code().revision is None
+    assert provenance.code_at(Path(provenance.__file__)).revision is None

@@ -6,6 +6,7 @@ import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -63,7 +64,7 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
             job.logger,
             flat_metrics(outcome.scores),
             show.retrieved_rows(part, prompts, outcome.scores, int(cfg.shown)),
-            {str(k): v for k, v in plain(cfg).items()},
+            plain(cfg),
         )
         job.logger.finish()
         tables = (*show.metric_tables(outcome.systems), *outcome.tables)
@@ -71,7 +72,7 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
             part,
             prompts,
             outcome.scores,
-            shared.look_alikes(cfg, part, encoder),
+            shared.look_alikes(cfg, world, part, encoder),
             int(cfg.bootstrap.resamples),
             int(cfg.seed),
         )
@@ -125,14 +126,15 @@ def write_the_page(
 
 def facts(cfg: DictConfig, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:
     """What was run, for the head of the page."""
+    whole = plain(cfg)
     rows = {
-        "data": short(cfg, "data"),
-        "split": short(cfg, "split"),
-        "prompt": short(cfg, "prompt"),
+        "data": short(whole, "data"),
+        "split": short(whole, "split"),
+        "prompt": short(whole, "prompt"),
         "backbone": weights["name"],
-        **({"loss": short(cfg, "loss")} if str(cfg.task) == "train" else {}),
-        "index": short(cfg, "index"),
-        "reranker": short(cfg, "reranker"),
+        **({"loss": short(whole, "loss")} if str(cfg.task) == "train" else {}),
+        "index": short(whole, "index"),
+        "reranker": short(whole, "reranker"),
         "seed": str(cfg.seed),
         "precision": str(cfg.encode.precision),
         "code": str(provenance.code()),
@@ -144,12 +146,10 @@ def facts(cfg: DictConfig, job: Job, weights: Mapping[str, str]) -> tuple[Fact, 
     return (*(Fact(name, value) for name, value in rows.items()), *wide)
 
 
-def short(cfg: DictConfig, group: str) -> str:
-    """A part in a few words: the chosen option and its numbers."""
-    settings = [
-        f"{k}={v:g}" for k, v in plain(cfg[group]).items() if isinstance(v, int | float) and not isinstance(v, bool)
-    ]
-    name = str(cfg.choices.get(group, plain(cfg[group])["_target_"]))
+def short(cfg: Mapping[str, Any], group: str) -> str:
+    """A part of a plain config in a few words: the chosen option and its numbers."""
+    settings = [f"{k}={v:g}" for k, v in cfg[group].items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    name = str(cfg["choices"].get(group, cfg[group]["_target_"]))
     return f"{name} ({', '.join(settings)})" if settings and group in WITH_NUMBERS else name
 
 

@@ -67,15 +67,10 @@ def neutral(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
 
 
-def config_fingerprint(cfg: DictConfig) -> str:
-    """Digest of the settings."""
-    return digest_of(settings_of(cfg))
-
-
 def job_fingerprint(cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> str:
     """Digest over settings, data, weights and code: jobs that share it find the same."""
     parts = {key: value for key, value in weights.items() if key != "name"}
-    return digest_of([config_fingerprint(cfg), dict(data), parts, source_digest()])
+    return digest_of([digest_of(settings_of(cfg)), dict(data), parts, source_digest()])
 
 
 @cache

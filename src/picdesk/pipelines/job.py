@@ -12,12 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.files import write_text
+from picdesk.files import digest_of, write_text
 from picdesk.interfaces import Direction
 from picdesk.pipelines import sweep
 from picdesk.pipelines.build import build
 from picdesk.pipelines.completed import completed
-from picdesk.pipelines.identity import config_fingerprint, job_fingerprint, settings_of
+from picdesk.pipelines.identity import job_fingerprint, settings_of
 from picdesk.pipelines.scoring import Scored, in_order
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import write_metrics
@@ -75,6 +75,7 @@ class Job:
                 counts[f"{modality}s_encoded"] = encoder.counts.encoded[modality]
                 counts[f"{modality}s_reused"] = encoder.counts.reused[modality]
             counts |= encoder.counts.more
+        settings = settings_of(cfg)
         manifest = Manifest.of_job(
             self.folder,
             self.clock,
@@ -82,10 +83,10 @@ class Job:
             seed=int(cfg.seed),
             data=data,
             weights=weights,
-            config=config_fingerprint(cfg),
+            config=digest_of(settings),
             index=str(cfg.index.get("_target_")),
             counts=counts,
-            settings=settings_of(cfg),
+            settings=settings,
             fingerprint=self.fingerprint,
             objective=self.objective,
             compared=self.compared,

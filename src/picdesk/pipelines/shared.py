@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,7 +82,8 @@ def resolve(cfg: DictConfig, name: str) -> Any:
 
 def load_world(cfg: DictConfig) -> World:
     """The data set with its parts."""
-    return kept("world", world_key(cfg), lambda: single.load_world(cfg))
+    key = world_key(cfg)
+    return kept("world", key, lambda: replace(single.load_world(cfg), key=key))
 
 
 def world_key(cfg: DictConfig) -> str:
@@ -91,17 +93,21 @@ def world_key(cfg: DictConfig) -> str:
 
 def fingerprint(cfg: DictConfig, world: World, part: Collection, encoder: Encoder) -> dict[str, str]:
     """Digests of one part's content."""
-    key = digest_of([world_key(cfg), list(part.picture_ids)])
+    key = part_key(cfg, world, part)
     return kept("fingerprint", key, lambda: world.fingerprint(part, encoder))
 
 
-def look_alikes(cfg: DictConfig, part: Collection, encoder: Encoder) -> Flags | None:
+def part_key(cfg: DictConfig, world: World, part: Collection) -> str:
+    """What one part with its texts depends on."""
+    return digest_of([world.key or world_key(cfg), list(part.picture_ids)])
+
+
+def look_alikes(cfg: DictConfig, world: World, part: Collection, encoder: Encoder) -> Flags | None:
     """Which pictures of one part have a near-duplicate in it; None where that is not known."""
     facts = encoder.digests
     if not isinstance(facts, PictureFacts):
         return None
-    key = digest_of([world_key(cfg), list(part.picture_ids)])
-    return kept("look_alikes", key, lambda: slices.look_alikes(part, facts))
+    return kept("look_alikes", part_key(cfg, world, part), lambda: slices.look_alikes(part, facts))
 
 
 def load_backbone(cfg: DictConfig, checkpoint: Checkpoint | None, to_train: bool = False) -> TwoTower:
@@ -130,7 +136,7 @@ def features_of(
     trunks = [backbone.trunk_fingerprint(modality) for modality in MODALITIES]
     key = digest_of(
         [
-            *(world_key(cfg), list(part.picture_ids), trunks),
+            *(part_key(cfg, world, part), trunks),
             *(encoder.precision, encoder.fast_decode, encoder.storage, list(without)),
         ]
     )

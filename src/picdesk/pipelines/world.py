@@ -37,11 +37,12 @@ CHECKS = ("quick", "full")
 
 @dataclass(frozen=True)
 class World:
-    """The data set with its parts, and the prompt that makes its texts."""
+    """The data set with its parts, and the prompt that makes its texts; `key` stands for all that they were made from."""
 
     collection: Collection
     splits: Splits
     prompt: Any
+    key: str = ""
 
     def part(self, name: str) -> Collection:
         """One part of the data set. Raises `ConfigError` for an unknown or empty one."""

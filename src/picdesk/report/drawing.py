@@ -1,6 +1,5 @@
 """How each kind of chart is drawn on matplotlib axes, in the colours of a palette."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,15 +82,6 @@ def _curve(chart: Curve, axes: Axes, palette: Palette) -> None:
             fontsize=7,
             va="top",
         )
-
-
-def histogram_place(chart: Histogram, size: tuple[float, float]) -> tuple[float, float, float, float]:
-    """Left, bottom, width and height of a histogram's axes as shares of the figure (`size` in inches): room for its words."""
-    most = max((count for _, counts in chart.counts for count in counts), default=0)
-    across = 5.0 * len(f"{most:,.0f}") + 20  # points: digits, gap, the axis label
-    below = 4.2 * max(map(len, chart.bins), default=0) * math.sin(math.radians(35)) + 24
-    left, bottom = across / (72 * size[0]), below / (72 * size[1])
-    return left, bottom, 0.985 - left, 0.96 - bottom
 
 
 def _histogram(chart: Histogram, axes: Axes, palette: Palette) -> None:

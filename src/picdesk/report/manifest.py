@@ -82,7 +82,7 @@ class Manifest:
             started=stopwatch.started,
             ended=provenance.now(),
             code=provenance.code(),
-            packages=provenance.package_versions(),
+            packages=dict(provenance.package_versions()),
             python=provenance.python_version(),
             platform=provenance.machine(),
             stages=tuple(stopwatch.stages),

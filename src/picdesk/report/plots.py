@@ -10,7 +10,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from picdesk.files import written_whole
-from picdesk.report import drawing
+from picdesk.report import bars, drawing
 from picdesk.report.charts import Chart, Histogram
 from picdesk.report.drawing import PAGE, PAPER, Palette
 
@@ -31,6 +31,8 @@ STYLE = {
 
 def svg(chart: Chart, name: str) -> str:
     """One `<svg>` element for a page; `name` keeps its ids apart from those of other plots. Equal charts, equal text."""
+    if isinstance(chart, Histogram):
+        return bars.histogram(chart)
     stream = io.StringIO()
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the browser draws the letters
@@ -44,7 +46,7 @@ def svg(chart: Chart, name: str) -> str:
 def save_png(chart: Chart, path: Path | str) -> None:
     """Write a PNG file on white, 200 pixels an inch, with the title and legend that stand in the page otherwise."""
     with matplotlib.rc_context(STYLE), written_whole(path) as temporary:
-        figure = _figure(chart, PAPER, titled=True)
+        figure = _figure(chart, PAPER)
         axes = figure.axes[0]
         axes.set_title(drawing.plain(chart.title), loc="left", fontsize=9, fontweight="bold", color=PAPER.ink)
         if len(axes.get_legend_handles_labels()[0]) > 1:
@@ -52,13 +54,9 @@ def save_png(chart: Chart, path: Path | str) -> None:
         figure.savefig(temporary, format="png", dpi=200, facecolor="white", metadata={"Software": None})
 
 
-def _figure(chart: Chart, palette: Palette, titled: bool = False) -> Figure:
-    # The margins of a histogram follow from its words; for others matplotlib measures, which takes as long as the drawing.
-    measured = titled or not isinstance(chart, Histogram)
-    figure = Figure(figsize=SIZE, dpi=100, layout="constrained" if measured else None)
+def _figure(chart: Chart, palette: Palette) -> Figure:
+    figure = Figure(figsize=SIZE, dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    if isinstance(chart, Histogram) and not titled:
-        axes.set_position(drawing.histogram_place(chart, SIZE))
     figure.patch.set_alpha(0)
     axes.patch.set_alpha(0)
     drawing.draw(chart, axes, palette)

@@ -5,12 +5,14 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 import picdesk
 
@@ -87,7 +89,13 @@ def command_line() -> tuple[str, ...]:
     return ("python", *sys.argv)
 
 
-def code(source: Path = Path(picdesk.__file__)) -> Code:
+@cache
+def code() -> Code:
+    """The code that runs, as it was when first asked: what changes later on disk is not what this process has loaded."""
+    return code_at(Path(picdesk.__file__))
+
+
+def code_at(source: Path) -> Code:
     """Revision of the checkout that holds `source`; none where git is absent or `source` is not tracked by it.
 
     Dirty means: a tracked file differs, or there is an untracked file that could change what the code does.
@@ -102,15 +110,16 @@ def code(source: Path = Path(picdesk.__file__)) -> Code:
     return Code(picdesk.__version__, revision.strip(), bool(changed))
 
 
-def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """Versions of those of the named packages that are installed."""
+@cache
+def package_versions() -> Mapping[str, str]:
+    """Versions of those of the packages that matter that are installed."""
     found = {}
-    for name in names:
+    for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return MappingProxyType(found)
 
 
 def python_version() -> str:

@@ -142,9 +142,13 @@ class InfoNCE(Contrastive):
 
     def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
         """Half the cross-entropy of each query."""
-        allowed = negative.clone()
-        allowed.diagonal(first).fill_(True)
-        logits = (logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * scores).masked_fill(~allowed, -INFINITE)
+        logits = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * scores
+        left_out = ~negative
+        left_out.diagonal(first).fill_(False)
+        if (
+            left_out.any()
+        ):  # rarely: the sampler puts one text a picture into a batch, and a fill takes as long as a softmax
+            logits = logits.masked_fill(left_out, -INFINITE)
         target = torch.arange(first, first + len(logits), device=logits.device)
         return F.cross_entropy(logits, target, reduction="none") / 2
 
