@@ -39,7 +39,7 @@ format: $(READY) ## put the code in its one form
 	@$(VENV)/bin/ruff format .
 
 bench: $(READY) ## measure against other tools; tables are written to bench/results
-	@for name in evaluate encode backbones drift index index_growth hnsw_claim fusion train finetune sweep; do echo "== $$name"; $(RUN) bench/$$name.py || exit 1; done
+	@for name in evaluate encode backbones drift index index_growth refinement hnsw_claim fusion train finetune sweep; do echo "== $$name"; $(RUN) bench/$$name.py || exit 1; done
 
 lock: $(READY) ## resolve requirements.lock anew
 	@$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \

@@ -1,6 +1,8 @@
 """The floors: doors, pipelines, training, wings, ground floor. Imports go down, and never from wing to wing."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 SRC = Path(__file__).resolve().parents[1] / "src" / "picdesk"
@@ -84,3 +86,10 @@ def test_the_check_sees_a_forbidden_import(tmp_path: Path, monkeypatch: object) 
 def test_no_module_grows_past_its_bound() -> None:
     sizes = {path.relative_to(SRC).as_posix(): len(path.read_text().splitlines()) for path in SRC.rglob("*.py")}
     assert {name: size for name, size in sizes.items() if size > 250} == {}
+
+
+def test_doors_that_train_nothing_do_not_wait_for_lightning() -> None:
+    """Importing it takes longer than most searches."""
+    told = "import sys, picdesk.pipelines.evaluate, picdesk.pipelines.retrieve, picdesk.report.loggers; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert not {"pytorch_lightning", "torchmetrics", "transformers", "wandb"} & set(done.stdout.split())

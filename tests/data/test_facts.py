@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from picdesk.data.facts import Look, PictureFacts, picture_digest, take_look
+from picdesk.data.facts import Look, PictureFacts, take_look
 from picdesk.data.near import near_pairs
 from picdesk.data.readers import Folder
 from picdesk.errors import DataError
@@ -25,7 +25,7 @@ def test_files_are_hashed_and_decoded_once(root: Path) -> None:
     collection = Folder(root=str(root / "pics")).read()
     rows = collection.take(np.array([3, 1]))
     first = PictureFacts(root / "facts.json", settled_s=0)
-    digests = [picture_digest(rows, i, first) for i in range(2)]
+    digests = [first.digest(rows.pictures, i) for i in range(2)]
     assert digests == [hashlib.sha256(jpeg(colour(n))).hexdigest() for n in (3, 1)]
     assert [first.look(rows.pictures, i)[0] for i in range(2)] == digests
     assert (first.hashed, first.decoded) == (2, 2)
@@ -77,7 +77,7 @@ def test_a_file_that_went_away(root: Path) -> None:
     collection = Folder(root=str(root / "pics")).read()
     (root / "pics" / "0.jpg").unlink()
     with pytest.raises(DataError, match=r"picture 0\.jpg: cannot be read \(No such file"):
-        picture_digest(collection, 0)
+        PictureFacts().digest(collection.pictures, 0)
 
 
 def drawing(seed: int) -> Image.Image:

@@ -8,7 +8,8 @@ import pytorch_lightning as pl
 import torch
 
 from picdesk.errors import ConfigError
-from picdesk.report.loggers import CsvLogger, NoLogger, RetrievedRow, log_final
+from picdesk.report.csv_files import CsvLogger
+from picdesk.report.loggers import NoLogger, RetrievedRow, log_final
 from tests.report import sample
 
 ROWS = [

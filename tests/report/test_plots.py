@@ -93,7 +93,9 @@ def test_the_bars_of_a_histogram_stand_as_high_as_their_counts():
     histogram = charts.Histogram("t", "<rank>", "queries", ("1", "2–3"), (("a", (10, 5)), ("b", (0, 20))))
     root = ET.fromstring(plots.svg(histogram, "f1"))
     bars = [bar.attrib for bar in root.iter("rect")]
-    assert [float(bar["height"]) / float(bars[3]["height"]) for bar in bars] == pytest.approx([0.5, 0.25, 0, 1], abs=1e-3)
+    assert [float(bar["height"]) / float(bars[3]["height"]) for bar in bars] == pytest.approx(
+        [0.5, 0.25, 0, 1], abs=1e-3
+    )
     ends = [float(bar["y"]) + float(bar["height"]) for bar in bars]
     assert max(ends) - min(ends) < 0.02  # points: two roundings to a hundredth
     assert len({bar["style"] for bar in bars}) == 2

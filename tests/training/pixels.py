@@ -17,7 +17,8 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
 from picdesk.training.adaptation import Adaptation
 from picdesk.training.augmentation import Nothing
-from picdesk.training.datamodule import FeatureData, Features, Raw
+from picdesk.training.datamodule import FeatureData, Raw
+from picdesk.training.features import Features
 from picdesk.training.fit import Fitted, embedded, fit
 from picdesk.training.losses import InfoNCE
 from picdesk.training.module import MONITOR, validation_metrics

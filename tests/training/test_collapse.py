@@ -15,7 +15,8 @@ from picdesk.training import probes
 from picdesk.training.adaptation import Heads
 from picdesk.training.averaging import Ema
 from picdesk.training.collapse import Collapse
-from picdesk.training.datamodule import FeatureData, Features
+from picdesk.training.datamodule import FeatureData
+from picdesk.training.features import Features
 from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import InfoNCE, Margin, SigLIP
 from picdesk.training.module import MONITOR

@@ -11,7 +11,8 @@ import torch
 
 from picdesk.training.adaptation import Heads
 from picdesk.training.averaging import Ema, between, wise_ft
-from picdesk.training.datamodule import FeatureData, Features
+from picdesk.training.datamodule import FeatureData
+from picdesk.training.features import Features
 from picdesk.training.fit import Fitted, embedded, fit
 from picdesk.training.losses import InfoNCE, Margin, SigLIP
 from picdesk.training.module import MONITOR, validation_metrics

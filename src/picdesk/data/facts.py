@@ -11,7 +11,6 @@ from typing import Any
 
 from PIL import Image
 
-from picdesk.collection import Collection
 from picdesk.data.images import MAX_PIXELS, open_picture
 from picdesk.data.sources import PictureFiles, PictureParts, origin
 from picdesk.errors import DataError
@@ -104,11 +103,6 @@ class PictureFacts:
             return
         if isinstance(stored, dict) and stored.get("version") == VERSION:
             self._digests, self._looks = stored["digests"], stored["looks"]
-
-
-def picture_digest(collection: Collection, i: int, facts: PictureFacts | None = None) -> str:
-    """SHA-256, in hex, of the bytes of picture `i`, from memory where `facts` has it. Raises `DataError` if unreadable."""
-    return (facts or PictureFacts()).digest(collection.pictures, i)
 
 
 def take_look(picture: Image.Image) -> Look:

@@ -16,7 +16,7 @@ from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, Index, RerankC
 from picdesk.pipelines.build import build
 from picdesk.pipelines.reranking import rerank
 from picdesk.pipelines.tools import Sources, Tools
-from picdesk.training.datamodule import Features
+from picdesk.training.features import Features
 from picdesk.trec import Qrels, Run
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from picdesk.pipelines import slices
 from picdesk.pipelines import world as single
 from picdesk.pipelines.world import World
 from picdesk.training.checkpoint import MODALITIES, Checkpoint
-from picdesk.training.datamodule import Features
+from picdesk.training.features import Features
 
 Thing = TypeVar("Thing")
 MOST = {"world": 2, "backbone": 2, "features": 6, "fingerprint": 12, "reranker": 8}

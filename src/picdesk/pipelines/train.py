@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.pipelines import advice, forgetting, shared, show, stopped, trainer
+from picdesk.pipelines import forgetting, shared, show, stopped, trainer, training_advice
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
@@ -78,7 +78,7 @@ def train(cfg: DictConfig) -> float:
             *(Note(text, True) for text in best.notes),
             *forgetting.gained_and_lost(part.name, before, after, second),
         ),
-        steps=advice.of_training(best),
+        steps=training_advice.of_training(best),
         tables=forgetting.tables(second),
         extra=forgetting.numbers(second),
     )
@@ -135,7 +135,7 @@ def run_fit(
     trained = parts["adaptation"].prepare(backbone)
 
     def make_trainer(**kept: Any) -> pl.Trainer:
-        return trainer.made(cfg, logger=job.logger, **kept, **trainer.settings(job))
+        return trainer.made(cfg, logger=trainer.logger_of(job), **kept, **trainer.settings(job))
 
     return fit(
         backbone,

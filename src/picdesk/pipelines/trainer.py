@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
 
 from picdesk.errors import ConfigError
 from picdesk.pipelines import shared
@@ -53,6 +54,11 @@ def check_steps(optimizer: Any, scheduler: Any) -> None:
         scheduler(optimizer([torch.nn.Parameter(torch.zeros(1))]), total_steps=10)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"optimizer, scheduler: {' '.join(str(error).split())}") from None
+
+
+def logger_of(job: Job) -> Logger | bool:
+    """The job's logger as a trainer takes it: none where it is not one of Lightning's (`logger=none`)."""
+    return job.logger if isinstance(job.logger, Logger) else False
 
 
 def made(cfg: DictConfig, **settings: Any) -> pl.Trainer:

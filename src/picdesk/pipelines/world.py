@@ -27,7 +27,7 @@ from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings, Modality
 from picdesk.pipelines.build import build
 from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
-from picdesk.training.datamodule import Features
+from picdesk.training.features import Features
 
 log = logging.getLogger(__name__)
 PARTS = ("train", "val", "test", "all")

@@ -1,20 +1,12 @@
-"""What every logger of a job can do, and the two that need no server: CSV files, and none.
+"""What every logger of a job can do, so that a pipeline calls it without asking which one it has; and the one that logs nothing.
 
-All three (`logger=wandb`, `csv`, `none`) are Lightning loggers with the same three more methods, so that a pipeline
-calls them without asking which one it has.
+`logger=wandb` and `csv` are Lightning loggers with a few more methods. They have modules of their own: importing Lightning
+takes longer than most jobs that train nothing.
 """
 
-import csv
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
-
-from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.loggers.logger import DummyLogger
-
-from picdesk.files import written_whole
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ COLUMNS = ("query_id", "query", "rank", "item_id", "score", "relevant", "true_ra
 
 
 class JobLogger(Protocol):
-    """A Lightning logger that also takes a job's final table and can be closed."""
+    """What logs a job: it also takes a job's final table and can be closed."""
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Log numbers by name."""
@@ -65,51 +57,14 @@ def log_final(
     logger.log_retrieval_table(table)
 
 
-class CsvLogger(CSVLogger):
-    """`<save_dir>/csv/`: metrics.csv, hparams.yaml, retrieved.csv."""
-
-    def __init__(self, save_dir: str) -> None:
-        super().__init__(save_dir, name="csv", version="", flush_logs_every_n_steps=1)
+class NoLogger:
+    """Logs nothing. No Lightning logger: a trainer is given none in its place."""
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        """Log numbers by name, and write them at once."""
-        super().log_metrics(metrics, step)
-        self.save()
+        """Nothing."""
 
-    def identity(self) -> str:
-        """The files are found by their folder."""
-        return "csv"
-
-    def go_on(self, identity: str) -> None:
-        """Keep the rows that are there; Lightning's writer would begin by deleting them."""
-        path = Path(self.log_dir) / "metrics.csv"
-        if not path.is_file():
-            return
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows: list[dict[str, Any]] = list(csv.DictReader(stream))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            writer = self.experiment
-        writer.metrics.extend(rows)
-        self.save()
-
-    def log_retrieval_table(self, rows: Sequence[RetrievedRow]) -> None:
-        """Write `retrieved.csv`; pictures stand as their ids."""
-        with (
-            written_whole(Path(self.log_dir) / "retrieved.csv") as path,
-            path.open("w", encoding="utf-8", newline="") as stream,
-        ):
-            writer = csv.writer(stream)
-            writer.writerow(COLUMNS)
-            writer.writerows([getattr(row, name) for name in COLUMNS] for row in rows)
-
-    def finish(self, failed: bool = False) -> None:
-        """Write what is pending."""
-        self.finalize("failed" if failed else "success")
-
-
-class NoLogger(DummyLogger):
-    """Logs nothing."""
+    def log_hyperparams(self, params: Any) -> None:
+        """Nothing."""
 
     def identity(self) -> str:
         """None is needed."""

@@ -3,7 +3,7 @@
 import io
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -83,21 +83,6 @@ def make_logger(
     return JobWandbLogger(
         save_dir=save_dir, project=project, group=group, name=name, mode=mode, settings=_settings(mode)
     )
-
-
-def log_retrieval_table(logger: JobWandbLogger, rows: Sequence[RetrievedRow]) -> None:
-    """Log retrieved items with their ranks and pictures."""
-    logger.log_retrieval_table(rows)
-
-
-def log_metrics(logger: JobWandbLogger, metrics: Mapping[str, float], step: int | None = None) -> None:
-    """Log numbers by name (`t2i/hits@1`)."""
-    logger.log_metrics(dict(metrics), step)
-
-
-def finish(logger: JobWandbLogger, failed: bool = False) -> None:
-    """Close the job's run."""
-    logger.finish(failed)
 
 
 def _settings(mode: Mode) -> wandb.Settings:

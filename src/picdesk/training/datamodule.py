@@ -16,29 +16,13 @@ from picdesk.errors import ConfigError
 from picdesk.interfaces import Modality, PictureBytes
 from picdesk.training.augmentation import Nothing
 from picdesk.training.batches import Batches, EveryText, Loader, OneTextEach
+from picdesk.training.features import Features
 from picdesk.training.gathering import place
 from picdesk.training.inputs import Augment, FeatureRows, Inputs, PictureRows, Rows, TextRows
-from picdesk.trec import Qrels
 
 Pairs = tuple[Inputs, Inputs, torch.Tensor]
 SAMPLERS = ("auto", "texts", "pictures")
 AT_ONCE = {"features": 1024, "trunk": 64}  # rows of one validation batch
-
-
-@dataclass(frozen=True)
-class Features:
-    """Trunk features of one part of a collection: pictures [n, image_dim], texts [m, text_dim], `picture_of` [m].
-
-    For a trunk that learns the matrix of its side may be empty, [0, dim]: its features do not stay.
-    """
-
-    picture_ids: tuple[str, ...]
-    text_ids: tuple[str, ...]
-    images: NDArray[np.float32]
-    texts: NDArray[np.float32]
-    picture_of: NDArray[np.int64]
-    t2i: Qrels
-    i2t: Qrels
 
 
 @dataclass(frozen=True)

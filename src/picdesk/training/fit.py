@@ -20,7 +20,8 @@ from torch import nn
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.training.averaging import Interpolation, Weights, copy_into, wise_ft
 from picdesk.training.collapse import Stopped
-from picdesk.training.datamodule import FeatureData, Features
+from picdesk.training.datamodule import FeatureData
+from picdesk.training.features import Features
 from picdesk.training.inputs import embed_inputs, moved
 from picdesk.training.losses import Contrastive
 from picdesk.training.module import MONITOR, Retrieval, validation_metrics

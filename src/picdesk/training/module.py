@@ -16,7 +16,8 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
 from picdesk.interfaces import Embeddings, Modality
 from picdesk.training.chunks import embed_in_chunks
-from picdesk.training.datamodule import Features, Pairs
+from picdesk.training.datamodule import Pairs
+from picdesk.training.features import Features
 from picdesk.training.inputs import Inputs, embed_inputs
 from picdesk.training.losses import MAX_LOGIT_SCALE, Contrastive
 from picdesk.training.trained import RATE, Trained
