@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from clip_like import real_vectors
-from kept import RESULTS, machine, merged
+from kept import RESULTS, machine, machines, merged
 from picdesk.interfaces import Embeddings
 from picdesk.search.indexes import HnswIndex
 from picdesk.search.tuning import TradeOff, tune_index
@@ -80,10 +80,10 @@ def main() -> None:
 def write(rows: Mapping[str, Mapping[str, object]]) -> None:
     """The page, from all that has been measured."""
     lines = [line for _, row in sorted(rows.items()) for line in row["lines"]]  # type: ignore[attr-defined]
-    machines = "; ".join(dict.fromkeys(str(row["machine"]) for row in rows.values()))
     text = f"""# HNSW (16, 200, 100) against exact search on real CLIP vectors
 
-`python bench/hnsw_claim.py` on {machines}. Five noisy queries per picture; recall, hits and the hits@1 lost against
+`python bench/hnsw_claim.py` on {machines(rows.values())}.
+Five noisy queries per picture; recall, hits and the hits@1 lost against
 exact search are means, times are medians, over {len(SEEDS)} seeds.
 
 | pictures | index | recall@10 | hits@1 | hits@5 | hits@10 | lost hits@1 | p50 ms | p95 ms | p99 ms | queries/s in batch |

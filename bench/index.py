@@ -23,7 +23,7 @@ import faiss
 import numpy as np
 
 from clip_like import gallery, queries
-from kept import RESULTS, machine, merged
+from kept import RESULTS, machine, machines, merged
 from picdesk.interfaces import Embeddings
 from picdesk.search import making, measure
 from picdesk.search.auto import AutoIndex
@@ -190,7 +190,6 @@ def main() -> None:
 def write(rows: Mapping[str, Mapping[str, object]]) -> None:
     """The page, from all that has been measured."""
     lines = [line for _, row in sorted(rows.items()) for line in row["lines"]]  # type: ignore[attr-defined]
-    machines = "; ".join(dict.fromkeys(str(row["machine"]) for row in rows.values()))
     goal = [
         f"| {int(key.split()[0]):,} | {key.split()[1]} | "
         + " | ".join(f"{row['worst'][rival]:.2f}" if rival in row["worst"] else "" for rival in ("exact", "autofaiss"))  # type: ignore[index,operator]
@@ -199,7 +198,8 @@ def write(rows: Mapping[str, Mapping[str, object]]) -> None:
     ]
     text = f"""# auto, autofaiss and exact search side by side
 
-`python bench/index.py` on {machines}. 512 dimensions, vectors as in `bench/clip_like.py`, 1,000 queries at once (batch)
+`python bench/index.py` on {machines(rows.values())}.
+512 dimensions, vectors as in `bench/clip_like.py`, 1,000 queries at once (batch)
 or one at a time (single), top 10. "times auto" is the time per query over that of auto: median of {ROUNDS} rounds
 (quartiles); above 1 means slower than auto. "autofaiss at 0.99" was tuned on the very queries that are timed, auto on
 others.

@@ -22,7 +22,7 @@ import faiss
 import numpy as np
 
 from clip_like import blocks, queries, shaping
-from kept import RESULTS, Row, machine, merged
+from kept import RESULTS, Row, machine, machines, merged
 from picdesk.interfaces import Embeddings
 from picdesk.search import measure
 from picdesk.search.faiss_index import FaissIndex
@@ -213,10 +213,9 @@ def main() -> None:
 
 def write(rows: list[Row]) -> None:
     """The page, from all that has been measured."""
-    machines = "; ".join(dict.fromkeys(str(row["machine"]) for row in rows))
     text = f"""# Growth of the indexes with the number of pictures
 
-`python bench/index_growth.py` on {machines}. 512 dimensions; {ASKED} queries, top 10; the least settings that reach recall
+`python bench/index_growth.py` on {machines(rows)}. 512 dimensions; {ASKED} queries, top 10; the least settings that reach recall
 {TARGET}. "own MB while searching" is memory that no file can give back (the index itself is memory-mapped).
 
 {table(rows)}

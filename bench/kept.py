@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import faiss
@@ -27,3 +27,12 @@ def machine() -> str:
     threads = faiss.omp_get_max_threads()
     load = os.getloadavg()[0]
     return f"{os.cpu_count()} cores ({threads} used), {platform.machine()}, faiss {faiss.__version__}, load {load:.1f}"
+
+
+def machines(rows: Iterable[Row]) -> str:
+    """What the rows were measured on, each machine once with the span of its load."""
+    loads: dict[str, list[float]] = {}
+    for row in rows:
+        words, _, load = str(row["machine"]).rpartition(", load ")
+        loads.setdefault(words, []).append(float(load))
+    return "; ".join(f"{words}, load {min(own):.1f} to {max(own):.1f}" for words, own in loads.items())

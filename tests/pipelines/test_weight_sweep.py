@@ -13,10 +13,13 @@ from picdesk.trec import Qrels
 from tests.rerankers.helpers import unit
 
 
-def case(seed: int, several: bool) -> tuple[Embeddings, Embeddings, Qrels, Direction]:
+def case(seed: int, several: bool, copies: bool) -> tuple[Embeddings, Embeddings, Qrels, Direction]:
     generator = np.random.default_rng(seed)
     pictures, texts = 30, 60
     gallery = unit(generator.normal(size=(pictures, 5)))
+    if copies:
+        gallery[10:20] = gallery[:10]
+        gallery[20:25] = gallery[:5]
     picture_of = np.repeat(np.arange(pictures), 2)
     queries = unit(gallery[picture_of] + generator.normal(size=(texts, 5)) * 0.6)
     ids = tuple(f"p{i:02}" for i in range(pictures)), tuple(f"t{i:02}" for i in range(texts))
@@ -30,8 +33,9 @@ def case(seed: int, several: bool) -> tuple[Embeddings, Embeddings, Qrels, Direc
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("unscored", [0.0, 0.3])
 @pytest.mark.parametrize("grades", [0, 3])
-def test_counting_equals_fusing(fusion: Mixture, several: bool, unscored: float, grades: int) -> None:
-    queries, items, qrels, direction = case(grades, several)
+@pytest.mark.parametrize("copies", [False, True])
+def test_counting_equals_fusing(fusion: Mixture, several: bool, unscored: float, grades: int, copies: bool) -> None:
+    queries, items, qrels, direction = case(grades, several, copies)
     run = FlatIndex()
     run.build(items)
     found = run.search(queries, 12)

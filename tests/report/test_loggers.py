@@ -91,11 +91,6 @@ def test_a_trainer_takes_the_csv_logger(tmp_path):
     assert all(float(line["train/loss"]) >= 0 for line in lines)
 
 
-def test_a_trainer_takes_no_logger(tmp_path):
-    fit(NoLogger(), tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.slow
 def test_a_trainer_takes_the_wandb_logger(tmp_path, monkeypatch):
     from picdesk.report import wandb_media

@@ -26,6 +26,7 @@ from picdesk.evaluation.captions import bleu
 from picdesk.evaluation.metrics import add_tail, exact_ranks, metrics_of
 from picdesk.evaluation.ranks import align, located, ranks_of_run
 from picdesk.evaluation.statistics import Interval
+from picdesk.files import file_digest
 from picdesk.interfaces import Direction, Embeddings, Side
 from picdesk.pipelines import finish, shared, show
 from picdesk.pipelines.job import Job
@@ -69,7 +70,9 @@ def captioner(cfg: DictConfig) -> float:
             "i2t": to_texts(cfg, bridge, vectors),
         }
     extra = {"captions": about_captions(world, bridge)} | threshold(cfg, scored)
-    write(cfg, job, world, bridge, scored, extra, encoder, finish.weights_of(backbone, None))
+    weights = finish.weights_of(backbone, None)
+    weights |= {"captions_file": file_digest(cfg.captions_file)} if cfg.captions_file else {}
+    write(cfg, job, world, bridge, scored, extra, encoder, weights)
     return mean_hits(list(scored.values()))
 
 

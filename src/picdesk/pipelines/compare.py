@@ -188,11 +188,15 @@ def data_of(cfg: DictConfig, job: DoneJob) -> tuple[Collection | None, list[str]
     """The part of the data that the job searched, and its texts; a note instead where it is not here as it was then."""
     if not job.manifest.weights:
         return None, [], (Note("The first job scored a run file, so there are no pictures to show."),)
+    if job.manifest.task == "captioner":
+        return None, [], (Note("Only one caption of each picture asks in a captioner job; its queries are not shown."),)
     try:
         again = here(read_config(job.folder / "config.yaml"), cfg)
         found = world.load_world(again)
         part = found.part(str(again.part))
-        same = found.fingerprint(part, world.make_encoder(again)) == dict(job.manifest.data)
+        same = found.fingerprint(part, world.make_encoder(again), "fields" in job.manifest.data) == dict(
+            job.manifest.data
+        )
     except UserError as error:
         return None, [], (Note(f"The queries are not shown, because the data set cannot be read here: {error}", True),)
     if not same:

@@ -26,6 +26,7 @@ def completed(cfg: DictConfig, folder: Path, fingerprint: str) -> float | None:
     outputs = Path(cfg.paths.outputs)
     own = finished(folder, fingerprint)
     if own is not None:
+        (folder / SAME).unlink(missing_ok=True)
         log.info("done before: %s", folder)
         return own
     places = shared.kept("finished", str(outputs.resolve()), lambda: by_fingerprint(outputs))

@@ -18,6 +18,7 @@ from picdesk.pipelines.check import check
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.leaderboard import leaderboard
+from picdesk.pipelines.learned import learned_note
 from picdesk.pipelines.reranking import contents, refuse_reranker
 from picdesk.pipelines.resume import with_checkpoint, with_choices
 from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits, score, score_both
@@ -128,7 +129,7 @@ def evaluate_model(
     outcome = Outcome(
         systems=[("trained" if checkpoint else "as it is", scored, "main")],
         weights=weights,
-        notes=untrained_note(backbone.name, checkpoint),
+        notes=(*untrained_note(backbone.name, checkpoint), *learned_note(cfg, checkpoint, world, part)),
     )
     finish(job, cfg, world, part, outcome, encoder)
     judge(cfg, scored)
@@ -150,6 +151,9 @@ def evaluate_files(cfg: DictConfig, judge: Judge, check_inputs: Check = no_check
     if not (cfg.run_file and cfg.qrels_file):
         lacking = "qrels_file" if cfg.run_file else "run_file"
         raise ConfigError(f"{lacking} must be given too: scoring needs run_file=RUN and qrels_file=QRELS")
+    for key in ("run_file", "qrels_file"):
+        if not Path(cfg[key]).is_file():
+            raise MissingFileError(f"{key}={cfg[key]}: no such file")
     files = {"run_file": file_digest(cfg.run_file), "qrels_file": file_digest(cfg.qrels_file)}
     check_inputs(files, {})
     runs, qrels = read_runs(Path(cfg.run_file)), read_qrels(Path(cfg.qrels_file))

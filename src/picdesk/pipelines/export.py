@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from pathlib import Path
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from picdesk.files import write_text, written_whole
 from picdesk.pipelines import shared
 from picdesk.pipelines.build import check_all
+from picdesk.pipelines.finish import weights_of
+from picdesk.pipelines.job import Job
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.world import embed
 
@@ -33,7 +33,8 @@ def export(cfg: DictConfig) -> float:
     part = world.part(str(cfg.part))
     backbone, encoder = shared.load_backbone(cfg, checkpoint), shared.make_encoder(cfg)
     texts, pictures = embed(backbone, shared.features_of(cfg, world, part, backbone, encoder))
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    job = Job(cfg)
+    folder = job.folder
     arrays = {
         "image_embeddings": pictures.matrix,
         "image_names": np.array(pictures.ids),
@@ -47,6 +48,12 @@ def export(cfg: DictConfig) -> float:
     names = [part.picture_ids[i] for i in part.picture_of]
     writer.writerows(zip(names, world.prompts(part), strict=True))
     write_text(folder / CAPTIONS, rows.getvalue())
+    job.write_config(cfg)
+    data = shared.fingerprint(cfg, world, part, encoder)
+    job.write_manifest(
+        cfg, data, weights_of(backbone, checkpoint), encoder, len(world.collection.skipped), (FILE, CAPTIONS)
+    )
+    job.logger.finish()
     log.info(
         "%d pictures and %d texts of %d numbers each: %s",
         len(pictures.ids),

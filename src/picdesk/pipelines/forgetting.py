@@ -41,6 +41,7 @@ class Second:
     def fingerprint(self, encoder: Encoder) -> dict[str, str]:
         """Digests of the second data set's content, under names of their own."""
         whole = shared.fingerprint(self.cfg, self.world, self.world.part("all"), encoder)
+        whole |= {"split": self.world.split_digest()}
         return {f"forget_on.{key}": value for key, value in whole.items()}
 
 

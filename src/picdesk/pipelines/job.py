@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from picdesk.files import digest_of, write_text
 from picdesk.interfaces import Direction
 from picdesk.pipelines import sweep
 from picdesk.pipelines.build import build
-from picdesk.pipelines.completed import completed
+from picdesk.pipelines.completed import SAME, completed
 from picdesk.pipelines.identity import job_fingerprint, settings_of
 from picdesk.pipelines.scoring import Scored, in_order
 from picdesk.report.manifest import Manifest
@@ -25,6 +25,8 @@ from picdesk.report.provenance import Stage, Stopwatch, now
 from picdesk.trec_io import write_qrels, write_runs
 
 log = logging.getLogger(__name__)
+LEAST_RESAMPLES = 20
+REPORTED = "mean hits@1 of the data that is reported"
 
 
 class Job:
@@ -37,13 +39,18 @@ class Job:
         self.logger = build(sweep.grouped(cfg), "logger")
         self.fingerprint = ""
         self.objective: float | None = None
+        self.measure = REPORTED
         self.compared: Mapping[str, Mapping[str, float]] = {}
         sweep.OPEN.append(self.logger)
 
     def done_before(self, cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
-        """Take the job's fingerprint; with skip_completed=true, the objective of a finished job that has the same one."""
+        """Take the job's fingerprint; with skip_completed=true, the objective of a finished job that has the same one.
+
+        A job that is to be judged (`expected`, `reproduce`) is never skipped: a manifest does not say what came of that.
+        """
         self.fingerprint = job_fingerprint(cfg, data, weights)
-        return completed(cfg, self.folder, self.fingerprint) if cfg.skip_completed else None
+        skips = cfg.skip_completed and not cfg.get("expected") and not cfg.get("reproduce")
+        return completed(cfg, self.folder, self.fingerprint) if skips else None
 
     def write_config(self, cfg: DictConfig) -> None:
         """The config as the job used it. Interpolations stay as they are, so that it can be used in another folder too."""
@@ -67,6 +74,7 @@ class Job:
         weights: Mapping[str, str],
         encoder: Encoder | None,
         left_out: int,
+        files: Sequence[str] | None = None,
     ) -> None:
         """manifest.json, last of all: it holds the digests of the other files."""
         counts = {"left_out": left_out}
@@ -86,12 +94,15 @@ class Job:
             config=digest_of(settings),
             index=str(cfg.index.get("_target_")),
             counts=counts,
+            files=None if files is None else ("config.yaml", *files),
             settings=settings,
             fingerprint=self.fingerprint,
             objective=self.objective,
+            measure=self.measure,
             compared=self.compared,
         )
         manifest.write(self.folder / "manifest.json")
+        (self.folder / SAME).unlink(missing_ok=True)
 
 
 def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
@@ -112,3 +123,9 @@ def need_positive(cfg: DictConfig) -> None:
             raise ConfigError(f"{key}={cfg[key]}: at least 1 is needed")
     if int(cfg.run_depth) < 10:
         raise ConfigError(f"run_depth={cfg.run_depth}: at least 10 is needed, as hits@10 is reported")
+    if not 0 < float(cfg.bootstrap.level) < 1:
+        raise ConfigError(f"bootstrap.level={cfg.bootstrap.level}: a share between 0 and 1 is needed, such as 0.95")
+    if int(cfg.bootstrap.resamples) < LEAST_RESAMPLES:
+        raise ConfigError(f"bootstrap.resamples={cfg.bootstrap.resamples}: at least {LEAST_RESAMPLES} are needed")
+    if not 0 <= int(cfg.seed) < 2**32:
+        raise ConfigError(f"seed={cfg.seed}: a whole number from 0 to {2**32 - 1} is needed")

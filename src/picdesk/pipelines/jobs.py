@@ -91,8 +91,8 @@ def is_of_a_sweep(folder: Path) -> bool:
 
 
 def pointed(folder: Path) -> Path:
-    """The folder itself, or the one of the same job that was done before."""
-    if (folder / "manifest.json").is_file() or not (folder / SAME).is_file():
+    """The folder itself, or the one that `same_as.json` names; what else lies beside that is of an older run."""
+    if not (folder / SAME).is_file():
         return folder
     return Path(os.path.normpath(folder / str(read_json(folder / SAME).get("folder"))))
 

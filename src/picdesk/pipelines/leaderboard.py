@@ -15,6 +15,7 @@ from picdesk.evaluation.shares import mean_of_both
 from picdesk.evaluation.significance import compare, holm
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS
+from picdesk.pipelines.job import REPORTED
 from picdesk.pipelines.jobs import DoneJob, differing, find_jobs, short, value_of
 from picdesk.pipelines.rankings import Rankings, rankings_of
 from picdesk.pipelines.sweep_charts import charts
@@ -54,7 +55,8 @@ def leaderboard(cfg: DictConfig) -> float:
     if not jobs:
         raise DataError(f"dir={cfg.dir}: no finished job below that folder")
     write(folder, folder)
-    return max(objective(job) for job in jobs)
+    measure = common_measure(jobs)
+    return max(objective(job, measure) for job in jobs)
 
 
 def write(root: Path, to: Path) -> list[str]:
@@ -77,16 +79,19 @@ def write(root: Path, to: Path) -> list[str]:
 
 def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tuple[str, str], ...]) -> SweepPage:
     """What the page shows, best job first."""
-    ordered = sorted(jobs, key=lambda job: (-objective(job), job.name))
+    measure = common_measure(jobs)
+    ordered = sorted(jobs, key=lambda job: (-objective(job, measure), job.name))
     keys = differing(ordered)
     ranks = {job.name: rankings_of(job.folder) for job in ordered}
     verdicts = against_best(ordered, ranks)
-    rows = tuple(row(job, ranks[job.name], keys, verdicts.get(job.name, ""), to) for job in ordered)
+    rows = tuple(
+        row(job, objective(job, measure), ranks[job.name], keys, verdicts.get(job.name, ""), to) for job in ordered
+    )
     return SweepPage(
         title=f"Sweep of {len(jobs) + len(failures)} jobs",
         subtitle=f"{root.name}: {len(jobs)} finished, {len(failures)} failed",
         rows=rows,
-        columns=COLUMNS if any(job.manifest.task == "train" for job in jobs) else COLUMNS[1:],
+        columns=COLUMNS[1:] if measure == REPORTED else COLUMNS,
         facts=(Fact("folder", root.name), *((Fact("code", str(ordered[0].manifest.code)),) if ordered else ())),
         charts=charts(ordered, keys),
         best_config=best_config(ordered[0]) if ordered else "",
@@ -96,15 +101,26 @@ def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tu
     )
 
 
-def objective(job: DoneJob) -> float:
-    """What jobs are ordered by: a fit's own measure on validation data, else the mean hits@1."""
+def measures(jobs: Sequence[DoneJob]) -> list[str]:
+    """What the objectives of the jobs are."""
+    return sorted({job.manifest.measure or REPORTED for job in jobs})
+
+
+def common_measure(jobs: Sequence[DoneJob]) -> str:
+    """What all jobs can be ordered by: their objective where it is of one kind, else what each reports."""
+    found = measures(jobs)
+    return found[0] if len(found) == 1 else REPORTED
+
+
+def objective(job: DoneJob, measure: str) -> float:
+    """What jobs are ordered by: a fit's own measure on validation data, say, else the mean hits@1 that is reported."""
     value = job.manifest.objective
-    return job.hits if value is None else value
+    return job.hits if value is None or measure == REPORTED else value
 
 
-def row(job: DoneJob, ranks: Rankings, keys: Sequence[str], verdict: str, to: Path) -> LeaderRow:
+def row(job: DoneJob, value: float, ranks: Rankings, keys: Sequence[str], verdict: str, to: Path) -> LeaderRow:
     """One line of the leaderboard."""
-    values = {"objective": Value(objective(job)), "hits@1": Value(job.hits)}
+    values = {"objective": Value(value), "hits@1": Value(job.hits)}
     if ranks:
         both = mean_of_both([(one, pictures) for one, pictures in ranks.values()], seed=job.manifest.seed)
         values["hits@1"] = Value(job.hits, min(both.low, job.hits), max(both.high, job.hits))
@@ -127,10 +143,15 @@ def notes(jobs: Sequence[DoneJob], failures: Sequence[tuple[str, str]]) -> list[
         if failures
         else []
     )
-    if any(job.manifest.task == "train" for job in jobs):
+    kinds = measures(jobs)
+    if len(kinds) > 1:
         said.append(
-            Note("Ordered by the objective, the mean hits@1 on validation data; the other columns are test data.")
+            Note(
+                f"The jobs have objectives of several kinds ({'; '.join(kinds)}), so they are ordered by what they report."
+            )
         )
+    if len(kinds) == 1 and kinds != [REPORTED]:
+        said.append(Note(f"Ordered by the objective, the {kinds[0]}; the other columns are the data that is reported."))
     elif len(jobs) > 1:
         said.append(
             Note("Ordered by the data that is reported, so the first row's lead is partly luck of the choice.", True)

@@ -21,6 +21,7 @@ from picdesk.report.metrics_file import read_metrics
 from picdesk.training.checkpoint import WEIGHTS, Checkpoint, find, read_config
 
 log = logging.getLogger(__name__)
+TASKS = ("train", "evaluate", "tune_weights")
 OF_THIS_MACHINE = ("paths", "logger", "tolerance", "reproduce", "skip_completed", "shown")
 OF_THIS_MACHINE_ENCODE = ("batch_size", "workers", "device")
 
@@ -29,6 +30,11 @@ def reproduce(cfg: DictConfig) -> float:
     """One job. Raises `ConfigError` naming each key whose fingerprint differs, before anything is scored."""
     path = Path(str(cfg.reproduce))
     manifest = Manifest.read(path)
+    if manifest.task not in TASKS:
+        raise ConfigError(
+            f"reproduce={path}: a job of task={manifest.task}; only those of {', '.join(TASKS)} are had again this way. "
+            f"Repeat its command: {manifest.command_text}"
+        )
     again = rebuilt(cfg, path, manifest)
     manifest.check_files(path.parent)
     reported = read_metrics(path.parent / "metrics.json")

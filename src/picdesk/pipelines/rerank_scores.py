@@ -16,6 +16,7 @@ from picdesk.data.sources import NoPictures, origin
 from picdesk.files import digest_of, written_whole
 from picdesk.interfaces import RerankContext, Reranker, Side
 from picdesk.pipelines.tools import Tools
+from picdesk.pipelines.world import plain
 from picdesk.rerankers.base import candidates_alone, taken
 from picdesk.trec import Run
 
@@ -107,9 +108,7 @@ def counted(reranker: Reranker, run: Run, context: RerankContext, tools: Tools |
 
 def side_key(side: Side, tools: Tools) -> str:
     """Digest over ids, texts, fields, vectors and picture contents of a side (vectors made elsewhere may have no pictures)."""
-    fields = [
-        {name: value if isinstance(value, str) else list(value) for name, value in own.items()} for own in side.fields
-    ]
+    fields = [plain(own) for own in side.fields]
     pictures: list[str] = []
     if side.pictures is not None and side.ids and not isinstance(origin(side.pictures, 0)[0], NoPictures):
         pictures = [key.hex() for key in tools.encoder.picture_keys(side.pictures)]

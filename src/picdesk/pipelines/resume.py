@@ -11,7 +11,10 @@ from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint, find
 
 MODEL = ("backbone",)
-INHERITED = ("data", "split", "prompt", "seed", "paths.data_root", "encode.precision")
+INHERITED = (
+    *("data", "split", "prompt", "seed", "paths.data_root"),
+    *("encode.precision", "encode.fast_decode", "encode.storage"),
+)
 
 
 def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
@@ -74,10 +77,16 @@ def inherit(cfg: DictConfig, saved: DictConfig, key: str, named: list[str]) -> N
         cfg.choices[key] = saved.choices[key]
     own = [name for name in named if name.startswith(f"{key}.")]
     kept = {name: OmegaConf.select(cfg, name) for name in own}
-    node = raw_node(saved, key)
-    OmegaConf.update(cfg, key, node, merge=False)
+    OmegaConf.update(cfg, key, fixed_split(saved) if key == "split" else raw_node(saved, key), merge=False)
     for name, setting in kept.items():
         OmegaConf.update(cfg, name, setting)
+
+
+def fixed_split(saved: DictConfig) -> object:
+    """The split of the saved config, drawn by the seed that it was drawn by: another `seed` must not mix what was parted."""
+    node = raw_node(saved, "split")
+    assert isinstance(node, dict)
+    return {name: saved.split[name] if value == "${seed}" else value for name, value in node.items()}
 
 
 def raw_node(cfg: DictConfig, key: str) -> object:

@@ -23,6 +23,7 @@ from picdesk.files import digest_of
 from picdesk.interfaces import Modality
 from picdesk.pipelines import slices
 from picdesk.pipelines import world as single
+from picdesk.pipelines.reranking import weights_of_parts
 from picdesk.pipelines.world import World
 from picdesk.training.checkpoint import MODALITIES, Checkpoint
 from picdesk.training.features import Features
@@ -93,8 +94,9 @@ def world_key(cfg: DictConfig) -> str:
 
 def fingerprint(cfg: DictConfig, world: World, part: Collection, encoder: Encoder) -> dict[str, str]:
     """Digests of one part's content."""
-    key = part_key(cfg, world, part)
-    return kept("fingerprint", key, lambda: world.fingerprint(part, encoder))
+    fields = any(weights_of_parts(cfg).values())
+    key = digest_of([part_key(cfg, world, part), fields])
+    return kept("fingerprint", key, lambda: world.fingerprint(part, encoder, fields))
 
 
 def part_key(cfg: DictConfig, world: World, part: Collection) -> str:

@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 FAILURE = "failure.json"
 OPEN: list[Any] = []
 FAILED: list[str] = []
+TAKEN: dict[Path, list[str]] = {}
 
 
 class OutsideError(Exception):
@@ -35,6 +36,12 @@ class OutsideError(Exception):
 def attempt(run: Callable[[], Result]) -> Result:
     """Run one job of a sweep. Whatever it raises is written down as `failure.json`, its logger closed as failed."""
     folder = Path(HydraConfig.get().runtime.output_dir)
+    overrides = sorted(HydraConfig.get().overrides.task)
+    if TAKEN.setdefault(folder, overrides) != overrides:
+        apart = " ".join(sorted({*overrides}.symmetric_difference(TAKEN[folder])))
+        FAILED.append(folder.name)
+        log.error("failed: %s: another job of this sweep has this folder: %s cannot be swept", folder.name, apart)
+        return None  # type: ignore[return-value]
     (folder / FAILURE).unlink(missing_ok=True)
     try:
         return run()
@@ -71,6 +78,7 @@ class Leaderboard(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Nothing has failed yet."""
         FAILED.clear()
+        TAKEN.clear()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the leaderboard of all jobs in the sweep's folder."""

@@ -16,6 +16,7 @@ from picdesk.pipelines import forgetting, shared, show, stopped, trainer, traini
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
+from picdesk.pipelines.learned import learned_note
 from picdesk.pipelines.reranking import contents
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import score_both
@@ -27,6 +28,7 @@ from picdesk.training.datamodule import FeatureData, Raw
 from picdesk.training.fit import Fitted, fit
 
 log = logging.getLogger(__name__)
+VALIDATED = "mean hits@1 on validation data"
 PARTS = ("adaptation", "augmentation", "loss", "optimizer", "scheduler", "callbacks")
 
 
@@ -46,9 +48,8 @@ def train(cfg: DictConfig) -> float:
     backbone, encoder = shared.load_backbone(cfg, start, to_train=True), shared.make_encoder(cfg)
     parts["adaptation"].check(backbone)
     job, second = Job(cfg), forgetting.second_of(cfg)
-    content = shared.fingerprint(cfg, world, world.part("all"), encoder) | (
-        second.fingerprint(encoder) if second else {}
-    )
+    content = shared.fingerprint(cfg, world, world.part("all"), encoder) | {"split": world.split_digest()}
+    content |= second.fingerprint(encoder) if second else {}
     judges = contents(cfg)
     done = job.done_before(cfg, content, weights_of(backbone, start) | judges)
     if done is not None:
@@ -75,6 +76,7 @@ def train(cfg: DictConfig) -> float:
         curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
         notes=(
             *no_gain_note(best),
+            *learned_note(cfg, start, world, part),
             *(Note(text, True) for text in best.notes),
             *forgetting.gained_and_lost(part.name, before, after, second),
         ),
@@ -82,6 +84,7 @@ def train(cfg: DictConfig) -> float:
         tables=forgetting.tables(second),
         extra=forgetting.numbers(second),
     )
+    job.measure = VALIDATED
     job.objective = float(best.path.scores[best.path.best])
     job.compared = forgetting.kept(before, second)
     finish(job, cfg, world, part, outcome, encoder)

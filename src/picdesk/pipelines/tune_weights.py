@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -22,8 +23,9 @@ from picdesk.pipelines import shared
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
+from picdesk.pipelines.learned import learned_note
 from picdesk.pipelines.rerank_scores import scores_of
-from picdesk.pipelines.reranking import nodes_of, parts_of, weights_of_parts
+from picdesk.pipelines.reranking import contents, nodes_of, parts_of, weights_of_parts
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import score_both
 from picdesk.pipelines.tools import Sources
@@ -60,7 +62,7 @@ def tune_weights(cfg: DictConfig) -> float:
     with job.clock.stage("sweep weights"):
         tuned = swept(sweep, names, points, metric, str(cfg.tune_weights.rule))
     write_points(job, tuned)
-    job.objective = float(tuned.values[tuned.chosen])
+    job.objective, job.measure = float(tuned.values[tuned.chosen]), f"{tuned.metric} on part={cfg.tune_weights.part}"
     with job.clock.stage("report"):
         features = shared.features_of(cfg, world, reported, backbone, encoder)
         sources = Sources.of(world, reported, backbone, encoder)
@@ -68,14 +70,10 @@ def tune_weights(cfg: DictConfig) -> float:
             score_both(with_weights(cfg, weights), features, *embed(backbone, features), sources)
             for weights in (dict.fromkeys(names, 0.0), tuned.weights)
         ]
-    finish(
-        job,
-        with_weights(cfg, tuned.weights),
-        world,
-        reported,
-        outcome_of(cfg, tuned, both[0], both[1], weights_of(backbone, checkpoint)),
-        encoder,
-    )
+    chosen = with_weights(cfg, tuned.weights)
+    outcome = outcome_of(cfg, tuned, both[0], both[1], weights_of(backbone, checkpoint) | contents(chosen))
+    notes = (*outcome.notes, *learned_note(cfg, checkpoint, world, reported))
+    finish(job, chosen, world, reported, replace(outcome, notes=notes), encoder)
     return job.objective
 
 

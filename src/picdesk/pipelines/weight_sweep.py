@@ -37,6 +37,7 @@ class WeightSweep:
         self.relevant = np.zeros(run.index.shape, bool)
         self.relevant[self.query, self.place] = True
         self.slots = np.argsort(~self.movable, axis=1, kind="stable")
+        self.kept_rank = 1 + self.place + self._tied_behind()
         self.whole = bool(self.movable[run.index >= 0].all())
 
     def ranks(self, weights: Sequence[float]) -> Ranks:
@@ -57,6 +58,15 @@ class WeightSweep:
         ranks[self.entries] = rank
         return replace(self.base, ranks=ranks)
 
+    def _tied_behind(self) -> NDArray[np.int64]:
+        """For each entry as if unscored: how many neighbours behind it are unscored too, equal to it, and not relevant."""
+        behind = np.zeros(len(self.place), np.int64)
+        for entry, (query, place) in enumerate(zip(self.query, self.place, strict=True)):
+            alike = ~self.movable[query, place:] & (self.similarity[query, place:] == self.similarity[query, place])
+            group = slice(place + 1, place + (len(alike) if alike.all() else int(alike.argmin())))
+            behind[entry] = (~self.relevant[query, group]).sum()
+        return behind
+
     def _ties(self, row: NDArray[np.float64], entry: int) -> int:
         """Equal values: what the search had before it, and, where the search scored it equal too, what is not relevant."""
         query, place = self.query[entry], self.place[entry]
@@ -69,7 +79,7 @@ class WeightSweep:
         """The rank in a list in which unscored candidates keep their place."""
         moved = self.movable[self.query, self.place]
         slot = self.slots[self.query, np.minimum(rank - 1, self.slots.shape[1] - 1)] + 1
-        return np.where(moved, slot, self.place + 1)
+        return np.where(moved, slot, self.kept_rank)
 
 
 def grid(parts: int, steps: int | None) -> list[tuple[float, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,14 @@ class World:
             str(fields.get("title") or fields.get("caption") or self.prompt.render(fields)) for fields in part.texts
         ]
 
-    def fingerprint(self, part: Collection, encoder: Encoder) -> dict[str, str]:
-        """Digests over the pictures' content, the prompts, which belongs to which, and the ids."""
+    def split_digest(self) -> str:
+        """Digest over which pictures each part holds."""
+        ids = self.collection.picture_ids
+        return digest_of({name: sorted(ids[i] for i in rows) for name, rows in self.splits.items()})
+
+    def fingerprint(self, part: Collection, encoder: Encoder, fields: bool = False) -> dict[str, str]:
+        """Digests over the pictures' content, the prompts, which belongs to which, and the ids; with `fields` also over all
+        that the data set says of its texts, which rerankers read."""
         there = has_pictures(part)
         keys = [key.hex() for key in encoder.picture_keys(part.pictures)] if there else [""] * len(part.picture_ids)
         vectors = {name: hashlib.sha256(matrix.tobytes()).hexdigest() for name, matrix in sorted(part.vectors.items())}
@@ -78,7 +85,13 @@ class World:
             "texts": digest_of(list(zip(part.text_ids, self.prompts(part), strict=True))),
             "pairs": digest_of([part.picture_ids[i] for i in part.picture_of]),
             **({"vectors": digest_of(vectors)} if vectors else {}),
+            **({"fields": digest_of([plain(own) for own in part.texts])} if fields else {}),
         }
+
+
+def plain(fields: Mapping[str, str | Sequence[str]]) -> dict[str, str | list[str]]:
+    """The fields of a text as JSON has them."""
+    return {name: value if isinstance(value, str) else list(value) for name, value in fields.items()}
 
 
 def load_world(cfg: DictConfig) -> World:

@@ -24,8 +24,8 @@ class Manifest:
     """What a job was. `data`, `weights` and `config` are content fingerprints; `counts` says how many items were encoded,
     reused from the store and left out; `files` maps names beside the manifest to their SHA-256; `settings` are the config's
     values by key, as JSON, less those that cannot change a number; `fingerprint` is the same for two jobs that would find the
-    same, and `objective` is what a sweep chooses by; `compared` has a fit's metrics before it, and those on
-    a second data set before and after."""
+    same, `objective` is what a sweep chooses by and `measure` what that is; `compared` has a fit's metrics before it, and those
+    on a second data set before and after."""
 
     task: str
     command: tuple[str, ...]
@@ -46,6 +46,7 @@ class Manifest:
     settings: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     objective: float | None = None
+    measure: str = ""
     compared: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     form: int = FORM
 
@@ -66,6 +67,7 @@ class Manifest:
         settings: Mapping[str, str] | None = None,
         fingerprint: str = "",
         objective: float | None = None,
+        measure: str = "",
         compared: Mapping[str, Mapping[str, float]] | None = None,
     ) -> "Manifest":
         """Manifest of the job that now ends and left `files` in `folder` (those of the usual four that are there)."""
@@ -91,6 +93,7 @@ class Manifest:
             settings=dict(settings or {}),
             fingerprint=fingerprint,
             objective=objective,
+            measure=measure,
             compared=dict(compared or {}),
         )
 
