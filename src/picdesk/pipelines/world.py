@@ -25,7 +25,7 @@ from picdesk.embedding.store import Store
 from picdesk.errors import ConfigError, examples
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings, Modality
-from picdesk.pipelines.build import build
+from picdesk.pipelines.build import build, rendering
 from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.features import Features
 
@@ -140,6 +140,7 @@ def check_data(
     if level not in CHECKS:
         raise ConfigError(f"check={level}: choose one of {', '.join(CHECKS)}")
     facts = PictureFacts(Path(cfg.paths.store) / "facts.json")
+    render = rendering(cfg, collection.field_names())
     with progress("checking pictures", len(collection.picture_ids)) as advance:
         return check_collection(
             collection,
@@ -149,6 +150,7 @@ def check_data(
             level="full" if level == "full" else "quick",
             facts=facts,
             on_picture=lambda: advance(1),
+            render=render,
         )
 
 
