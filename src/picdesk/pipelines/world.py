@@ -193,7 +193,7 @@ def features_of(
 def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
     """Trunk features [pictures, trunk_dim] of one part, through the store or as they came with the data set."""
     given = backbone.given("image", part.vectors, part.name)
-    return encoder.pictures(backbone, part.pictures, open_picture) if given is None else given
+    return encoder.pictures(backbone, part.pictures, open_picture, part.picture_ids) if given is None else given
 
 
 def text_features(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
