@@ -51,6 +51,12 @@ def test_json_members_and_samples_without_texts(tmp_path: Path) -> None:
     assert collection.texts[1] == {"caption": "from txt", "title": "T2", "tags": ("c", "d")}
 
 
+def test_a_caption_ends_at_a_line_end_alone(tmp_path: Path) -> None:
+    shard(tmp_path / "a.tar", sample(0, "one\u2028caption\u0085here\r\ntwo"))
+    texts = WebDataset(root=str(tmp_path)).read().texts
+    assert [fields["caption"] for fields in texts] == ["one\u2028caption\u0085here", "two"]
+
+
 def test_names_in_a_shard_are_never_paths(tmp_path: Path) -> None:
     put(tmp_path / "secret.jpg", b"secret")
     root = tmp_path / "root"

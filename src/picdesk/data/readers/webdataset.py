@@ -12,6 +12,7 @@ from picdesk.collection import Collection, Fields
 from picdesk.data.places import data_folder
 from picdesk.data.readers.columns import TextColumns, holds_nul
 from picdesk.data.readers.gathering import Gathering, split_name
+from picdesk.data.readers.text import lines_of
 from picdesk.data.sources import FilePart, PictureParts
 from picdesk.errors import MissingFileError
 
@@ -110,7 +111,7 @@ class WebDataset:
                 gathering.skip(f"{where}.{self.json_ending}", "not a JSON object")
         caption = self.columns.columns.get("caption")
         if caption is not None and self.caption_ending in sample:
-            record[caption] = [line for line in _text(sample[self.caption_ending]).splitlines() if line.strip()]
+            record[caption] = [line for line in lines_of(_text(sample[self.caption_ending])) if line.strip()]
         known = any(column in record for column in self.columns.columns.values())
         return self.columns.texts(record) if known else []
 
