@@ -34,6 +34,7 @@ class Raw:
     augment: Augment = field(default_factory=Nothing)
     fast_decode: bool = False
     workers: int = 2
+    max_pixels: int | None = None
 
     def rows(self, part: str, modality: Modality, features: Features, seed: int) -> Rows:
         """One side of one part: raw where its trunk learns, else features."""
@@ -49,6 +50,7 @@ class Raw:
             fast_decode=self.fast_decode,
             workers=self.workers,
             ids=features.picture_ids,
+            max_pixels=self.max_pixels,
         )
 
 

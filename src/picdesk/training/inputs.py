@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.data.images import open_picture
-from picdesk.errors import DataError, broken_picture
+from picdesk.data.images import named_picture
 from picdesk.interfaces import Modality, PictureBytes
 
 Inputs = torch.Tensor | dict[str, torch.Tensor]
@@ -69,7 +68,8 @@ class PictureRows:
     """Pictures, read and decoded anew each time as the encoder does, in `workers` threads.
 
     In training `augment` changes each picture first; what it draws depends on the seed, the epoch and the row alone, so it is
-    the same with any number of workers, and after a stop. `ids` name the pictures in errors.
+    the same with any number of workers, and after a stop. `ids` name the pictures in errors; one of more than
+    `max_pixels` pixels is an error (None: 50 million).
     """
 
     backbone: TwoTower
@@ -79,6 +79,7 @@ class PictureRows:
     fast_decode: bool = False
     workers: int = 2
     ids: Sequence[str] = ()
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(self.workers)
@@ -93,11 +94,8 @@ class PictureRows:
 
     def _pixels(self, row: int, epoch: int | None) -> NDArray[np.uint8]:
         shortest = self.backbone.shortest_side if self.fast_decode else None
-        data = self.pictures.read(row)
-        try:
-            picture = open_picture(data, shortest=shortest)
-        except DataError as error:
-            raise broken_picture(self.ids[row] if self.ids else row, error) from None
+        name = self.ids[row] if self.ids else row
+        picture = named_picture(self.pictures.read(row), name, self.max_pixels, shortest)
         if epoch is not None:
             picture = self.augment(picture, np.random.default_rng((self.seed, epoch, row)))
         return self.backbone.picture_to_pixels(picture)
