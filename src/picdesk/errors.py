@@ -24,6 +24,11 @@ class NoAnswerError(Exception):
     """A language model gave no answer to one question; the others can still be asked."""
 
 
+def broken_picture(name: str | int, error: DataError) -> DataError:
+    """For a picture, by its id or (where that is not known) its position, that cannot be decoded: which, why, what helps."""
+    return DataError(f"picture {name!r}: {error}; check=full leaves such pictures out, task=check lists them")
+
+
 def examples(items: object, most: int = 3) -> str:
     """At most `most` of the items, for the end of an error line: `'a', 'b', 'c', ...`."""
     listed = list(items)  # type: ignore[call-overload]

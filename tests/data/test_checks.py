@@ -8,6 +8,7 @@ from PIL import Image
 from picdesk.collection import Collection
 from picdesk.data.checks import check_collection, cleaned
 from picdesk.data.facts import PictureFacts
+from picdesk.data.prompts import Auto, Field, HeadlineTopics, Template
 from picdesk.data.readers import Csv, Npz
 from picdesk.data.splits import All
 from picdesk.errors import ConfigError, DataError
@@ -66,6 +67,27 @@ def test_bad_pictures_and_empty_texts_are_left_out_and_shift_nothing(tmp_path: P
         "test": [],
     }
     assert {item.item.split(":")[0] for item in kept.skipped} == {"1.jpg", "3.jpg", "6.jpg", "7.jpg", "4.jpg#0"}
+
+
+def test_a_text_is_empty_if_what_the_prompt_makes_of_it_is(tmp_path: Path) -> None:
+    for name, data in good(5).items():
+        put(tmp_path / name, data)
+    rows = [("0.png", "a", "A", "x"), ("1.png", "", "B", "x"), ("2.png", "c", "", ""), ("3.png", "", "", "x")]
+    put_csv(tmp_path / "t.csv", ["image", "caption", "title", "tags"], [*rows, ("4.png", " ", "", "")])
+    collection = Csv(root=str(tmp_path), file="t.csv", title_column="title", tags_column="tags").read()
+
+    def left(prompt: Field | HeadlineTopics | Template | Auto) -> tuple[str, list[str]]:
+        render = prompt.choose(collection.field_names()).render
+        report = check_collection(collection, NONE, 1, "quick", render=render)
+        kept, _ = cleaned(collection, NONE, report)
+        found = {item.item[0]: item.reason for item in kept.skipped}
+        return "".join(name[0] for name in kept.text_ids), [n for n, why in found.items() if "prompt" in why]
+
+    assert left(Field("caption")) == left(Auto()) == ("02", ["1"])
+    assert left(Field("title")) == ("01", ["2"])
+    assert left(Field("tags")) == ("013", ["2"])
+    assert left(Template("a photo of {title}")) == ("01", ["2"])
+    assert left(HeadlineTopics()) == ("013", ["2"])
 
 
 def test_too_much_that_is_bad_stops_the_job(tmp_path: Path) -> None:

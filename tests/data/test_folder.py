@@ -31,6 +31,15 @@ def test_captions_beside_their_pictures(tmp_path: Path) -> None:
     assert "2.txt: not UTF-8" in collection.notes[0]
 
 
+def test_a_caption_ends_at_a_line_end_alone(tmp_path: Path) -> None:
+    put(tmp_path / "0.jpg", jpeg(colour(0)))
+    put(tmp_path / "0.txt", "one\u2028caption\u0085here\rtwo\n".encode())
+    assert [fields["caption"] for fields in Folder(root=str(tmp_path)).read().texts] == [
+        "one\u2028caption\u0085here",
+        "two",
+    ]
+
+
 def test_linked_folders_are_not_followed(tmp_path: Path) -> None:
     put(tmp_path / "out" / "secret.jpg", jpeg(colour(1)))
     put(tmp_path / "out" / "secret.txt", "secret")

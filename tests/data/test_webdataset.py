@@ -51,6 +51,28 @@ def test_json_members_and_samples_without_texts(tmp_path: Path) -> None:
     assert collection.texts[1] == {"caption": "from txt", "title": "T2", "tags": ("c", "d")}
 
 
+def test_shards_of_one_name_in_two_folders(tmp_path: Path) -> None:
+    for n, folder in enumerate(("train", "test/more")):
+        (tmp_path / folder).mkdir(parents=True)
+        shard(tmp_path / folder / "00000.tar", [*sample(0, f"text {n}"), *sample(n + 1), ("x.txt", b"no picture")])
+    collection = WebDataset(root=str(tmp_path), shards={"train": "train/*.tar", "test": "test/**/*.tar"}).read()
+    assert collection.picture_ids == (
+        "train/00000/00000",
+        "train/00000/00001",
+        "test/more/00000/00000",
+        "test/more/00000/00002",
+    )
+    assert collection.official == ("train", "train", "test", "test")
+    assert pairs(collection)["test/more/00000/00000#0"] == "test/more/00000/00000"
+    assert reasons(collection) == [f"{f}/00000.tar: x: 0 pictures in the sample" for f in ("train", "test/more")]
+
+
+def test_a_caption_ends_at_a_line_end_alone(tmp_path: Path) -> None:
+    shard(tmp_path / "a.tar", sample(0, "one\u2028caption\u0085here\r\ntwo"))
+    texts = WebDataset(root=str(tmp_path)).read().texts
+    assert [fields["caption"] for fields in texts] == ["one\u2028caption\u0085here", "two"]
+
+
 def test_names_in_a_shard_are_never_paths(tmp_path: Path) -> None:
     put(tmp_path / "secret.jpg", b"secret")
     root = tmp_path / "root"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.forward import Forward
 from picdesk.embedding.store import Store, content_key
@@ -63,6 +64,13 @@ def test_a_flipped_byte_is_refused(tmp_path: Path) -> None:
     shard.write_bytes(bytes(content))
     with pytest.raises(DataError, match="is damaged"):
         Encoder(Store(tmp_path)).texts(Tiny(), ["a", "b"])
+
+
+@pytest.mark.parametrize(("ids", "name"), [(("p0", "p1"), "'p1'"), ((), "1")])
+def test_a_picture_that_is_cut_short_is_named_with_what_helps(tmp_path: Path, ids: tuple[str, ...], name: str) -> None:
+    pictures = Pictures([blob(0), blob(1)[:100]])
+    with pytest.raises(DataError, match=rf"^picture {name}: cannot be decoded .*; check=full leaves such pictures out"):
+        Encoder(Store(tmp_path)).pictures(Tiny(), pictures, open_picture, ids)
 
 
 def test_features_that_are_not_finite_never_get_in(tmp_path: Path) -> None:

@@ -33,6 +33,18 @@ def reached(ran: Ran) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
+def test_a_trunk_that_learns_keeps_to_the_most_pixels_of_the_config(
+    capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]
+) -> None:
+    """What is in the store is not decoded for a score any more, only to be learnt from."""
+    settings = (*small_clip, f"paths.store={tmp_path / 'store'}")
+    filled = run(capfd, tmp_path, "evaluate", "task=encode", *settings, "part=all")
+    assert filled.status == 0, filled.err
+    ran = run(capfd, tmp_path, "train", *settings, "adaptation=lock_text", "encode.max_pixels=100")
+    assert ran.status == 2, ran.err
+    assert "is more than 100 pixels; check=full leaves such pictures out" in ran.err
+
+
 @pytest.mark.parametrize("adaptation", SEVEN)
 def test_each_adaptation_trains_and_its_checkpoint_is_plain(
     adaptation: str, capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]

@@ -1,15 +1,18 @@
 """`evaluate.py task=encode`: the store is filled, by one process or by two ranks under Lightning, with the same features."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from picdesk.embedding.upkeep import verify
 from picdesk.report.manifest import Manifest
 from tests.conftest import PROJECT
+from tests.data.samples import encoded, put, put_csv
 from tests.pipelines.doors import run
 
 Capture = pytest.CaptureFixture[str]
@@ -58,4 +61,19 @@ def test_a_picture_above_max_pixels_is_refused_when_it_is_encoded(
     settings = (f"data.root={small_data}", f"paths.store={tmp_path / 'store'}", "encode.max_pixels=100")
     ran = run(capfd, tmp_path / "out", "evaluate", "task=encode", *settings)
     assert ran.status == 2
-    assert "is more than 100 pixels; task=check names all such pictures" in ran.err.strip()
+    assert re.search(r"picture '\S+': \d+x\d+ is more than 100 pixels; check=full leaves such pictures out", ran.err)
+
+
+@pytest.mark.parametrize(("prompt", "left"), [("title", "1.png#0"), ("caption", "0.png#0")])
+def test_the_check_goes_by_the_prompt_of_the_config(capfd: Capture, tmp_path: Path, prompt: str, left: str) -> None:
+    for n in range(4):
+        put(tmp_path / f"{n}.png", encoded(Image.new("RGB", (8, 8), (n, n, n))))
+    rows = [("0.png", "", "a"), ("1.png", "b", ""), ("2.png", "c", "c"), ("3.png", "d", "d")]
+    put_csv(tmp_path / "t.csv", ["image", "caption", "title"], rows)
+    data = ("data=csv", f"data.root={tmp_path}", "data.file=t.csv", "data.title_column=title", "split=all")
+    places = (f"paths.store={tmp_path / 'store'}", "data.max_bad_fraction=0.5")
+    ran = run(capfd, tmp_path / "out", "evaluate", "task=check", *data, *places, f"prompt={prompt}")
+    assert ran.status == 0, ran.err
+    (report,) = (tmp_path / "out").rglob("check.json")
+    found = {one["kind"]: one["items"] for one in json.loads(report.read_text())["findings"]}
+    assert found["texts that the prompt leaves empty"] == [left]

@@ -4,13 +4,23 @@ import csv
 import io
 import json
 import tarfile
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from picdesk.collection import Collection
+from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.store import Store
+from picdesk.errors import DataError
+from picdesk.pipelines.captioner import written
+from picdesk.pipelines.tools import Tools
 from picdesk.report.submission import faults
 from tests.pipelines.doors import run
+from tests.pipelines.test_mistakes import one_line
+from tests.pipelines.tiny import Tiny
 
 Capture = pytest.CaptureFixture[str]
 TINY = "backbone._target_=tests.pipelines.tiny.Tiny"
@@ -73,6 +83,59 @@ def test_articles_ask_a_gallery_of_any_kind(capfd: Capture, tmp_path: Path, arti
     assert ran.file("run.trec").startswith(b"t2i/n5 Q0 ")
     assert faults(ran.folder / "submission" / "desk", ["n5", "n7"]) == []
     assert (ran.folder / "submission" / "desk" / "RET_tiny_LARGE" / "n7_desk_tiny.png").is_file()
+
+
+def test_a_submission_keeps_to_the_most_pixels_of_the_config(capfd: Capture, tmp_path: Path, articles: Path) -> None:
+    """What is in the store is not decoded for the search any more, only for the submission."""
+    data = (*gallery(tmp_path / "gallery", "folder"), f"paths.store={tmp_path / 'store'}", TINY, "split=all")
+    asked = (f"queries={articles}", "prompt=title", "top_k=3", "submission.group=desk")
+    ran = [
+        run(capfd, tmp_path / f"out{most}", "retrieve", *data, *asked, f"encode.max_pixels={most}")
+        for most in (384, 383)
+    ]
+    assert [one.status for one in ran] == [0, 2], ran[0].err
+    assert "picture '00" in ran[1].err
+    assert "24x16 is more than 383 pixels" in ran[1].err
+
+
+def test_the_picture_that_asks_keeps_to_the_most_pixels_of_the_config(capfd: Capture, tmp_path: Path) -> None:
+    data = gallery(tmp_path / "gallery", "shards")
+    image = f"image={tmp_path / 'asked.jpg'}"
+    (tmp_path / "asked.jpg").write_bytes(pictures()["000.jpg"])
+    ran = run(capfd, tmp_path / "out", "retrieve", *data, TINY, "split=all", image, "encode.max_pixels=383")
+    one_line(ran, image, "24x16 is more than 383 pixels")
+
+
+def test_rerankers_and_the_captioner_keep_to_the_most_pixels(tmp_path: Path) -> None:
+    data = pictures()["001.jpg"]
+    for most, right in ((383, False), (384, True)):
+        tools = Tools(Tiny(), Encoder(Store(tmp_path), max_pixels=most))
+        with nullcontext() if right else pytest.raises(DataError, match="24x16 is more than 383 pixels"):
+            assert tools.decode(data).size == (24, 16)
+    one = Collection("x", ("a", "b"), OnePicture(data), (), (), np.empty(0, np.int64))
+    assert written(one, Captioning(), 384) == {0: "24 wide", 1: "24 wide"}  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="picture 'a': 24x16 is more than 383 pixels; check=full leaves such"):
+        written(one, Captioning(), 383)  # type: ignore[arg-type]
+
+
+class OnePicture:
+    """The same bytes twice."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return 2
+
+    def read(self, i: int) -> bytes:
+        return self.data
+
+
+class Captioning:
+    """Says how wide pictures are."""
+
+    def captions(self, pictures: list[Image.Image]) -> list[str]:
+        return [f"{picture.width} wide" for picture in pictures]
 
 
 def test_defect_d_unreadable_and_missing_pictures_shift_nothing(capfd: Capture, tmp_path: Path, articles: Path) -> None:

@@ -93,6 +93,29 @@ def test_files_that_are_no_captions_by_id_are_refused(tmp_path: Path) -> None:
         read_captions(str(tmp_path / "g.txt"), "reranker.file")
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("5", "an object is needed, found int"),
+        ('["id"]', "an object is needed, found list"),
+        ("{", "not JSON"),
+        ('{"id": 1}', "lacks id or picture_id"),
+    ],
+)
+def test_a_row_that_is_no_caption_is_named_by_file_and_line(tmp_path: Path, row: str, said: str) -> None:
+    file = tmp_path / "c.jsonl"
+    file.write_text('{"id": "a", "caption": "b"}\n\n' + row)
+    with pytest.raises(DataError, match=rf"reranker\.file={file}: not captions by id \(line 3:? {said}"):
+        read_captions(str(file), "reranker.file")
+
+
+def test_lines_of_captions_end_at_line_ends_alone(tmp_path: Path) -> None:
+    said = "one\u2028caption\u0085and no more"
+    rows = [json.dumps({"id": name, "caption": said}, ensure_ascii=False) for name in ("a", "b")]
+    (tmp_path / "c.jsonl").write_bytes("\r\n".join(rows).encode())
+    assert read_captions(str(tmp_path / "c.jsonl"), "reranker.file") == dict.fromkeys(("a", "b"), (said,))
+
+
 def test_nothing_to_go_by_scores_nothing() -> None:
     run = run_over([[0, 1]], 2)
     assert np.isnan(Captions(Sentences()).score(run, context_of(run, ["x"], PICTURES[:2]))).all()  # type: ignore[arg-type]

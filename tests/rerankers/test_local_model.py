@@ -1,16 +1,17 @@
 """Language models of the transformers library with random weights, saved as published ones lie on disk."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import transformers as hf
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from picdesk.errors import ConfigError, UserError
 from picdesk.language import Question
 from picdesk.rerankers.asking import Asker
-from picdesk.rerankers.local_model import LocalModel
+from picdesk.rerankers.local_model import LocalModel, load
 from tests.rerankers.helpers import noise_picture
 
 TEMPLATE = (
@@ -115,11 +116,35 @@ def test_parity_with_the_librarys_own_generation(llama: Path, tmp_path: Path) ->
     model = hf.AutoModelForCausalLM.from_pretrained(llama)
     messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "a storm"}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    inputs = tokenizer(text, return_tensors="pt")
+    inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False)
     out = model.generate(**inputs, max_new_tokens=6, do_sample=False)[0][inputs["input_ids"].shape[1] :]
     assert found.text == tokenizer.decode(out, skip_special_tokens=True).strip()
     assert found.tokens_in == inputs["input_ids"].shape[1]
     assert found.tokens_out == len(out)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen"])
+@pytest.mark.parametrize("template", [True, False])
+def test_the_beginning_is_marked_once(
+    kind: str, template: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Llama 3's template writes the token of the beginning, which its tokenizer sets before every text."""
+    folder = shutil.copytree(request.getfixturevalue(kind), tmp_path / "model")
+    tokenizer, begin = byte_tokenizer(), "<|endoftext|>"
+    mark = tokenizer.convert_tokens_to_ids(begin)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, mark)]
+    )
+    tokenizer.chat_template = begin + TEMPLATE if template else None
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    if template:
+        (folder / "chat_template.jinja").write_text(begin + TEMPLATE)
+    _, processor, sees = load(folder, "x", "auto", "cpu")
+    shown = (noise_picture(0),) if sees and template else ()
+    read = own(folder, tmp_path)._inputs(processor, Question("a storm", "be brief", shown), sees)["input_ids"][0]
+    assert read[0] == mark
+    assert (read == mark).sum() == 1
 
 
 def test_draws_repeat_for_a_question_in_any_order(llama: Path, tmp_path: Path) -> None:

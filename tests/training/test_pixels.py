@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from picdesk.backbones.two_tower import TwoTower
+from picdesk.errors import DataError
 from picdesk.training.adaptation import Adaptation, BitFit, Full, LastBlocks, LockImage, LockText, Lora
 from picdesk.training.augmentation import CropFlip
 from picdesk.training.averaging import Ema, copy_into, wise_ft
@@ -213,6 +214,16 @@ def test_what_is_drawn_depends_on_seed_epoch_and_picture_and_not_on_workers() ->
     assert not torch.equal(one, rows(0, 1).take([0, 1, 2], 6)["pixels"])
     assert not torch.equal(one, rows(1, 1).take([0, 1, 2], 5)["pixels"])
     assert not torch.equal(one[0], one[1])
+
+
+def test_a_picture_that_is_cut_short_is_named_by_its_id_in_training(tmp_path: Path) -> None:
+    data = pixels.data_of(copy.deepcopy(base("open_clip")), LockText(), tmp_path)
+    assert data.raw is not None
+    shown = data.raw.pictures["train"]
+    assert isinstance(shown, Pictures)
+    shown.blobs[3] = shown.blobs[3][:200]
+    with pytest.raises(DataError, match=r"^picture 'p3': cannot be decoded .*; check=full leaves such pictures out"):
+        data.pairs([6], 0)
 
 
 def test_crops_keep_to_the_picture_and_flips_can_be_ruled_out() -> None:

@@ -44,9 +44,11 @@ def check_collection(
     workers: int | None = None,
     facts: PictureFacts | None = None,
     on_picture: Callable[[], None] = lambda: None,
+    render: Callable[[Fields], str] | None = None,
 ) -> CheckReport:
     """Look over pictures, texts and splits. `on_picture` is called once a picture, for a progress bar.
 
+    `render` makes the text that will be encoded; a text is empty if that is. Without it caption and title are looked at.
     Raises `DataError` if more than `max_bad_fraction` of the pictures, or of the rows, are bad.
     """
     if level not in ("quick", "full"):
@@ -56,13 +58,16 @@ def check_collection(
     facts.save()
     names = collection.field_names()
     words = [main_text(fields, names) for fields in collection.texts]
-    empty = [j for j, text in enumerate(words) if not text]
+    empty = empty_texts(collection, words, render)
+    bare = [collection.text_ids[j] for j in empty if not words[j]]
+    unsaid = [collection.text_ids[j] for j in empty if words[j]]
     split_of = _split_of(splits, len(collection.picture_ids))
     left_out = [f"{skipped.item}: {skipped.reason}" for skipped in collection.skipped]
     found = [
         Finding(READER, "left out", tuple(left_out), "row"),
         *_bad_pictures(collection, bad),
-        Finding("texts that are empty", "left out", tuple(collection.text_ids[j] for j in empty), "row"),
+        Finding("texts that are empty", "left out", tuple(bare), "row"),
+        Finding("texts that the prompt leaves empty", "left out", tuple(unsaid), "row"),
         *repeated_texts(collection, words, split_of),
         *repeated_pictures(collection, seen, split_of),
     ]
@@ -106,7 +111,20 @@ def main_text(fields: Fields, field_names: Sequence[str]) -> str:
     main = [name for name in ("caption", "title") if name in field_names] or list(field_names)
     values = [fields.get(name, "") for name in main]
     parts = [value if isinstance(value, str) else " ".join(value) for value in values]
-    return " ".join(" ".join(parts).casefold().split())
+    return _evened(" ".join(parts))
+
+
+def empty_texts(collection: Collection, words: Sequence[str], render: Callable[[Fields], str] | None) -> list[int]:
+    """Positions of the texts without `words`; with `render`, of those that render to nothing, or as empty fields would."""
+    if render is None:
+        return [j for j, text in enumerate(words) if not text]
+    blank: Fields = dict.fromkeys(collection.field_names(), "")
+    nothing = ("", _evened(render(blank)))
+    return [j for j, fields in enumerate(collection.texts) if _evened(render({**blank, **fields})) in nothing]
+
+
+def _evened(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _look_at_all(

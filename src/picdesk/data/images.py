@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from picdesk.errors import DataError
+from picdesk.errors import DataError, broken_picture
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
@@ -59,13 +59,25 @@ class PictureError(DataError):
         self.kind = kind
 
 
-def open_picture(data: bytes, max_pixels: int = MAX_PIXELS, shortest: int | None = None) -> Image.Image:
+def named_picture(
+    data: bytes, name: str | int, max_pixels: int | None = None, shortest: int | None = None
+) -> Image.Image:
+    """As `open_picture`; the `DataError` names the picture, by id or position, and says what leaves it out."""
+    try:
+        return open_picture(data, max_pixels, shortest)
+    except PictureError as error:
+        raise broken_picture(name, error) from None
+
+
+def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | None = None) -> Image.Image:
     """Decode to RGB: CMYK, 16-bit and palette converted, transparency on white, EXIF turned upright, first frame.
 
     `shortest` lets a JPEG be decoded at a smaller scale (1/2, 1/4, 1/8) as long as neither side falls below it.
-    Raises `PictureError` for bytes that are no picture, a broken or truncated one, or more than `max_pixels` pixels.
+    Raises `PictureError` for bytes that are no picture, a broken or truncated one, or more than `max_pixels` pixels
+    (None: 50 million).
     """
     check_head(data)
+    max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     try:
         image = Image.open(io.BytesIO(data), formats=_formats())
         _check_size(image, max_pixels)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picdesk.data.readers.columns import split_tags
-from picdesk.data.readers.text import read_table, read_text
+from picdesk.data.readers.text import lines_of, read_table, read_text
 from picdesk.errors import DataError, MissingFileError, UserError, check_unique
 
 NAMES = {
@@ -50,7 +50,7 @@ def read_queries(file: str) -> list[Query]:
 
 
 def _lines(path: Path) -> list[Query]:
-    lines = [line.strip() for line in read_text(path)[0].splitlines()]
+    lines = [line.strip() for line in lines_of(read_text(path)[0])]
     return [bare(f"q{number}", line) for number, line in enumerate((line for line in lines if line), 1)]
 
 
@@ -60,7 +60,7 @@ def _csv(path: Path) -> list[Query]:
 
 def _jsonl(path: Path) -> list[Query]:
     queries = []
-    for number, line in enumerate(read_text(path)[0].splitlines(), 1):
+    for number, line in enumerate(lines_of(read_text(path)[0]), 1):
         if not line.strip():
             continue
         try:
@@ -84,8 +84,13 @@ def _record(row: Mapping[str, object], path: Path, number: int) -> Query:
     if not str(cell["text"]).strip():
         raise DataError(f"queries={path}, line {number}: the text is empty")
     tags = cell["tags"]
-    listed = [str(tag) for tag in tags] if isinstance(tags, list) else list(split_tags(str(tags or ""), ";|"))
-    return bare(str(cell["id"] or f"q{number}"), str(cell["text"]).strip(), listed, str(cell["picture"] or ""))
+    listed = [str(tag) for tag in tags] if isinstance(tags, list) else list(split_tags(_given(tags), ";|"))
+    return bare(_given(cell["id"]) or f"q{number}", str(cell["text"]).strip(), listed, _given(cell["picture"]))
+
+
+def _given(cell: object) -> str:
+    """A cell as text; 0 is a value like any other."""
+    return "" if cell is None else str(cell)
 
 
 def read_captions(file: str) -> dict[str, str]:

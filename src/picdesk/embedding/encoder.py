@@ -25,7 +25,7 @@ from picdesk.embedding.forward import Forward, has_bf16_units, working
 from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import STORAGES, Space, Store, content_key
-from picdesk.errors import ConfigError, DataError
+from picdesk.errors import ConfigError, DataError, broken_picture
 from picdesk.interfaces import Backbone, Modality, PictureBytes
 
 log = logging.getLogger(__name__)
@@ -92,26 +92,30 @@ class Encoder:
             )
 
     def pictures(
-        self, backbone: Backbone, pictures: PictureBytes, decode: Callable[..., Image.Image]
+        self,
+        backbone: Backbone,
+        pictures: PictureBytes,
+        decode: Callable[..., Image.Image],
+        ids: Sequence[str] = (),
     ) -> NDArray[np.float32]:
         """Trunk features [n, trunk_dim] of all pictures, in their order; each distinct content is encoded once.
 
         `decode(bytes)` gives an RGB picture; with `fast_decode` it is called with `shortest=`, the shorter side that will do,
-        with `max_pixels` also with that. Raises `DataError` if a file changes between being looked at and being decoded, or
-        cannot be decoded.
+        with `max_pixels` also with that. Raises `DataError`, by the `ids` where given, if a file changes between being looked
+        at and being decoded, or cannot be decoded.
         """
         keys = self.picture_keys(pictures)
         options = {"shortest": backbone.shortest_side} if self.fast_decode else {}
         options |= {"max_pixels": self.max_pixels} if self.max_pixels else {}
 
         def pixels_of(i: int) -> NDArray[np.uint8]:
-            data = pictures.read(i)
+            name, data = ids[i] if ids else i, pictures.read(i)
             if content_key(data) != keys[i]:
-                raise DataError(f"picture {i}: its content changed while the job was at work; run again")
+                raise DataError(f"picture {name!r}: its content changed while the job was at work; run again")
             try:
                 return backbone.picture_to_pixels(decode(data, **options))
             except DataError as error:
-                raise DataError(f"picture {i}: {error}; task=check names all such pictures") from None
+                raise broken_picture(name, error) from None
 
         with ThreadPoolExecutor(self.workers) as pool:
 

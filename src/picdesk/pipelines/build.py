@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
@@ -10,6 +11,7 @@ from hydra.errors import HydraException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from picdesk.collection import Fields
 from picdesk.errors import ConfigError, UserError
 
 ALLOWED = ("picdesk.", "torch.optim.", "pytorch_lightning.")
@@ -34,6 +36,17 @@ def build(cfg: DictConfig, key: str, **extra: Any) -> Any:
         if isinstance(error.__cause__, TypeError | ValueError):  # a value of a kind that the class does not take
             raise ConfigError(f"{key}: {node._target_} does not take these values ({error.__cause__})") from error
         raise
+
+
+def rendering(cfg: DictConfig, field_names: Sequence[str]) -> Callable[[Fields], str] | None:
+    """How the prompt makes texts of these fields; None where it does not suit them, which is said once texts are needed."""
+    prompt = build(cfg, "prompt")
+    try:
+        chosen = prompt.choose(field_names) if field_names else None
+    except ConfigError:
+        return None
+    render: Callable[[Fields], str] | None = chosen.render if chosen is not None else None
+    return render
 
 
 def check_all(cfg: DictConfig) -> None:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from picdesk.backbones.captioner import Captioner
 from picdesk.collection import Collection
-from picdesk.data.images import open_picture
+from picdesk.data.images import named_picture
 from picdesk.data.queries import read_captions
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, DataError, examples
@@ -80,16 +80,14 @@ def build_bridge(cfg: DictConfig, world: World, part: Collection, backbone: Capt
     """Part the captions into those that ask and those that are known, and say a sentence for each picture."""
     if not len(part.picture_of):
         raise ConfigError(f"data={part.name}: this part has no texts; task=captioner compares captions")
-    asked = np.unique(part.picture_of, return_index=True)[1]
+    asked, prompts = np.unique(part.picture_of, return_index=True)[1], world.prompts(part)
     if cfg.captions_file:
         said, source = given(cfg, part), str(cfg.captions_file)
     elif backbone.by_captions:
-        prompts = world.prompts(part)
         said, source = {int(part.picture_of[j]): prompts[j] for j in asked}, "the first caption of each picture"
     else:
-        said, source = written(part, backbone), backbone.name
+        said, source = written(part, backbone, int(cfg.encode.max_pixels)), backbone.name
     known = np.setdiff1d(np.arange(len(part.text_ids)), asked)
-    prompts = world.prompts(part)
     own = [j for j in known if said.get(int(part.picture_of[j])) == prompts[j]]
     if own:
         log.info("%d captions are not searched, as they are word for word what stands for their picture", len(own))
@@ -117,9 +115,10 @@ def given(cfg: DictConfig, part: Collection) -> dict[int, str]:
     return found
 
 
-def written(part: Collection, backbone: Captioner) -> dict[int, str]:
-    """Sentences by the captioning model, one picture after the other."""
-    return {i: backbone.captions([open_picture(part.pictures.read(i))])[0] for i in range(len(part.picture_ids))}
+def written(part: Collection, backbone: Captioner, max_pixels: int) -> dict[int, str]:
+    """Sentences by the captioning model, one picture after the other. Raises `DataError` naming one that cannot be decoded."""
+    shown = (named_picture(part.pictures.read(i), name, max_pixels) for i, name in enumerate(part.picture_ids))
+    return {i: backbone.captions([picture])[0] for i, picture in enumerate(shown)}
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,8 @@ class Vectors:
         if self._prompts is not None:
             return head(self._backbone, "text", self._encoder.texts(self._backbone, self._prompts[start:stop]))
         some = Chosen(self._part.pictures, np.arange(start, stop))
-        return head(self._backbone, "image", self._encoder.pictures(self._backbone, some, open_picture))
+        features = self._encoder.pictures(self._backbone, some, open_picture, self.ids[start:stop])
+        return head(self._backbone, "image", features)
 
 
 def built(cfg: DictConfig, vectors: Vectors, folder: Path, facts: dict[str, Any]) -> Index:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from omegaconf import DictConfig
 from PIL import Image
 
-from picdesk.data.images import open_picture
+from picdesk.data.images import named_picture
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.files import write_text
 from picdesk.pipelines.job import Job
@@ -52,7 +52,7 @@ def write_answers(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], byt
     group, approach, size = (str(cfg.submission[key]) for key in ("group", "approach", "size"))
 
     def picture(item: str) -> Callable[[], Image.Image]:
-        return lambda: open_picture(read(item))
+        return lambda: named_picture(read(item), item, int(cfg.encode.max_pixels))
 
     empty = [name for query, name in enumerate(run.query_ids) if run.index[query, 0] < 0]
     if empty:

@@ -84,7 +84,7 @@ def retrieve(cfg: DictConfig) -> Run:
         raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {given}")
     check_submission(cfg)
     queries = read_texts(cfg) if asked != ["image"] else []
-    picture = read_picture(str(cfg.image)) if asked == ["image"] else b""
+    picture = read_picture(str(cfg.image), int(cfg.encode.max_pixels)) if asked == ["image"] else b""
     if cfg.index_dir:
         from picdesk.pipelines.search_saved import search_saved
 
@@ -119,14 +119,14 @@ def read_texts(cfg: DictConfig) -> list[Query]:
     return [bare("q1", str(cfg.query).strip())]
 
 
-def read_picture(file: str) -> bytes:
-    """Bytes of the picture that is asked about, which must be one."""
+def read_picture(file: str, max_pixels: int) -> bytes:
+    """Bytes of the picture that is asked about, which must be one, of at most `max_pixels` pixels."""
     path = Path(file).expanduser()
     if not path.is_file():
         raise MissingFileError(f"image={file}: no such file")
     data = path.read_bytes()
     try:
-        open_picture(data)
+        open_picture(data, max_pixels)
     except ValueError as error:
         raise ConfigError(f"image={file}: {error}") from None
     return data

@@ -42,7 +42,7 @@ class Tools:
 
     def decode(self, data: bytes) -> Image.Image:
         """Bytes to an RGB picture."""
-        return open_picture(data)
+        return open_picture(data, self.encoder.max_pixels)
 
     def space(self) -> str:
         """The name of the searched space with a digest of everything that made it."""

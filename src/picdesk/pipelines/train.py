@@ -126,6 +126,7 @@ def make_data(
         augment=parts["augmentation"],
         fast_decode=encoder.fast_decode,
         workers=encoder.workers,
+        max_pixels=encoder.max_pixels,
     )
     settings = cfg.training
     return FeatureData(train, val, int(settings.batch_size), int(cfg.seed), str(settings.sampler), raw)

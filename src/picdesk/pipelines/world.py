@@ -26,7 +26,7 @@ from picdesk.embedding.store import Store
 from picdesk.errors import ConfigError, examples
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings, Modality
-from picdesk.pipelines.build import build
+from picdesk.pipelines.build import build, rendering
 from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.features import Features
 
@@ -153,6 +153,7 @@ def check_data(
     if level not in CHECKS:
         raise ConfigError(f"check={level}: choose one of {', '.join(CHECKS)}")
     facts = PictureFacts(Path(cfg.paths.store) / "facts.json")
+    render = rendering(cfg, collection.field_names())
     with progress("checking pictures", len(collection.picture_ids)) as advance:
         return check_collection(
             collection,
@@ -162,6 +163,7 @@ def check_data(
             level="full" if level == "full" else "quick",
             facts=facts,
             on_picture=lambda: advance(1),
+            render=render,
         )
 
 
@@ -204,7 +206,7 @@ def features_of(
 def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
     """Trunk features [pictures, trunk_dim] of one part, through the store or as they came with the data set."""
     given = backbone.given("image", part.vectors, part.name)
-    return encoder.pictures(backbone, part.pictures, open_picture) if given is None else given
+    return encoder.pictures(backbone, part.pictures, open_picture, part.picture_ids) if given is None else given
 
 
 def text_features(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:

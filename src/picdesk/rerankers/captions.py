@@ -155,22 +155,34 @@ def _json(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _jsonl(path: Path) -> dict[str, tuple[str, ...]]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    return _gathered(rows)
+    lines = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1)  # reading has turned every line end into LF
+    return _gathered([(number, _object(line, number)) for number, line in lines if line.strip()])
+
+
+def _object(line: str, number: int) -> dict[str, object]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number}: not JSON, {error.msg}") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"line {number}: an object is needed, found {type(row).__name__}")
+    return row
 
 
 def _csv(path: Path) -> dict[str, tuple[str, ...]]:
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        return _gathered(list(csv.DictReader(stream)))
+        reader = csv.DictReader(stream)
+        return _gathered([(reader.line_num, row) for row in reader])
 
 
-def _gathered(rows: Sequence[Mapping[str, object]]) -> dict[str, tuple[str, ...]]:
+def _gathered(rows: Sequence[tuple[int, Mapping[str, object]]]) -> dict[str, tuple[str, ...]]:
+    """Captions out of rows, each with the number of its line."""
     found: dict[str, tuple[str, ...]] = {}
-    for number, row in enumerate(rows, 1):
+    for number, row in rows:
         cells = [next((row[name] for name in names if name in row), None) for names in COLUMNS]
         if cells[0] in (None, "") or cells[1] is None:
             wanted = " and ".join(" or ".join(names) for names in COLUMNS)
-            raise ValueError(f"row {number} lacks {wanted}")
+            raise ValueError(f"line {number} lacks {wanted}")
         found[str(cells[0])] = found.get(str(cells[0]), ()) + _several(cells[1])
     return found
 

@@ -57,7 +57,9 @@ class LocalModel:
     def fingerprint(self) -> str:
         """The model's small files, its weights (size, beginning and end of each file) and the generation settings."""
         settings = [self.temperature, self.top_p, self.max_tokens, self.seed, self.dtype]
-        return digest_of(["local", self._files, settings])
+        return digest_of(
+            ["local 2", self._files, settings]
+        )  # 2: a template's text gets no special tokens of the tokenizer
 
     @cached_property
     def _files(self) -> list[str]:
@@ -103,10 +105,11 @@ class LocalModel:
             text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         else:
             text = f"{question.system}\n\n{question.text}\n\n".lstrip()
+        special = not template  # a template has written them: a second token of the beginning would change the answers
         if not sees:
-            return words(text, return_tensors="pt")
+            return words(text, return_tensors="pt", add_special_tokens=special)
         pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in question.pictures] or None
-        return processor(text=[text], images=pictures, return_tensors="pt")
+        return processor(text=[text], images=pictures, return_tensors="pt", add_special_tokens=special)
 
 
 def load(folder: Path, name: str, dtype: str, device: str) -> tuple[Any, Any, bool]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from picdesk.backbones.two_tower import TwoTower
@@ -36,15 +34,24 @@ class Raw:
     augment: Augment = field(default_factory=Nothing)
     fast_decode: bool = False
     workers: int = 2
+    max_pixels: int | None = None
 
-    def rows(self, part: str, modality: Modality, features: NDArray[np.float32], seed: int) -> Rows:
+    def rows(self, part: str, modality: Modality, features: Features, seed: int) -> Rows:
         """One side of one part: raw where its trunk learns, else features."""
         if modality not in self.learning:
-            return FeatureRows(features)
+            return FeatureRows(features.images if modality == "image" else features.texts)
         if modality == "text":
             return TextRows(self.backbone, self.texts[part])
-        pictures = self.pictures[part]
-        return PictureRows(self.backbone, pictures, self.augment, seed, self.fast_decode, self.workers)
+        return PictureRows(
+            self.backbone,
+            self.pictures[part],
+            self.augment,
+            seed,
+            fast_decode=self.fast_decode,
+            workers=self.workers,
+            ids=features.picture_ids,
+            max_pixels=self.max_pixels,
+        )
 
 
 class FeatureData(pl.LightningDataModule):
@@ -85,8 +92,7 @@ class FeatureData(pl.LightningDataModule):
     def _sides(self, part: str, features: Features, seed: int) -> tuple[Rows, Rows]:
         if self.raw is None:
             return FeatureRows(features.images), FeatureRows(features.texts)
-        image = self.raw.rows(part, "image", features.images, seed)
-        return image, self.raw.rows(part, "text", features.texts, seed)
+        return self.raw.rows(part, "image", features, seed), self.raw.rows(part, "text", features, seed)
 
     def pairs(self, rows: list[int], epoch: int) -> Pairs:
         """One training batch, by the positions of its texts."""

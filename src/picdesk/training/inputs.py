@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.data.images import open_picture
+from picdesk.data.images import named_picture
 from picdesk.interfaces import Modality, PictureBytes
 
 Inputs = torch.Tensor | dict[str, torch.Tensor]
@@ -68,7 +68,8 @@ class PictureRows:
     """Pictures, read and decoded anew each time as the encoder does, in `workers` threads.
 
     In training `augment` changes each picture first; what it draws depends on the seed, the epoch and the row alone, so it is
-    the same with any number of workers, and after a stop.
+    the same with any number of workers, and after a stop. `ids` name the pictures in errors; one of more than
+    `max_pixels` pixels is an error (None: 50 million).
     """
 
     backbone: TwoTower
@@ -77,6 +78,8 @@ class PictureRows:
     seed: int = 0
     fast_decode: bool = False
     workers: int = 2
+    ids: Sequence[str] = ()
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(self.workers)
@@ -85,13 +88,14 @@ class PictureRows:
         return len(self.pictures)
 
     def take(self, rows: Sequence[int], epoch: int | None = None) -> dict[str, torch.Tensor]:
-        """`pixels`: uint8 [rows, 3, height, width]."""
+        """`pixels`: uint8 [rows, 3, height, width]. Raises `DataError` naming a picture that cannot be decoded."""
         made = self._pool.map(lambda row: self._pixels(int(row), epoch), rows)
         return {PIXELS: torch.from_numpy(np.stack(list(made)))}
 
     def _pixels(self, row: int, epoch: int | None) -> NDArray[np.uint8]:
         shortest = self.backbone.shortest_side if self.fast_decode else None
-        picture = open_picture(self.pictures.read(row), shortest=shortest)
+        name = self.ids[row] if self.ids else row
+        picture = named_picture(self.pictures.read(row), name, self.max_pixels, shortest)
         if epoch is not None:
             picture = self.augment(picture, np.random.default_rng((self.seed, epoch, row)))
         return self.backbone.picture_to_pixels(picture)

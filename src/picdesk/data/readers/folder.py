@@ -7,7 +7,7 @@ from pathlib import Path
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.readers.gathering import Gathering
-from picdesk.data.readers.text import read_text
+from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import examples
 
@@ -77,7 +77,7 @@ class Folder:
             gathering.skip(file, str(refused))
             return
         gathering.notes += [note] if "Latin-1" in note else []
-        for caption in filter(None, (line.strip() for line in text.splitlines())):
+        for caption in filter(None, (line.strip() for line in lines_of(text))):
             if "\0" in caption:
                 gathering.skip(file, "a NUL character in the text")
             else:

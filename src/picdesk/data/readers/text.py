@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,11 @@ def read_text(path: Path) -> tuple[str, str]:
         listed = ", ".join(map(str, latin[:5])) + (", ..." if len(latin) > 5 else "")
         odd.append(f"not UTF-8 in {len(latin)} lines, which were read as Latin-1: {listed}")
     return text, f"{path.name}: {'; '.join(odd)}" if odd else ""
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines without their ends, which are LF, CRLF or CR: `splitlines` also cuts at U+2028, U+0085, form feeds and the like."""
+    return re.split(r"\r\n|\n|\r", text)
 
 
 def _decode_lines(raw: bytes) -> tuple[str, list[int]]:

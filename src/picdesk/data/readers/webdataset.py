@@ -12,6 +12,7 @@ from picdesk.collection import Collection, Fields
 from picdesk.data.places import data_folder
 from picdesk.data.readers.columns import TextColumns, holds_nul
 from picdesk.data.readers.gathering import Gathering, split_name
+from picdesk.data.readers.text import lines_of
 from picdesk.data.sources import FilePart, PictureParts
 from picdesk.errors import MissingFileError
 
@@ -31,8 +32,9 @@ class WebDataset:
     """Samples of the shards: a picture, a `.txt` with one caption a line, or a `.json` with the named keys.
 
     `shards` may hold brace ranges (`train-{000..012}.tar`) and patterns (`*.tar`), and may give them for each split:
-    `{train: ..., test: ...}`. A picture's id is `<shard>/<key>`, since
-    keys are unique only within a shard. Where a sample has both a `.txt` and a `.json` with a caption, the `.txt` counts.
+    `{train: ..., test: ...}`. A picture's id is `<shard>/<key>`, with the shard's path below `root` without its ending, since
+    keys are unique only within a shard, and names of shards only within a folder. Where a sample has both a `.txt` and a
+    `.json` with a caption, the `.txt` counts.
     """
 
     def __init__(
@@ -62,21 +64,24 @@ class WebDataset:
     def read(self) -> Collection:
         """The samples that hold a picture, in the order of the shards."""
         gathering = Gathering[FilePart](self.name)
-        for path, split in self._paths().items():
+        root = data_folder(self.root, self.name)
+        for path, split in self._paths(root).items():
+            shard = path.relative_to(root)
             samples: dict[str, dict[str, FilePart]] = {}
-            for member in _members(path, gathering):
+            for member in _members(path, shard.as_posix(), gathering):
                 sample = samples.setdefault(member.key, {})
                 if sample.setdefault(member.ending, member.part) != member.part:
                     gathering.skip(
-                        f"{path.name}: {member.key}.{member.ending}", "stands twice in the shard; the first was kept"
+                        f"{shard.as_posix()}: {member.key}.{member.ending}",
+                        "stands twice in the shard; the first was kept",
                     )
             for key, sample in samples.items():
-                self._sample(gathering, f"{path.stem}/{key}", sample, split, f"{path.name}: {key}")
+                name = f"{shard.with_suffix('').as_posix()}/{key}"
+                self._sample(gathering, name, sample, split, f"{shard.as_posix()}: {key}")
         return gathering.collection(lambda places: PictureParts(tuple(places)))
 
-    def _paths(self) -> dict[Path, str]:
+    def _paths(self, root: Path) -> dict[Path, str]:
         """Each shard and its split."""
-        root = data_folder(self.root, self.name)
         paths: dict[Path, str] = {}
         for split, pattern in [(split, part) for split, text in self.shards.items() for part in expand_braces(text)]:
             found = sorted(path for path in root.glob(pattern) if path.is_file())
@@ -110,7 +115,7 @@ class WebDataset:
                 gathering.skip(f"{where}.{self.json_ending}", "not a JSON object")
         caption = self.columns.columns.get("caption")
         if caption is not None and self.caption_ending in sample:
-            record[caption] = [line for line in _text(sample[self.caption_ending]).splitlines() if line.strip()]
+            record[caption] = [line for line in lines_of(_text(sample[self.caption_ending])) if line.strip()]
         known = any(column in record for column in self.columns.columns.values())
         return self.columns.texts(record) if known else []
 
@@ -130,7 +135,7 @@ def expand_braces(pattern: str) -> list[str]:
     return [whole for part in middle for whole in expand_braces(head + part + tail)]
 
 
-def _members(path: Path, gathering: Gathering[FilePart]) -> Iterator[Member]:
+def _members(path: Path, shown: str, gathering: Gathering[FilePart]) -> Iterator[Member]:
     size = path.stat().st_size
     try:
         with tarfile.open(path, "r:") as shard:
@@ -144,7 +149,7 @@ def _members(path: Path, gathering: Gathering[FilePart]) -> Iterator[Member]:
                 key = f"{folder}/{stem}" if folder else stem
                 yield Member(key, ending, FilePart(path, info.offset_data, info.size))
     except tarfile.TarError as error:
-        gathering.skip(path.name, f"the shard is broken, or compressed; read as far as it goes ({error})")
+        gathering.skip(shown, f"the shard is broken, or compressed; read as far as it goes ({error})")
 
 
 def _text(part: FilePart) -> str:
