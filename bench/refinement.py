@@ -16,7 +16,7 @@ from picdesk.search import making
 
 ASKED, CANDIDATES, TOP = 500, 1000, 10
 SAMPLE = 65_536
-KEPT = ("SQ8", "OPQ64_320,SQ8", "OPQ64_256,SQ8", "SQ6", "OPQ64,SQ6", "SQ4", "OPQ64,SQ4")
+KEPT = ("SQ8", "OPQ64_320,SQ8", "OPQ64_256,SQ8", "SQ6", "SQ4", "OPQ64,SQ4")
 
 
 def nearest(count: int, asked: np.ndarray) -> np.ndarray:
@@ -47,10 +47,11 @@ def recall(kept: str, sample: np.ndarray, rows: np.ndarray, candidates: np.ndarr
     index = making.empty_index(kept, rows.shape[1])
     making.train(index, sample, kept)
     index.add(rows)
+    inner = index  # which lives no longer than the index around it
     if isinstance(index, faiss.IndexPreTransform):
         asked = faiss.downcast_VectorTransform(index.chain.at(0)).apply(asked)
-        index = faiss.downcast_index(index.index)
-    decoded = index.reconstruct_n(0, len(rows))
+        inner = faiss.downcast_index(index.index)
+    decoded = inner.reconstruct_n(0, len(rows))
     found = 0
     for query, own in zip(asked, candidates, strict=True):
         first = own[np.argsort(-(decoded[own] @ query), kind="stable")[:TOP]]
