@@ -69,6 +69,7 @@ MISTAKES = {
         ("trainer=ddp", "training.batch_size=7"),
         ("training.batch_size=7", "2 processes"),
     ),
+    "several processes without their strategy": (("trainer.devices=2",), ("trainer.devices=2", "trainer=ddp")),
     "nothing to go on with": (("resume=/nowhere",), ("resume=/nowhere", "output dir")),
 }
 

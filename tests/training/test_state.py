@@ -18,8 +18,9 @@ from picdesk.training.collapse import Collapse
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import Margin
-from picdesk.training.schedules import cosine
-from picdesk.training.state import read
+from picdesk.training.module import Retrieval
+from picdesk.training.schedules import constant, cosine
+from picdesk.training.state import KeepState, read
 from tests.embedding.fakes import Tiny
 from tests.training import models, pixels
 from tests.training.test_fit import features
@@ -109,6 +110,21 @@ def test_so_does_one_through_the_trunks(killer: Killer, tmp_path: Path) -> None:
 @pytest.mark.parametrize("limits", [{"max_steps": 8}, {"check_val_every_n_epoch": 2}], ids=["steps", "epochs"])
 def test_so_does_one_that_ends_on_steps_not_validated(killer: Killer, limits: dict[str, int], tmp_path: Path) -> None:
     same(partial(on_features, **limits), killer, tmp_path)
+
+
+def test_a_state_of_more_devices_than_there_are_can_be_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = FeatureData(features(0), features(1), batch_size=20, seed=0)
+    backbone = Tiny()
+    module = Retrieval(backbone, Heads().prepare(backbone), Margin(), torch.optim.SGD, constant, data.val)
+    kept = {"order": data.order.state(0), "losses": [0.5, 1], "stop": False, "random": torch.get_rng_state()}
+    restored: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: restored.append(device))
+    content = {"picdesk": kept | {"device_random": [torch.get_rng_state()] * 3}}
+    KeepState(tmp_path / "s.pt", data, 0).on_load_checkpoint(None, module, content)  # type: ignore[arg-type]
+    assert restored == [0]
 
 
 def test_what_was_noticed_before_the_kill_is_still_said(tmp_path: Path) -> None:

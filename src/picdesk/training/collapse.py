@@ -69,8 +69,9 @@ class Collapse(pl.Callback):
         self._ids_of: dict[bytes, set[int]] = {}
         self._stuck = 0
         self._scale = probes.scale_of(pl_module)
-        self._scale_matters = probes.depends_on_scale(pl_module.loss)
-        self._masks = probes.masks_same_picture(pl_module.loss)
+        device = trainer.strategy.root_device
+        self._scale_matters = probes.depends_on_scale(pl_module.loss, device)
+        self._masks = probes.masks_same_picture(pl_module.loss, device)
         self._take_up()
 
     def _take_up(self) -> None:
