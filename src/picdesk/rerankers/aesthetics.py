@@ -31,7 +31,8 @@ class Aesthetics(Scorer):
 
     `trained_on` are names, in part, of the backbone whose embeddings the head was trained on. `embeddings` says whose to take:
     `searched` (those of the search: the user vouches that they are the right CLIP's, as for vectors made elsewhere), `own`
-    (pictures through `backbone`), or `auto`: the searched ones where the name of the backbone fits, else `own`.
+    (pictures through `backbone`), or `auto`: the searched ones where the name of the backbone fits and its picture tower is as
+    published, else `own`.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Aesthetics(Scorer):
         return digest_of(["aesthetics", file_digest(Path(self.head).expanduser()), own])
 
     def _takes_searched(self, context: RerankContext) -> bool:
-        fits = all(part in context.made_by for part in self.trained_on)
+        fits = all(part in context.made_by for part in self.trained_on) and "image" not in context.tuned
         return self.way == "searched" or (self.way == "auto" and fits and context.items.embeddings is not None)
 
     def _vectors(self, rows: NDArray[np.int64], context: RerankContext) -> NDArray[np.float32]:
@@ -87,9 +88,8 @@ class Aesthetics(Scorer):
             return np.ascontiguousarray(context.items.embeddings.matrix[rows])
         if self.backbone is None or context.embedder is None:
             wanted = ", ".join(self.trained_on)
-            there = (
-                f"those of {context.made_by or '?'}" if context.items.embeddings is not None else "none (a saved index)"
-            )
+            made_by = f"{context.made_by or '?'}{', fine-tuned' if 'image' in context.tuned else ''}"
+            there = f"those of {made_by}" if context.items.embeddings is not None else "none (a saved index)"
             raise ConfigError(
                 f"reranker=aesthetics: this head wants embeddings of {wanted}, the search has {there}; "
                 "give that CLIP (+backbone@reranker.backbone=vit_b_32_openai), or reranker.embeddings=searched if they are its"

@@ -174,6 +174,7 @@ def best_between(
     path = wise_ft(start, end, score)
     backbone.cpu()
     copy_into(own, path.weights)
+    backbone.note_tuned([name for name, value in path.weights.items() if not torch.equal(value, start[name])])
     if trained.learning:
         backbone.forget_fingerprints()
     log.info(
