@@ -84,6 +84,16 @@ def test_a_tower_that_was_trained_on_is_no_longer_the_heads(head: Path) -> None:
         Aesthetics(str(head), ["ViT-B-32", "openai"]).score(run, context("image"))
 
 
+def test_what_a_fit_would_leave_to_score_is_told_before_it(head: Path) -> None:
+    names = ["ViT-B-32", "openai"]
+    alone = Aesthetics(str(head), names)
+    alone.check_fit(CLIP, {"text"})
+    alone.check_fit("lite(x)", {"image"})  # which the start is refused for
+    Aesthetics(str(head), names, backbone=Tiny()).check_fit(CLIP, {"image"})
+    with pytest.raises(ConfigError, match="training changes its pictures'; give that CLIP a second time"):
+        alone.check_fit(CLIP, {"image", "text"})
+
+
 def test_vectors_made_elsewhere_are_taken_on_the_users_word(head: Path) -> None:
     run = run_over([[0, 1]], 2)
     own = vectors(4, 2)

@@ -8,7 +8,7 @@ Both were trained on embeddings of length 1 of one particular CLIP, and mean not
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import digest_of, file_digest
-from picdesk.interfaces import Backbone, RerankContext
+from picdesk.interfaces import Backbone, Modality, RerankContext
 from picdesk.rerankers.base import Scorer, candidates, taken, unscored
 from picdesk.trec import Run
 
@@ -75,8 +75,20 @@ class Aesthetics(Scorer):
         own = "" if self.backbone is None else backbone_digest(self.backbone)
         return digest_of(["aesthetics", file_digest(Path(self.head).expanduser()), own])
 
+    def check_fit(self, made_by: str, tuned: Collection[Modality]) -> None:
+        """Raise before a fit what `score` would after it has changed the towers `tuned` of the backbone called `made_by`."""
+        if self.way == "auto" and self.backbone is None and self._fits(made_by) and "image" in tuned:
+            raise ConfigError(
+                f"reranker=aesthetics: this head wants embeddings of {made_by} as published, and training changes its pictures'; "
+                "give that CLIP a second time (+backbone@reranker.backbone=vit_b_32_openai), or take adaptation=lock_image "
+                "adaptation.head=false"
+            )
+
+    def _fits(self, made_by: str) -> bool:
+        return all(part in made_by for part in self.trained_on)
+
     def _takes_searched(self, context: RerankContext) -> bool:
-        fits = all(part in context.made_by for part in self.trained_on) and "image" not in context.tuned
+        fits = self._fits(context.made_by) and "image" not in context.tuned
         return self.way == "searched" or (self.way == "auto" and fits and context.items.embeddings is not None)
 
     def _vectors(self, rows: NDArray[np.int64], context: RerankContext) -> NDArray[np.float32]:

@@ -76,6 +76,11 @@ class Adaptation:
         """The heads that learn."""
         return (backbone.image_head, backbone.text_head)
 
+    def tunes(self, backbone: TwoTower) -> frozenset[Modality]:
+        """The towers whose embeddings a fit changes."""
+        heads = [id(head) for head in self.heads(backbone) if list(head.parameters())]
+        return frozenset(m for m in TOWERS["both"] if m in self.towers or id(backbone.head(m)) in heads)
+
     def thaw(self, backbone: TwoTower, modality: Modality) -> None:
         """Let what is chosen of one trunk learn."""
         trunk = backbone.trunk(modality)
