@@ -106,6 +106,16 @@ def test_two_processes_leave_one_set_of_files_with_the_numbers_of_one(
 
 
 @pytest.mark.slow
+def test_two_processes_validate_the_end_of_a_fit_within_an_epoch(tmp_path: Path, small_clip: tuple[str, ...]) -> None:
+    given = [*small_clip, "trainer=ddp", "+trainer.max_steps=1", f"paths.outputs={tmp_path / 'two'}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT / "src")}
+    command = [sys.executable, str(PROJECT / "train.py"), *given]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert [line[:8] for line in done.stdout.splitlines() if "val hits@1" in line] == ["epoch  0", "epoch  1"]
+
+
+@pytest.mark.slow
 def test_a_job_killed_with_sigkill_goes_on_and_ends_with_the_same_metrics(
     tmp_path: Path, small_clip: tuple[str, ...], capfd: Capture
 ) -> None:
