@@ -1,13 +1,20 @@
-"""Files written whole or not at all, and their content hashes."""
+"""Files written whole or not at all, folders that one process changes at a time, and content hashes."""
 
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from picdesk.errors import ConfigError
+
+log = logging.getLogger(__name__)
+LOCK = ".lock"
 
 
 @contextmanager
@@ -52,3 +59,24 @@ def digest_of(value: Any) -> str:
     """SHA-256, in hex, of a value's canonical JSON: the same for equal values on every platform."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def held(folder: Path | str) -> Iterator[None]:
+    """Change a folder while no other process does: from what is read of it to what is written. Waits for its turn.
+
+    The system frees the folder when the process ends, however it ends. Not to be nested. Raises `ConfigError`.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / LOCK).open("a")
+    except OSError as error:
+        raise ConfigError(f"{folder}: it must be a folder that can be written to ({error.strerror})") from None
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s: another process is changing it; waiting until it is done", folder)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

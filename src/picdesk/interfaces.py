@@ -180,7 +180,8 @@ class RerankContext:
 
     t2i: the queries are texts and the items pictures; i2t: the other way round. `made_by` is the name of the backbone that
     made the embeddings, `space` adds a digest of its weights, and `encode_texts` puts further texts into that space: [n, dim],
-    rows of length 1. `captions` are the texts that the data set has of its pictures, by picture id.
+    rows of length 1. `captions` are the texts that the data set has of its pictures, by picture id. `tuned` are the towers of
+    that backbone whose weights were trained further since it was published.
     """
 
     direction: Direction
@@ -191,6 +192,7 @@ class RerankContext:
     made_by: str = ""
     captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     embedder: Embedder | None = None
+    tuned: frozenset[Modality] = frozenset()
 
     @property
     def texts(self) -> Side:

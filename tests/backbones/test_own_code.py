@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from picdesk.backbones.own_code import OwnCode
 from picdesk.errors import ConfigError, UserError
+from picdesk.training.adaptation import Full, LockImage, Lora
 from tests.backbones.tiny_models import bert_tokenizer
 
 CODE = """
@@ -129,3 +130,45 @@ def test_a_weight_too_few_is_refused(folder: Path) -> None:
     save_file({"words.weight": torch.randn(64, 16)}, folder / "model.safetensors")
     with pytest.raises(UserError, match=r"its weights lack .* tensors"):
         OwnCode(str(folder), allow_code=True)
+
+
+def weights_of(trunk: torch.nn.Module) -> set[str]:
+    return {name for name, _ in trunk.named_parameters()}
+
+
+def test_each_tower_has_the_parts_that_its_features_come_from(folder: Path) -> None:
+    backbone = OwnCode(str(folder), allow_code=True)
+    assert weights_of(backbone.image_trunk) == {"model.patches.weight", "model.patches.bias"}
+    assert weights_of(backbone.text_trunk) == {"model.words.weight"}
+    assert not any(value.requires_grad for value in backbone.image_trunk.parameters())
+    before = backbone.trunk_fingerprint("image")
+    trained = LockImage(trunk_rate=0.1).prepare(backbone)
+    assert trained.learning == ("text",)
+    assert trained.rates == {"logit_scale": 1.0, "text_trunk.model.words.weight": 0.1}
+    backbone.forget_fingerprints()
+    assert backbone.trunk_fingerprint("image") == before
+
+
+SHARED = {
+    "a part of both": (
+        CODE.replace("(input_ids) * mask)", "(input_ids) * mask + self.patches.bias)"),
+        "model.patches.weight",
+    ),
+    "code that looks at the rest": (
+        CODE.replace("mask = att", "device = self.patches.weight.device; mask = att"),
+        "model.patches.weight",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_towers_that_share_weights_are_adapted_together_or_not_at_all(folder: Path, name: str) -> None:
+    code, word = SHARED[name]
+    assert code != CODE
+    (folder / "modeling_pair.py").write_text(code)
+    backbone = OwnCode(str(folder), allow_code=True)
+    for adaptation in (LockImage(), Full(towers="text"), Lora(), Lora(towers="image")):
+        with pytest.raises(ConfigError, match=rf"adaptation={adaptation.name}: .* share weights .*{word}"):
+            adaptation.check(backbone)
+    trained = Full(trunk_rate=0.1).prepare(backbone)
+    assert all(rate == 0.1 for name, rate in trained.rates.items() if "trunk" in name and "logit" not in name)

@@ -81,6 +81,7 @@ MISTAKES = {
         ("trainer=ddp", "training.batch_size=7"),
         ("training.batch_size=7", "2 processes"),
     ),
+    "several processes without their strategy": (("trainer.devices=2",), ("trainer.devices=2", "trainer=ddp")),
     "nothing to go on with": (("resume=/nowhere",), ("resume=/nowhere", "output dir")),
 }
 
@@ -114,6 +115,16 @@ def test_two_processes_leave_one_set_of_files_with_the_numbers_of_one(
     rows = (metrics.parent / "csv" / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + 1 + 2 * 2 + 1, "head, start, validation and loss of each epoch, end"
     assert not (metrics.parent / "resume").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_validate_the_end_of_a_fit_within_an_epoch(tmp_path: Path, small_clip: tuple[str, ...]) -> None:
+    given = [*small_clip, "trainer=ddp", "+trainer.max_steps=1", f"paths.outputs={tmp_path / 'two'}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT / "src")}
+    command = [sys.executable, str(PROJECT / "train.py"), *given]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert [line[:8] for line in done.stdout.splitlines() if "val hits@1" in line] == ["epoch  0", "epoch  1"]
 
 
 @pytest.mark.slow

@@ -25,6 +25,14 @@ def test_training_leaves_what_reproduces_it(trained: Ran) -> None:
     assert "epoch  0" in trained.out, "the start is scored before the first step"
 
 
+def test_a_fit_cut_short_within_its_first_epoch_is_scored(
+    capfd: Capture, outputs: Path, settings: tuple[str, ...]
+) -> None:
+    ran = run(capfd, outputs, "train", *settings, "+trainer.max_steps=1")
+    assert ran.status == 0, ran.err
+    assert [line[:8] for line in ran.out.splitlines() if "val hits@1" in line] == ["epoch  0", "epoch  1"]
+
+
 def test_evaluate_gives_the_metrics_that_training_printed(capfd: Capture, outputs: Path, trained: Ran) -> None:
     again = run(capfd, outputs, "evaluate", f"ckpt={trained.folder}", "bootstrap.resamples=200")
     assert again.status == 0, again.err

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from picdesk.pipelines import build
@@ -262,3 +263,14 @@ def test_a_reranked_job_is_reproduced_with_its_rerankers_checkpoint(
     one_line(run(capfd, tmp_path / "out", "evaluate", again), "reranker.ckpt=", "no checkpoint there")
     moved = run(capfd, tmp_path / "out", "evaluate", again, f"+reranker.ckpt={tmp_path / 'elsewhere'}")
     assert moved.status == 0, moved.err
+
+
+def test_a_head_that_a_fit_would_take_the_vectors_from_is_refused_before_it(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    torch.save(torch.nn.Linear(512, 1).state_dict(), tmp_path / "head.pth")
+    head = ("reranker=aesthetics", f"reranker.head={tmp_path / 'head.pth'}", "reranker.trained_on=[tiny]")
+    one_line(
+        run(capfd, tmp_path / "out", "train", *tiny, *head), "reranker=aesthetics", "training changes its pictures'"
+    )
+    assert run(capfd, tmp_path / "out", "evaluate", *tiny, *head).status == 0

@@ -1,5 +1,6 @@
 """Saved indexes at the door: written by one job, searched by another without the embeddings, refused by key, changed in place."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from picdesk.files import LOCK
 from picdesk.pipelines import build
 from picdesk.report.manifest import Manifest
 from tests.conftest import PROJECT
@@ -153,6 +155,45 @@ def test_items_come_and_go(capfd: Capture, tmp_path: Path) -> None:
     left = results(retrieve(capfd, tmp_path, QUERY, saved, "run_depth=45", "top_k=45"))[0]["results"]
     assert [item["id"] for item in left] == ids[2:]  # type: ignore[attr-defined]
     one_line(retrieve(capfd, tmp_path, "task=index_remove", saved, f"ids=[{ids[0]}]"), "1 ids to remove are not there")
+
+
+@pytest.mark.parametrize("task", ["index_add", "index_remove"])
+def test_one_job_at_a_time_changes_an_index(
+    capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    """Another job waits from before the index is read until it is written: tried at the steps in between."""
+    from picdesk.pipelines import index_jobs
+
+    made = retrieve(capfd, tmp_path, QUERY, *over(tmp_path), f"save_index={tmp_path / 'index'}")
+    first = results(made)[0]["results"][0]["id"]  # type: ignore[index]
+    tried: list[bool] = []
+
+    def watched(name: str) -> None:
+        whole = getattr(index_jobs, name)
+
+        def step(*given: Any) -> Any:
+            tried.append(free(tmp_path / "index"))
+            return whole(*given)
+
+        monkeypatch.setattr(index_jobs, name, step)
+
+    watched("made_from")
+    watched("Job")
+    pictures_as_files(tmp_path / "new", 5)
+    what = (f"ids=[{first}]",) if task == "index_remove" else ("data=folder", f"data.root={tmp_path / 'new'}")
+    assert retrieve(capfd, tmp_path, f"task={task}", f"index_dir={tmp_path / 'index'}", *what).status == 0
+    assert tried == [False, False]
+    assert free(tmp_path / "index")
+
+
+def free(folder: Path) -> bool:
+    """Whether nobody changes the folder."""
+    with (folder / LOCK).open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def test_a_damaged_index_is_one_line(capfd: Capture, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from picdesk.interfaces import Direction, Embeddings, PictureBytes, RerankContext, Side
+from picdesk.interfaces import Direction, Embeddings, Modality, PictureBytes, RerankContext, Side
 from picdesk.trec import Run
 
 
@@ -86,6 +86,7 @@ def context_of(
     embedder: FakeEmbedder | None = None,
     vectors: NDArray[np.float32] | None = None,
     made_by: str = "",
+    tuned: frozenset[Modality] = frozenset(),
     captions: dict[str, list[str]] | None = None,
     fields: Sequence[dict[str, str]] = (),
 ) -> RerankContext:
@@ -102,6 +103,7 @@ def context_of(
         space="space",
         encode_texts=lambda more: np.stack([vector_of(text) for text in more]),
         made_by=made_by,
+        tuned=tuned,
         captions=captions or {},
         embedder=embedder,
     )

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.interfaces import Modality, RerankContext
 from picdesk.rerankers.aesthetics import Aesthetics, apply_head, read_head
 from tests.pipelines.tiny import Tiny
 from tests.rerankers.helpers import FakeEmbedder, context_of, plain_picture, run_over, unit
@@ -62,6 +63,35 @@ def test_another_backbone_goes_through_the_right_clip(head: Path) -> None:
         ConfigError, match="this head wants embeddings of ViT-B-32, openai, the search has those of lite"
     ):
         Aesthetics(str(head), ["ViT-B-32", "openai"]).score(run, context)
+
+
+def test_a_tower_that_was_trained_on_is_no_longer_the_heads(head: Path) -> None:
+    run = run_over([[3, 1]], 6)
+    clip, embedder = Tiny(), FakeEmbedder()
+
+    def context(*tuned: Modality) -> RerankContext:
+        return context_of(
+            run, ["x"], PICTURES, embedder=embedder, vectors=vectors(3, 6), made_by=CLIP, tuned=frozenset(tuned)
+        )
+
+    reranker = Aesthetics(str(head), ["ViT-B-32", "openai"], backbone=clip)
+    reranker.score(run, context("text"))
+    assert embedder.asked == []
+    reranker.score(run, context("image", "text"))
+    assert embedder.asked == [("pictures", clip, 2)]
+    assert reranker.fingerprint(context("image")) != reranker.fingerprint(context())
+    with pytest.raises(ConfigError, match=r"the search has those of open_clip\(ViT-B-32, openai\), fine-tuned; give"):
+        Aesthetics(str(head), ["ViT-B-32", "openai"]).score(run, context("image"))
+
+
+def test_what_a_fit_would_leave_to_score_is_told_before_it(head: Path) -> None:
+    names = ["ViT-B-32", "openai"]
+    alone = Aesthetics(str(head), names)
+    alone.check_fit(CLIP, {"text"})
+    alone.check_fit("lite(x)", {"image"})  # which the start is refused for
+    Aesthetics(str(head), names, backbone=Tiny()).check_fit(CLIP, {"image"})
+    with pytest.raises(ConfigError, match="training changes its pictures'; give that CLIP a second time"):
+        alone.check_fit(CLIP, {"image", "text"})
 
 
 def test_vectors_made_elsewhere_are_taken_on_the_users_word(head: Path) -> None:

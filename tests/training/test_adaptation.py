@@ -223,3 +223,14 @@ def test_mistakes_are_named(name: str) -> None:
     make_it, words = MISTAKES[name]
     with pytest.raises(ConfigError, match=words):
         make_it()
+
+
+def test_the_towers_whose_embeddings_change() -> None:
+    backbone = Tiny()
+    for adaptation in (Heads(), Full(), LockImage(), Full("image")):
+        assert adaptation.tunes(backbone) == {"image", "text"}, "both heads learn"
+    assert LockImage(head=False).tunes(backbone) == {"text"}
+    assert LockText(head=False).tunes(backbone) == {"image"}
+    backbone.image_head = nn.Identity()
+    assert Heads().tunes(backbone) == {"text"}
+    assert LockImage().tunes(backbone) == {"text"}

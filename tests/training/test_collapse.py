@@ -3,6 +3,7 @@
 import logging
 import math
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from picdesk.training.features import Features
 from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import InfoNCE, Margin, SigLIP
 from picdesk.training.module import MONITOR
+from picdesk.training.ranks import Once
 from picdesk.training.schedules import constant
 from picdesk.training.trained import Trained
 from tests.embedding.fakes import Tiny
@@ -187,6 +189,38 @@ def test_losses_are_asked_what_they_look_at() -> None:
         assert probes.masks_same_picture(loss)
         assert probes.depends_on_scale(loss) == (not isinstance(loss, Margin))
     assert not probes.masks_same_picture(Unmasked())
+
+
+def test_a_loss_is_asked_where_training_runs() -> None:
+    """NCCL takes no tensors of the CPU, and a loss without weights does not say where it runs."""
+    meta = torch.device("meta")
+    seen: list[torch.Tensor] = []
+
+    class Noting(torch.nn.Module):
+        def forward(self, *given: torch.Tensor) -> torch.Tensor:
+            seen.extend(given)
+            return torch.zeros(())
+
+    trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=meta))
+    module = SimpleNamespace(loss=Noting(), backbone=Tiny(), device=meta)
+    Collapse().on_fit_start(trainer, module)  # type: ignore[arg-type]
+    probes.collapsed_loss(module, (None, None, torch.arange(4)))  # type: ignore[arg-type]
+    assert len(seen) == 5 * 4
+    assert {value.device for value in seen} == {meta}
+
+
+def test_what_ranks_count_is_summed_where_they_run() -> None:
+    summed: list[torch.Tensor] = []
+
+    def reduce(value: torch.Tensor, reduce_op: str) -> list[int]:
+        summed.append(value)
+        return [7]
+
+    once = Once(lambda: [7])
+    once._trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("meta"), reduce=reduce))  # type: ignore[assignment]
+    once.predict_step(torch.zeros(1), 0)
+    assert summed[0].device.type == "meta"
+    assert once.totals == [7]
 
 
 def test_a_wrong_setting_is_named() -> None:

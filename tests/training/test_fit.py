@@ -11,6 +11,7 @@ import torch
 
 from picdesk.training.adaptation import Heads
 from picdesk.training.averaging import Ema, between, wise_ft
+from picdesk.training.collapse import Collapse
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.features import Features
 from picdesk.training.fit import Fitted, embedded, fit
@@ -42,7 +43,7 @@ def features(seed: int, pictures: int = 60, captions: int = 2) -> Features:
 
 
 def run_fit(
-    lr: float = 0.03, loss: Any = None, epochs: int = 4, callbacks: Any = (), seed: int = 0
+    lr: float = 0.03, loss: Any = None, epochs: int = 4, callbacks: Any = (), seed: int = 0, **limits: Any
 ) -> tuple[Fitted, Tiny]:
     backbone = Tiny()
     trained = Heads().prepare(backbone)
@@ -56,6 +57,7 @@ def run_fit(
             enable_checkpointing=False,
             num_sanity_val_steps=0,
             **quiet,
+            **limits,
         )
 
     data = FeatureData(features(0), features(1), batch_size=40, seed=seed)
@@ -175,3 +177,34 @@ def test_cosine_rises_then_falls_to_zero() -> None:
     assert rates[4] == 1.0
     assert rates[12] == pytest.approx(0.5)
     assert schedule.get_last_lr()[0] == pytest.approx(0.0, abs=1e-9)
+
+
+LIMITS: dict[str, tuple[dict[str, Any], list[float]]] = {
+    "steps within the first epoch": ({"max_steps": 2}, [0, 1]),
+    "steps within a later epoch": ({"max_steps": 5}, [0, 1, 2]),
+    "steps up to an epoch's end": ({"max_steps": 6}, [0, 1, 2]),
+    "every other epoch": ({"check_val_every_n_epoch": 2, "epochs": 3}, [0, 2, 3]),
+    "every other epoch, ending on one": ({"check_val_every_n_epoch": 2, "epochs": 4}, [0, 2, 4]),
+    "after two of three batches": ({"val_check_interval": 2, "epochs": 1}, [0, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_end_of_a_fit_is_scored_wherever_it_ends(name: str) -> None:
+    limits, epochs = LIMITS[name]
+    fitted, backbone = run_fit(callbacks=[Collapse()], **limits)
+    assert [row["epoch"] for row in fitted.history] == epochs
+    assert "train/loss" in fitted.history[-1]
+    assert fitted.best > 0
+    assert fitted.path.scores[-1] == pytest.approx(fitted.history[fitted.best][MONITOR])
+    assert fitted.history[-1][MONITOR] > fitted.history[0][MONITOR]
+    assert score_of(backbone) == max(fitted.path.scores)
+
+
+def test_a_loss_stands_in_the_row_of_its_own_epoch() -> None:
+    every, _ = run_fit(epochs=4)
+    other, _ = run_fit(epochs=4, check_val_every_n_epoch=2)
+    short, _ = run_fit(max_steps=4)
+    assert [row["train/loss"] for row in other.history[1:]] == [every.history[i]["train/loss"] for i in (2, 4)]
+    assert short.history[1] == every.history[1]
+    assert short.history[2]["train/loss"] != every.history[2]["train/loss"]

@@ -18,8 +18,9 @@ from picdesk.training.collapse import Collapse
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import Margin
-from picdesk.training.schedules import cosine
-from picdesk.training.state import read
+from picdesk.training.module import Retrieval
+from picdesk.training.schedules import constant, cosine
+from picdesk.training.state import KeepState, read
 from tests.embedding.fakes import Tiny
 from tests.training import models, pixels
 from tests.training.test_fit import features
@@ -32,10 +33,14 @@ class KilledError(Exception):
 
 
 class Killer(pl.Callback):
-    """Raises before a given step, or after the validation of a given epoch."""
+    """Raises before a given step, after the validation of a given epoch, or at the validation that follows the last step."""
 
-    def __init__(self, step: int = -1, epoch: int = -1) -> None:
-        self.step, self.epoch = step, epoch
+    def __init__(self, step: int = -1, epoch: int = -1, end: bool = False) -> None:
+        self.step, self.epoch, self.end = step, epoch, end
+
+    def on_validation_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.end and trainer.state.fn != "fit" and trainer.global_step:
+            raise KilledError
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
@@ -46,16 +51,18 @@ class Killer(pl.Callback):
             raise KilledError
 
 
-def on_features(state: Path | None, killer: Killer | None = None, lr: float = 0.02) -> tuple[Fitted, nn.Module]:
+def on_features(
+    state: Path | None, killer: Killer | None = None, lr: float = 0.02, **limits: Any
+) -> tuple[Fitted, nn.Module]:
     """Heads with dropout, a moving average, early stopping and a schedule; three batches an epoch."""
     backbone = Tiny()
     backbone.image_head = nn.Sequential(nn.Dropout(0.2), backbone.image_head)
-    stopping = pl.callbacks.EarlyStopping("val/hits@1", mode="max", patience=2)
+    stopping = pl.callbacks.EarlyStopping("val/hits@1", mode="max", patience=2, check_on_train_epoch_end=False)
     callbacks = [Collapse(), Ema(0.9), stopping, *([killer] if killer else [])]
     data = FeatureData(features(0), features(1), batch_size=20, seed=0, sampler="pictures")
     optimizer = partial(torch.optim.AdamW, lr=lr)
     schedule = partial(cosine, warmup=0.2)
-    make = partial(pixels.make_trainer, EPOCHS)
+    make = partial(pixels.make_trainer, EPOCHS, **limits)
     trained = Heads().prepare(backbone)
     loss = Margin(reduction="sum_to_hardest")
     return fit(
@@ -97,6 +104,27 @@ def test_a_killed_fit_ends_as_the_uninterrupted_one(when: str, tmp_path: Path) -
 @pytest.mark.parametrize("killer", [Killer(step=5), Killer(epoch=1)], ids=["within", "between"])
 def test_so_does_one_through_the_trunks(killer: Killer, tmp_path: Path) -> None:
     same(on_pixels, killer, tmp_path)
+
+
+@pytest.mark.parametrize("killer", [Killer(step=7), Killer(end=True)], ids=["within", "at the end"])
+@pytest.mark.parametrize("limits", [{"max_steps": 8}, {"check_val_every_n_epoch": 2}], ids=["steps", "epochs"])
+def test_so_does_one_that_ends_on_steps_not_validated(killer: Killer, limits: dict[str, int], tmp_path: Path) -> None:
+    same(partial(on_features, **limits), killer, tmp_path)
+
+
+def test_a_state_of_more_devices_than_there_are_can_be_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = FeatureData(features(0), features(1), batch_size=20, seed=0)
+    backbone = Tiny()
+    module = Retrieval(backbone, Heads().prepare(backbone), Margin(), torch.optim.SGD, constant, data.val)
+    kept = {"order": data.order.state(0), "losses": [0.5, 1], "stop": False, "random": torch.get_rng_state()}
+    restored: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: restored.append(device))
+    content = {"picdesk": kept | {"device_random": [torch.get_rng_state()] * 3}}
+    KeepState(tmp_path / "s.pt", data, 0).on_load_checkpoint(None, module, content)  # type: ignore[arg-type]
+    assert restored == [0]
 
 
 def test_what_was_noticed_before_the_kill_is_still_said(tmp_path: Path) -> None:

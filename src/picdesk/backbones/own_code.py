@@ -6,9 +6,10 @@ only after `allow_code=true`; read the files first.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,16 @@ class OwnCode(TwoTower):
         whole, processor, tokenizer = load(folder, model)
         length = min(max_tokens, int(tokenizer.model_max_length))
         tokens = tokenizer(["a"], padding=True, truncation=True, max_length=length, return_tensors="pt")
-        with torch.inference_mode():
-            dim = int(pooled(whole.get_text_features(**tokens)).shape[-1])
+        pixels = processor(Image.new("RGB", (64, 64)), return_tensors="pt")["pixel_values"]
+        image, _ = tower(whole, "get_image_features", {"pixel_values": pixels})
+        text, dim = tower(whole, "get_text_features", tokens)
         rule = {"library": "own code", "code": code_digest(folder), "config": described(whole.config)}
         super().__init__(
             name=f"own_code({model})",
             dim=dim,
-            image_trunk=Tower(whole, "get_image_features"),
+            image_trunk=image,
             image_head=nn.Identity(),
-            text_trunk=Tower(whole, "get_text_features"),
+            text_trunk=text,
             text_head=nn.Identity(),
             trunk_dims=(dim, dim),
             preprocessing={
@@ -96,6 +98,46 @@ class Tower(nn.Module):
         """Pixels [n, 3, height, width], or the tokenizer's tensors [n, length], to features [n, dim]."""
         given = tokens if pixels is None else {"pixel_values": pixels}
         return pooled(getattr(self.model, self.method)(**given))
+
+
+def tower(model: nn.Module, method: str, example: Mapping[str, torch.Tensor]) -> tuple[Tower, int]:
+    """One side with those of the model's own parts that its features come from, and their width, told by an example.
+
+    The whole model where the code does not do without the rest. Parts that both sides use are shared.
+    """
+    model.requires_grad_(True)
+    with torch.enable_grad():
+        features = pooled(getattr(model, method)(**example))
+    found = parameters_behind(features)
+    model.requires_grad_(False)
+    part = copy.copy(model)
+    part._modules = {
+        name: child
+        for name, child in model._modules.items()
+        if child is None or not list(child.parameters()) or any(id(value) in found for value in child.parameters())
+    }
+    part._parameters = {name: value for name, value in model._parameters.items() if id(value) in found}
+    try:
+        with torch.no_grad():
+            same = torch.allclose(pooled(getattr(part, method)(**example)), features, atol=1e-5)
+    except Exception:  # whatever foreign code raises where something is missing
+        same = False
+    return Tower(part if same else model, method), int(features.shape[-1])
+
+
+def parameters_behind(features: torch.Tensor) -> set[int]:
+    """`id` of every parameter that the features were computed from."""
+    found: set[int] = set()
+    seen: set[Any] = set()
+    waiting: list[Any] = [features.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        found.add(id(getattr(node, "variable", None)))
+        waiting += [before for before, _ in node.next_functions]
+    return found
 
 
 def load(folder: Path, name: str) -> tuple[Any, Any, Any]:

@@ -23,7 +23,8 @@ class TwoTower(nn.Module):
     float32; heads take those to [n, dim]. `embed` adds the L2 normalisation that every search expects. `shortest_side` is how
     many pixels of a picture's shorter side the preprocessing can use (None: not known, decode in full). `logit_bias` is the
     bias of a model trained with the pairwise sigmoid loss (SigLIP), 0 for the others. `by_captions`: a picture has no vector
-    of its own, but scores by the best of the captions that its data set has of it.
+    of its own, but scores by the best of the captions that its data set has of it. `tuned` are the towers whose weights are no
+    longer those that the backbone was built with.
     """
 
     logit_bias: float = 0.0
@@ -52,6 +53,7 @@ class TwoTower(nn.Module):
         self._trunk_dims: dict[Modality, int] = {"image": trunk_dims[0], "text": trunk_dims[1]}
         self._preprocessing = preprocessing
         self._fingerprints: dict[Modality, str] = {}
+        self.tuned: frozenset[Modality] = frozenset()
 
     def trunk_dim(self, modality: Modality) -> int:
         """Width of a trunk's features."""
@@ -110,6 +112,11 @@ class TwoTower(nn.Module):
     def forget_fingerprints(self) -> None:
         """To be called when a trunk's weights have been changed or loaded."""
         self._fingerprints.clear()
+
+    def note_tuned(self, changed: Sequence[str]) -> None:
+        """To be called with the names of the weights whose values were changed by training, here or before."""
+        sides: tuple[Modality, ...] = ("image", "text")
+        self.tuned |= {side for side in sides if any(name.startswith(f"{side}_") for name in changed)}
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -19,7 +19,7 @@ from picdesk.collection import Chosen, Collection
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.files import write_json
+from picdesk.files import held, write_json
 from picdesk.interfaces import Embeddings, Index
 from picdesk.pipelines import saved_index
 from picdesk.pipelines.build import build, check_all
@@ -101,8 +101,9 @@ def built(cfg: DictConfig, vectors: Vectors, folder: Path, facts: dict[str, Any]
     if cfg.on_disk:
         if not isinstance(index, FaissIndex):
             raise ConfigError(f"on_disk=true: {type(index).__name__} has no inverted lists; choose ivf_flat or factory")
-        index = build_on_disk(index, vectors, folder, facts)
-        saved_index.keep_config(cfg, folder)
+        with held(folder):
+            index = build_on_disk(index, vectors, folder, facts)
+            saved_index.keep_config(cfg, folder)
         return index
     if isinstance(index, FaissIndex):
         build_from_shards(index, vectors)
@@ -125,21 +126,22 @@ def add_items(cfg: DictConfig) -> None:
     folder = saved_index.folder_of(cfg)
     if not any(key == "data" or key.startswith("data.") for key in saved_index.named_keys()):
         raise ConfigError("task=index_add: name what is to be added: data=... (for example data=folder data.root=DIR)")
-    cfg, checkpoint = saved_index.with_index(cfg, folder, leave=("data", "split", "part"))
-    check_all(cfg)
-    facts = made_from(folder)
-    world = load_world(cfg)
-    backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
-    gallery = str(facts["gallery"])
-    expected = saved_index.made_from(world, gallery, backbone, encoder)
-    if gallery == "pictures":
-        expected["prompt"] = facts["prompt"]  # a text has no share in these vectors
-    index = saved_index.open_index(cfg, folder, expected, backbone.dim)
-    job = Job(cfg)
-    with job.clock.stage("encode and add"):
-        index.add(whole(Vectors(world, world.part(str(cfg.part)), gallery, backbone, encoder)))
-        index.save(folder, facts)
-    report(job, cfg, index, folder, "added to", weights_of(backbone, checkpoint), encoder)
+    with held(folder):  # what is read now is what is written over
+        cfg, checkpoint = saved_index.with_index(cfg, folder, leave=("data", "split", "part"))
+        check_all(cfg)
+        facts = made_from(folder)
+        world = load_world(cfg)
+        backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+        gallery = str(facts["gallery"])
+        expected = saved_index.made_from(world, gallery, backbone, encoder)
+        if gallery == "pictures":
+            expected["prompt"] = facts["prompt"]  # a text has no share in these vectors
+        index = saved_index.open_index(cfg, folder, expected, backbone.dim)
+        job = Job(cfg)
+        with job.clock.stage("encode and add"):
+            index.add(whole(Vectors(world, world.part(str(cfg.part)), gallery, backbone, encoder)))
+            index.save(folder, facts)
+        report(job, cfg, index, folder, "added to", weights_of(backbone, checkpoint), encoder)
 
 
 def remove_items(cfg: DictConfig) -> None:
@@ -148,15 +150,16 @@ def remove_items(cfg: DictConfig) -> None:
     ids = [str(item) for item in cfg.ids]
     if not ids:
         raise ConfigError("ids must be given: task=index_remove ids=[ID,ID,...]")
-    cfg, _ = saved_index.with_index(cfg, folder)
-    facts = made_from(folder)
-    index: Index = build(cfg, "index")
-    index.load(folder)
-    job = Job(cfg)
-    with job.clock.stage("remove"):
-        index.remove(ids)
-        index.save(folder, facts)
-    report(job, cfg, index, folder, "removed from", {"name": str(facts["backbone"])}, None)
+    with held(folder):  # what is read now is what is written over
+        cfg, _ = saved_index.with_index(cfg, folder)
+        facts = made_from(folder)
+        index: Index = build(cfg, "index")
+        index.load(folder)
+        job = Job(cfg)
+        with job.clock.stage("remove"):
+            index.remove(ids)
+            index.save(folder, facts)
+        report(job, cfg, index, folder, "removed from", {"name": str(facts["backbone"])}, None)
 
 
 def report(

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
-from picdesk.interfaces import RerankContext, Reranker
+from picdesk.interfaces import Modality, RerankContext, Reranker
 from picdesk.pipelines.build import build
 from picdesk.pipelines.rerank_scores import Part, scores_of
 from picdesk.pipelines.tools import Tools
@@ -53,6 +53,12 @@ def contents(cfg: DictConfig) -> dict[str, str]:
     """For a manifest: what the rerankers at work are made of, by content, since settings name only where it lies."""
     found = {f"reranker.{part.name}": getattr(part.reranker, "content", str)() for part in parts_at_work(cfg)}
     return {key: digest for key, digest in found.items() if digest}
+
+
+def check_fit(cfg: DictConfig, made_by: str, tuned: frozenset[Modality]) -> None:
+    """Raise `ConfigError` for a reranker that could not score what a fit of these towers leaves."""
+    for part in parts_at_work(cfg):
+        getattr(part.reranker, "check_fit", lambda *_: None)(made_by, tuned)
 
 
 def refuse_reranker(cfg: DictConfig, job: str) -> None:

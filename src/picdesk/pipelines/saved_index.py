@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from picdesk.backbones.two_tower import TwoTower, weights_digest
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, MissingFileError
-from picdesk.files import digest_of, written_whole
+from picdesk.files import digest_of, held, written_whole
 from picdesk.interfaces import Index, Side
 from picdesk.pipelines.build import build
 from picdesk.pipelines.resume import inherit, with_checkpoint
@@ -73,8 +73,9 @@ def refuse_captions(backbone: TwoTower, key: str) -> None:
 
 def save(cfg: DictConfig, folder: Path, index: Index, facts: Mapping[str, Any]) -> None:
     """Write the index, and beside it the config that rebuilds backbone and prompt."""
-    index.save(folder, facts)
-    keep_config(cfg, folder)
+    with held(folder):
+        index.save(folder, facts)
+        keep_config(cfg, folder)
     log.info("index: %s: %s items", folder, f"{len(index.ids):,}")
 
 

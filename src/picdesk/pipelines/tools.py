@@ -61,6 +61,7 @@ class Tools:
             self.backbone.name,
             self.captions,
             self,
+            self.backbone.tuned,
         )
 
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.pipelines import forgetting, shared, show, stopped, trainer, training_advice
+from picdesk.pipelines import forgetting, reranking, shared, show, stopped, trainer, training_advice
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
@@ -47,6 +47,7 @@ def train(cfg: DictConfig) -> float:
     part = world.part(str(cfg.part))
     backbone, encoder = shared.load_backbone(cfg, start, to_train=True), shared.make_encoder(cfg)
     parts["adaptation"].check(backbone)
+    reranking.check_fit(cfg, backbone.name, parts["adaptation"].tunes(backbone))
     job, second = Job(cfg), forgetting.second_of(cfg)
     content = shared.fingerprint(cfg, world, world.part("all"), encoder) | {"split": world.split_digest()}
     content |= second.fingerprint(encoder) if second else {}

@@ -33,6 +33,7 @@ def check_trainer(cfg: DictConfig) -> None:
         )
     trainer = made(cfg, logger=False, enable_checkpointing=False)
     refuse_sweep(trainer)
+    refuse_strategy(trainer)
     if int(cfg.training.batch_size) % trainer.world_size:
         raise ConfigError(
             f"training.batch_size={cfg.training.batch_size}: not a multiple of the {trainer.world_size} processes"
@@ -45,6 +46,16 @@ def refuse_sweep(trainer: pl.Trainer) -> None:
         raise ConfigError(
             f"trainer.devices={trainer.num_devices}: each process would begin the whole sweep anew; with several processes run "
             "one job at a time, or sweep with trainer.devices=1"
+        )
+
+
+def refuse_strategy(trainer: pl.Trainer) -> None:
+    """Raise `ConfigError` where several processes would wait forever for gradients of weights that a loss leaves out."""
+    settings = getattr(trainer.strategy, "_ddp_kwargs", {})
+    if trainer.world_size > 1 and not settings.get("find_unused_parameters"):
+        raise ConfigError(
+            f"trainer.devices={trainer.num_devices}: several processes need a strategy with find_unused_parameters=true, as no "
+            "loss uses every weight; take trainer=ddp, or for one process trainer.devices=1"
         )
 
 

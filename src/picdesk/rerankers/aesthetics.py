@@ -8,7 +8,7 @@ Both were trained on embeddings of length 1 of one particular CLIP, and mean not
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import digest_of, file_digest
-from picdesk.interfaces import Backbone, RerankContext
+from picdesk.interfaces import Backbone, Modality, RerankContext
 from picdesk.rerankers.base import Scorer, candidates, taken, unscored
 from picdesk.trec import Run
 
@@ -31,7 +31,8 @@ class Aesthetics(Scorer):
 
     `trained_on` are names, in part, of the backbone whose embeddings the head was trained on. `embeddings` says whose to take:
     `searched` (those of the search: the user vouches that they are the right CLIP's, as for vectors made elsewhere), `own`
-    (pictures through `backbone`), or `auto`: the searched ones where the name of the backbone fits, else `own`.
+    (pictures through `backbone`), or `auto`: the searched ones where the name of the backbone fits and its picture tower is as
+    published, else `own`.
     """
 
     def __init__(
@@ -74,8 +75,20 @@ class Aesthetics(Scorer):
         own = "" if self.backbone is None else backbone_digest(self.backbone)
         return digest_of(["aesthetics", file_digest(Path(self.head).expanduser()), own])
 
+    def check_fit(self, made_by: str, tuned: Collection[Modality]) -> None:
+        """Raise before a fit what `score` would after it has changed the towers `tuned` of the backbone called `made_by`."""
+        if self.way == "auto" and self.backbone is None and self._fits(made_by) and "image" in tuned:
+            raise ConfigError(
+                f"reranker=aesthetics: this head wants embeddings of {made_by} as published, and training changes its pictures'; "
+                "give that CLIP a second time (+backbone@reranker.backbone=vit_b_32_openai), or take adaptation=lock_image "
+                "adaptation.head=false"
+            )
+
+    def _fits(self, made_by: str) -> bool:
+        return all(part in made_by for part in self.trained_on)
+
     def _takes_searched(self, context: RerankContext) -> bool:
-        fits = all(part in context.made_by for part in self.trained_on)
+        fits = self._fits(context.made_by) and "image" not in context.tuned
         return self.way == "searched" or (self.way == "auto" and fits and context.items.embeddings is not None)
 
     def _vectors(self, rows: NDArray[np.int64], context: RerankContext) -> NDArray[np.float32]:
@@ -87,9 +100,8 @@ class Aesthetics(Scorer):
             return np.ascontiguousarray(context.items.embeddings.matrix[rows])
         if self.backbone is None or context.embedder is None:
             wanted = ", ".join(self.trained_on)
-            there = (
-                f"those of {context.made_by or '?'}" if context.items.embeddings is not None else "none (a saved index)"
-            )
+            made_by = f"{context.made_by or '?'}{', fine-tuned' if 'image' in context.tuned else ''}"
+            there = f"those of {made_by}" if context.items.embeddings is not None else "none (a saved index)"
             raise ConfigError(
                 f"reranker=aesthetics: this head wants embeddings of {wanted}, the search has {there}; "
                 "give that CLIP (+backbone@reranker.backbone=vit_b_32_openai), or reranker.embeddings=searched if they are its"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.interfaces import Embeddings
-from picdesk.trec import Run, id_ranks, order_rows
+from picdesk.trec import Floats, Run, id_ranks, order_rows
 
 _CELLS = 1 << 24
 
@@ -14,25 +14,36 @@ _CELLS = 1 << 24
 def best_part_run(
     queries: Embeddings, parts: Embeddings, owner: NDArray[np.int64], whole_ids: tuple[str, ...], depth: int
 ) -> Run:
-    """Rank wholes by the inner product of their best part, exactly: `owner[i]` is the position in `whole_ids` of part i.
+    """Rank wholes by the inner product of their best part, exhaustively: `owner[i]` is the position in `whole_ids` of part i.
 
-    Rows hold the `depth` best; wholes without a part are in the gallery but cannot be found.
+    Rows hold the `depth` best; wholes without a part are in the gallery but cannot be found. Equal vectors score the same
+    wherever they stand, so that wholes with the same best part tie and are ordered by id.
     """
     order = np.argsort(owner, kind="stable")
     owners, starts = np.unique(owner[order], return_index=True)
-    matrix = parts.matrix[order]
+    matrix, column = distinct(parts.matrix[order])
     depth = min(depth, len(owners))
     index = np.full((len(queries.ids), depth), -1, np.int32)
     scores = np.full((len(queries.ids), depth), -np.inf, np.float32)
     ties = id_ranks(whole_ids)
-    step = max(1, _CELLS // max(len(matrix), 1))
+    step = max(1, _CELLS // max(len(column), 1))
     for start in range(0, len(queries.ids), step):
         rows = slice(start, start + step)
-        best = np.maximum.reduceat(queries.matrix[rows] @ matrix.T, starts, axis=1)
+        best = np.maximum.reduceat((queries.matrix[rows] @ matrix.T)[:, column], starts, axis=1)
         places = np.broadcast_to(owners.astype(np.int32), best.shape)
         found, sorted_scores = order_rows(places, best, ties)
         index[rows], scores[rows] = found[:, :depth], sorted_scores[:, :depth]
     return Run(queries.ids, whole_ids, index, scores, len(whole_ids))
+
+
+def distinct(matrix: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """The different rows of a matrix, in the order of their first appearance, and which of them each row is.
+
+    A product rounds the same vector otherwise in another column; in one column it has one score.
+    """
+    place: dict[bytes, int] = {}
+    of_row = np.array([place.setdefault(row.tobytes(), len(place)) for row in matrix], np.int64)
+    return matrix[np.unique(of_row, return_index=True)[1]], of_row
 
 
 def at_least(run: Run, min_score: float | None) -> Run:

@@ -10,7 +10,7 @@ from torch import nn
 
 from picdesk.backbones.layers import levels
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, examples
 from picdesk.interfaces import Modality
 from picdesk.training import low_rank
 from picdesk.training.trained import Trained
@@ -30,6 +30,8 @@ class Adaptation:
     """
 
     name = ""
+    alone = False
+    """Whether what it does to a weight must not be done twice."""
 
     def __init__(self, towers: Towers = "both", trunk_rate: float = 1.0, lr_decay: float = 1.0) -> None:
         if towers not in TOWERS:
@@ -59,6 +61,11 @@ class Adaptation:
 
     def check(self, backbone: TwoTower) -> None:
         """Raise what `prepare` would, before anything costly is begun. Changes nothing."""
+        if (self.alone or len(self.towers) == 1) and (both := shared_weights(backbone)):
+            raise ConfigError(
+                f"adaptation={self.name}: the towers of {backbone.name} share weights ({examples(both, 1)}), so that none can be "
+                "adapted by itself; choose one that trains both as they are (adaptation=full)"
+            )
         trunks = [name for modality in self.towers for name in self.chosen(backbone.trunk(modality), backbone.name)]
         if not trunks and not any(True for part in self.heads(backbone) for _ in part.parameters()):
             raise ConfigError(
@@ -68,6 +75,11 @@ class Adaptation:
     def heads(self, backbone: TwoTower) -> Sequence[nn.Module]:
         """The heads that learn."""
         return (backbone.image_head, backbone.text_head)
+
+    def tunes(self, backbone: TwoTower) -> frozenset[Modality]:
+        """The towers whose embeddings a fit changes."""
+        heads = [id(head) for head in self.heads(backbone) if list(head.parameters())]
+        return frozenset(m for m in TOWERS["both"] if m in self.towers or id(backbone.head(m)) in heads)
 
     def thaw(self, backbone: TwoTower, modality: Modality) -> None:
         """Let what is chosen of one trunk learn."""
@@ -177,7 +189,7 @@ class BitFit(Adaptation):
 class Lora(Adaptation):
     """Low-rank sums on the matrices of the trunks' blocks learn; they are merged into plain weights at the end."""
 
-    name = "lora"
+    name, alone = "lora", True
 
     def __init__(
         self,
@@ -213,6 +225,13 @@ class Lora(Adaptation):
         of_weights = super().rates(backbone, [(name, value) for name, value in backbone.named_parameters()])
         plain = {low_rank.plain_name(name): rate for name, rate in of_weights.items()}
         return {name: plain[owner(name)] for name, _ in pairs}
+
+
+def shared_weights(backbone: TwoTower) -> list[str]:
+    """Names, in the text trunk, of the weights that the picture trunk has too."""
+    image = {id(value) for value in backbone.image_trunk.parameters()}
+    text = backbone.text_trunk.named_parameters()
+    return [name for name, value in text if id(value) in image and name.rpartition(".")[2] not in UNUSED]
 
 
 def owner(name: str) -> str:

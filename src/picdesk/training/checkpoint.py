@@ -110,6 +110,7 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
     odd = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
     if odd:
         raise DataError(f"ckpt={checkpoint.path}: {len(odd)} weights do not fit {backbone.name}: {examples(odd)}")
+    backbone.note_tuned([name for name, value in weights.items() if not torch.equal(value.to(own[name]), own[name])])
     with torch.no_grad():
         for name, value in weights.items():
             own[name].copy_(value)

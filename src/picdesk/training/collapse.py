@@ -69,8 +69,9 @@ class Collapse(pl.Callback):
         self._ids_of: dict[bytes, set[int]] = {}
         self._stuck = 0
         self._scale = probes.scale_of(pl_module)
-        self._scale_matters = probes.depends_on_scale(pl_module.loss)
-        self._masks = probes.masks_same_picture(pl_module.loss)
+        device = trainer.strategy.root_device
+        self._scale_matters = probes.depends_on_scale(pl_module.loss, device)
+        self._masks = probes.masks_same_picture(pl_module.loss, device)
         self._take_up()
 
     def _take_up(self) -> None:
@@ -112,13 +113,13 @@ class Collapse(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Weights that are not numbers cannot be scored."""
-        if trainer.state.fn == "fit":
+        if trainer.global_step:
             self._stop_if(trainer, not probes.all_finite(pl_module), "the weights hold values that are not finite")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the spread and the effective rank of the validation embeddings."""
         found = {side: probes.spread_and_rank(vectors) for side, vectors in probes.validated(pl_module).items()}
-        if trainer.state.fn != "fit":
+        if not trainer.global_step:
             self._start = found
             return
         for side, (spread, rank) in found.items():

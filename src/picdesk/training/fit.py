@@ -29,46 +29,59 @@ from picdesk.training.state import KeepState, WholeFiles
 from picdesk.training.trained import MODALITIES, Trained
 
 log = logging.getLogger(__name__)
+KEPT = ("history", "best", "weights", "unscored", "scored_step")  # of `Best`, in the state of a job
 
 
 @dataclass
 class Best(pl.Callback):
-    """Remembers each validation and the weights of the best one; equal scores keep the earlier."""
+    """Remembers each validation and the weights of the best one; equal scores keep the earlier.
+
+    `unscored`: epoch and training loss of an epoch after whose last step nothing was validated; empty once something is.
+    """
 
     trained: Trained
     history: list[dict[str, float]] = field(default_factory=list)
     best: int = -1
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    unscored: dict[str, float] = field(default_factory=dict)
+    scored_step: int = 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take down one row; say it; copy the weights if they are the best so far."""
-        epoch = trainer.current_epoch + 1 if trainer.state.fn == "fit" else 0
-        row = {"epoch": float(epoch)}
-        row |= {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
+        fitting = trainer.state.fn == "fit"
+        row = {"epoch": float(trainer.current_epoch + 1)} if fitting else {"epoch": 0.0, **self.unscored}
+        row |= {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         self.history.append(row)
+        self.unscored, self.scored_step = {}, trainer.global_step
         better = self.best < 0 or row[MONITOR] > self.history[self.best][MONITOR]
         if better:
             self.best, self.weights = len(self.history) - 1, self.trained.plain()
         log.info(
-            "epoch %2d  val hits@1  t2i %.4f  i2t %.4f%s",
-            epoch,
+            "epoch %2.0f  val hits@1  t2i %.4f  i2t %.4f%s",
+            row["epoch"],
             row["val/t2i/hits@1"],
             row["val/i2t/hits@1"],
             "  best" if better else "",
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the training loss to the epoch's row."""
-        if isinstance(pl_module, Retrieval) and self.history:
-            self.history[-1]["train/loss"] = pl_module.mean_loss()
+        """Add the training loss to the epoch's row, or keep it for the row that the epoch may still get."""
+        if not isinstance(pl_module, Retrieval) or not self.history:
+            return
+        loss = pl_module.mean_loss()
+        if self.scored_step == trainer.global_step:
+            self.history[-1]["train/loss"] = loss
+        else:
+            self.unscored = {"epoch": float(trainer.current_epoch + 1), "train/loss": loss}
 
     def state_dict(self) -> dict[str, Any]:
         """What a job that goes on must know."""
-        return {"history": self.history, "best": self.best, "weights": self.weights}
+        return {name: getattr(self, name) for name in KEPT}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take it up."""
-        self.history, self.best, self.weights = (state_dict[key] for key in ("history", "best", "weights"))
+        for name in KEPT:
+            setattr(self, name, state_dict.get(name, getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -111,8 +124,9 @@ def fit(
 
     `make_trainer` takes `callbacks`, and with a `state` also `plugins`. `chunk` items at a time go through a trunk that learns,
     `logits_block` queries at a time through the loss (0: all). What is needed to go on after a kill is written to the file
-    `state` every `state_seconds`; where that file is there already, the fit goes on from it. Of several processes that train
-    together only the first comes back; the others end here, as all that is left to do is done once.
+    `state` every `state_seconds`; where that file is there already, the fit goes on from it. A fit that ends on steps which no
+    validation has seen (`max_steps` within an epoch, `check_val_every_n_epoch`) is validated once more. Of several processes
+    that train together only the first comes back; the others end here, as all that is left to do is done once.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk)
@@ -132,6 +146,8 @@ def fit(
             trainer.validate(module, data, verbose=False)
         with suppress(Stopped):  # it has said why; the best so far stands
             trainer.fit(module, data, ckpt_path=state if going_on else None)
+            if best.unscored:
+                trainer.validate(module, data, verbose=False)
     if not trainer.is_global_zero:
         sys.exit(0)
     path = best_between(backbone, trained, start, best.weights, data, trainer.strategy.root_device)
@@ -158,6 +174,7 @@ def best_between(
     path = wise_ft(start, end, score)
     backbone.cpu()
     copy_into(own, path.weights)
+    backbone.note_tuned([name for name, value in path.weights.items() if not torch.equal(value, start[name])])
     if trained.learning:
         backbone.forget_fingerprints()
     log.info(

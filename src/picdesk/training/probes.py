@@ -11,6 +11,7 @@ from torch import nn
 from picdesk.training.averaging import trained_of
 
 SAMPLED = 4096  # weights of each matrix that are looked at
+CPU = torch.device("cpu")
 ROWS = 256  # embeddings whose spread and rank are measured, evenly taken: their number bounds the time
 
 
@@ -56,23 +57,24 @@ def example(seed: int = 0) -> torch.Tensor:
     return nn.functional.normalize(torch.randn(4, 16, generator=generator), dim=-1).repeat_interleave(2, 0)
 
 
-def value_of(loss: Any, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, scale: float) -> float:
-    """The loss as a number, without gradients."""
-    device = next((value.device for value in loss.parameters()), torch.device("cpu"))
+def value_of(
+    loss: Any, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, scale: float, device: torch.device
+) -> float:
+    """The loss as a number, without gradients, worked out where training runs: other processes' rows may come into it."""
     with torch.no_grad():
         return float(loss(images.to(device), texts.to(device), picture.to(device), torch.tensor(scale, device=device)))
 
 
-def depends_on_scale(loss: Any) -> bool:
+def depends_on_scale(loss: Any, device: torch.device = CPU) -> bool:
     """Whether the temperature plays a part in the loss."""
-    low, high = (value_of(loss, example(), example(), torch.arange(8), scale) for scale in (0.0, 1.0))
+    low, high = (value_of(loss, example(), example(), torch.arange(8), scale, device) for scale in (0.0, 1.0))
     return low != high
 
 
-def masks_same_picture(loss: Any) -> bool:
+def masks_same_picture(loss: Any, device: torch.device = CPU) -> bool:
     """Whether it makes a difference to the loss that two rows are of one picture."""
     apart, together = torch.arange(8), torch.arange(8) // 2
-    one, other = (value_of(loss, example(), example(), picture, 0.0) for picture in (apart, together))
+    one, other = (value_of(loss, example(), example(), picture, 0.0, device) for picture in (apart, together))
     return one != other
 
 
@@ -80,7 +82,7 @@ def collapsed_loss(module: pl.LightningModule, batch: Any) -> float:
     """The loss that the batch would have if all its embeddings were the same."""
     picture = batch[-1]
     same = nn.functional.one_hot(torch.zeros(len(picture), dtype=torch.long), 2).float()
-    return value_of(module.loss, same, same, picture, scale_of(module))
+    return value_of(module.loss, same, same, picture, scale_of(module), module.device)
 
 
 def remedy_of(loss: Any) -> str:

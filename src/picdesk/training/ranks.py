@@ -24,7 +24,7 @@ class Once(pl.LightningModule):
 
     def predict_step(self, batch: torch.Tensor, batch_idx: int) -> None:
         """Work, then wait for the other ranks."""
-        mine = torch.tensor(self._work())
+        mine = torch.tensor(self._work(), device=self.trainer.strategy.root_device)
         summed = self.trainer.strategy.reduce(mine, reduce_op="sum")
         self.totals = [int(value) for value in summed]
 

@@ -111,5 +111,5 @@ class KeepState(pl.callbacks.Checkpoint):
         pl_module.losses = (kept["losses"][0], kept["losses"][1])
         self._stop = kept["stop"]
         torch.set_rng_state(kept["random"])
-        for device, state in enumerate(kept["device_random"]):
+        for device, state in enumerate(kept["device_random"][: torch.cuda.device_count()]):  # perhaps fewer than there
             torch.cuda.set_rng_state(state, device)
