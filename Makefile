@@ -23,8 +23,8 @@ demo: $(READY) ## train, evaluate with error bars and retrieve on the embedded d
 	@$(RUN) train.py
 	@$(RUN) retrieve.py ckpt=latest queries=data/demo_headlines.txt top_k=5
 
-test: $(READY) ## the fast tests
-	@$(RUN) -m pytest
+test: $(READY) ## the fast tests, a process for each of up to four cores
+	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-all: $(READY) ## every test, slow ones and those on real photographs too
 	@$(RUN) -m pytest -m ""

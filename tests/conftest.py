@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before anything asks how many threads it may have
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -1,5 +1,6 @@
 """Running a door as a user does, but in this process."""
 
+import logging
 import runpy
 import sys
 from dataclasses import dataclass
@@ -23,6 +24,14 @@ class Ran:
         return (self.folder / name).read_bytes()
 
 
+def close_job_log() -> None:
+    """Close the file that Hydra opened, which in a process of its own would end with it."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]:
+        root.removeHandler(handler)
+        handler.close()
+
+
 def run(capfd: pytest.CaptureFixture[str], outputs: Path, door: str, *overrides: str) -> Ran:
     """Run `door` with the overrides; jobs write below `outputs`, nothing is logged."""
     before = set(outputs.rglob("config.yaml")) | set(outputs.rglob("results.json"))
@@ -35,6 +44,7 @@ def run(capfd: pytest.CaptureFixture[str], outputs: Path, door: str, *overrides:
         status = int(stop.code or 0)
     finally:
         sys.argv = argv
+        close_job_log()
     captured = capfd.readouterr()
     fresh = [path for path in outputs.rglob("metrics.json") if path.parent / "config.yaml" not in before]
     fresh += [path for path in outputs.rglob("results.json") if path not in before]
