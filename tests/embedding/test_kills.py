@@ -31,17 +31,33 @@ def space_of(store: Path) -> Space:
     return Store(store).space("image", Tiny().trunk_fingerprint("image"), "fp32", 5, label="tiny")
 
 
-def fork_and_kill(store: Path, count: int, delay: float, after: float, tally: Path) -> None:
-    """The same job in a forked child, killed `after` seconds: no interpreter to start, so that many kills take little time."""
+def wait_for(store: Path, items: int) -> None:
+    """Until the store holds that many, for 20 seconds at most."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not (store.is_dir() and len(space_of(store)) >= items):
+        time.sleep(0.01)
+
+
+def fork_and_kill(store: Path, count: int, delay: float, after: float | None, tally: Path) -> float:
+    """The same job in a forked child, killed `after` seconds: no interpreter to start, so that many kills take little time.
+
+    Without `after` it is killed once its first shard is there; how many seconds that took.
+    """
+    begun = time.monotonic()
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         torch.set_num_threads(1)
         encode(store, count, SHARD, delay, tally)
         os._exit(0)
-    time.sleep(after)
+    if after is not None:
+        time.sleep(after)
+    else:
+        wait_for(store, 1)
+    took = time.monotonic() - begun
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    return took
 
 
 @pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.slow)])
@@ -51,8 +67,9 @@ def test_kills_leave_no_trace(tmp_path: Path, kills: int) -> None:
     whole = encode(tmp_path / "whole", count, SHARD)[1]
     store, tally, rng = tmp_path / "killed", tmp_path / "tally", random.Random(kills)
     held, landed, moves = 0, 0, 0
+    span = fork_and_kill(tmp_path / "probe", count, 0.006, None, tmp_path / "another tally")
     for _ in range(kills):
-        fork_and_kill(store, count, 0.006, rng.uniform(0.02, 0.3), tally)
+        fork_and_kill(store, count, 0.006, rng.uniform(0.1, 1.9) * span, tally)
         assert not store.is_dir() or [fault for folder in spaces(store) for fault in verify(folder)] == []
         now = len(space_of(store))
         landed += held < count
@@ -78,9 +95,7 @@ def test_a_killed_job_loses_one_shard_at_most(tmp_path: Path) -> None:
     job = start(tmp_path, 200, 0.01)
     assert job.stdout is not None
     assert job.stdout.readline() == "encoding\n"
-    deadline = time.time() + 20
-    while len(space_of(tmp_path)) < 2 * SHARD and time.time() < deadline:
-        time.sleep(0.02)
+    wait_for(tmp_path, 2 * SHARD)
     job.kill()
     job.communicate()
     held = len(space_of(tmp_path))
