@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
@@ -14,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from picdesk.collection import Fields
 from picdesk.errors import ConfigError, UserError
 
+TRAINING = ("trainer", "callbacks", "adaptation", "augmentation", "loss", "optimizer", "scheduler", "forget_on")
 ALLOWED = ("picdesk.", "torch.optim.", "pytorch_lightning.")
 
 
@@ -49,13 +52,25 @@ def rendering(cfg: DictConfig, field_names: Sequence[str]) -> Callable[[Fields],
     return render
 
 
-def check_all(cfg: DictConfig) -> None:
-    """Check every part of the config at once, before anything costly is begun."""
+def check_all(cfg: DictConfig, training: bool = False) -> None:
+    """Check every part of the config at once, before anything costly is begun.
+
+    A job that trains nothing checks the parts of training only where the command names them: looking at them imports Lightning.
+    """
     plain = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(plain, dict)
+    left_out = () if training else set(TRAINING) - named_groups()
     for key, node in plain.items():
-        for part in parts_of(node):
+        for part in parts_of(node) if key not in left_out else ():
             check(part, str(key), {})
+
+
+def named_groups() -> set[str]:
+    """Groups that the command line sets, or sets something in."""
+    if not HydraConfig.initialized():
+        return set(TRAINING)
+    keys = [override.lstrip("+~").partition("=")[0] for override in HydraConfig.get().overrides.task]
+    return {re.split(r"[./@]", key)[0] for key in keys}
 
 
 def parts_of(node: Any) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def encode(cfg: DictConfig) -> float:
     """One job, on every rank of the trainer. Gives the number of items that went through a trunk."""
-    check_all(cfg)
+    check_all(cfg, training=True)
     hush_other_ranks()
     cfg, checkpoint = with_checkpoint(cfg)
     world = load_world(cfg)

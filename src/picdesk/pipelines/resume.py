@@ -30,13 +30,12 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
         [override.lstrip("+~") for override in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
     )
     keys = [override.split("=", 1)[0] for override in named]
-    merged = cfg.copy()
-    merged.ckpt = str(checkpoint.path)
-    with open_dict(merged):
-        refuse_other_model(cfg, checkpoint, keys)
+    refuse_other_model(cfg, checkpoint, keys)
+    cfg.ckpt = str(checkpoint.path)
+    with open_dict(cfg):
         for key in (*MODEL, *INHERITED):
-            inherit(merged, checkpoint.config, key, keys)
-    return merged, checkpoint
+            inherit(cfg, checkpoint.config, key, keys)
+    return cfg, checkpoint
 
 
 def with_reranker_checkpoints(cfg: DictConfig) -> DictConfig:

@@ -96,7 +96,7 @@ def train(cfg: DictConfig) -> float:
 
 def build_parts(cfg: DictConfig) -> dict[str, Any]:
     """The parts of training, built before anything costly is begun, so that a mistake in one is told at once."""
-    check_all(cfg)
+    check_all(cfg, training=True)
     trainer.check_trainer(cfg)
     parts = {name: build(cfg, name) for name in PARTS}
     parts["callbacks"] = {name: part for name, part in parts["callbacks"].items() if part is not None}
