@@ -88,6 +88,20 @@ def test_a_split_that_was_changed_is_another_fit(capfd: Capture, tmp_path: Path,
     assert "done before" not in fit(*reversed(range(60))).out
 
 
+def test_a_split_file_that_is_gone_is_no_reason_to_stop(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    listed = tmp_path / "splits.csv"
+    parts = (("train", 40), ("val", 10), ("test", 10))
+    names = [name for name, count in parts for _ in range(count)]
+    listed.write_text("picture,split\n" + "".join(f"p{i:02},{name}\n" for i, name in enumerate(names)))
+    split = (*(s for s in tiny if not s.startswith("split")), "split=file", f"split.file={listed}")
+    fit = run(capfd, tmp_path, "train", *split, *SMALL[1:3])
+    assert fit.status == 0, fit.err
+    listed.unlink()
+    ran = run(capfd, tmp_path, "evaluate", tiny[1], "split=random_70_10_20", f"ckpt={fit.folder}", SMALL[0])
+    assert ran.status == 0, ran.err
+    assert "cannot be told" in ran.out + ran.err
+
+
 def test_a_job_that_is_judged_is_judged_each_time(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], fitted: Ran
 ) -> None:

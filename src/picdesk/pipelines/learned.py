@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.collection import Collection
+from picdesk.errors import UserError
 from picdesk.pipelines.world import World, read_and_split
 from picdesk.report.content import Note
 from picdesk.training.checkpoint import Checkpoint
@@ -18,13 +19,15 @@ def learned_note(cfg: DictConfig, checkpoint: Checkpoint | None, world: World, p
     """Say so where pictures of this part were learned from, or chosen by, when the checkpoint was trained."""
     if checkpoint is None or settings(checkpoint.config, "data") != settings(cfg, "data"):
         return ()
-    ids = world.collection.picture_ids
-    collection, splits = world.collection, world.splits
+    ids, splits = world.collection.picture_ids, world.splits
     if settings(checkpoint.config, "split") != settings(cfg, "split"):
         again = cfg.copy()
         with open_dict(again):
             again.split = OmegaConf.to_container(checkpoint.config.split, resolve=True)
-        collection, splits = read_and_split(again)
+        try:
+            collection, splits = read_and_split(again)
+        except UserError as error:  # a split file that is gone, say: no reason to refuse the job
+            return (Note(f"Whether the checkpoint learned from pictures of this part cannot be told: {error}", True),)
         ids = collection.picture_ids
     seen = {ids[i] for name in ("train", "val") for i in splits[name]}
     both = len(seen.intersection(part.picture_ids))
