@@ -71,6 +71,7 @@ def _curve(chart: Curve, axes: Axes, palette: Palette) -> None:
         elif series.low:
             axes.fill_between(series.x, series.low, series.high, color=color, alpha=0.16, linewidth=0)
     if chart.marked is not None:
+        axes.margins(y=0.14)  # room above the curve for the words
         axes.axvline(chart.marked, color=palette.soft, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         axes.annotate(
             plain(chart.mark_label),
