@@ -150,3 +150,20 @@ def test_a_picture_scores_by_its_best_caption_and_appears_once() -> None:
     cut = at_least(found, float(found.scores[0, 2]))
     assert (cut.index[0] >= 0).sum() == 3
     assert at_least(found, None) is found
+
+
+def test_two_jobs_are_compared_and_a_changed_caption_file_is_seen(
+    capfd: Capture, outputs: Path, data: Path, tmp_path: Path
+) -> None:
+    """One caption of each picture asks, so the queries are not those of the data set, and no card is shown."""
+    told = tmp_path / "said.csv"
+    jobs = []
+    for last in ("a car", "an ice cream"):
+        told.write_text(f"image,caption\ndog.jpg,a dog on grass\nboat.jpg,a boat at sea\ncar.jpg,{last}\n")
+        jobs.append(call(capfd, outputs, data, "evaluate", "task=captioner", f"captions_file={told}"))
+        assert jobs[-1].status == 0, jobs[-1].err
+    one, other = (json.loads(job.file("manifest.json"))["weights"]["captions_file"] for job in jobs)
+    assert one != other
+    compared = run(capfd, outputs, "evaluate", "task=compare", f"dir={jobs[0].folder}", f"against={jobs[1].folder}")
+    assert compared.status == 0, compared.err
+    assert any("Only one caption of each picture asks" in page.read_text() for page in outputs.rglob("index.html"))

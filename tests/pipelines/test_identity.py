@@ -199,3 +199,17 @@ def test_a_job_of_another_kind_is_not_reproduced(capfd: Capture, tmp_path: Path,
     assert run(capfd, tmp_path, "evaluate", *tiny, "task=export").status == 0
     manifest = next(tmp_path.rglob("manifest.json"))
     one_line(run(capfd, tmp_path, "evaluate", f"reproduce={manifest}"), "task=export", "Repeat its command")
+
+
+def test_tuned_weights_are_reproduced_with_what_they_weigh(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    captions = ("reranker=captions", "reranker.sentences._target_=tests.pipelines.tiny.Tiny", "tune_weights.rule=best")
+    ran = run(capfd, tmp_path, "evaluate", *tiny, "task=tune_weights", "fusion=rrf", *captions)
+    assert ran.status == 0, ran.err
+    manifest = json.loads(ran.file("manifest.json"))
+    assert manifest["measure"] == "t2i/hits@1 on part=val"
+    assert "reranker.captions" in manifest["weights"], "a weight above 0 was chosen"
+    again = run(capfd, tmp_path / "again", "evaluate", f"reproduce={ran.folder / 'manifest.json'}", f"{tiny[1]}")
+    assert again.status == 0, again.err
+    assert "0 outside the tolerance" in again.out
