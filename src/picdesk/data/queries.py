@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from picdesk.data.readers.columns import split_tags
 from picdesk.data.readers.text import lines_of, read_table, read_text
 from picdesk.errors import DataError, MissingFileError, UserError, check_unique
+from picdesk.files import json_objects
 
 NAMES = {
     "id": ("query_id", "id", "article_id", "text_id"),
@@ -59,18 +59,12 @@ def _csv(path: Path) -> list[Query]:
 
 
 def _jsonl(path: Path) -> list[Query]:
-    queries = []
-    for number, line in enumerate(lines_of(read_text(path)[0]), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"queries={path}, line {number}: not JSON ({error.msg})") from None
-        if not isinstance(row, dict):
-            raise DataError(f"queries={path}, line {number}: an object is needed, found {type(row).__name__}")
-        queries.append(_record(row, path, number))
-    return queries
+    lines = lines_of(read_text(path)[0])
+    try:
+        rows = list(json_objects(lines))
+    except ValueError as error:
+        raise DataError(f"queries={path}, {error}") from None
+    return [_record(row, path, number) for number, row in rows]
 
 
 def _record(row: Mapping[str, object], path: Path, number: int) -> Query:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.files import digest_of
+from picdesk.files import digest_of, json_objects
 from picdesk.interfaces import Backbone, RerankContext, Side
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.cross_backbone import backbone_digest
@@ -155,18 +155,8 @@ def _json(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _jsonl(path: Path) -> dict[str, tuple[str, ...]]:
-    lines = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1)  # reading has turned every line end into LF
-    return _gathered([(number, _object(line, number)) for number, line in lines if line.strip()])
-
-
-def _object(line: str, number: int) -> dict[str, object]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {number}: not JSON, {error.msg}") from None
-    if not isinstance(row, dict):
-        raise ValueError(f"line {number}: an object is needed, found {type(row).__name__}")
-    return row
+    lines = path.read_text(encoding="utf-8-sig").split("\n")  # reading has turned every line end into LF
+    return _gathered(list(json_objects(lines)))
 
 
 def _csv(path: Path) -> dict[str, tuple[str, ...]]:
