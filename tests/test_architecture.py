@@ -19,6 +19,7 @@ GROUND = {
     "files",
     "hub",
     "language",
+    "weights",
 }
 ROOMS = {
     "faiss": ("search/",),
