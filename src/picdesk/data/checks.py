@@ -29,6 +29,7 @@ KINDS = {
     "empty": "pictures of zero bytes",
     "lfs_pointer": "Git LFS pointers in place of pictures",
     "unknown_format": "files that are no picture",
+    "no_plugin": "pictures that need a plugin",
     "too_large": "pictures with too many pixels",
     "truncated": "pictures cut short",
     "unreadable": "pictures that cannot be decoded",
@@ -70,6 +71,7 @@ def check_collection(
         Finding("texts that the prompt leaves empty", "left out", tuple(unsaid), "row"),
         *repeated_texts(collection, words, split_of),
         *repeated_pictures(collection, seen, split_of),
+        *_changed_pictures(collection, seen),
     ]
     pictures = np.setdiff1d(np.arange(len(collection.picture_ids)), list(bad)).astype(np.int64)
     good = np.isin(collection.picture_of, pictures)
@@ -184,3 +186,12 @@ def _bad_pictures(collection: Collection, bad: Mapping[int, Bad]) -> Iterator[Fi
             f"{collection.picture_ids[i]}: {reason}" for i, (found, reason) in sorted(bad.items()) if found == kind
         ]
         yield Finding(words, "left out", tuple(items), "picture")
+
+
+def _changed_pictures(collection: Collection, seen: Sequence[Seen | None]) -> Iterator[Finding]:
+    """What decoding changed of the pictures that were decoded."""
+    changed: dict[str, list[str]] = {}
+    for name, one in zip(collection.picture_ids, seen, strict=False):
+        for kind in one[1].changes if one is not None else ():
+            changed.setdefault(kind, []).append(name)
+    yield from (Finding(kind, "reported", tuple(names), "picture") for kind, names in sorted(changed.items()))

@@ -18,7 +18,7 @@ from picdesk.collection import Collection
 from picdesk.data.check_report import CheckReport
 from picdesk.data.checks import Splits, check_collection, cleaned
 from picdesk.data.facts import PictureFacts
-from picdesk.data.images import open_picture
+from picdesk.data.images import Noted
 from picdesk.data.sources import has_pictures
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.progress import progress
@@ -206,7 +206,13 @@ def features_of(
 def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
     """Trunk features [pictures, trunk_dim] of one part, through the store or as they came with the data set."""
     given = backbone.given("image", part.vectors, part.name)
-    return encoder.pictures(backbone, part.pictures, open_picture, part.picture_ids) if given is None else given
+    if given is not None:
+        return given
+    noted = Noted()
+    rows = encoder.pictures(backbone, part.pictures, noted.open, part.picture_ids)
+    for line in noted.lines():
+        log.info("data=%s: %s", part.name, line)
+    return rows
 
 
 def text_features(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
