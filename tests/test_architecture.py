@@ -17,6 +17,10 @@ GROUND = {
     "collection",
     "errors",
     "files",
+    "rows",
+    "table",
+    "text_files",
+    "text_values",
     "hub",
     "language",
 }
