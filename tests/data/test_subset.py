@@ -36,7 +36,7 @@ def test_defect_d_with_or_without_a_header(tmp_path: Path, content: str) -> None
         ("a1\na1\n", "stand more than once"),
         ("article_id\n", "no ids"),
         ("", "no ids"),
-        ("n,article_id\n1,a3\n2\n", "have no column 2"),
+        ("n,article_id\n1,a3\n2\n", "1 rows have another number of cells than the header's 2"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, content: str, words: str) -> None:

@@ -23,6 +23,7 @@ from picdesk.errors import ConfigError, DataError
 Level = Literal["quick", "full"]
 Splits = Mapping[str, NDArray[np.int64]]
 READER = "rows left out by the reader"
+UNMATCHED = "names in lists of splits that no picture has"
 Bad = tuple[str, str]
 KINDS = {
     "missing": "pictures missing",
@@ -63,9 +64,13 @@ def check_collection(
     bare = [collection.text_ids[j] for j in empty if not words[j]]
     unsaid = [collection.text_ids[j] for j in empty if words[j]]
     split_of = _split_of(splits, len(collection.picture_ids))
-    left_out = [f"{skipped.item}: {skipped.reason}" for skipped in collection.skipped]
+    left_out, unmatched = (
+        tuple(f"{skipped.item}: {skipped.reason}" for skipped in collection.skipped if skipped.row is row)
+        for row in (True, False)
+    )
     found = [
-        Finding(READER, "left out", tuple(left_out), "row"),
+        Finding(READER, "left out", left_out, "row"),
+        Finding(UNMATCHED, "reported", unmatched, "row"),
         *_bad_pictures(collection, bad),
         Finding("texts that are empty", "left out", tuple(bare), "row"),
         Finding("texts that the prompt leaves empty", "left out", tuple(unsaid), "row"),
@@ -79,7 +84,7 @@ def check_collection(
     notes = collection.notes
     if not has_pictures(collection):
         notes = (*notes, "there are embeddings but no picture files, so no picture was looked at")
-    rows = (len(collection.texts) or len(collection.picture_ids)) + len(collection.skipped)
+    rows = (len(collection.texts) or len(collection.picture_ids)) + len(left_out)
     report = CheckReport(
         name=collection.name,
         level=level,

@@ -20,6 +20,7 @@ from picdesk.data.checks import Splits, check_collection, cleaned
 from picdesk.data.facts import PictureFacts
 from picdesk.data.images import Noted
 from picdesk.data.sources import has_pictures
+from picdesk.data.split_files import with_left_out
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import Store
@@ -142,8 +143,9 @@ def gallery_if_asked(cfg: DictConfig, collection: Collection) -> Collection:
 def read_and_split(cfg: DictConfig) -> tuple[Collection, Splits]:
     """The data set as its reader gives it, and its parts."""
     collection: Collection = build(cfg, "data").read()
-    splits: Splits = build(cfg, "split").assign(collection)
-    return collection, splits
+    split = build(cfg, "split")
+    splits: Splits = split.assign(collection)
+    return with_left_out(collection, split), splits
 
 
 def check_data(

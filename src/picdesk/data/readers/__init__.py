@@ -1,5 +1,7 @@
 """One reader a file format. Each takes plain keywords and gives a `Collection` by `read()`."""
 
+from picdesk.data.readers.aligned import Aligned
+from picdesk.data.readers.coco import Coco
 from picdesk.data.readers.flickr8k import Flickr8k
 from picdesk.data.readers.folder import Folder
 from picdesk.data.readers.karpathy import Karpathy
@@ -9,4 +11,16 @@ from picdesk.data.readers.parquet import Parquet
 from picdesk.data.readers.tables import Csv, Jsonl
 from picdesk.data.readers.webdataset import WebDataset
 
-__all__ = ["Csv", "Flickr8k", "Folder", "Jsonl", "Karpathy", "NewsImages", "Npz", "Parquet", "WebDataset"]
+__all__ = [
+    "Aligned",
+    "Coco",
+    "Csv",
+    "Flickr8k",
+    "Folder",
+    "Jsonl",
+    "Karpathy",
+    "NewsImages",
+    "Npz",
+    "Parquet",
+    "WebDataset",
+]

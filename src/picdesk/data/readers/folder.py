@@ -6,6 +6,7 @@ from pathlib import Path
 
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_folder
+from picdesk.data.readers.columns import fault_of
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
@@ -42,12 +43,14 @@ class Folder:
         suffixes: tuple[str, ...] | list[str] = SUFFIXES,
         caption_suffix: str = ".txt",
         max_bad_fraction: float = 0.01,
+        encoding: str | None = None,
     ) -> None:
         self.root = root
         self.name = name
         self.suffixes = tuple(suffix.lower() for suffix in suffixes)
         self.caption_suffix = caption_suffix
         self.max_bad_fraction = max_bad_fraction
+        self.encoding = encoding
 
     def read(self) -> Collection:
         """The pictures and their captions."""
@@ -56,6 +59,7 @@ class Folder:
         gathering = Gathering[Path](self.name)
         names = sorted(_walk(root))
         pictures = [name for name in names if Path(name).suffix.lower() in self.suffixes]
+        beside = {name.casefold(): name for name in reversed(names)}
         for name in pictures:
             try:
                 added = gathering.picture(name, inside.path(name), name)
@@ -63,29 +67,35 @@ class Folder:
                 gathering.skip(name, str(refused))
                 continue
             if added:
-                self._captions(gathering, inside, name)
+                self._captions(gathering, inside, name, beside.get(self._beside(name)))
         self._others(gathering, names, pictures)
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
-    def _captions(self, gathering: Gathering[Path], inside: Inside, name: str) -> None:
-        file = str(Path(name).with_suffix(self.caption_suffix).as_posix())
-        if not (inside.root / file).is_symlink() and not (inside.root / file).exists():
+    def _beside(self, name: str) -> str:
+        """The name of the captions of a picture, in whatever letters."""
+        return Path(name).with_suffix(self.caption_suffix).as_posix().casefold()
+
+    def _captions(self, gathering: Gathering[Path], inside: Inside, name: str, file: str | None) -> None:
+        if file is None:
             return
         try:
-            text, note = read_text(inside.path(file))
+            text, note = read_text(inside.path(file), self.encoding)
         except RefusedError as refused:
             gathering.skip(file, str(refused))
             return
-        gathering.notes += [note] if "Latin-1" in note else []
-        for caption in filter(None, (line.strip() for line in lines_of(text))):
-            if "\0" in caption:
-                gathering.skip(file, "a NUL character in the text")
+        gathering.notes += [note] if "read as" in note else []
+        captions = [line.strip() for line in lines_of(text) if line.strip()]
+        if not captions:
+            gathering.skip(file, "no caption in it")
+        for caption in captions:
+            if fault_of(caption):
+                gathering.skip(file, fault_of(caption))
             else:
                 gathering.text(name, {"caption": caption}, file)
 
     def _others(self, gathering: Gathering[Path], names: list[str], pictures: list[str]) -> None:
-        beside = {str(Path(name).with_suffix(self.caption_suffix).as_posix()) for name in pictures}
-        others = [name for name in names if name not in beside and name not in set(pictures)]
+        beside, known = {self._beside(name) for name in pictures}, set(pictures)
+        others = [name for name in names if name.casefold() not in beside and name not in known]
         if others:
             gathering.notes.append(f"{len(others)} files are neither pictures nor their captions: {examples(others)}")
 
