@@ -35,6 +35,15 @@ def shortened(value: object, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most - 20]}... ({len(text):,} characters)"
 
 
+def readable(name: str) -> str:
+    """A name from a disk or an archive that can be shown and written: bytes that are no UTF-8 become `\\xe9`."""
+    try:
+        raw = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a character that stands for no byte
+        raw = name.encode("utf-8", "backslashreplace")
+    return raw.decode("utf-8", "backslashreplace")
+
+
 def examples(items: object, most: int = 3) -> str:
     """At most `most` of the items, for the end of an error line: `'a', 'b', 'c', ...`."""
     listed = list(items)  # type: ignore[call-overload]

@@ -3,10 +3,10 @@
 import os
 import stat
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
-from picdesk.errors import MissingFileError, examples, shortened
+from picdesk.errors import ConfigError, MissingFileError, examples, shortened
 
 
 class RefusedError(Exception):
@@ -33,6 +33,28 @@ def data_file(root: str, file: str, name: str) -> Path:
     if not path.is_file():
         raise MissingFileError(f"data={name}: no file {file!r} in data.root={root}; set data.file or data.root")
     return path
+
+
+def files_of_splits(
+    root: Path, files: Mapping[str, str | Sequence[str]], key: str, name: str, what: str = "file"
+) -> dict[Path, str]:
+    """Each file that the names or patterns of the splits fit, below `root`, and its split, in the order of the names.
+
+    Raises `MissingFileError` for a pattern without a file, `ConfigError` for one that leads out, and for a file of two splits.
+    """
+    found: dict[Path, str] = {}
+    for split, pattern in [
+        (split, one) for split, own in files.items() for one in ([own] if isinstance(own, str) else own)
+    ]:
+        if not pattern or ".." in Path(pattern).parts or Path(pattern).is_absolute():
+            raise ConfigError(f"data={name}: {key}={pattern!r}: a name or pattern below data.root={root} is needed")
+        paths = sorted(path for path in root.glob(pattern) if path.is_file())
+        if not paths:
+            raise MissingFileError(f"data={name}: no {what} {pattern!r} in data.root={root} ({key})")
+        for path in paths:
+            if found.setdefault(path, split) != split:
+                raise ConfigError(f"data={name}: {key}: {path.name} fits split {split!r} and split {found[path]!r}")
+    return found
 
 
 class Inside:

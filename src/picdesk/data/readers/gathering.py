@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from picdesk.collection import Collection, Fields, Skipped
-from picdesk.data.readers.columns import Taken
-from picdesk.errors import DataError
+from picdesk.data.readers.columns import Taken, fault_of, text_fault
+from picdesk.errors import DataError, readable
 from picdesk.interfaces import PictureBytes
 from picdesk.table import Table
 from picdesk.text_files import lines_of, read_text
@@ -52,8 +52,8 @@ class Gathering(Generic[Place]):
         self._odd: Counter[str] = Counter()
 
     def skip(self, item: str, reason: str) -> None:
-        """List an item as left out."""
-        self.skipped.append(Skipped(item, reason))
+        """List an item as left out; bytes of its name that are no UTF-8 are shown as such (`caf\\xe9.jpg`)."""
+        self.skipped.append(Skipped(readable(item), readable(reason)))
 
     def took(self, taken: Taken, where: str) -> bool:
         """List what of a record's values could not be used; whether anything could, or nothing was asked for."""
@@ -87,7 +87,12 @@ class Gathering(Generic[Place]):
         return False
 
     def picture(self, picture_id: str, place: Place, where: str) -> bool:
-        """Add a picture, or meet it again; false, and listed, if that id already stands for another picture."""
+        """Add a picture, or meet it again; false, and listed, if that id stands for another picture or is not UTF-8."""
+        if fault_of(picture_id):
+            self.skip(
+                where, "a NUL character in the name" if "\0" in picture_id else "the name is not UTF-8; rename it"
+            )
+            return False
         known = self.places.setdefault(picture_id, place)
         if known != place:
             self.skip(where, f"picture id {picture_id!r} stands already, for another picture")
@@ -95,12 +100,21 @@ class Gathering(Generic[Place]):
         self._positions.setdefault(picture_id, len(self._positions))
         return True
 
-    def text(self, picture_id: str, fields: Fields, where: str, text_id: str | None = None) -> None:
-        """Add a text of a picture that was added before; without an id it is `<picture id>#<its number, from 0>`."""
+    def text(self, picture_id: str, fields: Fields, where: str, text_id: str | None = None) -> bool:
+        """Add a text of a picture that was added before; without an id it is `<picture id>#<its number, from 0>`.
+
+        False, and listed, if that id stands already or the text cannot be written down.
+        """
+        fault = text_fault([fields])
+        if fault:
+            self.skip(where, fault)
+            return False
         text_id = f"{picture_id}#{self._counts[picture_id]}" if text_id is None else text_id
         self._counts[picture_id] += 1
-        if self.fresh(text_id, where):
-            self._texts[text_id] = (fields, self._positions[picture_id])
+        if not self.fresh(text_id, where):
+            return False
+        self._texts[text_id] = (fields, self._positions[picture_id])
+        return True
 
     def member(self, picture_id: str, split: str, where: str) -> None:
         """Note the official split of a picture. Raises `DataError` if it is in another one already."""
