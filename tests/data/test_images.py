@@ -83,6 +83,27 @@ def test_exif_turns_upright(orientation: int, size: tuple[int, int], blue_at: tu
     assert near(picture.getpixel((int(blue_at[0] * size[0]), int(blue_at[1] * size[1]))), BLUE)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("kind", "deep"),
+    [("PNG", False), ("JPEG", False), ("TIFF", False), ("WEBP", False), ("AVIF", False), ("PNG", True), ("TIFF", True)],
+)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_once_in_every_format(kind: str, deep: bool, orientation: int) -> None:
+    values = np.zeros((16, 32), np.uint16 if deep else np.uint8)
+    values[:8, :16] = 4095 if deep else 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"tiffinfo": exif} if kind == "TIFF" else {"exif": exif}
+    data = encoded(Image.fromarray(values), kind, **options)
+    picture = open_picture(data)
+    assert picture.size == ((16, 32) if orientation > 4 else (32, 16))
+    corners = {"left top": (3, 3), "right top": (-4, 3), "left low": (3, -4), "right low": (-4, -4)}
+    seen = np.asarray(picture)[..., 0]
+    bright = [name for name, (x, y) in corners.items() if seen[y, x] > 200]
+    wanted = ["left top", "right top", "right low", "left low", "left top", "right top", "right low", "left low"]
+    assert bright == [wanted[orientation - 1]]
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_the_first_frame_of_an_animation(kind: str) -> None:
     rest = [Image.new("RGB", (16, 16), BLUE)] * 2

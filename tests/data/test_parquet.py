@@ -114,6 +114,12 @@ def test_a_pattern_for_each_split_and_a_column_of_another_type(tmp_path: Path) -
     write(tmp_path / "n.parquet", picture_id=["a"], picture=[5])
     with pytest.raises(DataError, match=r"n\.parquet: data\.picture_column=picture holds int64; wanted binary"):
         Parquet(root=str(tmp_path), file="n.parquet").read()
+    pq.write_table(pa.Table.from_arrays([pa.array([b"1"])] * 2, names=["picture", "picture"]), tmp_path / "two.parquet")
+    with pytest.raises(DataError, match=r"two\.parquet: columns of one name stand twice: 'picture'"):
+        Parquet(root=str(tmp_path), file="two.parquet", picture_id_column=None).read()
+    put(tmp_path / "deep" / "y.pq", b"")
+    with pytest.raises(MissingFileError, match=r"there are some deeper: data\.file='\*\*/\*\.pq'"):
+        Parquet(root=str(tmp_path), file="*.pq").read()
     with pytest.raises(ConfigError, match=r"train-0\.parquet fits split 'test' and split 'train'"):
         Parquet(root=str(tmp_path), file={"train": "train-*.parquet", "test": "*-0.parquet"}).read()
     for pattern in ("../x.parquet", "/x.parquet", ""):

@@ -19,11 +19,12 @@ CUT_SHORT = ("truncated", "broken data stream", "unexpected end", "not enough im
 Kind = Literal["empty", "lfs_pointer", "unknown_format", "no_plugin", "too_large", "truncated", "unreadable"]
 MAX_WORDS = 1 << 20  # bytes of one text or profile of a PNG, unpacked
 WORDS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-FRAMES = "pictures of several frames or pages, of which the first is used"
-CLEAR = "pictures with transparent parts, shown on white"
-DEEP = "pictures of 16 bits that fill fewer, taken by what they fill"
-CMYK = "pictures in CMYK, turned to RGB without their profile"
+FRAMES = "pictures whose first frame is used"
+CLEAR = "clear pictures, shown on white"
+DEEP = "16-bit pictures that fill fewer bits"
+CMYK = "CMYK pictures, turned to RGB"
 ORIENTATION = 0x0112
+TURNED_BY_DECODER = ("TIFF", "HEIF", "JXL")  # their plugins look at the orientation; turned again they would be wrong
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -75,7 +76,7 @@ def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | Non
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError("too_large", f"more than {max_pixels} pixels") from None
     except Exception as error:  # broken bytes make decoders raise nearly everything: SyntaxError, KeyError, ...
-        text = f"cannot be decoded ({str(error) or type(error).__name__})"
+        text = f"cannot be decoded ({' '.join(str(error).split())[:200] or type(error).__name__})"
         cut = any(words in text.lower() for words in CUT_SHORT)
         raise PictureError("truncated" if cut else "unreadable", text) from None
 
@@ -122,7 +123,7 @@ def _decoded(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
         Image.open(io.BytesIO(data), formats=["PNG"]).verify()
     if shortest is not None:
         image.draft(None, (shortest, shortest))
-    turn = _turn(image)
+    turn = None if image.format in TURNED_BY_DECODER else _turn(image)
     image.load()
     rgb, changes = _to_rgb(image, data)
     if _several(image):

@@ -50,7 +50,9 @@ def files_of_splits(
             raise ConfigError(f"data={name}: {key}={pattern!r}: a name or pattern below data.root={root} is needed")
         paths = sorted(path for path in root.glob(pattern) if path.is_file())
         if not paths:
-            raise MissingFileError(f"data={name}: no {what} {pattern!r} in data.root={root} ({key})")
+            deeper = next(root.rglob(pattern), None) if "/" not in pattern else None
+            hint = f"; there are some deeper: {key}='**/{pattern}'" if deeper is not None else ""
+            raise MissingFileError(f"data={name}: no {what} {pattern!r} in data.root={root} ({key}){hint}")
         for path in paths:
             if found.setdefault(path, split) != split:
                 raise ConfigError(f"data={name}: {key}: {path.name} fits split {split!r} and split {found[path]!r}")

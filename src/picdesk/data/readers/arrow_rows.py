@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from picdesk.data.readers.text import need_columns
-from picdesk.errors import DataError
+from picdesk.errors import DataError, examples
 
 WANTED = "wanted binary (the bytes of the pictures), a struct with bytes or path, or text (paths below data.folder)"
 Rows = Iterator[tuple[int, dict[str, Any] | str]]
@@ -26,13 +26,16 @@ def read_parquet(path: Path, keys: Mapping[str, str | None]) -> Any:
 
 
 def need(keys: Mapping[str, str | None], header: tuple[str, ...], file: str) -> None:
-    """Raise `DataError` for columns that are not there; where the ids lack, it says that there may be none."""
+    """Raise `DataError` for columns that are not there, or there twice; where the ids lack, it says that there may be none."""
     try:
         need_columns(dict(keys), header, file, deep=True)
     except DataError as error:
         lacks_ids = "data.picture_id_column=" in str(error)
         hint = "; data.picture_id_column=null makes ids of file and row" if lacks_ids else ""
         raise DataError(f"{error}{hint}") from None
+    twice = [column for column in keys.values() if column is not None and header.count(top(column, header)) > 1]
+    if twice:
+        raise DataError(f"{file}: columns of one name stand twice: {examples(dict.fromkeys(twice))}")
 
 
 def top(column: str, header: tuple[str, ...]) -> str:
