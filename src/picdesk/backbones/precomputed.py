@@ -67,7 +67,7 @@ class Precomputed(TwoTower):
         """The data set's vectors, [n, dim]. Raises `ConfigError` where it has none, or of another width."""
         if modality not in vectors:
             raise ConfigError(
-                f"backbone=precomputed: data={name} comes without {modality} embeddings; data=npz and data=clip_retrieval have them"
+                f"backbone=precomputed: data={name} has no {modality} embeddings; use data=npz or data=clip_retrieval"
             )
         width = vectors[modality].shape[1]
         if width != self.dim:
