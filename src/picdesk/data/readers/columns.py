@@ -8,7 +8,7 @@ from typing import Any
 
 from picdesk.collection import Fields
 from picdesk.errors import DataError
-from picdesk.text_values import NO_VALUE, NoTextError, one_text, opened, walk, way, what
+from picdesk.text_values import NO_VALUE, NUL, NoTextError, fault_of, one_text, opened, walk, way, what
 
 
 @dataclass
@@ -126,20 +126,6 @@ def holds_nul(texts: Iterable[Fields]) -> bool:
 def text_fault(texts: Iterable[Fields]) -> str:
     """Why a text cannot be used: a NUL character, or half of a character that no encoding can write; "" if it can."""
     return next((fault for fault in map(fault_of, _all(texts)) if fault), "")
-
-
-NUL = "a NUL character in the text"
-
-
-def fault_of(text: str) -> str:
-    """As `text_fault`, of one string."""
-    if "\0" in text:
-        return NUL
-    return "half of a character (a lone surrogate such as \\ud800) in the text" if _halves(text) else ""
-
-
-def _halves(text: str) -> bool:
-    return not text.isascii() and re.search("[\ud800-\udfff]", text) is not None
 
 
 def _all(texts: Iterable[Fields]) -> list[str]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_folder
-from picdesk.data.readers.columns import fault_of
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import examples
+from picdesk.text_values import fault_of
 
 SUFFIXES = (
     ".jpg",
