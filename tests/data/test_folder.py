@@ -4,7 +4,7 @@ import pytest
 
 from picdesk.data.readers import Folder
 from picdesk.errors import DataError
-from tests.data.samples import check_pictures, colour, jpeg, pairs, put
+from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
 
 
 def test_a_gallery_without_texts(tmp_path: Path) -> None:
@@ -56,3 +56,14 @@ def test_linked_folders_are_not_followed(tmp_path: Path) -> None:
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="data=folder: the data set is empty"):
         Folder(root=str(tmp_path)).read()
+
+
+def test_captions_in_capitals_empty_ones_and_another_encoding(tmp_path: Path) -> None:
+    for name in ("a.JPG", "b.jpg"):
+        put(tmp_path / name, jpeg(colour(1)))
+    put(tmp_path / "A.TXT", "雨".encode("gb18030") + b"\n" + "两只小猫".encode("gb18030"))
+    put(tmp_path / "b.txt", "\n\n")
+    collection = Folder(root=str(tmp_path), encoding="gb18030").read()
+    assert [fields["caption"] for fields in collection.texts] == ["雨", "两只小猫"]
+    assert reasons(collection) == ["b.txt: no caption in it"]
+    assert collection.notes == ()

@@ -71,10 +71,11 @@ class TextColumns:
 
     def _value(self, field_: str, cell: Any, taken: Taken) -> str | tuple[str, ...]:
         value = opened(cell) if isinstance(cell, str) else cell
-        taken.odd["lists written in a cell, taken apart"] += value is not cell and isinstance(value, list)
         taken.odd["cells that say nan, None or null: no value"] += isinstance(cell, str) and cell.strip() in NO_VALUE
         if isinstance(value, list | tuple):
-            return self._several(field_, list(value), taken)
+            several = self._several(field_, list(value), taken)
+            taken.odd["lists written in a cell, taken apart"] += value is not cell
+            return several
         whole = field_ == "tags" and isinstance(value, int) and not isinstance(value, bool)
         text = one_text(str(value) if whole else value)
         return split_tags(text, self.separators) if field_ == "tags" else text
