@@ -76,7 +76,7 @@ def _strict(file: str, lines: list[str], delimiter: str, wanted: bool, escape: s
     if wanted or not long:
         return rows
     looks = Looks(lines, delimiter)
-    return None if any(looks.like_a_row(line) for start, end in long for line in lines[start + 1 : end]) else rows
+    return None if any(looks.swallowed(lines[start + 1 : end]) for start, end in long) else rows
 
 
 def _sorted_out(lines: list[str], delimiter: str, notes: list[str]) -> list[Row]:
@@ -100,28 +100,32 @@ def _recovered(lines: list[str], delimiter: str) -> Recovered:
             at += 1
             found.rows.append((at, plain))
             continue
-        reader = csv.reader(_until_a_row(lines, at, looks), delimiter=delimiter, strict=True)
+        reader = csv.reader(_until_rows(lines, at, looks), delimiter=delimiter, strict=True)
         bare = [_unwrapped(cell) for cell in plain]
         try:
-            cells = next(reader, [])
+            cells: list[str] | None = next(reader, [])
         except csv.Error:
+            cells = None
+        if cells is None or looks.swallowed(lines[at + 1 : at + reader.line_num]):
             at += 1
             found.stray.append(at)
             found.rows.append((at, bare))
             continue
-        found.needed |= reader.line_num > 1 or bare != cells
+        found.needed |= reader.line_num > 1 or bare != cells or (at == 0 and bare != plain)
         found.wrapped += bare != plain
         at += reader.line_num
         found.rows.append((at, cells))
     return found
 
 
-def _until_a_row(lines: list[str], at: int, looks: "Looks") -> Iterator[str]:
-    """Lines for one row; they end where one looks like the next row, so that an open quote reads no further."""
+def _until_rows(lines: list[str], at: int, looks: "Looks") -> Iterator[str]:
+    """Lines for one row; they end where the next ones are rows by their looks, so that an open quote reads no further."""
     yield lines[at]
-    for line in lines[at + 1 : at + LONGEST]:
-        if looks.like_a_row(line):
+    alike = 0
+    for read, line in enumerate(lines[at + 1 : at + LONGEST]):
+        if alike == read and read > 2:
             return
+        alike += looks.like_a_row(line)
         yield line
 
 
@@ -147,6 +151,10 @@ class Looks:
     def cells(self, line: str) -> list[str]:
         """The line cut at each delimiter, whatever the quotes."""
         return line.rstrip("\r\n").split(self.delimiter)
+
+    def swallowed(self, lines: list[str]) -> bool:
+        """Whether the lines inside a quoted cell are rows by their looks, at least half of them."""
+        return bool(lines) and 2 * sum(map(self.like_a_row, lines)) >= len(lines)
 
     def like_a_row(self, line: str) -> bool:
         """Whether it has the width of a row, and in each column of names a name; by width alone where only tabs can tell."""

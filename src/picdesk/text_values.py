@@ -18,6 +18,7 @@ from picdesk.errors import examples, shortened
 from picdesk.files import Doubled
 
 NO_VALUE = {"nan", "NaN", "None", "null", "NULL", "<NA>", "NaT"}
+NUL = "a NUL character in the text"
 CLOSED = {"[": "]", "{": "}", "(": ")"}
 
 
@@ -132,6 +133,24 @@ def what(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a record with the keys {', '.join(map(str, list(value)[:6]))}"
     if isinstance(value, list | tuple | set):
-        inner = {"a record" if isinstance(item, Mapping) else what(item).split(" ")[0] for item in value}
-        return f"a list of {len(value)} records" if inner == {"a record"} else f"a list ({shortened(value, 40)})"
-    return "bytes" if isinstance(value, bytes) else f"a {type(value).__name__} ({shortened(value, 40)})"
+        records = bool(value) and all(isinstance(item, Mapping) for item in value)
+        return f"a list of {len(value)} records" if records else f"a list ({_written(value)})"
+    return "bytes" if isinstance(value, bytes) else f"a {type(value).__name__} ({_written(value)})"
+
+
+def _written(value: Any) -> str:
+    try:
+        return shortened(value, 40)
+    except RecursionError:
+        return "nested too deeply to be shown"
+
+
+def fault_of(text: str) -> str:
+    """Why a string cannot be used: a NUL character, or half of one that no encoding can write; "" if it can."""
+    if "\0" in text:
+        return NUL
+    return "half of a character (a lone surrogate such as \\ud800) in the text" if _halves(text) else ""
+
+
+def _halves(text: str) -> bool:
+    return not text.isascii() and re.search("[\ud800-\udfff]", text) is not None

@@ -97,7 +97,7 @@ def test_endings_in_any_letters_and_captions_behind_the_whole_name(tmp_path: Pat
     collection = Folder(root=str(tmp_path)).read()
     assert pairs(collection) == {"A.JPG#0": "A.JPG", "b.JfIf#0": "b.JfIf", "c.jpe#0": "c.jpe"}
     assert collection.picture_ids == ("A.JPG", "b.JfIf", "c.jpe", "d.jpg")
-    assert "1 files of captions hold none: 'd.Txt'" in collection.notes
+    assert reasons(collection) == ["d.Txt: no caption in it"]
     assert "1 files are neither pictures nor their captions: " in collection.notes[-1]
 
 
@@ -169,3 +169,14 @@ def test_what_decoding_changes_is_listed_by_the_full_check(tmp_path: Path) -> No
     again = PictureFacts(tmp_path / "facts.json", settled_s=0)
     assert check_collection(collection, {}, facts=again).count(DEEP) == 1
     assert again.decoded == 0
+
+
+def test_captions_in_capitals_empty_ones_and_another_encoding(tmp_path: Path) -> None:
+    for name in ("a.JPG", "b.jpg"):
+        put(tmp_path / name, jpeg(colour(1)))
+    put(tmp_path / "A.TXT", "雨".encode("gb18030") + b"\n" + "两只小猫".encode("gb18030"))
+    put(tmp_path / "b.txt", "\n\n")
+    collection = Folder(root=str(tmp_path), encoding="gb18030").read()
+    assert [fields["caption"] for fields in collection.texts] == ["雨", "两只小猫"]
+    assert reasons(collection) == ["b.txt: no caption in it"]
+    assert collection.notes == ()

@@ -52,3 +52,19 @@ def test_queries_come_in_the_order_of_the_subset(tmp_path: Path) -> None:
     assert only(queries, None) == queries
     with pytest.raises(MissingFileError):
         only(queries, str(tmp_path / "none.csv"))
+
+
+def test_a_stray_quote_swallows_no_id(tmp_path: Path) -> None:
+    (tmp_path / "subset.csv").write_text('article_id,title\na1,"Open\na2,Dog\na3,door"\n')
+    assert read_ids(str(tmp_path / "subset.csv"), KNOWN) == ["a1", "a2", "a3"]
+    (tmp_path / "subset.tsv").write_text("article_id\ttitle\na1\tStorm, rain\n")
+    assert read_ids(str(tmp_path / "subset.tsv"), KNOWN) == ["a1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"), [("Storm, rain,a1", "another number of cells"), ("Storm,", "rows have no id")]
+)
+def test_a_row_whose_id_stands_elsewhere_is_refused(tmp_path: Path, row: str, words: str) -> None:
+    (tmp_path / "subset.csv").write_text(f"title,article_id\n{row}\n")
+    with pytest.raises(DataError, match=words):
+        read_ids(str(tmp_path / "subset.csv"), None)

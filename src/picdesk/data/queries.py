@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from picdesk.data.readers.columns import TextColumns, fault_of
+from picdesk.data.readers.columns import TextColumns
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.records import read_records
 from picdesk.data.readers.text import plain_suffix, read_table
 from picdesk.errors import DataError, MissingFileError, UserError, check_unique, examples
-from picdesk.text_values import NoTextError, name_of, one_text, opened, what
+from picdesk.text_values import NoTextError, fault_of, name_of, one_text, opened, what
 
 NAMES = {
     "id": ("query_id", "id", "article_id", "text_id"),
@@ -82,7 +82,7 @@ def _csv(path: Path, found: Gathering[None]) -> Rows:
 
 
 def _json(path: Path, found: Gathering[None]) -> Rows:
-    records = read_records(path, found, key=None)
+    records = read_records(path, found, wanted=NAMES["text"], key=None)
     return [(int(where.split(" ")[1]), record) for where, record in records]
 
 
@@ -100,7 +100,7 @@ def _record(row: Mapping[str, object], path: Path, number: int, found: Gathering
         if tags.faults:
             raise NoTextError(tags.faults[0].removeprefix("data.tags_column="))
         listed = tags.texts[0]["tags"] if tags.texts else ()
-        query_id, picture_id = (name_of(row.get(named[kind])) for kind in ("id", "picture"))
+        query_id, picture_id = (_name(row, named[kind]) for kind in ("id", "picture"))
         fault = next((fault for fault in map(fault_of, (query_id, text, picture_id, *listed)) if fault), "")
         if fault:
             raise NoTextError(fault)
@@ -108,6 +108,13 @@ def _record(row: Mapping[str, object], path: Path, number: int, found: Gathering
         found.skip(f"{path.name} line {number}", str(error))
         return []
     return [bare(query_id or f"q{number}", text, listed, picture_id)]
+
+
+def _name(row: Mapping[str, object], column: str) -> str:
+    try:
+        return name_of(row.get(column))
+    except NoTextError as error:
+        raise NoTextError(f"{column} {error}") from None
 
 
 def _text(column: str, cell: object) -> str:

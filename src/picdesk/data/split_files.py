@@ -119,7 +119,7 @@ class SplitFile:
             else:
                 raise DataError(f"split.file={self.file}: {error}") from None
         if (isinstance(value, list) and (value or plain_suffix(path) == ".jsonl")) or self._is_record(value):
-            records = read_records(path, found, None, self.encoding, self.picture_column, "split.encoding")
+            records = read_records(path, found, None, self.encoding, self.picture_column, key="split.encoding")
             return self._pairs([(f"{path.name} {where}", record) for where, record in records], found)
         found.notes += [note] if note else []
         if not isinstance(value, dict) or not value:

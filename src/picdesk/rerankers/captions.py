@@ -21,7 +21,7 @@ from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.cross_backbone import backbone_digest
 from picdesk.table import read_table
 from picdesk.text_files import lines_of, plain_suffix, read_text
-from picdesk.text_values import NoTextError, name_of, one_text, opened, what
+from picdesk.text_values import NoTextError, fault_of, name_of, one_text, opened, what
 from picdesk.trec import Run
 
 log = logging.getLogger(__name__)
@@ -196,5 +196,9 @@ def _several(value: object) -> tuple[str, ...]:
     """A caption, or several; a list may also be written in a cell. Raises `ValueError` for what is no text."""
     inner = opened(value) if isinstance(value, str) else value
     if isinstance(inner, str | list) and (not isinstance(inner, list) or all(isinstance(one, str) for one in inner)):
-        return tuple(filter(None, map(one_text, [inner] if isinstance(inner, str) else inner)))
+        texts = [inner] if isinstance(inner, str) else inner
+        fault = next(filter(None, map(fault_of, texts)), "")
+        if fault:
+            raise ValueError(fault)
+        return tuple(filter(None, map(one_text, texts)))
     raise ValueError(f"a caption must be a text or a list of texts, found {what(inner)}")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_file, data_folder
-from picdesk.data.readers.columns import fault_of
 from picdesk.data.readers.folder import SUFFIXES
 from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
+from picdesk.text_values import fault_of
 
 Files = str | Sequence[str]
 

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, data_folder
 from picdesk.data.readers.arrow_rows import read_parquet, rows_of
-from picdesk.data.readers.columns import fault_of
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import need_columns
 from picdesk.data.readers.vectors import Content, Named, Place, check_widths, numbers, tie
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.interfaces import Embeddings, Modality
-from picdesk.text_values import NoTextError, name_of, one_text
+from picdesk.text_values import NoTextError, fault_of, name_of, one_text
 
 
 class ClipRetrieval:

@@ -70,11 +70,9 @@ class Coco:
         if not isinstance(value, dict) or not all(
             isinstance(value.get(key), list) for key in ("images", "annotations")
         ):
-            lists = isinstance(value, dict) and any(isinstance(inner, list) for inner in value.values())
-            way = f": {way_to_read(value)}" if lists else ""
-            raise DataError(
-                f"{path.name}: not in COCO's form: an object with lists `images` and `annotations` is needed{way}"
-            )
+            form = way_to_read(value) if isinstance(value, dict) else ""
+            told = f"{path.name}: not in COCO's form: an object with lists `images` and `annotations` is needed"
+            raise DataError(told + (f"; {form}" if "Karpathy" in form else ""))
         if value["annotations"] and not any("caption" in one for one in value["annotations"] if isinstance(one, dict)):
             raise DataError(f"{path.name}: its annotations hold no `caption`; COCO's captions are in captions_*.json")
         return value

@@ -8,7 +8,7 @@ from typing import Any
 
 from picdesk.collection import Fields
 from picdesk.errors import DataError
-from picdesk.text_values import NO_VALUE, NoTextError, one_text, opened, walk, way, what
+from picdesk.text_values import NO_VALUE, NUL, NoTextError, fault_of, one_text, opened, walk, way, what
 
 
 @dataclass
@@ -71,10 +71,11 @@ class TextColumns:
 
     def _value(self, field_: str, cell: Any, taken: Taken) -> str | tuple[str, ...]:
         value = opened(cell) if isinstance(cell, str) else cell
-        taken.odd["lists written in a cell, taken apart"] += value is not cell and isinstance(value, list)
         taken.odd["cells that say nan, None or null: no value"] += isinstance(cell, str) and cell.strip() in NO_VALUE
         if isinstance(value, list | tuple):
-            return self._several(field_, list(value), taken)
+            several = self._several(field_, list(value), taken)
+            taken.odd["lists written in a cell, taken apart"] += value is not cell
+            return several
         whole = field_ == "tags" and isinstance(value, int) and not isinstance(value, bool)
         text = one_text(str(value) if whole else value)
         return split_tags(text, self.separators) if field_ == "tags" else text
@@ -126,20 +127,6 @@ def holds_nul(texts: Iterable[Fields]) -> bool:
 def text_fault(texts: Iterable[Fields]) -> str:
     """Why a text cannot be used: a NUL character, or half of a character that no encoding can write; "" if it can."""
     return next((fault for fault in map(fault_of, _all(texts)) if fault), "")
-
-
-NUL = "a NUL character in the text"
-
-
-def fault_of(text: str) -> str:
-    """As `text_fault`, of one string."""
-    if "\0" in text:
-        return NUL
-    return "half of a character (a lone surrogate such as \\ud800) in the text" if _halves(text) else ""
-
-
-def _halves(text: str) -> bool:
-    return not text.isascii() and re.search("[\ud800-\udfff]", text) is not None
 
 
 def _all(texts: Iterable[Fields]) -> list[str]:

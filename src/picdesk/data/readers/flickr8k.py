@@ -6,11 +6,11 @@ from pathlib import Path
 
 from picdesk.collection import Collection, Skipped
 from picdesk.data.places import Inside, RefusedError, data_folder
-from picdesk.data.readers.columns import fault_of
 from picdesk.data.readers.gathering import UNMATCHED, Gathering
 from picdesk.data.readers.text import need_columns, read_table
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import MissingFileError, examples
+from picdesk.text_values import fault_of
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",

@@ -7,11 +7,11 @@ from pathlib import Path
 from picdesk.collection import Collection
 from picdesk.data.picture_formats import ENDINGS, UNREAD
 from picdesk.data.places import Inside, RefusedError, data_folder
-from picdesk.data.readers.columns import fault_of
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import DataError, examples
+from picdesk.text_values import fault_of
 
 SUFFIXES = tuple(f".{ending}" for ending in ENDINGS)
 
@@ -57,9 +57,8 @@ class Folder:
             file = self._beside(name, beside)
             if file is not None:
                 used[file] += self._captions(gathering, inside, name, file) if added else 1
-        empty = [file for file, count in used.items() if not count]
-        if empty:
-            gathering.notes.append(f"{len(empty)} files of captions hold none: {examples(empty)}")
+        for file in [file for file, count in used.items() if not count]:
+            gathering.skip(file, "no caption in it")
         self._others(gathering, [name for name in names if name not in used], set(pictures))
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 

@@ -8,11 +8,12 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from picdesk.collection import Collection, Fields, Skipped
-from picdesk.data.readers.columns import Taken, fault_of, text_fault
+from picdesk.data.readers.columns import Taken, text_fault
 from picdesk.errors import DataError, readable
 from picdesk.interfaces import PictureBytes
 from picdesk.table import Table
 from picdesk.text_files import lines_of, read_text
+from picdesk.text_values import fault_of
 
 Place = TypeVar("Place")
 UNMATCHED = "no picture of that name"

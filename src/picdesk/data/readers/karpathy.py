@@ -5,16 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_file, data_folder
-from picdesk.data.readers.columns import fault_of
 from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.readers.records import way_to_read
 from picdesk.data.readers.text import read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import Doubled, json_value
-from picdesk.text_values import NoTextError, name_of, one_text
+from picdesk.text_values import NoTextError, fault_of, name_of, one_text
 
 
 class Karpathy:
@@ -118,7 +119,8 @@ def raw_text(record: Any, key: str) -> str:
 
 def counted(collection: Collection) -> Collection:
     """With a note where pictures have different numbers of captions: papers keep or cut the extra ones, and must say so."""
-    counts = Counter(Counter(collection.picture_of.tolist()).values())
+    each = np.bincount(collection.picture_of, minlength=len(collection.picture_ids))
+    counts = Counter(each.tolist())
     if len(counts) < 2:
         return collection
     listed = ", ".join(f"{pictures} with {captions}" for captions, pictures in sorted(counts.items()))

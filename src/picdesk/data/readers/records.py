@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from picdesk.data.readers.folder import SUFFIXES
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import lines_of, read_text
 from picdesk.errors import DataError, examples
@@ -17,20 +18,26 @@ def read_records(
     gathering: Gathering[Any],
     records: str | None = None,
     encoding: str | None = None,
-    wanted: str = "",
+    wanted: str | Sequence[str] = "",
+    caption: str | None = None,
     key: str | None = "data.encoding",
 ) -> Records:
     """The objects of a file, each with where it stands (`line 3`, `record 3`); what is no object is listed as left out.
 
     `records` names the key of the list inside one object. Raises `DataError` for a file of another form, and names the
-    way where one object holds lists; `wanted` is a key that marks an object as a record of its own.
+    way where one object holds lists; `wanted` is the key (or some) that marks an object as a record. An object whose keys
+    are all file names of pictures is read as records too: the keys under `wanted`, what is no record under `caption`.
     """
     text, note = read_text(path, encoding, key)
     gathering.notes += [note] if note else []
-    whole = _whole(path, text, records is not None, wanted)
+    marks = [wanted] if isinstance(wanted, str) else wanted
+    whole = _whole(path, text, records is not None, marks)
     if whole is None:
         return _lines(path, text, gathering)
-    items = whole if records is None and isinstance(whole, list) else _inner(path, whole, records)
+    if records is None and _by_name(whole):
+        gathering.notes.append(f"{path.name}: one object, whose keys were taken for data.picture_column")
+        whole = _named(whole, marks[0], caption)
+    items = whole if records is None and isinstance(whole, list) else _inner(path, whole, records, key is not None)
     found: Records = []
     for number, item in enumerate(items, start=1):
         if isinstance(item, dict) and not isinstance(item, Doubled):
@@ -41,7 +48,7 @@ def read_records(
     return found
 
 
-def _whole(path: Path, text: str, asked: bool, wanted: str) -> Any:
+def _whole(path: Path, text: str, asked: bool, marks: Sequence[str]) -> Any:
     """The value of a file that is one JSON value and no record; None for one with an object a line."""
     start = text.lstrip()[:1]
     if not start:
@@ -52,9 +59,23 @@ def _whole(path: Path, text: str, asked: bool, wanted: str) -> Any:
         if asked or (start in "[{" and not _stands_alone(text)):
             raise DataError(f"{path.name}: {error}; a list of objects is needed, or an object a line") from None
         return None
-    if isinstance(value, dict) and not asked and (wanted.split(".")[0] in value or not _lists(value)):
-        return None
+    if not isinstance(value, dict | list):
+        raise DataError(f"{path.name}: a JSON object a line, or a list of objects, is needed, found one value")
+    if isinstance(value, dict) and not asked and not _by_name(value):
+        return None if any(mark.split(".")[0] in value for mark in marks) or not _lists(value) else value
     return value
+
+
+def _by_name(value: Any) -> bool:
+    """Whether it is one object of captions, or of records, by the file name of the picture."""
+    return isinstance(value, dict) and bool(value) and all(Path(name).suffix.lower() in SUFFIXES for name in value)
+
+
+def _named(value: dict[str, Any], wanted: str, caption: str | None) -> list[Any]:
+    if isinstance(value, Doubled):
+        raise DataError(f"the key {value.twice!r} stands twice, so one of its values is lost")
+    named = {name: inner if isinstance(inner, dict) else {caption or "caption": inner} for name, inner in value.items()}
+    return [inner if isinstance(inner, Doubled) else {**inner, wanted: name} for name, inner in named.items()]
 
 
 def _stands_alone(text: str) -> bool:
@@ -91,10 +112,11 @@ def _lists(value: dict[str, Any]) -> list[str]:
     ]
 
 
-def _inner(path: Path, value: Any, records: str | None) -> Sequence[Any]:
+def _inner(path: Path, value: Any, records: str | None, told: bool) -> Sequence[Any]:
     """The list of records inside one object, under a key or a way of keys (`data.items`)."""
     if records is None:
-        raise DataError(f"{path.name}: one JSON object, not a list of records: {way_to_read(value)}")
+        way = way_to_read(value) if told else f"the list under {examples(_lists(value))} alone is needed"
+        raise DataError(f"{path.name}: one JSON object, not a list of records: {way}")
     inner = value
     for key in records.split("."):
         inner = inner.get(key) if isinstance(inner, dict) else None

@@ -6,13 +6,13 @@ from typing import Any
 
 from picdesk.collection import Collection, Fields
 from picdesk.data.places import Inside, RefusedError, data_file, data_folder
-from picdesk.data.readers.columns import TextColumns, fault_of, text_fault
+from picdesk.data.readers.columns import TextColumns, text_fault
 from picdesk.data.readers.folder import SUFFIXES
 from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.readers.records import read_records
 from picdesk.data.readers.text import delimiter_named, need_columns, read_table
 from picdesk.data.sources import PictureFiles
-from picdesk.text_values import NoTextError, name_of, walk
+from picdesk.text_values import NoTextError, fault_of, name_of, walk
 
 
 class Jsonl:
@@ -77,7 +77,8 @@ class Jsonl:
         return {"picture_column": self.picture_column, **ids, "split_column": self.split_column, **self.columns.keys()}
 
     def _records(self, path: Path, gathering: Gathering[Path]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        records = read_records(path, gathering, self.records, self.encoding, self.picture_column)
+        caption = self.columns.columns.get("caption")
+        records = read_records(path, gathering, self.records, self.encoding, self.picture_column, caption)
         if records:
             header = dict.fromkeys(key for _, record in records for key in record)
             need_columns(self._keys(), tuple(header), path.name, deep=True)
