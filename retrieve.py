@@ -1,4 +1,4 @@
-"""Find pictures for texts and texts for a picture: `python retrieve.py ckpt=latest query="flood warnings"`."""
+"""Find pictures for texts and texts for a picture: `python retrieve.py "flood warnings" ckpt=latest`."""
 
 import hydra
 from omegaconf import DictConfig
@@ -16,4 +16,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    open_door(main)
+    open_door(main, takes_text=True)

