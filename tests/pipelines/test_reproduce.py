@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
@@ -78,6 +79,17 @@ def test_another_clone_gives_the_same_bytes(capfd: Capture, other: Path, job: Pa
     ours, theirs = (json.loads((folder / "manifest.json").read_text()) for folder in (ran.folder, job))
     for key in ("config", "settings", "data", "weights", "fingerprint"):
         assert ours[key] == theirs[key], key
+
+
+def test_a_machine_that_rounds_otherwise_is_told(capfd: Capture, other: Path, job: Path) -> None:
+    left = json.loads((job / "manifest.json").read_text())["arithmetic"]
+    assert left["threads"] == str(torch.get_num_threads())
+    assert left["encode.batch_size"] == "32"
+    ran = reproduce(capfd, other, "encode.batch_size=7", "tolerance=0.01")
+    assert ran.status == 0, ran.err
+    told = "rounds otherwise: encode.batch_size 7 (the job: 32); numbers are compared within 0.01"
+    assert told in ran.out + ran.err
+    assert "rounds otherwise" not in reproduce(capfd, other).out
 
 
 def test_a_fit_reproduces_from_its_own_manifest(capfd: Capture, one: Path, job: Path, tmp_path: Path) -> None:

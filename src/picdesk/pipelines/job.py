@@ -100,6 +100,7 @@ class Job:
             objective=self.objective,
             measure=self.measure,
             compared=self.compared,
+            batch_size=None if encoder is None else encoder.batch_size,
         )
         manifest.write(self.folder / "manifest.json")
         (self.folder / SAME).unlink(missing_ok=True)

