@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 PROJECT = Path(__file__).resolve().parents[3]
+CONF = PROJECT / "conf"
 
 
 @dataclass
@@ -142,7 +143,7 @@ class Task:
 def conf_keys() -> set[str]:
     """`group.key` for every key that some option of a group has."""
     found: set[str] = set()
-    for path in (PROJECT / "conf").glob("*/*.yaml"):
+    for path in CONF.glob("*/*.yaml"):
         if path.parent.name not in ("experiment", "hparams_search", "hydra"):
             lines = path.read_text(encoding="utf-8").splitlines()
             found |= {f"{path.parent.name}.{match[1]}" for line in lines if (match := re.match(r"([a-z]\w*):", line))}
