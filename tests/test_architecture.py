@@ -43,12 +43,14 @@ def imports(path: Path) -> list[str]:
 
 
 def floor(name: str) -> int:
-    """0 ground, 1 wing, 2 training, 3 assembly, 4 pipelines, 5 a command inside the package."""
+    """0 ground, 1 wing, 2 training, 3 assembly, 4 pipelines, 5 a command inside the package, 6 the one over them all."""
     if name in GROUND:
         return 0
     if name in WINGS:
         return 1
-    return {"training": 2, "assembly": 3, "pipelines": 4, "store": 5, "pack": 5, "check_submission": 5}[name]
+    return {"training": 2, "assembly": 3, "pipelines": 4, "store": 5, "pack": 5, "check_submission": 5, "command": 6}[
+        name
+    ]
 
 
 def faults(path: Path) -> list[str]:
