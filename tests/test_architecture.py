@@ -17,8 +17,13 @@ GROUND = {
     "collection",
     "errors",
     "files",
+    "rows",
+    "table",
+    "text_files",
+    "text_values",
     "hub",
     "language",
+    "weights",
 }
 ROOMS = {
     "faiss": ("search/",),

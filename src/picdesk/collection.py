@@ -17,10 +17,15 @@ Fields = Mapping[str, str | Sequence[str]]
 
 @dataclass(frozen=True)
 class Skipped:
-    """One item that a reader left out: where it stands and why."""
+    """One item that a reader left out: where it stands and why.
+
+    `row` is false for what is no row of the data: a name in a list of splits that no picture has. It is listed with the
+    others and counts toward no fraction.
+    """
 
     item: str
     reason: str
+    row: bool = True
 
 
 @dataclass(frozen=True)

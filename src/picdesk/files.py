@@ -49,6 +49,32 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+class Doubled(dict[str, Any]):
+    """A JSON object in which a key stands twice: one of the two values is lost, so it is no good as a record."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        seen: set[str] = set()
+        self.twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text. Raises `ValueError` (`not JSON (...)`) whatever is wrong: nesting and numbers without end too."""
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        return found if len(found) == len(pairs) else Doubled(pairs)
+
+    try:
+        return json.loads(text, object_pairs_hook=made)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error.msg}, line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise ValueError("not JSON (nested too deeply)") from None
+    except ValueError:
+        raise ValueError("not JSON that can be read (a whole number of thousands of digits)") from None
+
+
 def json_objects(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of JSON lines, each with the number of its line; empty lines are passed over.
 
@@ -58,12 +84,20 @@ def json_objects(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"line {number}: not JSON ({error.msg})") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"line {number}: an object is needed, found {type(row).__name__}")
+            row = json_object(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
         yield number, row
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object of a JSON text. Raises `ValueError` for anything else, and for one in which a key stands twice."""
+    row = json_value(text)
+    if not isinstance(row, dict):
+        raise ValueError(f"an object is needed, found {type(row).__name__}")
+    if isinstance(row, Doubled):
+        raise ValueError(f"the key {row.twice!r} stands twice")
+    return row
 
 
 def file_digest(path: Path | str) -> str:

@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from open_clip.push_to_hf_hub import save_for_hf
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.backbones.open_clip_files import find, recipe_of, weights_in
@@ -323,6 +324,62 @@ def test_a_pickle_is_not_unpickled(folders: dict[str, Path], tmp_path: Path) -> 
     with pytest.raises(UserError, match="could not be loaded"):
         OpenClip("ViT-B-32", str(tmp_path / "bomb.pt"))
     assert not (tmp_path / "ran").exists()
+
+
+def compiled(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As torch.compile on the picture tower alone leaves the names."""
+    return {name.replace("visual.", "visual._orig_mod."): value for name, value in state.items()}
+
+
+def before(text: str) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    return lambda state: {text + name: value for name, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        compiled,
+        before("_orig_mod."),
+        before("module."),
+        before("model."),
+        before("module._orig_mod."),
+        before("net.clip."),
+    ],
+)
+@pytest.mark.parametrize("held", ["", "state_dict", "model"])
+def test_names_that_a_training_tool_has_wrapped(
+    tagged: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], held: str
+) -> None:
+    wanted = OpenClip("ViT-L-14", str(tagged)).trunk_fingerprint("image")
+    state = change(load_file(tagged))
+    torch.save({held: state, "epoch": 3} if held else state, tagged.parent / "last.pt")
+    assert OpenClip("ViT-L-14", str(tagged.parent / "last.pt")).trunk_fingerprint("image") == wanted
+
+
+def test_keys_that_do_not_fit_are_counted_and_named(tagged: Path) -> None:
+    state = load_file(tagged)
+    scale = state.pop("logit_scale")
+    torch.save({**state, "loss.scale": scale, "ln_final.weight": torch.zeros(5)}, tagged.parent / "odd.pt")
+    with pytest.raises(UserError) as error:
+        OpenClip("ViT-L-14", str(tagged.parent / "odd.pt"))
+    told = str(error.value)
+    assert "1 missing keys, for example 'logit_scale'; 1 unexpected keys, for example 'loss.scale'; " in told
+    assert "1 of another shape, for example 'ln_final.weight (5,) for (48,)'; " in told
+    assert "backbone.model=NAME" in told
+    assert "\n" not in told
+    save_file({f"deep.{name}": value for name, value in state.items()}, tagged.parent / "less.safetensors")
+    with pytest.raises(
+        UserError, match=r"less\.safetensors does not fit: 1 missing keys, for example 'logit_scale'; name"
+    ):
+        OpenClip("ViT-L-14", str(tagged.parent / "less.safetensors"))
+
+
+@pytest.mark.parametrize("content", [{}, [1, 2], {"epoch": 3, "optimizer": {"lr": 1.0}}, torch.zeros(3)])
+def test_a_file_without_named_tensors(tagged: Path, content: Any) -> None:
+    torch.save(content, tagged.parent / "none.pt")
+    with pytest.raises(UserError, match=r"none\.pt could not be loaded \(no named tensors in it") as error:
+        OpenClip("ViT-L-14", str(tagged.parent / "none.pt"))
+    assert "\n" not in str(error.value)
 
 
 def test_one_weights_file_is_taken() -> None:

@@ -215,8 +215,20 @@ def test_lacking_tensors_are_no_silent_random_weights(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     del tensors["text_projection.weight"]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(UserError, match=r"lack 1 tensors, for example 'text_projection\.weight'"):
+    with pytest.raises(UserError, match=r"does not fit: 1 missing keys, for example 'text_projection\.weight'; "):
         Transformers(str(folder))
+
+
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "module.", "model.", "module._orig_mod."])
+def test_what_a_training_tool_puts_before_the_names_is_taken_off(folder: Path, wrapper: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    wanted = Transformers(str(folder)).trunk_fingerprint("text")
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {wrapper + name: value for name, value in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
+    assert Transformers(str(folder)).trunk_fingerprint("text") == wanted
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:

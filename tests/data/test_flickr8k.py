@@ -44,7 +44,7 @@ def test_official_lists_that_are_there(tmp_path: Path) -> None:
     put(tmp_path / "Flickr_8k.devImages.txt", f"{NAMES[1]}\nunknown.jpg\n")
     collection = reader.read()
     assert collection.official == ("train", "val", "", "train")
-    assert collection.skipped == ()
+    assert [(one.item, one.row) for one in collection.skipped] == [("Flickr_8k.devImages.txt: unknown.jpg", False)]
     assert collection.notes[-1] == "Flickr_8k.devImages.txt: 1 of 2 names have no picture or no caption: 'unknown.jpg'"
 
 

@@ -1,10 +1,15 @@
 import io
+import struct
+import zlib
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from picdesk.data.images import PictureError, open_picture
+from picdesk.data import picture_formats
+from picdesk.data.images import CLEAR, CMYK, DEEP, FRAMES, Noted, PictureError, changes_of, open_picture
+from picdesk.data.picture_formats import ENDINGS, UNREAD, format_of
 from tests.data.samples import BLUE, GREEN, RED, WHITE, encoded, jpeg, near, seen_colour
 
 HALVES = Image.new("RGB", (40, 20), RED)
@@ -76,6 +81,27 @@ def test_exif_turns_upright(orientation: int, size: tuple[int, int], blue_at: tu
     picture = open_picture(encoded(HALVES, "PNG", exif=exif))
     assert picture.size == size
     assert near(picture.getpixel((int(blue_at[0] * size[0]), int(blue_at[1] * size[1]))), BLUE)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "deep"),
+    [("PNG", False), ("JPEG", False), ("TIFF", False), ("WEBP", False), ("AVIF", False), ("PNG", True), ("TIFF", True)],
+)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_once_in_every_format(kind: str, deep: bool, orientation: int) -> None:
+    values = np.zeros((16, 32), np.uint16 if deep else np.uint8)
+    values[:8, :16] = 4095 if deep else 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"tiffinfo": exif} if kind == "TIFF" else {"exif": exif}
+    data = encoded(Image.fromarray(values), kind, **options)
+    picture = open_picture(data)
+    assert picture.size == ((16, 32) if orientation > 4 else (32, 16))
+    corners = {"left top": (3, 3), "right top": (-4, 3), "left low": (3, -4), "right low": (-4, -4)}
+    seen = np.asarray(picture)[..., 0]
+    bright = [name for name, (x, y) in corners.items() if seen[y, x] > 200]
+    wanted = ["left top", "right top", "right low", "left low", "left top", "right top", "right low", "left low"]
+    assert bright == [wanted[orientation - 1]]
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
@@ -189,3 +215,165 @@ def test_broken_exif_leaves_the_pixels() -> None:
 
 def test_bytes_behind_the_picture_do_no_harm() -> None:
     assert near(seen_colour(jpeg(RED) + b"trailing advertisement" * 9), RED)
+
+
+def png16(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits a value, [height, width, 1 to 4 of grey, grey and alpha, RGB, RGBA], which Pillow does not write."""
+    height, width, colours = values.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[colours]
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(name, content) for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
+    )
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def with_chunks(png: bytes, *chunks: bytes) -> bytes:
+    """The chunks behind the header."""
+    return png[:33] + b"".join(chunks) + png[33:]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("colours", [1, 2, 3, 4])
+def test_fewer_bits_than_sixteen_are_not_black(bits: int, colours: int) -> None:
+    values = np.zeros((4, 6, colours), np.uint16)
+    values[:, 3:] = 2**bits - 1
+    values[:, :2] = 2 ** (bits - 1)
+    if colours in (2, 4):
+        values[..., -1] = 2**bits - 1
+    picture = open_picture(png16(values))
+    assert [picture.getpixel((x, 1)) for x in (0, 2, 5)] == [(128,) * 3, (0,) * 3, WHITE]
+    assert changes_of(picture) == (DEEP,)
+
+
+def test_an_opaque_alpha_of_sixteen_bits_beside_twelve_of_colour() -> None:
+    values = np.full((3, 3, 4), 4095, np.uint16)
+    values[..., 1], values[..., 3] = 0, 65535
+    picture = open_picture(png16(values))
+    assert picture.getpixel((1, 1)) == (255, 0, 255)
+    assert changes_of(picture) == (DEEP,)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_tiff_of_twelve_bits_and_one_where_white_is_zero(compression: str | None) -> None:
+    values = np.full((5, 5), 4095, np.uint16)
+    values[:, :2] = 0
+    assert open_picture(encoded(Image.fromarray(values), "TIFF", compression=compression)).getpixel((4, 4)) == WHITE
+    turned = encoded(Image.fromarray(values), "TIFF", compression=compression, tiffinfo={262: 0})
+    assert open_picture(turned).getpixel((4, 4)) == (0, 0, 0)
+    assert open_picture(turned).getpixel((0, 0)) == WHITE
+
+
+def test_what_a_tiff_says_of_its_largest_value_counts() -> None:
+    dark = encoded(Image.fromarray(np.full((5, 5), 2048, np.uint16)), "TIFF", tiffinfo={281: 65535})
+    picture = open_picture(dark)
+    assert (picture.getpixel((1, 1)), changes_of(picture)) == ((8, 8, 8), ())
+
+
+def test_sixteen_full_bits_of_colour_are_as_before() -> None:
+    values = np.random.default_rng(1).integers(0, 65536, (9, 9, 3)).astype(np.uint16)
+    picture = open_picture(png16(values))
+    assert (np.asarray(picture) == values >> 8).all()
+    assert changes_of(picture) == ()
+    assert open_picture(png16(np.zeros((2, 2, 3), np.uint16))).getpixel((0, 0)) == (0, 0, 0)
+
+
+def text_chunks() -> dict[str, bytes]:
+    long = b"a workflow " * 200_000
+    packed = zlib.compress(long)
+    return {
+        "zTXt": chunk(b"zTXt", b"prompt\0\0" + packed),
+        "iTXt": chunk(b"iTXt", b"prompt\0\1\0\0\0" + packed),
+        "iTXt plain": chunk(b"iTXt", b"prompt\0\0\0\0\0" + long),
+        "tEXt": chunk(b"tEXt", b"prompt\0" + long) * 35,
+        "iCCP": chunk(b"iCCP", b"wide\0\0" + packed),
+        "a bomb": chunk(b"zTXt", b"prompt\0\0" + zlib.compress(bytes(40_000_000), 1)),
+        "not packed": chunk(b"zTXt", b"prompt\0\0" + b"junk" * 9) + chunk(b"zTXt", b"prompt\0\0" + packed),
+    }
+
+
+@pytest.mark.parametrize("kind", list(text_chunks()))
+def test_large_texts_and_profiles_leave_the_pixels(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    png = encoded(HALVES, "PNG", exif=exif)
+    added = text_chunks()[kind]
+    for data in (with_chunks(png, added), png[:-12] + added + png[-12:]):
+        picture = open_picture(data)
+        assert (picture.size, picture.getpixel((10, 3))) == ((20, 40), BLUE)
+
+
+def test_pixels_damaged_beside_large_texts_are_still_an_error() -> None:
+    data = bytearray(with_chunks(encoded(NOISE, "PNG"), text_chunks()["zTXt"]))
+    data[data.index(b"IDAT") + 300] ^= 0xFF
+    with pytest.raises(PictureError):
+        open_picture(bytes(data))
+
+
+def test_what_was_changed_is_told() -> None:
+    plain, clear = Image.new("RGB", (8, 8), RED), Image.new("RGBA", (8, 8), (9, 9, 9, 90))
+    moving = encoded(plain, "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), BLUE)])
+    cases: list[tuple[bytes, tuple[str, ...]]] = [
+        (encoded(plain), ()),
+        (encoded(plain, "GIF"), ()),
+        (encoded(plain.convert("RGBA")), ()),
+        (encoded(clear), (CLEAR,)),
+        (encoded(clear, "WEBP"), (CLEAR,)),
+        (moving, (FRAMES,)),
+        (encoded(plain, "TIFF", save_all=True, append_images=[plain]), (FRAMES,)),
+        (encoded(plain.convert("CMYK"), "JPEG"), (CMYK,)),
+    ]
+    noted = Noted()
+    for data, changes in cases:
+        assert changes_of(noted.open(data)) == changes
+    assert noted.counts == {CLEAR: 2, FRAMES: 2, CMYK: 1}
+    assert [line[:2] for line in noted.lines()] == ["1 ", "2 ", "2 "]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_ending_that_is_looked_for_can_be_decoded(ending: str) -> None:
+    if ending in ("heic", "heif", "hif"):
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    if ending == "jxl":
+        pytest.importorskip("pillow_jxl")
+    if ending == "pfm":
+        data = b"Pf\n2 2\n-1.0\n" + np.full((2, 2), 0.5, "<f4").tobytes()
+        assert open_picture(data).getpixel((1, 1)) == (128, 128, 128)
+        return
+    Image.init()
+    mode = {"pbm": "1", "pgm": "L"}.get(ending, "RGB")
+    data = encoded(Image.new(mode, (32, 32), "white"), Image.registered_extensions()[f".{ending}"])
+    assert near(seen_colour(data), WHITE)
+    assert not set(ENDINGS) & set(UNREAD)
+
+
+@pytest.mark.parametrize(("kind", "module"), [("HEIF", "pillow_heif"), ("JXL", "pillow_jxl")])
+def test_without_its_plugin_a_picture_names_the_extra(kind: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = {"HEIF": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "JXL": b"\xff\x0a\0\0"}
+    assert format_of(heads[kind]) == kind
+    picture_formats.has_plugin.cache_clear()
+
+    def absent(name: str) -> Any:
+        raise ImportError(name)
+
+    monkeypatch.setattr(picture_formats.importlib, "import_module", absent)
+    with pytest.raises(
+        PictureError, match=rf"a picture in {kind}, which needs a plugin: pip install 'picdesk\[formats\]'"
+    ) as error:
+        open_picture(heads[kind])
+    assert error.value.kind == "no_plugin"
+    picture_formats.has_plugin.cache_clear()
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    "head", [b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", b"RIFF\x24\0\0\0WAVEfmt ", b"\0\0\0\x14ftypqt  \0\0\0\0qt  "]
+)
+def test_films_and_sounds_are_no_pictures(head: bytes) -> None:
+    assert format_of(head) is None
+    with pytest.raises(PictureError, match="not a picture in a known format"):
+        open_picture(head + bytes(99))

@@ -75,3 +75,22 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         Karpathy(root=str(tmp_path), file="d.json", restval="test")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"data\.max_captions=0"):
         Karpathy(root=str(tmp_path), file="d.json", max_captions=0)
+
+
+def test_sentences_that_are_no_text_are_listed_and_the_others_kept(tmp_path: Path) -> None:
+    put(tmp_path / "a.JPG", jpeg(colour(7)))
+    sentences = [{"raw": "x"}, {"raw": 5}, {"tokens": ["y"]}, "z", {"raw": "\ud800"}, {"raw": "last"}]
+    images = [{"filename": "a.jpg", "split": "test", "sentences": sentences}, {"filename": ["b"], "sentences": []}]
+    put(tmp_path / "d.json", json.dumps({"images": images}))
+    collection = Karpathy(root=str(tmp_path), file="d.json").read()
+    assert pairs(collection) == {"a.jpg#0": "a.jpg", "a.jpg#5": "a.jpg"}
+    assert [line.removeprefix("d.json image ") for line in reasons(collection)] == [
+        "0, sentence 1: holds the number 5, which is no text",
+        "0, sentence 2: not an object with 'raw'",
+        "0, sentence 3: not an object with 'raw'",
+        "0, sentence 4: half of a character (a lone surrogate such as \\ud800) in the text",
+        "1: holds a list (['b']), which is no name",
+    ]
+    put(tmp_path / "d.json", '{"images": [' + "1" * 5000 + "]}")
+    with pytest.raises(DataError, match=r"d\.json: not JSON that can be read"):
+        Karpathy(root=str(tmp_path), file="d.json").read()

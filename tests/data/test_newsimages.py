@@ -57,3 +57,33 @@ def test_missing_column_and_missing_folder(tmp_path: Path) -> None:
         reader.read()
     with pytest.raises(MissingFileError, match=r"data\.root=.*not a folder"):
         NewsImages(root=str(tmp_path / "absent")).read()
+
+
+def test_ids_with_an_ending_and_files_in_capitals_are_found(tmp_path: Path) -> None:
+    reader = news(tmp_path, ["1,u,A,,P0.jpg,v", "2,u,B,,P1,v", "3,u,C,,p2.JPG,v", "4,u,D,,P3,v"], {})
+    for n, name in enumerate(("P0.jpg", "P1.JPEG", "P2.jpg", "P3.Png", "P3.jpg")):
+        put(tmp_path / "newsimages" / name, jpeg(colour(n)))
+    collection = reader.read()
+    check_pictures(collection, {"P0.jpg": colour(0), "P1": colour(1), "p2.JPG": colour(2), "P3": colour(4)})
+    assert any(
+        "1 pictures stand under a name in letters of another case: 'p2.JPG -> P2.jpg'" in n for n in collection.notes
+    )
+    assert any(
+        "1 names fit several pictures, the first was taken: 'P3 -> P3.jpg, P3.Png'" in n for n in collection.notes
+    )
+
+
+def test_titles_and_tags_are_text_or_are_told(tmp_path: Path) -> None:
+    rows = [
+        '1,u,"{""en"": ""A""}",,P0,v',
+        "2,u,B,\"['x', 'y;z']\",P0,v",
+        '3,u,"Say ""no""",nan,P0,v',
+        '4,u,"No" to it,k,P0,v',
+    ]
+    collection = news(tmp_path, rows, {"P0": 1}).read()
+    assert [dict(fields) for fields in collection.texts] == [
+        {"title": "B", "tags": ("x", "y;z")},
+        {"title": 'Say "no"', "tags": ()},
+        {"title": '"No" to it', "tags": ("k",)},
+    ]
+    assert "data.title_column=article_title holds a record with the keys en" in reasons(collection)[0]

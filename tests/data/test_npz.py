@@ -116,3 +116,60 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     put(tmp_path / "e.npz", b"PK no zip")
     with pytest.raises(DataError, match=r"e\.npz: "):
         Npz(root=str(tmp_path), file="e.npz", image_names="names").read()
+
+
+@pytest.mark.parametrize("form", [np.float16, np.float64, "F", ">f4", np.longdouble])
+def test_other_forms_of_the_same_numbers(tmp_path: Path, form: Any) -> None:
+    arrays = {
+        name: np.asfortranarray(values) if form == "F" else values.astype(form)
+        for name, values in (("image_embeddings", IMAGES), ("text_embeddings", TEXTS))
+    }
+    reader = npz(tmp_path, arrays=arrays | {"names": np.array(NAMES)}, image_names="names")
+    np.testing.assert_allclose(reader.embeddings("image").matrix, unit(IMAGES), atol=2e-3)
+    assert reader.embeddings("image").matrix.flags.c_contiguous
+
+
+def test_numbers_too_large_for_float32_are_left_out(tmp_path: Path) -> None:
+    images = IMAGES.astype(np.float64)
+    images[1, 0] = 1e300
+    reader = npz(
+        tmp_path,
+        arrays={"image_embeddings": images, "text_embeddings": TEXTS, "names": np.array(NAMES)},
+        image_names="names",
+    )
+    assert reader.read().picture_ids == ("c.jpg", "b.jpg")
+    assert "image_embeddings row 1: the vector of 'a.jpg' is zero or not finite" in reasons(reader.read())
+
+
+@pytest.mark.parametrize(
+    "names", [np.array([b"c.jpg", b"a.jpg", b"b.jpg"]), np.array(["c.jpg", "a.jpg", "b.jpg"], dtype="<U9")]
+)
+def test_names_of_bytes_are_names(tmp_path: Path, names: Any) -> None:
+    arrays = {"image_embeddings": IMAGES, "text_embeddings": TEXTS, "names": names}
+    assert npz(tmp_path, arrays=arrays, image_names="names").read().picture_ids == tuple(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (np.array([1.0, 2.0, 3.0]), r"data\.image_names=names: float64 of shape \(3,\), wanted one row of text"),
+        (np.array([["c.jpg", "a.jpg", "b.jpg"]]), r"shape \(1, 3\), wanted one row of text"),
+        (np.array([True, False, True]), "bool of shape"),
+        (np.array([b"c\xff.jpg", b"\xff", b"\xff\xff"]), r"no usable picture .*the name is not UTF-8"),
+        (np.array(["", "", ""]), "no picture is named"),
+    ],
+)
+def test_names_that_are_none(tmp_path: Path, names: Any, message: str) -> None:
+    arrays = {"image_embeddings": IMAGES, "text_embeddings": TEXTS, "names": names}
+    with pytest.raises(DataError, match=message):
+        npz(tmp_path, arrays=arrays, image_names="names").read()
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((3, 0), np.float32), IMAGES.astype(complex), np.full((3, 8), np.nan), IMAGES > 0, IMAGES[None]]
+)
+def test_arrays_that_hold_no_vectors(tmp_path: Path, array: Any) -> None:
+    arrays = {"image_embeddings": array, "text_embeddings": array, "names": np.array(NAMES)}
+    with pytest.raises(DataError, match=r"wanted numbers of shape|data set is empty|rows in text_embeddings") as error:
+        npz(tmp_path, arrays=arrays, image_names="names").read()
+    assert "\n" not in str(error.value)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from picdesk.collection import Collection
+from picdesk.data.checks import check_collection
 from picdesk.data.sources import NoPictures
+from picdesk.data.split_files import with_left_out
 from picdesk.data.splits import All, Official, OfficialDev, Random, SplitFile
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from tests.data.samples import put
@@ -116,7 +118,7 @@ def test_a_split_file(tmp_path: Path, form: str) -> None:
             json.dumps({s: [p for p in wanted if wanted[p] == s] for s in ("train", "dev", "test")}),
         )
     made = collection(5)
-    splits = SplitFile(str(path)).assign(made)
+    splits = SplitFile(str(path), max_bad_fraction=0.5).assign(made)
     check(made, splits, whole=False)
     assert {name: part.tolist() for name, part in splits.items()} == {"train": [0], "val": [3], "test": [1]}
 
@@ -146,3 +148,55 @@ def test_all_is_test() -> None:
     made = collection(5)
     check(made, All().assign(made))
     assert len(All().assign(made)["test"]) == 5
+
+
+def test_what_a_split_file_does_not_use_is_counted_and_listed(tmp_path: Path) -> None:
+    rows = "p000.jpg,train\np001,test\nP002.JPG,val\nother.jpg,train\np003.jpg,test,extra\n"
+    split = SplitFile(str(put(tmp_path / "s.csv", "picture,split\n" + rows)), max_bad_fraction=0.4)
+    made = collection(5)
+    assert {name: rows.tolist() for name, rows in split.assign(made).items()} == {"train": [0], "val": [2], "test": [1]}
+    assert [(one.item, one.reason) for one in split.skipped] == [
+        ("s.csv line 6", "3 cells for 2 columns"),
+        ("s.csv line 5: other.jpg", "no picture of that name"),
+    ]
+    for words in (
+        "2 of 5 rows were not used",
+        "2 names fit but for their ending or case",
+        "2 of 5 pictures are in no part",
+    ):
+        assert any(words in note for note in split.notes)
+    told = with_left_out(made, split)
+    report = check_collection(told, {}, max_bad_fraction=0, level="quick")
+    assert report.count("names in lists of splits that no picture has") == 2
+    split.max_bad_fraction = 0.3
+    with pytest.raises(
+        DataError, match=r"2 of 5 rows cannot be used, 0\.4 is above split\.max_bad_fraction=0\.3: s\.csv line 6"
+    ):
+        split.assign(made)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("s.json", '[{"picture": "p000.jpg", "split": "train"}, {"picture": "p001.jpg", "split": "test"}]'),
+        ("s.jsonl", '{"picture": "p000.jpg", "split": "train"}\n\n{"picture": "p001.jpg", "split": "test"}\n'),
+        ("s.tsv", "picture\tsplit\np000.jpg\ttrain\np001.jpg\ttest\n"),
+    ],
+)
+def test_split_files_of_other_forms(tmp_path: Path, name: str, content: str) -> None:
+    splits = SplitFile(str(put(tmp_path / name, content))).assign(collection(5))
+    assert {part: rows.tolist() for part, rows in splits.items()} == {"train": [0], "val": [], "test": [1]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"p000.jpg": "train", "p000.jpg": "test"}', "the key 'p000.jpg' stands twice"),
+        ('{"train": ["p000.jpg", 5, null, {"a": 1}]}', "3 of 4 rows cannot be used"),
+        ('{"p000.jpg": "test", "p001.jpg": 3}', "the split of 'p001.jpg' is no text"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_split_files_with_what_is_no_name(tmp_path: Path, content: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        SplitFile(str(put(tmp_path / "s.json", content))).assign(collection(5))

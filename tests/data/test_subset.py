@@ -36,7 +36,7 @@ def test_defect_d_with_or_without_a_header(tmp_path: Path, content: str) -> None
         ("a1\na1\n", "stand more than once"),
         ("article_id\n", "no ids"),
         ("", "no ids"),
-        ("n,article_id\n1,a3\n2\n", "have no column 2"),
+        ("n,article_id\n1,a3\n2\n", "1 rows have another number of cells than the header's 2"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, content: str, words: str) -> None:
@@ -52,3 +52,19 @@ def test_queries_come_in_the_order_of_the_subset(tmp_path: Path) -> None:
     assert only(queries, None) == queries
     with pytest.raises(MissingFileError):
         only(queries, str(tmp_path / "none.csv"))
+
+
+def test_a_stray_quote_swallows_no_id(tmp_path: Path) -> None:
+    (tmp_path / "subset.csv").write_text('article_id,title\na1,"Open\na2,Dog\na3,door"\n')
+    assert read_ids(str(tmp_path / "subset.csv"), KNOWN) == ["a1", "a2", "a3"]
+    (tmp_path / "subset.tsv").write_text("article_id\ttitle\na1\tStorm, rain\n")
+    assert read_ids(str(tmp_path / "subset.tsv"), KNOWN) == ["a1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"), [("Storm, rain,a1", "another number of cells"), ("Storm,", "rows have no id")]
+)
+def test_a_row_whose_id_stands_elsewhere_is_refused(tmp_path: Path, row: str, words: str) -> None:
+    (tmp_path / "subset.csv").write_text(f"title,article_id\n{row}\n")
+    with pytest.raises(DataError, match=words):
+        read_ids(str(tmp_path / "subset.csv"), None)

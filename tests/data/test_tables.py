@@ -99,3 +99,44 @@ def test_an_unknown_split_and_a_picture_in_two(root: Path) -> None:
     put(root / "t.csv", "image,caption,split\n0.jpg,a,test\n0.jpg,b,train\n")
     with pytest.raises(DataError, match=r"t\.csv line 3: picture '0\.jpg' is in split 'train' and in 'test'"):
         reader.read()
+
+
+def test_lists_in_cells_stray_quotes_and_capitals_in_one_table(root: Path) -> None:
+    put(root / "pics" / "4.JPG", jpeg(colour(4)))
+    cells = ['0.jpg\t["a dog", "wet"]', '1\t"Beware" it says', "4.jpg\t['x'\n", "4.jpg\ty", "gone\tz", "3.jpg\t[3]"]
+    put(root / "t.tsv", "image\tcaption\n" + "\n".join(cells) + "\n")
+    collection = Csv(root=str(root), file="t.tsv", folder="pics").read()
+    assert [fields["caption"] for fields in collection.texts] == ["a dog", "wet", '"Beware" it says', "['x'", "y"]
+    check_pictures(collection, {"0.jpg": colour(0), "1": colour(1), "4.jpg": colour(4)})
+    assert [line.split(" ", 3)[2:] for line in reasons(collection)] == [
+        ["7:", "no file 'gone'"],
+        ["8:", "data.caption_column=caption holds a list ([3]), which is no text"],
+    ]
+    for words in (
+        "split at each tab",
+        "stray quote (line 3)",
+        "1 blank lines",
+        "4.jpg -> 4.JPG",
+        "1 lists written in a cell",
+    ):
+        assert any(words in note for note in collection.notes), words
+
+
+def test_the_encoding_of_a_table_is_named(root: Path) -> None:
+    put(root / "t.csv", "image,caption\n0.jpg,两只小猫在睡觉\n".encode("gb18030"))
+    with pytest.raises(DataError, match=r"t\.csv: not UTF-8 at byte \d+ \(line 2\); set data\.encoding=gb18030"):
+        Csv(root=str(root), file="t.csv", folder="pics").read()
+    collection = Csv(root=str(root), file="t.csv", folder="pics", encoding="gb18030").read()
+    assert collection.texts == ({"caption": "两只小猫在睡觉"},)
+
+
+def test_records_are_walked_into_and_their_pictures_too(root: Path) -> None:
+    rows = [{"img": {"path": f"{n}.jpg"}, "said": [{"en": f"a{n}"}, {"en": f"b{n}"}]} for n in range(2)]
+    put(root / "t.jsonl", "\n".join(map(json.dumps, [*rows, {"img": {"file": "2.jpg"}, "said": []}])))
+    reader = Jsonl(root=str(root), file="t.jsonl", folder="pics", picture_column="img.path", caption_column="said.en")
+    collection = reader.read()
+    assert [fields["caption"] for fields in collection.texts] == ["a0", "b0", "a1", "b1"]
+    assert reasons(collection) == ["t.jsonl line 3: data.picture_column=img.path has no key 'path' (there are 'file')"]
+    put(root / "u.jsonl", json.dumps(rows[0]))
+    with pytest.raises(DataError, match=r"the first: data\.caption_column=said holds a list of 2 records.*as in \.en"):
+        Jsonl(root=str(root), file="u.jsonl", folder="pics", picture_column="img.path", caption_column="said").read()

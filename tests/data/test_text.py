@@ -25,9 +25,11 @@ def test_a_byte_that_even_code_page_1252_lacks(tmp_path: Path) -> None:
     assert read_text(put(tmp_path / "t.txt", b"a\x81b\xff"))[0] == "a\x81bÿ"
 
 
-def test_utf16_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"t\.csv: the file is UTF-16; save it as UTF-8"):
-        read_text(put(tmp_path / "t.csv", "a,b".encode("utf-16")))
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_mark_says_the_encoding(tmp_path: Path, encoding: str) -> None:
+    text, note = read_text(put(tmp_path / "t.csv", "a,žluť\n".encode(encoding)))
+    assert text == "a,žluť\n"
+    assert f"read as {encoding.upper()} by its mark" in note
 
 
 def test_quoted_newlines_stay_in_their_cell(tmp_path: Path) -> None:
@@ -52,4 +54,4 @@ def test_rows_of_the_wrong_width_shift_nothing(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_read(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_table(put(tmp_path / "t.csv", content))
+        read_table(put(tmp_path / "t.csv", content), quoting="csv")

@@ -123,7 +123,7 @@ def report(outputs: Path) -> str:
 def test_data_without_vectors_is_refused(capfd: Capture, outputs: Path, settings: tuple[str, ...]) -> None:
     ran = run(capfd, outputs, "evaluate", settings[0], "backbone=precomputed")
     assert ran.status == 2
-    assert "data=demo comes without image embeddings; use data=npz" in ran.err
+    assert "data=demo has no image embeddings; use data=npz or data=clip_retrieval" in ran.err
 
 
 def test_captions_are_those_that_were_encoded(exported: Path) -> None:

@@ -136,3 +136,34 @@ def test_the_title_that_a_prompt_made_the_query_of_is_left_out_too() -> None:
     scores = Captions(Sentences()).score(run, context_of(run, asked, PICTURES[:2], captions=said, fields=fields))[0]  # type: ignore[arg-type]
     assert np.isnan(scores[0])
     assert scores[1] == pytest.approx(float(vector_of(asked[0]) @ vector_of("Calm")), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("r.csv", "id,caption\n1,a, b\n2,c\n", "r.csv line 2: 3 cells for 2 columns"),
+        ("r.json", '{"1": "a", "1": "b"}', "the id '1' stands twice"),
+        ("r.json", "[" * 100_000, "nested too deeply"),
+        ("r.json", '{"1": ' + "7" * 5000 + "}", "thousands of digits"),
+        ("r.json", '{"1": "\\ud800"}', "half of a character"),
+        ("r.jsonl", '{"id": true, "caption": "a"}', "line 1: holds the boolean true"),
+        ("r.csv", 'id,caption\n1,"{""raw"": ""a""}"\n', "found a record with the keys raw"),
+    ],
+)
+def test_no_caption_is_dropped_or_made_up(tmp_path: Path, name: str, content: str, words: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError) as told:
+        read_captions(str(tmp_path / name), "reranker.file")
+    assert words in str(told.value)
+
+
+def test_captions_in_other_forms(tmp_path: Path) -> None:
+    said = {"1": ('"Red" one', "b"), "2": ("c, d",)}
+    forms = {
+        "a.tsv": 'id\tcaption\n1\t"Red" one\n1\tb\n2\tc, d\n',
+        "b.csv": 'id,caption\n1,"[""\\""Red\\"" one"", ""b""]"\n2,"c, d"\n',
+        "c.json": '[{"id": 1, "captions": ["\\"Red\\" one", "b"]}, {"id": 2, "caption": "c, d"}]',
+    }
+    for name, content in forms.items():
+        (tmp_path / name).write_text(content)
+        assert read_captions(str(tmp_path / name), "reranker.file") == said, name

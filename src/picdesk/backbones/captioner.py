@@ -29,8 +29,9 @@ from picdesk.backbones.transformers_files import (
     pick_files,
 )
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.errors import ConfigError, UserError, examples
+from picdesk.errors import ConfigError, UserError
 from picdesk.hub import folder_of
+from picdesk.weights import from_folder
 
 COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
 
@@ -154,16 +155,12 @@ def load_writer(folder: Path, name: str) -> Any:
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
     try:
-        model, report = transformers.AutoModelForImageTextToText.from_pretrained(
-            str(folder), local_files_only=True, dtype=torch.float32, weights_only=True, output_loading_info=True
-        )
+        options: dict[str, Any] = {"local_files_only": True, "dtype": torch.float32, "weights_only": True}
+        model = from_folder(transformers.AutoModelForImageTextToText, folder, f"backbone.model={name}", **options)
+    except UserError:
+        raise
     except Exception as error:  # the library raises whatever a broken file leads to
         raise UserError(
             f"backbone.model={name} could not be loaded as a captioning model ({first_line(error)}); wanted: {FILES}"
         ) from error
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise UserError(
-            f"backbone.model={name}: its weights lack {len(missing)} tensors, for example {examples(missing)}"
-        )
     return model.eval().requires_grad_(False)

@@ -18,7 +18,8 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.clip_text import TextTrunk
-from picdesk.backbones.open_clip_files import FOLDER, Source, find, load_tokenizer, quiet_library, tokenizer_content
+from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
+from picdesk.backbones.open_clip_weights import load_weights, local_file
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, UserError
 
@@ -116,18 +117,24 @@ def create(source: Source, seed: int) -> Any:
     """Build the model and load its weights, in float32, frozen; one clear line where the file does not fit."""
     import open_clip
 
+    file = local_file(source)
     try:
         with quiet_library(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
             clip = open_clip.create_model(
                 source.library_name,
-                pretrained=source.weights,
+                pretrained=None if file else source.weights,
+                load_weights=file is None,
                 force_quick_gelu=source.quick_gelu,
                 force_preprocess_cfg=source.recipe,
                 pretrained_text=False,
-                require_pretrained=source.weights is not None or source.library_name.startswith(FOLDER),
+                require_pretrained=file is None and source.weights is not None,
             )
+            if file is not None:
+                load_weights(clip, file, f"backbone: {source.library_name} with the weights {file}")
+    except UserError:
+        raise
     except Exception as error:  # the library, torch and safetensors raise whatever a broken file leads to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = source.weights or source.library_name

@@ -22,8 +22,9 @@ from torch import nn
 from picdesk.backbones.transformers import pooled
 from picdesk.backbones.transformers_files import FILES, described, digest_of_tokenizer, first_line
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.errors import ConfigError, UserError, examples
+from picdesk.errors import ConfigError, UserError
 from picdesk.hub import folder_of, one_set_of_weights
+from picdesk.weights import from_folder
 
 log = logging.getLogger(__name__)
 WANTED = f"{FILES} and the code that config.json names"
@@ -149,18 +150,14 @@ def load(folder: Path, name: str) -> tuple[Any, Any, Any]:
     chatter.disable_progress_bar()
     try:
         options: dict[str, Any] = {"trust_remote_code": True, "local_files_only": True}
-        model, report = transformers.AutoModel.from_pretrained(
-            str(folder), dtype=torch.float32, weights_only=True, output_loading_info=True, **options
-        )
+        own: dict[str, Any] = options | {"dtype": torch.float32, "weights_only": True}
+        model = from_folder(transformers.AutoModel, folder, f"backbone.model={name}", **own)
         processor = transformers.AutoImageProcessor.from_pretrained(str(folder), **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **options)
+    except UserError:
+        raise
     except Exception as error:  # whatever foreign code raises
         raise UserError(f"backbone.model={name} could not be loaded ({first_line(error)}); wanted: {WANTED}") from error
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise UserError(
-            f"backbone.model={name}: its weights lack {len(missing)} tensors, for example {examples(missing)}"
-        )
     lacking = [method for method in ("get_image_features", "get_text_features") if not hasattr(model, method)]
     if lacking:
         raise ConfigError(f"backbone.model={name}: its {type(model).__name__} has no {' and no '.join(lacking)}")

@@ -66,7 +66,9 @@ class Precomputed(TwoTower):
     ) -> NDArray[np.float32]:
         """The data set's vectors, [n, dim]. Raises `ConfigError` where it has none, or of another width."""
         if modality not in vectors:
-            raise ConfigError(f"backbone=precomputed: data={name} comes without {modality} embeddings; use data=npz")
+            raise ConfigError(
+                f"backbone=precomputed: data={name} has no {modality} embeddings; use data=npz or data=clip_retrieval"
+            )
         width = vectors[modality].shape[1]
         if width != self.dim:
             raise ConfigError(

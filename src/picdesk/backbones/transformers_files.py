@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from picdesk.backbones.lite import tokenizer_digest
-from picdesk.errors import ConfigError, MissingFileError, UserError, examples
+from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import digest_of
 from picdesk.hub import one_set_of_weights
+from picdesk.weights import from_folder
 
 FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
 PLACES = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "processor_class")
@@ -40,14 +41,12 @@ def load_model(folder: Path, name: str) -> Any:
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
     try:
-        model, report = transformers.AutoModel.from_pretrained(
-            str(folder), local_files_only=True, dtype=torch.float32, weights_only=True, output_loading_info=True
-        )
+        options: dict[str, Any] = {"local_files_only": True, "dtype": torch.float32, "weights_only": True}
+        model = from_folder(transformers.AutoModel, folder, f"backbone.model={name}", **options)
+    except UserError:
+        raise
     except Exception as error:  # the library raises whatever a broken file leads to
         raise UserError(f"backbone.model={name} could not be loaded ({first_line(error)}); wanted: {FILES}") from error
-    wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
-    if wrong:
-        raise UserError(f"backbone.model={name}: its weights lack {len(wrong)} tensors, for example {examples(wrong)}")
     if not all(
         hasattr(model, part) for part in ("get_image_features", "get_text_features", "vision_model", "text_model")
     ):

@@ -23,12 +23,14 @@ from picdesk.errors import ConfigError, DataError
 Level = Literal["quick", "full"]
 Splits = Mapping[str, NDArray[np.int64]]
 READER = "rows left out by the reader"
+UNMATCHED = "names in lists of splits that no picture has"
 Bad = tuple[str, str]
 KINDS = {
     "missing": "pictures missing",
     "empty": "pictures of zero bytes",
     "lfs_pointer": "Git LFS pointers in place of pictures",
     "unknown_format": "files that are no picture",
+    "no_plugin": "pictures that need a plugin",
     "too_large": "pictures with too many pixels",
     "truncated": "pictures cut short",
     "unreadable": "pictures that cannot be decoded",
@@ -62,14 +64,19 @@ def check_collection(
     bare = [collection.text_ids[j] for j in empty if not words[j]]
     unsaid = [collection.text_ids[j] for j in empty if words[j]]
     split_of = _split_of(splits, len(collection.picture_ids))
-    left_out = [f"{skipped.item}: {skipped.reason}" for skipped in collection.skipped]
+    left_out, unmatched = (
+        tuple(f"{skipped.item}: {skipped.reason}" for skipped in collection.skipped if skipped.row is row)
+        for row in (True, False)
+    )
     found = [
-        Finding(READER, "left out", tuple(left_out), "row"),
+        Finding(READER, "left out", left_out, "row"),
+        Finding(UNMATCHED, "reported", unmatched, "row"),
         *_bad_pictures(collection, bad),
         Finding("texts that are empty", "left out", tuple(bare), "row"),
         Finding("texts that the prompt leaves empty", "left out", tuple(unsaid), "row"),
         *repeated_texts(collection, words, split_of),
         *repeated_pictures(collection, seen, split_of),
+        *_changed_pictures(collection, seen),
     ]
     pictures = np.setdiff1d(np.arange(len(collection.picture_ids)), list(bad)).astype(np.int64)
     good = np.isin(collection.picture_of, pictures)
@@ -77,7 +84,7 @@ def check_collection(
     notes = collection.notes
     if not has_pictures(collection):
         notes = (*notes, "there are embeddings but no picture files, so no picture was looked at")
-    rows = (len(collection.texts) or len(collection.picture_ids)) + len(collection.skipped)
+    rows = (len(collection.texts) or len(collection.picture_ids)) + len(left_out)
     report = CheckReport(
         name=collection.name,
         level=level,
@@ -184,3 +191,12 @@ def _bad_pictures(collection: Collection, bad: Mapping[int, Bad]) -> Iterator[Fi
             f"{collection.picture_ids[i]}: {reason}" for i, (found, reason) in sorted(bad.items()) if found == kind
         ]
         yield Finding(words, "left out", tuple(items), "picture")
+
+
+def _changed_pictures(collection: Collection, seen: Sequence[Seen | None]) -> Iterator[Finding]:
+    """What decoding changed of the pictures that were decoded."""
+    changed: dict[str, list[str]] = {}
+    for name, one in zip(collection.picture_ids, seen, strict=False):
+        for kind in one[1].changes if one is not None else ():
+            changed.setdefault(kind, []).append(name)
+    yield from (Finding(kind, "reported", tuple(names), "picture") for kind, names in sorted(changed.items()))

@@ -11,25 +11,29 @@ from typing import Any
 
 from PIL import Image
 
-from picdesk.data.images import MAX_PIXELS, open_picture
+from picdesk.data.images import MAX_PIXELS, changes_of, open_picture
 from picdesk.data.sources import PictureFiles, PictureParts, origin
 from picdesk.errors import DataError
 from picdesk.files import write_text
 from picdesk.interfaces import PictureBytes
 
-VERSION = 1
+VERSION = 2
 HASH_SIDE = 64
 THUMB_SIDE = 8
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture looks: its size in pixels, two 64-bit perceptual hashes, and itself at 8x8 (192 bytes, RGB)."""
+    """How a picture looks: its size in pixels, two 64-bit perceptual hashes, and itself at 8x8 (192 bytes, RGB).
+
+    `changes` names what decoding changed of it (`images.changes_of`).
+    """
 
     pixels: int
     phash: int
     dhash: int
     thumb: bytes
+    changes: tuple[str, ...] = ()
 
 
 class PictureFacts:
@@ -67,11 +71,12 @@ class PictureFacts:
         digest = str(known[-1]) if data is None and known else self._hash(data or b"", key, stamp)
         seen = self._looks.get(digest)
         if seen is not None and seen[0] <= max_pixels:
-            return digest, Look(seen[0], int(seen[1], 16), int(seen[2], 16), b64decode(seen[3]))
+            return digest, Look(seen[0], int(seen[1], 16), int(seen[2], 16), b64decode(seen[3]), tuple(seen[4]))
         look = take_look(open_picture(source.read(i) if data is None else data, max_pixels))
         with self._counting:
             self.decoded += 1
-        self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", b64encode(look.thumb).decode()]
+        thumb = b64encode(look.thumb).decode()
+        self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", thumb, list(look.changes)]
         return digest, look
 
     def save(self) -> None:
@@ -113,7 +118,7 @@ def take_look(picture: Image.Image) -> Look:
     small = picture.resize((HASH_SIDE, HASH_SIDE), Image.Resampling.BOX)
     phash, dhash = (int(str(made(small)), 16) for made in (imagehash.phash, imagehash.dhash))
     thumb = small.resize((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX)
-    return Look(width * height, phash, dhash, thumb.tobytes())
+    return Look(width * height, phash, dhash, thumb.tobytes(), changes_of(picture))
 
 
 def _stamp(source: PictureBytes, i: int) -> tuple[str, list[int]]:

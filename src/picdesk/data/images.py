@@ -2,41 +2,29 @@
 
 import io
 import logging
+import threading
 import warnings
+import zlib
+from collections import Counter
 from typing import Literal
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from picdesk.data.picture_depth import DepthError, deep_colours, from_grey
+from picdesk.data.picture_formats import EXTRA, FORMATS, PLUGINS, format_of, has_plugin
 from picdesk.errors import DataError, broken_picture
 
 MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 CUT_SHORT = ("truncated", "broken data stream", "unexpected end", "not enough image data", "incomplete")
-Kind = Literal["empty", "lfs_pointer", "unknown_format", "too_large", "truncated", "unreadable"]
-MAGIC = (  # JPEG, PNG, GIF, WebP, BMP, TIFF, PNM, JPEG 2000, ICO; AVIF is told by its `ftyp`
-    b"\xff\xd8\xff",
-    b"\x89PNG\r\n\x1a\n",
-    b"GIF8",
-    b"RIFF",
-    b"BM",
-    b"II*\0",
-    b"MM\0*",
-    b"II+\0",
-    b"MM\0+",
-    b"P1",
-    b"P2",
-    b"P3",
-    b"P4",
-    b"P5",
-    b"P6",
-    b"Pf",
-    b"PF",
-    b"\xffO\xffQ",
-    b"\0\0\0\x0cjP",
-    b"\0\0\1\0",
-)
+Kind = Literal["empty", "lfs_pointer", "unknown_format", "no_plugin", "too_large", "truncated", "unreadable"]
+MAX_WORDS = 1 << 20  # bytes of one text or profile of a PNG, unpacked
+WORDS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+FRAMES = "pictures whose first frame is used"
+CLEAR = "clear pictures, shown on white"
+DEEP = "16-bit pictures that fill fewer bits"
+CMYK = "CMYK pictures, turned to RGB"
 ORIENTATION = 0x0112
+TURNED_BY_DECODER = ("TIFF", "HEIF", "JXL")  # their plugins look at the orientation; turned again they would be wrong
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -72,6 +60,7 @@ def named_picture(
 def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | None = None) -> Image.Image:
     """Decode to RGB: CMYK, 16-bit and palette converted, transparency on white, EXIF turned upright, first frame.
 
+    Values of 16 bits are taken by the bits that they fill: see `picture_depth`. `changes_of` tells what was changed.
     `shortest` lets a JPEG be decoded at a smaller scale (1/2, 1/4, 1/8) as long as neither side falls below it.
     Raises `PictureError` for bytes that are no picture, a broken or truncated one, or more than `max_pixels` pixels
     (None: 50 million).
@@ -79,17 +68,7 @@ def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | Non
     check_head(data)
     max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
-        _check_size(image, max_pixels)
-        # Only `verify` looks at the checksums of a PNG, and a picture that was verified cannot be loaded any more.
-        if image.format == "PNG":
-            Image.open(io.BytesIO(data), formats=["PNG"]).verify()
-        if shortest is not None:
-            image.draft(None, (shortest, shortest))
-        turn = _turn(image)
-        image.load()
-        upright = image.transpose(turn) if turn is not None else image
-        return _to_rgb(upright)
+        return _opened(data, max_pixels, shortest)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -97,9 +76,91 @@ def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | Non
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError("too_large", f"more than {max_pixels} pixels") from None
     except Exception as error:  # broken bytes make decoders raise nearly everything: SyntaxError, KeyError, ...
-        text = f"cannot be decoded ({str(error) or type(error).__name__})"
+        text = f"cannot be decoded ({' '.join(str(error).split())[:200] or type(error).__name__})"
         cut = any(words in text.lower() for words in CUT_SHORT)
         raise PictureError("truncated" if cut else "unreadable", text) from None
+
+
+def changes_of(picture: Image.Image) -> tuple[str, ...]:
+    """What `open_picture` changed of the picture it gave, by kind, beyond turning it upright and its colours to RGB."""
+    changes: tuple[str, ...] = picture.info.get("changes", ())
+    return changes
+
+
+class Noted:
+    """Opens pictures, and counts what was changed of them for a few lines at the end. Safe for threads."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._counting = threading.Lock()
+
+    def open(self, data: bytes, max_pixels: int | None = None, shortest: int | None = None) -> Image.Image:
+        """As `open_picture`."""
+        picture = open_picture(data, max_pixels, shortest)
+        with self._counting:
+            self.counts.update(changes_of(picture))
+        return picture
+
+    def lines(self) -> list[str]:
+        """A line a kind of change: how many pictures it befell."""
+        return [f"{count:,} {kind} (which: task=check)" for kind, count in sorted(self.counts.items())]
+
+
+def _opened(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
+    try:
+        return _decoded(data, max_pixels, shortest)
+    except ValueError as error:  # what is written into a PNG is larger than Pillow takes; its pixels may be good
+        if isinstance(error, PictureError) or "MAX_TEXT" not in str(error):
+            raise
+        return _decoded(without_large_words(data), max_pixels, shortest)
+
+
+def _decoded(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=_formats())
+    _check_size(image, max_pixels)
+    # Only `verify` looks at the checksums of a PNG, and a picture that was verified cannot be loaded any more.
+    if image.format == "PNG":
+        Image.open(io.BytesIO(data), formats=["PNG"]).verify()
+    if shortest is not None:
+        image.draft(None, (shortest, shortest))
+    turn = None if image.format in TURNED_BY_DECODER else _turn(image)
+    image.load()
+    rgb, changes = _to_rgb(image, data)
+    if _several(image):
+        changes.append(FRAMES)
+    upright = rgb.transpose(turn) if turn is not None else rgb
+    upright.info["changes"] = tuple(changes)
+    return upright
+
+
+def without_large_words(png: bytes) -> bytes:
+    """A PNG without the texts and colour profiles that are larger than 1 MB, unpacked; nothing is unpacked beyond that."""
+    kept, at, room = [png[:8]], 8, 16 * MAX_WORDS
+    while at + 12 <= len(png):
+        length, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
+        end = at + 12 + length
+        size = _unpacked(kind, png[at + 8 : end - 4]) if kind in WORDS else 0
+        if size <= min(MAX_WORDS - 1, room):
+            kept.append(png[at:end])
+            room -= size
+        at = end
+    return b"".join(kept) + png[at:]
+
+
+def _unpacked(kind: bytes, content: bytes) -> int:
+    """Bytes of a text or profile, at most a little more than `MAX_WORDS`; the packed ones follow a NUL and a byte or more."""
+    if kind == b"tEXt":
+        return len(content)
+    _, _, rest = content.partition(b"\0")
+    packed = rest[1:]
+    if kind == b"iTXt":
+        if rest[:1] != b"\1":
+            return len(content)
+        packed = rest[2:].split(b"\0", 2)[-1]
+    try:
+        return len(zlib.decompressobj().decompress(packed, MAX_WORDS + 1))
+    except zlib.error:
+        return len(content)
 
 
 def check_head(data: bytes) -> None:
@@ -110,8 +171,11 @@ def check_head(data: bytes) -> None:
         raise PictureError("lfs_pointer", "a Git LFS pointer stands in place of the picture; run `git lfs pull`")
     if data.lstrip()[:9].lower() in (b"<!doctype", b"<html>") or data.lstrip()[:5].lower() == b"<html":
         raise PictureError("unknown_format", "a web page stands in place of the picture")
-    if not data.startswith(MAGIC) and data[4:8] != b"ftyp":
+    kind = format_of(data[:64])
+    if kind is None:
         raise PictureError("unknown_format", "not a picture in a known format")
+    if kind in PLUGINS and not has_plugin(kind):
+        raise PictureError("no_plugin", f"a picture in {kind}, which needs a plugin: {EXTRA}")
 
 
 def _formats() -> list[str]:
@@ -136,30 +200,41 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image if type(image) is Image.Image else image.copy()
+def _several(image: Image.Image) -> bool:
+    """Whether there are more frames or pages. A JPEG's second picture (a depth or brightness map) is no frame."""
+    if image.format in ("JPEG", "MPO"):
+        return False
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # a broken second frame; the first is good
+        return True
+
+
+def _to_rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
+    """The picture in RGB, as a new one, and the kinds of what was changed."""
     if image.mode.startswith("I") or image.mode == "F":
-        return _from_deep(image)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        return _on_white(image)
-    return image.convert("RGB")
+        try:
+            grey, bits = from_grey(image)
+        except DepthError as error:
+            raise PictureError("unreadable", str(error)) from None
+        return grey, [DEEP] if bits < 16 else []
+    deep = deep_colours(image, data)
+    seen = image if deep is None else deep[0]
+    changes = [] if deep is None else [DEEP]
+    if seen.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in seen.info:
+        rgb, clear = _on_white(seen)
+        return rgb, [*changes, CLEAR] if clear else changes
+    return seen.copy() if seen.mode == "RGB" else seen.convert("RGB"), [
+        *changes,
+        CMYK,
+    ] if seen.mode == "CMYK" else changes
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
+    """The picture on white, and whether any of the white can be seen."""
     if image.mode == "La":
         image = image.convert("LA")
     seen = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
-
-
-def _from_deep(image: Image.Image) -> Image.Image:
-    """16-bit and 32-bit integer or float grey to 8 bits. Pillow's own conversion clips at 255, which whitens everything."""
-    values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
-        raise PictureError("unreadable", f"grey values outside 0 to 65535 in mode {image.mode}")
-    top = 65535.0 if image.mode != "F" or values.max() > 255 else 255.0 if values.max() > 1 else 1.0
-    if image.mode == "I" and values.max() <= 255:
-        top = 255.0
-    grey = np.floor(values * (255 / top) + 0.5).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
+    lowest, _ = seen.getchannel("A").getextrema()
+    white = Image.new("RGBA", seen.size, "white")
+    return Image.alpha_composite(white, seen).convert("RGB"), isinstance(lowest, int | float) and lowest < 255

@@ -2,13 +2,19 @@
 
 import os
 import stat
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
-from picdesk.errors import MissingFileError
+from picdesk.errors import ConfigError, MissingFileError, examples, shortened
 
 
 class RefusedError(Exception):
     """A name that may not be opened, or cannot be; the text is the reason for the list of what was left out."""
+
+
+class AbsentError(RefusedError):
+    """A name under which there is no file."""
 
 
 def data_folder(root: str, name: str) -> Path:
@@ -29,6 +35,30 @@ def data_file(root: str, file: str, name: str) -> Path:
     return path
 
 
+def files_of_splits(
+    root: Path, files: Mapping[str, str | Sequence[str]], key: str, name: str, what: str = "file"
+) -> dict[Path, str]:
+    """Each file that the names or patterns of the splits fit, below `root`, and its split, in the order of the names.
+
+    Raises `MissingFileError` for a pattern without a file, `ConfigError` for one that leads out, and for a file of two splits.
+    """
+    found: dict[Path, str] = {}
+    for split, pattern in [
+        (split, one) for split, own in files.items() for one in ([own] if isinstance(own, str) else own)
+    ]:
+        if not pattern or ".." in Path(pattern).parts or Path(pattern).is_absolute():
+            raise ConfigError(f"data={name}: {key}={pattern!r}: a name or pattern below data.root={root} is needed")
+        paths = sorted(path for path in root.glob(pattern) if path.is_file())
+        if not paths:
+            deeper = next(root.rglob(pattern), None) if "/" not in pattern else None
+            hint = f"; there are some deeper: {key}='**/{pattern}'" if deeper is not None else ""
+            raise MissingFileError(f"data={name}: no {what} {pattern!r} in data.root={root} ({key}){hint}")
+        for path in paths:
+            if found.setdefault(path, split) != split:
+                raise ConfigError(f"data={name}: {key}: {path.name} fits split {split!r} and split {found[path]!r}")
+    return found
+
+
 class Inside:
     """Turns names into paths below one folder; nothing that would lead out of it is ever opened."""
 
@@ -36,6 +66,9 @@ class Inside:
         self.root = Path(os.path.realpath(root))
         self._prefix = str(self.root).rstrip(os.sep) + os.sep
         self._found: dict[str, Path] = {}
+        self._listed: dict[str, dict[str, list[str]]] = {}
+        self._near: dict[str, str] = {}
+        self._several: dict[str, list[str]] = {}
 
     def path(self, name: str) -> Path:
         """The resolved path of a regular file below the root. Raises `RefusedError` with the reason otherwise."""
@@ -44,18 +77,67 @@ class Inside:
             found = self._found[name] = self._look(name)
         return found
 
+    def picture(self, name: str, endings: Iterable[str] = ()) -> Path:
+        """As `path`; where there is no such file, the one of that name with one of the `endings` (the first there is), or
+        in letters of another case. `notes` counts what was found so. Raises `RefusedError`."""
+        try:
+            return self.path(name)
+        except AbsentError as absent:
+            found = self._look_near(name, tuple(endings))
+            if not found:
+                raise absent from None
+        if len(found) > 1:
+            self._several[name] = found
+        self._near[name] = found[0]
+        path = self._found[name] = self.path(found[0])
+        return path
+
+    def notes(self) -> list[str]:
+        """What to say of pictures that were not found under the very name that was asked for."""
+        cased = [f"{name} -> {real}" for name, real in self._near.items() if not real.startswith(name)]
+        several = [f"{name} -> {', '.join(found)}" for name, found in self._several.items()]
+        told = []
+        if cased:
+            told.append(f"{len(cased)} pictures stand under a name in letters of another case: {examples(cased)}")
+        if several:
+            told.append(f"{len(several)} names fit several pictures, the first was taken: {examples(several)}")
+        return told
+
+    def _look_near(self, name: str, endings: tuple[str, ...]) -> list[str]:
+        """Names of files that may be meant, those that begin with the very name first, then in the order of the endings."""
+        folder, slash, base = name.rpartition("/")
+        there = self._listing(folder)
+        found = [real for ending in ("", *endings) for real in there.get(_evened(base + ending), [])]
+        found.sort(key=lambda real: not real.startswith(base))
+        return [folder + slash + real for real in dict.fromkeys(found)]
+
+    def _listing(self, folder: str) -> dict[str, list[str]]:
+        """Files of a folder by their names without case; empty for one that is not there or not inside."""
+        listed = self._listed.get(folder)
+        if listed is None:
+            listed = self._listed[folder] = {}
+            real = os.path.realpath(self.root / folder)
+            if (real + os.sep).startswith(self._prefix) and Path(real).is_dir():
+                for entry in sorted(path.name for path in Path(real).iterdir()):
+                    listed.setdefault(_evened(entry), []).append(entry)
+        return listed
+
     def _look(self, name: str) -> Path:
         check_name(name)
         real = os.path.realpath(self.root / name)
         if not real.startswith(self._prefix):
-            raise RefusedError(f"{name!r} leaves the data folder through a link")
+            raise RefusedError(f"{shortened(name)} leaves the data folder through a link")
         try:
             mode = Path(real).stat().st_mode
         except OSError:
-            raise RefusedError(f"no file {name!r}") from None
+            raise AbsentError(f"no file {shortened(name)}") from None
         if not stat.S_ISREG(mode):
-            raise RefusedError(f"{name!r} is not a regular file")
+            raise RefusedError(f"{shortened(name)} is not a regular file")
         return Path(real)
+
+
+def _evened(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def check_name(name: str) -> None:
@@ -63,9 +145,11 @@ def check_name(name: str) -> None:
     if not name.strip():
         raise RefusedError("no picture is named")
     if "\0" in name:
-        raise RefusedError(f"{name!r} holds a NUL character")
+        raise RefusedError(f"{shortened(name)} holds a NUL character")
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise RefusedError(f"{shortened(name)} is not UTF-8")
     windows = PureWindowsPath(name)
     if name.startswith("/") or windows.drive or windows.root:
-        raise RefusedError(f"{name!r} is an absolute path")
+        raise RefusedError(f"{shortened(name)} is an absolute path")
     if ".." in windows.parts:
-        raise RefusedError(f"{name!r} climbs out of the data folder")
+        raise RefusedError(f"{shortened(name)} climbs out of the data folder")

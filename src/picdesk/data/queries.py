@@ -1,15 +1,21 @@
-"""Files of queries for `retrieve.py queries=FILE`: one text a line, CSV with a header, or JSON lines."""
+"""Files of queries for `retrieve.py queries=FILE`: one text a line, CSV with a header, or JSON records.
+
+No query vanishes: a row that cannot be read stops the job, which names the first and counts the others.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from picdesk.data.readers.columns import split_tags
-from picdesk.data.readers.text import lines_of, read_table, read_text
-from picdesk.errors import DataError, MissingFileError, UserError, check_unique
-from picdesk.files import json_objects
+from picdesk.data.readers.columns import TextColumns
+from picdesk.data.readers.gathering import Gathering
+from picdesk.data.readers.records import read_records
+from picdesk.data.readers.text import plain_suffix, read_table
+from picdesk.errors import DataError, MissingFileError, UserError, check_unique, examples
+from picdesk.text_values import NoTextError, fault_of, name_of, one_text, opened, what
 
 NAMES = {
     "id": ("query_id", "id", "article_id", "text_id"),
@@ -17,7 +23,9 @@ NAMES = {
     "tags": ("tags", "article_tags", "keywords"),
     "picture": ("picture_id", "image_id", "picture", "image"),
 }
-SUFFIXES = (".txt", ".csv", ".jsonl")
+SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".json")
+log = logging.getLogger(__name__)
+Rows = list[tuple[int, Mapping[str, object]]]
 
 
 @dataclass(frozen=True)
@@ -35,56 +43,89 @@ def bare(query_id: str, text: str, tags: Sequence[str] = (), picture_id: str = "
 
 
 def read_queries(file: str) -> list[Query]:
-    """Read a query file by its ending. Raises `DataError` for one without queries, or with an id that stands twice."""
+    """Read a query file (or its `.gz`) by its ending. Raises `DataError` for one without queries, with an id that stands
+    twice, or with any row that cannot be used; `max_bad_fraction` of questions is 0."""
     path = Path(file).expanduser()
     if not path.is_file():
         raise MissingFileError(f"queries={file}: no such file")
-    if path.suffix not in SUFFIXES:
+    ending = plain_suffix(path)
+    if ending not in SUFFIXES:
         raise DataError(f"queries={file}: the ending must be one of {', '.join(SUFFIXES)}")
-    reader = {".txt": _lines, ".csv": _csv, ".jsonl": _jsonl}[path.suffix]
-    queries = reader(path)
+    found = Gathering[None](f"queries={file}")
+    rows = {".txt": _lines, ".csv": _csv, ".tsv": _csv}.get(ending, _json)(path, found)
+    queries = [query for number, row in rows for query in _record(row, path, number, found)]
+    if found.skipped:
+        where = found.skipped[0].item.removeprefix(path.name).strip()
+        more = f" (and {len(found.skipped) - 1} more rows)" if len(found.skipped) > 1 else ""
+        raise DataError(f"queries={path}, {where}: {found.skipped[0].reason}{more}")
     if not queries:
         raise DataError(f"queries={file}: no queries in it (zero rows)")
     check_unique([query.id for query in queries], f"queries={file}")
+    for note in found.notes:
+        log.info("queries=%s: %s", file, note)
     return queries
 
 
-def _lines(path: Path) -> list[Query]:
-    lines = [line.strip() for line in lines_of(read_text(path)[0])]
-    return [bare(f"q{number}", line) for number, line in enumerate((line for line in lines if line), 1)]
+def _lines(path: Path, found: Gathering[None]) -> Rows:
+    """One text a line; its id is q and its number among the lines that hold anything."""
+    lines = found.lines(path, key=None)
+    return [(number, {"query": line.strip(), "id": f"q{place}"}) for place, (number, line) in enumerate(lines, 1)]
 
 
-def _csv(path: Path) -> list[Query]:
-    return [_record(row, path, number) for number, row in read_table(path).rows]
+def _csv(path: Path, found: Gathering[None]) -> Rows:
+    def suits(header: Sequence[str]) -> bool:
+        return any(name in header for name in NAMES["text"])
+
+    table = read_table(path, "auto", wanted=suits, key=None)
+    found.left_out(table, path.name)
+    return list(table.rows)
 
 
-def _jsonl(path: Path) -> list[Query]:
-    lines = lines_of(read_text(path)[0])
-    try:
-        rows = list(json_objects(lines))
-    except ValueError as error:
-        raise DataError(f"queries={path}, {error}") from None
-    return [_record(row, path, number) for number, row in rows]
+def _json(path: Path, found: Gathering[None]) -> Rows:
+    records = read_records(path, found, wanted=NAMES["text"], key=None)
+    return [(int(where.split(" ")[1]), record) for where, record in records]
 
 
-def _record(row: Mapping[str, object], path: Path, number: int) -> Query:
+def _record(row: Mapping[str, object], path: Path, number: int, found: Gathering[None]) -> list[Query]:
     """One row with named columns; each kind of column under the first of its names that is there."""
-    cell = {kind: next((row[name] for name in names if name in row), None) for kind, names in NAMES.items()}
-    if cell["text"] is None:
-        wanted, there = ", ".join(NAMES["text"]), ", ".join(row)
+    named = {kind: next((name for name in names if row.get(name) is not None), "") for kind, names in NAMES.items()}
+    if not named["text"]:
+        wanted, there = ", ".join(NAMES["text"]), examples(row, 12)
         raise DataError(
             f"queries={path}, line {number}: no column with the text; wanted one of {wanted}; there are {there}"
         )
-    if not str(cell["text"]).strip():
-        raise DataError(f"queries={path}, line {number}: the text is empty")
-    tags = cell["tags"]
-    listed = [str(tag) for tag in tags] if isinstance(tags, list) else list(split_tags(_given(tags), ";|"))
-    return bare(_given(cell["id"]) or f"q{number}", str(cell["text"]).strip(), listed, _given(cell["picture"]))
+    try:
+        text = _text(named["text"], row[named["text"]])
+        tags = TextColumns(None, None, named["tags"] or None).take(row)
+        if tags.faults:
+            raise NoTextError(tags.faults[0].removeprefix("data.tags_column="))
+        listed = tags.texts[0]["tags"] if tags.texts else ()
+        query_id, picture_id = (_name(row, named[kind]) for kind in ("id", "picture"))
+        fault = next((fault for fault in map(fault_of, (query_id, text, picture_id, *listed)) if fault), "")
+        if fault:
+            raise NoTextError(fault)
+    except NoTextError as error:
+        found.skip(f"{path.name} line {number}", str(error))
+        return []
+    return [bare(query_id or f"q{number}", text, listed, picture_id)]
 
 
-def _given(cell: object) -> str:
-    """A cell as text; 0 is a value like any other."""
-    return "" if cell is None else str(cell)
+def _name(row: Mapping[str, object], column: str) -> str:
+    try:
+        return name_of(row.get(column))
+    except NoTextError as error:
+        raise NoTextError(f"{column} {error}") from None
+
+
+def _text(column: str, cell: object) -> str:
+    """The text that is asked. Raises `NoTextError` for anything else, and for nothing."""
+    value = opened(cell) if isinstance(cell, str) else cell
+    if not isinstance(value, str):
+        raise NoTextError(f"{column} holds {what(value)}, which is no text")
+    text = one_text(value)
+    if not text:
+        raise NoTextError("the text is empty" if not value.strip() else f"{column} says {value.strip()!r}: no text")
+    return text
 
 
 def read_captions(file: str) -> dict[str, str]:

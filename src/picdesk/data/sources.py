@@ -69,6 +69,22 @@ class PictureColumn:
         return self.chunks.read(self.rows[i])
 
 
+@dataclass(frozen=True)
+class PictureMix:
+    """Pictures of which some lie in memory, as rows of a column, and the others in files."""
+
+    chunks: PictureChunks
+    places: tuple[int | Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def read(self, i: int) -> bytes:
+        """Bytes of picture `i`. Raises `DataError` if its file cannot be read."""
+        place = self.places[i]
+        return self.chunks.read(place) if isinstance(place, int) else PictureFiles((place,)).read(0)
+
+
 def origin(source: PictureBytes, i: int) -> tuple[PictureBytes, int]:
     """The source that picture `i` really comes from, and its place there, seen through any number of `Chosen`."""
     while isinstance(source, Chosen):

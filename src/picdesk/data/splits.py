@@ -5,18 +5,16 @@ and test. The three never overlap; any of them may be empty unless said otherwis
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.collection import Collection
-from picdesk.data.readers.gathering import split_name
-from picdesk.data.readers.text import need_columns, read_table, read_text
-from picdesk.errors import ConfigError, DataError, MissingFileError, examples
+from picdesk.data.split_files import SplitFile
+from picdesk.errors import ConfigError
 
+__all__ = ["NAMES", "All", "Official", "OfficialDev", "Random", "SplitFile", "Splits", "share", "shuffled"]
 Splits = Mapping[str, NDArray[np.int64]]
 NAMES = ("train", "val", "test")
 
@@ -105,56 +103,6 @@ class Random:
         if empty:
             raise ConfigError(f"split=random: {len(order)} pictures are too few: {' and '.join(empty)} would be empty")
         return {name: _positions(part) for name, part in zip(NAMES, parts, strict=True)}
-
-
-class SplitFile:
-    """By a file that the user has: CSV with a picture and a split column, or JSON, either way round.
-
-    JSON is `{"a.jpg": "train", ...}` or `{"train": ["a.jpg", ...], ...}`. Pictures that the file does not name are left out.
-    """
-
-    def __init__(self, file: str, picture_column: str = "picture", split_column: str = "split") -> None:
-        self.file = file
-        self.picture_column = picture_column
-        self.split_column = split_column
-
-    def assign(self, collection: Collection) -> Splits:
-        """The pictures that the file names. Raises `DataError` if it names none of them, or one in two splits."""
-        path = Path(self.file).expanduser()
-        if not path.is_file():
-            raise MissingFileError(f"split.file={self.file}: no such file")
-        named = self._json(path) if path.suffix == ".json" else self._csv(path)
-        split_of: dict[str, str] = {}
-        for picture, split in named:
-            split = split_name(split, f"split.file={self.file}, {picture!r}")
-            if split_of.setdefault(picture, split) != split:
-                raise DataError(f"split.file={self.file}: {picture!r} is in {split_of[picture]!r} and in {split!r}")
-        rows = {
-            name: [i for i, item in enumerate(collection.picture_ids) if split_of.get(item) == name] for name in NAMES
-        }
-        if not any(rows.values()):
-            ours, theirs = examples(collection.picture_ids), examples(split_of)
-            raise DataError(
-                f"split.file={self.file} names no picture of data={collection.name}: {theirs} against {ours}"
-            )
-        return {name: _positions(part) for name, part in rows.items()}
-
-    def _csv(self, path: Path) -> list[tuple[str, str]]:
-        table = read_table(path)
-        wanted: dict[str, str | None] = {"picture_column": self.picture_column, "split_column": self.split_column}
-        need_columns(wanted, table.header, path.name, "split")
-        return [(row[self.picture_column].strip(), row[self.split_column]) for _, row in table.rows]
-
-    def _json(self, path: Path) -> list[tuple[str, str]]:
-        try:
-            value = json.loads(read_text(path)[0])
-        except json.JSONDecodeError as error:
-            raise DataError(f"split.file={self.file}: not JSON ({error})") from None
-        if not isinstance(value, dict) or not value:
-            raise DataError(f"split.file={self.file}: a JSON object is needed, of picture ids or of split names")
-        if all(isinstance(item, list) for item in value.values()):
-            return [(str(picture), split) for split, pictures in value.items() for picture in pictures]
-        return [(picture, str(split)) for picture, split in value.items()]
 
 
 class All:

@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from picdesk.data.queries import NAMES, Query
-from picdesk.data.readers.text import read_text
+from picdesk.data.readers.text import plain_suffix, read_text
 from picdesk.errors import DataError, MissingFileError, check_unique, examples
+from picdesk.rows import split_rows
+
+log = logging.getLogger(__name__)
 
 
 def read_ids(file: str, known: Sequence[str] | None) -> list[str]:
     """The ids of a file, in its order. The first row is a header if it names an id column, or holds no known id while the
-    second does; `known` None takes every id. Raises `DataError` for unknown or repeated ids, or a file without any."""
+    second does; `known` None takes every id. Raises `DataError` for unknown or repeated ids, for rows of another width than
+    the header where ids are not the first column, and for a file without any id."""
     path = Path(file).expanduser()
     if not path.is_file():
         raise MissingFileError(f"subset={file}: no such file")
-    rows = [
-        [cell.strip() for cell in row]
-        for row in csv.reader(io.StringIO(read_text(path)[0]))
-        if any(map(str.strip, row))
-    ]
+    delimiter = "\t" if plain_suffix(path) == ".tsv" else ","
+    text, odd = read_text(path, key=None)
+    numbered, notes = split_rows(path.name, text, delimiter)
+    for note in [odd, *notes]:
+        if note:
+            log.info("subset=%s: %s", file, note)
+    rows = [[cell.strip() for cell in row] for _, row in numbered]
     there = set(known or ())
     column = 0
     if rows:
         named = [i for i, cell in enumerate(rows[0]) if cell in NAMES["id"]]
         later = len(rows) > 1 and rows[1][0] in there
         if named or (rows[0][0] not in there and later):
-            column, rows = (named or [0])[0], rows[1:]
+            column = (named or [0])[0]
+            ragged = [row for row in rows[1:] if column and len(row) != len(rows[0])]
+            if ragged:
+                told = f"{len(ragged)} rows have another number of cells than the header's {len(rows[0])}"
+                raise DataError(f"subset={file}: {told}, for example {examples(ragged)}")
+            rows = rows[1:]
     if not rows:
         raise DataError(f"subset={file}: no ids in it")
-    short = [row for row in rows if len(row) <= column]
-    if short:
-        raise DataError(f"subset={file}: {len(short)} rows have no column {column + 1}, for example {examples(short)}")
     ids = [row[column] for row in rows]
+    if not all(ids):
+        raise DataError(f"subset={file}: {ids.count('')} rows have no id in column {column + 1}")
     check_unique(ids, f"subset={file}")
     unknown = [name for name in ids if name not in there] if known is not None else []
     if unknown:

@@ -18,8 +18,9 @@ from picdesk.collection import Collection
 from picdesk.data.check_report import CheckReport
 from picdesk.data.checks import Splits, check_collection, cleaned
 from picdesk.data.facts import PictureFacts
-from picdesk.data.images import open_picture
+from picdesk.data.images import Noted
 from picdesk.data.sources import has_pictures
+from picdesk.data.split_files import with_left_out
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import Store
@@ -142,8 +143,9 @@ def gallery_if_asked(cfg: DictConfig, collection: Collection) -> Collection:
 def read_and_split(cfg: DictConfig) -> tuple[Collection, Splits]:
     """The data set as its reader gives it, and its parts."""
     collection: Collection = build(cfg, "data").read()
-    splits: Splits = build(cfg, "split").assign(collection)
-    return collection, splits
+    split = build(cfg, "split")
+    splits: Splits = split.assign(collection)
+    return with_left_out(collection, split), splits
 
 
 def check_data(
@@ -206,7 +208,13 @@ def features_of(
 def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
     """Trunk features [pictures, trunk_dim] of one part, through the store or as they came with the data set."""
     given = backbone.given("image", part.vectors, part.name)
-    return encoder.pictures(backbone, part.pictures, open_picture, part.picture_ids) if given is None else given
+    if given is not None:
+        return given
+    noted = Noted()
+    rows = encoder.pictures(backbone, part.pictures, noted.open, part.picture_ids)
+    for line in noted.lines():
+        log.info("data=%s: %s", part.name, line)
+    return rows
 
 
 def text_features(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:

@@ -7,8 +7,7 @@ also its queries would otherwise find them by themselves.
 
 from __future__ import annotations
 
-import csv
-import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,12 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.files import digest_of, json_objects
+from picdesk.files import Doubled, digest_of, json_objects, json_value
 from picdesk.interfaces import Backbone, RerankContext, Side
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.cross_backbone import backbone_digest
+from picdesk.table import read_table
+from picdesk.text_files import lines_of, plain_suffix, read_text
+from picdesk.text_values import NoTextError, fault_of, name_of, one_text, opened, what
 from picdesk.trec import Run
 
+log = logging.getLogger(__name__)
 POOLS = ("max", "mean")
 COLUMNS = (("id", "picture_id", "image_id", "image", "article_id"), ("caption", "captions", "text"))
 
@@ -135,12 +138,12 @@ def read_captions(file: str, key: str) -> Mapping[str, tuple[str, ...]]:
     path = Path(file).expanduser()
     if not path.is_file():
         raise MissingFileError(f"{key}={file}: no such file; `python retrieve.py task=write_captions` writes one")
-    readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv}
-    if path.suffix not in readers:
+    readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv}
+    if plain_suffix(path) not in readers:
         raise ConfigError(f"{key}={file}: the ending must be one of {', '.join(readers)}")
     try:
-        found = readers[path.suffix](path)
-    except (ValueError, KeyError, UnicodeDecodeError) as error:
+        found = readers[plain_suffix(path)](path)
+    except (ValueError, NoTextError) as error:
         raise DataError(f"{key}={file}: not captions by id ({error})") from None
     if not found:
         raise DataError(f"{key}={file}: no captions in it")
@@ -148,38 +151,54 @@ def read_captions(file: str, key: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def _json(path: Path) -> dict[str, tuple[str, ...]]:
-    value = json.loads(path.read_text(encoding="utf-8-sig"))
+    value = json_value(read_text(path, key=None)[0])
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        return _gathered(list(enumerate(value, 1)))
     if not isinstance(value, dict):
         raise ValueError(f"an object {{id: [captions]}} is needed, found {type(value).__name__}")
+    if isinstance(value, Doubled):
+        raise ValueError(f"the id {value.twice!r} stands twice")
     return {str(name): _several(own) for name, own in value.items()}
 
 
 def _jsonl(path: Path) -> dict[str, tuple[str, ...]]:
-    lines = path.read_text(encoding="utf-8-sig").split("\n")  # reading has turned every line end into LF
-    return _gathered(list(json_objects(lines)))
+    return _gathered(list(json_objects(lines_of(read_text(path, key=None)[0]))))
 
 
 def _csv(path: Path) -> dict[str, tuple[str, ...]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        return _gathered([(reader.line_num, row) for row in reader])
+    table = read_table(path, "auto", wanted=lambda header: all(set(names) & set(header) for names in COLUMNS), key=None)
+    for where, reason in table.left_out(path.name):
+        raise ValueError(f"{where}: {reason}; {len(table.ragged)} rows are so")
+    if table.note:
+        log.info("captions: %s", table.note)
+    return _gathered(table.rows)
 
 
 def _gathered(rows: Sequence[tuple[int, Mapping[str, object]]]) -> dict[str, tuple[str, ...]]:
     """Captions out of rows, each with the number of its line."""
     found: dict[str, tuple[str, ...]] = {}
     for number, row in rows:
-        cells = [next((row[name] for name in names if name in row), None) for names in COLUMNS]
+        if isinstance(row, Doubled):
+            raise ValueError(f"line {number}: the key {row.twice!r} stands twice")
+        cells = [next((row[name] for name in names if row.get(name) is not None), None) for names in COLUMNS]
         if cells[0] in (None, "") or cells[1] is None:
             wanted = " and ".join(" or ".join(names) for names in COLUMNS)
             raise ValueError(f"line {number} lacks {wanted}")
-        found[str(cells[0])] = found.get(str(cells[0]), ()) + _several(cells[1])
+        try:
+            name = name_of(cells[0])
+            found[name] = found.get(name, ()) + _several(cells[1])
+        except (NoTextError, ValueError) as error:
+            raise ValueError(f"line {number}: {error}") from None
     return found
 
 
 def _several(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise ValueError(f"a caption must be a text or a list of texts, found {value!r:.60}")
+    """A caption, or several; a list may also be written in a cell. Raises `ValueError` for what is no text."""
+    inner = opened(value) if isinstance(value, str) else value
+    if isinstance(inner, str | list) and (not isinstance(inner, list) or all(isinstance(one, str) for one in inner)):
+        texts = [inner] if isinstance(inner, str) else inner
+        fault = next(filter(None, map(fault_of, texts)), "")
+        if fault:
+            raise ValueError(fault)
+        return tuple(filter(None, map(one_text, texts)))
+    raise ValueError(f"a caption must be a text or a list of texts, found {what(inner)}")

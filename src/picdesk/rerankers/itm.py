@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from picdesk.errors import ConfigError, UserError, examples
+from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of, file_digest
 from picdesk.hub import folder_of, one_set_of_weights
 from picdesk.interfaces import RerankContext
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.trec import Run
+from picdesk.weights import from_folder
 
 log = logging.getLogger(__name__)
 FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
@@ -156,17 +157,15 @@ def load(folder: Path, name: str, size: int, first_token: int | None) -> tuple[A
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
     try:
-        model, report = transformers.BlipForImageTextRetrieval.from_pretrained(
-            str(folder), local_files_only=True, dtype=torch.float32, weights_only=True, output_loading_info=True
-        )
+        options: dict[str, Any] = {"local_files_only": True, "dtype": torch.float32, "weights_only": True}
+        model = from_folder(transformers.BlipForImageTextRetrieval, folder, f"reranker.model={name}", **options)
         processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except UserError:
+        raise
     except Exception as error:  # the library raises whatever a broken file leads to
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise UserError(f"reranker.model={name} could not be loaded ({reason}); wanted: {FILES}") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise UserError(f"reranker.model={name} lacks {len(missing)} tensors of a matching model: {examples(missing)}")
     if model.config.vision_config.image_size != size:
         raise ConfigError(
             f"reranker.picture_size={size}: the model's pictures have {model.config.vision_config.image_size} pixels"

@@ -17,6 +17,7 @@ from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of, file_digest
 from picdesk.hub import WEIGHTS, fits, folder_of, small_files
 from picdesk.language import Answer, Question
+from picdesk.weights import from_folder
 
 FILES = "config.json, the tokenizer's files and model*.safetensors"
 PIECE = 1 << 20
@@ -125,8 +126,11 @@ def load(folder: Path, name: str, dtype: str, device: str) -> tuple[Any, Any, bo
         sees = hasattr(config, "vision_config")
         family = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
         reader = transformers.AutoProcessor if sees else transformers.AutoTokenizer
-        model = family.from_pretrained(str(folder), local_files_only=True, dtype=kind, weights_only=True)
+        options: dict[str, Any] = {"local_files_only": True, "dtype": kind, "weights_only": True}
+        model = from_folder(family, folder, f"language_model.model={name}", **options)
         processor = reader.from_pretrained(str(folder), local_files_only=True)
+    except UserError:
+        raise
     except Exception as error:  # the library raises whatever a broken file leads to
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise UserError(f"language_model.model={name} could not be loaded ({reason}); wanted: {FILES}") from error

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from picdesk.collection import Collection
+from picdesk.collection import Collection, Skipped
 from picdesk.data.places import Inside, RefusedError, data_folder
-from picdesk.data.readers.gathering import Gathering
-from picdesk.data.readers.text import need_columns, read_table, read_text
+from picdesk.data.readers.gathering import UNMATCHED, Gathering
+from picdesk.data.readers.text import need_columns, read_table
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import MissingFileError, examples
+from picdesk.text_values import fault_of
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",
@@ -35,6 +36,8 @@ class Flickr8k:
         token_file: str = "Flickr8k.token.txt",
         lists: Mapping[str, str] = LISTS,
         max_bad_fraction: float = 0.01,
+        quoting: str = "auto",
+        encoding: str | None = None,
     ) -> None:
         self.root = root
         self.name = name
@@ -43,6 +46,8 @@ class Flickr8k:
         self.token_file = token_file
         self.lists = dict(lists)
         self.max_bad_fraction = max_bad_fraction
+        self.quoting = quoting
+        self.encoding = encoding
 
     def read(self) -> Collection:
         """The captioned pictures, in the order of the caption file."""
@@ -53,6 +58,7 @@ class Flickr8k:
             self._add(gathering, inside, *caption)
         for split, file in self.lists.items():
             self._official(gathering, root / file, split)
+        gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
     def _captions(self, root: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
@@ -64,11 +70,9 @@ class Flickr8k:
         raise MissingFileError(f"data={self.name}: {wanted} is in data.root={self.root}")
 
     def _with_header(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
-        table = read_table(path)
+        table = read_table(path, ",", self.quoting, self.encoding)
         need_columns({"image": "image", "caption": "caption"}, table.header, path.name)
-        gathering.notes += [table.note] if table.note else []
-        for line, width in table.ragged:
-            gathering.skip(f"{path.name} line {line}", f"{width} cells for {len(table.header)} columns")
+        gathering.left_out(table, path.name)
         counts: Counter[str] = Counter()
         for line, row in table.rows:
             name = row["image"].strip()
@@ -76,12 +80,8 @@ class Flickr8k:
             counts[name] += 1
 
     def _tokens(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
-        text, note = read_text(path)
-        gathering.notes += [note] if note else []
-        for line, content in enumerate(text.split("\n"), start=1):
-            if not content.strip():
-                continue
-            key, tab, caption = content.strip("\r").partition("\t")
+        for line, content in gathering.lines(path, self.encoding):
+            key, tab, caption = content.partition("\t")
             name, mark, number = key.rpartition("#")
             where = f"{path.name} line {line}"
             if tab and mark and number.strip().isdecimal():
@@ -93,19 +93,20 @@ class Flickr8k:
         self, gathering: Gathering[Path], inside: Inside, name: str, number: int, caption: str, where: str
     ) -> None:
         try:
-            path = inside.path(name)
+            path = inside.picture(name)
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
-        if "\0" in caption:
-            gathering.skip(where, "a NUL character in the text")
+        fault = fault_of(caption)
+        if fault:
+            gathering.skip(where, fault)
         elif gathering.picture(name, path, where):
             gathering.text(name, {"caption": caption}, where, f"{name}#{number}")
 
     def _official(self, gathering: Gathering[Path], path: Path, split: str) -> None:
         if not path.is_file():
             return
-        listed = [line.strip() for line in read_text(path)[0].split("\n") if line.strip()]
+        listed = [line.strip() for _, line in gathering.lines(path, self.encoding)]
         for name in listed:
             if name in gathering.places:
                 gathering.member(name, split, path.name)
@@ -113,3 +114,4 @@ class Flickr8k:
         if absent:
             found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
             gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")
+            gathering.unmatched += [Skipped(f"{path.name}: {name}", UNMATCHED, row=False) for name in absent]

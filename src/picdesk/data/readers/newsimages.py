@@ -3,17 +3,18 @@
 from pathlib import Path
 
 from picdesk.collection import Collection
-from picdesk.data.places import Inside, RefusedError, data_file, data_folder
-from picdesk.data.readers.columns import split_tags
+from picdesk.data.places import AbsentError, Inside, RefusedError, data_file, data_folder
+from picdesk.data.readers.columns import Taken, TextColumns, text_fault
 from picdesk.data.readers.gathering import Gathering
-from picdesk.data.readers.text import need_columns, read_table
+from picdesk.data.readers.text import delimiter_named, need_columns, read_table
 from picdesk.data.sources import PictureFiles
 
 
 class NewsImages:
     """One text an article (fields title, tags; its id is the article's), one picture file for its `image_id`.
 
-    Rows whose picture is not there are listed in `skipped` and left out; the rows around them keep their own pictures.
+    An `image_id` may have its ending or not, and the file's name may be in letters of another case. Rows whose picture is
+    not there are listed in `skipped` and left out; the rows around them keep their own pictures.
     """
 
     def __init__(
@@ -29,6 +30,9 @@ class NewsImages:
         picture_column: str = "image_id",
         tag_separators: str = ";|",
         max_bad_fraction: float = 0.1,
+        delimiter: str = "auto",
+        quoting: str = "auto",
+        encoding: str | None = None,
     ) -> None:
         self.root = root
         self.name = name
@@ -43,45 +47,42 @@ class NewsImages:
         }
         self.tag_separators = tag_separators
         self.max_bad_fraction = max_bad_fraction
+        self.delimiter = delimiter_named(delimiter)
+        self.quoting = quoting
+        self.encoding = encoding
 
     def read(self) -> Collection:
         """The articles that have a picture, in the order of the file."""
-        table = read_table(data_file(self.root, self.file, self.name))
+        path = data_file(self.root, self.file, self.name)
+        table = read_table(path, self.delimiter, self.quoting, self.encoding, self.columns.values())
         need_columns(dict(self.columns), table.header, self.file)
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
         gathering = Gathering[Path](self.name)
-        gathering.notes += [table.note] if table.note else []
-        for line, width in table.ragged:
-            gathering.skip(f"{self.file} line {line}", f"{width} cells for {len(table.header)} columns")
+        gathering.left_out(table, self.file)
+        columns = TextColumns(
+            None, self.columns["title_column"], self.columns["tags_column"], None, self.tag_separators
+        )
         for line, row in table.rows:
-            self._article(gathering, inside, row, line)
+            self._article(gathering, inside, row, columns.take(row), line)
+        gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
-    def _article(self, gathering: Gathering[Path], inside: Inside, row: dict[str, str], line: int) -> None:
-        article, title, tags, picture = (row[column].strip() for column in self.columns.values())
+    def _article(
+        self, gathering: Gathering[Path], inside: Inside, row: dict[str, str], taken: Taken, line: int
+    ) -> None:
+        article, picture = (row[self.columns[key]].strip() for key in ("id_column", "picture_column"))
         where = f"{self.file} line {line}, article {article}"
-        if not article or "\0" in article + title + tags:
-            gathering.skip(where, "no article id" if not article else "a NUL character in the text")
+        fault = "no article id" if not article else text_fault([{"id": article}, *taken.texts])
+        if fault:
+            gathering.skip(where, fault)
             return
         try:
-            path = self._picture(inside, picture)
+            path = inside.picture(picture, self.suffixes)
+        except AbsentError:
+            gathering.skip(where, f"no picture {picture!r} ({', '.join(self.suffixes)})")
+            return
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
-        if gathering.fresh(article, where) and gathering.picture(picture, path, where):
-            fields = {"title": title, "tags": split_tags(tags, self.tag_separators)}
-            gathering.text(picture, fields, where, article)
-
-    def _picture(self, inside: Inside, picture: str) -> Path:
-        reason = RefusedError("no picture is named")
-        for suffix in self.suffixes if picture else ():
-            try:
-                return inside.path(picture + suffix)
-            except RefusedError as refused:
-                reason = refused
-        raise RefusedError(str(reason) if len(self.suffixes) == 1 else _several(reason, picture, self.suffixes))
-
-
-def _several(reason: RefusedError, picture: str, suffixes: tuple[str, ...]) -> str:
-    text = str(reason)
-    return f"no picture {picture!r} ({', '.join(suffixes)})" if text.startswith("no file") else text
+        if gathering.took(taken, where) and gathering.fresh(article, where) and gathering.picture(picture, path, where):
+            gathering.text(picture, taken.texts[0], where, article)

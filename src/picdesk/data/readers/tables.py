@@ -1,25 +1,32 @@
-"""CSV and JSONL files with columns of any name, beside a folder of pictures."""
+"""CSV and JSON files with columns of any name, beside a folder of pictures."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from picdesk.collection import Collection
+from picdesk.collection import Collection, Fields
 from picdesk.data.places import Inside, RefusedError, data_file, data_folder
-from picdesk.data.readers.columns import TextColumns, holds_nul
+from picdesk.data.readers.columns import TextColumns, text_fault
+from picdesk.data.readers.folder import SUFFIXES
 from picdesk.data.readers.gathering import Gathering, split_name
-from picdesk.data.readers.text import need_columns, read_table, read_text
+from picdesk.data.readers.records import read_records
+from picdesk.data.readers.text import delimiter_named, need_columns, read_table
 from picdesk.data.sources import PictureFiles
-from picdesk.errors import ConfigError
+from picdesk.text_values import NoTextError, fault_of, name_of, walk
 
 
 class Jsonl:
-    """A JSON object a line. `picture_column` holds the picture's path below `folder`, which lies in `root`.
+    """A JSON object a line, a list of objects, or one object with such a list under the key `records`; `.gz` too.
 
-    `file` is one file, or a split for each of several: `{train: train.jsonl, val: val.jsonl, test: test.jsonl}`.
-    The picture's id is its path unless `picture_id_column` is given; a text's id is `<picture id>#<number>` unless
-    `text_id_column` is. A list in `caption_column` makes one text an item; rows may repeat a picture.
+    `picture_column` holds the picture's path below `folder`, which lies in `root`; a name without an ending, or in letters
+    of another case, is looked for with the usual endings. `file` is one file, or a split for each of several:
+    `{train: train.jsonl, val: val.jsonl, test: test.jsonl}`. The picture's id is that name unless `picture_id_column` is
+    given; a text's id is `<picture id>#<number>` unless `text_id_column` is. Rows may repeat a picture.
+
+    A list of strings in `caption_column`, also one written in a cell, makes one text an item. A name with dots leads into
+    records: `caption_column=sentences.raw` takes the text `raw` of each record under `sentences`. What is no text (records,
+    numbers, booleans, null in a list, bytes) is never made into text: its row is left out and listed with its key.
+    `encoding` names the file's encoding where it is not UTF-8 and has no byte order mark.
     """
 
     def __init__(
@@ -38,6 +45,8 @@ class Jsonl:
         tag_separators: str = ";|",
         split_column: str | None = None,
         max_bad_fraction: float = 0.01,
+        records: str | None = None,
+        encoding: str | None = None,
     ) -> None:
         self.root = root
         self.files = {"": file} if isinstance(file, str) else dict(file)
@@ -49,6 +58,8 @@ class Jsonl:
         self.text_id_column = text_id_column
         self.split_column = split_column
         self.max_bad_fraction = max_bad_fraction
+        self.records = records
+        self.encoding = encoding
 
     def read(self) -> Collection:
         """The rows whose picture is there, in the order of the files."""
@@ -56,57 +67,75 @@ class Jsonl:
         gathering = Gathering[Path](self.name)
         for split, file in self.files.items():
             path = data_file(self.root, file, self.name)
-            for line, cells in self._records(path, gathering):
-                in_split = str(cells.get(self.split_column) or "") if self.split_column else split
-                self._row(gathering, inside, cells, in_split, f"{file} line {line}")
+            for place, cells in self._records(path, gathering):
+                self._row(gathering, inside, cells, split, f"{file} {place}")
+        gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
     def _keys(self) -> dict[str, str | None]:
         ids = {"picture_id_column": self.picture_id_column, "text_id_column": self.text_id_column}
         return {"picture_column": self.picture_column, **ids, "split_column": self.split_column, **self.columns.keys()}
 
-    def _records(self, path: Path, gathering: Gathering[Path]) -> Iterator[tuple[int, dict[str, Any]]]:
-        text, note = read_text(path)
-        gathering.notes += [note] if note else []
-        records = []
-        for line, content in enumerate(text.split("\n"), start=1):
-            record = _object(content) if content.strip() else None
-            if record is not None:
-                records.append((line, record))
-            elif content.strip():
-                gathering.skip(f"{path.name} line {line}", "not a JSON object")
+    def _records(self, path: Path, gathering: Gathering[Path]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        caption = self.columns.columns.get("caption")
+        records = read_records(path, gathering, self.records, self.encoding, self.picture_column, caption)
         if records:
-            need_columns(self._keys(), tuple(dict.fromkeys(key for _, record in records for key in record)), path.name)
-        return iter(records)
+            header = dict.fromkeys(key for _, record in records for key in record)
+            need_columns(self._keys(), tuple(header), path.name, deep=True)
+        return records
 
-    def _row(self, gathering: Gathering[Path], inside: Inside, cells: dict[str, Any], split: str, where: str) -> None:
-        file = _cell(cells, self.picture_column)
-        picture_id = _cell(cells, self.picture_id_column) if self.picture_id_column else file
-        texts = self.columns.texts(cells)
-        given = _cell(cells, self.text_id_column) if self.text_id_column else None
+    def _row(
+        self, gathering: Gathering[Path], inside: Inside, cells: Mapping[str, Any], split: str, where: str
+    ) -> None:
         try:
-            path = inside.path(file)
+            file = self._name(cells, "picture_column", self.picture_column)
+            path = inside.picture(file, SUFFIXES)
+            picture_id = self._name(cells, "picture_id_column", self.picture_id_column or self.picture_column)
+            given = self._name(cells, "text_id_column", self.text_id_column) if self.text_id_column else None
+            if not picture_id or given == "":
+                raise RefusedError("no picture id" if not picture_id else "no text id")
+            in_split = self._name(cells, "split_column", self.split_column) if self.split_column else split
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
-        if not picture_id or given == "" or "\0" in f"{picture_id}{given}" or holds_nul(texts):
-            reason = (
-                "no picture id" if not picture_id else "no text id" if given == "" else "a NUL character in the text"
-            )
-            gathering.skip(where, reason)
-            return
+        taken = self.columns.take(cells)
+        fault = fault_of(f"{picture_id}{given}") or text_fault(taken.texts)
+        if fault:
+            gathering.skip(where, fault)
+        elif gathering.took(taken, where):
+            self._texts(gathering, (picture_id, path), taken.texts, given, split_name(in_split, where), where)
+
+    def _texts(
+        self,
+        gathering: Gathering[Path],
+        picture: tuple[str, Path],
+        texts: list[Fields],
+        given: str | None,
+        split: str,
+        where: str,
+    ) -> None:
         ids = [given if given is None or len(texts) == 1 else f"{given}#{number}" for number in range(len(texts))]
-        if not all(gathering.fresh(text_id, where) for text_id in ids):
+        if not all(gathering.fresh(text_id, where) for text_id in ids) or not gathering.picture(*picture, where):
             return
-        if not gathering.picture(picture_id, path, where):
-            return
-        gathering.member(picture_id, split_name(split, where), where)
+        gathering.member(picture[0], split, where)
         for text_id, fields in zip(ids, texts, strict=True):
-            gathering.text(picture_id, fields, where, text_id)
+            gathering.text(picture[0], fields, where, text_id)
+
+    def _name(self, cells: Mapping[str, Any], key: str, column: str) -> str:
+        try:
+            return name_of(walk(cells, column))
+        except NoTextError as error:
+            raise RefusedError(f"data.{key}={column} {error}") from None
 
 
 class Csv(Jsonl):
-    """A CSV file with a header line; otherwise as `Jsonl`."""
+    """A CSV or TSV file with a header line (`.gz` too); otherwise as `Jsonl`.
+
+    `delimiter` is a character or its name (`tab`, `comma`, `semicolon`, `pipe`); `auto` takes the one that gives the named
+    columns. `quoting` is `csv` (RFC 4180), `none` (a quote is a character like any other), or `auto`: `csv`, but where a
+    quote is none (behind it stands more text, it never closes, it would swallow rows) the row, or the file if no cell
+    needs quotes, is read without, and a note says so.
+    """
 
     def __init__(
         self,
@@ -114,7 +143,7 @@ class Csv(Jsonl):
         file: str | Mapping[str, str],
         name: str = "csv",
         folder: str = ".",
-        delimiter: str = ",",
+        delimiter: str = "auto",
         picture_column: str = "image",
         picture_id_column: str | None = None,
         text_id_column: str | None = None,
@@ -125,6 +154,8 @@ class Csv(Jsonl):
         tag_separators: str = ";|",
         split_column: str | None = None,
         max_bad_fraction: float = 0.01,
+        quoting: str = "auto",
+        encoding: str | None = None,
     ) -> None:
         super().__init__(
             root=root,
@@ -141,28 +172,18 @@ class Csv(Jsonl):
             tag_separators=tag_separators,
             split_column=split_column,
             max_bad_fraction=max_bad_fraction,
+            encoding=encoding,
         )
-        if len(delimiter) != 1:
-            raise ConfigError(f"data.delimiter={delimiter!r}: one character is needed, such as ',' or ';' or a tab")
-        self.delimiter = delimiter
+        self.delimiter = delimiter_named(delimiter)
+        self.quoting = quoting
 
-    def _records(self, path: Path, gathering: Gathering[Path]) -> Iterator[tuple[int, dict[str, Any]]]:
-        table = read_table(path, self.delimiter)
-        gathering.notes += [table.note] if table.note else []
-        need_columns(self._keys(), table.header, path.name)
-        for line, width in table.ragged:
-            gathering.skip(f"{path.name} line {line}", f"{width} cells for {len(table.header)} columns")
-        return iter(table.rows)
+    def _records(self, path: Path, gathering: Gathering[Path]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        columns = [column for column in self._keys().values() if column is not None]
 
+        def suits(header: Sequence[str]) -> bool:
+            return all(column in header or column.split(".")[0] in header for column in columns)
 
-def _object(content: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(content)
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _cell(cells: Mapping[str, Any], column: str) -> str:
-    value = cells.get(column)
-    return "" if value is None else str(value).strip()
+        table = read_table(path, self.delimiter, self.quoting, self.encoding, suits)
+        gathering.left_out(table, path.name)
+        need_columns(self._keys(), table.header, path.name, deep=True)
+        return [(f"line {line}", row) for line, row in table.rows]

@@ -1,0 +1,156 @@
+"""What becomes text, and what does not. One rule for all that is read: only text is text.
+
+A string is text. A list of strings is several. A cell that holds such a list as JSON, Python or numpy write it is taken
+apart too. Nothing else is made into text: records, numbers, booleans, bytes and nested lists are refused by what they are
+(a name such as `sentences.raw` leads into records), and `nan`, `None`, `null` alone in a cell are no value.
+"""
+
+import ast
+import io
+import json
+import re
+import tokenize
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from picdesk.errors import examples, shortened
+from picdesk.files import Doubled
+
+NO_VALUE = {"nan", "NaN", "None", "null", "NULL", "<NA>", "NaT"}
+NUL = "a NUL character in the text"
+CLOSED = {"[": "]", "{": "}", "(": ")"}
+
+
+class NoTextError(Exception):
+    """A value that is no text; the words say what it is."""
+
+
+def walk(record: Mapping[str, Any], column: str) -> Any:
+    """The value under a name: a key as it stands, else a way into records (`sentences.raw`, `image.path`, `captions.0`).
+
+    Lists on the way give a list of the values of their items. None where the first key is absent. Raises `NoTextError`.
+    """
+    if column in record or "." not in column:
+        return record.get(column)
+    names = column.split(".")
+    first = next((n for n in range(len(names) - 1, 0, -1) if ".".join(names[:n]) in record), 0)
+    value: Any = record.get(".".join(names[:first])) if first else None
+    for name in names[first:] if first else []:
+        value = _step(opened(value) if isinstance(value, str) else value, name)
+    return value
+
+
+def _step(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping) and not isinstance(value, Doubled):
+        if name not in value:
+            raise NoTextError(f"has no key {name!r} (there are {examples(value, 6)})")
+        return value[name]
+    if isinstance(value, list) and name.isdecimal():
+        if int(name) >= len(value):
+            raise NoTextError(f"has no item {name} (there are {len(value)})")
+        return value[int(name)]
+    if isinstance(value, list):
+        found = [_step(item, name) for item in value]
+        return [inner for item in found for inner in (item if isinstance(item, list) else [item])]
+    if value is None:
+        return None
+    raise NoTextError(f"holds {what(value)} where a record with the key {name!r} is needed")
+
+
+def opened(text: str) -> Any:
+    """A list, tuple or record that a cell holds in the form of JSON, Python or numpy; otherwise the text itself."""
+    cell = text.strip()
+    if not cell or CLOSED.get(cell[0]) != cell[-1]:
+        return text
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        value = _python(cell)
+    return value if isinstance(value, list | dict | set) else text
+
+
+def _python(cell: str) -> Any:
+    """What a Python literal stands for; None if it is none. Strings side by side, as numpy writes them, stay apart."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of backslashes in what may be no literal at all
+            value = ast.literal_eval(cell)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    if not isinstance(value, list | tuple):
+        return value
+    strings = [item for item in value if isinstance(item, str)]
+    if strings and len(strings) == len(value):
+        tokens = tokenize.generate_tokens(io.StringIO(cell).readline)
+        apart = [ast.literal_eval(token.string) for token in tokens if token.type == tokenize.STRING]
+        return [str(item) for item in apart]
+    return list(value)
+
+
+def one_text(value: Any) -> str:
+    """A string without the spaces around it, "" for null and for the words that stand for no value. Raises `NoTextError`."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise NoTextError(f"holds {what(value)}, which is no text{way(value)}")
+    text = value.strip()
+    if re.fullmatch(r"""b(['"]).*\1""", text, re.DOTALL) and isinstance(_python(text), bytes):
+        raise NoTextError(f"holds bytes as Python writes them ({shortened(text, 40)}), which is no text")
+    if re.fullmatch(r"""(array\()?\[\s*['"].*['"]\s*\](, dtype=.*)?\)?""", text, re.DOTALL):
+        raise NoTextError(f"holds what looks like a list but cannot be read as one ({shortened(text, 40)})")
+    return "" if text in NO_VALUE else text
+
+
+def name_of(value: Any) -> str:
+    """An id or a file name: a string, or a whole number's digits; "" for null. Raises `NoTextError` for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if value is None or isinstance(value, str):
+        return (value or "").strip()
+    raise NoTextError(f"holds {what(value)}, which is no name{way(value)}")
+
+
+def way(value: Any) -> str:
+    """How to name what lies inside records, for the end of a refusal."""
+    record = value[0] if isinstance(value, list) and value else value
+    if not isinstance(record, Mapping) or isinstance(record, Doubled):
+        return ""
+    key = next((key for key, inner in record.items() if isinstance(inner, str)), None)
+    return f"; name the key in it, as in .{key}" if key is not None else ""
+
+
+def what(value: Any) -> str:
+    """The value in words: `a record with the keys raw, sentid`, `a list of 3 records`, `the number 5`."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}"
+    if isinstance(value, int | float):
+        return f"the number {value!r:.30}"
+    if isinstance(value, Doubled):
+        return f"a record in which the key {value.twice!r} stands twice"
+    if isinstance(value, Mapping):
+        return f"a record with the keys {', '.join(map(str, list(value)[:6]))}"
+    if isinstance(value, list | tuple | set):
+        records = bool(value) and all(isinstance(item, Mapping) for item in value)
+        return f"a list of {len(value)} records" if records else f"a list ({_written(value)})"
+    return "bytes" if isinstance(value, bytes) else f"a {type(value).__name__} ({_written(value)})"
+
+
+def _written(value: Any) -> str:
+    try:
+        return shortened(value, 40)
+    except RecursionError:
+        return "nested too deeply to be shown"
+
+
+def fault_of(text: str) -> str:
+    """Why a string cannot be used: a NUL character, or half of one that no encoding can write; "" if it can."""
+    if "\0" in text:
+        return NUL
+    return "half of a character (a lone surrogate such as \\ud800) in the text" if _halves(text) else ""
+
+
+def _halves(text: str) -> bool:
+    return not text.isascii() and re.search("[\ud800-\udfff]", text) is not None

@@ -1,0 +1,70 @@
+"""Names of the tensors in a file of weights: what training tools wrap around them, and what to say where they do not fit."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from picdesk.errors import UserError, examples
+
+Value = TypeVar("Value")
+INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # torch puts these anywhere in a name
+
+
+def unwrapped(weights: Mapping[str, Value], wanted: Iterable[str]) -> dict[str, Value]:
+    """The tensors under the names that a model gives them: `_orig_mod.`, `module.`, `model.` and the like taken off.
+
+    Torch's own marks go wherever they stand. Any other first part goes only if all names share it and none of `wanted` begins
+    with it. Where two names would become one, the names stay as they are.
+    """
+    tops = {name.split(".")[0] for name in wanted}
+    names = {name: ".".join(part for part in name.split(".") if part not in INSIDE) for name in weights}
+    while (top := _shared_top(names.values())) and top not in tops:
+        names = {name: short.removeprefix(f"{top}.") for name, short in names.items()}
+    if len(set(names.values())) < len(names):
+        return dict(weights)
+    return {names[name]: value for name, value in weights.items()}
+
+
+def misfit(
+    what: str, missing: Iterable[str], unexpected: Iterable[str], shapes: Iterable[str], remedy: str
+) -> UserError:
+    """One line for weights that do not fit a model: how many names are missing, unexpected, of another shape; what helps."""
+    found = {"missing keys": sorted(missing), "unexpected keys": sorted(unexpected), "of another shape": sorted(shapes)}
+    told = "; ".join(f"{len(names)} {kind}, for example {examples(names)}" for kind, names in found.items() if names)
+    return UserError(f"{what} does not fit: {told}; {remedy}")
+
+
+def from_folder(kind: Any, folder: Path, what: str, **options: Any) -> Any:
+    """A model of the transformers library out of a folder, with all its weights, wrappers around their names taken off.
+
+    `kind` is the library's class, `what` names key and value for the error. Raises `UserError` where the weights lack tensors of
+    the model, and whatever the library raises.
+    """
+    model, report = kind.from_pretrained(str(folder), output_loading_info=True, **options)
+    mapping = _mapping(report["missing_keys"], report["unexpected_keys"])
+    if mapping:
+        model, report = kind.from_pretrained(str(folder), output_loading_info=True, key_mapping=mapping, **options)
+    missing, shapes = report["missing_keys"], [str(key) for key in report.get("mismatched_keys", ())]
+    if missing or shapes:
+        remedy = "the folder's config.json and weights must be of one model, saved by save_pretrained"
+        raise misfit(f"{what}: its weights file", missing, report["unexpected_keys"], shapes, remedy)
+    return model
+
+
+def _mapping(missing: Iterable[str], unexpected: Iterable[str]) -> dict[str, str]:
+    """What to take off the names of a file, as the library's `key_mapping`, where that makes the missing ones."""
+    names, gone = list(unexpected), set(missing)
+    short = unwrapped(dict.fromkeys(names, ""), gone)
+    if not names or not gone or not gone <= set(short):
+        return {}
+    before = {name.removesuffix(own) for name, own in zip(names, short, strict=True)}
+    if len(before) == 1:
+        return {f"^{re.escape(before.pop())}": ""}
+    return {rf"(^|(?<=\.)){mark}\.": "" for mark in INSIDE if any(mark in name.split(".") for name in names)}
+
+
+def _shared_top(names: Iterable[str]) -> str:
+    """The first part that all names begin with, "" if there is none, or nothing behind it."""
+    tops = {name.partition(".")[0] if "." in name else "" for name in names}
+    return tops.pop() if len(tops) == 1 else ""
