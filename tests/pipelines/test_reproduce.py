@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from picdesk.pipelines import build
 from tests.pipelines.doors import Ran, run
 from tests.pipelines.tiny import write_data
 
@@ -23,11 +22,6 @@ TINY = (
     "backbone.dim=8",
 )
 _KEPT: dict[str, Path] = {}
-
-
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
 
 
 @pytest.fixture(scope="module")

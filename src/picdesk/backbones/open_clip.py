@@ -21,10 +21,12 @@ from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.open_clip_files import FOLDER, Source, find, load_tokenizer, quiet_library, tokenizer_content
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, UserError
+from picdesk.parts import config_part
 
 log = logging.getLogger(__name__)
 
 
+@config_part
 class OpenClip(TwoTower):
     """An open_clip model split into trunks and heads.
 

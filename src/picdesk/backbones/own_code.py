@@ -24,12 +24,14 @@ from picdesk.backbones.transformers_files import FILES, described, digest_of_tok
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, UserError, examples
 from picdesk.hub import folder_of, one_set_of_weights
+from picdesk.parts import config_part
 
 log = logging.getLogger(__name__)
 WANTED = f"{FILES} and the code that config.json names"
 COSINE_SCALE = 4.6052  # ln 100, where the model keeps no scale of its own
 
 
+@config_part
 class OwnCode(TwoTower):
     """A model with `get_image_features(pixel_values)` and `get_text_features(**tokens)`; heads are the identity.
 

@@ -16,6 +16,7 @@ from picdesk.collection import Collection
 from picdesk.data.readers.gathering import split_name
 from picdesk.data.readers.text import need_columns, read_table, read_text
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
+from picdesk.parts import config_part
 
 Splits = Mapping[str, NDArray[np.int64]]
 NAMES = ("train", "val", "test")
@@ -50,6 +51,7 @@ def _need_marks(collection: Collection, wanted: Sequence[str], option: str, inst
         raise ConfigError(line)
 
 
+@config_part
 class Official:
     """The split that comes with the data set. Raises `ConfigError` if there is no test part; unlisted pictures are left out."""
 
@@ -61,6 +63,7 @@ class Official:
         return {name: _positions(_marked(collection, name)) for name in NAMES}
 
 
+@config_part
 class OfficialDev:
     """Reports on the official val (dev) list, for data whose test list is kept back.
 
@@ -82,6 +85,7 @@ class OfficialDev:
         return {name: _positions(rows) for name, rows in parts.items()}
 
 
+@config_part
 class Random:
     """By seed: fractions of the pictures. Raises `ConfigError` if the fractions do not add up to 1."""
 
@@ -107,6 +111,7 @@ class Random:
         return {name: _positions(part) for name, part in zip(NAMES, parts, strict=True)}
 
 
+@config_part
 class SplitFile:
     """By a file that the user has: CSV with a picture and a split column, or JSON, either way round.
 
@@ -157,6 +162,7 @@ class SplitFile:
         return [(picture, str(split)) for picture, split in value.items()]
 
 
+@config_part
 class All:
     """Everything is test: for scoring a model on the whole of a data set."""
 

@@ -15,11 +15,13 @@ from typing import Any
 from picdesk.errors import ConfigError, NoAnswerError, UserError
 from picdesk.files import digest_of
 from picdesk.language import Answer, Question
+from picdesk.parts import config_part
 
 KINDS = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"GI": "gif", b"RI": "webp"}
 LONGEST_WAIT = 60.0
 
 
+@config_part
 class Endpoint:
     """Chat completions of `model` at `base_url` (null: the environment's OPENAI_MODEL and OPENAI_BASE_URL).
 

@@ -10,6 +10,7 @@ from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import examples
+from picdesk.parts import config_part
 
 SUFFIXES = (
     ".jpg",
@@ -29,6 +30,7 @@ SUFFIXES = (
 )
 
 
+@config_part
 class Folder:
     """All pictures below `root`, in the order of their paths, which are their ids; the texts come from the `.txt` beside each.
 

@@ -12,8 +12,10 @@ from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.readers.text import read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
+from picdesk.parts import config_part
 
 
+@config_part
 class Karpathy:
     """Pictures `<filepath>/<filename>` below `folder`, their sentences (field caption, ids `<picture>#<n>`), their split.
 

@@ -15,6 +15,7 @@ from picdesk.data.readers.text import Table, need_columns, read_table
 from picdesk.data.sources import NoPictures, PictureFiles
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.interfaces import Embeddings, Modality
+from picdesk.parts import config_part
 
 Place = tuple[int, Path | None]
 
@@ -28,6 +29,7 @@ class Content:
     text: Embeddings | None
 
 
+@config_part
 class Npz:
     """Pictures and texts whose vectors are known; `embeddings(modality)` gives them under the ids of `read()`.
 

@@ -11,8 +11,10 @@ from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.readers.text import need_columns
 from picdesk.data.sources import PictureChunks, PictureColumn
 from picdesk.errors import DataError, MissingFileError
+from picdesk.parts import config_part
 
 
+@config_part
 class Parquet:
     """Rows of a picture (binary, or a struct with `bytes`, as the datasets library writes it) and its text fields.
 

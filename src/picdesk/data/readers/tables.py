@@ -12,8 +12,10 @@ from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.readers.text import need_columns, read_table, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 
 
+@config_part
 class Jsonl:
     """A JSON object a line. `picture_column` holds the picture's path below `folder`, which lies in `root`.
 
@@ -105,6 +107,7 @@ class Jsonl:
             gathering.text(picture_id, fields, where, text_id)
 
 
+@config_part
 class Csv(Jsonl):
     """A CSV file with a header line; otherwise as `Jsonl`."""
 

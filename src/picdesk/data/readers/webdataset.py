@@ -15,6 +15,7 @@ from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.readers.text import lines_of
 from picdesk.data.sources import FilePart, PictureParts
 from picdesk.errors import MissingFileError
+from picdesk.parts import config_part
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 
@@ -28,6 +29,7 @@ class Member:
     part: FilePart
 
 
+@config_part
 class WebDataset:
     """Samples of the shards: a picture, a `.txt` with one caption a line, or a `.json` with the named keys.
 
