@@ -108,7 +108,7 @@ def as_far_as_known(cfg: DictConfig, key: str) -> Any:
     try:
         return OmegaConf.to_container(cfg[key], resolve=True)
     except OmegaConfBaseException:
-        return OmegaConf.to_container(node, resolve=False)  # type: ignore[arg-type]
+        return OmegaConf.to_container(node, resolve=False)
 
 
 def named_groups() -> set[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from picdesk import network
 from picdesk.errors import ConfigError, NoAnswerError, UserError
 from picdesk.files import digest_of
 from picdesk.language import Answer, Question
@@ -92,7 +93,10 @@ class Endpoint:
             raise ConfigError(
                 "language_model.base_url is missing: give one, or set OPENAI_BASE_URL (http://HOST:PORT/v1)"
             )
+        network.need(f"language_model.base_url={self.base_url}")
         key = os.environ.get(self.key_variable) or "none"
+        if key != "none":
+            network.check_secret(self.base_url, "language_model.base_url", self.key_variable)
         return OpenAI(base_url=self.base_url, api_key=key, timeout=self.timeout_s, max_retries=0)
 
     def _model(self) -> str:
