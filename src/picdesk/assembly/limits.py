@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from picdesk.assembly.saved_text import OF_THIS_MACHINE
 from picdesk.errors import ConfigError
@@ -66,16 +66,22 @@ def drop_never(saved: DictConfig, here: DictConfig) -> list[str]:
     return lost
 
 
-def drop_addresses(saved: DictConfig) -> list[str]:
+def drop_addresses(saved: DictConfig, here: DictConfig) -> list[str]:
     """Leave open every value that is an address of something on a network; their keys."""
-    return leave_open(saved, [key for key, value in leaves(saved) if not of_text(key) and ADDRESS.search(value)])
+    return leave_open(saved, [key for key, value in looked_at(saved, here) if ADDRESS.search(value)])
 
 
-def drop_paths(saved: DictConfig, folder: Path) -> list[str]:
+def drop_paths(saved: DictConfig, here: DictConfig, folder: Path) -> list[str]:
     """Leave open every path that leads neither into the job's own folder nor into this user's own data; their keys."""
     roots = own_roots(saved, folder)
-    outside = [key for key, value in leaves(saved) if not of_text(key) and leads_away(saved, key, value, roots)]
-    return leave_open(saved, outside)
+    return leave_open(saved, [key for key, value in looked_at(saved, here) if leads_away(saved, key, value, roots)])
+
+
+def looked_at(saved: DictConfig, here: DictConfig) -> Iterator[tuple[str, str]]:
+    """Keys and texts that could reach out: no text for people, and not what this command says anyway."""
+    for key, value in leaves(saved):
+        if not of_text(key) and key.rpartition(".")[2] not in NEVER and value != select(here, key):
+            yield key, value
 
 
 def own_roots(saved: DictConfig, folder: Path) -> list[Path]:
@@ -88,7 +94,7 @@ def own_roots(saved: DictConfig, folder: Path) -> list[Path]:
 def leads_away(saved: DictConfig, key: str, value: str, roots: list[Path]) -> bool:
     """Whether a value names something outside these folders."""
     last = re.sub(r"\.\d+$", "", key).rpartition(".")[2]
-    base = select(saved, f"{key.rpartition('.')[0]}.root") if last != "root" else None
+    base = root_above(saved, key) if last != "root" else None
     looks = AWAY.search(value) is not None
     if not looks and last not in FILES:
         return False
@@ -104,6 +110,16 @@ def leads_away(saved: DictConfig, key: str, value: str, roots: list[Path]) -> bo
     except (OSError, ValueError, RuntimeError):
         return True
     return not any(found.is_relative_to(root) for root in roots)
+
+
+def root_above(saved: DictConfig, key: str) -> Any:
+    """The `root` of the nearest node around a key that has one: what relative names in it are read below."""
+    parent = key.rpartition(".")[0]
+    while parent:
+        if (base := select(saved, f"{parent}.root")) is not None:
+            return base
+        parent = parent.rpartition(".")[0]
+    return None
 
 
 def leave_open(saved: DictConfig, keys: list[str]) -> list[str]:
@@ -150,19 +166,24 @@ def select(cfg: DictConfig, key: str) -> Any:
     owner: Any = cfg
     try:
         for name in key.split("."):
-            if OmegaConf.is_list(owner):
-                node = owner._get_node(int(name))
-            else:
-                node = owner._get_node(name) if OmegaConf.is_dict(owner) else None
-            if node is None:
-                return None
-            node = node._maybe_dereference_node()
+            node = child_of(owner, name)
+            node = None if node is None else node._maybe_dereference_node(throw_on_resolution_failure=True)
             if node is None:
                 return None
             owner = node if OmegaConf.is_config(node) else node._value()
-    except (OmegaConfBaseException, ValueError, IndexError) as error:
+    except InterpolationToMissingValueError:
+        return OPEN
+    except (OmegaConfBaseException, RecursionError) as error:
         raise ConfigError(f"{key} of a saved config cannot be read ({str(error).splitlines()[0][:120]})") from None
     return OmegaConf.to_container(owner, resolve=False) if OmegaConf.is_config(owner) else owner
+
+
+def child_of(owner: Any, name: str) -> Any:
+    """The node of this name, or number, inside another; None where there is none."""
+    if OmegaConf.is_list(owner) and isinstance(owner._value(), list):
+        return owner._get_node(int(name)) if name.isdecimal() and int(name) < len(owner) else None
+    inside = OmegaConf.is_dict(owner) and isinstance(owner._value(), dict)
+    return owner._get_node(name, validate_access=False) if inside else None
 
 
 def raw(cfg: DictConfig, key: str) -> Any:

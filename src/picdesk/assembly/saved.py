@@ -51,7 +51,11 @@ def taken(path: Path, here: DictConfig) -> DictConfig:
                 saved[key] = plain[key]
         if root is not None:
             saved.paths.data_root = root
-    left = [*drop_never(saved, here), *drop_addresses(saved), *(drop_paths(saved, path.parent) if not own else ())]
+    left = [
+        *drop_never(saved, here),
+        *drop_addresses(saved, here),
+        *(drop_paths(saved, here, path.parent) if not own else ()),
+    ]
     if left:
         told = ", ".join(left[:6]) + (", ..." if len(left) > 6 else "")
         log.warning("%s: not taken from a saved config: %s; give again on the command line what is needed", path, told)
