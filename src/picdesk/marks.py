@@ -1,7 +1,8 @@
 """The last line of a config that a job saves: a digest of all lines before it, and whether it was written by this user.
 
-The digest tells of damage. The mark tells of origin: it is made with a key that lies in the user's own state folder and is never
-sent anywhere, so nobody else can write a config that passes as one's own.
+The digest tells of damage; the config of a checkpoint also names the digest of its weights, in the line before the last. The mark
+tells of origin: it is made with a key that lies in the user's own state folder and is never sent anywhere, so nobody else can
+write a config that passes as one's own.
 """
 
 from __future__ import annotations
@@ -20,20 +21,24 @@ from picdesk.errors import DataError
 
 log = logging.getLogger(__name__)
 LINE = re.compile(r"# picdesk-config-1 sha256=([0-9a-f]{64}) by=([0-9a-f]{64}|-)\n")
+WEIGHTS = re.compile(r"# weights=([0-9a-f]{64})\n")
 KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
 class Marked:
-    """The text of a config without its last line; whether that line was there, and whether it is of this user."""
+    """The text of a config without its last lines; whether they were there, whether they are of this user, and the SHA-256 of
+    the weights that belong to it, where some do."""
 
     text: str
     signed: bool
     own: bool
+    weights: str = ""
 
 
-def signed(text: str) -> str:
-    """The text with its last line."""
+def signed(text: str, weights: str = "") -> str:
+    """The text with its last lines; `weights` is the digest of the weights file that it belongs to."""
+    text += f"# weights={weights}\n" if weights else ""
     body = text.encode()
     own = hmac.new(key, body, hashlib.sha256).hexdigest() if (key := own_key()) else "-"
     return f"{text}# picdesk-config-1 sha256={hashlib.sha256(body).hexdigest()} by={own}\n"
@@ -54,7 +59,10 @@ def read(text: str, where: Path) -> Marked:
         )
     key = own_key()
     own = key is not None and hmac.compare_digest(hmac.new(key, body, hashlib.sha256).hexdigest(), found[2])
-    return Marked(text[:start], signed=True, own=own)
+    rest, named = text[:start], WEIGHTS.search(text, max(0, start - len("# weights=") - 65), start)
+    if named is None:
+        return Marked(rest, signed=True, own=own)
+    return Marked(rest[: named.start()], signed=True, own=own, weights=named[1])
 
 
 def own_key() -> bytes | None:

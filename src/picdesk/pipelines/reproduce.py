@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.limits import NEVER, OPEN
 from picdesk.assembly.saved import as_written, taken
-from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
 from picdesk.pipelines.evaluate import evaluate_files, evaluate_model
 from picdesk.pipelines.identity import settings_of
@@ -20,7 +20,7 @@ from picdesk.pipelines.verdict import Scores, compared, judge
 from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
-from picdesk.training.checkpoint import WEIGHTS, Checkpoint, find
+from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check, locate
 
 log = logging.getLogger(__name__)
 TASKS = ("train", "evaluate", "tune_weights")
@@ -130,10 +130,11 @@ def weights_again(cfg: DictConfig, again: DictConfig, path: Path, manifest: Mani
     seen: list[str] = []
     for place in places(cfg, again, path):
         try:
-            checkpoint = find(str(place), Path(cfg.paths.outputs))
-        except (MissingFileError, DataError):
+            checkpoint = locate(str(place), Path(cfg.paths.outputs))
+        except MissingFileError:
             continue
         if checkpoint.digest == wanted:
+            check(checkpoint)
             return checkpoint
         seen.append(checkpoint.digest)
         if cfg.ckpt or place == path.parent:

@@ -1,12 +1,11 @@
 """Checkpoints: the trained weights as safetensors, and beside them the config that rebuilds the model they belong to.
 
-The weights file says of itself what belongs to it: a digest over every tensor, and that of the config. Both are compared before
-either is used. Files of the former format have no such digests; the manifest of their job has one of the weights.
+The config carries a digest of itself and one of the weights (`marks`), and both are compared before either is used: so the same
+weights are the same bytes, whatever was asked besides. Configs of earlier versions have none; the manifest of their job has one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -22,13 +21,13 @@ from safetensors.torch import save_file
 from picdesk import marks
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError, examples
-from picdesk.files import digest_of, file_digest, write_text, written_whole
+from picdesk.files import file_digest, write_text, written_whole
 from picdesk.interfaces import Modality
 from picdesk.report.manifest import Manifest
 
 log = logging.getLogger(__name__)
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.yaml", "manifest.json"
-FORMAT, FORMER, ABOUT = "picdesk-2", "picdesk-1", "picdesk"
+FORMAT, ABOUT = "picdesk-1", "picdesk"
 MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 
@@ -51,44 +50,36 @@ class Checkpoint:
 
 def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], cfg: DictConfig) -> Path:
     """Write weights and config whole; the path of the weights file."""
-    text = marks.signed(OmegaConf.to_yaml(cfg, resolve=False))
-    about: dict[str, Any] = {
+    about = {
         "format": FORMAT,
         "backbone": backbone.name,
         "trunks": {modality: backbone.trunk_fingerprint(modality) for modality in MODALITIES},
-        "config": hashlib.sha256(text.encode()).hexdigest(),
-        "tensors": tensors_digest(weights),
     }
-    about["digest"] = digest_of(about)
-    write_text(folder / CONFIG, text)
     with written_whole(folder / WEIGHTS) as temporary:
         save_file(
             weights, temporary, {ABOUT: json.dumps(about, sort_keys=True)}
         )  # one key: the order of several varies
+    digest = file_digest(folder / WEIGHTS)
+    write_text(folder / CONFIG, marks.signed(OmegaConf.to_yaml(cfg, resolve=False), digest))
     return folder / WEIGHTS
-
-
-def tensors_digest(weights: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, whatever their order."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def find(ckpt: str, outputs: Path) -> Checkpoint:
     """A checkpoint by its file, its folder, its job's output dir, or `latest`: the newest that a training job left.
 
-    Raises `DataError` where its config is not the one that belongs to the weights.
+    Raises `DataError` where weights or config are not as they were saved.
     """
+    checkpoint = locate(ckpt, outputs)
+    check(checkpoint)
+    return checkpoint
+
+
+def locate(ckpt: str, outputs: Path) -> Checkpoint:
+    """The same, not checked yet."""
     path = newest(outputs) if ckpt == "latest" else Path(ckpt).expanduser()
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
         if candidate.is_file():
-            checkpoint = Checkpoint(candidate)
-            check_config(checkpoint)
-            return checkpoint
+            return Checkpoint(candidate)
     raise MissingFileError(f"ckpt={ckpt}: no checkpoint there; give a {WEIGHTS}, or the output dir of a train.py job")
 
 
@@ -102,25 +93,23 @@ def newest(outputs: Path) -> Path:
     return max(found, key=lambda path: (path.stat().st_mtime_ns, str(path)))
 
 
-def check_config(checkpoint: Checkpoint) -> None:
-    """Raise unless the config beside the weights is the one that they were saved with."""
+def check(checkpoint: Checkpoint) -> None:
+    """Raise `DataError` unless weights and config are what was saved together; say aloud where nobody can tell."""
     config = checkpoint.config_path
     if not config.is_file():
         raise MissingFileError(f"ckpt: {config} is missing; a checkpoint needs the config that was saved beside it")
-    about = read_about(checkpoint.path)
-    if about["format"] == FORMAT and about["config"] != file_digest(config):
+    marked = marks.read(config.read_bytes().decode("utf-8", "replace"), config)
+    if marked.weights and marked.weights != checkpoint.digest:
         raise DataError(
-            f"ckpt: {config}: changed since the checkpoint was saved: its digest is not the one in {WEIGHTS}"
+            f"ckpt={checkpoint.path}: changed or damaged since it was saved: its digest is not the one in {CONFIG}"
         )
+    if not marked.weights:
+        check_former(checkpoint)
 
 
 def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
     """Put the weights into a backbone built from the checkpoint's config. Raises where file or backbone do not fit."""
     about, weights = read_weights(checkpoint.path)
-    if about["format"] == FORMER:
-        check_former(checkpoint)
-    elif about["tensors"] != tensors_digest(weights):
-        raise DataError(f"ckpt={checkpoint.path}: its weights are damaged: they are not those that its digest is of")
     if about.get("backbone") != backbone.name:
         raise ConfigError(f"ckpt={checkpoint.path} is of backbone {about.get('backbone')}, not of {backbone.name}")
     own = dict(backbone.named_parameters())
@@ -155,19 +144,10 @@ def check_former(checkpoint: Checkpoint) -> None:
             )
         return
     log.warning(
-        "ckpt=%s: written by an earlier version, without digests, and no manifest of its job is there: nobody can tell whether "
-        "these weights are as they were saved",
+        "ckpt=%s: no digest of its own (an earlier version wrote none) and no manifest of its job: nobody can tell whether these "
+        "weights are as they were saved",
         checkpoint.path,
     )
-
-
-def read_about(path: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself, checked. Raises `DataError` where it says nothing that can be used."""
-    try:
-        with safe_open(path, "pt") as file:
-            return checked_about(file.metadata(), path)
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"ckpt={path} is not a readable safetensors file ({first_line(error)})") from error
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -188,14 +168,10 @@ def checked_about(metadata: Mapping[str, str] | None, path: Path) -> dict[str, A
         about = json.loads((metadata or {}).get(ABOUT, "{}"))
     except (ValueError, RecursionError):
         about = None
-    if not isinstance(about, dict) or about.get("format") not in (FORMAT, FORMER):
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
         found = about.get("format") if isinstance(about, dict) else None
         raise DataError(f"ckpt={path}: format {str(found)[:40]!r}, wanted {FORMAT!r}")
-    rest = {key: value for key, value in about.items() if key != "digest"}
-    whole = about["format"] == FORMER or (
-        about.get("digest") == digest_of(rest) and {"config", "tensors"} <= set(about)
-    )
-    if not whole or (about["format"] == FORMER and "digest" in about) or not isinstance(about.get("trunks"), dict):
+    if not isinstance(about.get("trunks"), dict):
         raise DataError(f"ckpt={path}: what it says of itself is damaged")
     return about
 
