@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from picdesk.pipelines import build
 from tests.pipelines.doors import Ran, run
 from tests.pipelines.tiny import write_data
 
@@ -24,11 +23,6 @@ TINY = (
     "backbone.dim=8",
 )
 _KEPT: dict[str, Path] = {}
-
-
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +123,17 @@ def other_setting(clone: Path) -> None:
     path = clone / "job" / "config.yaml"
     text = path.read_text()
     assert "run_depth: 20\n" in text
-    path.write_text(text.replace("run_depth: 20\n", "run_depth: 21\n"))
+    path.write_text(text.replace("run_depth: 20\n", "run_depth: 21\n").rpartition("# picdesk-config-1")[0])
+
+
+def other_letter(clone: Path) -> None:
+    path = clone / "job" / "config.yaml"
+    path.write_text(path.read_text().replace("run_depth: 20\n", "run_depth: 21\n"))
+
+
+def other_manifest(clone: Path) -> None:
+    path = clone / "job" / "manifest.json"
+    path.write_text(path.read_text().replace('"run_depth": "20"', '"run_depth": "21"'))
 
 
 def other_metrics(clone: Path) -> None:
@@ -143,6 +147,8 @@ MUTATIONS: dict[str, tuple[Callable[[Path], object] | None, tuple[str, ...], str
     "a weight": (other_weight, (), "weights.checkpoint is"),
     "a trunk weight": (None, ("+backbone.trunk_seed=1",), "backbone.trunk_seed is 1"),
     "a config value": (other_setting, (), "run_depth is 21, the manifest has 20"),
+    "a letter of the config": (other_letter, (), "config.yaml: changed or damaged since it was written"),
+    "the manifest itself": (other_manifest, (), "manifest.json: changed or damaged since the job"),
     "the split seed": (None, ("split.seed=7",), "split.seed is 7"),
     "the seed": (None, ("seed=7",), "seed is 7, the manifest has 0"),
     "the reported metrics": (other_metrics, (), "metrics.json: changed since the job"),

@@ -1,1 +1,1 @@
-"""Where the config begins and ends: the command line, and from there to objects."""
+"""Where config begins and ends: the command line, what a config may name, what of a saved one is taken."""

@@ -82,6 +82,8 @@ class Task:
     """Every scalar that a door reads. The groups below are nodes with a `_target_`."""
 
     task: str = MISSING
+    plugins: list[Any] = field(default_factory=list)
+    network: bool | None = None
     seed: int = 0
     part: str = "test"
     check: str = "quick"

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from picdesk.assembly.saved import write_config
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.files import digest_of, write_text
+from picdesk.files import digest_of
 from picdesk.interfaces import Direction
 from picdesk.pipelines import sweep
 from picdesk.pipelines.build import build
@@ -54,7 +55,7 @@ class Job:
 
     def write_config(self, cfg: DictConfig) -> None:
         """The config as the job used it. Interpolations stay as they are, so that it can be used in another folder too."""
-        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False))
+        write_config(self.folder / "config.yaml", cfg)
 
     def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
         """run.trec, qrels.trec and metrics.json; the content of the last."""

@@ -9,9 +9,11 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger
 
 from picdesk.files import written_whole
+from picdesk.parts import config_part
 from picdesk.report.loggers import COLUMNS, RetrievedRow
 
 
+@config_part
 class CsvLogger(CSVLogger):
     """`<save_dir>/csv/`: metrics.csv, hparams.yaml, retrieved.csv."""
 

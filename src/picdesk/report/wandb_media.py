@@ -12,18 +12,37 @@ import PIL.Image
 import wandb
 from pytorch_lightning.loggers import WandbLogger
 
+from picdesk import network
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 from picdesk.report.loggers import COLUMNS, RetrievedRow
 
 MODES = ("auto", "offline", "online", "disabled")
 Mode = Literal["auto", "offline", "online", "disabled"]
 
 
+@config_part
 class JobWandbLogger(WandbLogger):
-    """Lightning's logger with a picture table, and an end, so that each job of a sweep is a wandb run of its own."""
+    """Lightning's logger with a picture table, and an end, so that each job of a sweep is a wandb run of its own.
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    Its files lie in `<save_dir>/wandb`. `mode=auto` is online where WANDB_API_KEY is set and the network may be used, else
+    offline. The run begins at the first thing logged. Nothing is reported to wandb's makers, in any mode: unless told not to,
+    wandb asks their server about pictures logged even offline. Raises `ConfigError` for another mode.
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        mode: Mode = "auto",
+        project: str = "picdesk",
+        group: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        mode = _mode(mode)
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        settings = _settings(mode)
+        super().__init__(save_dir=save_dir, project=project, group=group, name=name, mode=mode, settings=settings)
         self._wandb_init.pop("anonymous", None)  # passed by Lightning, refused with a warning by wandb from 0.24
 
     @property
@@ -62,27 +81,15 @@ class JobWandbLogger(WandbLogger):
             self._experiment = None
 
 
-def make_logger(
-    save_dir: str,
-    mode: Mode = "auto",
-    project: str = "picdesk",
-    group: str | None = None,
-    name: str | None = None,
-) -> JobWandbLogger:
-    """Logger that keeps its files in `<save_dir>/wandb`. `mode=auto` is online where WANDB_API_KEY is set, else offline.
-
-    The run begins at the first thing logged. Nothing is reported to wandb's makers, in any mode: unless told not to, wandb
-    asks their server about pictures logged even offline. Raises `ConfigError` for another mode.
-    """
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+def _mode(mode: Mode) -> Mode:
+    """The mode that is meant. Raises `ConfigError` for none, or for `online` in a job that may not use the network."""
     if mode not in MODES:
         raise ConfigError(f"logger.mode={mode}: must be one of {', '.join(MODES)}")
+    if mode == "online":
+        network.need("logger.mode=online")
     if mode == "auto":
-        mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
-    Path(save_dir).mkdir(parents=True, exist_ok=True)
-    return JobWandbLogger(
-        save_dir=save_dir, project=project, group=group, name=name, mode=mode, settings=_settings(mode)
-    )
+        return "online" if os.environ.get("WANDB_API_KEY") and not network.is_closed() else "offline"
+    return mode
 
 
 def _settings(mode: Mode) -> wandb.Settings:
