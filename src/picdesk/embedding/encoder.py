@@ -21,7 +21,7 @@ from PIL import Image
 
 from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut
 from picdesk.embedding.claims import pause
-from picdesk.embedding.forward import Forward, has_bf16_units, working
+from picdesk.embedding.forward import Forward, check_device, has_bf16_units, working
 from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import STORAGES, Space, Store, content_key
@@ -83,6 +83,7 @@ class Encoder:
         for key, allowed in (("precision", PRECISIONS), ("storage", STORAGES)):
             if getattr(self, key) not in allowed:
                 raise ConfigError(f"encode.{key}={getattr(self, key)}: choose one of {', '.join(allowed)}")
+        check_device(self.device)
         if self.precision == "auto":
             self.precision = "bf16" if has_bf16_units(self.device) else "fp32"
         if self.batch_size < 1 or self.workers < 1 or self.shard < 1:

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from picdesk import stops
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import written_whole
 from picdesk.training.datamodule import FeatureData
@@ -78,7 +79,7 @@ class KeepState(pl.callbacks.Checkpoint):
         self._save(trainer, len(self._data.order))
 
     def _save(self, trainer: pl.Trainer, done: int) -> None:
-        due = time.monotonic() - self._last >= self.seconds
+        due = stops.asked() or time.monotonic() - self._last >= self.seconds
         if trainer.world_size > 1:  # clocks differ, and what one process writes all must take part in
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
         if not due:
@@ -86,6 +87,7 @@ class KeepState(pl.callbacks.Checkpoint):
         self._done = done
         trainer.save_checkpoint(self.path)
         self._last = time.monotonic()
+        stops.check()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
