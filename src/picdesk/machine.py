@@ -153,7 +153,7 @@ def command(run: Callable[[], int], prefix: str = "error") -> int:
             return run()
     except (stops.Stop, KeyboardInterrupt) as stop:
         print(f"{prefix}: {stops.line(stop)}", file=sys.stderr)
-        return stops.status(stop)
+        stops.leave(stops.status(stop))
     except Exception as error:
         told = error if isinstance(error, UserError) else fault(error)
         if told is None or os.environ.get("PICDESK_TRACEBACK") == "1":

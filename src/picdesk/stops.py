@@ -8,6 +8,8 @@ process where the main thread does not come back from a library.
 
 from __future__ import annotations
 
+import atexit
+import logging
 import multiprocessing
 import os
 import signal
@@ -18,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from picdesk import unfinished
 
@@ -58,10 +60,15 @@ def asked() -> bool:
     return _STATE.asked is not None
 
 
+def asked_for() -> Stop:
+    """The stop that was asked for."""
+    return Stop(_STATE.asked or signal.SIGINT)
+
+
 def check() -> None:
     """Stop here if that was asked for: the place is a safe one."""
-    if _STATE.asked is not None:
-        raise Stop(_STATE.asked)
+    if asked():
+        raise asked_for()
 
 
 @contextmanager
@@ -74,6 +81,13 @@ def gently() -> Iterator[None]:
         _STATE.gentle -= 1
     if not _STATE.gentle:
         check()
+
+
+def take_back() -> None:
+    """Have the handlers again where a library has put its own over them and means something else by a signal."""
+    if _STATE.pid == os.getpid() and threading.current_thread() is threading.main_thread():
+        for signum in SIGNALS:
+            signal.signal(signum, _handle)
 
 
 def at(where: str) -> None:
@@ -219,6 +233,20 @@ def _end(signum: int) -> None:
         with suppress(Exception):
             os.write(2, text.encode())
     os._exit(128 + signum)
+
+
+def leave(code: int) -> NoReturn:
+    """End what this process has started, and the process: where a signal asked for it, without taking the interpreter apart,
+    which takes seconds where torch is loaded."""
+    end_children()
+    if not asked():
+        raise SystemExit(code) from None
+    logging.shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)
 
 
 def end_children(patience_s: float = 2.0) -> None:

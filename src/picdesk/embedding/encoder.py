@@ -6,6 +6,7 @@ so after a kill the next job meets the same batches again and its features are b
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
@@ -19,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from picdesk import stops
 from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut
 from picdesk.embedding.claims import pause
 from picdesk.embedding.forward import Forward, check_device, has_bf16_units, working
@@ -197,11 +199,11 @@ class Encoder:
             dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
             batch = self._batch(modality)
             forward = Forward(ready, self.device, dtype, backbone.normalise_pixels, batch, layout)
+            rows: list[int] = []
+            features: list[NDArray[np.float32]] = []
             try:
                 while left := [key for key in place if key not in space]:
                     before = encoded
-                    rows: list[int] = []
-                    features: list[NDArray[np.float32]] = []
                     for part, inputs in batches(self._claimed(space, left, place, size, batch)):
                         features.append(forward(inputs))
                         rows += part
@@ -213,9 +215,20 @@ class Encoder:
                         waiting = waiting or self._say_waiting(len(left))
                         pause()
                         space.refresh()
+            except stops.Stop:
+                self._put_whole_batches(space, keys, rows, features)
+                raise
             finally:
                 space.claims.close()
         return encoded
+
+    def _put_whole_batches(
+        self, space: Space, keys: list[bytes], rows: list[int], features: list[NDArray[np.float32]]
+    ) -> None:
+        """Write what has been gathered where a signal ends the job: it may have come between any two steps of the loop."""
+        done = [(i, vector) for i, vector in zip(rows, itertools.chain(*features), strict=False) if keys[i] not in space]
+        if done:
+            space.put([keys[i] for i, _ in done], np.stack([vector for _, vector in done]))
 
     def _put(self, space: Space, keys: list[bytes], rows: list[int], features: list[NDArray[np.float32]]) -> int:
         """Write what has been gathered, and start anew."""

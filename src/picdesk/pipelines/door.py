@@ -73,8 +73,7 @@ def leave_stopped(stop: BaseException) -> NoReturn:
 
     say(stops.line(stop))
     sweep.end_early()
-    stops.end_children()
-    raise SystemExit(stops.status(stop)) from None
+    stops.leave(stops.status(stop))
 
 
 @contextmanager
@@ -105,6 +104,10 @@ def open_door(main: Callable[[], Any]) -> None:
             sweep.leave_if_failed()
     except (stops.Stop, KeyboardInterrupt) as stop:
         leave_stopped(stop)
+    except SystemExit:
+        if stops.asked():  # Lightning leaves with status 0 after a signal
+            leave_stopped(stops.asked_for())
+        raise
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(NO_GROUP):
             leave(ConfigError("GROUP=null: a config group must be given one of its options; --help lists them"))

@@ -65,6 +65,8 @@ class KeepState(pl.callbacks.Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Where early stopping had spoken already, it is not asked again."""
         trainer.should_stop = trainer.should_stop or self._stop
+        if trainer.world_size == 1:  # Lightning's handler ends a fit before its state is kept, and with status 0
+            stops.take_back()
         self._last = time.monotonic()
 
     def on_train_batch_end(
