@@ -1,7 +1,7 @@
 """CSV files that people open in a spreadsheet: a text that the spreadsheet would take for a formula is made harmless.
 
-A cell that begins with `= + - @`, a tab or a line break is run as a formula by Excel, LibreOffice and Google Sheets, whoever wrote
-it (OWASP, "CSV Injection"). An apostrophe before it makes it a text there. Numbers stay as they are, negative ones too.
+A cell that begins with `= + - @`, a tab or a line break is run as a formula by Excel, LibreOffice and Google Sheets, whoever
+wrote it (OWASP, "CSV Injection"). An apostrophe before it makes it a text there. Numbers stay as they are, negative ones too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,19 @@ import csv
 from collections.abc import Iterable
 from typing import Any
 
-RISKY = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four: full width, taken for the first ones
+RISKY = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "＝",
+    "＋",
+    "－",
+    "＠",
+)  # the last four: full width, taken for the first ones
 
 
 def harmless(cell: Any) -> Any:

@@ -21,6 +21,8 @@ SAID: dict[str, int] = {
     "no space left": errno.ENOSPC,
     "disk is full": errno.ENOSPC,
     "pytorchstreamwriter failed": errno.ENOSPC,
+    "iostream error": errno.ENOSPC,  # torch too, whose writer tells no more
+    "unexpected pos": errno.ENOSPC,
     "quota exceeded": errno.EDQUOT,
     "too many open files": errno.EMFILE,
     "read-only file system": errno.EROFS,
@@ -52,8 +54,7 @@ MEANS: dict[int, str] = {
     errno.EPIPE: "who read the output has gone away",
     errno.ETXTBSY: "another program is using the file; end that first",
 }
-OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.EINTR, errno.ENOSPC)
-"""Faults that say nothing of the file they happened to: whoever leaves out what it cannot read must not leave out for these."""
+OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOSPC, errno.ENOTCONN, errno.EHOSTDOWN)
 
 
 def fault(error: BaseException) -> UserError | None:
@@ -123,6 +124,13 @@ def _here() -> bool:
         return bool(Path.cwd())
     except OSError:
         return False
+
+
+def refuse(error: BaseException) -> None:
+    """Raise `MachineError` where an error says something of the machine and nothing of the file that was being read: whoever
+    leaves out what cannot be read must not leave out for that."""
+    if no_memory(error) or (isinstance(error, OSError) and error.errno in OF_THE_MACHINE):
+        raise fault(error) or error
 
 
 @contextmanager

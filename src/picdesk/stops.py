@@ -18,11 +18,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from picdesk import unfinished
+from picdesk import children, unfinished
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GENTLE_S = 4.0
@@ -227,7 +226,7 @@ def _next_signal(reading: int, timeout: float | None) -> int | None:
 def _end(signum: int) -> None:
     """End the process and what it started, now; files it was writing go."""
     unfinished.drop()
-    end_children(0.0)
+    children.end(0.0)
     if not _STATE.heard:
         text = f"picdesk: {line(Stop(signum))}\n"
         with suppress(Exception):
@@ -238,7 +237,7 @@ def _end(signum: int) -> None:
 def leave(code: int) -> NoReturn:
     """End what this process has started, and the process: where a signal asked for it, without taking the interpreter apart,
     which takes seconds where torch is loaded."""
-    end_children()
+    children.end()
     if not asked():
         raise SystemExit(code) from None
     logging.shutdown()
@@ -247,40 +246,3 @@ def leave(code: int) -> NoReturn:
         with suppress(Exception):
             stream.flush()
     os._exit(code)
-
-
-def end_children(patience_s: float = 2.0) -> None:
-    """End the processes that this one has started: asked first, if there is time, then forced."""
-    living = _children(os.getpid())
-    _send(living, signal.SIGTERM if patience_s else signal.SIGKILL)
-    until = time.monotonic() + patience_s
-    while living and time.monotonic() < until:
-        time.sleep(0.05)
-        living = [pid for pid in living if _is_alive(pid)]
-    if patience_s:
-        _send(living, signal.SIGKILL)
-
-
-def _send(pids: list[int], signum: Any) -> None:
-    for pid in pids:
-        with suppress(OSError):
-            os.kill(pid, signum)
-
-
-def _children(pid: int) -> list[int]:
-    """Children, and theirs, where the system tells (Linux)."""
-    found: list[int] = []
-    with suppress(OSError, ValueError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in map(int, (task / "children").read_text().split()):
-                found += [child, *_children(child)]
-    return found
-
-
-def _is_alive(pid: int) -> bool:
-    with suppress(ChildProcessError, OSError):
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -99,7 +99,7 @@ def start_of(pid: int) -> int | None:
 
 @cache
 def machine() -> str:
-    """Eight hex digits over the machine's name, its boot and the process namespace: pids mean the same where these are the same."""
+    """Eight hex digits over the machine's name, its boot and the process namespace: where pids mean the same."""
     parts = [platform.node()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from picdesk import machine
 from picdesk.errors import DataError, broken_picture
 
 MAX_PIXELS = 50_000_000
@@ -97,6 +98,7 @@ def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | Non
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError("too_large", f"more than {max_pixels} pixels") from None
     except Exception as error:  # broken bytes make decoders raise nearly everything: SyntaxError, KeyError, ...
+        machine.refuse(error)
         text = f"cannot be decoded ({str(error) or type(error).__name__})"
         cut = any(words in text.lower() for words in CUT_SHORT)
         raise PictureError("truncated" if cut else "unreadable", text) from None

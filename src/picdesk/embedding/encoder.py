@@ -6,7 +6,6 @@ so after a kill the next job meets the same batches again and its features are b
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import time
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from picdesk import stops
-from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut
+from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut, unwritten
 from picdesk.embedding.claims import pause
 from picdesk.embedding.forward import Forward, check_device, has_bf16_units, working
 from picdesk.embedding.memory import keep_freed_memory
@@ -199,8 +198,7 @@ class Encoder:
             dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
             batch = self._batch(modality)
             forward = Forward(ready, self.device, dtype, backbone.normalise_pixels, batch, layout)
-            rows: list[int] = []
-            features: list[NDArray[np.float32]] = []
+            rows, features = list[int](), list[NDArray[np.float32]]()
             try:
                 while left := [key for key in place if key not in space]:
                     before = encoded
@@ -212,23 +210,17 @@ class Encoder:
                             encoded += self._put(space, keys, rows, features)
                     encoded += self._put(space, keys, rows, features)
                     if encoded == before:
-                        waiting = waiting or self._say_waiting(len(left))
+                        if not waiting:
+                            log.info("waiting for another job that is encoding %d of these items", len(left))
+                        waiting = True
                         pause()
                         space.refresh()
             except stops.Stop:
-                self._put_whole_batches(space, keys, rows, features)
+                self._put(space, keys, *unwritten(rows, features, keys, space.__contains__))
                 raise
             finally:
                 space.claims.close()
         return encoded
-
-    def _put_whole_batches(
-        self, space: Space, keys: list[bytes], rows: list[int], features: list[NDArray[np.float32]]
-    ) -> None:
-        """Write what has been gathered where a signal ends the job: it may have come between any two steps of the loop."""
-        done = [(i, vector) for i, vector in zip(rows, itertools.chain(*features), strict=False) if keys[i] not in space]
-        if done:
-            space.put([keys[i] for i, _ in done], np.stack([vector for _, vector in done]))
 
     def _put(self, space: Space, keys: list[bytes], rows: list[int], features: list[NDArray[np.float32]]) -> int:
         """Write what has been gathered, and start anew."""
@@ -238,10 +230,6 @@ class Encoder:
         rows.clear()
         features.clear()
         return count
-
-    def _say_waiting(self, count: int) -> bool:
-        log.info("waiting for another job that is encoding %d of these items", count)
-        return True
 
     def _batch(self, modality: Modality) -> int:
         """Items that go through the trunk together."""

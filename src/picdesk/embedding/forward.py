@@ -90,7 +90,9 @@ def check_device(device: str) -> None:
             torch.zeros(1, device=chosen).cpu()
     except Exception as error:  # torch asserts, raises RuntimeError, NotImplementedError or ImportError, by device
         why = first_line(error).split(" See https")[0]
-        raise ConfigError(f"encode.device={device}: {why}; take cpu, or cuda (cuda:0, ...) where there is a GPU") from None
+        raise ConfigError(
+            f"encode.device={device}: {why}; take cpu, or cuda (cuda:0, ...) where there is a GPU"
+        ) from None
 
 
 @contextmanager

@@ -115,7 +115,8 @@ class Space:
         return stored
 
     def _remove_leftovers(self) -> None:
-        """Files that a killed job of an earlier version was writing, which do not tell whose they are. Shards are written in one's turn only, so an unfinished one has no owner."""
+        """Files that killed jobs of earlier versions were writing, which do not tell whose they are. Shards are written in one's
+        turn only, so an unfinished one has no owner."""
         for path in self.folder.glob(".*.part.*"):
             if unfinished.NAME.fullmatch(path.name):
                 continue

@@ -109,7 +109,9 @@ class Leaderboard(Callback):
         FAILED.clear()
         TAKEN.clear()
         RUNNING[:] = [Path(config.hydra.sweep.dir)]
-        stops.go_on_by(lambda: f"go on: the same command with skip_completed=true hydra.sweep.dir={config.hydra.sweep.dir}")
+        stops.go_on_by(
+            lambda: f"go on: the same command with skip_completed=true hydra.sweep.dir={config.hydra.sweep.dir}"
+        )
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the leaderboard of all jobs in the sweep's folder."""

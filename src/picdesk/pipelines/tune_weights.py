@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.csv_cells import PeopleWriter
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
+from picdesk.csv_cells import PeopleWriter
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.choosing import RULES, choose, standard_error

@@ -88,7 +88,9 @@ class JobWandbLogger(WandbLogger):
             begun = time.monotonic()
             run.finish(exit_code=int(failed))
             if self._wandb_init["mode"] == "online" and time.monotonic() - begun >= SEND_S:
-                log.warning("logger: not all could be sent to wandb; send it later: wandb sync %s", _folder(self.save_dir))
+                log.warning(
+                    "logger: not all could be sent to wandb; send it later: wandb sync %s", _folder(self.save_dir)
+                )
 
     @contextmanager
     def _not_ending_the_job(self) -> Iterator[None]:
