@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from picdesk import machine
 from picdesk.data.images import MAX_PIXELS, changes_of, open_picture
 from picdesk.data.sources import PictureFiles, PictureParts, origin
 from picdesk.errors import DataError
@@ -139,5 +140,6 @@ def _stamp(source: PictureBytes, i: int) -> tuple[str, list[int]]:
     try:
         info = path.stat()
     except OSError as error:
+        machine.refuse(error)
         raise DataError(f"picture {path.name}: cannot be read ({error.strerror or error})") from None
     return key, [info.st_size, info.st_mtime_ns, info.st_ctime_ns]

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from picdesk import stops
 from picdesk.assembly.saved import write_config
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
@@ -43,6 +44,8 @@ class Job:
         self.measure = REPORTED
         self.compared: Mapping[str, Mapping[str, float]] = {}
         sweep.OPEN.append(self.logger)
+        if not sweep.RUNNING:
+            stops.go_on_by(lambda: again(self.folder, str(cfg.paths.store)))
 
     def done_before(self, cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
         """Take the job's fingerprint; with skip_completed=true, the objective of a finished job that has the same one.
@@ -116,6 +119,13 @@ def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
         }
         for direction, one in in_order(dict(scored))
     }
+
+
+def again(folder: Path, store: str) -> str:
+    """How to go on with a job that was stopped: from its state where it was training, else anew with what is encoded."""
+    if any((folder / "resume").glob("*.pt")):
+        return f"go on: python train.py resume={folder}"
+    return f"run the same command again; what was encoded is kept in {store}"
 
 
 def need_positive(cfg: DictConfig) -> None:

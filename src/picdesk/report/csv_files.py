@@ -8,6 +8,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger
 
+from picdesk.csv_cells import PeopleWriter
 from picdesk.files import written_whole
 from picdesk.parts import config_part
 from picdesk.report.loggers import COLUMNS, RetrievedRow
@@ -48,7 +49,7 @@ class CsvLogger(CSVLogger):
             written_whole(Path(self.log_dir) / "retrieved.csv") as path,
             path.open("w", encoding="utf-8", newline="") as stream,
         ):
-            writer = csv.writer(stream)
+            writer = PeopleWriter(stream)
             writer.writerow(COLUMNS)
             writer.writerows([getattr(row, name) for name in COLUMNS] for row in rows)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import picdesk
+from picdesk import stops
 
 PACKAGES = (
     "picdesk",
@@ -78,6 +79,7 @@ class Stopwatch:
     def stage(self, name: str) -> Iterator[None]:
         """Time the block, also when it raises."""
         started, begin = now(), time.perf_counter()
+        stops.at(name)
         try:
             yield
         finally:

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from picdesk import stops
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import file_digest, written_whole
 from picdesk.training.datamodule import FeatureData
@@ -91,6 +92,8 @@ class KeepState(pl.callbacks.Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Where early stopping had spoken already, it is not asked again."""
         trainer.should_stop = trainer.should_stop or self._stop
+        if trainer.world_size == 1:  # Lightning's handler ends a fit before its state is kept, and with status 0
+            stops.take_back()
         self._last = time.monotonic()
 
     def on_train_batch_end(
@@ -105,7 +108,7 @@ class KeepState(pl.callbacks.Checkpoint):
         self._save(trainer, len(self._data.order))
 
     def _save(self, trainer: pl.Trainer, done: int) -> None:
-        due = time.monotonic() - self._last >= self.seconds
+        due = stops.asked() or time.monotonic() - self._last >= self.seconds
         if trainer.world_size > 1:  # clocks differ, and what one process writes all must take part in
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
         if not due:
@@ -113,6 +116,7 @@ class KeepState(pl.callbacks.Checkpoint):
         self._done = done
         trainer.save_checkpoint(self.path)
         self._last = time.monotonic()
+        stops.check()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
