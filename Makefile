@@ -15,7 +15,7 @@ $(READY): requirements.lock pyproject.toml
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check uv
 	@echo "installing the locked packages into $(VENV) (about 6 GB with torch)"
-	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes --requirements requirements.lock
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes --requirements requirements.lock
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --editable .
 	@touch $@
 

@@ -1,19 +1,20 @@
-"""Find pictures for texts and texts for a picture: `python retrieve.py ckpt=latest query="flood warnings"`."""
+"""Find pictures for texts and texts for a picture: `python retrieve.py "flood warnings" ckpt=latest`."""
 
 import hydra
 from omegaconf import DictConfig
 
-from picdesk.pipelines import config  # noqa: F401  (registers the schema)
+from picdesk.pipelines import config
 from picdesk.pipelines.door import job, open_door
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="retrieve")
 def main(cfg: DictConfig) -> None:
     """One retrieval job."""
+    from picdesk.assembly.replaced import without_replaced
     from picdesk.pipelines.retrieve import run_task
 
-    job(lambda: run_task(cfg))
+    job(lambda: run_task(without_replaced(cfg, config.CONF)))
 
 
 if __name__ == "__main__":
-    open_door(main)
+    open_door(main, takes_text=True)

@@ -1,10 +1,15 @@
 """What several test files need."""
 
 import os
+import tempfile
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before anything asks how many threads it may have
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(
+    prefix="picdesk-state-"
+)  # a key of the tests' own, for all their processes
 
 import pytest
 

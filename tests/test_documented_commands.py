@@ -9,8 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import open_dict
 
+from picdesk.assembly.command_line import hydra_arguments
 from picdesk.pipelines import config
 from picdesk.pipelines.build import check_all
+from picdesk.pipelines.door import top_keys
 from tests.conftest import PROJECT
 
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
@@ -52,7 +54,8 @@ def test_there_are_commands() -> None:
 def test_a_command_composes(page: str, command: str) -> None:
     door, *words = shlex.split(command, comments=True)
     swept = "-m" in words
-    overrides = [word for word in words if word != "-m" and not LEFT_OPEN.match(word)]
+    words = hydra_arguments([word for word in words if not LEFT_OPEN.match(word)], top_keys(), door == "retrieve.py")
+    overrides = [word for word in words if word != "-m"]
     launched = [word for word in overrides if word.startswith(("hydra", "hparams_search"))]
     if any("slurm" in word for word in launched):
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the submitit launcher is not installed")

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from picdesk import machine
 from picdesk.data.subset import read_ids
-from picdesk.errors import UserError
 from picdesk.report.submission import faults
 
 
@@ -25,12 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     top.add_argument("folder", type=Path, help="the folder named after the group")
     top.add_argument("--articles", required=True, help="CSV with the article ids, with or without a header")
     chosen = top.parse_args(arguments)
-    try:
-        ids = read_ids(chosen.articles, None)
-        wrong = faults(chosen.folder, ids)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return machine.command(lambda: run(chosen))
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """One folder."""
+    ids = read_ids(chosen.articles, None)
+    wrong = faults(chosen.folder, ids)
     for fault in wrong:
         print(f"error: {fault}", file=sys.stderr)
     print(f"{len(ids)} articles checked in {chosen.folder}, {len(wrong)} faults")

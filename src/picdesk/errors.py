@@ -20,6 +20,10 @@ class MissingFileError(UserError, FileNotFoundError):
         return str(self.args[0]) if self.args else ""
 
 
+class MachineError(UserError):
+    """The machine cannot do it: no room, no permission, no memory; the text says what helps."""
+
+
 class NoAnswerError(Exception):
     """A language model gave no answer to one question; the others can still be asked."""
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from picdesk import machine, unfinished
 from picdesk.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -21,21 +22,41 @@ LOCK = ".lock"
 def written_whole(path: Path | str) -> Iterator[Path]:
     """Give a temporary name beside `path`; on a clean exit it is synced and takes the name `path` in one step.
 
-    If the block raises, or the process dies, what stood at `path` before is untouched.
+    If the block raises, or the process dies, what stood at `path` before is untouched. What dead processes left unfinished in
+    the folder goes. Raises `OSError` that names `path`, also where a library has words of its own for a full disk.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f".part{path.suffix}", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with machine.naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.sweep(path.parent)
+        begin = unfinished.name_for(path)
+        handle, name = tempfile.mkstemp(prefix=begin, suffix=f".part{path.suffix[:20]}", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        unfinished.begun(temporary)
+        try:
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            unfinished.ended(temporary)
+
+
+@contextmanager
+def workshop(path: Path | str) -> Iterator[Path]:
+    """Give an empty folder beside `path` to work in, on the same disk; at the end it goes, unless it was given another name."""
+    path = Path(path)
+    with machine.naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.sweep(path.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=unfinished.name_for(path), suffix=".part", dir=path.parent))
+        unfinished.begun(temporary)
+        try:
+            yield temporary
+        finally:
+            unfinished.ended(temporary)
 
 
 def write_text(path: Path | str, text: str) -> None:

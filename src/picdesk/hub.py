@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from picdesk import network
 from picdesk.errors import ConfigError, MissingFileError, UserError
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def cached(hub_id: str, picked: Picked) -> Path | None:
 
 def downloaded(hub_id: str, asked: str, picked: Picked, wanted: str, remedy: str) -> Path:
     """Fetch the picked files into the hub's cache; one line, at once, where the hub cannot be reached."""
+    network.need(asked)
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
 

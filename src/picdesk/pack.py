@@ -4,10 +4,9 @@
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from picdesk.errors import UserError
+from picdesk import machine
 from picdesk.pipelines.pack import pack, unpack
 
 
@@ -19,13 +18,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", action="store_true", help="put the checkpoint in too")
     parser.add_argument("--unpack", action="store_true", help="take an archive apart, safely")
     given = parser.parse_args(arguments)
-    try:
-        done = (
-            unpack(given.source, given.target) if given.unpack else pack(given.source, given.target, given.checkpoint)
-        )
-    except UserError as error:
-        print(f"picdesk: {error}", file=sys.stderr)
-        return 2
+    return machine.command(lambda: run(given), "picdesk")
+
+
+def run(given: argparse.Namespace) -> int:
+    """One archive."""
+    done = unpack(given.source, given.target) if given.unpack else pack(given.source, given.target, given.checkpoint)
     print(f"{given.target}: {', '.join(done)}")
     if given.unpack:
         print(f"check it: python evaluate.py reproduce={given.target / 'manifest.json'}")

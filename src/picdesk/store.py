@@ -13,18 +13,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from picdesk import machine
 from picdesk.embedding.upkeep import Summary, prune, spaces, summary, verify
-from picdesk.errors import ConfigError, UserError
+from picdesk.errors import ConfigError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line that says what is wrong."""
     chosen = parser().parse_args(arguments)
-    try:
-        return run(chosen)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return machine.command(lambda: run(chosen))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -33,9 +33,10 @@ def close_job_log() -> None:
 
 
 def run(capfd: pytest.CaptureFixture[str], outputs: Path, door: str, *overrides: str) -> Ran:
-    """Run `door` with the overrides; jobs write below `outputs`, nothing is logged."""
+    """Run `door` with the overrides; jobs write below `outputs`, nothing is logged; what the tests define is a plug-in."""
     before = set(outputs.rglob("config.yaml")) | set(outputs.rglob("results.json"))
-    argv, sys.argv = sys.argv, [f"{door}.py", *overrides, f"paths.outputs={outputs}", "logger=none"]
+    own = () if any(given.startswith("plugins=") for given in overrides) else ("plugins=[tests]",)
+    argv, sys.argv = sys.argv, [f"{door}.py", *overrides, *own, f"paths.outputs={outputs}", "logger=none"]
     capfd.readouterr()
     status = 0
     try:

@@ -5,16 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from picdesk.pipelines import build
 from tests.pipelines.doors import run
 from tests.pipelines.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
 
 
 def settings(folder: Path, other: Path) -> tuple[str, ...]:

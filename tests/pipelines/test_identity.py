@@ -6,18 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from picdesk.pipelines import build
 from tests.pipelines.doors import Ran, run
 from tests.pipelines.test_mistakes import one_line
 from tests.pipelines.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
 SMALL = ("bootstrap.resamples=50", "trainer.max_epochs=2", "training.batch_size=16")
-
-
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
 
 
 @pytest.fixture

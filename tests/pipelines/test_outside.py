@@ -28,11 +28,6 @@ ROWS = ("n7,Storm over the harbour,sea;wind,i1", "n3,A cat on a mat,cat,i2", "n5
 ARTICLES = "\n".join(["\ufeffarticle_id,article_title,article_tags,image_id", *ROWS, ""])
 
 
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picdesk.pipelines.build.ALLOWED", ("picdesk.", "torch.optim.", "pytorch_lightning.", "tests."))
-
-
 @pytest.fixture
 def articles(tmp_path: Path) -> Path:
     (tmp_path / "articles.csv").write_text(ARTICLES, encoding="utf-8")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from picdesk.pipelines import build
 from tests.pipelines.doors import Ran, run
 from tests.pipelines.tiny import write_data
 
@@ -23,11 +23,6 @@ TINY = (
     "backbone.dim=8",
 )
 _KEPT: dict[str, Path] = {}
-
-
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +75,17 @@ def test_another_clone_gives_the_same_bytes(capfd: Capture, other: Path, job: Pa
         assert ours[key] == theirs[key], key
 
 
+def test_a_machine_that_rounds_otherwise_is_told(capfd: Capture, other: Path, job: Path) -> None:
+    left = json.loads((job / "manifest.json").read_text())["arithmetic"]
+    assert left["threads"] == str(torch.get_num_threads())
+    assert left["encode.batch_size"] == "32"
+    ran = reproduce(capfd, other, "encode.batch_size=7", "tolerance=0.01")
+    assert ran.status == 0, ran.err
+    told = "rounds otherwise: encode.batch_size 7 (the job: 32); numbers are compared within 0.01"
+    assert told in ran.out + ran.err
+    assert "rounds otherwise" not in reproduce(capfd, other).out
+
+
 def test_a_fit_reproduces_from_its_own_manifest(capfd: Capture, one: Path, job: Path, tmp_path: Path) -> None:
     ran = run(capfd, tmp_path, "evaluate", f"reproduce={_KEPT['fit'] / 'manifest.json'}")
     assert ran.status == 0, ran.err
@@ -117,7 +123,17 @@ def other_setting(clone: Path) -> None:
     path = clone / "job" / "config.yaml"
     text = path.read_text()
     assert "run_depth: 20\n" in text
-    path.write_text(text.replace("run_depth: 20\n", "run_depth: 21\n"))
+    path.write_text(text.replace("run_depth: 20\n", "run_depth: 21\n").rpartition("# picdesk-config-1")[0])
+
+
+def other_letter(clone: Path) -> None:
+    path = clone / "job" / "config.yaml"
+    path.write_text(path.read_text().replace("run_depth: 20\n", "run_depth: 21\n"))
+
+
+def other_manifest(clone: Path) -> None:
+    path = clone / "job" / "manifest.json"
+    path.write_text(path.read_text().replace('"run_depth": "20"', '"run_depth": "21"'))
 
 
 def other_metrics(clone: Path) -> None:
@@ -131,6 +147,8 @@ MUTATIONS: dict[str, tuple[Callable[[Path], object] | None, tuple[str, ...], str
     "a weight": (other_weight, (), "weights.checkpoint is"),
     "a trunk weight": (None, ("+backbone.trunk_seed=1",), "backbone.trunk_seed is 1"),
     "a config value": (other_setting, (), "run_depth is 21, the manifest has 20"),
+    "a letter of the config": (other_letter, (), "config.yaml: changed or damaged since it was written"),
+    "the manifest itself": (other_manifest, (), "manifest.json: changed or damaged since the job"),
     "the split seed": (None, ("split.seed=7",), "split.seed is 7"),
     "the seed": (None, ("seed=7",), "seed is 7, the manifest has 0"),
     "the reported metrics": (other_metrics, (), "metrics.json: changed since the job"),

@@ -43,7 +43,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny(data: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """A data set, a backbone and a reranker so small that a job takes no time."""
-    monkeypatch.setattr("picdesk.pipelines.build.ALLOWED", ("picdesk.", "torch.optim.", "pytorch_lightning.", "tests."))
     Other.forwards = 0
     table = ("data=parquet", f"data.root={data}", "data.file=tiny.parquet", "data.caption_column=caption")
     return (*table, *FAST, f"backbone._target_={TINY}", "split=random_70_15_15")

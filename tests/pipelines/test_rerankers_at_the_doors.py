@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from picdesk.pipelines import build
 from picdesk.report.manifest import Manifest
 from tests.pipelines.doors import Ran, run
 from tests.pipelines.test_mistakes import one_line
@@ -40,7 +39,6 @@ class ByCaptions(Tiny):
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
     data = write_data(tmp_path / "data", 40)
     table = ("data=parquet", f"data.root={data}", "data.file=tiny.parquet", "data.caption_column=caption")
     return (*table, "backbone._target_=tests.pipelines.tiny.Tiny", "split=random_70_15_15", "bootstrap.resamples=200")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from picdesk.files import LOCK
-from picdesk.pipelines import build
 from picdesk.report.manifest import Manifest
 from tests.conftest import PROJECT
 from tests.pipelines.doors import Ran, run
@@ -20,11 +19,6 @@ from tests.pipelines.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
 QUERY = "query=red blue picture 7"
-
-
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
 
 
 def retrieve(capfd: Capture, folder: Path, *overrides: str) -> Ran:

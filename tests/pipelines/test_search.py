@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from picdesk.pipelines import build, train
+from picdesk.pipelines import train
 from picdesk.pipelines.search import take_up
 from tests.pipelines.doors import Ran, run
 from tests.pipelines.tiny import write_data
@@ -15,11 +15,6 @@ optuna = pytest.importorskip("optuna", reason="the extra `sweep` is not installe
 pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.filterwarnings("ignore")  # Optuna 2 and SQLAlchemy 1 speak of their own successors
-
-
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
 
 
 @pytest.fixture(scope="module")

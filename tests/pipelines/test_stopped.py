@@ -5,17 +5,12 @@ from typing import Any
 
 import pytest
 
-from picdesk.pipelines import build, train
+from picdesk.pipelines import train
 from tests.pipelines.doors import Ran, run
 from tests.pipelines.test_mistakes import one_line
 from tests.pipelines.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
 
 
 def fitted(capfd: Capture, data: Path, folder: Path, *more: str) -> Ran:

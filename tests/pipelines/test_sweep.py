@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from picdesk.pipelines import build, config, shared
+from picdesk.pipelines import config, shared
 from picdesk.pipelines.config import job_folder
 from picdesk.pipelines.sweep import Leaderboard
 from tests.conftest import PROJECT
@@ -19,11 +19,6 @@ from tests.pipelines.doors import Ran, run
 from tests.pipelines.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
 
 
 @pytest.fixture(scope="module")

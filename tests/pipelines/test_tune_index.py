@@ -7,18 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from picdesk.pipelines import build
 from tests.pipelines.doors import Ran, run
 from tests.pipelines.test_mistakes import one_line
 from tests.pipelines.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ALLOWED", (*build.ALLOWED, "tests."))
 
 
 def tuned(capfd: Capture, folder: Path, *overrides: str) -> Ran:

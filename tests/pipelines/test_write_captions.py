@@ -15,11 +15,6 @@ Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(autouse=True)
-def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picdesk.pipelines.build.ALLOWED", ("picdesk.", "torch.optim.", "pytorch_lightning.", "tests."))
-
-
 def title_of(request: dict[str, Any]) -> str:
     return str(request["messages"][-1]["content"]).split("headline: ")[1].split("\n")[0]
 

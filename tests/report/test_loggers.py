@@ -61,7 +61,7 @@ def test_none_takes_everything_and_leaves_nothing(tmp_path, monkeypatch):
 def test_wandb_refuses_an_unknown_mode(tmp_path):
     wandb_media = pytest.importorskip("picdesk.report.wandb_media")
     with pytest.raises(ConfigError, match=r"logger\.mode=on: must be one of auto, offline, online, disabled"):
-        wandb_media.make_logger(str(tmp_path), mode="on")
+        wandb_media.JobWandbLogger(str(tmp_path), mode="on")
 
 
 class OneWeight(pl.LightningModule):
@@ -97,7 +97,7 @@ def test_a_trainer_takes_the_wandb_logger(tmp_path, monkeypatch):
 
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    logger = wandb_media.make_logger(str(tmp_path / "job"))
+    logger = wandb_media.JobWandbLogger(str(tmp_path / "job"))
     fit(logger, tmp_path / "job")
     log_final(logger, METRICS, ROWS, CONFIG)
     assert logger.experiment.summary["t2i/hits@1"] == 0.5
@@ -113,7 +113,7 @@ def test_wandb_offline_keeps_each_job_in_its_own_folder_and_says_nothing(tmp_pat
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     before = os.environ.get("WANDB_DATA_DIR")
     for job in ("one", "two"):
-        logger = wandb_media.make_logger(str(tmp_path / job), group="sweep", name=job)
+        logger = wandb_media.JobWandbLogger(str(tmp_path / job), group="sweep", name=job)
         logger.log_metrics({"val/t2i/hits@1": 0.1}, 0)
         log_final(logger, METRICS, ROWS, CONFIG)
         logger.finish()
@@ -134,7 +134,7 @@ def test_wandb_online_without_a_key_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    logger = wandb_media.make_logger(str(tmp_path), mode="online")
+    logger = wandb_media.JobWandbLogger(str(tmp_path), mode="online")
     with pytest.raises(ConfigError, match=r"logger\.mode=online: wandb began no run: .*WANDB_API_KEY") as error:
         logger.log_metrics({"a": 1.0}, 0)
     assert "\n" not in str(error.value)
@@ -145,7 +145,7 @@ def test_wandb_online_without_a_key_is_one_line(tmp_path, monkeypatch):
 def test_wandb_disabled_leaves_nothing(tmp_path):
     from picdesk.report import wandb_media
 
-    logger = wandb_media.make_logger(str(tmp_path), mode="disabled")
+    logger = wandb_media.JobWandbLogger(str(tmp_path), mode="disabled")
     log_final(logger, METRICS, ROWS, CONFIG)
     logger.finish()
     assert not list(tmp_path.rglob("*.wandb"))
@@ -162,12 +162,12 @@ def test_csv_goes_on_behind_the_rows_of_a_killed_job(tmp_path: Path) -> None:
 
 
 def test_wandb_goes_on_as_the_same_run(tmp_path: Path) -> None:
-    from picdesk.report.wandb_media import make_logger
+    from picdesk.report.wandb_media import JobWandbLogger
 
-    first = make_logger(str(tmp_path), mode="disabled")
+    first = JobWandbLogger(str(tmp_path), mode="disabled")
     identity = first.identity()
     assert identity == first.identity()
-    second = make_logger(str(tmp_path), mode="disabled")
+    second = JobWandbLogger(str(tmp_path), mode="disabled")
     assert second.identity() != identity
     second.go_on(identity)
     assert second.identity() == second.version == identity

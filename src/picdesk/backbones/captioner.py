@@ -31,11 +31,13 @@ from picdesk.backbones.transformers_files import (
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, UserError
 from picdesk.hub import folder_of
+from picdesk.parts import config_part
 from picdesk.weights import from_folder
 
 COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
 
 
+@config_part
 class Captioner(TwoTower):
     """Captions by `model` (local folder or hub id), sentences by MiniLM-L6 (mean of tokens, 384-d); heads are the identity.
 

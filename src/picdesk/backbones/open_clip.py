@@ -22,11 +22,13 @@ from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quie
 from picdesk.backbones.open_clip_weights import load_weights, local_file
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, UserError
+from picdesk.parts import config_part
 from picdesk.weights import why
 
 log = logging.getLogger(__name__)
 
 
+@config_part
 class OpenClip(TwoTower):
     """An open_clip model split into trunks and heads.
 

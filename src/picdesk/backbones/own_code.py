@@ -24,6 +24,7 @@ from picdesk.backbones.transformers_files import FILES, described, digest_of_tok
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, UserError
 from picdesk.hub import folder_of, one_set_of_weights
+from picdesk.parts import config_part
 from picdesk.weights import from_folder
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ WANTED = f"{FILES} and the code that config.json names"
 COSINE_SCALE = 4.6052  # ln 100, where the model keeps no scale of its own
 
 
+@config_part
 class OwnCode(TwoTower):
     """A model with `get_image_features(pixel_values)` and `get_text_features(**tokens)`; heads are the identity.
 

@@ -17,6 +17,7 @@ from torch import nn
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Modality
+from picdesk.parts import config_part
 
 UNKNOWN = "backbone=precomputed knows the vectors of its data set alone; {what} needs {key}"
 
@@ -33,6 +34,7 @@ class TextTower(nn.Module):
         return nn.functional.normalize(self.head(self.trunk(**tokens)), dim=-1)
 
 
+@config_part
 class Precomputed(TwoTower):
     """Vectors of `dim` numbers as they are: both heads are the identity.
 

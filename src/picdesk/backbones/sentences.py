@@ -14,10 +14,12 @@ from torch import nn
 from picdesk.backbones.lite import load_minilm, tokenizer_digest
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 
 COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
 
 
+@config_part
 class Sentences(TwoTower):
     """MiniLM-L6 (mean of tokens, 384-d); the head is the identity, so texts are compared as sentence-transformers does.
 

@@ -31,10 +31,12 @@ from picdesk.backbones.transformers_files import (
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.hub import folder_of
+from picdesk.parts import config_part
 
 READS_PADDING = ("siglip", "siglip2")  # trained on texts filled up to the context length, without an attention mask
 
 
+@config_part
 class Transformers(TwoTower):
     """A dual encoder of the transformers library, split into trunks and heads.
 

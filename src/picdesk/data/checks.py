@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from picdesk import machine
 from picdesk.collection import Collection, Fields, Skipped
 from picdesk.data.check_report import CheckReport, Finding
 from picdesk.data.facts import Look, PictureFacts
@@ -174,6 +175,7 @@ def _quick(collection: Collection, i: int) -> None:
         with source.file(place)[0].open("rb") as stream:
             check_head(stream.read(64))
     except OSError as error:
+        machine.refuse(error)
         raise DataError(f"cannot be read ({error.strerror or error})") from None
 
 

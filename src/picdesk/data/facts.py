@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import threading
 import time
 from base64 import b64decode, b64encode
@@ -11,12 +12,14 @@ from typing import Any
 
 from PIL import Image
 
+from picdesk import machine
 from picdesk.data.images import MAX_PIXELS, changes_of, open_picture
 from picdesk.data.sources import PictureFiles, PictureParts, origin
 from picdesk.errors import DataError
 from picdesk.files import write_text
 from picdesk.interfaces import PictureBytes
 
+log = logging.getLogger(__name__)
 VERSION = 2
 HASH_SIDE = 64
 THUMB_SIDE = 8
@@ -87,8 +90,9 @@ class PictureFacts:
         self._load()
         self._digests |= digests
         self._looks |= looks
-        known = {"version": VERSION, "digests": self._digests, "looks": self._looks}
-        write_text(self.file, json.dumps(known, separators=(",", ":")))
+        known = json.dumps({"digests": self._digests, "looks": self._looks}, separators=(",", ":"))
+        about = {"version": VERSION, "sha256": hashlib.sha256(known.encode()).hexdigest()}
+        write_text(self.file, f"{json.dumps(about)}\n{known}\n")
 
     def _hash(self, data: bytes, key: str, stamp: list[int]) -> str:
         digest = hashlib.sha256(data).hexdigest()
@@ -103,11 +107,17 @@ class PictureFacts:
         if self.file is None or not self.file.is_file():
             return
         try:
-            stored = json.loads(self.file.read_text(encoding="utf-8"))
-        except ValueError:
+            about, known = self.file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            stated = json.loads(about)
+            if stated["version"] != VERSION:
+                return
+            if stated["sha256"] != hashlib.sha256(known.encode()).hexdigest():
+                raise ValueError
+            stored = json.loads(known)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            log.warning("%s: damaged, or of an earlier version; what it held is found out anew", self.file)
             return
-        if isinstance(stored, dict) and stored.get("version") == VERSION:
-            self._digests, self._looks = stored["digests"], stored["looks"]
+        self._digests, self._looks = stored["digests"], stored["looks"]
 
 
 def take_look(picture: Image.Image) -> Look:
@@ -130,5 +140,6 @@ def _stamp(source: PictureBytes, i: int) -> tuple[str, list[int]]:
     try:
         info = path.stat()
     except OSError as error:
+        machine.refuse(error)
         raise DataError(f"picture {path.name}: cannot be read ({error.strerror or error})") from None
     return key, [info.st_size, info.st_mtime_ns, info.st_ctime_ns]

@@ -10,6 +10,7 @@ from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
+from picdesk import machine
 from picdesk.data.picture_depth import DepthError, deep_colours, from_grey
 from picdesk.data.picture_formats import EXTRA, FORMATS, PLUGINS, format_of, has_plugin
 from picdesk.errors import DataError, broken_picture
@@ -76,6 +77,7 @@ def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | Non
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError("too_large", f"more than {max_pixels} pixels") from None
     except Exception as error:  # broken bytes make decoders raise nearly everything: SyntaxError, KeyError, ...
+        machine.refuse(error)
         text = f"cannot be decoded ({' '.join(str(error).split())[:200] or type(error).__name__})"
         cut = any(words in text.lower() for words in CUT_SHORT)
         raise PictureError("truncated" if cut else "unreadable", text) from None

@@ -8,6 +8,7 @@ import string
 from collections.abc import Mapping, Sequence
 
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 
 Fields = Mapping[str, str | Sequence[str]]
 NEEDS = {"caption": ("caption",), "title": ("title",), "headline_topics": ("title", "tags")}
@@ -34,6 +35,7 @@ def in_words(value: str | Sequence[str]) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
+@config_part
 class Field:
     """One field as it stands."""
 
@@ -52,6 +54,7 @@ class Field:
         return in_words(fields[self.field])
 
 
+@config_part
 class HeadlineTopics:
     """The headline, and its first few tags as topics, in one sentence each."""
 
@@ -77,6 +80,7 @@ class HeadlineTopics:
         return f"{headline} Related topics: {topics}." if topics else headline
 
 
+@config_part
 class Template:
     """A sentence of the user's with fields in braces, such as `a photo of {title}`; a list is written with commas."""
 
@@ -112,6 +116,7 @@ def _plain(field: str, spec: str | None, conversion: str | None) -> bool:
     return field.isidentifier() and not spec and not conversion
 
 
+@config_part
 class Auto:
     """What suits the fields: the caption where there is one, else headline and topics, else the title."""
 

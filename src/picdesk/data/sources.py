@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from picdesk import machine
 from picdesk.collection import Chosen, Collection
 from picdesk.errors import DataError
 from picdesk.interfaces import PictureBytes
@@ -29,6 +30,7 @@ class PictureFiles:
         try:
             return self.paths[i].read_bytes()
         except OSError as error:
+            machine.refuse(error)
             raise DataError(f"picture {self.paths[i].name}: cannot be read ({error.strerror or error})") from None
 
 
@@ -108,6 +110,7 @@ class FilePart:
                 stream.seek(self.offset)
                 data = stream.read(self.size)
         except OSError as error:
+            machine.refuse(error)
             raise DataError(f"{self.path.name}: cannot be read ({error.strerror or error})") from None
         if len(data) != self.size:
             raise DataError(f"{self.path.name}: ends before byte {self.offset + self.size}")

@@ -14,12 +14,14 @@ from picdesk.data.readers.records import read_records
 from picdesk.data.readers.text import delimiter_named, need_columns, plain_suffix, read_table, read_text
 from picdesk.errors import DataError, MissingFileError, examples
 from picdesk.files import Doubled, json_value
+from picdesk.parts import config_part
 from picdesk.text_values import NoTextError, name_of, walk
 
 NAMES = ("train", "val", "test")
 Named = list[tuple[str, str, str]]  # where, picture, split
 
 
+@config_part
 class SplitFile:
     """By a file that the user has: CSV (or JSON records) with a picture and a split column, or JSON, either way round.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.data.split_files import SplitFile
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 
 __all__ = ["NAMES", "All", "Official", "OfficialDev", "Random", "SplitFile", "Splits", "share", "shuffled"]
 Splits = Mapping[str, NDArray[np.int64]]
@@ -48,6 +49,7 @@ def _need_marks(collection: Collection, wanted: Sequence[str], option: str, inst
         raise ConfigError(line)
 
 
+@config_part
 class Official:
     """The split that comes with the data set. Raises `ConfigError` if there is no test part; unlisted pictures are left out."""
 
@@ -59,6 +61,7 @@ class Official:
         return {name: _positions(_marked(collection, name)) for name in NAMES}
 
 
+@config_part
 class OfficialDev:
     """Reports on the official val (dev) list, for data whose test list is kept back.
 
@@ -80,6 +83,7 @@ class OfficialDev:
         return {name: _positions(rows) for name, rows in parts.items()}
 
 
+@config_part
 class Random:
     """By seed: fractions of the pictures. Raises `ConfigError` if the fractions do not add up to 1."""
 
@@ -105,6 +109,7 @@ class Random:
         return {name: _positions(part) for name, part in zip(NAMES, parts, strict=True)}
 
 
+@config_part
 class All:
     """Everything is test: for scoring a model on the whole of a data set."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -39,6 +39,15 @@ def ahead(
         for _, futures in waiting:
             for future in futures:
                 future.cancel()
+
+
+def unwritten(
+    rows: list[int], features: list[NDArray[np.float32]], keys: list[bytes], is_held: Callable[[bytes], bool]
+) -> tuple[list[int], list[NDArray[np.float32]]]:
+    """Of rows and features that were gathered until a signal came, between any two steps, those that fit together and are not
+    held yet."""
+    left = [(i, vector) for i, vector in zip(rows, chain(*features), strict=False) if not is_held(keys[i])]
+    return [i for i, _ in left], [np.stack([vector for _, vector in left])] if left else []
 
 
 class TextBatches:

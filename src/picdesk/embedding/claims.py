@@ -47,6 +47,12 @@ class Claims:
                 keys |= self._read(path)
         return keys
 
+    def clear_dead(self) -> None:
+        """Remove claim files of jobs that were killed, if there are any."""
+        if any(path != self._own for path in self.folder.glob("*.claim")):
+            with self.turn():
+                self.others()
+
     def add(self, keys: Sequence[bytes]) -> None:
         """Claim keys. To be called in one's turn, with keys that nobody else holds."""
         self._held.update(dict.fromkeys(keys))

@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut
+from picdesk import stops
+from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut, unwritten
 from picdesk.embedding.claims import pause
-from picdesk.embedding.forward import Forward, has_bf16_units, working
+from picdesk.embedding.forward import Forward, check_device, has_bf16_units, working
 from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import STORAGES, Space, Store, content_key
@@ -83,6 +84,7 @@ class Encoder:
         for key, allowed in (("precision", PRECISIONS), ("storage", STORAGES)):
             if getattr(self, key) not in allowed:
                 raise ConfigError(f"encode.{key}={getattr(self, key)}: choose one of {', '.join(allowed)}")
+        check_device(self.device)
         if self.precision == "auto":
             self.precision = "bf16" if has_bf16_units(self.device) else "fp32"
         if self.batch_size < 1 or self.workers < 1 or self.shard < 1:
@@ -196,11 +198,10 @@ class Encoder:
             dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
             batch = self._batch(modality)
             forward = Forward(ready, self.device, dtype, backbone.normalise_pixels, batch, layout)
+            rows, features = list[int](), list[NDArray[np.float32]]()
             try:
                 while left := [key for key in place if key not in space]:
                     before = encoded
-                    rows: list[int] = []
-                    features: list[NDArray[np.float32]] = []
                     for part, inputs in batches(self._claimed(space, left, place, size, batch)):
                         features.append(forward(inputs))
                         rows += part
@@ -209,9 +210,14 @@ class Encoder:
                             encoded += self._put(space, keys, rows, features)
                     encoded += self._put(space, keys, rows, features)
                     if encoded == before:
-                        waiting = waiting or self._say_waiting(len(left))
+                        if not waiting:
+                            log.info("waiting for another job that is encoding %d of these items", len(left))
+                        waiting = True
                         pause()
                         space.refresh()
+            except stops.Stop:
+                self._put(space, keys, *unwritten(rows, features, keys, space.__contains__))
+                raise
             finally:
                 space.claims.close()
         return encoded
@@ -224,10 +230,6 @@ class Encoder:
         rows.clear()
         features.clear()
         return count
-
-    def _say_waiting(self, count: int) -> bool:
-        log.info("waiting for another job that is encoding %d of these items", count)
-        return True
 
     def _batch(self, modality: Modality) -> int:
         """Items that go through the trunk together."""

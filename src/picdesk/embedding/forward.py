@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from picdesk.errors import ConfigError
+from picdesk.machine import first_line, no_memory
 
 log = logging.getLogger(__name__)
 Inputs = dict[str, torch.Tensor]
-NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Forward:
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
     def _halve(self, tried: int, error: RuntimeError | MemoryError) -> None:
-        if not is_no_memory(error):
+        if not no_memory(error):
             raise error
         if tried <= 1:
             raise ConfigError(f"encode.device={self.device}: not even one item fits into its memory") from None
@@ -78,9 +78,21 @@ class Forward:
             torch.cuda.empty_cache()
 
 
-def is_no_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: CUDA's, the CPU allocator's, Python's own."""
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
+def check_device(device: str) -> None:
+    """Raise `ConfigError` for a device that torch does not know, or that this machine does not have."""
+    try:
+        chosen = torch.device(device)
+        if chosen.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("no NVIDIA driver or no GPU was found here")
+        if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+            raise RuntimeError(f"there are {torch.cuda.device_count()} GPUs here, counted from 0")
+        if chosen.type not in ("cpu", "cuda"):
+            torch.zeros(1, device=chosen).cpu()
+    except Exception as error:  # torch asserts, raises RuntimeError, NotImplementedError or ImportError, by device
+        why = first_line(error).split(" See https")[0]
+        raise ConfigError(
+            f"encode.device={device}: {why}; take cpu, or cuda (cuda:0, ...) where there is a GPU"
+        ) from None
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from picdesk import unfinished
 from picdesk.embedding.claims import Claims
 from picdesk.embedding.shards import KEY_BYTES, Shard, Verified, open_shard, shard_paths, write_shard
 from picdesk.errors import ConfigError, DataError
@@ -47,6 +48,8 @@ class Space:
         self.claims = Claims(folder, KEY_BYTES)
         self._verified = Verified(folder / VERIFIED)
         self._place: dict[bytes, tuple[int, int]] = {}
+        unfinished.sweep(folder)
+        self.claims.clear_dead()
         self._shards: list[Shard] = []
         self._seen: set[str] = set()
         self.refresh()
@@ -112,8 +115,11 @@ class Space:
         return stored
 
     def _remove_leftovers(self) -> None:
-        """Files that a killed job was writing. Shards are written in one's turn only, so an unfinished one has no owner."""
+        """Files that killed jobs of earlier versions were writing, which do not tell whose they are. Shards are written in one's
+        turn only, so an unfinished one has no owner."""
         for path in self.folder.glob(".*.part.*"):
+            if unfinished.NAME.fullmatch(path.name):
+                continue
             if path.suffix == ".safetensors" or time.time() - path.stat().st_mtime > LEFTOVER_S:
                 path.unlink(missing_ok=True)
 

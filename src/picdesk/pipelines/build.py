@@ -1,44 +1,80 @@
-"""From a config node to an object: the `_target_` picks the class, its signature is the schema."""
+"""From a config node to an object: the `_target_` picks a class of the list, its signature is the schema.
+
+Nothing is built that `assembly.allowed` does not know, wherever in the node it stands: the node is resolved first, and what is
+checked then is what is built. Hydra has no share in it, so a value of the node is never read as an instruction.
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from picdesk.assembly.allowed import class_of
 from picdesk.collection import Fields
 from picdesk.errors import ConfigError, UserError
 
 TRAINING = ("trainer", "callbacks", "adaptation", "augmentation", "loss", "optimizer", "scheduler", "forget_on")
-ALLOWED = ("picdesk.", "torch.optim.", "pytorch_lightning.")
+TARGET, PARTIAL = "_target_", "_partial_"
+FIXED = {"_convert_": "all", "_recursive_": True}
+"""Keys that Hydra knows, with the one value each that says what is done here anyway."""
+WRONG = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError)
+Extra = Mapping[str, Any]
 
 
 def build(cfg: DictConfig, key: str, **extra: Any) -> Any:
-    """Instantiate `cfg[key]`, with `extra` arguments; all unknown and missing keys are told in one `ConfigError`.
+    """What `cfg[key]` stands for, with `extra` arguments; all unknown and missing keys are told in one `ConfigError`."""
+    node = resolved(cfg, key)
+    plugins = plugins_of(cfg)
+    for part in parts_of(node):
+        check(part, key, extra if part is node else {}, plugins)
+    return make(node, key, plugins, extra)
 
-    Only targets below `ALLOWED` are built: a config file from elsewhere cannot name an arbitrary function.
-    """
-    node = cfg[key]
-    top = OmegaConf.to_container(node, resolve=False)
-    for part in parts_of(top):
-        check(part, key, extra if part is top else {})
+
+def resolved(cfg: DictConfig, key: str) -> Any:
+    """A node as plain values, nothing in it open. Raises `ConfigError` naming a value that must be given."""
     try:
-        if not extra:
-            return hydra.utils.instantiate(node, _convert_="all")
-        return hydra.utils.instantiate(node, _convert_="all", _partial_=True)(**extra)  # extra holds live objects
-    except HydraException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        if isinstance(error.__cause__, TypeError | ValueError):  # a value of a kind that the class does not take
-            raise ConfigError(f"{key}: {node._target_} does not take these values ({error.__cause__})") from error
+        node = cfg[key]
+        if not OmegaConf.is_config(node):
+            raise ConfigError(f"{key}={node}: one of the options of the group {key} is needed")
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        full = str(error.full_key or key)
+        raise ConfigError(f"{full} must be given: add {full}=VALUE") from None
+
+
+def plugins_of(cfg: DictConfig) -> tuple[str, ...]:
+    """The packages of the user's own that the command line or the user's config names."""
+    top = OmegaConf.select(cfg._get_root(), "plugins")
+    return tuple(top) if OmegaConf.is_list(top) else ()
+
+
+def make(node: Any, key: str, plugins: Sequence[str], extra: Extra) -> Any:
+    """The object of a checked node of plain values; lists and tables keep their form."""
+    if isinstance(node, list):
+        return [make(item, f"{key}[{i}]", plugins, {}) for i, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    own = {str(name): value for name, value in node.items() if name not in (TARGET, PARTIAL, *FIXED)}
+    if TARGET not in node:
+        return {name: make(value, f"{key}.{name}", plugins, {}) for name, value in node.items()}
+    values = {name: make(value, f"{key}.{name}", plugins, {}) for name, value in own.items()} | dict(extra)
+    kind = class_of(node[TARGET], key, plugins)
+    if node.get(PARTIAL):
+        return functools.partial(kind, **values)
+    try:
+        return kind(**values)
+    except UserError:
         raise
+    except WRONG as error:  # a value of a kind that the class does not take
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{key}: {node[TARGET]} does not take these values ({reason})") from error
 
 
 def rendering(cfg: DictConfig, field_names: Sequence[str]) -> Callable[[Fields], str] | None:
@@ -57,12 +93,22 @@ def check_all(cfg: DictConfig, training: bool = False) -> None:
 
     A job that trains nothing checks the parts of training only where the command names them: looking at them imports Lightning.
     """
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(plain, dict)
     left_out = () if training else set(TRAINING) - named_groups()
-    for key, node in plain.items():
-        for part in parts_of(node) if key not in left_out else ():
-            check(part, str(key), {})
+    plugins = plugins_of(cfg)
+    for key in cfg:
+        for part in parts_of(as_far_as_known(cfg, str(key))) if key not in left_out else ():
+            check(part, str(key), {}, plugins)
+
+
+def as_far_as_known(cfg: DictConfig, key: str) -> Any:
+    """A node as plain values, resolved where that is possible yet."""
+    node = cfg._get_node(key)
+    if not OmegaConf.is_config(node):
+        return None
+    try:
+        return OmegaConf.to_container(cfg[key], resolve=True)
+    except OmegaConfBaseException:
+        return OmegaConf.to_container(node, resolve=False)
 
 
 def named_groups() -> set[str]:
@@ -74,25 +120,18 @@ def named_groups() -> set[str]:
 
 
 def parts_of(node: Any) -> list[dict[str, Any]]:
-    """Of a node as plain values: itself and every node inside it, where they have a `_target_`."""
-    if not isinstance(node, dict):
-        return []
-    inner = [part for child in node.values() for part in parts_of(child)]
-    return [node, *inner] if "_target_" in node else inner
+    """Of a node as plain values: itself and every node inside it, in tables and in lists, where they have a `_target_`."""
+    inside = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+    inner = [part for child in inside for part in parts_of(child)]
+    return [node, *inner] if isinstance(node, dict) and TARGET in node else inner
 
 
-def check(node: dict[str, Any], key: str, extra: dict[str, Any]) -> None:
-    """Raise `ConfigError` where the node's keys do not fit the signature of its target."""
-    target = str(node["_target_"])
-    if not target.startswith(ALLOWED):
-        raise ConfigError(f"{key}._target_={target}: only classes of {', '.join(ALLOWED)} may stand in a config")
-    try:
-        signature = inspect.signature(get_object(target))
-    except Exception as error:
-        raise ConfigError(f"{key}._target_={target} cannot be imported ({str(error).splitlines()[0]})") from error
-    given = {str(name) for name in node if name not in ("_target_", "_partial_", "_convert_", "_recursive_")} | set(
-        extra
-    )
+def check(node: dict[str, Any], key: str, extra: Extra, plugins: Sequence[str] = ()) -> None:
+    """Raise `ConfigError` where the target is not on the list, or the node's keys do not fit its signature."""
+    target = str(node[TARGET])
+    signature = inspect.signature(class_of(node[TARGET], key, plugins))
+    check_words(node, key)
+    given = {str(name) for name in node if name not in (TARGET, PARTIAL, *FIXED)} | set(extra)
     taken = {name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     unknown = sorted(given - taken) if not open_ended else []
@@ -100,6 +139,18 @@ def check(node: dict[str, Any], key: str, extra: dict[str, Any]) -> None:
         raise ConfigError(f"{key}: {', '.join(unknown)} unknown to {target}; it takes {', '.join(sorted(taken))}")
     needed = {name for name, p in signature.parameters.items() if p.default is p.empty and p.kind is p.KEYWORD_ONLY}
     needed |= {n for n, p in signature.parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD}
-    lacking = sorted(needed - given) if not node.get("_partial_") else []
+    lacking = sorted(needed - given) if not node.get(PARTIAL) else []
     if lacking:
         raise ConfigError(f"{key}: {target} also needs {', '.join(lacking)}")
+
+
+def check_words(node: dict[str, Any], key: str) -> None:
+    """Raise `ConfigError` for a word of Hydra's that means something else than what is done here."""
+    for name, meant in FIXED.items():
+        if name in node and node[name] != meant:
+            raise ConfigError(f"{key}.{name}={node[name]}: everything is built, as plain values; leave {name} out")
+    if not isinstance(node.get(PARTIAL, False), bool):
+        raise ConfigError(f"{key}.{PARTIAL}={node[PARTIAL]}: true or false")
+    odd = [str(name) for name in node if str(name).startswith("_") and name not in (TARGET, PARTIAL, *FIXED)]
+    if odd:
+        raise ConfigError(f"{key}: {', '.join(odd)}: no argument that a config may give")

@@ -12,6 +12,7 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+from picdesk.assembly.saved import taken
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.evaluation.metrics import KS
@@ -22,13 +23,13 @@ from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.pipelines import show, world
 from picdesk.pipelines.compare_cards import Scores, Side, groups
 from picdesk.pipelines.jobs import DoneJob, find_jobs
+from picdesk.pipelines.leaderboard import choices_of
 from picdesk.pipelines.resume import raw_node
 from picdesk.pipelines.scoring import score
 from picdesk.report.charts import Histogram
 from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
-from picdesk.training.checkpoint import read_config
 from picdesk.trec_io import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,10 @@ def done_job(cfg: DictConfig, key: str) -> DoneJob:
     folder = Path(str(cfg[key]))
     if not folder.is_dir():
         raise MissingFileError(f"{key}={cfg[key]}: no such folder; give the output dir of a job")
-    jobs = find_jobs(folder).jobs
+    found = find_jobs(folder)
+    jobs = found.jobs
+    if not jobs and len(found.failures) == 1:
+        raise DataError(f"{key}={cfg[key]}: {found.failures[0][1]}")
     if len(jobs) != 1:
         raise ConfigError(f"{key}={cfg[key]}: {len(jobs)} finished jobs below that folder; give the output dir of one")
     if not (jobs[0].folder / "run.trec").is_file():
@@ -111,8 +115,8 @@ def called(jobs: Sequence[DoneJob]) -> list[str]:
 
 def chosen(job: DoneJob, with_numbers: bool) -> dict[str, str]:
     """The options of a job by group, and what its command line set besides."""
-    options = read_config(job.folder / "config.yaml").get("choices", {})
-    named = {str(key): str(value) for key, value in options.items()}
+    options = choices_of(job)
+    named = dict(options)
     if with_numbers:
         named |= {key: Path(value).name for key, value in job.overrides.items()}
     return {key: value for key, value in named.items() if key.split(".")[0] not in NOT_NAMED and key != "data.root"}
@@ -191,7 +195,7 @@ def data_of(cfg: DictConfig, job: DoneJob) -> tuple[Collection | None, list[str]
     if job.manifest.task == "captioner":
         return None, [], (Note("Only one caption of each picture asks in a captioner job; its queries are not shown."),)
     try:
-        again = here(read_config(job.folder / "config.yaml"), cfg)
+        again = here(taken(job.folder / "config.yaml", cfg), cfg)
         found = world.load_world(again)
         part = found.part(str(again.part))
         same = found.fingerprint(part, world.make_encoder(again), "fields" in job.manifest.data) == dict(
@@ -205,10 +209,10 @@ def data_of(cfg: DictConfig, job: DoneJob) -> tuple[Collection | None, list[str]
 
 
 def here(saved: DictConfig, cfg: DictConfig) -> DictConfig:
-    """A job's config with this machine's paths; keys that are newer than it from the command's own."""
+    """A job's config; keys that are newer than it from the command's own."""
     again = saved.copy()
     with open_dict(again):
-        for key in ("paths", *(name for name in cfg if name not in saved)):
+        for key in (name for name in cfg if name not in saved):
             again[str(key)] = raw_node(cfg, str(key))
     return again
 

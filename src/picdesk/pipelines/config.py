@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 PROJECT = Path(__file__).resolve().parents[3]
+CONF = PROJECT / "conf"
 
 
 @dataclass
@@ -81,6 +82,8 @@ class Task:
     """Every scalar that a door reads. The groups below are nodes with a `_target_`."""
 
     task: str = MISSING
+    plugins: list[Any] = field(default_factory=list)
+    network: bool | None = None
     seed: int = 0
     part: str = "test"
     check: str = "quick"
@@ -137,6 +140,16 @@ class Task:
     language_model: Any = MISSING
     writing: Any = MISSING
     logger: Any = MISSING
+
+
+def conf_keys() -> set[str]:
+    """`group.key` for every key that some option of a group has."""
+    found: set[str] = set()
+    for path in CONF.glob("*/*.yaml"):
+        if path.parent.name not in ("experiment", "hparams_search", "hydra"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            found |= {f"{path.parent.name}.{match[1]}" for line in lines if (match := re.match(r"([a-z]\w*):", line))}
+    return {key for key in found if not key.endswith(".defaults")}
 
 
 def job_tag() -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from picdesk import network
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import file_digest
 from picdesk.interfaces import Direction
@@ -53,6 +54,13 @@ def evaluate(cfg: DictConfig) -> float:
     """One job. Gives the mean hits@1 of both directions."""
     if cfg.task not in TASKS:
         raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
+    opens = cfg.reproduce or cfg.task in ("compare", "leaderboard")
+    with network.closed() if cfg.network is False or (opens and not cfg.network) else nullcontext():
+        return run_task(cfg)
+
+
+def run_task(cfg: DictConfig) -> float:
+    """The task that `task` names."""
     if cfg.task == "check":
         return check(cfg)
     if cfg.task == "leaderboard":

@@ -43,7 +43,7 @@ def export(cfg: DictConfig) -> float:
     with written_whole(folder / FILE) as temporary, temporary.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
     rows = io.StringIO()
-    writer = csv.writer(rows, lineterminator="\n")
+    writer = csv.writer(rows, lineterminator="\n")  # read back by data=npz: the texts as they are, to the character
     writer.writerow(["image", "caption"])
     names = [part.picture_ids[i] for i in part.picture_of]
     writer.writerows(zip(names, world.prompts(part), strict=True))

@@ -17,7 +17,7 @@ from picdesk.files import digest_of
 # Where things lie, how fast they are made, what is shown of them, and what is only said about them.
 NOT_THE_JOB = (
     *("paths", "logger", "shown", "choices", "skip_completed", "dir", "reproduce", "resume"),
-    *("expected", "tolerance", "source", "protocol", "obtain"),
+    *("expected", "tolerance", "source", "protocol", "obtain", "plugins", "network"),
     *(
         "save_index",
         "index_dir",

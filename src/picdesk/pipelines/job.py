@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from picdesk import stops
+from picdesk.assembly.saved import write_config
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.files import digest_of, write_text
+from picdesk.files import digest_of
 from picdesk.interfaces import Direction
 from picdesk.pipelines import sweep
 from picdesk.pipelines.build import build
@@ -42,6 +44,8 @@ class Job:
         self.measure = REPORTED
         self.compared: Mapping[str, Mapping[str, float]] = {}
         sweep.OPEN.append(self.logger)
+        if not sweep.RUNNING:
+            stops.go_on_by(lambda: again(self.folder, str(cfg.paths.store)))
 
     def done_before(self, cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
         """Take the job's fingerprint; with skip_completed=true, the objective of a finished job that has the same one.
@@ -54,7 +58,7 @@ class Job:
 
     def write_config(self, cfg: DictConfig) -> None:
         """The config as the job used it. Interpolations stay as they are, so that it can be used in another folder too."""
-        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False))
+        write_config(self.folder / "config.yaml", cfg)
 
     def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
         """run.trec, qrels.trec and metrics.json; the content of the last."""
@@ -100,6 +104,7 @@ class Job:
             objective=self.objective,
             measure=self.measure,
             compared=self.compared,
+            batch_size=None if encoder is None else encoder.batch_size,
         )
         manifest.write(self.folder / "manifest.json")
         (self.folder / SAME).unlink(missing_ok=True)
@@ -114,6 +119,13 @@ def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
         }
         for direction, one in in_order(dict(scored))
     }
+
+
+def again(folder: Path, store: str) -> str:
+    """How to go on with a job that was stopped: from its state where it was training, else anew with what is encoded."""
+    if any((folder / "resume").glob("*.pt")):
+        return f"go on: python train.py resume={folder}"
+    return f"run the same command again; what was encoded is kept in {store}"
 
 
 def need_positive(cfg: DictConfig) -> None:

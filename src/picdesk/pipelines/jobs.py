@@ -11,15 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from picdesk.errors import UserError
+from picdesk.assembly.saved_text import read_overrides
+from picdesk.errors import DataError, UserError
 from picdesk.pipelines.completed import SAME
 from picdesk.pipelines.sweep import FAILURE
 from picdesk.report.manifest import Manifest
-from picdesk.report.metrics_file import read_json, read_metrics
+from picdesk.report.metrics_file import read_json, read_scores
 
-NOT_SWEPT = ("skip_completed", "paths", "logger", "task", "dir", "shown", "hparams_search")
+NOT_SWEPT = (
+    "skip_completed",
+    "paths",
+    "logger",
+    "task",
+    "dir",
+    "shown",
+    "hparams_search",
+    "plugins",
+    "network",
+    "hydra",
+)
 MISSING = "—"
 
 
@@ -61,20 +72,38 @@ def find_jobs(root: Path) -> Found:
     for folder in sorted(folders(root)):
         name = folder.relative_to(root).as_posix() if folder != root else folder.name
         if (folder / FAILURE).is_file():
-            failures.append((name, str(read_json(folder / FAILURE).get("reason"))))
+            failures.append((name, reason_of(folder)))
             continue
-        source = pointed(folder)
+        try:
+            source = pointed(folder)
+        except UserError as error:
+            failures.append((name, str(error)))
+            continue
         if not (source / "manifest.json").is_file():
             if is_of_a_sweep(folder):
                 failures.append((name, "did not get to its end: start the sweep again with skip_completed=true"))
         elif (source / "metrics.json").is_file():
             try:
-                manifest, metrics = Manifest.read(source / "manifest.json"), read_metrics(source / "metrics.json")
+                jobs.append(done_job(name, source, folder))
             except UserError as error:
                 failures.append((name, str(error)))
-                continue
-            jobs.append(DoneJob(name, source, overrides_of(folder), manifest, metrics))
     return Found(tuple(jobs), tuple(failures))
+
+
+def done_job(name: str, source: Path, folder: Path) -> DoneJob:
+    """One finished job. Raises `UserError` where its files are not as it left them."""
+    manifest = Manifest.read(source / "manifest.json")
+    manifest.check_files(source, there=False)
+    return DoneJob(name, source, overrides_of(folder), manifest, read_scores(source / "metrics.json"))
+
+
+def reason_of(folder: Path) -> str:
+    """Why a job failed, as it wrote it down."""
+    try:
+        content = read_json(folder / FAILURE)
+    except UserError as error:
+        return str(error)
+    return str(content.get("reason")) if isinstance(content, dict) else "failed"
 
 
 def folders(root: Path) -> Iterator[Path]:
@@ -94,7 +123,11 @@ def pointed(folder: Path) -> Path:
     """The folder itself, or the one that `same_as.json` names; what else lies beside that is of an older run."""
     if not (folder / SAME).is_file():
         return folder
-    return Path(os.path.normpath(folder / str(read_json(folder / SAME).get("folder"))))
+    content = read_json(folder / SAME)
+    name = content.get("folder") if isinstance(content, dict) else None
+    if not isinstance(name, str) or not name or Path(name).is_absolute() or "\0" in name:
+        raise DataError(f"{folder / SAME}: names no folder")
+    return Path(os.path.normpath(folder / name))
 
 
 def overrides_of(folder: Path) -> dict[str, str]:
@@ -102,9 +135,7 @@ def overrides_of(folder: Path) -> dict[str, str]:
     path = folder / ".hydra" / "overrides.yaml"
     if not path.is_file():
         return {}
-    listed = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(listed, list)
-    pairs = [str(override).lstrip("+~").partition("=") for override in listed]
+    pairs = [override.lstrip("+~").partition("=") for override in read_overrides(path)]
     return {key: value for key, _, value in pairs if key.split(".")[0] not in NOT_SWEPT}
 
 

@@ -8,9 +8,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.assembly.allowed import shown
+from picdesk.assembly.saved import as_written, may_be_repeated
+from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.evaluation.shares import mean_of_both
 from picdesk.evaluation.significance import compare, holm
 from picdesk.files import write_text
@@ -24,7 +26,6 @@ from picdesk.report.leaderboard import write_csv
 from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
 from picdesk.report.values import Column, Value
-from picdesk.training.checkpoint import read_config
 
 log = logging.getLogger(__name__)
 SHOWN = ("hits@1", "hits@5", "hits@10", "mrr", "median_rank")
@@ -195,17 +196,28 @@ def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Rankings]) -> dict[
 
 def best_config(job: DoneJob) -> str:
     """The best job as an experiment file, ready to be put into conf/experiment, under the command that it came from."""
-    overrides = {key: value for key, value in job.overrides.items() if key != "hydra"}
+    overrides = {key: value for key, value in job.overrides.items() if may_be_repeated(key, value)}
+    left_out = [shown(key) for key in job.overrides if key not in overrides]
     door = "train" if job.manifest.task == "train" else "evaluate"
     command = shlex.join(["python", f"{door}.py", *(f"{key}={value}" for key, value in overrides.items())])
-    choices = read_config(job.folder / "config.yaml").get("choices", {})
+    choices = choices_of(job)
     groups = {key: value for key, value in overrides.items() if key in choices or "/" in key or "@" in key}
     scalars = {key: value for key, value in overrides.items() if key not in groups}
     lines = ["# @package _global_", f"# {command}"]
+    lines += [f"# left to the command line: {', '.join(left_out)}"] if left_out else []
     if groups:
         named = [f"{'' if key == 'experiment' else 'override /'}{key}: {value}" for key, value in groups.items()]
         lines += ["defaults:", *(f"  - {line}" for line in sorted(named, key=lambda line: "override" in line))]
     return "\n".join([*lines, *nested(scalars)]) + "\n"
+
+
+def choices_of(job: DoneJob) -> Mapping[str, str]:
+    """The options that a job's config says were chosen; none where it cannot be read."""
+    try:
+        options = as_written(job.folder / "config.yaml").get("choices")
+    except UserError:
+        return {}
+    return {str(key): str(value) for key, value in options.items()} if OmegaConf.is_dict(options) else {}
 
 
 def nested(scalars: dict[str, str], indent: int = 0) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from picdesk.assembly.saved import taken
 from picdesk.collection import Collection
 from picdesk.errors import UserError
 from picdesk.pipelines.world import World, read_and_split
@@ -17,13 +18,16 @@ WHERE = ("root", "max_bad_fraction")
 
 def learned_note(cfg: DictConfig, checkpoint: Checkpoint | None, world: World, part: Collection) -> tuple[Note, ...]:
     """Say so where pictures of this part were learned from, or chosen by, when the checkpoint was trained."""
-    if checkpoint is None or settings(checkpoint.config, "data") != settings(cfg, "data"):
+    if checkpoint is None:
+        return ()
+    saved = taken(checkpoint.config_path, cfg)
+    if settings(saved, "data") != settings(cfg, "data"):
         return ()
     ids, splits = world.collection.picture_ids, world.splits
-    if settings(checkpoint.config, "split") != settings(cfg, "split"):
+    if settings(saved, "split") != settings(cfg, "split"):
         again = cfg.copy()
         with open_dict(again):
-            again.split = OmegaConf.to_container(checkpoint.config.split, resolve=True)
+            again.split = OmegaConf.to_container(saved.split, resolve=True)
         try:
             collection, splits = read_and_split(again)
         except UserError as error:  # a split file that is gone, say: no reason to refuse the job

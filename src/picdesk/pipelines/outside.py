@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import logging
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from omegaconf import DictConfig
 from PIL import Image
 
+from picdesk.csv_cells import PeopleWriter
 from picdesk.data.images import named_picture
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.files import write_text
@@ -40,7 +40,7 @@ def check_submission(cfg: DictConfig) -> None:
 def write_answers(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], bytes]) -> None:
     """results.csv (query_id, rank, item_id, score), and the first picture of each article as a submission."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = PeopleWriter(stream, lineterminator="\n")
     writer.writerow(["query_id", "rank", "item_id", "score"])
     for query, name in enumerate(run.query_ids):
         for rank, (item, score) in enumerate(zip(run.index[query], run.scores[query], strict=True), 1):

@@ -9,13 +9,12 @@ import gzip
 import re
 import shutil
 import tarfile
-import tempfile
 import zlib
 from pathlib import Path
 from typing import IO, Any
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.files import written_whole
+from picdesk.files import workshop, written_whole
 from picdesk.report.manifest import BESIDE, Manifest
 
 MANIFEST = "manifest.json"
@@ -83,15 +82,11 @@ def unpack(file: Path | str, folder: Path | str, most_bytes: int = MOST_BYTES) -
         raise MissingFileError(f"{file}: no such archive")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: is there and is not an empty folder; give a new one")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with workshop(folder) as temporary:
         names = _take_out(file, temporary, most_bytes)
         Manifest.read(temporary / MANIFEST).check_files(temporary)
         temporary.chmod(0o755)
         temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return names
 
 
@@ -112,8 +107,8 @@ def _take_out(file: Path, into: Path, most: int) -> list[str]:
                     shutil.copyfileobj(content, out, _CHUNK)
                 names.append(entry.name)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        if isinstance(error, MissingFileError):
-            raise
+        if isinstance(error, MissingFileError) or (isinstance(error, OSError) and error.errno):
+            raise  # of the machine, not of the archive: gzip's own errors have no number
         raise DataError(f"{file}: not an archive that can be read ({str(error)[:200]})") from None
     if MANIFEST not in names:
         raise DataError(f"{file}: no {MANIFEST} in it; it is not a packed job")

@@ -9,20 +9,22 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.assembly.limits import NEVER, OPEN
+from picdesk.assembly.saved import as_written, taken
+from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
 from picdesk.pipelines.evaluate import evaluate_files, evaluate_model
-from picdesk.pipelines.identity import leaves, settings_of
+from picdesk.pipelines.identity import settings_of
 from picdesk.pipelines.resume import raw_node, with_reranker_checkpoints
 from picdesk.pipelines.verdict import Scores, compared, judge
 from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
-from picdesk.report.metrics_file import read_metrics
-from picdesk.training.checkpoint import WEIGHTS, Checkpoint, find, read_config
+from picdesk.report.metrics_file import read_scores
+from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check, locate
 
 log = logging.getLogger(__name__)
 TASKS = ("train", "evaluate", "tune_weights")
-OF_THIS_MACHINE = ("paths", "logger", "tolerance", "reproduce", "skip_completed", "shown")
+OF_THIS_MACHINE = ("paths", "logger", "tolerance", "reproduce", "skip_completed", "shown", "plugins", "network")
 OF_THIS_MACHINE_ENCODE = ("batch_size", "workers", "device")
 
 
@@ -37,8 +39,9 @@ def reproduce(cfg: DictConfig) -> float:
         )
     again = rebuilt(cfg, path, manifest)
     manifest.check_files(path.parent)
-    reported = read_metrics(path.parent / "metrics.json")
+    reported = read_scores(path.parent / "metrics.json")
     tell_other_code(manifest)
+    tell_other_arithmetic(manifest, int(cfg.encode.batch_size), float(cfg.tolerance))
 
     def same_inputs(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
         weights = {key: value for key, value in weights.items() if key != "name"}
@@ -57,7 +60,10 @@ def reproduce(cfg: DictConfig) -> float:
 
 def rebuilt(cfg: DictConfig, path: Path, manifest: Manifest) -> DictConfig:
     """The job's own config with this machine's paths. Raises `ConfigError` naming the settings that are not the manifest's."""
-    saved = read_config(path.parent / "config.yaml")
+    place = path.parent / "config.yaml"
+    written = settings_of(as_written(place))
+    refuse_settings(path, manifest, written, {*manifest.settings, *written})
+    saved = taken(place, cfg)
     again = saved.copy()
     with open_dict(again):
         for key in [*(name for name in cfg if name not in saved), *OF_THIS_MACHINE]:
@@ -65,16 +71,32 @@ def rebuilt(cfg: DictConfig, path: Path, manifest: Manifest) -> DictConfig:
         for key in OF_THIS_MACHINE_ENCODE:
             OmegaConf.update(again, f"encode.{key}", raw_node(cfg, f"encode.{key}"))
         for key in named():
+            if OmegaConf.select(cfg, key, throw_on_missing=False, default=OPEN) == OPEN:
+                raise ConfigError(f"reproduce={path}: a job is had again as it was; leave out {key}")
             OmegaConf.update(again, key, raw_node(cfg, key), merge=False)
-    asked = settings_of(with_reranker_checkpoints(again))
-    known = {*leaves(OmegaConf.to_container(saved, resolve=False)), *named()}
-    differs = [
-        f"{key} is {asked.get(key, 'absent')}, the manifest has {manifest.settings.get(key, 'none')}"
-        for key in sorted({*manifest.settings, *(key for key in asked if key in known)})
-        if asked.get(key) != manifest.settings.get(key)
-    ]
-    refuse(path, differs)
-    return again
+        if OmegaConf.is_missing(again, "ckpt"):
+            again.ckpt = None  # it is found by its digest, or given by the command line
+    asked = settings_of(again)
+    both, own = {*asked, *manifest.settings}, named()
+    refuse_settings(path, manifest, asked, {key for key in both if any(under(key, name) for name in own)})
+    return with_reranker_checkpoints(again)
+
+
+def refuse_settings(path: Path, manifest: Manifest, asked: Mapping[str, str], keys: set[str]) -> None:
+    """Raise `ConfigError` naming those of the keys whose value is not the manifest's; not what is never taken from a job."""
+    refuse(
+        path,
+        [
+            f"{key} is {asked.get(key, 'absent')}, the manifest has {manifest.settings.get(key, 'none')}"
+            for key in sorted(keys)
+            if asked.get(key) != manifest.settings.get(key) and key.rpartition(".")[2] not in NEVER
+        ],
+    )
+
+
+def under(key: str, name: str) -> bool:
+    """Whether a dotted key is `name` or lies below it."""
+    return key == name or key.startswith(f"{name}.")
 
 
 def named() -> list[str]:
@@ -109,10 +131,11 @@ def weights_again(cfg: DictConfig, again: DictConfig, path: Path, manifest: Mani
     seen: list[str] = []
     for place in places(cfg, again, path):
         try:
-            checkpoint = find(str(place), Path(cfg.paths.outputs))
-        except (MissingFileError, DataError):
+            checkpoint = locate(str(place), Path(cfg.paths.outputs))
+        except MissingFileError:
             continue
         if checkpoint.digest == wanted:
+            check(checkpoint)
             return checkpoint
         seen.append(checkpoint.digest)
         if cfg.ckpt or place == path.parent:
@@ -146,3 +169,15 @@ def tell_other_code(manifest: Manifest) -> None:
     ]
     if other:
         log.warning("packages that differ: %s", ", ".join(other))
+
+
+def tell_other_arithmetic(manifest: Manifest, batch_size: int, tolerance: float) -> None:
+    """Say so where the machine may round otherwise than the job's did: scores then differ in their last digits."""
+    here = provenance.arithmetic() | {"encode.batch_size": str(batch_size)}
+    other = [
+        f"{name} {here.get(name, 'not set')} (the job: {manifest.arithmetic.get(name, 'not set')})"
+        for name in dict.fromkeys([*manifest.arithmetic, *here])
+        if here.get(name) != manifest.arithmetic.get(name)
+    ]
+    if manifest.arithmetic and other:
+        log.warning("rounds otherwise: %s; numbers are compared within %g", ", ".join(other), tolerance)

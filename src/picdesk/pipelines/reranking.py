@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from picdesk.assembly.saved import taken
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Modality, RerankContext, Reranker
@@ -114,7 +115,7 @@ def make(cfg: DictConfig, node: DictConfig) -> Reranker:
     checkpoint = find(str(node.ckpt), Path(cfg.paths.outputs)) if node.get("ckpt") else None
     if checkpoint is not None:
         with open_dict(node):
-            node.backbone = checkpoint.config.backbone
+            node.backbone = taken(checkpoint.config_path, cfg).backbone
             node.ckpt = str(checkpoint.path)
     reranker: Any = build(owner, "reranker")
     if checkpoint is not None:

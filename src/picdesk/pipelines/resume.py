@@ -7,6 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from picdesk.assembly.saved import taken
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint, find
 
@@ -30,11 +31,12 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
         [override.lstrip("+~") for override in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
     )
     keys = [override.split("=", 1)[0] for override in named]
-    refuse_other_model(cfg, checkpoint, keys)
+    saved = taken(checkpoint.config_path, cfg)
+    refuse_other_model(cfg, saved, keys)
     cfg.ckpt = str(checkpoint.path)
     with open_dict(cfg):
         for key in (*MODEL, *INHERITED):
-            inherit(cfg, checkpoint.config, key, keys)
+            inherit(cfg, saved, key, keys)
     return cfg, checkpoint
 
 
@@ -69,8 +71,8 @@ def with_choices(cfg: DictConfig) -> DictConfig:
 def inherit(cfg: DictConfig, saved: DictConfig, key: str, named: list[str]) -> None:
     """Take one node over from the saved config, unless the command line or an experiment chose it."""
     chosen = key in named or ("experiment" in named and key not in MODEL)
-    value = OmegaConf.select(saved, key, throw_on_resolution_failure=False)
-    if chosen or value is None:
+    there = OmegaConf.select(saved, key, throw_on_resolution_failure=False) is not None or is_open(saved, key)
+    if chosen or not there:
         return
     if key in saved.get("choices", {}):
         cfg.choices[key] = saved.choices[key]
@@ -81,11 +83,18 @@ def inherit(cfg: DictConfig, saved: DictConfig, key: str, named: list[str]) -> N
         OmegaConf.update(cfg, name, setting)
 
 
+def is_open(saved: DictConfig, key: str) -> bool:
+    """Whether the key is there and was left open, because a saved config may not decide it."""
+    parent, _, last = key.rpartition(".")
+    owner = OmegaConf.select(saved, parent) if parent else saved
+    return OmegaConf.is_dict(owner) and OmegaConf.is_missing(owner, last)
+
+
 def fixed_split(saved: DictConfig) -> object:
     """The split of the saved config, drawn by the seed that it was drawn by: another `seed` must not mix what was parted."""
     node = raw_node(saved, "split")
     assert isinstance(node, dict)
-    return {name: saved.split[name] if value == "${seed}" else value for name, value in node.items()}
+    return {str(name): saved.seed if value == "${seed}" else value for name, value in node.items()}
 
 
 def raw_node(cfg: DictConfig, key: str) -> object:
@@ -97,11 +106,11 @@ def raw_node(cfg: DictConfig, key: str) -> object:
     return plain[last]
 
 
-def refuse_other_model(cfg: DictConfig, checkpoint: Checkpoint, named: list[str]) -> None:
+def refuse_other_model(cfg: DictConfig, theirs: DictConfig, named: list[str]) -> None:
     """A backbone named on the command line must be the checkpoint's own."""
     if not any(name == "backbone" or name.startswith("backbone.") for name in named):
         return
-    own, saved = cfg.backbone, checkpoint.config.backbone
+    own, saved = cfg.backbone, theirs.backbone
     differs = [key for key in {*own, *saved} - {"seed"} if own.get(key) != saved.get(key)]
     if differs:
         key = "_target_" if "_target_" in differs else sorted(differs)[0]

@@ -10,16 +10,17 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from picdesk.assembly.saved import taken, write_config
 from picdesk.backbones.two_tower import TwoTower, weights_digest
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, MissingFileError
-from picdesk.files import digest_of, held, written_whole
+from picdesk.files import digest_of, held
 from picdesk.interfaces import Index, Side
 from picdesk.pipelines.build import build
-from picdesk.pipelines.resume import inherit, with_checkpoint
+from picdesk.pipelines.resume import inherit, is_open, with_checkpoint
 from picdesk.pipelines.scoring import built
 from picdesk.pipelines.world import World
-from picdesk.training.checkpoint import MODALITIES, Checkpoint, read_config
+from picdesk.training.checkpoint import MODALITIES, Checkpoint
 
 log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
@@ -89,8 +90,7 @@ def keep_config(cfg: DictConfig, folder: Path) -> None:
         for key in ("save_index", "index_dir", "query", "queries", "image"):
             kept[key] = None
         kept.ckpt = None if cfg.ckpt is None else str(Path(str(cfg.ckpt)).absolute())
-    with written_whole(folder / CONFIG) as temporary:
-        OmegaConf.save(kept, temporary, resolve=False)
+    write_config(folder / CONFIG, kept)
 
 
 def folder_of(cfg: DictConfig) -> Path:
@@ -114,9 +114,11 @@ def named_keys() -> list[str]:
 def with_index(cfg: DictConfig, folder: Path, leave: tuple[str, ...] = ()) -> tuple[DictConfig, Checkpoint | None]:
     """The config with what the index was built by in it, but for what the command line names itself, and for `leave`."""
     named = named_keys()
-    saved = read_config(folder / CONFIG)
+    saved = taken(folder / CONFIG, cfg)
     cfg = cfg.copy()
     if "ckpt" not in named:
+        if is_open(saved, "ckpt"):
+            raise ConfigError(f"index_dir={cfg.index_dir}: its checkpoint lies outside it: give it again by ckpt=FILE")
         cfg.ckpt = saved.ckpt
     own_index = cfg.index
     cfg, checkpoint = with_checkpoint(cfg)

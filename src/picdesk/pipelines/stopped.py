@@ -10,18 +10,19 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from picdesk.assembly.saved import taken, write_config
 from picdesk.errors import ConfigError, MissingFileError, UserError
-from picdesk.files import write_json, write_text
+from picdesk.files import write_json
 from picdesk.pipelines import shared
 from picdesk.pipelines.job import Job
 from picdesk.report.metrics_file import read_json
-from picdesk.training.checkpoint import CONFIG, Checkpoint, find, read_config
+from picdesk.training.checkpoint import CONFIG, Checkpoint, find
 from picdesk.training.ranks import is_first_rank
 from picdesk.training.state import STATE
 
 log = logging.getLogger(__name__)
 FOLDER, ABOUT = "resume", "job.json"
-OF_THIS_MACHINE = ("paths", "logger", "encode")
+OF_THIS_MACHINE = ("paths", "logger", "encode", "plugins", "network")
 
 
 def resumed(cfg: DictConfig) -> tuple[DictConfig, bool]:
@@ -38,7 +39,7 @@ def resumed(cfg: DictConfig) -> tuple[DictConfig, bool]:
     others = [name for name in named() if name.split(".")[0] not in ("resume", *OF_THIS_MACHINE)]
     if others:
         raise ConfigError(f"resume={cfg.resume}: a job goes on as it was begun; leave out {', '.join(others)}")
-    saved = read_config(folder / CONFIG)
+    saved = taken(folder / CONFIG, cfg)
     with open_dict(saved):
         saved.resume = cfg.resume
         for key in named():
@@ -67,7 +68,7 @@ def keep(cfg: DictConfig, job: Job, going_on: bool) -> Path:
     if not going_on and not (cfg.skip_completed and begun_with(folder) == job.fingerprint):
         if is_first_rank():
             (folder / STATE).unlink(missing_ok=True)
-            write_text(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False))
+            write_config(folder / CONFIG, cfg)
             write_json(folder / ABOUT, {"fingerprint": job.fingerprint, "logger": job.logger.identity()})
         return folder / STATE
     if begun_with(folder) != job.fingerprint:

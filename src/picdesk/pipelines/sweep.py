@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from picdesk import machine, stops
 from picdesk.files import write_json
 from picdesk.pipelines import config as config  # a launcher's worker unpickles the callback, and so has our resolvers
 
@@ -27,6 +29,7 @@ FAILURE = "failure.json"
 OPEN: list[Any] = []
 FAILED: list[str] = []
 TAKEN: dict[Path, list[str]] = {}
+RUNNING: list[Path] = []
 
 
 class OutsideError(Exception):
@@ -35,6 +38,7 @@ class OutsideError(Exception):
 
 def attempt(run: Callable[[], Result]) -> Result:
     """Run one job of a sweep. Whatever it raises is written down as `failure.json`, its logger closed as failed."""
+    stops.of_a_worker()
     folder = Path(HydraConfig.get().runtime.output_dir)
     overrides = sorted(HydraConfig.get().overrides.task)
     if TAKEN.setdefault(folder, overrides) != overrides:
@@ -46,17 +50,42 @@ def attempt(run: Callable[[], Result]) -> Result:
     try:
         return run()
     except Exception as error:
+        stops.check()
         from picdesk.pipelines.door import one_line
 
-        reason = one_line(error) if str(error) else type(error).__name__
+        told = machine.fault(error) or error
+        reason = one_line(told) if str(told) else type(error).__name__
         trace = traceback.format_exception(error)
-        write_json(folder / FAILURE, {"reason": reason, "kind": type(error).__name__, "traceback": trace})
+        with suppress(OSError):  # the disk that failed the job may fail this too
+            write_json(folder / FAILURE, {"reason": reason, "kind": type(error).__name__, "traceback": trace})
         log.error("failed: %s: %s", folder.name, reason, exc_info=os.environ.get("PICDESK_TRACEBACK") == "1")
-        for logger in OPEN:
-            logger.finish(failed=True)
+        close_loggers()
         return None  # type: ignore[return-value]  # Optuna counts it as failed and goes on; NaN would end the search
+    except BaseException:
+        close_loggers()
+        raise
     finally:
         OPEN.clear()
+
+
+def close_loggers() -> None:
+    """Close the loggers of a job that failed or was stopped. One that cannot write what is left has no say."""
+    for logger in OPEN:
+        with suppress(Exception):
+            logger.finish(failed=True)
+    OPEN.clear()
+
+
+def end_early() -> None:
+    """A signal ends a sweep between or within its jobs: the leaderboard of those that are done, where there are some."""
+    close_loggers()
+    for folder in RUNNING:
+        with suppress(Exception):
+            from picdesk.pipelines import leaderboard
+
+            if any(folder.glob("*/manifest.json")):
+                leaderboard.write(folder, folder)
+    RUNNING.clear()
 
 
 def grouped(cfg: DictConfig) -> DictConfig:
@@ -79,6 +108,10 @@ class Leaderboard(Callback):
         """Nothing has failed yet."""
         FAILED.clear()
         TAKEN.clear()
+        RUNNING[:] = [Path(config.hydra.sweep.dir)]
+        stops.go_on_by(
+            lambda: f"go on: the same command with skip_completed=true hydra.sweep.dir={config.hydra.sweep.dir}"
+        )
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the leaderboard of all jobs in the sweep's folder."""
@@ -86,11 +119,13 @@ class Leaderboard(Callback):
 
         shared.forget()
         folder = Path(config.hydra.sweep.dir)
+        RUNNING.clear()
         try:
             FAILED.extend(leaderboard.write(folder, folder))
         except Exception as error:  # Hydra would turn it into a warning, and the exit status would be 0
-            log.exception("the leaderboard of %s could not be made", folder)
-            FAILED.append(f"leaderboard: {error}")
+            told = machine.fault(error)
+            log.error("the leaderboard of %s could not be made", folder, exc_info=told is None)
+            FAILED.append(f"leaderboard: {told or error}")
         finally:
             rankings.forget()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
+from picdesk.csv_cells import PeopleWriter
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.choosing import RULES, choose, standard_error
@@ -178,7 +178,7 @@ def with_weights(cfg: DictConfig, weights: Mapping[str, float]) -> DictConfig:
 def write_points(job: Job, tuned: Tuned) -> None:
     """`weights.csv`: every point tried."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = PeopleWriter(stream, lineterminator="\n")
     writer.writerow([*tuned.names, tuned.metric, "standard_error", "chosen"])
     for i, point in enumerate(tuned.points):
         writer.writerow([*point, f"{tuned.values[i]:.6f}", f"{tuned.errors[i]:.6f}", int(i == tuned.chosen)])

@@ -8,10 +8,13 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger
 
+from picdesk.csv_cells import PeopleWriter
 from picdesk.files import written_whole
+from picdesk.parts import config_part
 from picdesk.report.loggers import COLUMNS, RetrievedRow
 
 
+@config_part
 class CsvLogger(CSVLogger):
     """`<save_dir>/csv/`: metrics.csv, hparams.yaml, retrieved.csv."""
 
@@ -46,7 +49,7 @@ class CsvLogger(CSVLogger):
             written_whole(Path(self.log_dir) / "retrieved.csv") as path,
             path.open("w", encoding="utf-8", newline="") as stream,
         ):
-            writer = csv.writer(stream)
+            writer = PeopleWriter(stream)
             writer.writerow(COLUMNS)
             writer.writerows([getattr(row, name) for name in COLUMNS] for row in rows)
 

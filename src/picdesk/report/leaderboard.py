@@ -1,8 +1,8 @@
 """`leaderboard.csv`: a sweep as a table that a spreadsheet or pandas reads."""
 
-import csv
 from pathlib import Path
 
+from picdesk.csv_cells import PeopleWriter
 from picdesk.files import written_whole
 from picdesk.report.content import SweepPage
 
@@ -14,12 +14,15 @@ def write_csv(path: Path | str, page: SweepPage) -> None:
     """
     measured = [name for column in page.shown for name in (column.key, f"{column.key}_low", f"{column.key}_high")]
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, ["job", *page.params, *measured, "verdict", "page"], restval="")
-        writer.writeheader()
+        columns = ["job", *page.params, *measured, "verdict", "page"]
+        writer = PeopleWriter(stream)
+        writer.writerow(columns)
         for row in page.rows:
             line: dict[str, object] = {"job": row.name, "verdict": row.verdict, "page": row.page, **row.params}
             for key, value in row.values.items():
                 if key in measured:
                     line |= {key: value.value, f"{key}_low": value.low, f"{key}_high": value.high}
-            writer.writerow(line)
-        writer.writerows({"job": name, "verdict": f"failed: {reason}"} for name, reason in page.failures)
+            writer.writerow(line.get(name, "") for name in columns)
+        for job, reason in page.failures:
+            failed = {"job": job, "verdict": f"failed: {reason}"}
+            writer.writerow(failed.get(name, "") for name in columns)

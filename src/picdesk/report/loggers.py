@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from picdesk.parts import config_part
+
 
 @dataclass(frozen=True)
 class RetrievedRow:
@@ -57,6 +59,7 @@ def log_final(
     logger.log_retrieval_table(table)
 
 
+@config_part
 class NoLogger:
     """Logs nothing. No Lightning logger: a trainer is given none in its place."""
 

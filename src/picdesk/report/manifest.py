@@ -1,6 +1,7 @@
 """`manifest.json`: all that a job's numbers depend on, and the digests of the files it left."""
 
 import dataclasses
+import re
 import shlex
 import types
 import typing
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from picdesk.errors import DataError, MissingFileError
-from picdesk.files import file_digest, write_json
+from picdesk.files import digest_of, file_digest, write_json
 from picdesk.report import provenance
 from picdesk.report.metrics_file import read_json
 from picdesk.report.provenance import Code, Stage, Stopwatch
 
 FORM = 1
+STEERING = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 BESIDE = ("config.yaml", "metrics.json", "run.trec", "qrels.trec")
 
 
@@ -25,7 +27,8 @@ class Manifest:
     reused from the store and left out; `files` maps names beside the manifest to their SHA-256; `settings` are the config's
     values by key, as JSON, less those that cannot change a number; `fingerprint` is the same for two jobs that would find the
     same, `objective` is what a sweep chooses by and `measure` what that is; `compared` has a fit's metrics before it, and those
-    on a second data set before and after."""
+    on a second data set before and after; `arithmetic` is what can move the last digits of a number on another machine;
+    `digest` is over all the others."""
 
     task: str
     command: tuple[str, ...]
@@ -48,7 +51,9 @@ class Manifest:
     objective: float | None = None
     measure: str = ""
     compared: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    arithmetic: Mapping[str, str] = field(default_factory=dict)
     form: int = FORM
+    digest: str = ""
 
     @classmethod
     def of_job(
@@ -69,6 +74,7 @@ class Manifest:
         objective: float | None = None,
         measure: str = "",
         compared: Mapping[str, Mapping[str, float]] | None = None,
+        batch_size: int | None = None,
     ) -> "Manifest":
         """Manifest of the job that now ends and left `files` in `folder` (those of the usual four that are there)."""
         folder = Path(folder)
@@ -95,11 +101,13 @@ class Manifest:
             objective=objective,
             measure=measure,
             compared=dict(compared or {}),
+            arithmetic=provenance.arithmetic() | ({} if batch_size is None else {"encode.batch_size": str(batch_size)}),
         )
 
     def write(self, path: Path | str) -> None:
         """Write as JSON, whole."""
-        write_json(path, dataclasses.asdict(self))
+        content = dataclasses.asdict(dataclasses.replace(self, digest=""))
+        write_json(path, content | {"digest": digest_of(content)})
 
     @classmethod
     def read(cls, path: Path | str) -> "Manifest":
@@ -111,18 +119,22 @@ class Manifest:
         if isinstance(content, dict) and content.get("form", FORM) != FORM:
             raise DataError(f"{path}: form is {content['form']!r}; this version of picdesk reads form {FORM}")
         manifest: Manifest = _build(cls, content, f"{path}")
-        return manifest
+        if "digest" in content and digest_of(content | {"digest": ""}) != manifest.digest:
+            raise DataError(f"{path}: changed or damaged since the job: its digest does not fit the rest of it")
+        return dataclasses.replace(manifest, digest="")
 
     @property
     def command_text(self) -> str:
         """The command as one would type it."""
         return shlex.join(self.command)
 
-    def check_files(self, folder: Path | str) -> None:
-        """Raise unless every file named is in `folder` with the digest written down."""
+    def check_files(self, folder: Path | str, there: bool = True) -> None:
+        """Raise unless every file named is in `folder` with the digest written down; with `there=False` one may be gone."""
         for name, digest in self.files.items():
             if Path(name).name != name or name in ("", ".", ".."):
                 raise DataError(f"manifest.json: files: {name!r} is not the name of a file beside the manifest")
+            if not there and not (Path(folder) / name).exists():
+                continue
             found = _digest(Path(folder) / name)
             if found != digest:
                 raise DataError(
@@ -165,6 +177,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin is Mapping and isinstance(value, dict):
         return {name: _build(inner[1], item, f"{where}.{name}") for name, item in value.items()}
     number = kind is float and isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(value, str) and STEERING.search(value):
+        raise DataError(f"{where}: holds letters that no manifest has")
     if origin is None and (type(value) is kind or number):
         return kind(value)
     wanted = {tuple: "a list", Mapping: "an object"}.get(origin) or kind.__name__

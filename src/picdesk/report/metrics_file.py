@@ -8,6 +8,9 @@ from typing import Any
 
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import write_json
+from picdesk.interfaces import DIRECTIONS
+
+MOST = 1e15
 
 
 def write_metrics(path: Path | str, metrics: Mapping[str, Any]) -> None:
@@ -30,12 +33,46 @@ def read_metrics(path: Path | str) -> dict[str, Any]:
     return content
 
 
+def read_scores(path: Path | str) -> dict[str, Any]:
+    """The metrics of a finished job: of one direction at least, each with numbers and intervals by name."""
+    content = read_metrics(path)
+    there = [direction for direction in DIRECTIONS if direction in content]
+    if not there:
+        raise DataError(f"{path}: no metrics of {' or '.join(DIRECTIONS)}")
+    for direction in there:
+        _check_direction(content[direction], f"{path}: {direction}")
+    return content
+
+
+def _check_direction(part: Any, where: str) -> None:
+    """Raise `DataError` unless this is metrics by name, with intervals by name."""
+    if not isinstance(part, dict) or not all(isinstance(part.get(key), dict) for key in ("metrics", "intervals")):
+        raise DataError(f"{where}: wanted metrics and intervals")
+    lacking = [name for name in ("hits@1", "queries") if name not in part["metrics"]]
+    if lacking:
+        raise DataError(f"{where}: {', '.join(lacking)} is missing")
+    for name, value in part["metrics"].items():
+        if not _is_number(value):
+            raise DataError(f"{where}: metrics.{name[:40]}: {str(value)[:40]!r} is not a number")
+    for name, ends in part["intervals"].items():
+        if not isinstance(ends, list) or len(ends) != 2 or not all(_is_number(end) for end in ends):
+            raise DataError(f"{where}: intervals.{name[:40]}: two numbers are wanted")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+
+
 def read_json(path: Path) -> Any:
     """Content of a JSON file. Raises `DataError` naming it where it is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: not a JSON file: {error}") from None
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # of which broken UTF-8 and JSON are kinds
+        raise DataError(f"{path}: not a JSON file: {(str(error).splitlines() or ['?'])[0][:160]}") from None
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _stable(value: Any, key: str) -> Any:

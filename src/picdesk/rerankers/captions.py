@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import Doubled, digest_of, json_objects, json_value
 from picdesk.interfaces import Backbone, RerankContext, Side
+from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.cross_backbone import backbone_digest
 from picdesk.table import read_table
@@ -29,6 +30,7 @@ POOLS = ("max", "mean")
 COLUMNS = (("id", "picture_id", "image_id", "image", "article_id"), ("caption", "captions", "text"))
 
 
+@config_part
 class Captions(Scorer):
     """Cosine of the query and the captions of each candidate, both encoded by `sentences`: the highest, or their `mean`.
 

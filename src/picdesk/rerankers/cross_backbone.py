@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from picdesk.files import digest_of
 from picdesk.interfaces import Backbone, Embedder, RerankContext, Side
+from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, candidates, similarities, taken, unscored
 from picdesk.trec import Run
 
 
+@config_part
 class CrossBackbone(Scorer):
     """Cosine of the query and each candidate in the space of `backbone`; only candidates are encoded, through the store.
 

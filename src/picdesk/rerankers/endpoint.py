@@ -12,14 +12,17 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from picdesk import network
 from picdesk.errors import ConfigError, NoAnswerError, UserError
 from picdesk.files import digest_of
 from picdesk.language import Answer, Question
+from picdesk.parts import config_part
 
 KINDS = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"GI": "gif", b"RI": "webp"}
 LONGEST_WAIT = 60.0
 
 
+@config_part
 class Endpoint:
     """Chat completions of `model` at `base_url` (null: the environment's OPENAI_MODEL and OPENAI_BASE_URL).
 
@@ -90,7 +93,10 @@ class Endpoint:
             raise ConfigError(
                 "language_model.base_url is missing: give one, or set OPENAI_BASE_URL (http://HOST:PORT/v1)"
             )
+        network.need(f"language_model.base_url={self.base_url}")
         key = os.environ.get(self.key_variable) or "none"
+        if key != "none":
+            network.check_secret(self.base_url, "language_model.base_url", self.key_variable)
         return OpenAI(base_url=self.base_url, api_key=key, timeout=self.timeout_s, max_retries=0)
 
     def _model(self) -> str:

@@ -4,10 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.interfaces import RerankContext
+from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer
 from picdesk.trec import Run
 
 
+@config_part
 class Identity(Scorer):
     """Scores each candidate as the search did."""
 

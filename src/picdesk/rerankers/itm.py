@@ -20,6 +20,7 @@ from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of, file_digest
 from picdesk.hub import folder_of, one_set_of_weights
 from picdesk.interfaces import RerankContext
+from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.trec import Run
 from picdesk.weights import from_folder, why
@@ -29,6 +30,7 @@ FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.
 SCORES = ("logit", "probability")
 
 
+@config_part
 class Itm(Scorer):
     """`BlipForImageTextRetrieval` of the transformers library over pairs; `model` is a local folder or a hub id.
 

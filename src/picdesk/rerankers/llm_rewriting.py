@@ -11,6 +11,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import RerankContext
 from picdesk.language import LanguageModel, Question
+from picdesk.parts import config_part
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.captions import Pairs, checked_pooling, read_captions
@@ -19,6 +20,7 @@ from picdesk.trec import Run
 Fields = Mapping[str, str | Sequence[str]]
 
 
+@config_part
 class CaptionWriter:
     """Asks for `count` captions of a text. `question` holds {count} and names of fields such as {title}, {tags} or {text}."""
 
@@ -58,6 +60,7 @@ class CaptionWriter:
         return question
 
 
+@config_part
 class LlmRewriting(Scorer):
     """Cosine of each candidate picture and the captions of the text, in the space that is searched: their mean, or the highest.
 

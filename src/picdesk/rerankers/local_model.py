@@ -17,12 +17,14 @@ from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of, file_digest
 from picdesk.hub import WEIGHTS, fits, folder_of, small_files
 from picdesk.language import Answer, Question
+from picdesk.parts import config_part
 from picdesk.weights import from_folder, why
 
 FILES = "config.json, the tokenizer's files and model*.safetensors"
 PIECE = 1 << 20
 
 
+@config_part
 class LocalModel:
     """`model` is a local folder or a hub id; it answers through its own chat template, `max_tokens` new tokens at most.
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Reranker
+from picdesk.parts import config_part
 
 
+@config_part
 class Several:
     """`parts` holds the rerankers by name, `use` names those that are at work, in that order.
 

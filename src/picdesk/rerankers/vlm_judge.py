@@ -13,6 +13,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Embedder, RerankContext
 from picdesk.language import LanguageModel, Question
+from picdesk.parts import config_part
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.trec import Run
@@ -20,6 +21,7 @@ from picdesk.trec import Run
 LOWEST, HIGHEST = 1, 5
 
 
+@config_part
 class VlmJudge(Scorer):
     """Grades from 1 to 5 for each pair, as a JSON object; the score is their mean, weighted by `criteria`.
 

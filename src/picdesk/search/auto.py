@@ -10,6 +10,7 @@ import numpy as np
 
 from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings
+from picdesk.parts import config_part
 from picdesk.search.contest import MEGABYTE, Contest, Entry, Rules, Use
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
@@ -45,6 +46,7 @@ class Record:
         return (entry.name, *numbers, "-" if entry.seconds == np.inf else speed, settings, entry.verdict)
 
 
+@config_part
 class AutoIndex:
     """Builds what turns out fastest on this gallery among what fits `memory_mb` and reaches `min_recall` of exact search.
 

@@ -94,7 +94,7 @@ def read_header(folder: Path) -> dict[str, Any]:
         header = json.loads(path.read_text(encoding="utf-8"))
         checksum, stated = header.pop("checksum"), header.pop("format")
         whole = digest_of({"format": stated, **header})
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise DataError(f"{path}: not the header of an index, or damaged; {MEND}") from None
     if stated != FORMAT:
         raise DataError(f"{path}: format is {stated!r}, this version reads {FORMAT!r}; {MEND}")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 from picdesk.search import making, ties
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.trec import Floats, Ints
@@ -19,6 +20,7 @@ ITEMS_A_LIST = 39
 """Fewest training items per inverted list that faiss advises."""
 
 
+@config_part
 class FlatIndex(FaissIndex):
     """Exact search. The order of a list depends on the vectors and ids alone: not on batch, threads or gallery order."""
 
@@ -66,6 +68,7 @@ class FlatIndex(FaissIndex):
         return index, scores
 
 
+@config_part
 class HnswIndex(FaissIndex):
     """A navigable graph (Malkov and Yashunin, 2018): `m` links an item, `ef_construction` and `ef_search` items in view.
 
@@ -97,6 +100,7 @@ class HnswIndex(FaissIndex):
         return [[{"efSearch": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)]]
 
 
+@config_part
 class IvfFlatIndex(FaissIndex):
     """Inverted lists of whole vectors: only the `probes` lists nearest to the query are searched.
 
@@ -124,6 +128,7 @@ class IvfFlatIndex(FaissIndex):
         return [[{"nprobe": p} for p in sorted({lists, *(round(2 ** (e / 2)) for e in range(40))}) if p <= lists]]
 
 
+@config_part
 class FactoryIndex(FaissIndex):
     """Any faiss factory text (`IVF256,SQ8`, `PCAR128,HNSW32`) that scores by inner product; `settings` by faiss's names."""
 

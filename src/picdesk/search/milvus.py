@@ -10,6 +10,7 @@ import numpy as np
 from picdesk.errors import ConfigError, DataError, check_unique, examples
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings
+from picdesk.parts import config_part
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.milvus_client import LONGEST_ID, Collection
 from picdesk.search.saved import read_note, write_note
@@ -21,6 +22,7 @@ MOST_AT_ONCE = 16_384
 """Milvus's own bound on `top_k`."""
 
 
+@config_part
 class MilvusIndex:
     """A gallery in Milvus: `uri` is a file ending in .db (milvus-lite) or an address such as `http://host:19530`.
 

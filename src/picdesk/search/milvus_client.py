@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from picdesk import network
 from picdesk.errors import ConfigError, DataError
 from picdesk.trec import Floats
 
@@ -38,6 +39,10 @@ class Collection:
         if "://" not in uri:
             Path(uri).parent.mkdir(parents=True, exist_ok=True)
         token = token or os.environ.get("MILVUS_TOKEN", "")
+        if "://" in uri:
+            network.need(f"index.uri={uri}")
+        if "://" in uri and token:
+            network.check_secret(uri, "index.uri", "MILVUS_TOKEN")
         with self.told():
             self.client: Any = pymilvus.MilvusClient(uri, token=token, timeout=timeout)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import IvfFlatIndex, need_positive
 
@@ -11,6 +12,7 @@ REFINE_FACTORS = (2, 4, 8, 16, 32, 64, 128)
 """How many times `top_k` candidates are looked at again, from little to much."""
 
 
+@config_part
 class IvfPqIndex(IvfFlatIndex):
     """Inverted lists of product-quantised vectors (Jegou et al., 2011), rotated first (OPQ, Ge et al., 2013), then refined.
 
@@ -50,6 +52,7 @@ class IvfPqIndex(IvfFlatIndex):
         return [[step | factor for step in probes] for factor in factors]
 
 
+@config_part
 class IvfPqFastScanIndex(IvfPqIndex):
     """Inverted lists of 4-bit codes, compared many at a time in registers (Andre et al., 2015): quick, coarse, refined.
 
@@ -75,6 +78,7 @@ class IvfPqFastScanIndex(IvfPqIndex):
         return f"IVF{self.lists_for(count)},{_codes_text(self.recipe, dim)}"
 
 
+@config_part
 class PqFastScanIndex(FaissIndex):
     """All items by their 4-bit codes, no lists, then the best `refine_factor * top_k` by their vectors."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from picdesk.errors import DataError, MissingFileError
-from picdesk.files import write_json
+from picdesk.files import digest_of, write_json
 from picdesk.search import index_files, making
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FlatIndex
@@ -47,7 +47,7 @@ def made_from(folder: Path | str) -> dict[str, Any]:
 
 def write_note(folder: Path, note: Mapping[str, Any]) -> None:
     """Say in a folder where a Milvus collection is; the files of an index that was kept there before go."""
-    write_json(folder / NOTE, note)
+    write_json(folder / NOTE, dict(note) | {"checksum": digest_of(note)})
     (folder / index_files.HEADER).unlink(missing_ok=True)
     for pattern in index_files.PATTERNS:
         for old in folder.glob(pattern):
@@ -63,8 +63,10 @@ def read_note(folder: Path) -> dict[str, Any]:
         )
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
+        checksum = note.pop("checksum", None)
         whole = isinstance(note["collection"], str) and isinstance(note["made_from"], dict)
-    except (ValueError, KeyError, TypeError):
+        whole = whole and checksum in (None, digest_of(note))  # none: of an earlier version
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
         raise DataError(f"{path}: not a note of where a Milvus collection is")

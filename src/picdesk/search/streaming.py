@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import faiss
@@ -11,6 +10,7 @@ import numpy as np
 from faiss.contrib.ondisk import merge_ondisk
 
 from picdesk.errors import ConfigError, DataError
+from picdesk.files import workshop
 from picdesk.interfaces import Embeddings
 from picdesk.search import index_files
 from picdesk.search.faiss_index import FaissIndex
@@ -68,8 +68,8 @@ def build_on_disk(
         made = type(index.faiss).__name__
         raise ConfigError(f"index={index.kind}: {made} has more than inverted lists and cannot stay on disk")
     lists = folder / f"lists-{index_files.free_turn(folder)}.ivfdata"
-    with TemporaryDirectory(prefix=".blocks-", dir=folder) as blocks:
-        merge_ondisk(index.faiss, _write_blocks(index, shards, Path(blocks)), str(lists))
+    with workshop(folder / "blocks") as blocks:
+        merge_ondisk(index.faiss, _write_blocks(index, shards, blocks), str(lists))
     index.finish()
     with lists.open("rb") as stream:
         os.fsync(stream.fileno())

@@ -12,6 +12,7 @@ from picdesk.backbones.layers import levels
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, examples
 from picdesk.interfaces import Modality
+from picdesk.parts import config_part
 from picdesk.training import low_rank
 from picdesk.training.trained import Trained
 
@@ -106,6 +107,7 @@ class Adaptation:
         return rates
 
 
+@config_part
 class Heads(Adaptation):
     """Both trunks stay as they are; the heads and the temperature learn.
 
@@ -119,6 +121,7 @@ class Heads(Adaptation):
         self.towers = ()
 
 
+@config_part
 class Full(Adaptation):
     """Everything learns."""
 
@@ -129,6 +132,7 @@ class Full(Adaptation):
         return [name for name, _ in trunk.named_parameters()]
 
 
+@config_part
 class LockImage(Full):
     """The picture trunk stays as it is, the text trunk learns (LiT, Zhai et al. 2022, arXiv 2111.07991).
 
@@ -147,12 +151,14 @@ class LockImage(Full):
         return [head for modality, head in both.items() if self.head or modality != self.locked]
 
 
+@config_part
 class LockText(LockImage):
     """The text trunk stays as it is, the picture trunk learns; `head` as with `lock_image`."""
 
     name, locked, learning = "lock_text", "text", "image"
 
 
+@config_part
 class LastBlocks(Adaptation):
     """The last `n` blocks of each trunk learn, and what follows them."""
 
@@ -173,6 +179,7 @@ class LastBlocks(Adaptation):
         return [name for name, level in found.items() if level <= self.n]
 
 
+@config_part
 class BitFit(Adaptation):
     """Of the trunks only biases learn (Ben Zaken et al. 2022, arXiv 2106.10199)."""
 
@@ -186,6 +193,7 @@ class BitFit(Adaptation):
         return found
 
 
+@config_part
 class Lora(Adaptation):
     """Low-rank sums on the matrices of the trunks' blocks learn; they are merged into plain weights at the end."""
 

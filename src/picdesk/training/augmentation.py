@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image
 
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 
 
+@config_part
 class Nothing:
     """Pictures as they are."""
 
@@ -20,6 +22,7 @@ class Nothing:
         return picture
 
 
+@config_part
 class CropFlip:
     """A random part of the picture, mirrored with probability `flip` (Szegedy et al. 2015, arXiv 1409.4842, section 6).
 

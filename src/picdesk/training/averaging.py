@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 
 Weights = Mapping[str, torch.Tensor]
 STEPS = 10
 
 
+@config_part
 class Ema(pl.Callback):
     """Keeps an exponential moving average of the trained weights, and validates with it: average = d average + (1 - d) w.
 

@@ -1,36 +1,46 @@
-"""Checkpoints: the trained weights as safetensors, and beside them the config that rebuilds the model they belong to."""
+"""Checkpoints: the trained weights as safetensors, and beside them the config that rebuilds the model they belong to.
+
+The config carries a digest of itself and one of the weights (`marks`), and both are compared before either is used: so the same
+weights are the same bytes, whatever was asked besides. Configs of earlier versions have none; the manifest of their job has one.
+"""
 
 from __future__ import annotations
 
-import functools
 import json
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from yaml import YAMLError
 
+from picdesk import marks
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.errors import ConfigError, DataError, MissingFileError, examples
-from picdesk.files import file_digest, written_whole
+from picdesk.errors import ConfigError, DataError, MissingFileError, UserError, examples
+from picdesk.files import file_digest, write_text, written_whole
 from picdesk.interfaces import Modality
+from picdesk.report.manifest import Manifest
 
-WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
+log = logging.getLogger(__name__)
+WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.yaml", "manifest.json"
 FORMAT, ABOUT = "picdesk-1", "picdesk"
 MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk: its weights file and the config of the job that made it."""
+    """A checkpoint on disk: its weights file."""
 
     path: Path
-    config: DictConfig
+
+    @property
+    def config_path(self) -> Path:
+        """The config of the job that made it."""
+        return self.path.parent / CONFIG
 
     @property
     def digest(self) -> str:
@@ -45,21 +55,31 @@ def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], cfg
         "backbone": backbone.name,
         "trunks": {modality: backbone.trunk_fingerprint(modality) for modality in MODALITIES},
     }
-    with written_whole(folder / CONFIG) as temporary:
-        OmegaConf.save(cfg, temporary, resolve=False)
     with written_whole(folder / WEIGHTS) as temporary:
         save_file(
             weights, temporary, {ABOUT: json.dumps(about, sort_keys=True)}
         )  # one key: the order of several varies
+    digest = file_digest(folder / WEIGHTS)
+    write_text(folder / CONFIG, marks.signed(OmegaConf.to_yaml(cfg, resolve=False), digest))
     return folder / WEIGHTS
 
 
 def find(ckpt: str, outputs: Path) -> Checkpoint:
-    """A checkpoint by its file, its folder, its job's output dir, or `latest`: the newest that a training job left."""
+    """A checkpoint by its file, its folder, its job's output dir, or `latest`: the newest that a training job left.
+
+    Raises `DataError` where weights or config are not as they were saved.
+    """
+    checkpoint = locate(ckpt, outputs)
+    check(checkpoint)
+    return checkpoint
+
+
+def locate(ckpt: str, outputs: Path) -> Checkpoint:
+    """The same, not checked yet."""
     path = newest(outputs) if ckpt == "latest" else Path(ckpt).expanduser()
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
         if candidate.is_file():
-            return Checkpoint(candidate, known_config(candidate.parent / CONFIG))
+            return Checkpoint(candidate)
     raise MissingFileError(f"ckpt={ckpt}: no checkpoint there; give a {WEIGHTS}, or the output dir of a train.py job")
 
 
@@ -73,37 +93,23 @@ def newest(outputs: Path) -> Path:
     return max(found, key=lambda path: (path.stat().st_mtime_ns, str(path)))
 
 
-def read_config(path: Path) -> DictConfig:
-    """The config saved beside a checkpoint."""
-    if not path.is_file():
-        raise MissingFileError(f"ckpt: {path} is missing; a checkpoint needs the config that was saved beside it")
-    try:
-        cfg = OmegaConf.load(path)
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"ckpt: {path} cannot be read ({str(error).splitlines()[0]})") from error
-    if not isinstance(cfg, DictConfig) or "backbone" not in cfg:
-        raise DataError(f"ckpt: {path} is not the config of a picdesk job: it has no backbone")
-    return cfg
-
-
-def known_config(path: Path) -> DictConfig:
-    """The same, read only, and read once by all jobs of a sweep while the file stays as it is."""
-    about = path.stat() if path.is_file() else None
-    return _known_config(path, about and about.st_mtime_ns, about and about.st_size)
-
-
-@functools.lru_cache(maxsize=4)
-def _known_config(path: Path, changed: int | None, size: int | None) -> DictConfig:
-    cfg = read_config(path)
-    OmegaConf.set_readonly(cfg, True)
-    return cfg
+def check(checkpoint: Checkpoint) -> None:
+    """Raise `DataError` unless weights and config are what was saved together; say aloud where nobody can tell."""
+    config = checkpoint.config_path
+    if not config.is_file():
+        raise MissingFileError(f"ckpt: {config} is missing; a checkpoint needs the config that was saved beside it")
+    marked = marks.read(config.read_bytes().decode("utf-8", "replace"), config)
+    if marked.weights and marked.weights != checkpoint.digest:
+        raise DataError(
+            f"ckpt={checkpoint.path}: changed or damaged since it was saved: its digest is not the one in {CONFIG}"
+        )
+    if not marked.weights:
+        check_former(checkpoint)
 
 
 def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
     """Put the weights into a backbone built from the checkpoint's config. Raises where file or backbone do not fit."""
     about, weights = read_weights(checkpoint.path)
-    if about.get("format") != FORMAT:
-        raise DataError(f"ckpt={checkpoint.path}: format {about.get('format')!r}, wanted {FORMAT!r}")
     if about.get("backbone") != backbone.name:
         raise ConfigError(f"ckpt={checkpoint.path} is of backbone {about.get('backbone')}, not of {backbone.name}")
     own = dict(backbone.named_parameters())
@@ -122,11 +128,54 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
             )
 
 
+def check_former(checkpoint: Checkpoint) -> None:
+    """A checkpoint without digests of its own: compare it with its job's manifest, or say aloud that nothing can be compared."""
+    for folder in (checkpoint.path.parent, checkpoint.path.parent.parent):
+        try:
+            manifest = Manifest.read(folder / MANIFEST)
+        except UserError:
+            continue
+        wanted, config = manifest.weights.get("checkpoint"), manifest.files.get(CONFIG)
+        if manifest.task != "train" or wanted is None:
+            continue
+        if wanted != checkpoint.digest or config not in (None, file_digest(checkpoint.config_path)):
+            raise DataError(
+                f"ckpt={checkpoint.path}: changed since the job: its digest is not the one in {folder / MANIFEST}"
+            )
+        return
+    log.warning(
+        "ckpt=%s: no digest of its own (an earlier version wrote none) and no manifest of its job: nobody can tell whether these "
+        "weights are as they were saved",
+        checkpoint.path,
+    )
+
+
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """What a checkpoint says of itself, and its tensors."""
+    """What a checkpoint says of itself, checked, and its tensors."""
     try:
         with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get(ABOUT, "{}"))
+            about = checked_about(file.metadata(), path)
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"ckpt={path} is not a readable safetensors file ({str(error).splitlines()[0]})") from error
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise DataError(f"ckpt={path} is not a readable safetensors file ({first_line(error)})") from error
+
+
+def checked_about(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
+    """The note in a weights file. Raises `DataError` where it is none, of another format, or damaged."""
+    try:
+        about = json.loads((metadata or {}).get(ABOUT, "{}"))
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else None
+        raise DataError(f"ckpt={path}: format {str(found)[:40]!r}, wanted {FORMAT!r}")
+    if not isinstance(about.get("trunks"), dict):
+        raise DataError(f"ckpt={path}: what it says of itself is damaged")
+    return about
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

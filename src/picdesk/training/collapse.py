@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 from picdesk.training import probes
 from picdesk.training.losses import MAX_LOGIT_SCALE
 
@@ -35,6 +36,7 @@ class Stopped(Exception):  # noqa: N818  (no fault of the code: the training has
     """Training cannot go on; the text says why."""
 
 
+@config_part
 class Collapse(pl.Callback):
     """Writes a warning for each cause and keeps it in `notes`. Raises `Stopped` when loss or weights are no longer numbers.
 

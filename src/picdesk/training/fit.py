@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from picdesk import stops
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.training.averaging import Interpolation, Weights, copy_into, wise_ft
 from picdesk.training.collapse import Stopped
@@ -144,7 +145,8 @@ def fit(
         trainer = make_trainer(**kept)
         if not going_on:
             trainer.validate(module, data, verbose=False)
-        with suppress(Stopped):  # it has said why; the best so far stands
+        at_a_step = stops.gently() if state is not None and trainer.world_size == 1 else nullcontext()
+        with suppress(Stopped), at_a_step:  # it has said why; the best so far stands
             trainer.fit(module, data, ckpt_path=state if going_on else None)
             if best.unscored:
                 trainer.validate(module, data, verbose=False)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from picdesk.errors import ConfigError
+from picdesk.parts import config_part
 from picdesk.training.gathering import gathered, place
 
 Reduction = Literal["sum", "hardest", "semi_hard", "sum_to_hardest"]
@@ -88,6 +89,7 @@ class Contrastive(nn.Module):
         return torch.stack(sums).sum() / len(queries)
 
 
+@config_part
 class Margin(Contrastive):
     """Two-direction hinge on cosine similarities: max(0, margin - s(i, i) + s(i, j)) and the same over s(j, i).
 
@@ -134,6 +136,7 @@ class Margin(Contrastive):
         return hinge.clamp(min=0)
 
 
+@config_part
 class InfoNCE(Contrastive):
     """Symmetric cross-entropy over scaled cosine similarities (CLIP, figure 3), same-picture pairs left out.
 
@@ -153,6 +156,7 @@ class InfoNCE(Contrastive):
         return F.cross_entropy(logits, target, reduction="none") / 2
 
 
+@config_part
 class SigLIP(Contrastive):
     """Pairwise sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, equation 1): every pair is a yes-or-no question.
 
@@ -171,6 +175,7 @@ class SigLIP(Contrastive):
         return -F.logsigmoid(sign * logits).sum(1) / 2
 
 
+@config_part
 class Mixture(Contrastive):
     """A weighted sum of losses: `parts` and `weights` have one length."""
 

@@ -6,6 +6,7 @@ history, moving average, early stopping), where the order of the batches stands,
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from picdesk import stops
 from picdesk.errors import DataError, MissingFileError
-from picdesk.files import written_whole
+from picdesk.files import file_digest, written_whole
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.module import Retrieval
 
 STATE = "state.pt"
+SEAL = "\npicdesk-state-1 "
+SEAL_BYTES = len(SEAL) + 64 + 1
 
 
 class WholeFiles(CheckpointIO):
@@ -29,6 +33,7 @@ class WholeFiles(CheckpointIO):
         """Write it."""
         with written_whole(Path(path)) as temporary:
             torch.save(checkpoint, temporary)
+            seal(temporary)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """Read it. Raises `DataError` where it cannot be read."""
@@ -43,12 +48,35 @@ def read(path: Path) -> dict[str, Any]:
     """The content of a state file. Raises where there is none, or none that can be read."""
     if not path.is_file():
         raise MissingFileError(f"resume: {path} is missing: that job was not stopped in the middle of its training")
+    check_seal(path)
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # broken bytes make the reader raise nearly everything
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"resume: {path} cannot be read ({why[:120]})") from error
     return content
+
+
+def seal(path: Path) -> None:
+    """Put a digest over the whole file at its end; the archive in it is read as before."""
+    line = f"{SEAL}{file_digest(path)}\n".encode()
+    with path.open("ab") as stream:
+        stream.write(line)
+
+
+def check_seal(path: Path) -> None:
+    """Raise `DataError` unless the file is to the byte what was sealed."""
+    size = path.stat().st_size - SEAL_BYTES
+    with path.open("rb") as stream:
+        digest, left = hashlib.sha256(), max(size, 0)
+        while left > 0 and (block := stream.read(min(left, 1 << 20))):
+            digest.update(block)
+            left -= len(block)
+        line = stream.read()
+    if size < 0 or line != f"{SEAL}{digest.hexdigest()}\n".encode():
+        raise DataError(
+            f"resume: {path} cannot be read (damaged, cut short, or of an earlier version); run the job anew"
+        )
 
 
 class KeepState(pl.callbacks.Checkpoint):
@@ -64,6 +92,8 @@ class KeepState(pl.callbacks.Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Where early stopping had spoken already, it is not asked again."""
         trainer.should_stop = trainer.should_stop or self._stop
+        if trainer.world_size == 1:  # Lightning's handler ends a fit before its state is kept, and with status 0
+            stops.take_back()
         self._last = time.monotonic()
 
     def on_train_batch_end(
@@ -78,7 +108,7 @@ class KeepState(pl.callbacks.Checkpoint):
         self._save(trainer, len(self._data.order))
 
     def _save(self, trainer: pl.Trainer, done: int) -> None:
-        due = time.monotonic() - self._last >= self.seconds
+        due = stops.asked() or time.monotonic() - self._last >= self.seconds
         if trainer.world_size > 1:  # clocks differ, and what one process writes all must take part in
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
         if not due:
@@ -86,6 +116,7 @@ class KeepState(pl.callbacks.Checkpoint):
         self._done = done
         trainer.save_checkpoint(self.path)
         self._last = time.monotonic()
+        stops.check()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

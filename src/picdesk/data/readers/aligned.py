@@ -10,11 +10,13 @@ from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
+from picdesk.parts import config_part
 from picdesk.text_values import fault_of
 
 Files = str | Sequence[str]
 
 
+@config_part
 class Aligned:
     """Line n of each captions file is a caption of the picture that line n of the pictures file names.
 

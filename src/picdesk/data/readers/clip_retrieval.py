@@ -16,9 +16,11 @@ from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.vectors import Content, Named, Place, check_widths, numbers, tie
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.interfaces import Embeddings, Modality
+from picdesk.parts import config_part
 from picdesk.text_values import NoTextError, fault_of, name_of, one_text, walk
 
 
+@config_part
 class ClipRetrieval:
     """Row i of `img_emb/img_emb_K.npy`, of `text_emb/text_emb_K.npy` and of `metadata/metadata_K.parquet` belong together.
 

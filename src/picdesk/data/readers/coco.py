@@ -13,11 +13,13 @@ from picdesk.data.readers.text import read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import json_value
+from picdesk.parts import config_part
 from picdesk.text_values import NoTextError, name_of
 
 Picture = tuple[str, str]
 
 
+@config_part
 class Coco:
     """Pictures `file_name` below `folder` with the captions of their annotations (field caption, ids `<picture>#<n>`).
 

@@ -10,6 +10,7 @@ from picdesk.data.readers.gathering import UNMATCHED, Gathering
 from picdesk.data.readers.text import need_columns, read_table
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import MissingFileError, examples
+from picdesk.parts import config_part
 from picdesk.text_values import fault_of
 
 LISTS = {
@@ -20,6 +21,7 @@ LISTS = {
 Caption = tuple[str, int, str, str]
 
 
+@config_part
 class Flickr8k:
     """Pictures with their captions (field caption; ids `name.jpg#0`, `name.jpg#1`, ...).
 

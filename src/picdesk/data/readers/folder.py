@@ -11,11 +11,13 @@ from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import DataError, examples
+from picdesk.parts import config_part
 from picdesk.text_values import fault_of
 
 SUFFIXES = tuple(f".{ending}" for ending in ENDINGS)
 
 
+@config_part
 class Folder:
     """All pictures below `root`, in the order of their paths, which are their ids; the texts come from the `.txt` beside each.
 

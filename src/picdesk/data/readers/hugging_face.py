@@ -9,10 +9,12 @@ from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.readers.arrow_rows import first_line, need, top
 from picdesk.data.readers.parquet import Parquet
 from picdesk.errors import DataError, MissingFileError
+from picdesk.parts import config_part
 
 SPLITS, STATE = "dataset_dict.json", "state.json"
 
 
+@config_part
 class HuggingFace(Parquet):
     """A `Dataset` (its rows are of no split) or a `DatasetDict` (each split in a folder of its name), saved to disk.
 

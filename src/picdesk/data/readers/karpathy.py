@@ -15,9 +15,11 @@ from picdesk.data.readers.text import read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import Doubled, json_value
+from picdesk.parts import config_part
 from picdesk.text_values import NoTextError, fault_of, name_of, one_text
 
 
+@config_part
 class Karpathy:
     """Pictures `<filepath>/<filename>` below `folder`, their sentences (field caption, ids `<picture>#<n>`), their split.
 

@@ -8,8 +8,10 @@ from picdesk.data.readers.columns import Taken, TextColumns, text_fault
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import delimiter_named, need_columns, read_table
 from picdesk.data.sources import PictureFiles
+from picdesk.parts import config_part
 
 
+@config_part
 class NewsImages:
     """One text an article (fields title, tags; its id is the article's), one picture file for its `image_id`.
 

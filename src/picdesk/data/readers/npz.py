@@ -14,9 +14,11 @@ from picdesk.data.readers.text import need_columns, read_table
 from picdesk.data.readers.vectors import Content, Named, Place, check_widths, numbers, tie
 from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings, Modality
+from picdesk.parts import config_part
 from picdesk.text_values import NoTextError, one_text, opened, what
 
 
+@config_part
 class Npz:
     """Pictures and texts whose vectors are known; `embeddings(modality)` gives them under the ids of `read()`.
 

@@ -13,11 +13,13 @@ from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.sources import PictureChunks, PictureColumn, PictureFiles, PictureMix
 from picdesk.errors import shortened
 from picdesk.interfaces import PictureBytes
+from picdesk.parts import config_part
 from picdesk.text_values import NoTextError, name_of, walk
 
 Place = int | Path
 
 
+@config_part
 class Parquet:
     """Rows of a picture and its text fields.
 

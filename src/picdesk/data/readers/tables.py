@@ -12,9 +12,11 @@ from picdesk.data.readers.gathering import Gathering, split_name
 from picdesk.data.readers.records import read_records
 from picdesk.data.readers.text import delimiter_named, need_columns, read_table
 from picdesk.data.sources import PictureFiles
+from picdesk.parts import config_part
 from picdesk.text_values import NoTextError, fault_of, name_of, walk
 
 
+@config_part
 class Jsonl:
     """A JSON object a line, a list of objects, or one object with such a list under the key `records`; `.gz` too.
 
@@ -128,6 +130,7 @@ class Jsonl:
             raise RefusedError(f"data.{key}={column} {error}") from None
 
 
+@config_part
 class Csv(Jsonl):
     """A CSV or TSV file with a header line (`.gz` too); otherwise as `Jsonl`.
 

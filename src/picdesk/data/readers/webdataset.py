@@ -16,11 +16,13 @@ from picdesk.data.readers.text import lines_of
 from picdesk.data.sources import FilePart, PictureParts
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.files import Doubled, json_value
+from picdesk.parts import config_part
 
 MOST_SHARDS, MOST_LISTED = 100_000, 12
 Sample = dict[str, FilePart]
 
 
+@config_part
 class WebDataset:
     """Samples of the shards: a picture, a `.txt` with one caption a line, or a `.json` with the named keys.
 

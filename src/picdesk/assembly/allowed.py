@@ -1,0 +1,119 @@
+"""From the text of a `_target_` to the class it may stand for: a part of the project, a foreign class of a short list, a plug-in.
+
+What is compared is the object that the text leads to: a class written down as a part (`parts.config_part`), under the name it was
+defined by. So no path leads through one module into whatever that has imported, and a function is never called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from picdesk.errors import ConfigError
+from picdesk.parts import PARTS
+
+FOREIGN = (
+    "pytorch_lightning.Trainer",
+    "pytorch_lightning.callbacks.EarlyStopping",
+    "pytorch_lightning.strategies.DDPStrategy",
+    "torch.optim.AdamW",
+)
+"""Classes of other libraries that `conf/` names, each by the one path that it is named by."""
+READERS = (
+    *(
+        "Aligned",
+        "ClipRetrieval",
+        "Coco",
+        "Csv",
+        "Flickr8k",
+        "Folder",
+        "HuggingFace",
+        "Jsonl",
+        "Karpathy",
+        "NewsImages",
+    ),
+    *("Npz", "Parquet", "WebDataset"),
+)
+SHORT = {f"picdesk.data.readers.{name}" for name in READERS}
+"""Parts that a config names by the package that shows them, not by the module that defines them."""
+FORMER = {
+    "picdesk.training.schedules.cosine": "picdesk.training.schedules.Cosine",
+    "picdesk.data.splits.SplitFile": "picdesk.data.split_files.SplitFile",
+    "picdesk.training.schedules.constant": "picdesk.training.schedules.Constant",
+}
+"""What older configs call parts that have another name now."""
+PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+OWN = "picdesk"
+
+
+def class_of(target: Any, key: str, plugins: Sequence[str] = ()) -> type:
+    """The class that `target`, the `_target_` of the config node `key`, stands for; `plugins` are packages of the user's own.
+
+    Raises `ConfigError` for anything that is no class on the list.
+    """
+    path = FORMER.get(target, target) if isinstance(target, str) else ""
+    if not PATH.fullmatch(path):
+        raise ConfigError(f"{key}._target_={shown(target)}: not the name of a class")
+    module, _, name = path.rpartition(".")
+    if path in FOREIGN:
+        found = getattr(importlib.import_module(module), name)
+    elif module.split(".")[0] == OWN:
+        found = own_part(path, module, name)
+    else:
+        found = plugin_class(path, module, name, key, plugins)
+    if not isinstance(found, type):
+        raise ConfigError(f"{key}._target_={path}: no part of picdesk that a config may name; --help lists the options")
+    return found
+
+
+def own_part(path: str, module: str, name: str) -> object:
+    """The part of this path; None where there is none, or where it is reached by another path than its own."""
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+    listed = PARTS.get(f"{found.__module__}.{found.__qualname__}") if isinstance(found, type) else None
+    if listed is None or listed is not found:
+        return None
+    return found if path in SHORT or path == f"{found.__module__}.{found.__qualname__}" else None
+
+
+def plugin_class(path: str, module: str, name: str, key: str, plugins: Sequence[str]) -> type:
+    """A class that a package named by `plugins=` defines. Raises `ConfigError` saying how to admit it where it is not."""
+    home = next((package for package in check_plugins(plugins) if f"{module}.".startswith(f"{package}.")), None)
+    if home is None:
+        raise ConfigError(
+            f"{key}._target_={path}: no part of picdesk; if it is your own, or you have read it, "
+            f"say plugins=[{path.split('.')[0]}]"
+        )
+    try:
+        importlib.import_module(home)
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # it is somebody's code
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise ConfigError(f"{key}._target_={path} cannot be imported ({reason[0][:160]})") from error
+    if not isinstance(found, type) or not f"{found.__module__}.".startswith(f"{home}."):
+        raise ConfigError(f"{key}._target_={path}: not a class that plugins=[{home}] defines")
+    return found
+
+
+def check_plugins(plugins: Sequence[str]) -> Sequence[str]:
+    """Raise `ConfigError` for what is no package of a user's: Python's own modules could do anything, ours are listed."""
+    for package in plugins:
+        if not isinstance(package, str) or not PACKAGE.fullmatch(package):
+            raise ConfigError(f"plugins={shown(package)}: the name of a package is needed, such as plugins=[mylab]")
+        root = package.split(".")[0]
+        if root == OWN or root in sys.stdlib_module_names:
+            raise ConfigError(
+                f"plugins=[{package}]: that is no package of your own; its classes are not for a config to name"
+            )
+    return plugins
+
+
+def shown(value: object) -> str:
+    """A value for an error line, short and in printable letters."""
+    return re.sub(r"[^\x20-\x7e]", "?", str(value))[:100]

@@ -1,0 +1,160 @@
+"""The command line as people type it.
+
+Hydra reads `key=value` by a grammar in which a comma makes a sweep, a parenthesis a function, and an apostrophe or a Chinese
+character an error. That suits numbers and lists, and no headline. So a text to search for is quoted here before Hydra sees it,
+whatever is in it; the names of files and folders are quoted where the grammar would read them as anything but themselves.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from picdesk.errors import ConfigError
+
+TEXTS = ("query",)
+FILES = (
+    *("image", "queries", "subset", "captions_file", "run_file", "qrels_file"),
+    *("ckpt", "resume", "reproduce", "dir", "against", "save_index", "index_dir"),
+)
+FILE_ENDS = ("root", "data_root", "outputs", "store", "file", "folder", "weights", "model", "head", "token_file")
+PICTURES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif", ".jxl", ".ppm"),
+)
+QUERY_FILES = (".txt", ".csv", ".jsonl", ".tsv")
+TAKES_A_VALUE = (
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--config-dir", "-cd", "--experimental-rerun"),
+)
+FLAGS = (
+    *(*TAKES_A_VALUE, "--help", "-h", "--hydra-help", "--version", "--resolve", "--shell-completion", "-sc"),
+    *("--info", "-i", "--run", "-r", "--multirun", "-m"),
+)
+SWEEPS = ("--multirun", "-m", "hydra.mode=MULTIRUN")
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+OVERRIDE = re.compile(r"(?P<sign>\+{0,2})(?P<key>[A-Za-z_][\w./@:$-]*)=(?P<value>.*)", re.S)
+
+
+def hydra_arguments(typed: Sequence[str], known: Collection[str], takes_text: bool = False) -> list[str]:
+    """Arguments for Hydra that mean what was typed.
+
+    `known` are the top-level keys and groups of the config. Where the door `takes_text`, one argument that is neither a flag
+    nor `key=value` is what is searched for: a picture's file (`image=`), a file of queries (`queries=`), else a text (`query=`).
+    Raises `ConfigError` for an argument that nobody could read.
+    """
+    sweep = any(argument in SWEEPS for argument in typed)
+    made: list[str] = []
+    bare: list[str] = []
+    value_comes = False
+    for argument in typed:
+        if value_comes or (made and made[-1] in ("--info", "-i") and argument in INFO):
+            made.append(argument)
+            value_comes = False
+        elif is_flag(argument):
+            made.append(argument)
+            value_comes = argument in TAKES_A_VALUE
+        elif is_override(argument, known, takes_text):
+            made.append(quoted_override(argument, sweep))
+        else:
+            bare.append(argument)
+    return made + ([as_question(bare)] if takes_text and bare else refuse(bare))
+
+
+def is_flag(argument: str) -> bool:
+    """Whether this is one of Hydra's flags. Raises `ConfigError` for a flag that Hydra does not have."""
+    if not argument.startswith("-") or re.search(r"\s", argument.partition("=")[0]):
+        return False
+    name, _, value = argument.partition("=")
+    if name in FLAGS or re.fullmatch(r"-[rmh]+", name):
+        return True
+    key = name.lstrip("-").replace("-", "_") or "KEY"
+    raise ConfigError(f"{argument}: a config value has no dashes before it; write {key}={value or 'VALUE'}")
+
+
+def is_override(argument: str, known: Collection[str], takes_text: bool) -> bool:
+    """Whether this is `key=value`, `+key=value`, `~key`, and not a sentence with an equals sign in it."""
+    match = OVERRIDE.fullmatch(argument)
+    if match is None:
+        return bool(re.fullmatch(r"~[A-Za-z_][\w./@:$-]*(=.*)?", argument, re.S))
+    first = re.split(r"[./@:]", match["key"])[0]
+    return first in known or not (takes_text and re.search(r"\s", argument))
+
+
+def quoted_override(argument: str, sweep: bool) -> str:
+    """The override, its value in quotes where it is a text, or a file whose name Hydra's grammar would not leave as it is."""
+    match = OVERRIDE.fullmatch(argument)
+    if match is None:
+        return argument
+    key, value = match["key"], match["value"]
+    if key in TEXTS and not (sweep and re.fullmatch(r"choice\(.*\)", value, re.S)):
+        return f"{match['sign']}{key}={in_quotes(value)}"
+    is_file = key in FILES or key.rpartition(".")[2] in FILE_ENDS
+    if is_file and not sweep and "${" not in value and not reads_as_typed(value):
+        return f"{match['sign']}{key}={in_quotes(value)}"
+    return argument
+
+
+def reads_as_typed(value: str) -> bool:
+    """Whether Hydra's grammar takes the value for this very text, for nothing (`null`), or for a list or a quoted text.
+
+    Of the last two the file system decides: a file that really has brackets or quotes around its name is meant as it is.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if value in ("", "null", "???"):
+        return True
+    try:
+        read = OverridesParser.create().parse_override(f"file={value}").value()
+    except HydraException:
+        return False
+    if isinstance(read, list | dict) or (value[0] in "'\"" and value[0] == value[-1]):
+        return not Path(value).expanduser().exists()
+    return isinstance(read, str) and read == value
+
+
+def in_quotes(text: str) -> str:
+    """A text as Hydra's grammar and OmegaConf's interpolations both read it back unchanged."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise ConfigError(f"{shown}: not UTF-8; type the text in a terminal whose encoding is UTF-8") from None
+    escaped = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+    return QuotedString(text=escaped, quote=Quote.single).with_quotes()
+
+
+def as_question(bare: Sequence[str]) -> str:
+    """The override that asks what was typed without a key. Raises `ConfigError` where several words stand alone."""
+    if len(bare) > 1:
+        together = " ".join(bare)
+        raise ConfigError(f'{len(bare)} texts without a key; write one in quotes, "{together}", or give queries=FILE')
+    text = bare[0]
+    ending = Path(text).suffix.lower() if not re.search(r"\s$", text) else ""
+    if ending in QUERY_FILES and Path(text).expanduser().is_file():
+        return f"queries={in_quotes(text)}"
+    is_picture = ending in PICTURES and (Path(text).expanduser().exists() or not re.search(r"\s", text))
+    return f"{'image' if is_picture else 'query'}={in_quotes(text)}"
+
+
+def refuse(bare: Sequence[str]) -> list[str]:
+    """No argument at all; `ConfigError` where there is one that has no key."""
+    if bare:
+        raise ConfigError(
+            f"{bare[0]!r} is not KEY=VALUE; see --help for the keys, and retrieve.py to search for a text"
+        )
+    return []
+
+
+def near_keys(key: str, known: Collection[str], most: int = 2) -> list[str]:
+    """Known keys that somebody who wrote `key` may have meant: of a similar name first, then of the same last part."""
+    last = key.rpartition(".")[2]
+    similar = difflib.get_close_matches(key, known, most, cutoff=0.8)
+    same = sorted(name for name in known if name.rpartition(".")[2] == last)
+    top = difflib.get_close_matches(key.split(".")[0], {name for name in known if "." not in name}, most, cutoff=0.75)
+    return [name for name in dict.fromkeys([*similar, *same, *top]) if name != key][:most]

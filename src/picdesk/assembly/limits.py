@@ -1,0 +1,201 @@
+"""What a saved config may not decide: keys that are never taken from one, addresses, and paths that lead out of the job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from picdesk.assembly.saved_text import OF_THIS_MACHINE
+from picdesk.errors import ConfigError
+
+OPEN = "???"
+OF_THE_COMMAND = (
+    *("resume", "reproduce", "save_index", "index_dir", "dir", "against", "skip_completed"),
+    *("query", "queries", "image", "subset", "submission", "captions_file", "ids"),
+)
+"""What is asked for, and where results go: this command's own."""
+NEVER = frozenset(
+    (
+        *("allow_code", "trust_remote_code", "base_url", "uri", "url", "endpoint", "address", "proxy"),
+        *("key_variable", "token", "api_key", "answers", "default_root_dir", "save_dir", "cache_dir", "dirpath"),
+        *("profiler", "plugins", "barebones"),
+    )
+)
+"""Keys that are never taken from a saved config, wherever they stand in it."""
+FILES = frozenset(
+    (
+        *("root", "file", "folder", "model", "pretrained", "weights", "head", "ckpt", "run_file", "qrels_file"),
+        *("captions_file", "token_file", "text_encoder", "image_names", "shards"),
+    )
+)
+"""Keys whose value may name a file or a folder, even where it does not look like one."""
+TEXTS = frozenset(
+    ("template", "system", "question", "source", "obtain", "delimiter", "tag_separators", "protocol", "choices")
+)
+"""Keys of texts for people or models, in which a stroke is no path."""
+AWAY = re.compile(r"(?:^|[{,])\s*[/~\\]|^[A-Za-z]:[\\/]|(?:^|[/\\{,])\.\.(?:$|[/\\},])")
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|^pipe:", re.I)
+
+
+def drop_never(saved: DictConfig, here: DictConfig) -> list[str]:
+    """Put this command's own value, or none, where a key is never taken from a saved config; the keys that lost something."""
+    lost = []
+    for key in [key for key, _ in leaves(saved, whole=NEVER) if key.rpartition(".")[2] in NEVER]:
+        if key.split(".")[0] in OF_THIS_MACHINE:
+            continue
+        theirs, ours = select(saved, key), select(here, key)
+        if theirs in (None, False, "") or theirs == ours:
+            continue
+        lost.append(key)
+        parent, _, last = key.rpartition(".")
+        owner = OmegaConf.select(saved, parent) if parent else saved
+        with open_dict(saved):
+            if ours is not None:
+                owner[last] = raw(here, key)
+            elif isinstance(theirs, bool):
+                owner[last] = False
+            elif last == "uri":
+                owner[last] = OPEN
+            else:
+                del owner[last]
+    return lost
+
+
+def drop_addresses(saved: DictConfig, here: DictConfig) -> list[str]:
+    """Leave open every value that is an address of something on a network; their keys."""
+    return leave_open(saved, [key for key, value in looked_at(saved, here) if ADDRESS.search(value)])
+
+
+def drop_paths(saved: DictConfig, here: DictConfig, folder: Path) -> list[str]:
+    """Leave open every path that leads neither into the job's own folder nor into this user's own data; their keys."""
+    roots = own_roots(saved, folder)
+    return leave_open(saved, [key for key, value in looked_at(saved, here) if leads_away(saved, key, value, roots)])
+
+
+def looked_at(saved: DictConfig, here: DictConfig) -> Iterator[tuple[str, str]]:
+    """Keys and texts that could reach out: no text for people, and not what this command says anyway."""
+    for key, value in leaves(saved):
+        if not of_text(key) and key.rpartition(".")[2] not in NEVER and value != select(here, key):
+            yield key, value
+
+
+def own_roots(saved: DictConfig, folder: Path) -> list[Path]:
+    """The folders that a saved config may name: its job's, and those that this user's own paths name."""
+    paths = saved.paths
+    own = [Path(str(paths.data_root)), Path(str(paths.data_root)) / ".." / "weights", Path(str(paths.project)) / "data"]
+    return [root.expanduser().resolve() for root in (folder.parent if folder.name == "checkpoint" else folder, *own)]
+
+
+def leads_away(saved: DictConfig, key: str, value: str, roots: list[Path]) -> bool:
+    """Whether a value names something outside these folders."""
+    last = re.sub(r"\.\d+$", "", key).rpartition(".")[2]
+    base = root_above(saved, key) if last != "root" else None
+    looks = AWAY.search(value) is not None
+    if not looks and last not in FILES:
+        return False
+    if any(mark in value for mark in "{}*?[") and looks and not value.startswith("/"):
+        return True  # a pattern that climbs
+    whole = (Path(str(base)) if isinstance(base, str) else Path()) / Path(value).expanduser()
+    try:
+        if not looks and base is None and not whole.exists():
+            return False  # the name of a model, say
+        if not looks and base is not None:
+            return False  # below its root, which is looked at by itself
+        found = whole.expanduser().resolve()
+    except (OSError, ValueError, RuntimeError):
+        return True
+    return not any(found.is_relative_to(root) for root in roots)
+
+
+def root_above(saved: DictConfig, key: str) -> Any:
+    """The `root` of the nearest node around a key that has one: what relative names in it are read below."""
+    parent = key.rpartition(".")[0]
+    while parent:
+        if (base := select(saved, f"{parent}.root")) is not None:
+            return base
+        parent = parent.rpartition(".")[0]
+    return None
+
+
+def leave_open(saved: DictConfig, keys: list[str]) -> list[str]:
+    """Make the values of these keys `???`, which the command line must fill where they are needed."""
+    done = []
+    for key in keys:
+        if select(saved, key) == OPEN:
+            continue
+        parent, _, last = key.rpartition(".")
+        owner = OmegaConf.select(saved, parent) if parent else saved
+        with open_dict(saved):
+            owner[int(last) if OmegaConf.is_list(owner) else last] = OPEN
+        done.append(key)
+    return done
+
+
+def leaves(saved: DictConfig, whole: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
+    """Dotted keys and texts of all that stands in a saved config, resolved; nodes whose key is in `whole` are not entered.
+
+    Raises `ConfigError` where a text of it leads nowhere.
+    """
+    for key in list(saved):
+        if key not in OF_THIS_MACHINE and key not in OF_THE_COMMAND:
+            yield from _leaves(saved, saved._get_node(key), str(key), whole)
+
+
+def _leaves(saved: DictConfig, node: Any, key: str, whole: frozenset[str]) -> Iterator[tuple[str, str]]:
+    if key.rpartition(".")[2] in whole:
+        yield key, ""
+    elif OmegaConf.is_dict(node) and node._value() is not None and isinstance(node._value(), dict):
+        for name in list(node.keys()):
+            yield from _leaves(saved, node._get_node(name), f"{key}.{name}", whole)
+    elif OmegaConf.is_list(node) and isinstance(node._value(), list):
+        for i in range(len(node)):
+            yield from _leaves(saved, node._get_node(i), f"{key}.{i}", whole)
+    else:
+        value = select(saved, key)
+        if isinstance(value, str):
+            yield key, value
+
+
+def select(cfg: DictConfig, key: str) -> Any:
+    """The value of a key, resolved; None where there is none, `???` where it is open."""
+    owner: Any = cfg
+    try:
+        for name in key.split("."):
+            node = child_of(owner, name)
+            node = None if node is None else node._maybe_dereference_node(throw_on_resolution_failure=True)
+            if node is None:
+                return None
+            owner = node if OmegaConf.is_config(node) else node._value()
+    except InterpolationToMissingValueError:
+        return OPEN
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise ConfigError(f"{key} of a saved config cannot be read ({str(error).splitlines()[0][:120]})") from None
+    return OmegaConf.to_container(owner, resolve=False) if OmegaConf.is_config(owner) else owner
+
+
+def child_of(owner: Any, name: str) -> Any:
+    """The node of this name, or number, inside another; None where there is none."""
+    if OmegaConf.is_list(owner) and isinstance(owner._value(), list):
+        return owner._get_node(int(name)) if name.isdecimal() and int(name) < len(owner) else None
+    inside = OmegaConf.is_dict(owner) and isinstance(owner._value(), dict)
+    return owner._get_node(name, validate_access=False) if inside else None
+
+
+def raw(cfg: DictConfig, key: str) -> Any:
+    """The value of a key as it stands there."""
+    parent, _, last = key.rpartition(".")
+    owner = OmegaConf.select(cfg, parent) if parent else cfg
+    plain = OmegaConf.to_container(owner, resolve=False)
+    assert isinstance(plain, dict)
+    return plain[last]
+
+
+def of_text(key: str) -> bool:
+    """Whether a key holds a text for people or models."""
+    parts = re.sub(r"\.\d+$", "", key).split(".")
+    return parts[-1] in TEXTS or parts[0] in TEXTS

@@ -1,0 +1,96 @@
+"""What of a saved config is taken here: the choices that make a number, never what reaches beyond the job.
+
+Every door by which somebody else's config comes in goes through `taken`: reproduce=, ckpt=, reranker.ckpt=, resume=, index_dir=,
+compare. The command line gives again what is left out, and the job says in one line what that is.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import Container, DictConfig, Node, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from picdesk import marks
+from picdesk.assembly.limits import ADDRESS, NEVER, OF_THE_COMMAND, drop_addresses, drop_never, drop_paths
+from picdesk.assembly.saved_text import OF_THIS_MACHINE, read_values
+from picdesk.errors import DataError
+from picdesk.files import write_text
+
+log = logging.getLogger(__name__)
+
+
+def write_config(path: Path, cfg: DictConfig) -> None:
+    """Write a job's config, whole, with its last line. Interpolations stay, so that it can be used in another folder too."""
+    write_text(path, marks.signed(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
+
+
+def as_written(path: Path) -> DictConfig:
+    """A saved config as it stands there, less what is never taken from one: to be compared with a manifest, not to be used."""
+    return read_values(path)[0]
+
+
+def taken(path: Path, here: DictConfig) -> DictConfig:
+    """A saved config with this machine's paths, logger and the like in it; read only. `here` is the command's own config.
+
+    What it may not decide is this command's; a path that leads neither into the job nor into this user's own data stands open
+    (`???`), unless this user's picdesk wrote the config. Raises `DataError`, `MissingFileError`.
+    """
+    saved, own = read_values(path)
+    check_kinds(path, saved, here)
+    root = OmegaConf.select(saved, "paths.data_root")
+    plain = OmegaConf.to_container(here, resolve=False)
+    assert isinstance(plain, dict)
+    with open_dict(saved):
+        for key in [*OF_THIS_MACHINE, *(key for key in OF_THE_COMMAND if key in saved)]:
+            if key in plain:
+                saved[key] = plain[key]
+        if root is not None:
+            saved.paths.data_root = root
+    left = [
+        *drop_never(saved, here),
+        *drop_addresses(saved, here),
+        *(drop_paths(saved, here, path.parent) if not own else ()),
+    ]
+    if left:
+        told = ", ".join(left[:6]) + (", ..." if len(left) > 6 else "")
+        log.warning("%s: not taken from a saved config: %s; give again on the command line what is needed", path, told)
+    return saved
+
+
+def may_be_repeated(key: str, value: str) -> bool:
+    """Whether an override of a finished job may stand in a file that is ready to be used: it decides what a saved config may."""
+    if not re.fullmatch(r"[\w./@-]+", key) or key.split(".")[0] in (*OF_THIS_MACHINE, *OF_THE_COMMAND):
+        return False
+    words = {*key.split("."), *re.findall(r"\w+", value if value.startswith(("{", "[")) else "")}
+    return NEVER.isdisjoint(words) and not ADDRESS.search(value) and "$" not in value and "\n" not in value
+
+
+def check_kinds(path: Path, saved: DictConfig, here: DictConfig) -> None:
+    """Raise `DataError` where a value is of another kind than the schema's: a list for a number, a text for a group."""
+    trial = here.copy()
+    for key in map(str, here):
+        node, value = here._get_node(key), saved._get_node(key) if key in saved else None
+        if not isinstance(value, Node) or key in OF_THIS_MACHINE:
+            continue
+        if kind_of(node) != kind_of(value) and (OmegaConf.is_config(node) or OmegaConf.is_config(value)):
+            raise DataError(f"{path}: {key}: {kind_of(value)}, where {kind_of(node)} belongs")
+        known: Any = OmegaConf.to_container(value) if isinstance(value, Container) else value._value()
+        typed = isinstance(node, DictConfig) and is_dataclass(OmegaConf.get_type(node))
+        if isinstance(node, DictConfig) and not typed and node._metadata.element_type is Any:
+            continue
+        try:
+            with open_dict(trial):
+                wanted = {name: child for name, child in known.items() if name in node} if typed else known  # type: ignore[operator]
+                OmegaConf.update(trial, key, wanted, merge=True)
+        except OmegaConfBaseException as error:
+            raise DataError(f"{path}: {key}: {str(error).splitlines()[0][:160]}") from None
+
+
+def kind_of(node: Any) -> str:
+    """What a node is, in a word."""
+    return "a table" if OmegaConf.is_dict(node) else "a list" if OmegaConf.is_list(node) else "a value"

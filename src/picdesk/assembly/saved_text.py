@@ -1,0 +1,131 @@
+"""The one reader of a saved config's text: plain values, and no order to this machine hidden among them.
+
+Refused: resolvers (`${oc.env:...}`), whatever could become one when texts are joined, aliases and tags of YAML, letters that
+steer a terminal, absurd sizes. What stands under `paths`, `logger` and the like is cut out first: it is never taken from a
+saved config.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from picdesk import marks
+from picdesk.errors import DataError, MissingFileError
+
+MOST_BYTES = 4 << 20
+MOST_DEPTH = 40
+PLAIN = re.compile(r"\$\{[\w.\[\]]*\}")
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+OF_THIS_MACHINE = ("paths", "logger", "hydra", "plugins", "network")
+"""Groups and keys that a saved config holds for people to read; they are never taken from it."""
+
+
+def read_text(path: Path) -> marks.Marked:
+    """The text of a saved config. Raises `MissingFileError`, or `DataError` where it is damaged or no such text."""
+    if not path.is_file():
+        raise MissingFileError(f"ckpt: {path} is missing; a checkpoint needs the config that was saved beside it")
+    if path.stat().st_size > MOST_BYTES:
+        raise DataError(f"{path}: {path.stat().st_size:,} bytes; no config of a job is as large")
+    try:
+        return marks.read(path.read_bytes().decode("utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} cannot be read ({error.reason} at byte {error.start})") from None
+
+
+def read_values(path: Path) -> tuple[DictConfig, bool]:
+    """A saved config, without what is never taken from one, and whether this user's picdesk wrote it.
+
+    Read once by all jobs of a sweep while the file stays as it is; what comes is the caller's own copy.
+    """
+    about = path.stat() if path.is_file() else None
+    cfg, own = _read_values(path, about and about.st_mtime_ns, about and about.st_size)
+    return cfg.copy(), own
+
+
+@functools.lru_cache(maxsize=8)
+def _read_values(path: Path, changed: int | None, size: int | None) -> tuple[DictConfig, bool]:
+    marked = read_text(path)
+    plain = parsed(marked.text, path)
+    if not isinstance(plain, dict) or not isinstance(plain.get("backbone"), dict):
+        raise DataError(f"{path} is not the config of a picdesk job: it has no backbone")
+    data_root = plain["paths"].get("data_root") if isinstance(plain.get("paths"), dict) else None
+    kept = {str(key): value for key, value in plain.items() if key not in OF_THIS_MACHINE}
+    if marked.own and isinstance(data_root, str) and "${" not in data_root:
+        kept["paths"] = {"data_root": data_root}
+    for key, value in texts(kept):
+        check_text(path, key, value)
+    try:
+        return OmegaConf.create(kept), marked.own
+    except OmegaConfBaseException as error:
+        raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def read_overrides(path: Path) -> list[str]:
+    """What a job's command line set, as Hydra wrote it down beside the job. Raises `DataError` where that is no such list."""
+    if path.stat().st_size > MOST_BYTES:
+        raise DataError(f"{path}: {path.stat().st_size:,} bytes; no command line is as long")
+    try:
+        listed = parsed(path.read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} cannot be read ({error.reason} at byte {error.start})") from None
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise DataError(f"{path}: wanted a list of overrides")
+    if any(STEERING.search(item) or "\n" in item for item in listed):
+        raise DataError(f"{path}: holds letters that no override has")
+    return listed
+
+
+def parsed(text: str, path: Path) -> Any:
+    """YAML of plain values. Raises `DataError` for anything else; nothing is built, and nothing stands for many."""
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or depth > MOST_DEPTH:
+                raise DataError(
+                    f"{path}: line {event.start_mark.line + 1}: aliases and deep nesting are no part of a config"
+                )
+            if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag:
+                raise DataError(
+                    f"{path}: line {event.start_mark.line + 1}: the tag {event.tag[:60]!r} is no part of a config"
+                )
+        return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except DataError:
+        raise
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError, AttributeError, TypeError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} cannot be read ({why[:160]})") from None
+
+
+def texts(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and texts of a nested container; keys are texts too."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{prefix}{key}", str(key)
+            yield from texts(value, f"{prefix}{key}.")
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from texts(value, f"{prefix}{i}.")
+    elif isinstance(node, str | bytes | Path):
+        yield prefix.rstrip("."), node if isinstance(node, str) else str(node)
+
+
+def check_text(path: Path, key: str, value: str) -> None:
+    """Raise `DataError` for a text that would do more than stand there.
+
+    The one thing that a text may do is name another key of the same config, `${seed}`: the rest must hold nothing that Hydra's
+    grammar reads, nor a `$` at the end of a piece, which the next piece could complete.
+    """
+    if STEERING.search(value):
+        raise DataError(f"{path}: {key!r}: holds letters that no config has ({value[:40]!r})")
+    rest = PLAIN.sub("\0", value)
+    if "${" in rest or "$\0" in rest or rest.endswith("$"):
+        raise DataError(f"{path}: {key}: {value[:60]!r} asks this machine for something; a saved config may not")

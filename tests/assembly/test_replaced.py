@@ -1,0 +1,70 @@
+"""Every experiment goes with every option of every part: what it meant for another option is left out, and that is said."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from picdesk.assembly.replaced import without_replaced
+from picdesk.pipelines import config
+from picdesk.pipelines.build import check_all
+
+EXPERIMENTS = sorted(
+    path.relative_to(config.CONF / "experiment").with_suffix("").as_posix()
+    for path in (config.CONF / "experiment").rglob("*.yaml")
+)
+SPLITS = sorted(path.stem for path in (config.CONF / "split").glob("*.yaml"))
+OTHERS = (
+    "callbacks=default",
+    "scheduler=constant",
+    "loss=siglip",
+    "loss=margin",
+    "loss=mixture",
+    "adaptation=full",
+    "trainer=ddp",
+    "backbone=lite",
+    "index=hnsw",
+    "prompt=title",
+)
+
+
+@pytest.fixture(autouse=True)
+def composer() -> Iterator[None]:
+    config.register()
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        yield
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The config as a door sees it."""
+    cfg = compose("train", overrides=list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        cfg.pop("hydra")
+    return without_replaced(cfg, config.CONF)
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if "/" not in name])
+def test_every_experiment_composes_with_every_split(experiment: str) -> None:
+    for split in SPLITS:
+        file = ("split.file=parts.csv",) if split == "file" else ()
+        check_all(composed(f"experiment={experiment}", f"split={split}", *file))
+
+
+@pytest.mark.parametrize("override", OTHERS)
+def test_a_recipe_composes_with_other_options(override: str) -> None:
+    for experiment in ("finetune_flickr8k_best", "finetune_newsimages"):
+        check_all(composed(f"experiment={experiment}", override))
+
+
+def test_what_goes_is_said_and_what_is_typed_stays(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        cfg = composed("experiment=finetune_flickr8k_best", "split=official")
+    assert "split.seed" in caplog.text
+    assert "seed" not in cfg.split
+    assert composed("experiment=finetune_flickr8k_best", "split=official", "split.seed=3").split.seed == 3
+    assert composed("experiment=finetune_flickr8k_best", "split=random_80_10_10").split.seed == 0
+    assert composed("experiment=finetune_flickr8k_best").split.seed == 0
