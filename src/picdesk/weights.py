@@ -68,3 +68,28 @@ def _shared_top(names: Iterable[str]) -> str:
     """The first part that all names begin with, "" if there is none, or nothing behind it."""
     tops = {name.partition(".")[0] if "." in name else "" for name in names}
     return tops.pop() if len(tops) == 1 else ""
+
+
+def why(error: BaseException, path: Path | None = None, most: int = 200) -> str:
+    """Why a file of weights could not be read, in one line: torch's own words advise to run whatever code is in it."""
+    text = str(error)
+    head = _head(path) if path is not None and path.is_file() else None
+    if head == b"":
+        return "the file is empty"
+    if head is not None and head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer stands in place of the file; run `git lfs pull`"
+    found = re.search(r"GLOBAL ([\w.]+)", text)
+    if found:
+        return (
+            f"it holds a Python object ({found.group(1)}), and nothing is unpickled here; save the state_dict() alone"
+        )
+    if "TorchScript" in text:
+        return "a TorchScript archive, which holds code, and none is run here; save its state_dict() alone"
+    if "weights_only" in text.lower().replace(" ", "_"):
+        return "not a file of tensors that torch wrote; nothing else is unpickled here"
+    return " ".join(text.split("\n")[0].split())[:most] if text.strip() else type(error).__name__
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(24)

@@ -173,3 +173,16 @@ def test_arrays_that_hold_no_vectors(tmp_path: Path, array: Any) -> None:
     with pytest.raises(DataError, match=r"wanted numbers of shape|data set is empty|rows in text_embeddings") as error:
         npz(tmp_path, arrays=arrays, image_names="names").read()
     assert "\n" not in str(error.value)
+
+
+def test_captions_that_are_no_single_text_move_no_vector(tmp_path: Path) -> None:
+    rows = [row.copy() for row in ROWS]
+    rows[1][1], rows[2][1], rows[3][1] = '["a", "b"]', "{'raw': 'a'}", "b'a'"
+    arrays = {"image_embeddings": IMAGES.repeat(2, axis=0), "text_embeddings": TEXTS}
+    collection = npz(tmp_path, rows, arrays).read()
+    assert collection.picture_ids == tuple(NAMES)
+    assert [fields["caption"] for fields in collection.texts] == ["caption 0", "caption 4", "caption 5"]
+    np.testing.assert_allclose(collection.vectors["text"], unit(TEXTS[[0, 4, 5]]), atol=1e-6)
+    told = reasons(collection)
+    assert [line.split(": ")[0] for line in told] == [f"captions.csv line {line}" for line in (3, 4, 5)]
+    assert all("data.caption_column=caption holds" in line for line in told)

@@ -23,6 +23,7 @@ from picdesk.backbones.open_clip_weights import load_weights, local_file
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, UserError
 from picdesk.parts import config_part
+from picdesk.weights import why
 
 log = logging.getLogger(__name__)
 
@@ -138,10 +139,9 @@ def create(source: Source, seed: int) -> Any:
     except UserError:
         raise
     except Exception as error:  # the library, torch and safetensors raise whatever a broken file leads to
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = source.weights or source.library_name
         raise UserError(
-            f"backbone: {source.library_name} with the weights {where} could not be loaded ({reason[:200]}); give a file "
+            f"backbone: {source.library_name} with the weights {where} could not be loaded ({why(error, file)}); give a file "
             "that holds them: backbone.weights=FILE"
         ) from error
     if hasattr(clip, "text_decoder"):

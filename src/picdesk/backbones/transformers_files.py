@@ -17,7 +17,7 @@ from picdesk.backbones.lite import tokenizer_digest
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import digest_of
 from picdesk.hub import one_set_of_weights
-from picdesk.weights import from_folder
+from picdesk.weights import from_folder, why
 
 FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
 PLACES = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "processor_class")
@@ -142,5 +142,4 @@ def digest_of_tokenizer(tokenizer: Any) -> str:
 
 def first_line(error: BaseException, most: int = 200) -> str:
     """The first line of an error's text, for the end of ours, at most `most` characters of it."""
-    text = str(error).strip()
-    return text.splitlines()[0][:most] if text else type(error).__name__
+    return why(error, most=most)

@@ -22,6 +22,7 @@ from picdesk.interfaces import Backbone, Modality, RerankContext
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, candidates, taken, unscored
 from picdesk.trec import Run
+from picdesk.weights import why
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 WAYS = ("auto", "searched", "own")
@@ -123,7 +124,7 @@ def read_head(file: str) -> Layers:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and the zip reader raise many kinds; nothing in the file is executed
-        raise DataError(f"reranker.head={file}: not a file of tensors ({str(error).splitlines()[0][:120]})") from None
+        raise DataError(f"reranker.head={file}: not a file of tensors ({why(error, path, 120)})") from None
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise DataError(f"reranker.head={file}: wanted named tensors (weight, bias)")
     names = sorted((name for name in found if name.endswith("weight")), key=_number)

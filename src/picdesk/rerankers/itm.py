@@ -23,7 +23,7 @@ from picdesk.interfaces import RerankContext
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.trec import Run
-from picdesk.weights import from_folder
+from picdesk.weights import from_folder, why
 
 log = logging.getLogger(__name__)
 FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
@@ -166,7 +166,7 @@ def load(folder: Path, name: str, size: int, first_token: int | None) -> tuple[A
     except UserError:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        reason = why(error, most=160)
         raise UserError(f"reranker.model={name} could not be loaded ({reason}); wanted: {FILES}") from error
     if model.config.vision_config.image_size != size:
         raise ConfigError(

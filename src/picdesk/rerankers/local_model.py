@@ -18,7 +18,7 @@ from picdesk.files import digest_of, file_digest
 from picdesk.hub import WEIGHTS, fits, folder_of, small_files
 from picdesk.language import Answer, Question
 from picdesk.parts import config_part
-from picdesk.weights import from_folder
+from picdesk.weights import from_folder, why
 
 FILES = "config.json, the tokenizer's files and model*.safetensors"
 PIECE = 1 << 20
@@ -134,7 +134,7 @@ def load(folder: Path, name: str, dtype: str, device: str) -> tuple[Any, Any, bo
     except UserError:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        reason = why(error, most=160)
         raise UserError(f"language_model.model={name} could not be loaded ({reason}); wanted: {FILES}") from error
     return model.eval().requires_grad_(False).to(device), processor, sees
 

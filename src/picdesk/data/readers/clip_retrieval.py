@@ -1,6 +1,7 @@
 """What `clip-retrieval inference` writes: vectors in `img_emb/` and `text_emb/`, and names and captions in `metadata/`."""
 
 import re
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,11 @@ from picdesk.collection import Collection
 from picdesk.data.places import Inside, data_folder
 from picdesk.data.readers.arrow_rows import read_parquet, rows_of
 from picdesk.data.readers.gathering import Gathering
-from picdesk.data.readers.text import need_columns
 from picdesk.data.readers.vectors import Content, Named, Place, check_widths, numbers, tie
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.interfaces import Embeddings, Modality
 from picdesk.parts import config_part
-from picdesk.text_values import NoTextError, fault_of, name_of, one_text
+from picdesk.text_values import NoTextError, fault_of, name_of, one_text, walk
 
 
 @config_part
@@ -87,33 +87,42 @@ class ClipRetrieval:
         matrix = np.concatenate([part[0] for part in parts])
         words = np.concatenate([part[1] for part in parts if part[1] is not None]) if with_texts else None
         check_widths(self.name, matrix, words)
-        named = [name for part in parts for name in part[2]]
+        names = [name for part in parts for name, _ in part[2]]
+        captions = [caption for part in parts for _, caption in part[2]] if with_texts else []
         inside = Inside(data_folder(str(root / self.folder), self.name)) if self.folder is not None else None
-        return tie(gathering, (matrix, named), (words, named if with_texts else []), inside)
+        return tie(gathering, (matrix, names), (words, captions), inside)
 
     def _part(
         self, images: Path, texts: Path | None, metadata: Path, gathering: Gathering[Place]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, list[Named]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, list[tuple[Named, Named]]]:
         keys = {"picture_column": self.picture_column, "caption_column": self.caption_column}
         table = read_parquet(metadata, keys)
-        need_columns(keys, tuple(table.column_names), metadata.name)
         names = [self._named(cells, f"{metadata.name} row {row}", gathering) for row, cells in rows_of(table)]
         matrix = load_rows(images, len(names), metadata.name)
         return matrix, load_rows(texts, len(names), metadata.name) if texts is not None else None, names
 
-    def _named(self, cells: dict[str, Any] | str, where: str, gathering: Gathering[Place]) -> Named:
-        """Of a row; one that cannot be used keeps its place, without a name, so that no other row moves."""
+    def _named(self, cells: dict[str, Any] | str, where: str, gathering: Gathering[Place]) -> tuple[Named, Named]:
+        """Picture and caption of a row; what cannot be used keeps its place, marked as listed, so that no other row moves."""
+        name = ""
         try:
             if isinstance(cells, str):
                 raise NoTextError(cells)
-            name = name_of(cells[self.picture_column])
-            caption = one_text(cells[self.caption_column]) if self.caption_column is not None else ""
+            name = self._value(cells, "picture_column", self.picture_column, name_of)
+            caption = ""
+            if self.caption_column is not None:
+                caption = self._value(cells, "caption_column", self.caption_column, one_text)
             if fault_of(caption):
                 raise NoTextError(fault_of(caption))
         except NoTextError as error:
             gathering.skip(where, str(error))
-            return Named("", where, listed=True)
-        return Named(name, where, caption)
+            return Named(name, where, listed=not name), Named(name, where, listed=True)
+        return Named(name, where), Named(name, where, caption)
+
+    def _value(self, cells: dict[str, Any], key: str, column: str, made: Callable[[Any], str]) -> str:
+        try:
+            return made(walk(cells, column))
+        except NoTextError as error:
+            raise NoTextError(f"data.{key}={column} {error}") from None
 
 
 def numbered(folder: Path, ending: str, key: str) -> dict[int, Path]:

@@ -15,6 +15,7 @@ from picdesk.data.readers.vectors import Content, Named, Place, check_widths, nu
 from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings, Modality
 from picdesk.parts import config_part
+from picdesk.text_values import NoTextError, one_text, opened, what
 
 
 @config_part
@@ -70,7 +71,8 @@ class Npz:
     @cached_property
     def _content(self) -> Content:
         arrays = load_arrays(data_file(self.root, self.file, self.name))
-        captions = self._captions()
+        gathering = Gathering[Place](self.name)
+        captions = self._captions(gathering)
         images = _matrix(arrays, "image_array", self.image_array)
         texts = _matrix(arrays, "text_array", self.text_array) if self.text_array is not None else None
         check_widths(self.file, images, texts)
@@ -80,9 +82,9 @@ class Npz:
         names = self._names(arrays, captions, len(images))
         named = [Named(name, f"{self.image_array} row {row}") for row, name in enumerate(names)]
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name)) if self.folder is not None else None
-        return tie(Gathering[Place](self.name), (images, named), (texts, captions), inside)
+        return tie(gathering, (images, named), (texts, captions), inside)
 
-    def _captions(self) -> list[Named]:
+    def _captions(self, gathering: Gathering[Place]) -> list[Named]:
         if self.captions_file is None:
             return []
         table = read_table(data_file(self.root, self.captions_file, self.name))
@@ -92,12 +94,20 @@ class Npz:
             raise DataError(
                 f"{self.captions_file} line {table.ragged[0][0]}: a row of the wrong width would shift the others"
             )
-        return [
-            Named(
-                row[self.picture_column].strip(), f"{self.captions_file} line {line}", row[self.caption_column].strip()
-            )
-            for line, row in table.rows
-        ]
+        gathering.notes += [table.note] if table.note else []
+        return [self._caption(row, f"{self.captions_file} line {line}", gathering) for line, row in table.rows]
+
+    def _caption(self, row: Mapping[str, str], where: str, gathering: Gathering[Place]) -> Named:
+        """The caption of a row; one that is no text keeps its place, marked as listed, so that no vector moves."""
+        name, cell = row[self.picture_column].strip(), row[self.caption_column]
+        try:
+            value = opened(cell)
+            if value is not cell:
+                raise NoTextError(f"holds {what(value)}, where a vector has one caption")
+            return Named(name, where, one_text(cell))
+        except NoTextError as error:
+            gathering.skip(where, f"data.caption_column={self.caption_column} {error}")
+            return Named(name, where, listed=True)
 
     def _names(self, arrays: Mapping[str, NDArray[np.generic]], captions: list[Named], count: int) -> list[str]:
         if self.image_names is not None:
