@@ -1,5 +1,6 @@
 """Flickr8k (Hodosh et al. 2013) in both its forms: `captions.txt` with a header, or the token file `name#n<TAB>caption`."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.readers.gathering import UNMATCHED, Gathering
 from picdesk.data.readers.text import need_columns, read_table
 from picdesk.data.sources import PictureFiles
-from picdesk.errors import MissingFileError, examples
+from picdesk.errors import MissingFileError, examples, shortened
 from picdesk.text_values import fault_of
 
 LISTS = {
@@ -84,7 +85,7 @@ class Flickr8k:
             key, tab, caption = content.partition("\t")
             name, mark, number = key.rpartition("#")
             where = f"{path.name} line {line}"
-            if tab and mark and number.strip().isdecimal():
+            if tab and mark and re.fullmatch(r"\s*\d{1,9}\s*", number):
                 yield name.strip(), int(number), caption.strip(), where
             else:
                 gathering.skip(where, "not of the form name#n<TAB>caption")
@@ -114,4 +115,4 @@ class Flickr8k:
         if absent:
             found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
             gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")
-            gathering.unmatched += [Skipped(f"{path.name}: {name}", UNMATCHED, row=False) for name in absent]
+            gathering.unmatched += [Skipped(f"{path.name}: {shortened(name)}", UNMATCHED, row=False) for name in absent]

@@ -34,7 +34,7 @@ def read_records(
     whole = _whole(path, text, records is not None, marks)
     if whole is None:
         return _lines(path, text, gathering)
-    if records is None and _by_name(whole):
+    if records is None and isinstance(wanted, str) and _by_name(whole):
         gathering.notes.append(f"{path.name}: one object, whose keys were taken for data.picture_column")
         whole = _named(whole, marks[0], caption)
     items = whole if records is None and isinstance(whole, list) else _inner(path, whole, records, key is not None)
