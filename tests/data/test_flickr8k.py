@@ -75,3 +75,20 @@ def test_neither_caption_file(tmp_path: Path) -> None:
     (tmp_path / "Images").mkdir()
     with pytest.raises(MissingFileError, match=r"neither 'captions\.txt' nor 'Flickr8k\.token\.txt' is in data\.root"):
         Flickr8k(root=str(tmp_path)).read()
+
+
+def test_captions_that_are_lists_or_no_text(tmp_path: Path) -> None:
+    put(tmp_path / "Images" / "a.JPG", jpeg(colour(1)))
+    put(
+        tmp_path / "captions.txt",
+        'image,caption\na.jpg,"[""one"", ""two""]"\na.jpg,"{""raw"": ""x""}"\na.jpg,"three"\n',
+    )
+    collection = Flickr8k(root=str(tmp_path)).read()
+    assert [fields["caption"] for fields in collection.texts] == ["one", "two", "three"]
+    assert collection.text_ids == ("a.jpg#0", "a.jpg#1", "a.jpg#2")
+    assert "captions.txt line 3: data.caption_column=caption holds a record" in reasons(collection)[0]
+    (tmp_path / "captions.txt").unlink()
+    put(tmp_path / "Flickr8k.token.txt", "a.jpg#0\t['one']\r\na.jpg#1\tb\r\n")
+    assert reasons(Flickr8k(root=str(tmp_path)).read()) == [
+        "Flickr8k.token.txt line 1: holds a list (['one']), which is no text"
+    ]

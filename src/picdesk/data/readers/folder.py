@@ -10,7 +10,7 @@ from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import examples
-from picdesk.text_values import fault_of
+from picdesk.text_values import NoTextError, plain_text
 
 SUFFIXES = (
     ".jpg",
@@ -88,10 +88,10 @@ class Folder:
         if not captions:
             gathering.skip(file, "no caption in it")
         for caption in captions:
-            if fault_of(caption):
-                gathering.skip(file, fault_of(caption))
-            else:
-                gathering.text(name, {"caption": caption}, file)
+            try:
+                gathering.text(name, {"caption": plain_text(caption)}, file)
+            except NoTextError as error:
+                gathering.skip(file, str(error))
 
     def _others(self, gathering: Gathering[Path], names: list[str], pictures: list[str]) -> None:
         beside, known = {self._beside(name) for name in pictures}, set(pictures)

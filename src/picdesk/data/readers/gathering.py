@@ -54,7 +54,8 @@ class Gathering(Generic[Place]):
         self._odd: Counter[str] = Counter()
 
     def skip(self, item: str, reason: str) -> None:
-        """List an item as left out."""
+        """List an item as left out; what no encoding can write (a file name that is not UTF-8) is written with escapes."""
+        item, reason = (text.encode(errors="backslashreplace").decode() for text in (item, reason))
         self.skipped.append(Skipped(item, reason))
 
     def took(self, taken: Taken, where: str) -> bool:
