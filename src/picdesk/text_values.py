@@ -102,6 +102,14 @@ def one_text(value: Any) -> str:
     return "" if text in NO_VALUE else text
 
 
+def plain_text(value: Any) -> str:
+    """As `one_text`, where one text alone is meant: a list or record written out is none, nor what no encoding can write."""
+    text = one_text(opened(value) if isinstance(value, str) else value)
+    if fault_of(text):
+        raise NoTextError(fault_of(text))
+    return text
+
+
 def name_of(value: Any) -> str:
     """An id or a file name: a string, or a whole number's digits; "" for null. Raises `NoTextError` for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):

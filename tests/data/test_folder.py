@@ -180,3 +180,16 @@ def test_captions_in_capitals_empty_ones_and_another_encoding(tmp_path: Path) ->
     assert [fields["caption"] for fields in collection.texts] == ["雨", "两只小猫"]
     assert reasons(collection) == ["b.txt: no caption in it"]
     assert collection.notes == ()
+
+
+def test_a_name_that_is_not_utf8_is_named_and_the_rest_read(tmp_path: Path) -> None:
+    put(tmp_path / "a.jpg", jpeg(colour(1)))
+    put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")), jpeg(colour(2)))
+    put(tmp_path / "a.txt", "kept\n['one', 'two']\n")
+    collection = Folder(root=str(tmp_path)).read()
+    assert collection.picture_ids == ("a.jpg",)
+    assert [fields["caption"] for fields in collection.texts] == ["kept"]
+    told = "; ".join(reasons(collection))
+    assert "caf\\udce9.jpg" in told
+    assert "a.txt: holds a list (['one', 'two']), which is no text" in told
+    told.encode()

@@ -157,7 +157,7 @@ def test_what_a_split_file_does_not_use_is_counted_and_listed(tmp_path: Path) ->
     assert {name: rows.tolist() for name, rows in split.assign(made).items()} == {"train": [0], "val": [2], "test": [1]}
     assert [(one.item, one.reason) for one in split.skipped] == [
         ("s.csv line 6", "3 cells for 2 columns"),
-        ("s.csv line 5: other.jpg", "no picture of that name"),
+        ("s.csv line 5: 'other.jpg'", "no picture of that name"),
     ]
     for words in (
         "2 of 5 rows were not used",

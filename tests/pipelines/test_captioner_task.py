@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
+from picdesk.collection import Collection
+from picdesk.data.sources import NoPictures
 from picdesk.interfaces import Embeddings
+from picdesk.pipelines.captioner import given
 from picdesk.search.grouping import at_least, best_part_run
 from picdesk.trec_io import read_runs
 from tests.data.samples import colour, jpeg, put
@@ -167,3 +171,12 @@ def test_two_jobs_are_compared_and_a_changed_caption_file_is_seen(
     compared = run(capfd, outputs, "evaluate", "task=compare", f"dir={jobs[0].folder}", f"against={jobs[1].folder}")
     assert compared.status == 0, compared.err
     assert any("Only one caption of each picture asks" in page.read_text() for page in outputs.rglob("index.html"))
+
+
+def test_captions_of_no_picture_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    part = Collection("x", ("a.jpg", "b.jpg"), NoPictures(2), (), (), np.empty(0, np.int64))
+    file = tmp_path / "said.csv"
+    file.write_text("image,caption\na.jpg,one\nz.jpg,two\n")
+    assert given(OmegaConf.create({"captions_file": str(file)}), part) == {0: "one"}
+    assert "1 of 2 captions are of no picture of this part: 'z.jpg'" in caplog.text
+    assert "no caption for 1 of 2 pictures" in caplog.text

@@ -117,9 +117,13 @@ class Inside:
         if listed is None:
             listed = self._listed[folder] = {}
             real = os.path.realpath(self.root / folder)
-            if (real + os.sep).startswith(self._prefix) and Path(real).is_dir():
-                for entry in sorted(path.name for path in Path(real).iterdir()):
-                    listed.setdefault(_evened(entry), []).append(entry)
+            try:
+                inside = (real + os.sep).startswith(self._prefix)
+                entries = sorted(path.name for path in Path(real).iterdir()) if inside else []
+            except OSError:
+                entries = []
+            for entry in entries:
+                listed.setdefault(_evened(entry), []).append(entry)
         return listed
 
     def _look(self, name: str) -> Path:

@@ -12,7 +12,7 @@ from picdesk.collection import Collection, Skipped
 from picdesk.data.readers.gathering import UNMATCHED, Gathering, split_name
 from picdesk.data.readers.records import read_records
 from picdesk.data.readers.text import delimiter_named, need_columns, plain_suffix, read_table, read_text
-from picdesk.errors import DataError, MissingFileError, examples
+from picdesk.errors import DataError, MissingFileError, examples, shortened
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
 from picdesk.text_values import NoTextError, name_of, walk
@@ -62,11 +62,13 @@ class SplitFile:
         split_of: dict[str, str] = {}
         unmatched = []
         for where, name, given in named:
-            split, picture = split_name(given, f"split.file={self.file}, {name!r}"), known.picture(name)
+            split, picture = split_name(given, f"split.file={self.file}, {shortened(name)}"), known.picture(name)
             if picture is None:
-                unmatched.append(Skipped(f"{where}: {name}", UNMATCHED, row=False))
+                unmatched.append(Skipped(f"{where}: {shortened(name)}", UNMATCHED, row=False))
             elif split_of.setdefault(picture, split) != split:
-                raise DataError(f"split.file={self.file}: {name!r} is in {split_of[picture]!r} and in {split!r}")
+                raise DataError(
+                    f"split.file={self.file}: {shortened(name)} is in {split_of[picture]!r} and in {split!r}"
+                )
         if not any(split_of.values()):
             ours, theirs = examples(collection.picture_ids), examples(dict.fromkeys(name for _, name, _ in named))
             raise DataError(
@@ -97,7 +99,7 @@ class SplitFile:
         )
         without = len(known.ids) - sum(map(bool, split_of.values()))
         notes += [f"{without} of {len(known.ids)} pictures are in no part"] if without else []
-        self.notes = tuple(f"split.file={self.file}: {note}" for note in notes)
+        self.notes = tuple(f"split.file: {note}" for note in notes)
         if bad > self.max_bad_fraction * total:
             share = f"{bad / total:.3g} is above split.max_bad_fraction={self.max_bad_fraction:g}"
             first = _told(self.skipped[0])
@@ -144,7 +146,9 @@ class SplitFile:
             try:
                 name, split = name_of(walk(record, self.picture_column)), walk(record, self.split_column)
                 if not name or not isinstance(split, str):
-                    raise NoTextError("no picture is named" if not name else f"the split of {name!r} is no text")
+                    raise NoTextError(
+                        "no picture is named" if not name else f"the split of {shortened(name)} is no text"
+                    )
                 named.append((where, name, split))
             except NoTextError as error:
                 found.skip(where, str(error))

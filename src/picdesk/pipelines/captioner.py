@@ -108,6 +108,15 @@ def given(cfg: DictConfig, part: Collection) -> dict[int, str]:
             f"captions_file={cfg.captions_file}: none of its {len(captions)} pictures is in data={part.name}; "
             f"it names {examples(captions)}, the data set {examples(part.picture_ids)}"
         )
+    if len(found) < len(captions):
+        others = examples([name for name in captions if name not in place])
+        log.warning(
+            "captions_file=%s: %d of %d captions are of no picture of this part: %s",
+            cfg.captions_file,
+            len(captions) - len(found),
+            len(captions),
+            others,
+        )
     if len(found) < len(place):
         log.warning(
             "captions_file=%s: no caption for %d of %d pictures", cfg.captions_file, len(place) - len(found), len(place)

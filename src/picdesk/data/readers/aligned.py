@@ -11,7 +11,7 @@ from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
 from picdesk.parts import config_part
-from picdesk.text_values import fault_of
+from picdesk.text_values import NoTextError, plain_text
 
 Files = str | Sequence[str]
 
@@ -90,7 +90,7 @@ class Aligned:
             return
         gathering.member(name, split_name(split, "data.pictures"), where)
         for file, caption in captions.items():
-            if fault_of(caption):
-                gathering.skip(f"{where}, {file}", fault_of(caption))
-            else:
-                gathering.text(name, {"caption": caption}, where)
+            try:
+                gathering.text(name, {"caption": plain_text(caption)}, where)
+            except NoTextError as error:
+                gathering.skip(f"{where}, {file}", str(error))

@@ -1,17 +1,19 @@
 """Flickr8k (Hodosh et al. 2013) in both its forms: `captions.txt` with a header, or the token file `name#n<TAB>caption`."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from picdesk.collection import Collection, Skipped
 from picdesk.data.places import Inside, RefusedError, data_folder
+from picdesk.data.readers.columns import TextColumns
 from picdesk.data.readers.gathering import UNMATCHED, Gathering
 from picdesk.data.readers.text import need_columns, read_table
 from picdesk.data.sources import PictureFiles
-from picdesk.errors import MissingFileError, examples
+from picdesk.errors import MissingFileError, examples, shortened
 from picdesk.parts import config_part
-from picdesk.text_values import fault_of
+from picdesk.text_values import NoTextError, plain_text
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",
@@ -76,17 +78,19 @@ class Flickr8k:
         need_columns({"image": "image", "caption": "caption"}, table.header, path.name)
         gathering.left_out(table, path.name)
         counts: Counter[str] = Counter()
+        columns = TextColumns("caption", None, None)
         for line, row in table.rows:
-            name = row["image"].strip()
-            yield name, counts[name], row["caption"].strip(), f"{path.name} line {line}"
-            counts[name] += 1
+            name, where, taken = row["image"].strip(), f"{path.name} line {line}", columns.take(row)
+            for fields in taken.texts if gathering.took(taken, where) else []:
+                yield name, counts[name], str(fields["caption"]), where
+                counts[name] += 1
 
     def _tokens(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
         for line, content in gathering.lines(path, self.encoding):
             key, tab, caption = content.partition("\t")
             name, mark, number = key.rpartition("#")
             where = f"{path.name} line {line}"
-            if tab and mark and number.strip().isdecimal():
+            if tab and mark and re.fullmatch(r"\s*\d{1,9}\s*", number):
                 yield name.strip(), int(number), caption.strip(), where
             else:
                 gathering.skip(where, "not of the form name#n<TAB>caption")
@@ -99,11 +103,13 @@ class Flickr8k:
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
-        fault = fault_of(caption)
-        if fault:
-            gathering.skip(where, fault)
-        elif gathering.picture(name, path, where):
-            gathering.text(name, {"caption": caption}, where, f"{name}#{number}")
+        try:
+            text = plain_text(caption)
+        except NoTextError as error:
+            gathering.skip(where, str(error))
+            return
+        if gathering.picture(name, path, where):
+            gathering.text(name, {"caption": text}, where, f"{name}#{number}")
 
     def _official(self, gathering: Gathering[Path], path: Path, split: str) -> None:
         if not path.is_file():
@@ -116,4 +122,4 @@ class Flickr8k:
         if absent:
             found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
             gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")
-            gathering.unmatched += [Skipped(f"{path.name}: {name}", UNMATCHED, row=False) for name in absent]
+            gathering.unmatched += [Skipped(f"{path.name}: {shortened(name)}", UNMATCHED, row=False) for name in absent]

@@ -12,7 +12,7 @@ from picdesk.data.readers.text import lines_of, read_text
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import DataError, examples
 from picdesk.parts import config_part
-from picdesk.text_values import fault_of
+from picdesk.text_values import NoTextError, plain_text
 
 SUFFIXES = tuple(f".{ending}" for ending in ENDINGS)
 
@@ -81,10 +81,10 @@ class Folder:
             gathering.notes.append(note)
         captions = [line.strip() for line in lines_of(text) if line.strip()]
         for caption in captions:
-            if fault_of(caption):
-                gathering.skip(file, fault_of(caption))
-            else:
-                gathering.text(name, {"caption": caption}, file)
+            try:
+                gathering.text(name, {"caption": plain_text(caption)}, file)
+            except NoTextError as error:
+                gathering.skip(file, str(error))
         return len(captions)
 
     def _others(self, gathering: Gathering[Path], names: list[str], pictures: set[str]) -> None:

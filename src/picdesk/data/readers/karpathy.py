@@ -16,7 +16,7 @@ from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
-from picdesk.text_values import NoTextError, fault_of, name_of, one_text
+from picdesk.text_values import NoTextError, name_of, plain_text
 
 
 @config_part
@@ -113,10 +113,7 @@ def raw_text(record: Any, key: str) -> str:
     """The text of a record under a key. Raises `NoTextError` with the words for the list of what was left out."""
     if not isinstance(record, dict) or isinstance(record, Doubled) or key not in record:
         raise NoTextError(f"not an object with {key!r}")
-    text = one_text(record[key])
-    if fault_of(text):
-        raise NoTextError(fault_of(text))
-    return text
+    return plain_text(record[key])
 
 
 def counted(collection: Collection) -> Collection:

@@ -8,6 +8,7 @@ from picdesk.data.readers.columns import Taken, TextColumns, text_fault
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import delimiter_named, need_columns, read_table
 from picdesk.data.sources import PictureFiles
+from picdesk.errors import shortened
 from picdesk.parts import config_part
 
 
@@ -73,7 +74,7 @@ class NewsImages:
         self, gathering: Gathering[Path], inside: Inside, row: dict[str, str], taken: Taken, line: int
     ) -> None:
         article, picture = (row[self.columns[key]].strip() for key in ("id_column", "picture_column"))
-        where = f"{self.file} line {line}, article {article}"
+        where = f"{self.file} line {line}, article {article[:100]}"
         fault = "no article id" if not article else text_fault([{"id": article}, *taken.texts])
         if fault:
             gathering.skip(where, fault)
@@ -81,7 +82,7 @@ class NewsImages:
         try:
             path = inside.picture(picture, self.suffixes)
         except AbsentError:
-            gathering.skip(where, f"no picture {picture!r} ({', '.join(self.suffixes)})")
+            gathering.skip(where, f"no picture {shortened(picture)} ({', '.join(self.suffixes)})")
             return
         except RefusedError as refused:
             gathering.skip(where, str(refused))

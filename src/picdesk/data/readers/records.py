@@ -7,7 +7,7 @@ from typing import Any
 from picdesk.data.readers.folder import SUFFIXES
 from picdesk.data.readers.gathering import Gathering
 from picdesk.data.readers.text import lines_of, read_text
-from picdesk.errors import DataError, examples
+from picdesk.errors import DataError, examples, shortened
 from picdesk.files import Doubled, json_object, json_value
 
 Records = list[tuple[str, dict[str, Any]]]
@@ -34,7 +34,7 @@ def read_records(
     whole = _whole(path, text, records is not None, marks)
     if whole is None:
         return _lines(path, text, gathering)
-    if records is None and _by_name(whole):
+    if records is None and isinstance(wanted, str) and _by_name(whole):
         gathering.notes.append(f"{path.name}: one object, whose keys were taken for data.picture_column")
         whole = _named(whole, marks[0], caption)
     items = whole if records is None and isinstance(whole, list) else _inner(path, whole, records, key is not None)
@@ -133,5 +133,5 @@ def way_to_read(value: dict[str, Any]) -> str:
         return "it has COCO's form, `images` with `annotations`; read it by data=coco"
     if "images" in lists and any("sentences" in image for image in value["images"] if isinstance(image, dict)):
         return "it has Karpathy's form; read it by data=karpathy"
-    counts = ", ".join(f"{key!r} ({len(value[key])})" for key in lists)
+    counts = ", ".join(f"{shortened(key, 60)} ({len(value[key])})" for key in lists[:8])
     return f"it holds lists under {counts}; set data.records to one of these keys"
