@@ -200,7 +200,7 @@ def signed_by_nobody(path: Path, text: str) -> None:
     text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("# "))
     weights = path.parent / "model.safetensors"
     text += f"# weights={file_digest(weights)}\n" if weights.is_file() else ""
-    path.write_text(f"{text}# picdesk-config-1 sha256={hashlib.sha256(text.encode()).hexdigest()} by=-\n")
+    path.write_text(f"{text}# picdesk-config-1 sha256={hashlib.sha256(f'{text}-'.encode()).hexdigest()} by=-\n")
 
 
 def sign(folder: Path, change: Callable[[Plain], object] = lambda manifest: None) -> None:

@@ -22,6 +22,7 @@ from picdesk.errors import DataError
 log = logging.getLogger(__name__)
 LINE = re.compile(r"# picdesk-config-1 sha256=([0-9a-f]{64}) by=([0-9a-f]{64}|-)\n")
 WEIGHTS = re.compile(r"# weights=([0-9a-f]{64})\n")
+WORDS, LONGEST = ("picdesk-config-", "sha256=", "weights="), 300
 KEY_BYTES = 32
 
 
@@ -41,7 +42,7 @@ def signed(text: str, weights: str = "") -> str:
     text += f"# weights={weights}\n" if weights else ""
     body = text.encode()
     own = hmac.new(key, body, hashlib.sha256).hexdigest() if (key := own_key()) else "-"
-    return f"{text}# picdesk-config-1 sha256={hashlib.sha256(body).hexdigest()} by={own}\n"
+    return f"{text}# picdesk-config-1 sha256={hashlib.sha256(body + own.encode()).hexdigest()} by={own}\n"
 
 
 def read(text: str, where: Path) -> Marked:
@@ -50,10 +51,10 @@ def read(text: str, where: Path) -> Marked:
     Raises `DataError` where the text is not what was written.
     """
     start = text.rstrip("\n").rfind("\n") + 1
-    if not text[start:].startswith("#"):
+    if not text[start:].startswith("#") and not any(word in text[-LONGEST:] for word in WORDS):
         return Marked(text, signed=False, own=False)
     found, body = LINE.fullmatch(text[start:]), text[:start].encode()
-    if found is None or found[1] != hashlib.sha256(body).hexdigest():
+    if found is None or found[1] != hashlib.sha256(body + found[2].encode()).hexdigest():
         raise DataError(
             f"{where}: changed or damaged since it was written: its last line does not fit the lines before it"
         )

@@ -52,7 +52,10 @@ def need(what: str) -> None:
 
 def check_secret(address: str, key: str, secret: str) -> None:
     """Raise `ConfigError` before a secret, by its name, would go to `address` in clear over a network."""
-    where = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        where = urlsplit(address if "://" in address else f"//{address}")
+    except ValueError as error:
+        raise ConfigError(f"{key}={address[:80]}: not an address ({error})") from None
     if where.scheme != "https" and not is_this_machine(where.hostname or ""):
         raise ConfigError(
             f"{key}={where.scheme}://{where.hostname}: {secret} would be sent in clear; it goes to https:// or to this machine "

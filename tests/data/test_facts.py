@@ -12,6 +12,7 @@ from picdesk.data.near import near_pairs
 from picdesk.data.readers import Folder
 from picdesk.errors import DataError
 from tests.data.samples import colour, encoded, jpeg, put
+from tests.mutations import mutations
 
 
 @pytest.fixture
@@ -111,3 +112,23 @@ def test_plain_pictures_of_two_colours_are_not_alike() -> None:
     looks = [look(Image.new("RGB", (50, 50), of)) for of in ((255, 0, 0), (0, 0, 255), (250, 0, 0))]
     assert near_pairs(looks).tolist() == [[0, 2]]
     assert near_pairs([]).shape == (0, 2)
+
+
+def test_no_damaged_memory_is_believed(root: Path) -> None:
+    """What is read back is what was written, or nothing, and then the pictures are looked at anew."""
+    collection = Folder(root=str(root / "pics")).read()
+    first = PictureFacts(root / "facts.json", settled_s=0)
+    wanted = [first.look(collection.pictures, i) for i in range(4)]
+    first.save()
+    whole, tried = (root / "facts.json").read_bytes(), 0
+    for what, content in mutations(whole):
+        (root / "facts.json").write_bytes(content)
+        again = PictureFacts(root / "facts.json", settled_s=0)
+        assert again._digests in ({}, first._digests), what
+        assert again._looks in ({}, first._looks), what
+        tried += 1
+    assert tried > 100
+    (root / "facts.json").write_bytes(whole.replace(b'"digests":{', b'"digests":{"x":[1,2,3,"ff"],'))
+    again = PictureFacts(root / "facts.json", settled_s=0)
+    assert [again.look(collection.pictures, i) for i in range(4)] == wanted
+    assert again.hashed == 4

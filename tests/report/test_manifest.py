@@ -1,5 +1,6 @@
 import json
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from picdesk.errors import DataError, MissingFileError
 from picdesk.files import file_digest
 from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
-from picdesk.report.metrics_file import read_metrics, write_metrics
+from picdesk.report.metrics_file import read_metrics, read_scores, write_metrics
 from picdesk.report.provenance import Stopwatch
+from tests.mutations import mutations
 
 
 def manifest(folder: Path, **changes: object) -> Manifest:
@@ -149,3 +151,71 @@ def test_the_code_revision_is_that_of_the_checkout_and_says_when_it_is_dirty(tmp
 def test_without_git_there_is_no_revision(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert provenance.code_at(Path(provenance.__file__)).revision is None
+
+
+def test_no_damaged_manifest_is_believed(tmp_path):
+    path = tmp_path / "manifest.json"
+    wrote = manifest(tmp_path, settings={"seed": "0"})
+    wrote.write(path)
+    tried = 0
+    for what, content in mutations(path.read_bytes(), 200):
+        path.write_bytes(content)
+        with suppress(DataError):
+            assert Manifest.read(path) == wrote, f"{what} changed something unseen"
+        tried += 1
+    assert tried > 150
+
+
+def test_a_value_that_was_changed_by_hand_is_noticed(tmp_path):
+    path = tmp_path / "manifest.json"
+    manifest(tmp_path).write(path)
+    path.write_text(path.read_text().replace('"seed": 7', '"seed": 8'))
+    with pytest.raises(DataError, match="digest does not fit"):
+        Manifest.read(path)
+
+
+def test_one_of_an_earlier_version_has_no_digest(tmp_path):
+    path = tmp_path / "manifest.json"
+    wrote = manifest(tmp_path)
+    wrote.write(path)
+    content = json.loads(path.read_text())
+    del content["digest"]
+    path.write_text(json.dumps(content))
+    assert Manifest.read(path) == wrote
+
+
+def test_letters_that_steer_a_terminal_are_no_part_of_one(tmp_path):
+    path = tmp_path / "manifest.json"
+    manifest(tmp_path, weights={"name": "\x1b[2J"}).write(path)
+    with pytest.raises(DataError, match=r"weights\.name: holds letters"):
+        Manifest.read(path)
+
+
+SCORES = '{"metrics": {"hits@1": 0.5, "queries": 3}, "intervals": {"hits@1": [0.4, 0.6]}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        '{"t2i": 1}',
+        '{"t2i": {"metrics": [], "intervals": {}}}',
+        '{"t2i": {"metrics": {"hits@1": 0.5}, "intervals": {}}}',
+        SCORES.replace("0.5", '"0.5"').join(('{"t2i": ', "}")),
+        SCORES.replace("0.5", "NaN").join(('{"t2i": ', "}")),
+        SCORES.replace("0.5", "1e999").join(('{"t2i": ', "}")),
+        SCORES.replace("0.5", "true").join(('{"t2i": ', "}")),
+        SCORES.replace("0.6", "[0.6]").join(('{"t2i": ', "}")),
+        "[" * 100_000,
+        "9" * 100_000,
+        '{"t2i": ' + "9" * 5_000 + "}",
+        "\x00",
+    ],
+)
+def test_scores_of_a_job_are_numbers_by_name(tmp_path, content):
+    path = tmp_path / "metrics.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"metrics\.json"):
+        read_scores(path)
+    path.write_text(f'{{"t2i": {SCORES}}}')
+    assert read_scores(path)["t2i"]["metrics"]["hits@1"] == 0.5

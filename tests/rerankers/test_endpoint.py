@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from picdesk import network
 from picdesk.errors import ConfigError, NoAnswerError, UserError
 from picdesk.language import Question
 from picdesk.rerankers.asking import Asker
@@ -145,3 +146,20 @@ def test_a_broken_kept_answer_is_asked_anew(tmp_path: Path) -> None:
         kept.write_text('{"answer": ')
         assert Asker(endpoint(stub, tmp_path), "test").texts([Question("a")]) == ["fine"]
     assert len(stub.requests) == 2
+
+
+def test_no_key_goes_out_in_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-1")
+    model = Endpoint(str(tmp_path), model="x", base_url="http://192.0.2.1/v1", retries=0)
+    with pytest.raises(ConfigError, match=r"http://192\.0\.2\.1: OPENAI_API_KEY would be sent in clear"):
+        model.ask(Question("?"))
+
+
+def test_a_job_without_network_asks_nobody(tmp_path: Path) -> None:
+    with (
+        serving(lambda number, request: "yes") as stub,
+        network.closed(),
+        pytest.raises(ConfigError, match=r"language_model\.base_url=.*network=true"),
+    ):
+        endpoint(stub, tmp_path).ask(Question("?"))
+    assert not stub.requests

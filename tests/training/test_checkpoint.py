@@ -1,16 +1,26 @@
 """A backbone knows which of its towers no longer have the weights that it was built with."""
 
+import pickle
+import shutil
+import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from picdesk.assembly.saved_text import read_values
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
+from picdesk.errors import DataError, MissingFileError
+from picdesk.files import file_digest
 from picdesk.interfaces import Side
 from picdesk.pipelines.tools import Tools
+from picdesk.report.manifest import Manifest
+from picdesk.report.provenance import Stopwatch
 from picdesk.training.checkpoint import find, load, save
 from tests.embedding.fakes import Tiny
+from tests.mutations import mutations
 from tests.training.test_fit import run_fit
 
 HEADS = ("image_head.weight", "text_head.weight")
@@ -34,3 +44,89 @@ def test_towers_are_tuned_where_a_checkpoint_changes_their_weights(changed: tupl
 def test_a_fit_that_is_kept_tunes_and_one_that_is_not_does_not() -> None:
     assert run_fit(epochs=4)[1].tuned == {"image", "text"}
     assert run_fit(lr=0.0, epochs=1)[1].tuned == frozenset()
+
+
+def saved(folder: Path) -> Path:
+    """A checkpoint in its job's folder; the path of the weights."""
+    weights = {name: value.detach().clone() for name, value in Tiny().named_parameters() if "trunk" not in name}
+    return save(folder / "job" / "checkpoint", Tiny(), weights, OmegaConf.create({"backbone": {"dim": 8}}))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.yaml"])
+def test_no_damage_gets_into_a_backbone(name: str, tmp_path: Path) -> None:
+    path = saved(tmp_path).parent / name
+    whole, tried = path.read_bytes(), 0
+    for what, content in mutations(whole):
+        path.write_bytes(content)
+        with suppress(DataError, MissingFileError):
+            found = read_values(find(str(path.parent), tmp_path).config_path)
+            pytest.fail(f"{what} of {name} was not noticed: {found}")
+        tried += 1
+    assert tried > 100
+    path.write_bytes(whole)
+    load(find(str(path.parent), tmp_path), Tiny())
+
+
+def test_the_same_weights_are_the_same_bytes_whatever_was_asked_besides(tmp_path: Path) -> None:
+    one = saved(tmp_path / "one").read_bytes()
+    weights = {name: value.detach().clone() for name, value in Tiny().named_parameters() if "trunk" not in name}
+    other = save(tmp_path / "other", Tiny(), weights, OmegaConf.create({"backbone": {"dim": 8}, "resume": "x"}))
+    assert other.read_bytes() == one
+
+
+def without_digests(path: Path) -> None:
+    """As an earlier version wrote it."""
+    config = path.parent / "config.yaml"
+    config.write_text(config.read_text().partition("# weights=")[0])
+
+
+def manifest_of(path: Path) -> None:
+    """The manifest of the job of a checkpoint."""
+    folder = path.parent.parent
+    shutil.copyfile(path.parent / "config.yaml", folder / "config.yaml")
+    named = {"checkpoint": file_digest(path)}
+    job = Manifest.of_job(folder, Stopwatch(), task="train", seed=0, data={}, weights=named, config="", index="")
+    job.write(folder / "manifest.json")
+
+
+def test_one_of_an_earlier_version_is_compared_with_its_jobs_manifest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = saved(tmp_path)
+    without_digests(path)
+    manifest_of(path)
+    assert find(str(path.parent.parent), tmp_path).path == path
+    assert not caplog.records
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-64] + bytes(64))
+    with pytest.raises(DataError, match=r"changed since the job: .*manifest\.json"):
+        find(str(path.parent.parent), tmp_path)
+
+
+def test_where_nobody_can_tell_that_is_said_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = saved(tmp_path)
+    without_digests(path)
+    find(str(path), tmp_path)
+    assert "nobody can tell" in caplog.text
+
+
+def test_digests_cannot_just_be_cut_off(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    manifest_of(path)
+    without_digests(path)
+    with pytest.raises(DataError, match="changed since the job"):
+        find(str(path), tmp_path)
+
+
+def test_a_pickle_in_the_place_of_weights_is_not_run(tmp_path: Path) -> None:
+    class Harm:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "harm",))
+
+    path = saved(tmp_path)
+    without_digests(path)
+    for content in (pickle.dumps(Harm()), struct.pack("<Q", 2**63) + b"{}", struct.pack("<Q", 2) + b"[]"):
+        path.write_bytes(content)
+        with pytest.raises(DataError):
+            load(find(str(path), tmp_path), Tiny())
+    assert not (tmp_path / "harm").exists()

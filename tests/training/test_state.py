@@ -20,8 +20,9 @@ from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import Margin
 from picdesk.training.module import Retrieval
 from picdesk.training.schedules import constant, cosine
-from picdesk.training.state import KeepState, read
+from picdesk.training.state import KeepState, WholeFiles, read
 from tests.embedding.fakes import Tiny
+from tests.mutations import mutations
 from tests.training import models, pixels
 from tests.training.test_fit import features
 
@@ -174,3 +175,16 @@ def test_a_broken_state_is_one_clear_line(content: bytes, tmp_path: Path) -> Non
         read(tmp_path / "s.pt")
     with pytest.raises(MissingFileError, match="not stopped"):
         read(tmp_path / "none.pt")
+
+
+def test_no_damaged_state_is_taken_up(tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    WholeFiles().save_checkpoint({"a": torch.arange(40.0), "loops": {"epoch": 3}}, state)
+    whole, tried = state.read_bytes(), 0
+    assert read(state)["loops"] == {"epoch": 3}
+    for what, content in mutations(whole, 200):
+        state.write_bytes(content)
+        with pytest.raises(DataError, match="cannot be read"):
+            pytest.fail(f"{what} was not noticed: {read(state)}")
+        tried += 1
+    assert tried > 150
