@@ -22,8 +22,8 @@ PARTS = {
     "hostile": "Jobs, configs and archives made to do harm",
 }
 MEANING = {
-    "kills": "*refused*: the signal ended the job (the others were done before it came); *unchanged*: the next run succeeded, left "
-    "the bytes of an undisturbed run, and nothing half-written lay about.",
+    "kills": "*refused*: the signal ended the job (the others were done before it came); *unchanged*: the next run succeeded, "
+    "left the bytes of an undisturbed run, and nothing half-written lay about.",
     "damage": "*refused*: one line, exit status 2; *unchanged*: the result is that of the sound file (it was not needed, or was "
     "made anew); *silent changes*: other numbers.",
     "disk": "*refused*: one line, exit status 2, nothing half-written; *unchanged*: the job was complete.",
@@ -72,7 +72,7 @@ def page(kept: dict[str, dict[str, object]]) -> str:
     lines = [
         "# Faults tried by force",
         "",
-        "Made by `bench/faults.py`. What must stand in the last four columns of counts is 0.",
+        "Made by `bench/faults.py`. The last four columns of counts must be 0.",
         "",
     ]
     for name, title in PARTS.items():

@@ -1,5 +1,6 @@
-"""What the fault benches share: small data, jobs that start by a fork instead of eight seconds of imports, and two of them at once."""
+"""What the fault benches share: small data, and jobs that start by a fork instead of eight seconds of imports."""
 
+import atexit
 import contextlib
 import csv
 import hashlib
@@ -61,7 +62,7 @@ def small_data(folder: Path, pictures: int = 16, seed: int = 0, first: int = 0) 
 
 def of_pictures(data: Path) -> list[str]:
     """Overrides: pictures through the trunks of `lite`."""
-    return [f"data=npz data.root={data} data.file=e.npz data.folder=pics backbone=lite"][0].split()
+    return ["data=npz", f"data.root={data}", "data.file=e.npz", "data.folder=pics", "backbone=lite"]
 
 
 def of_vectors(data: Path) -> list[str]:
@@ -94,9 +95,32 @@ def prepare() -> None:
     from picdesk.rerankers import captions  # noqa: F401
 
     torch.set_num_threads(1)
+    parse_once()
     image, text = lite.load_image_trunks(["efficientnet_lite0"], False), lite.load_minilm()
     lite.load_image_trunks = lambda names, mirrored: copy.deepcopy(image)  # type: ignore[assignment]
     lite.load_minilm = lambda: (copy.deepcopy(text[0]), *text[1:])  # type: ignore[assignment, return-value]
+
+
+def parse_once() -> None:
+    """Have the config files parsed once: Hydra reads fifty of them for each job, twice."""
+    import copy
+    from types import SimpleNamespace
+
+    import omegaconf.omegaconf as reader
+    import yaml
+
+    known: dict[tuple[str, int], Any] = {}
+
+    def load(stream: Any, Loader: Any) -> Any:  # noqa: N803 - the name that it is called by
+        name = getattr(stream, "name", None)
+        if not isinstance(name, str) or not name.startswith(str(PROJECT / "conf")):
+            return yaml.load(stream, Loader)
+        key = (name, os.stat(name).st_mtime_ns)  # noqa: PTH116
+        if key not in known:
+            known[key] = yaml.load(stream, Loader)
+        return copy.deepcopy(known[key])
+
+    reader.yaml = SimpleNamespace(**{**vars(yaml), "load": load})  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -120,6 +144,19 @@ class Job:
         os.waitpid(self.pid, 0)
         return 124
 
+    def wait_until_it_hears(self, limit_s: float = 20.0) -> None:
+        """Until the door has its signal handlers; before that a signal ends it as it ends any program."""
+        until, bit = time.monotonic() + limit_s, 1 << (signal.SIGTERM - 1)
+        while time.monotonic() < until:
+            try:
+                lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+            except OSError:
+                return
+            caught = next((line.split()[1] for line in lines if line.startswith("SigCgt")), "0")
+            if int(caught, 16) & bit:
+                return
+            time.sleep(0.002)
+
     def text(self) -> str:
         """All that it said."""
         return self.said.read_text(errors="replace")
@@ -137,6 +174,7 @@ class Job:
 def start(door: str, overrides: Sequence[str], said: Path) -> Job:
     """Start a door by a fork; both of its streams go to the file `said`."""
     begun = time.monotonic()
+    said.write_text("")
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -145,6 +183,7 @@ def start(door: str, overrides: Sequence[str], said: Path) -> Job:
     code = 1
     try:
         os.setsid()
+        atexit._clear()  # what this process has to do at its end is not the job's
         handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         for stream in (1, 2):
             os.dup2(handle, stream)

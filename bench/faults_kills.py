@@ -210,13 +210,12 @@ def killed(task: Task, whole: Whole, number: int, folder: Path) -> Row:
         shutil.copytree(whole.base, root)
     root.mkdir(exist_ok=True)
     said = folder / f"said-{number}"
-    job = start(task.door, task.overrides(root), said)
-    other = (
-        start(task.door, [*task.overrides(root), f"hydra.run.dir={root}/other"], folder / f"other-{number}")
-        if task.beside
-        else None
-    )
-    time.sleep(rng.uniform(0.02, 1.05) * whole.seconds)
+    overrides = list(task.overrides(root))
+    job, other = start(task.door, overrides, said), None
+    if task.beside:
+        other = start(task.door, [*overrides, f"hydra.run.dir={root}/other"], folder / f"other-{number}")
+    job.wait_until_it_hears()
+    time.sleep(rng.uniform(0.0, 1.0) * whole.seconds)
     asked = time.monotonic()
     os.kill(job.pid, signum)
     code = job.wait()
@@ -228,8 +227,7 @@ def killed(task: Task, whole: Whole, number: int, folder: Path) -> Row:
         wrong.append(f"no line after {signum.name}")
     if other is not None and other.wait():
         wrong.append("the other job failed")
-    overrides = (task.again or task.overrides)(root)
-    ended, after = done(task.door, overrides, said)
+    ended, after = done(task.door, (task.again or task.overrides)(root), folder / f"after-{number}")
     tracebacks += int(after.has_traceback)
     twice = bool(task.base) and ended == 2 and "already" in after.text() and after.is_one_line()
     if ended and not twice:
@@ -239,10 +237,8 @@ def killed(task: Task, whole: Whole, number: int, folder: Path) -> Row:
     wrong += [f"left: {Path(left[0]).name}"] if left else []
     note = "; ".join(wrong)
     if wrong or tracebacks or not same:
-        print(
-            f"{task.name} {number} {signum.name} status {code}: {note or 'other bytes'}\n{job.text()[-600:]}\n{after.text()[-900:]}",
-            flush=True,
-        )
+        print(f"{task.name} {number} {signum.name} status {code}: {note or 'other bytes'}")
+        print(job.text()[-600:], after.text()[-900:], sep="\n---\n", flush=True)
     else:
         shutil.rmtree(root)
     ended_well = int(code == SIGNALS[signum])
@@ -259,34 +255,32 @@ def killed(task: Task, whole: Whole, number: int, folder: Path) -> Row:
 
 def in_processes(data: Path, folder: Path, count: int) -> Row:
     """As `killed`, without forks: the command as a user types it."""
-    whole, rng, counts = (
-        "",
-        random.Random(9),
-        {"tried": 0, "refused": 0, "unchanged": 0, "silent_changes": 0, "tracebacks": 0},
-    )
+    rng = random.Random(9)
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src"), "OMP_NUM_THREADS": "1"}
-    for number in range(count + 1):
-        root = folder / f"real-{number}"
+
+    def begin(root: Path) -> subprocess.Popen[str]:
         command = [sys.executable, "evaluate.py", *of_vectors(data), *place(root)]
-        begun = time.monotonic()
-        first = subprocess.Popen(
-            command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        signum = list(SIGNALS)[number % 3]
-        if number:
-            time.sleep(rng.uniform(0.4, 1.0) * seconds)
-            first.send_signal(signum)
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, cwd=PROJECT, env=environment, text=True, **streams)  # type: ignore[call-overload]
+
+    begun = time.monotonic()
+    begin(folder / "real").communicate()
+    seconds, whole = time.monotonic() - begun, of_files(*SCORES)(folder / "real")
+    counts = dict.fromkeys(("tried", "refused", "unchanged", "silent_changes", "tracebacks"), 0)
+    for number in range(count):
+        root, signum = folder / f"real-{number}", list(SIGNALS)[number % 3]
+        first = begin(root)
+        time.sleep(rng.uniform(0.3, 1.0) * seconds)
+        first.send_signal(signum)
         said = first.communicate()[0]
-        if not number:
-            seconds, whole = time.monotonic() - begun, of_files(*SCORES)(root)
-            continue
-        again = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+        again = begin(root)
+        said += again.communicate()[0]
         same = again.returncode == 0 and of_files(*SCORES)(root) == whole and not leftovers(root)
         counts["tried"] += 1
         counts["refused"] += int(first.returncode in (-signum, 128 + signum))
         counts["unchanged"] += int(same)
         counts["silent_changes"] += int(not same)
-        counts["tracebacks"] += int("Traceback" in said + again.stderr)
+        counts["tracebacks"] += int("Traceback" in said)
     return row("kill: evaluate, processes of their own", "the command as typed", **counts)
 
 
