@@ -9,6 +9,7 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "picdesk"
 WINGS = {"data", "backbones", "embedding", "search", "rerankers", "evaluation", "report", "serving"}
 GROUND = {
     "interfaces",
+    "products",
     "trec",
     "trec_io",
     "trec_lines",

@@ -3,28 +3,31 @@
 import numpy as np
 import pytest
 
-from picdesk.evaluation.counting import count_in_columns, count_in_rows, count_of_pairs
+from picdesk.evaluation.counting import count_and_doubt, count_and_doubt_pairs
+
+
+def pairs(found: tuple[np.ndarray, np.ndarray]) -> list[tuple[int, int]]:
+    return sorted(zip(found[0].tolist(), found[1].tolist(), strict=True))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (255, 8), (256, 2040), (300, 2041), (511, 4090), (3, 7)])
-def test_counts_are_those_of_numpy(rows: int, columns: int) -> None:
+def test_counts_and_doubts_are_those_of_numpy(rows: int, columns: int) -> None:
     rng = np.random.default_rng(rows)
     scores = rng.integers(0, 4, (rows, columns)).astype(np.float32)
-    row_limit, column_limits = rng.integers(0, 5, rows), rng.integers(0, 5, (3, columns)).astype(np.float32)
-    column_limits[1, ::2] = np.inf
-    column_limits[2] = np.inf
-    assert np.array_equal(
-        count_in_rows(scores, row_limit.astype(np.float32)), (scores >= row_limit[:, None]).sum(axis=1)
-    )
-    assert np.array_equal(
-        count_in_columns(scores, column_limits), [(scores >= limit).sum(axis=0) for limit in column_limits]
-    )
-    pairs = np.sort(rng.integers(0, rows, 40))
-    limits = rng.integers(0, 5, 40).astype(np.float32)
-    assert np.array_equal(count_of_pairs(scores, pairs, limits), (scores[pairs] >= limits[:, None]).sum(axis=1))
+    low = rng.integers(0, 5, columns).astype(np.float32)
+    low[::3] = np.inf
+    high = low + 1
+    count, *doubt = count_and_doubt(scores, low, high)
+    assert np.array_equal(count, (scores >= high).sum(axis=0))
+    assert pairs(tuple(doubt)) == pairs(np.nonzero((scores >= low) & (scores < high)))
+    row = np.sort(rng.integers(0, rows, 40))
+    low = rng.integers(0, 5, 40).astype(np.float32)
+    count, *doubt = count_and_doubt_pairs(scores, row, low, low + 1)
+    assert np.array_equal(count, (scores[row] >= low[:, None] + 1).sum(axis=1))
+    assert pairs(tuple(doubt)) == pairs(np.nonzero(scores[row] == low[:, None]))
 
 
 def test_everything_counts_where_the_limit_is_below_all() -> None:
-    scores = np.ones((700, 5000), np.float32)
-    assert (count_in_rows(scores, np.zeros(700, np.float32)) == 5000).all()
-    assert (count_in_columns(scores, np.zeros((2, 5000), np.float32)) == 700).all()
+    scores, nothing = np.ones((700, 5000), np.float32), np.zeros(5000, np.float32)
+    assert (count_and_doubt(scores, nothing, nothing)[0] == 700).all()
+    assert (count_and_doubt_pairs(scores, np.arange(700), nothing[:700], nothing[:700])[0] == 5000).all()

@@ -5,13 +5,16 @@ picture share it, and there are one to seven captions a picture.
 """
 
 from collections import Counter
+from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
+from picdesk.evaluation.families import all_pairs_p
 from picdesk.evaluation.metrics import metrics_of
 from picdesk.evaluation.ranks import Ranks
-from picdesk.evaluation.significance import compare
+from picdesk.evaluation.significance import compare, holm
 from picdesk.evaluation.statistics import intervals
 
 GALLERY = 1000
@@ -54,6 +57,72 @@ def false_alarms(pairs: int, resamples: int, pictures: int = 80) -> dict[str, fl
         )
         alarms.update(name for name, difference in found.items() if difference.p <= 0.05)
     return {name: alarms[name] / pairs for name in ("hits@1", "hits@5", "hits@10", "mrr", "mean_rank")}
+
+
+def board(rng: np.random.Generator, systems: int, pictures: int, captions: int = 1, alike: int = 0) -> np.ndarray:
+    """hits [pictures, captions, systems] of equally good systems: a picture and a caption are hard for all of them in part.
+
+    The first `alike` systems are nearly the same one, as rows of a sweep may be.
+    """
+    shared = 0.6**0.5 * rng.standard_normal((pictures, 1, 1)) + 0.4**0.5 * rng.standard_normal((pictures, captions, 1))
+    own = rng.standard_normal((pictures, 1, systems)) + rng.standard_normal((pictures, captions, systems))
+    own[..., :alike] = own[..., :1] + 0.1 * own[..., :alike]
+    own[..., :alike] /= 1.01**0.5
+    return (0.6**0.5 * shared + 0.2**0.5 * own < NormalDist().inv_cdf(0.4)).astype(np.float64)
+
+
+def false_boards(boards: int, resamples: int, *shape: int) -> float:
+    """Share of boards of equal systems on which the best row is told apart from any other."""
+    alarms = 0
+    for seed in range(boards):
+        hits = board(np.random.default_rng([3, seed, *shape]), *shape)
+        best = int(hits.mean(axis=(0, 1)).argmax())
+        alarms += bool((all_pairs_p([hits.sum(axis=1)], resamples, seed)[0][best] < 0.05).any())
+    return alarms / boards
+
+
+def found_worse(boards: int, lead: float, systems: int = 10, pictures: int = 500) -> dict[str, float]:
+    """Share of rows that are truly worse than the first by `lead` and told so: by the board; by Holm's correction of all
+    pairs; and by Holm's correction of tests against the row that the data chose, which errs too often."""
+    counts = np.zeros(3)
+    for seed in range(boards):
+        rng = np.random.default_rng([4, seed])
+        hits = board(rng, systems, pictures)[:, 0]
+        hits[:, 0] = np.where(rng.random(pictures) < lead / 0.6, 1, hits[:, 0])
+        best = int(hits.mean(axis=0).argmax())
+        counts[0] += (all_pairs_p([hits], 1999, seed)[0][best] < 0.05).sum()
+        pairs = list(combinations(range(systems), 2))
+        alone = {pair: all_pairs_p([hits[:, pair]], 1999, seed)[0][0, 1] for pair in pairs}
+        for place, wanted in ((1, pairs), (2, [pair for pair in pairs if best in pair])):
+            holms = holm({str(pair): float(alone[pair]) for pair in wanted})
+            counts[place] += sum(holms[str(pair)] < 0.05 for pair in wanted if best in pair)
+    shares = counts / boards / (systems - 1)
+    return dict(zip(("board", "holm of all pairs", "holm of the best's"), shares.tolist(), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("systems", [2, 5, 10, 20, 30])
+@pytest.mark.parametrize("shape", [(300, 1), (80, 1), (100, 5)], ids=["300 pictures", "80 pictures", "5 captions"])
+def test_a_board_of_equal_systems_errs_in_5_of_100(systems: int, shape: tuple[int, int]) -> None:
+    """1,000 boards: 5.0% may come out as 6.4% (two standard errors). Any pair counts as an error, not the best's alone."""
+    assert false_boards(1000, 499, systems, *shape) <= 0.064
+
+
+@pytest.mark.slow
+def test_a_board_of_many_near_copies_errs_in_5_of_100_too() -> None:
+    assert false_boards(1000, 499, 20, 300, 1, 18) <= 0.064
+
+
+@pytest.mark.slow
+def test_a_board_finds_more_than_holm_does_among_all_pairs() -> None:
+    found = found_worse(60, 0.1)
+    assert found["board"] > 0.6, found
+    assert found["board"] > found["holm of all pairs"], found
+
+
+@pytest.mark.parametrize("shape", [(2, 80, 1), (20, 60, 2)])
+def test_sixty_boards_of_equal_systems(shape: tuple[int, ...]) -> None:
+    assert false_boards(60, 199, *shape) <= 0.15
 
 
 @pytest.mark.slow

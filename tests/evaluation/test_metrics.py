@@ -172,12 +172,11 @@ def test_chance_of_one_relevant_item() -> None:
     }
 
 
-@pytest.mark.parametrize(("width", "slack"), [(16, 1), (512, 3)])
-def test_a_collapsed_model_scores_chance_or_below(width: int, slack: int) -> None:
+@pytest.mark.parametrize("width", [16, 512])
+def test_a_collapsed_model_scores_chance_or_below(width: int) -> None:
     """Every picture and every text has the same vector: no query is answered, whatever the way to the metric.
 
-    With 16 coordinates all products are exact. With 512 a library may round by the place of a cell in a block, which can put
-    a few pictures in front, for all queries alike.
+    With 16 coordinates all products are exact; with 512 a library rounds by the place of a cell in a block.
     """
     rng = np.random.default_rng(2)
     picture_of = captions(rng, 90)
@@ -193,7 +192,7 @@ def test_a_collapsed_model_scores_chance_or_below(width: int, slack: int) -> Non
         told += [exact[direction], ranks_of_run(add_tail(short, exact[direction], qrels), qrels)]
         for metrics in map(metrics_of, told):
             for name in ("hits@1", "hits@10", "mrr"):
-                assert metrics[name] <= slack * limit[name] < 0.7
+                assert metrics[name] <= limit[name] < 0.7
 
 
 def test_what_is_not_finite_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""Paired tests, Holm's correction and the leaderboard."""
+"""Paired tests, what is corrected for their number, and the leaderboard."""
 
 import itertools
 from dataclasses import replace
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from picdesk.errors import ConfigError, DataError
+from picdesk.evaluation.families import all_pairs_p, family_p
 from picdesk.evaluation.metrics import Ranks, metrics_of
-from picdesk.evaluation.significance import against_best, compare, holm
+from picdesk.evaluation.significance import against_best, compare, compare_all, holm, stand_to_first
 
 
 def ranks_of(first: list[int] | np.ndarray, cluster: list[int] | np.ndarray, gallery: int = 100) -> Ranks:
@@ -83,3 +84,76 @@ def test_what_cannot_be_compared() -> None:
         compare(a, replace(a, cluster=np.array([0, 1, 1])))
     with pytest.raises(ConfigError, match="metric=median_rank: runs are compared by one of hits@1"):
         against_best({"a": a}, "median_rank")
+
+
+def signs(clusters: int) -> np.ndarray:
+    """All outcomes of as many coins."""
+    return np.array(list(itertools.product((1, -1), repeat=clusters)), np.float64)
+
+
+def test_a_board_by_all_outcomes_of_the_coins() -> None:
+    """Three systems, eight pictures, all 256 outcomes: the largest ratio among the pairs that are not yet settled."""
+    sums = np.random.default_rng(5).integers(0, 4, (8, 3)).astype(float)
+    apart = np.stack([sums[:, 0] - sums[:, 1], sums[:, 0] - sums[:, 2], sums[:, 1] - sums[:, 2]], axis=1)
+    spread = np.sqrt((apart**2).sum(axis=0))
+    seen, drawn = np.abs(apart.sum(axis=0)) / spread, np.abs(signs(8) @ apart) / spread
+    order, expected, least = np.argsort(-seen), np.empty(3), 0.0
+    for place, pair in enumerate(order):
+        least = max(least, float((drawn[:, order[place:]].max(axis=1) >= seen[pair] - 1e-9).mean()))
+        expected[pair] = least
+    found = all_pairs_p([sums], 20_000, seed=0)[0]
+    assert [found[0, 1], found[0, 2], found[1, 2]] == pytest.approx(list(expected), abs=0.015)
+    assert np.array_equal(found, found.T)
+    assert (np.diag(found) == 1).all()
+
+
+def test_two_rows_are_judged_as_by_the_paired_test() -> None:
+    rng = np.random.default_rng(6)
+    cluster = np.repeat(np.arange(60), 2)
+    a, b = ranks_of(rng.integers(1, 9, 120), cluster), ranks_of(rng.integers(1, 7, 120), cluster)
+    board = against_best({"a": a, "b": b}, "mrr")
+    assert max(row.p_family for row in list(board.values())[1:]) == pytest.approx(compare(a, b)["mrr"].p, abs=0.015)
+
+
+def test_rows_that_never_differ_are_never_told_apart() -> None:
+    a = ranks_of([1, 2, 3, 1, 1, 9], [0, 0, 1, 2, 3, 4])
+    board = against_best(dict.fromkeys("abc", a))
+    assert [row.p_family for row in board.values()] == [1.0, 1.0, 1.0]
+    assert family_p(np.ones((4, 2)), np.array([[0, 1]]), 99, 0).tolist() == [1.0]
+
+
+def test_many_rows_take_bounded_work_and_still_have_a_p() -> None:
+    sums = np.random.default_rng(7).integers(0, 2, (30, 120)).astype(float)
+    sums[:, 0] += 3
+    p_values = all_pairs_p([sums], 200, seed=0)[0]
+    assert (p_values[0, 1:] < 0.05).all()
+    assert (p_values[1:, 1:] > 0.05).all()
+
+
+def test_what_is_compared_together_is_corrected_together() -> None:
+    """Two directions over the same pictures: one family, whose p is never below that of a comparison by itself."""
+    rng = np.random.default_rng(8)
+    cluster = np.arange(90)
+    t2i = (ranks_of(rng.integers(1, 9, 90), cluster), ranks_of(rng.integers(1, 12, 90), cluster))
+    i2t = tuple(replace(side, direction="i2t") for side in t2i)
+    names = [f"p{i}" for i in range(90)]
+    alone, twice = compare(*t2i), compare_all({"t2i": t2i, "i2t": i2t}, {"t2i": names, "i2t": names})
+    for name, one in alone.items():
+        assert one.p_family >= one.p
+        assert twice["t2i"][name].interval == one.interval
+        assert twice["t2i"][name].p_family == pytest.approx(one.p_family, abs=0.02), "the same twice adds nothing"
+    apart = compare_all({"t2i": t2i, "i2t": i2t}, {})
+    assert apart["t2i"]["mrr"].p_family >= twice["t2i"]["mrr"].p_family - 0.02
+
+
+def test_both_directions_of_a_board_are_one_family() -> None:
+    rng = np.random.default_rng(9)
+    cluster = np.arange(200)
+    rows = {f"m{i}": ranks_of(rng.integers(1, 5 + 9 * (i == 3), 200), cluster) for i in range(4)}
+    other = {name: replace(ranks, direction="i2t", ranks=rng.permutation(ranks.ranks)) for name, ranks in rows.items()}
+    names = [f"p{i}" for i in range(200)]
+    found = stand_to_first({"t2i": rows, "i2t": other}, {"t2i": names, "i2t": names})
+    assert list(found["t2i"]) == list(found["i2t"]) == ["m0", "m1", "m2", "m3"]
+    assert found["t2i"]["m3"].differs
+    assert not found["t2i"]["m1"].differs
+    assert found["t2i"]["m0"].to_best == 0

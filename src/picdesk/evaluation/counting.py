@@ -1,6 +1,7 @@
 """Counting, in a block of scores, how many are not lower than a limit: the inner loop of every exact rank.
 
-Comparisons give bytes of 0 and 1, which are added eight or more at a time while no byte can overflow.
+Comparisons give bytes of 0 and 1, which are added eight or more at a time while no byte can overflow. Each limit comes as two:
+what is not lower than `high` surely counts, what is lower than `low` surely does not, and the few between are named.
 """
 
 import numpy as np
@@ -14,39 +15,59 @@ _WIDTH = 2040  # bytes added in the eight lanes of a word: 255 words of ones bef
 _DEEP = 255  # rows of ones that one byte can count
 
 
-def count_in_rows(scores: Scores, limit: Floats) -> Longs:
-    """How many cells of each row of `scores` [rows, columns] are not lower than the row's limit [rows]."""
-    total = np.zeros(len(scores), np.int64)
-    for start in range(0, scores.shape[1], _WIDTH):
-        part = scores[:, start : start + _WIDTH]
-        flags = np.zeros((len(part), -(-part.shape[1] // 8) * 8), bool)
-        np.greater_equal(part, limit[:, None], out=flags[:, : part.shape[1]])
-        lanes = np.add.reduce(flags.view(np.uint64), axis=1)
-        total += lanes.view(np.uint8).reshape(-1, 8).sum(axis=1, dtype=np.int64)
-    return total
-
-
-def count_in_columns(scores: Scores, limits: Floats) -> Longs:
-    """How many cells of each column are not lower than each of its limits [limits, columns]; infinity asks nothing."""
-    total = np.zeros(limits.shape, np.int64)
-    asked = [np.flatnonzero(limit < np.inf) for limit in limits]
+def count_and_doubt(scores: Scores, low: Floats, high: Floats) -> tuple[Longs, Longs, Longs]:
+    """How many cells of each column of `scores` surely count, and row and column of those in doubt; limits [columns]."""
+    count, rows, columns = np.zeros(scores.shape[1], np.int64), [], []
     for start in range(0, len(scores), _DEEP):
         part = scores[start : start + _DEEP]
-        for limit, count, columns in zip(limits, total, asked, strict=True):
-            if 2 * len(columns) > part.shape[1]:
-                count += np.add.reduce((part >= limit).view(np.uint8), axis=0, dtype=np.uint8)
-            elif len(columns):
-                flags = part[:, columns] >= limit[columns]
-                count[columns] += np.add.reduce(flags.view(np.uint8), axis=0, dtype=np.uint8)
-    return total
+        sure = part >= high
+        count += np.add.reduce(sure.view(np.uint8), axis=0, dtype=np.uint8)
+        row, column = split(np.flatnonzero((part >= low) != sure), part.shape[1])
+        rows.append(row + start)
+        columns.append(column)
+    return count, _joined(rows), _joined(columns)
 
 
-def count_of_pairs(scores: Scores, row: Longs, limit: Floats) -> Longs:
-    """How many cells of `row[i]` are not lower than `limit[i]`, for ascending rows that may stand more than once."""
-    level = np.empty(len(row), np.int64)
+def count_and_doubt_pairs(scores: Scores, row: Longs, low: Floats, high: Floats) -> tuple[Longs, Longs, Longs]:
+    """How many cells of `row[i]` surely count, and entry i and column of those in doubt; limits [entries].
+
+    Rows ascend and may stand more than once.
+    """
+    count, entries, columns = np.zeros(len(row), np.int64), [], []
     nth = np.arange(len(row)) - np.searchsorted(row, row)
     for n in range(int(nth.max(initial=-1)) + 1):
         which = np.flatnonzero(nth == n)
-        part = scores if len(which) == len(scores) else scores[row[which]]
-        level[which] = count_in_rows(part, limit[which])
-    return level
+        for start in range(0, len(which), _DEEP):
+            some = which[start : start + _DEEP]
+            first, after = int(row[some[0]]), int(row[some[-1]]) + 1
+            part = scores[first:after] if after - first == len(some) else scores[row[some]]
+            count[some], entry, column = _rows_and_doubt(part, low[some, None], high[some, None])
+            entries.append(some[entry])
+            columns.append(column)
+    return count, _joined(entries), _joined(columns)
+
+
+def _rows_and_doubt(part: Scores, low: Floats, high: Floats) -> tuple[Longs, Longs, Longs]:
+    """For each row how many cells surely count, and row and column of those in doubt; limits [rows, 1]."""
+    width = part.shape[1]
+    sure, doubt = np.zeros((len(part), -(-width // 8) * 8), bool), np.empty(part.shape, bool)
+    np.greater_equal(part, high, out=sure[:, :width])
+    np.greater_equal(part, low, out=doubt)
+    doubt ^= sure[:, :width]
+    count = np.zeros(len(part), np.int64)
+    words = sure.view(np.uint64)
+    for start in range(0, words.shape[1], _WIDTH // 8):
+        lanes = np.add.reduce(words[:, start : start + _WIDTH // 8], axis=1)
+        count += lanes.view(np.uint8).reshape(-1, 8).sum(axis=1, dtype=np.int64)
+    row, column = split(np.flatnonzero(doubt), width)
+    return count, row, column
+
+
+def split(cell: Longs, width: int) -> tuple[Longs, Longs]:
+    """Row and column of places in a flat block of `width` columns."""
+    row = cell // max(width, 1)
+    return row, cell - row * width
+
+
+def _joined(parts: list[Longs]) -> Longs:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)

@@ -5,38 +5,42 @@ Smucker, Allan and Carterette, CIKM 2007): were the runs alike, every outcome wo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from picdesk.errors import ConfigError, DataError, examples
+from picdesk.evaluation.families import all_pairs_p, family_p, random_signs
 from picdesk.evaluation.metrics import KS, Doubles, per_query
-from picdesk.evaluation.ranks import Ranks
+from picdesk.evaluation.ranks import Longs, Ranks
 from picdesk.evaluation.statistics import RESAMPLES, Interval, cluster_sums, percentiles, resampled, with_digits
-
-_CELLS = 1 << 22
+from picdesk.interfaces import Direction
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of run a less that of run b, its 95% interval (paired bootstrap), and p (paired randomisation, two-sided)."""
+    """A metric of run a less that of run b, its 95% interval (paired bootstrap), and p (paired randomisation, two-sided).
+
+    Interval and `p` are right for this one comparison by itself; `p_family` is corrected for all that were made with it.
+    """
 
     interval: Interval
     p: float
+    p_family: float
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One row of a leaderboard: its value, the difference to the best, and p after Holm's correction (1 for the best)."""
+    """One row of a board: its value, its difference to the best row, and p, corrected for all pairs of rows (1 for the best)."""
 
     value: float
-    to_best: Difference
-    p_holm: float
+    to_best: float
+    p_family: float
 
     @property
     def differs(self) -> bool:
-        """Whether the row is really worse than the best, at 5% for the whole board."""
-        return self.p_holm < 0.05
+        """Whether the row really differs from the best: on a board of equal rows, any is called so in 5% of boards."""
+        return self.p_family < 0.05
 
 
 def compare(
@@ -44,22 +48,48 @@ def compare(
 ) -> dict[str, Difference]:
     """Differences a - b of every metric that is a mean over queries. Negative mean_rank means that a is better.
 
-    Raises `DataError` unless both runs answer the same queries, about the same pictures, over galleries of one size.
+    `p_family` is corrected for these metrics. Raises `DataError` unless both runs answer the same queries, about the same
+    pictures, over galleries of one size.
     """
-    b = _in_order_of(a, b)
-    left, right = per_query(a, ks), per_query(b, ks)
-    names = [name for name in left if name in right]
-    sizes = np.bincount(a.cluster).astype(np.float64)
-    sums = {name: cluster_sums(a.cluster, left[name] - right[name]) for name in names}
-    drawn = resampled({"size": sizes, **sums}, resamples, seed)
-    chances = _randomised(np.stack(list(sums.values()), axis=1), resamples, seed)
-    values = {name: float(sums[name].sum() / sizes.sum()) for name in names}
-    spans = [with_digits(name, percentiles(values[name], drawn[name] / drawn["size"], level)) for name in names]
-    return {name: Difference(span, float(p)) for name, span, p in zip(names, spans, chances, strict=True)}
+    return compare_all({a.direction: (a, b)}, {}, ks, resamples, seed, level)[a.direction]
+
+
+def compare_all(
+    sides: Mapping[Direction, tuple[Ranks, Ranks]],
+    pictures: Mapping[Direction, Sequence[str]],
+    ks: Sequence[int] = KS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[Direction, dict[str, Difference]]:
+    """`compare` for every direction, with one family of all metrics and directions.
+
+    `pictures` says which picture each query of the first run is about, so that a picture is swapped in both directions at
+    once; where it is not given, a direction's clusters are taken for pictures of its own.
+    """
+    paired = {direction: (a, in_order_of(a, b)) for direction, (a, b) in sides.items()}
+    number = _numbered({direction: _pictures(pictures, a) for direction, (a, _) in paired.items()})
+    found: dict[Direction, dict[str, Difference]] = {}
+    columns: dict[tuple[Direction, str], Doubles] = {}
+    for direction, (a, b) in paired.items():
+        apart = _apart(a, b, ks)
+        found[direction] = _differences(a, apart, resamples, seed, level)
+        columns |= {(direction, name): cluster_sums(number[direction], value) for name, value in apart.items()}
+    many = max(len(column) for column in columns.values())
+    sums = np.stack([np.zeros(many), *(_filled(column, many) for column in columns.values())], axis=1)
+    pairs = np.stack([np.arange(1, sums.shape[1]), np.zeros(sums.shape[1] - 1, np.int64)], axis=1)
+    for (direction, name), p in zip(columns, family_p(sums, pairs, resamples, seed), strict=True):
+        one = found[direction][name]
+        found[direction][name] = replace(one, p_family=max(float(p), one.p))
+    return found
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Correct p-values for their number (Holm, 1979): below 5% after it, the whole family errs in at most 5% of cases."""
+    """Correct p-values for their number (Holm, 1979): below 5% after it, the whole family errs in at most 5% of cases.
+
+    That holds for comparisons that were fixed beforehand. Comparisons with a row that the same data chose are not: see
+    `against_best`.
+    """
     corrected, worst = {}, 0.0
     for place, name in enumerate(sorted(p_values, key=lambda name: (p_values[name], name))):
         worst = max(worst, min(1.0, (len(p_values) - place) * p_values[name]))
@@ -72,26 +102,88 @@ def against_best(
 ) -> dict[str, Standing]:
     """Compare every run with the best by `metric`; the first of equals is the best. Best first in the result.
 
-    The best is chosen by the same data, so the differences to it lean a little to its favour.
+    The same data chose the best, so the family is every pair of runs: whichever row is on top, its pairs are among them.
+    The differences to it lean a little to its favour all the same.
     """
-    cut = [int(metric.partition("@")[2])] if "@" in metric else [1]
-    values = {name: float(_values(ranks, metric, cut).mean()) for name, ranks in runs.items()}
+    first = next(iter(runs.values()))
+    aligned = {name: in_order_of(first, ranks) for name, ranks in runs.items()}
     sign = 1 if metric == "mean_rank" else -1
-    order = sorted(values, key=lambda name: sign * values[name])
-    differences = {name: compare(runs[name], runs[order[0]], cut, resamples, seed)[metric] for name in order}
-    corrected = holm({name: differences[name].p for name in order[1:]})
-    return {name: Standing(values[name], differences[name], corrected.get(name, 1.0)) for name in order}
+    order = sorted(aligned, key=lambda name: sign * _values(aligned[name], metric).mean())
+    board = {name: aligned[name] for name in order}
+    return stand_to_first({first.direction: board}, {}, metric, resamples, seed)[first.direction]
 
 
-def _values(ranks: Ranks, metric: str, cut: list[int]) -> Doubles:
-    values = per_query(ranks, cut)
+def stand_to_first(
+    boards: Mapping[Direction, Mapping[str, Ranks]],
+    pictures: Mapping[Direction, Sequence[str]],
+    metric: str = "hits@1",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[Direction, dict[str, Standing]]:
+    """How every row of each direction's board stands to its first row; one family of all pairs of rows in all directions.
+
+    The rows of a board have their queries in one order (`in_order_of`); `pictures` is as for `compare_all`.
+    """
+    number = _numbered({d: _pictures(pictures, next(iter(rows.values()))) for d, rows in boards.items()})
+    values = {d: {name: _values(ranks, metric) for name, ranks in rows.items()} for d, rows in boards.items()}
+    many = 1 + max(int(own.max()) for own in number.values())
+    sums = [
+        np.stack([_filled(cluster_sums(number[d], value), many) for value in rows.values()], axis=1)
+        for d, rows in values.items()
+    ]
+    found: dict[Direction, dict[str, Standing]] = {}
+    for (direction, rows), p_values in zip(values.items(), all_pairs_p(sums, resamples, seed), strict=True):
+        means = [float(value.mean()) for value in rows.values()]
+        told = zip(rows, means, p_values[0].tolist(), strict=True)
+        found[direction] = {name: Standing(mean, mean - means[0], p) for name, mean, p in told}
+    return found
+
+
+def _pictures(pictures: Mapping[Direction, Sequence[str]], ranks: Ranks) -> Sequence[str]:
+    """The picture of each query, or a name for its cluster where that is not given."""
+    return pictures.get(ranks.direction) or [f"{ranks.direction} {cluster}" for cluster in ranks.cluster]
+
+
+def _numbered(names: Mapping[Direction, Sequence[str]]) -> dict[Direction, Longs]:
+    """Names as numbers, the same name the same number in every direction."""
+    flat = [name for own in names.values() for name in own]
+    number = np.unique(np.array(flat, object), return_inverse=True)[1].astype(np.int64)
+    cuts = np.cumsum([len(own) for own in names.values()])[:-1]
+    return dict(zip(names, np.split(number, cuts), strict=True))
+
+
+def _filled(column: Doubles, size: int) -> Doubles:
+    return np.concatenate([column, np.zeros(size - len(column))])
+
+
+def _apart(a: Ranks, b: Ranks, ks: Sequence[int]) -> dict[str, Doubles]:
+    """a - b for each query [queries], for every metric that both have."""
+    left, right = per_query(a, ks), per_query(b, ks)
+    return {name: left[name] - right[name] for name in left if name in right}
+
+
+def _differences(
+    a: Ranks, apart: Mapping[str, Doubles], resamples: int, seed: int, level: float
+) -> dict[str, Difference]:
+    """Each difference by itself: bootstrap of pictures, and the randomisation test."""
+    sizes = np.bincount(a.cluster).astype(np.float64)
+    sums = {name: cluster_sums(a.cluster, value) for name, value in apart.items()}
+    drawn = resampled({"size": sizes, **sums}, resamples, seed)
+    chances = _randomised(np.stack(list(sums.values()), axis=1), resamples, seed)
+    values = {name: float(sums[name].sum() / sizes.sum()) for name in sums}
+    spans = [with_digits(name, percentiles(values[name], drawn[name] / drawn["size"], level)) for name in sums]
+    return {name: Difference(span, float(p), float(p)) for name, span, p in zip(sums, spans, chances, strict=True)}
+
+
+def _values(ranks: Ranks, metric: str) -> Doubles:
+    values = per_query(ranks, [int(metric.partition("@")[2])] if "@" in metric else [1])
     if metric not in values:
         raise ConfigError(f"metric={metric}: runs are compared by one of {', '.join(per_query(ranks))}")
     return values[metric]
 
 
-def _in_order_of(a: Ranks, b: Ranks) -> Ranks:
-    """The ranks of b with its queries in the order of a."""
+def in_order_of(a: Ranks, b: Ranks) -> Ranks:
+    """The ranks of b with its queries in the order of a. Raises `DataError` where the two cannot be compared."""
     if a.gallery_size != b.gallery_size or a.direction != b.direction:
         sides = [f"{ranks.direction} over {ranks.gallery_size} items" for ranks in (a, b)]
         raise DataError(f"runs cannot be compared: one is {sides[0]}, the other {sides[1]}")
@@ -118,13 +210,7 @@ def _randomised(sums: Doubles, resamples: int, seed: int) -> Doubles:
     sums = sums[(sums != 0).any(axis=1)]
     seen = np.abs(sums.sum(axis=0))
     slack = 1e-9 * np.abs(sums).sum(axis=0)  # outcomes that are equal but for rounding count as equal
-    generator = np.random.Generator(np.random.SFC64([seed, 1]))
-    wide = -(-len(sums) // 8)
     reached = np.zeros(sums.shape[1], np.int64)
-    step = max(1, _CELLS // max(len(sums), 1))
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        bits = np.frombuffer(generator.bytes(rows * wide), np.uint8).reshape(rows, wide)
-        signs = 2.0 * np.unpackbits(bits, axis=1, count=len(sums)) - 1
+    for signs in random_signs(len(sums), resamples, seed):
         reached += (np.abs(signs @ sums) >= seen - slack).sum(axis=0)
     return np.asarray((reached + 1) / (resamples + 1), np.float64)

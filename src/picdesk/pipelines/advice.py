@@ -50,7 +50,7 @@ def approximation(scored: Mapping[Direction, Scored]) -> list[str]:
 
 
 def weak_parts(table: SliceTable) -> list[str]:
-    """A part of the queries whose whole interval lies below that of all queries."""
+    """A part of the queries whose whole interval, which is for all parts of the page at once, lies below that of all queries."""
     if table.overall.low is None:
         return []
     low = [part for part in table.slices if part.value.high is not None and part.value.high < table.overall.low]

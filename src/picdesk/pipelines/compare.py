@@ -16,14 +16,14 @@ from picdesk.assembly.saved import taken
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.evaluation.metrics import KS
-from picdesk.evaluation.significance import Difference
-from picdesk.evaluation.significance import compare as differences_of
+from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.files import file_digest, write_json
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.pipelines import show, world
 from picdesk.pipelines.compare_cards import Scores, Side, groups
 from picdesk.pipelines.jobs import DoneJob, find_jobs
 from picdesk.pipelines.leaderboard import choices_of
+from picdesk.pipelines.rankings import pictures_of
 from picdesk.pipelines.resume import raw_node
 from picdesk.pipelines.scoring import score
 from picdesk.report.charts import Histogram
@@ -57,7 +57,11 @@ def compare(cfg: DictConfig) -> float:
     both = [d for d in DIRECTIONS if d in one.scores and d in other.scores]
     if not both:
         raise DataError(f"dir={cfg.dir} and against={cfg.against} have no direction in common")
-    apart = {d: differences_of(one.scores[d].ranks, other.scores[d].ranks, seed=int(cfg.seed)) for d in both}
+    apart = compare_all(
+        {direction: (one.scores[direction].ranks, other.scores[direction].ranks) for direction in both},
+        {direction: pictures_of(direction, one.scores[direction].qrels) for direction in both},
+        seed=int(cfg.seed),
+    )
     folder = Path(HydraConfig.get().runtime.output_dir)
     write_json(folder / "comparison.json", as_json(sides, apart))
     tables = tuple(table(sides, direction, apart[direction]) for direction in both)
@@ -134,9 +138,10 @@ def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Differen
         MetricRow(side.name, show.values_of(side.scores[direction]), "main" if i == 0 else "other")
         for i, side in enumerate(sides)
     )
-    told = [f"{name} {signed(apart[name])} (p={apart[name].p:.2g})" for name in TOLD if name in apart]
+    told = [f"{name} {signed(apart[name])} (p={apart[name].p_family:.2g})" for name in TOLD if name in apart]
     note = (
-        f"Difference, first less second: {'; '.join(told)}. Paired by picture: bootstrap interval, randomisation test."
+        f"Difference, first less second: {'; '.join(told)}. Paired by picture: 95% bootstrap interval of each difference by "
+        "itself; p by random signs, corrected for all metrics and directions compared (step-down maxT)."
     )
     first = sides[0].scores[direction]
     return MetricTable(direction, rows, len(first.qrels.query_ids), first.run.gallery_size, note=note)
@@ -156,7 +161,12 @@ def as_json(sides: Sequence[Side], apart: dict[Direction, dict[str, Difference]]
     ]
     found = {
         direction: {
-            name: {"difference": d.interval.value, "interval": [d.interval.low, d.interval.high], "p": d.p}
+            name: {
+                "difference": d.interval.value,
+                "interval": [d.interval.low, d.interval.high],
+                "p": d.p,
+                "p_family": d.p_family,
+            }
             for name, d in named.items()
         }
         for direction, named in apart.items()

@@ -10,6 +10,7 @@ from picdesk.pipelines.jobs import DoneJob, short, value_of
 from picdesk.report.charts import Chart, Curve, HeatMap, Point, Series, Tradeoff
 
 MOST_MAPS = 3
+BY_ITSELF = "Each interval holds for its point by itself; the best of many points is best partly by luck."
 
 
 def charts(jobs: Sequence[DoneJob], keys: Sequence[str]) -> tuple[Chart, ...]:
@@ -58,7 +59,9 @@ def curve(jobs: Sequence[DoneJob], key: str) -> Curve:
         mark_label="best",
         log_x=wide,
         bars=True,
-        note="Of the jobs with one value, the best is drawn." if shared else "",
+        note=(
+            f"Of the jobs with one value, the best is drawn, which flatters it. {BY_ITSELF}" if shared else BY_ITSELF
+        ),
     )
 
 

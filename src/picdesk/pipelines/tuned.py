@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from picdesk.evaluation.significance import compare
+from picdesk.evaluation.significance import compare_all
 from picdesk.interfaces import Direction
 from picdesk.pipelines.finish import Outcome
+from picdesk.pipelines.rankings import pictures_of
 from picdesk.pipelines.scoring import Scored, mean_hits
 from picdesk.pipelines.weight_chart import weight_charts
 from picdesk.report.content import Note
@@ -43,21 +44,19 @@ def outcome_of(
     weights: Mapping[str, str],
 ) -> Outcome:
     """What is reported: the search alone beside the chosen weights, and whether they really differ."""
-    tests = {
-        direction: compare(
-            after[direction].ranks,
-            before[direction].ranks,
-            resamples=int(cfg.bootstrap.resamples),
-            seed=int(cfg.seed),
-            level=float(cfg.bootstrap.level),
-        )
-        for direction in after
-    }
+    tests = compare_all(
+        {direction: (after[direction].ranks, before[direction].ranks) for direction in after},
+        {direction: pictures_of(direction, after[direction].qrels) for direction in after},
+        resamples=int(cfg.bootstrap.resamples),
+        seed=int(cfg.seed),
+        level=float(cfg.bootstrap.level),
+    )
     shown = ", ".join(f"{name} {weight:g}" for name, weight in tuned.weights.items())
     told = (
         f"chosen on {cfg.tune_weights.part} by {tuned.metric} ({cfg.tune_weights.rule}): {shown}, "
         f"{tuned.values[tuned.chosen]:.4f} ± {tuned.errors[tuned.chosen]:.4f} (search alone {tuned.values[0]:.4f}, "
-        f"highest {tuned.values[tuned.best]:.4f} at {', '.join(f'{w:g}' for w in tuned.points[tuned.best])})"
+        f"highest {tuned.values[tuned.best]:.4f} at {', '.join(f'{w:g}' for w in tuned.points[tuned.best])}); of "
+        f"{len(tuned.points):,} weights tried on the data that chose, so these values flatter"
     )
     notes = [Note(told)]
     for direction in tests:
@@ -65,7 +64,8 @@ def outcome_of(
         notes.append(
             Note(
                 f"{direction} hits@1 on {cfg.part}, chosen weights less search alone: {one.interval.value:+.4f} "
-                f"[{one.interval.low:+.4f}, {one.interval.high:+.4f}], p = {one.p:.4f} (paired randomisation)"
+                f"[{one.interval.low:+.4f}, {one.interval.high:+.4f}], p = {one.p_family:.4f} (paired randomisation, corrected "
+                "for all metrics and directions)"
             )
         )
     found = {
@@ -80,7 +80,9 @@ def outcome_of(
         "best_weights": list(tuned.points[tuned.best]),
     }
     differences = {
-        direction: {name: [d.interval.value, d.interval.low, d.interval.high, d.p] for name, d in own.items()}
+        direction: {
+            name: [d.interval.value, d.interval.low, d.interval.high, d.p, d.p_family] for name, d in own.items()
+        }
         for direction, own in tests.items()
     }
     extra = {"tuned": found, "less_search_alone": differences, "search_alone": show_metrics(before)}

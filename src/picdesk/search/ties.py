@@ -8,25 +8,11 @@ list differ by less than `NEAR`, both scores are replaced by the float64 product
 import numpy as np
 from numpy.typing import NDArray
 
+from picdesk.products import exact_scores
 from picdesk.trec import Floats, Ints, order_rows
 
 NEAR = 2e-6
 """Scores closer than this may be equal: over ten times the usual float32 error of a product of unit vectors."""
-
-PAIRS_AT_ONCE = 8192
-
-
-def exact_scores(
-    queries: Floats, gallery: Floats, rows: NDArray[np.intp], items: NDArray[np.intp]
-) -> NDArray[np.float32]:
-    """Inner products of `queries[rows[i]]` and `gallery[items[i]]`, summed in float64, rounded to float32."""
-    out = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
-        left = queries[rows[part]].astype(np.float64)
-        right = gallery[items[part]].astype(np.float64)
-        out[part] = np.einsum("ij,ij->i", left, right)
-    return out
 
 
 def settle(

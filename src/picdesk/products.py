@@ -1,0 +1,58 @@
+"""One score for one pair of vectors: what an inner product is rounded to, whatever worked it out first.
+
+A float32 matrix product gives the same pair slightly different scores in a block of another shape, in another column, on
+another number of threads. Scores that must not depend on that are the float64 sum of products, rounded to float32. Since that
+is slow, it is asked only where a quick product lies within its own error of what it is compared with.
+"""
+
+from math import ceil, log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.trec import Floats
+
+PAIRS_AT_ONCE = 256
+Places = NDArray[np.integer]
+
+
+def exact_scores(left: Floats, right: Floats, rows: Places, columns: Places) -> Floats:
+    """Inner products of `left[rows[i]]` and `right[columns[i]]` [pairs], summed in float64, rounded to float32."""
+    out = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        one, other = left[rows[part]].astype(np.float64), right[columns[part]].astype(np.float64)
+        out[part] = np.einsum("ij,ij->i", one, other)
+    return out
+
+
+def exact_block(left: Floats, right: Floats, out: Floats) -> None:
+    """`exact_scores` of every row of `left` with every row of `right`, into `out` [rows of left, rows of right].
+
+    By a float64 product, which an own error of its own cannot round another way but next to the middle between two float32
+    numbers; those are worked out one by one.
+    """
+    wide = left.astype(np.float64) @ right.astype(np.float64).T
+    slack = 2 * error_bound(left, right) * 2.0**-29
+    out[:] = wide - slack
+    rows, columns = np.nonzero(out != (wide + slack).astype(np.float32))
+    out[rows, columns] = exact_scores(left, right, rows, columns)
+
+
+def error_bound(left: Floats, right: Floats) -> float:
+    """How far any entry of the float32 product `left @ right.T` can be from the exact one, in whatever order it is summed.
+
+    Each of the `dim` additions rounds by half a unit in the last place of a partial sum, which the lengths of the two
+    vectors bound (Cauchy and Schwarz); Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1.
+    """
+    if not len(left) or not len(right):
+        return 0.0
+    longest = float(_longest(left) * _longest(right))
+    if not 0 < longest < np.inf:
+        return 0.0
+    return (left.shape[1] / 2 + 4) * 2.0**-24 * 2.0 ** ceil(log2(longest * (1 - 1e-6)))
+
+
+def _longest(matrix: Floats) -> float:
+    squares = np.einsum("ij,ij->i", matrix, matrix)
+    return float(squares.max()) ** 0.5

@@ -1,0 +1,99 @@
+"""Ranks are those of exact scores, whatever the shape of a tile, and equal vectors tie in all of them."""
+
+import numpy as np
+import pytest
+
+from picdesk.evaluation.metrics import Ranks, exact_ranks, exact_ranks_both, ranks_of_run
+from picdesk.interfaces import Embeddings
+from picdesk.products import error_bound, exact_block, exact_scores
+from picdesk.search.indexes import FlatIndex
+from picdesk.trec import Qrels
+
+
+def unit(matrix: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(matrix / np.linalg.norm(matrix, axis=1, keepdims=True), np.float32)
+
+
+def both_ways(texts: np.ndarray, pictures: np.ndarray, picture_of: np.ndarray, side: int = 640) -> dict[str, Ranks]:
+    """Ranks by every way to them."""
+    text = Embeddings(tuple(f"t{i:05}" for i in range(len(texts))), texts)
+    picture = Embeddings(tuple(f"p{i:05}" for i in range(len(pictures))), pictures)
+    t2i = Qrels.from_pairs(text.ids, picture.ids, np.arange(len(texts)), picture_of)
+    i2t = Qrels.from_pairs(picture.ids, text.ids, picture_of, np.arange(len(texts)))
+    found = dict(zip(("t2i", "i2t"), exact_ranks_both(text, picture, t2i, i2t, side=side), strict=True))
+    found["t2i alone"] = exact_ranks(text, picture, t2i, block=side // 3)
+    found["i2t alone"] = exact_ranks(picture, text, i2t, block=side // 7, direction="i2t")
+    for name, queries, items, qrels in (("t2i", text, picture, t2i), ("i2t", picture, text, i2t)):
+        index = FlatIndex()
+        index.build(items)
+        found[f"{name} by index"] = ranks_of_run(index.search(queries, len(items.ids)), qrels)
+    return found
+
+
+def expected(texts: np.ndarray, pictures: np.ndarray, picture_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ranks of both directions by the definition, with nothing but exact scores."""
+    rows, columns = np.divmod(np.arange(len(texts) * len(pictures)), len(pictures))
+    scores = exact_scores(texts, pictures, rows, columns).reshape(len(texts), len(pictures))
+    own = scores[np.arange(len(texts)), picture_of]
+    by_text = (scores >= own[:, None]).sum(axis=1)
+    ranks = []
+    for picture in range(len(pictures)):
+        mine = np.flatnonzero(picture_of == picture)
+        others = np.setdiff1d(np.arange(len(texts)), mine)
+        order = mine[np.lexsort((mine, -own[mine]))]
+        before = {int(text): place for place, text in enumerate(order)}
+        ranks += [1 + int((scores[others, picture] >= own[text]).sum()) + before[int(text)] for text in mine]
+    return by_text, np.array(ranks)
+
+
+@pytest.mark.parametrize("dim", [7, 100, 384])
+@pytest.mark.parametrize(("pictures", "captions", "side"), [(65, 1, 64), (71, 5, 35), (130, 3, 64), (9, 2, 640)])
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_collapsed_model_stands_last_in_tiles_of_every_shape(
+    dim: int, pictures: int, captions: int, side: int, constant: bool
+) -> None:
+    """Also with equal coordinates, whose sum in float32 drifts the furthest."""
+    one = unit(np.full((1, dim), 0.1) if constant else np.random.default_rng(dim).standard_normal((1, dim)))
+    texts = np.repeat(one, pictures * captions, axis=0)
+    found = both_ways(texts, np.repeat(one, pictures, axis=0), np.repeat(np.arange(pictures), captions), side)
+    for name, ranks in found.items():
+        worst = pictures if name.startswith("t2i") else pictures * captions - captions + 1
+        assert (ranks.first == worst).all(), name
+
+
+@pytest.mark.parametrize("kind", ["plain", "near", "copies", "poor"])
+@pytest.mark.parametrize("side", [40, 64])
+def test_ranks_are_those_of_exact_scores(kind: str, side: int) -> None:
+    """`near`: vectors that differ by about what float32 rounds; `copies`: some equal; `poor`: nothing is found."""
+    rng = np.random.default_rng(3)
+    pictures, captions, dim = 93, 3, 48
+    image = rng.standard_normal((pictures, dim))
+    if kind == "near":
+        image = image[:1] + 2e-7 * image
+    if kind == "copies":
+        image[30:60] = image[:30]
+    picture_of = np.repeat(np.arange(pictures), captions)
+    noise = 0.0 if kind == "copies" else 1e-7 if kind == "near" else 0.5 if kind == "plain" else 50.0
+    texts = image[picture_of] + noise * rng.standard_normal((len(picture_of), dim))
+    t2i, i2t = expected(unit(texts), unit(image), picture_of)
+    for name, ranks in both_ways(unit(texts), unit(image), picture_of, side).items():
+        assert np.array_equal(ranks.ranks, t2i if name.startswith("t2i") else i2t), name
+
+
+def test_a_block_is_exact_next_to_the_middle_between_two_numbers() -> None:
+    rng = np.random.default_rng(4)
+    left, right = unit(rng.standard_normal((60, 30))), unit(rng.standard_normal((50, 30)))
+    left[0], right[0] = 0, 0
+    left[0, :2], right[0, :2] = 1, (1, 2**-24)  # 1 + 2**-24 lies in the middle
+    out = np.empty((60, 50), np.float32)
+    exact_block(left, right, out)
+    rows, columns = np.divmod(np.arange(3000), 50)
+    assert np.array_equal(out.ravel(), exact_scores(left, right, rows, columns))
+
+
+@pytest.mark.parametrize("dim", [1, 33, 512, 1000])
+def test_no_product_is_further_from_the_exact_one_than_its_bound(dim: int) -> None:
+    rng = np.random.default_rng(dim)
+    for left in (unit(rng.standard_normal((50, dim))), unit(np.full((50, dim), 0.3)), 9 * unit(rng.random((50, dim)))):
+        wide = left.astype(np.float64)
+        assert np.abs(left @ left.T - wide @ wide.T).max() <= error_bound(left, left)
