@@ -100,7 +100,7 @@ def test_the_check_sees_a_forbidden_import(tmp_path: Path, monkeypatch: object) 
 
 def test_no_module_grows_past_its_bound() -> None:
     sizes = {path.relative_to(SRC).as_posix(): len(path.read_text().splitlines()) for path in SRC.rglob("*.py")}
-    assert {name: size for name, size in sizes.items() if size > 250} == {}
+    assert {name: size for name, size in sizes.items() if size > 300} == {}
 
 
 def test_doors_that_train_nothing_do_not_wait_for_lightning() -> None:
