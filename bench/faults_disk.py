@@ -32,7 +32,7 @@ from picdesk.embedding.upkeep import spaces, verify
 from picdesk.errors import UserError
 from picdesk.report.manifest import Manifest
 
-SIZES_KB = (4, 16, 32, 48, 64, 96, 128, 160, 224, 320, 448, 768, 1536, 8192)
+SIZES_KB = (4, 16, 32, 48, 64, 96, 128, 192, 256, 448, 768, 1536, 8192, 65536)
 FAST = ("logger=none", "bootstrap.resamples=20")
 FLAT = ("split=all", "part=all")
 Work = tuple[str, str, Callable[[Path], Sequence[str]]]

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import csv
+import gc
 import hashlib
 import json
 import os
@@ -96,6 +97,8 @@ def prepare() -> None:
 
     torch.set_num_threads(1)
     parse_once()
+    gc.collect()
+    gc.freeze()
     image, text = lite.load_image_trunks(["efficientnet_lite0"], False), lite.load_minilm()
     lite.load_image_trunks = lambda names, mirrored: copy.deepcopy(image)  # type: ignore[assignment]
     lite.load_minilm = lambda: (copy.deepcopy(text[0]), *text[1:])  # type: ignore[assignment, return-value]
@@ -108,6 +111,7 @@ def parse_once() -> None:
 
     import omegaconf.omegaconf as reader
     import yaml
+    from hydra._internal.hydra import Hydra
 
     known: dict[tuple[str, int], Any] = {}
 
@@ -120,6 +124,14 @@ def parse_once() -> None:
             known[key] = yaml.load(stream, Loader)
         return copy.deepcopy(known[key])
 
+    mode_of = Hydra.get_mode
+
+    def get_mode(self: Hydra, config_name: str, overrides: list[str]) -> Any:
+        """Hydra composes the whole config once more only to look whether the config itself asks for a sweep."""
+        told = any(text.startswith("hydra.mode=") for text in overrides)
+        return mode_of(self, config_name, overrides) if told else None
+
+    Hydra.get_mode = get_mode  # type: ignore[method-assign]
     reader.yaml = SimpleNamespace(**{**vars(yaml), "load": load})  # type: ignore[attr-defined]
 
 
