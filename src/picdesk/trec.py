@@ -85,6 +85,8 @@ class Run:
 
     Rows are sorted by score, highest first, equal scores by item id; -1 (score -inf) pads a row that is shorter.
     `gallery_size` is the number of items that were searched, which a run read from a file need not all name.
+    `reranked` says which lists have another order than the search's own scores [queries] (None: none of them), and `exact`
+    whether the search looked at every item, so that what is missing scores no higher than what is listed (None: not known).
     Raises `DataError` for a NaN, a repeated item, an unsorted row or shapes that do not fit.
     """
 
@@ -94,6 +96,8 @@ class Run:
     scores: Floats
     gallery_size: int
     tail: Tail = field(default_factory=Tail)
+    reranked: NDArray[np.bool_] | None = None
+    exact: bool | None = None
 
     def __post_init__(self) -> None:
         check_unique(self.query_ids, "run queries")

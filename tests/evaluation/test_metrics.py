@@ -191,6 +191,7 @@ def test_a_collapsed_model_scores_chance_or_below(width: int) -> None:
         told = [ranks_of_run(run, qrels), ranks_of_run(short, qrels)]
         told += [exact[direction], ranks_of_run(add_tail(short, exact[direction], qrels), qrels)]
         for metrics in map(metrics_of, told):
+            metrics.setdefault("mrr", metrics.get("mrr_at_least", 1.0))  # of a list that is cut
             for name in ("hits@1", "hits@10", "mrr"):
                 assert metrics[name] <= limit[name] < 0.7
 
@@ -254,7 +255,8 @@ def test_what_a_cut_run_does_not_find_is_counted_and_not_guessed() -> None:
         "hits@2": pytest.approx(2 / 3),
         "recall@1": pytest.approx(1 / 3),
         "recall@2": pytest.approx(2 / 3),
-        "mrr": pytest.approx((1 + 0 + 1 / 2) / 3),
+        "mrr_at_least": pytest.approx((1 + 1 / 50 + 1 / 2) / 3),
+        "mrr_at_most": pytest.approx((1 + 1 / 3 + 1 / 2) / 3),
         "median_rank": 2.0,
         "unfound": 1,
         "queries": 3,
@@ -302,3 +304,16 @@ def test_pictures_that_share_texts_take_two_products() -> None:
     assert found[0].ranks.tolist() == ranks_of_run(run_of(texts.ids, pictures.ids, scores), t2i).ranks.tolist()
     backward = run_of(pictures.ids[:28], texts.ids, np.ascontiguousarray(scores.T[:28]))
     assert found[1].ranks.tolist() == ranks_of_run(backward, i2t).ranks.tolist()
+
+
+def test_a_rank_beyond_what_every_list_shows_is_not_a_known_median() -> None:
+    """One query's list is shorter, and what it lost may stand at rank 2, before the 3 that another found."""
+    index = np.array([[0, -1, -1], [1, 2, 0], [1, 2, 0]], np.int32)
+    scores = np.where(index >= 0, np.array([3, 2, 1], np.float32), -np.inf).astype(np.float32)
+    run = Run(tuple("qrs"), tuple("abc"), index, scores, gallery_size=20)
+    qrels = Qrels.from_pairs(tuple("qrs"), tuple("abcd"), np.arange(3), np.array([3, 0, 0]))
+    found = metrics_of(ranks_of_run(run, qrels), ks=(1,))
+    assert "median_rank" not in found
+    assert "mrr" not in found
+    assert found["mrr_at_least"] == pytest.approx((1 / 20 + 2 / 3) / 3)
+    assert found["mrr_at_most"] == pytest.approx((1 / 2 + 2 / 3) / 3)

@@ -10,6 +10,7 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.evaluation.families import all_pairs_p, family_p
 from picdesk.evaluation.metrics import Ranks, metrics_of
 from picdesk.evaluation.significance import against_best, compare, compare_all, holm, stand_to_first
+from picdesk.evaluation.statistics import wilson
 
 
 def ranks_of(first: list[int] | np.ndarray, cluster: list[int] | np.ndarray, gallery: int = 100) -> Ranks:
@@ -35,8 +36,12 @@ def test_a_run_equals_itself_in_any_order() -> None:
     a = ranks_of(rng.integers(1, 50, 60), np.repeat(np.arange(20), 3))
     order = rng.permutation(60)
     b = replace(a, query_ids=tuple(a.query_ids[i] for i in order), ranks=a.ranks[order], cluster=a.cluster[order])
-    for difference in compare(a, b, resamples=200).values():
-        assert (difference.p, difference.interval.low, difference.interval.high) == (1.0, 0.0, 0.0)
+    for name, difference in compare(a, b, resamples=200).items():
+        reach = wilson(0, 20).high * {"mrr": 0.99, "mean_rank": 99}.get(name, 1)
+        assert (difference.p, difference.p_family, difference.interval.value) == (1.0, 1.0, 0.0)
+        assert (difference.interval.low, difference.interval.high) == pytest.approx((-reach, reach)), (
+            "20 pictures agree"
+        )
 
 
 def test_a_better_run_is_seen() -> None:

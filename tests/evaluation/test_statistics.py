@@ -6,7 +6,8 @@ from tests.evaluation.ranking_cases import random_case
 
 from picdesk.errors import DataError
 from picdesk.evaluation.metrics import Ranks, metrics_of, ranks_of_run
-from picdesk.evaluation.shares import mean_of_both
+from picdesk.evaluation.shares import mean_of_both, sliced_hits
+from picdesk.evaluation.significance import compare
 from picdesk.evaluation.statistics import Interval, intervals, wilson
 
 
@@ -48,7 +49,10 @@ def test_a_perfect_run_is_not_certain() -> None:
     found = intervals(ranks_of([1] * 200, [i // 2 for i in range(200)]), resamples=100)
     assert found["hits@1"] == wilson(100, 100)
     assert 0.95 < found["hits@1"].low < found["hits@1"].high == 1.0
-    assert (found["mean_rank"].low, found["mean_rank"].high) == (1.0, 1.0)
+    share = wilson(0, 100).high
+    assert (found["mean_rank"].low, found["mean_rank"].high) == pytest.approx((1.0, 1 + share * 99)), (
+        "a worst rank of 100"
+    )
     assert (found["median_rank"].low, found["median_rank"].high) == (1.0, 1.0)
 
 
@@ -106,3 +110,31 @@ def ranks_of_hits(hit: np.ndarray, cluster: np.ndarray) -> Ranks:
     count = len(hit)
     names = tuple(f"q{i}" for i in range(count))
     return Ranks("t2i", names, np.arange(count + 1), np.where(hit, 1, 9).astype(np.int32), 400, 400, cluster)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 100])
+@pytest.mark.parametrize("sizes", [[3] * 12, [1, 2, 3, 4] * 3], ids=["alike", "mixed"])
+def test_no_interval_has_no_width_where_all_pictures_agree(rank: int, sizes: list[int]) -> None:
+    """All found at once, all at rank 2, none found: twelve pictures cannot say that there are no others."""
+    cluster = np.repeat(np.arange(12), sizes)
+    ranks = ranks_of([rank] * len(cluster), cluster.tolist())
+    for name, found in intervals(ranks, resamples=50).items():
+        if name != "median_rank":  # a number of the sample, which a small share of other pictures does not move
+            assert found.high - found.low >= 0.2 * (0.99 if name == "mrr" else 1), name
+        assert found.low <= found.value <= found.high
+    for name, apart in compare(ranks, ranks, resamples=50).items():
+        assert apart.interval.low < 0 < apart.interval.high, name
+    parts = [np.ones(len(cluster), bool), cluster < 3]
+    whole, few = sliced_hits(ranks, parts, resamples=50)
+    assert few.high - few.low > whole.high - whole.low > 0.2
+    for directions in ([(ranks, [str(c) for c in cluster])], [(ranks, [str(c) for c in cluster])] * 2):
+        both = mean_of_both(directions, resamples=50)
+        assert (both.low, both.high) == pytest.approx(
+            (wilson(12 * (rank == 1), 12).low, wilson(12 * (rank == 1), 12).high)
+        )
+
+
+def test_three_pictures_do_not_settle_a_median() -> None:
+    found = intervals(ranks_of([4, 4, 4], [0, 1, 2]), resamples=50)["median_rank"]
+    assert (found.low, found.value, found.high) == (1.0, 4.0, 100.0)
+    assert intervals(ranks_of([4] * 9, list(range(9))), resamples=50)["median_rank"].high == 4.0

@@ -177,3 +177,40 @@ def test_weights_that_add_up_to_1_but_for_rounding_leave_equal_candidates_in_the
     assert sum(weights) > 1
     run, equal = run_of([[0.9, 0.5, 0.1]]), np.zeros((1, 3), np.float32)
     assert WeightedSum().fuse(run, [equal] * 4, weights).index[0].tolist() == [0, 1, 2]
+
+
+def names(run: Run) -> list[str]:
+    return [run.item_ids[i] for i in run.index[0]]
+
+
+def test_a_tie_stays_one_where_an_unscored_candidate_stands_between() -> None:
+    """1 and 3 are equal in everything; 2, which nothing is known of, keeps its place between them."""
+    run = run_of([[0.9, 0.5, 0.5, 0.5, 0.1]])
+    fused = WeightedSum("none").fuse(run, [np.array([[0.1, 0.8, NAN, 0.8, 0.9]], np.float32)], [1.0])
+    assert names(fused) == ["i004", "i001", "i002", "i003", "i000"]
+    top, *tied, last = fused.scores[0].tolist()
+    assert top > tied[0] == tied[1] == tied[2] > last
+
+
+def test_unscored_candidates_stay_tied_where_a_scored_one_comes_between() -> None:
+    run = run_of([[0.9, 0.5, 0.4, 0.4, 0.3, 0.3]])
+    scores = np.array([[NAN, 0.1, NAN, NAN, 0.2, NAN]], np.float32)
+    fused = WeightedSum("none").fuse(run, [scores], [1.0])
+    assert names(fused) == ["i000", "i004", "i002", "i003", "i001", "i005"]
+    assert [int((fused.scores[0] >= score).sum()) for score in fused.scores[0]] == [1, 2, 4, 4, 5, 6]
+
+
+def test_a_list_in_which_nothing_is_scored_stays_as_it_was() -> None:
+    run = run_of([[0.9, 0.5, 0.5], [0.8, 0.3, 0.2]])
+    fused = WeightedSum().fuse(run, [np.array([[NAN] * 3, [0.1, 0.2, 0.3]], np.float32)], [0.5])
+    assert fused.scores[0].tolist() == run.scores[0].tolist()
+    assert fused.reranked is not None
+    assert fused.reranked.tolist() == [False, True]
+
+
+def test_the_lowest_numbers_there_are_still_fall() -> None:
+    lowest = np.finfo(np.float32).min
+    run = run_of([[0.4, 0.3, 0.2, 0.1]])
+    fused = WeightedSum("none").fuse(run, [np.array([[lowest, NAN, lowest, lowest]], np.float32)], [1.0])
+    assert (np.diff(fused.scores) < 0).all()
+    assert np.isfinite(fused.scores).all()

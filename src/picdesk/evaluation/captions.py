@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from picdesk.errors import DataError
-from picdesk.evaluation.statistics import Interval
+from picdesk.evaluation.statistics import Interval, unseen
 
 
 def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], resamples: int = 1000) -> tuple[Interval, str]:
@@ -28,6 +28,8 @@ def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], resamples
     reach = float(found._ci)
     value = float(found.score)
     middle = float(found._mean)
-    return Interval(value, min(value, middle - reach), max(value, middle + reach), digits=1), str(
-        counter.get_signature()
-    )
+    low, high = min(value, middle - reach), max(value, middle + reach)
+    if high - low < 1e-9:  # every picture has the same, so the bootstrap saw nothing to draw
+        share = unseen(len(captions), 0.95)
+        low, high = value - share * value, value + share * (100 - value)
+    return Interval(value, low, high, digits=1), str(counter.get_signature())

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 KS = (1, 5, 10)
+MRR = ("mrr", "mrr_at_least", "mrr_at_most")
 Doubles = NDArray[np.float64]
 
 
@@ -42,7 +43,8 @@ class HasBounds(Protocol):
 def per_query(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, Doubles]:
     """The value of each query [queries] for every metric that is a mean over queries.
 
-    Left out is what cannot be known: hits@k and recall@k beyond `ranks.depth`, and mean_rank where a query found nothing.
+    Left out is what cannot be known: hits@k and recall@k beyond `ranks.depth`, and mrr and mean_rank where a query found
+    nothing in a list that is cut.
     """
     _check(ks)
     if not ranks.query_ids:
@@ -53,7 +55,8 @@ def per_query(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, Doubles]:
     for k in known:
         inside = np.add.reduceat((found <= k).astype(np.int64), ranks.bounds[:-1])
         values[f"recall@{k}"] = inside / ranks.relevant_counts
-    values["mrr"] = 1 / first
+    if _whole(ranks):
+        values["mrr"] = 1 / first
     if np.isfinite(first).all():
         values["mean_rank"] = first
     return values
@@ -62,19 +65,41 @@ def per_query(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, Doubles]:
 def metrics_of(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, float]:
     """All metrics of one direction, with the numbers of queries and gallery items.
 
-    Where queries found none of their relevant items `unfound` counts them, and mean_rank is left out (median_rank too where
-    they are half of the queries or more).
+    Where queries found none of their relevant items `unfound` counts them. If their lists are cut, their ranks are not known:
+    mean_rank is left out, mrr gives way to the bounds between which it lies (`mrr_at_least`, `mrr_at_most`), and median_rank
+    is left out where it is beyond `ranks.depth`.
     """
     result = {name: float(value.mean()) for name, value in per_query(ranks, ks).items()}
+    if "mrr" not in result:
+        result |= _mrr_bounds(ranks)
     median = float(np.median(ranks.first))
-    if np.isfinite(median):
+    if np.isfinite(median) and (_whole(ranks) or _upper_median(ranks.first) <= ranks.depth):
         result["median_rank"] = median
     unfound = int(np.isinf(ranks.first).sum())
     if unfound:
         result["unfound"] = unfound
-    order = [*(key for key in result if "@" in key), "mrr", "median_rank", "mean_rank", "unfound"]
+    order = [*(key for key in result if "@" in key), *MRR, "median_rank", "mean_rank", "unfound"]
     counts = {"queries": len(ranks.query_ids), "gallery": ranks.gallery_size}
     return {key: result[key] for key in order if key in result} | counts
+
+
+def _whole(ranks: Ranks) -> bool:
+    """Whether the first rank of every query is known, or known not to be."""
+    return bool(np.isfinite(ranks.first).all()) or ranks.depth == ranks.gallery_size
+
+
+def _mrr_bounds(ranks: Ranks) -> dict[str, float]:
+    """Mean reciprocal rank if whatever was not found stood as far behind as it can, or next after the shortest list."""
+    lost = np.isinf(ranks.first)
+    known = np.where(lost, 0, 1 / ranks.first)
+    last = ranks.gallery_size - ranks.relevant_counts + 1
+    ends = [known + np.where(lost, 1 / place, 0) for place in (last, np.minimum(ranks.depth + 1, last))]
+    return dict(zip(MRR[1:], (float(end.mean()) for end in ends), strict=True))
+
+
+def _upper_median(first: Doubles) -> float:
+    """The larger of the two middle values, or the middle one."""
+    return float(np.sort(first)[len(first) // 2])
 
 
 def chance(relevant: HasBounds, gallery_size: int, ks: Sequence[int] = KS) -> dict[str, float]:

@@ -14,7 +14,8 @@ def sliced_hits(
 ) -> list[Interval]:
     """hits@1 over each part of the queries, masks [queries] that are not empty, with its interval.
 
-    A part with one query a picture at most has Wilson's interval; the others share one bootstrap over the pictures.
+    A part with one query a picture at most has Wilson's interval; the others share one bootstrap over the pictures. Where all
+    queries of a part are right, or all wrong, it is that of its pictures (`statistics.percentiles`).
     """
     hit = (ranks.first <= 1).astype(np.float64)
     sizes = [cluster_sums(ranks.cluster, part.astype(np.float64)) for part in parts]
@@ -30,7 +31,8 @@ def sliced_hits(
             found.append(wilson(float(won.sum()), int(size.sum()), level))
             continue
         there = drawn[f"n{i}"] > 0
-        found.append(percentiles(float(won.sum() / size.sum()), drawn[f"h{i}"][there] / drawn[f"n{i}"][there], level))
+        shares = drawn[f"h{i}"][there] / drawn[f"n{i}"][there]
+        found.append(percentiles(float(won.sum() / size.sum()), shares, level, int((size > 0).sum()), (0.0, 1.0)))
     return found
 
 
@@ -55,4 +57,4 @@ def mean_of_both(
     drawn = resampled(columns, resamples, seed)
     shares = np.stack([drawn[f"h{i}"] / np.maximum(drawn[f"n{i}"], 1) for i in both])
     mean = float(np.mean([columns[f"h{i}"].sum() / columns[f"n{i}"].sum() for i in both]))
-    return percentiles(mean, shares.mean(axis=0), level)
+    return percentiles(mean, shares.mean(axis=0), level, many, (0.0, 1.0))

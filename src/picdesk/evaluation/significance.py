@@ -13,7 +13,15 @@ from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.families import all_pairs_p, family_p, random_signs
 from picdesk.evaluation.metrics import KS, Doubles, per_query
 from picdesk.evaluation.ranks import Longs, Ranks
-from picdesk.evaluation.statistics import RESAMPLES, Interval, cluster_sums, percentiles, resampled, with_digits
+from picdesk.evaluation.statistics import (
+    RESAMPLES,
+    Interval,
+    apart_ends,
+    cluster_sums,
+    percentiles,
+    resampled,
+    with_digits,
+)
 from picdesk.interfaces import Direction
 
 
@@ -171,7 +179,12 @@ def _differences(
     drawn = resampled({"size": sizes, **sums}, resamples, seed)
     chances = _randomised(np.stack(list(sums.values()), axis=1), resamples, seed)
     values = {name: float(sums[name].sum() / sizes.sum()) for name in sums}
-    spans = [with_digits(name, percentiles(values[name], drawn[name] / drawn["size"], level)) for name in sums]
+    spans = [
+        with_digits(
+            name, percentiles(values[name], drawn[name] / drawn["size"], level, len(sizes), apart_ends(name, a))
+        )
+        for name in sums
+    ]
     return {name: Difference(span, float(p), float(p)) for name, span, p in zip(sums, spans, chances, strict=True)}
 
 

@@ -3,7 +3,8 @@
 Captions of one picture are not independent, so what is drawn again and again is the picture with all its queries: a cluster
 bootstrap (Field and Welsh, "Bootstrapping clustered data", 2007). The interval is that of the percentiles; of mean_rank, whose
 few large values would make that too short, the studentised one (bootstrap-t; Efron, 1981). Metrics that are one yes or no for
-each picture have Wilson's interval (1927) instead, which is right at 0 and 1 too.
+each picture have Wilson's interval (1927) instead, which is right at 0 and 1 too. Where all pictures agree a bootstrap sees
+nothing to draw, and would give an interval of no width: there Wilson's bound is taken for every metric (`unseen`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +80,9 @@ def _bootstrapped(
         columns["within"] = np.stack(steps, axis=1)
     drawn = resampled(columns, resamples, seed)
     result = {
-        name: percentiles(float(sum_.sum() / sizes.sum()), drawn[name] / drawn["size"], level)
+        name: percentiles(
+            float(sum_.sum() / sizes.sum()), drawn[name] / drawn["size"], level, len(sizes), ends_of(name, ranks)
+        )
         for name, sum_ in sums.items()
     }
     if "mean_rank" in sums:
@@ -88,9 +91,9 @@ def _bootstrapped(
     if len(grid):
         reached = 2 * drawn["within"] >= drawn["size"][:, None]
         place = np.where(reached.any(axis=1), reached.argmax(axis=1), len(grid) - 1)
-        result["median_rank"] = _of_steps(
-            float(np.median(ranks.first)), grid, np.bincount(place, minlength=len(grid)), level
-        )
+        median = _of_steps(float(np.median(ranks.first)), grid, np.bincount(place, minlength=len(grid)), level)
+        few = unseen(len(sizes), level) >= 0.5  # as many pictures as these could all have had the luck of one side
+        result["median_rank"] = replace(median, low=1.0, high=float(ranks.gallery_size)) if few else median
     return result
 
 
@@ -142,10 +145,35 @@ def cluster_sums(cluster: Longs, value: Doubles) -> Doubles:
     return np.bincount(cluster, weights=value).astype(np.float64)
 
 
-def percentiles(value: float, drawn: Doubles, level: float) -> Interval:
-    """The middle `level` of what was drawn, stretched where it must be to hold the value itself."""
+def percentiles(value: float, drawn: Doubles, level: float, clusters: int, ends: tuple[float, float]) -> Interval:
+    """The middle `level` of what was drawn, stretched where it must be to hold the value itself.
+
+    Where all draws are alike, no picture told another thing, and a share `unseen` of all pictures still may: at the worst
+    they hold one of the `ends` of what the metric can be.
+    """
+    if float(np.ptp(drawn)) <= 1e-12 * max(1.0, abs(value)):
+        share = unseen(clusters, level)
+        return Interval(value, value + share * (ends[0] - value), value + share * (ends[1] - value))
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, min(float(low), value), max(float(high), value))
+
+
+def unseen(clusters: int, level: float) -> float:
+    """The share of all pictures that may be otherwise though none of `clusters` is: Wilson's upper bound of 0 of them."""
+    return wilson(0, clusters, level).high
+
+
+def ends_of(metric: str, ranks: Ranks) -> tuple[float, float]:
+    """The least and the most that a metric can be for one query."""
+    if metric.endswith("_rank"):
+        return 1.0, float(ranks.gallery_size)
+    return (1.0 / ranks.gallery_size if metric == "mrr" else 0.0), 1.0
+
+
+def apart_ends(metric: str, ranks: Ranks) -> tuple[float, float]:
+    """The least and the most that the difference of a metric between two runs can be for one query."""
+    low, high = ends_of(metric, ranks)
+    return low - high, high - low
 
 
 def _yes_or_no(sizes: Doubles, sums: Doubles, value: Doubles) -> bool:

@@ -14,6 +14,8 @@ def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
 
     That is one that is missing, or in a group of equal scores which reaches the end of the list, or last in it but equal to
     something outside. The latter two leave the list. Do this last, after reranking: who reranks must not see the qrels.
+    A list that was reranked has an order of its own, and nothing outside equals it; one that an approximate search made is
+    taken at its word about what is last. Where a run does not say who made it, a score that is that of `exact` says so.
     A rank in the tail is never within its list, whatever the rounding of the engine that made the list.
     """
     if exact.scores is None or exact.query_ids != qrels.query_ids or len(exact.ranks) != len(qrels.items):
@@ -22,12 +24,12 @@ def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
     run, places = _all_named(run, qrels, places)
     query, item = rows[qrels.query_of], places[qrels.items]
     at = located(run, query, item)
-    ordinary = (at.place >= 0) & _as_scored(run, query, at, exact.scores)
+    ordinary = (at.place >= 0) & _as_searched(run, query, at, exact.scores)
     listed_rank = (
         1 + at.level - tie_order(query, np.where(at.place >= 0, at.level, -1.0 - np.arange(len(item))), at.place)[1]
     )
     rank = np.where((at.place < 0) | ordinary, exact.ranks, listed_rank)
-    leave = ordinary & at.cut & (at.tied == 1) & (exact.ranks > listed_rank)
+    leave = ordinary & at.cut & (at.tied == 1) & (exact.ranks > listed_rank) & (run.exact is not False)
     while True:
         run = _without(run, query[leave], at.place[leave])
         at = located(run, query, item)
@@ -48,10 +50,13 @@ def _all_named(run: Run, qrels: Qrels, places: Longs) -> tuple[Run, Longs]:
     return run, places
 
 
-def _as_scored(run: Run, query: Longs, at: Located, scores: Floats) -> Flags:
-    """Whether the list holds the similarity itself; a reranked list has an order of its own, and nothing outside equals it."""
-    own = run.scores[query, np.maximum(at.place, 0)]
-    return np.isclose(own, scores, rtol=0, atol=1e-6)
+def _as_searched(run: Run, query: Longs, at: Located, scores: Floats) -> Flags:
+    """Whether the list has the order of the search."""
+    if run.reranked is not None:
+        return np.asarray(~run.reranked[query])
+    if run.exact is not None:
+        return np.ones(len(query), np.bool_)
+    return np.isclose(run.scores[query, np.maximum(at.place, 0)], scores, rtol=0, atol=1e-6)
 
 
 def _without(run: Run, query: Longs, place: Longs) -> Run:

@@ -43,6 +43,8 @@ METRICS: tuple[Column, ...] = (
     Column("recall@5", "recall@5"),
     Column("recall@10", "recall@10"),
     Column("mrr", "MRR"),
+    Column("mrr_at_least", "MRR, at least"),
+    Column("mrr_at_most", "MRR, at most"),
     Column("median_rank", "median rank", 1, "low", False),
     Column("mean_rank", "mean rank", 1, "low", False),
 )

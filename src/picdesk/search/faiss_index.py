@@ -126,7 +126,7 @@ class FaissIndex:
         if queries.dim != self.dim:
             raise DataError(f"index: queries of dimension {queries.dim}, gallery of {self.dim}")
         index, scores = self.nearest(queries.matrix, min(top_k, len(self.ids)))
-        return Run(queries.ids, self.ids, index, scores, len(self.ids))
+        return Run(queries.ids, self.ids, index, scores, len(self.ids), exact=self.exact)
 
     def nearest(self, queries: Floats, top_k: int) -> tuple[Ints, Floats]:
         """Positions in `ids` and scores, both [n, top_k], of the best items found; -1 and -inf where fewer were found."""

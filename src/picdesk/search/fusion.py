@@ -7,6 +7,8 @@ value = (1 - sum of w) * similarity + sum over rerankers of w * score, both norm
   candidates beyond a reranker's `top_k`, which it does not score, follow behind.
 - A candidate that one of several rerankers did not score has its similarity in the place of that score.
 - Candidates that are equal in value keep the order of the search; they count as tied only if the search scored them equal too.
+  What stands between two that are tied, unscored, counts as tied with them: a list cannot say otherwise.
+- A list in which nothing was scored stays as the search made it, scores included.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ RULES: dict[str, Callable[..., Doubles]] = {
     "softmax": normalising.softmax,
     "none": normalising.none,
 }
+
+_LARGEST = 1e38
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,10 @@ def arranged(run: Run, value: Doubles, movable: Flags) -> Run:
     index = np.take_along_axis(run.index, order, axis=1)
     values = np.take_along_axis(np.where(movable, value, np.nan), order, axis=1)
     similarity = np.take_along_axis(run.scores, order, axis=1)
-    return replace(run, index=index, scores=falling(index, values, similarity))
+    touched = movable.any(axis=1)
+    scores = np.where(touched[:, None], falling(index, values, similarity), run.scores)
+    reranked = touched if run.reranked is None else touched | run.reranked
+    return replace(run, index=index, scores=scores, reranked=reranked)
 
 
 def order_of(value: Doubles, movable: Flags) -> NDArray[np.int64]:
@@ -171,22 +178,40 @@ def order_of(value: Doubles, movable: Flags) -> NDArray[np.int64]:
 
 
 def falling(index: Ints, values: Doubles, similarity: Floats) -> Floats:
-    """Scores [queries, depth] float32 that fall from left to right and are equal only where value and similarity are.
+    """Scores [queries, depth] float32 that fall from left to right and are equal only for candidates that are tied.
 
-    An unscored candidate (value NaN) takes the score next below that of the candidate before it.
+    An unscored candidate (value NaN) takes the score next below that of the candidate before it. `_LARGEST` leaves room for
+    such steps below the lowest value.
     """
     known = ~np.isnan(values)
+    joined = with_the_one_before(index, values, similarity)
     first = np.where(known.any(axis=1), values[np.arange(len(values)), known.argmax(axis=1)], 0)
     scores = np.empty(values.shape, np.float32)
-    before = first.astype(np.float32)
+    before = np.nextafter(first.clip(-_LARGEST, _LARGEST).astype(np.float32), np.float32(np.inf))
     for column in range(values.shape[1]):
-        own = np.where(known[:, column], values[:, column], np.inf).astype(np.float32)
-        if column:
-            alike = (similarity[:, column] == similarity[:, column - 1]) & (
-                (values[:, column] == values[:, column - 1]) | ~(known[:, column] | known[:, column - 1])
-            )
-            own = np.where(alike, before, np.minimum(own, np.nextafter(before, np.float32(-np.inf))))
-        else:
-            own = np.minimum(own, before)
-        scores[:, column] = before = own
+        own = np.where(known[:, column], values[:, column].clip(-_LARGEST, _LARGEST), np.inf).astype(np.float32)
+        lower = np.minimum(own, np.nextafter(before, np.float32(-np.inf)))
+        scores[:, column] = before = np.where(joined[:, column], before, lower)
     return np.where(index >= 0, scores, np.float32(-np.inf))
+
+
+def with_the_one_before(index: Ints, values: Doubles, similarity: Floats) -> Flags:
+    """Which candidates [queries, depth] are tied with the one before them.
+
+    Two scored ones are tied if value and similarity are equal, two unscored ones if their similarity is; whatever stands
+    between the two of them is tied with both.
+    """
+    known = ~np.isnan(values)
+    steps = np.zeros((len(values), values.shape[1] + 1), np.int32)  # where a stretch of tied candidates begins and ends
+    rows = np.arange(len(values))
+    last = {kind: np.full(len(values), -1) for kind in (True, False)}
+    for column in range(values.shape[1]):
+        for kind, place in last.items():
+            here = (index[:, column] >= 0) & (known[:, column] == kind)
+            alike = here & (place >= 0) & (similarity[:, column] == similarity[rows, place])
+            if kind:
+                alike &= values[:, column] == values[rows, place]
+            steps[rows[alike], place[alike] + 1] += 1
+            steps[alike, column + 1] -= 1
+            place[here] = column
+    return np.asarray(steps.cumsum(axis=1)[:, :-1] > 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,7 +35,7 @@ def best_part_run(
         places = np.broadcast_to(owners.astype(np.int32), best.shape)
         found, sorted_scores = order_rows(places, best, ties)
         index[rows], scores[rows] = found[:, :depth], sorted_scores[:, :depth]
-    return Run(queries.ids, whole_ids, index, scores, len(whole_ids))
+    return Run(queries.ids, whole_ids, index, scores, len(whole_ids), exact=True)
 
 
 def distinct(matrix: Floats) -> tuple[Floats, NDArray[np.int64]]:
@@ -52,13 +54,12 @@ def at_least(run: Run, min_score: float | None) -> Run:
         return run
     low = run.scores < np.float32(min_score)
     index = np.where(low, -1, run.index).astype(np.int32)
-    return Run(
-        run.query_ids, run.item_ids, index, np.where(low, -np.inf, run.scores).astype(np.float32), run.gallery_size
-    )
+    return replace(run, index=index, scores=np.where(low, -np.inf, run.scores).astype(np.float32))
 
 
 def answered(run: Run) -> Run:
     """The run without the queries for which nothing is left."""
     rows = np.flatnonzero((run.index >= 0).any(axis=1))
     ids = tuple(run.query_ids[q] for q in rows)
-    return Run(ids, run.item_ids, run.index[rows], run.scores[rows], run.gallery_size)
+    reranked = None if run.reranked is None else run.reranked[rows]
+    return replace(run, query_ids=ids, index=run.index[rows], scores=run.scores[rows], reranked=reranked)

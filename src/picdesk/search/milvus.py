@@ -164,7 +164,7 @@ class MilvusIndex:
         for row, hits in enumerate(lists):
             index[row, : len(hits)] = [place[item] for item, _ in hits]
             scores[row, : len(hits)] = [score for _, score in hits]
-        return Run(queries.ids, named, *order_rows(index, scores, id_ranks(named)), count)
+        return Run(queries.ids, named, *order_rows(index, scores, id_ranks(named)), count, exact=False)
 
     def add(self, more: Embeddings) -> None:
         """Take in further items. Raises `DataError` for ids that are there already or another dimension."""
