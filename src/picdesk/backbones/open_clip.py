@@ -19,7 +19,7 @@ from torch import nn
 
 from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.open_clip_files import FOLDER, Source, find, load_tokenizer, quiet_library, tokenizer_content
-from picdesk.backbones.two_tower import TwoTower, normalised
+from picdesk.backbones.two_tower import TwoTower, bias_of, normalised
 from picdesk.errors import ConfigError, UserError
 
 log = logging.getLogger(__name__)
@@ -75,11 +75,10 @@ class OpenClip(TwoTower):
                 },
             },
             logit_scale=scale,
+            logit_bias=bias_of(clip),
         )
         self.quick_gelu, self._cfg, self._tokenizer = quick, cfg, tokenizer
         self.shortest_side = int(np.max(cfg["size"]))
-        bias = getattr(clip, "logit_bias", None)
-        self.logit_bias = 0.0 if bias is None else float(bias.detach())
         self._resize = open_clip.image_transform(
             cfg["size"],
             is_train=False,

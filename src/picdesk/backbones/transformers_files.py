@@ -24,6 +24,8 @@ NEEDED = {
     "image processor": ("preprocessor_config.json", "processor_config.json"),
     "tokenizer": ("tokenizer.json", "vocab.json", "vocab.txt", "*.model"),
 }
+LOWER_CASED = ("siglip", "siglip2")  # trained on texts in small letters
+CASED = "A Red Ball, ÉTÉ"
 PROBES = ((0, (64, 48)), (255, (48, 64)), (100, (90, 30)))  # plain pictures: their level, their width and height
 
 
@@ -67,6 +69,8 @@ def load_processors(folder: Path, name: str) -> tuple[Any, Any]:
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        if kind_of(folder) in LOWER_CASED:
+            lower_cased(tokenizer)
     except ImportError as error:  # a SigLIP whose tokenizer is a sentencepiece model
         raise UserError(
             f"backbone.model={name}: {first_line(error, 80)}; for SigLIP: pip install sentencepiece"
@@ -76,6 +80,29 @@ def load_processors(folder: Path, name: str) -> tuple[Any, Any]:
             f"backbone.model={name}: its image processor or tokenizer could not be loaded ({first_line(error)}); wanted: {FILES}"
         ) from error
     return processor, tokenizer
+
+
+def kind_of(folder: Path) -> str:
+    """The model type that the folder's config names."""
+    path = folder / "config.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return str(content.get("model_type", "")) if isinstance(content, dict) else ""
+
+
+def lower_cased(tokenizer: Any) -> None:
+    """Let a SigLIP's tokenizer lower the case of what it reads, as in training, where it does not by itself.
+
+    SigLIP's own sentencepiece class lowers case and drops punctuation, and SigLIP 2's own class lowers case; but the published
+    SigLIP 2 of fixed resolution name Gemma's tokenizer, which tells capitals apart. So the tokenizer is asked, whatever its
+    class, and gets the one step that SigLIP 2's own class adds to Gemma's; one that does it already is left as it is.
+    """
+    from tokenizers import normalizers
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.encode(CASED).ids == backend.encode(CASED.lower()).ids:
+        return
+    own = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
 
 
 def logit_scale_of(model: Any) -> float:

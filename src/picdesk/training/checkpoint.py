@@ -23,6 +23,7 @@ from picdesk.interfaces import Modality
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 FORMAT, ABOUT = "picdesk-1", "picdesk"
 MODALITIES: tuple[Modality, ...] = ("image", "text")
+BIAS = "logit_bias"
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
         raise DataError(f"ckpt={checkpoint.path}: format {about.get('format')!r}, wanted {FORMAT!r}")
     if about.get("backbone") != backbone.name:
         raise ConfigError(f"ckpt={checkpoint.path} is of backbone {about.get('backbone')}, not of {backbone.name}")
+    if BIAS in weights and backbone.logit_bias is None:  # trained with a sigmoid loss, begun without a bias
+        backbone.set_bias(0.0)
     own = dict(backbone.named_parameters())
     odd = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
     if odd:
