@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk.backbones.depth import parameters_behind
 from picdesk.backbones.padding import Padding, padding_of, tokens_of
 from picdesk.backbones.transformers import pooled
 from picdesk.backbones.transformers_files import FILES, described, digest_of_tokenizer, first_line
@@ -112,7 +113,7 @@ def tower(model: nn.Module, method: str, example: Mapping[str, torch.Tensor]) ->
     model.requires_grad_(True)
     with torch.enable_grad():
         features = pooled(getattr(model, method)(**example))
-    found = parameters_behind(features)
+    found = parameters_behind([features])
     model.requires_grad_(False)
     part = copy.copy(model)
     part._modules = {
@@ -127,21 +128,6 @@ def tower(model: nn.Module, method: str, example: Mapping[str, torch.Tensor]) ->
     except Exception:  # whatever foreign code raises where something is missing
         same = False
     return Tower(part if same else model, method), int(features.shape[-1])
-
-
-def parameters_behind(features: torch.Tensor) -> set[int]:
-    """`id` of every parameter that the features were computed from."""
-    found: set[int] = set()
-    seen: set[Any] = set()
-    waiting: list[Any] = [features.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        found.add(id(getattr(node, "variable", None)))
-        waiting += [before for before, _ in node.next_functions]
-    return found
 
 
 def load(folder: Path, name: str) -> tuple[Any, Any, Any]:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
+from PIL import Image
 from torch import nn
 
 from picdesk.backbones.layers import levels
@@ -66,7 +68,7 @@ class Adaptation:
                 f"adaptation={self.name}: the towers of {backbone.name} share weights ({examples(both, 1)}), so that none can be "
                 "adapted by itself; choose one that trains both as they are (adaptation=full)"
             )
-        trunks = [name for modality in self.towers for name in self.chosen(backbone.trunk(modality), backbone.name)]
+        trunks = [name for modality in self.towers for name in self.chosen(backbone, modality)]
         if not trunks and not any(True for part in self.heads(backbone) for _ in part.parameters()):
             raise ConfigError(
                 f"adaptation={self.name}: {backbone.name} has no head of its own to train; choose another adaptation"
@@ -85,11 +87,11 @@ class Adaptation:
         """Let what is chosen of one trunk learn."""
         trunk = backbone.trunk(modality)
         own = dict(trunk.named_parameters())
-        chosen = [name for name in self.chosen(trunk, backbone.name) if name.rpartition(".")[2] not in UNUSED]
+        chosen = [name for name in self.chosen(backbone, modality) if name.rpartition(".")[2] not in UNUSED]
         for name in chosen:
             own[name].requires_grad_(True)
 
-    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """Names of a trunk's weights that learn."""
         raise NotImplementedError
 
@@ -97,7 +99,7 @@ class Adaptation:
         """The share of the learning rate of each weight."""
         level: dict[str, int] = {}
         for modality in self.towers:
-            found = levels(backbone.trunk(modality))
+            found = depths(backbone, modality, flat=self.lr_decay == 1)
             level |= {f"{modality}_trunk.{low_rank.plain_name(name)}": value for name, value in found.items()}
         rates: dict[str, float] = {}
         for name, _ in pairs:
@@ -124,9 +126,9 @@ class Full(Adaptation):
 
     name = "full"
 
-    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """All."""
-        return [name for name, _ in trunk.named_parameters()]
+        return [name for name, _ in backbone.trunk(modality).named_parameters()]
 
 
 class LockImage(Full):
@@ -164,12 +166,12 @@ class LastBlocks(Adaptation):
             raise ConfigError(f"adaptation.n={n}: at least 1 block; adaptation=heads trains none")
         self.n = n
 
-    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """What lies at most `n` blocks deep. Raises `ConfigError` where there are fewer blocks."""
-        found = levels(trunk)
+        found = depths(backbone, modality)
         blocks = max(found.values(), default=0) - 1
         if self.n > blocks:
-            raise ConfigError(f"adaptation.n={self.n}: a trunk of {whose} has {max(blocks, 0)} blocks")
+            raise ConfigError(f"adaptation.n={self.n}: a trunk of {backbone.name} has {max(blocks, 0)} blocks")
         return [name for name, level in found.items() if level <= self.n]
 
 
@@ -178,11 +180,11 @@ class BitFit(Adaptation):
 
     name = "bitfit"
 
-    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """Everything named a bias. Raises `ConfigError` where there is none."""
-        found = [name for name, value in trunk.named_parameters() if name.endswith("bias") and value.ndim == 1]
+        found = own_biases(backbone.trunk(modality))
         if not found:
-            raise ConfigError(f"adaptation=bitfit: a trunk of {whose} has no biases")
+            raise ConfigError(f"adaptation=bitfit: a trunk of {backbone.name} has no biases")
         return found
 
 
@@ -205,11 +207,12 @@ class Lora(Adaptation):
             raise ConfigError(f"adaptation.rank={rank}, adaptation.alpha={alpha}: rank at least 1, alpha above 0")
         self.rank, self.alpha, self.seed = rank, alpha, seed
 
-    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """Names of the matrices. Raises `ConfigError` where there are none."""
-        found = [f"{path}.{name}" for path, module in trunk.named_modules() for name in low_rank.matrices(module)]
+        parts = backbone.trunk(modality).named_modules()
+        found = [f"{path}.{name}" for path, module in parts for name in low_rank.matrices(module)]
         if not found:
-            raise ConfigError(f"adaptation=lora: a trunk of {whose} has no matrices to add to")
+            raise ConfigError(f"adaptation=lora: a trunk of {backbone.name} has no matrices to add to")
         return found
 
     def thaw(self, backbone: TwoTower, modality: Modality) -> None:
@@ -232,6 +235,26 @@ def shared_weights(backbone: TwoTower) -> list[str]:
     image = {id(value) for value in backbone.image_trunk.parameters()}
     text = backbone.text_trunk.named_parameters()
     return [name for name, value in text if id(value) in image and name.rpartition(".")[2] not in UNUSED]
+
+
+def own_biases(trunk: nn.Module) -> list[str]:
+    """Names of a trunk's vectors that are called a bias."""
+    return [name for name, value in trunk.named_parameters() if name.endswith("bias") and value.ndim == 1]
+
+
+def depths(backbone: TwoTower, modality: Modality, flat: bool = False) -> dict[str, int]:
+    """The level of each weight of a trunk, seen in a pass of a grey picture or a short text; `flat`: all 0, at no cost."""
+    trunk = backbone.trunk(modality)
+    if flat:
+        return {name: 0 for name, _ in trunk.named_parameters()}
+
+    def run() -> object:
+        if modality == "text":
+            return trunk(**backbone.tokenize(["a dog"]))
+        pixels = torch.from_numpy(backbone.picture_to_pixels(Image.new("RGB", (64, 64), "grey"))[None])
+        return trunk(backbone.normalise_pixels(pixels))
+
+    return levels(trunk, run)
 
 
 def owner(name: str) -> str:
