@@ -19,6 +19,7 @@ from torch import nn
 
 from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.open_clip_files import FOLDER, Source, find, load_tokenizer, quiet_library, tokenizer_content
+from picdesk.backbones.reading import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalised
 from picdesk.errors import ConfigError, UserError
 
@@ -105,6 +106,15 @@ class OpenClip(TwoTower):
         """`text`: token ids [n, context length], by the tokenizer of the model."""
         return {"text": self._tokenizer(list(texts))}
 
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self._tokenizer.context_length)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return flags_of_open_clip(self._tokenizer, texts)
+
     def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Tokens up to the end-of-text one, [n]; the full context where the tower looks beyond it."""
         assert isinstance(self.text_trunk, TextTrunk)
@@ -124,6 +134,7 @@ def create(source: Source, seed: int) -> Any:
                 pretrained=source.weights,
                 force_quick_gelu=source.quick_gelu,
                 force_preprocess_cfg=source.recipe,
+                force_context_length=source.context,
                 pretrained_text=False,
                 require_pretrained=source.weights is not None or source.library_name.startswith(FOLDER),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,15 @@ log = logging.getLogger(__name__)
 HUB, FOLDER = "hf-hub:", "local-dir:"
 CONFIG = "open_clip_config.json"
 SAFE, PICKLED = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
+POSITIONS = ("positional_embedding", "text.positional_embedding")
 RECIPE = ("mean", "std", "interpolation", "resize_mode")
 
 
 @dataclass(frozen=True)
 class Source:
     """Where one model comes from. `library_name` is what open_clip is asked for; `weights` a file, a tag of a model that has
-    no hub id, or None (random, or in the folder of `library_name`); `tokenizer` a folder where open_clip's own does not do."""
+    no hub id, or None (random, or in the folder of `library_name`); `tokenizer` a folder where open_clip's own does not do;
+    `context` how many places of a text the weights have, where that is not what the name says."""
 
     library_name: str
     config: dict[str, Any]
@@ -33,6 +35,7 @@ class Source:
     tokenizer: Path | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     quick_gelu: bool = False
+    context: int | None = None
 
 
 def find(model: str, pretrained: str | None, weights: str | None, quick_gelu: bool | None) -> Source:
@@ -95,14 +98,51 @@ def of_name(model: str, pretrained: str | None, weights: str | None, quick_gelu:
     quick = bool(recipe.pop("quick_gelu", False)) or model.endswith("-quickgelu")
     config = open_clip.get_model_config(model)
     needs_folder = bool(config["text_cfg"].get("hf_tokenizer_name"))
+    file = str(weights_file(place)) if place is not None else None
     return Source(
         library_name=model,
         config=config,
-        weights=str(weights_file(place)) if place is not None else pretrained,
+        context=stretched(file, config["text_cfg"]),
+        weights=file or pretrained,
         tokenizer=tokenizer_folder(model, config, place) if needs_folder else None,
         recipe=recipe,
         quick_gelu=quick if quick_gelu is None else quick_gelu,
     )
+
+
+def stretched(file: str | None, text: Mapping[str, Any]) -> int | None:
+    """How many places of a text the weights have, where that is not what the architecture says (Long-CLIP: 248 for 77).
+
+    The library would squeeze them into its own number unsaid. None where they agree, or the file has no such tensor.
+    """
+    places = places_in(Path(file)) if file is not None else None
+    if places is None or places == int(text.get("context_length", 77)):
+        return None
+    log.info("backbone: %s was trained on texts of %d tokens, so that many are read", Path(str(file)).name, places)
+    return places
+
+
+def places_in(file: Path) -> int | None:
+    """Rows of the text tower's positions in a weights file, looked up without reading the weights; None where it has none."""
+    import torch
+    from safetensors import safe_open
+
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt") as tensors:
+                shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys() if name in POSITIONS}  # noqa: SIM118
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            content = content.get("state_dict", content)
+            shapes = {
+                name: list(content[f"{start}{name}"].shape)
+                for name in POSITIONS
+                for start in ("", "module.")
+                if f"{start}{name}" in content
+            }
+    except Exception:  # a damaged file is told where it is loaded
+        return None
+    return next((int(shape[0]) for shape in shapes.values() if len(shape) == 2), None)
 
 
 def recipe_of(model: str, tag: str) -> dict[str, Any]:
@@ -208,10 +248,10 @@ def load_tokenizer(source: Source) -> Any:
     with quiet_library():
         if source.tokenizer is None:
             options = {"local_files_only": True} if text.get("hf_tokenizer_name") else {}
-            return open_clip.get_tokenizer(source.library_name, **options)
+            return open_clip.get_tokenizer(source.library_name, context_length=source.context, **options)
         return HFTokenizer(
             str(source.tokenizer),
-            context_length=text.get("context_length", 77),
+            context_length=source.context or text.get("context_length", 77),
             tokenizer_mode=text.get("tokenizer_mode"),
             local_files_only=True,
             **text.get("tokenizer_kwargs", {}),

@@ -21,6 +21,7 @@ from torch import nn
 
 from picdesk.backbones.depth import parameters_behind
 from picdesk.backbones.padding import Padding, padding_of, tokens_of
+from picdesk.backbones.reading import flags_of
 from picdesk.backbones.transformers import pooled
 from picdesk.backbones.transformers_files import FILES, described, digest_of_tokenizer, first_line
 from picdesk.backbones.two_tower import TwoTower, bias_of
@@ -90,6 +91,15 @@ class OwnCode(TwoTower):
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """What the folder's tokenizer gives, [n, longest], or [n, context] where the tower reads padding."""
         return tokens_of(self._tokenizer, self._padding.side, self.max_length, list(texts), self._padding.rule)
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self.max_length)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return flags_of(self._tokenizer, texts, self.max_length)
 
 
 class Tower(nn.Module):

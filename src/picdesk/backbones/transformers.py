@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.padding import padding_of, tokens_of
+from picdesk.backbones.reading import flags_of
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,
@@ -50,7 +51,7 @@ class Transformers(TwoTower):
         digest = digest_of_tokenizer(tokenizer)  # before its first call, which leaves settings in it
         factor, offset, shape = affine_of(processor, model)
         dim = text_head.out_features
-        length = context_length(whole.config.text_config, tokenizer)
+        length = context_length(whole.config.text_config, tokenizer, str(whole.config.model_type))
         padding = padding_of(text, tokenizer, length, model)
         super().__init__(
             name=f"transformers({model})",
@@ -96,6 +97,15 @@ class Transformers(TwoTower):
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """What the tokenizer gives (ids, and mask where the model reads one), [n, length]."""
         return tokens_of(self._tokenizer, self._padding.side, self.max_length, list(texts), self._padding.rule)
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self.max_length)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return flags_of(self._tokenizer, texts, self.max_length)
 
 
 class ImageTrunk(nn.Module):

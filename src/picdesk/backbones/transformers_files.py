@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ from picdesk.errors import ConfigError, MissingFileError, UserError, examples
 from picdesk.files import digest_of
 from picdesk.hub import one_set_of_weights
 
+log = logging.getLogger(__name__)
 FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
 PLACES = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "processor_class")
 NEEDED = {
@@ -112,9 +114,19 @@ def logit_scale_of(model: Any) -> float:
     return float(model.logit_scale.detach())
 
 
-def context_length(config: Any, tokenizer: Any) -> int:
-    """The most tokens that the text tower reads: its positions, or fewer where the tokenizer says so."""
-    return min(int(config.max_position_embeddings), int(tokenizer.model_max_length))
+def context_length(config: Any, tokenizer: Any, kind: str = "") -> int:
+    """The most tokens that the text tower reads: its positions, or fewer where the tokenizer says so.
+
+    A CLIP whose positions were stretched (Long-CLIP, Zhang et al. 2024, arXiv 2403.15378: 248) often keeps the tokenizer of the
+    plain one, which says 77: its positions are what it was trained with. Where another kind of tower is cut, that is said.
+    """
+    positions, told = int(config.max_position_embeddings), int(tokenizer.model_max_length)
+    if kind == "clip" or positions <= told:
+        return positions
+    log.info(
+        "backbone: texts are cut at the %d tokens that the tokenizer tells; the tower has %d places", told, positions
+    )
+    return told
 
 
 def cut_to_size(processor: Any, picture: Image.Image) -> NDArray[Any]:

@@ -110,6 +110,15 @@ class TwoTower(nn.Module):
         places = torch.arange(1, mask.shape[1] + 1)
         return (mask.bool() * places).amax(1).clamp(min=1)
 
+    @property
+    def context(self) -> int | None:
+        """The most tokens of a text that are read; None: not known."""
+        return None
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8] | None:
+        """`CUT` and `UNKNOWN` of each text, [n]; None where the backbone cannot tell."""
+        return None
+
     def trunk_fingerprint(self, modality: Modality) -> str:
         """Hex digest over weights and preprocessing of one trunk; computed once, so not to be asked before training ends."""
         if modality not in self._fingerprints:
