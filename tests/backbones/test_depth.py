@@ -17,7 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from picdesk.backbones.layers import as_registered, chains, levels
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.training.adaptation import LastBlocks, depths
+from picdesk.training.adaptation import LastBlocks
+from picdesk.training.depths import depths
 from tests.backbones import tiny_models
 from tests.training import models
 

@@ -21,8 +21,8 @@ from picdesk.training.adaptation import (
     LockImage,
     LockText,
     Lora,
-    depths,
 )
+from picdesk.training.depths import depths
 from picdesk.training.losses import InfoNCE
 from tests.embedding.fakes import Tiny
 from tests.training.models import NAMES, batch, make, tiny_open_clip

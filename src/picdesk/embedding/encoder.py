@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,6 +20,8 @@ from PIL import Image
 
 from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut
 from picdesk.embedding.claims import pause
+from picdesk.embedding.counts import Counts as Counts
+from picdesk.embedding.counts import Digests
 from picdesk.embedding.forward import Forward, has_bf16_units, working
 from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.progress import progress
@@ -36,25 +37,6 @@ TEXTS_FOR_A_PICTURE = 4
 with few tokens at a time bf16 gains nothing (ViT-B-32 on one core: 8.0 ms a text instead of 15.5; float32 is the other way)."""
 WINDOW = 1 << 17  # texts that are tokenised and sorted together; bounds the memory that their tokens take
 Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
-
-
-class Digests(Protocol):
-    """Remembers the SHA-256 of pictures in files that have not changed."""
-
-    def digest(self, source: PictureBytes, i: int) -> str:
-        """SHA-256, in hex, of the bytes of picture `i`."""
-
-    def save(self) -> None:
-        """Keep what is known for the next job."""
-
-
-@dataclass
-class Counts:
-    """How many items went through a trunk in this job, and how many came from the store; `more` are counts of other work."""
-
-    encoded: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
-    reused: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
-    more: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -141,25 +123,13 @@ class Encoder:
 
             keys = [content_key(text) for text in window]
             found = self._encode(backbone, "text", keys, plan)
-            self._look_at(backbone, window, keys)
+            self.unread.look(backbone, self._space(backbone, "text", "full").texts, window, keys)
             return found
 
         windows = [texts[at : at + WINDOW] for at in range(0, max(len(texts), 1), WINDOW)]
         found = np.concatenate([features(window) for window in windows])
         self._note(backbone, "text", [content_key(text) for text in texts], found)
         return found
-
-    def _look_at(self, backbone: Backbone, texts: Sequence[str], keys: list[bytes]) -> None:
-        """Take down what the tokenizer leaves of these texts, by what the store knows of them."""
-        if backbone.context is None:
-            return
-
-        def look(rows: list[int]) -> NDArray[np.uint8]:
-            flags = backbone.text_flags([texts[i] for i in rows])
-            assert flags is not None
-            return flags
-
-        self.unread.texts(backbone, keys, self._space(backbone, "text", "full").texts.flags(keys, look))
 
     def _note(self, backbone: Backbone, modality: Modality, keys: list[bytes], features: NDArray[np.float32]) -> None:
         self.unread.same(backbone, modality, keys, features)

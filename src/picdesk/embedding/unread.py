@@ -73,8 +73,17 @@ class Unread:
     context: dict[str, int | None] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
 
-    def texts(self, backbone: Backbone, keys: Sequence[bytes], flags: NDArray[np.uint8]) -> None:
-        """Take down the flags of some texts."""
+    def look(self, backbone: Backbone, kept: Kept, texts: Sequence[str], keys: Sequence[bytes]) -> None:
+        """Take down what the tokenizer leaves of some texts, by what is `kept` of them."""
+        if backbone.context is None:
+            return
+
+        def flags_of(rows: list[int]) -> NDArray[np.uint8]:
+            found = backbone.text_flags([texts[i] for i in rows])
+            assert found is not None
+            return found
+
+        flags = kept.flags(keys, flags_of)
         self.context[backbone.name] = backbone.context
         self.seen.setdefault((backbone.name, "text"), {}).update(zip(keys, flags.tolist(), strict=True))
 
