@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Modality = Literal["image", "text"]
 Direction = Literal["t2i", "i2t"]
 DIRECTIONS: tuple[Direction, ...] = ("t2i", "i2t")
+CUT, UNKNOWN = 1, 2  # of a text: longer than what the model reads; nothing but tokens that stand for nothing it knows
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,13 @@ class Backbone(Protocol):
 
     def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """How many places of each text's inputs, [n], its feature depends on; the rest may be cut off."""
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens of a text that are read; None: not known."""
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8] | None:
+        """`CUT` and `UNKNOWN` of each text, [n]; None where the backbone cannot tell."""
 
 
 class Index(Protocol):

@@ -69,9 +69,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import transformers.dynamic_module_utils as dynamic
 
     monkeypatch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path / "modules"))
-    made = tmp_path / "tiny-pair"
+    return publish(tmp_path / "tiny-pair")
+
+
+def publish(made: Path, code: str = CODE) -> Path:
+    """Write such a folder."""
     made.mkdir()
-    (made / "modeling_pair.py").write_text(CODE)
+    (made / "modeling_pair.py").write_text(code)
     names = {"AutoConfig": "modeling_pair.PairConfig", "AutoModel": "modeling_pair.PairModel"}
     (made / "config.json").write_text(
         json.dumps({"model_type": "tiny_pair", "auto_map": names, "width": 16, "words": 64})

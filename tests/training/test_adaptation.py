@@ -8,11 +8,21 @@ import pytest
 import torch
 from torch import nn
 
-from picdesk.backbones.layers import chains, levels
+from picdesk.backbones.layers import chains
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.training import low_rank
-from picdesk.training.adaptation import Adaptation, BitFit, Full, Heads, LastBlocks, LockImage, LockText, Lora
+from picdesk.training.adaptation import (
+    Adaptation,
+    BitFit,
+    Full,
+    Heads,
+    LastBlocks,
+    LockImage,
+    LockText,
+    Lora,
+)
+from picdesk.training.depths import depths
 from picdesk.training.losses import InfoNCE
 from tests.embedding.fakes import Tiny
 from tests.training.models import NAMES, batch, make, tiny_open_clip
@@ -78,11 +88,11 @@ def test_levels_count_from_the_top(library: str, blocks: tuple[int, int]) -> Non
     backbone = fresh(library)
     for modality, count in zip(("image", "text"), blocks, strict=True):
         trunk = backbone.trunk(modality)  # type: ignore[arg-type]
-        found = levels(trunk)
+        found = depths(backbone, modality)  # type: ignore[arg-type]
         assert [len(chain) for chain in chains(trunk)] == [count]
         assert set(found) == {name for name, _ in trunk.named_parameters()}
         assert set(found.values()) - {0} == set(range(1, count + 2)), "each block, and what is below the first"
-    lowest = {name for name, level in levels(backbone.text_trunk).items() if level == blocks[1] + 1}
+    lowest = {name for name, level in depths(backbone, "text").items() if level == blocks[1] + 1}
     assert any("embedding" in name for name in lowest)
 
 
@@ -94,20 +104,13 @@ def test_the_stages_of_a_resnet_are_one_chain() -> None:
 def test_towers_side_by_side_have_a_chain_each() -> None:
     towers = (fresh("open_clip").image_trunk, fresh("transformers").image_trunk)
     assert [len(chain) for chain in chains(nn.ModuleDict({"trunks": nn.ModuleList(towers)}))] == [3, 2]
-    pair = nn.ModuleDict(dict(zip("ab", towers, strict=True)))
-    assert [len(chain) for chain in chains(pair)] == [3, 2]
-    found = levels(pair)
-    assert found["a.conv1.weight"] == 4
-    assert found["a.ln_post.weight"] == 0
-    assert found["b.model.vision_model.post_layernorm.weight"] == 0
-    assert found["b.model.vision_model.embeddings.patch_embedding.weight"] == 3
 
 
 @pytest.mark.parametrize("library", NAMES)
 def test_rates_fall_with_depth(library: str) -> None:
     backbone = copy.deepcopy(fresh(library))
     trained = Full(trunk_rate=0.5, lr_decay=0.1).prepare(backbone)
-    level = {f"text_trunk.{name}": value for name, value in levels(backbone.text_trunk).items()}
+    level = {f"text_trunk.{name}": value for name, value in depths(backbone, "text").items()}
     for name, _ in trained:
         if name.startswith("text_trunk"):
             assert trained.rates[name] == pytest.approx(0.5 * 0.1 ** level[name])

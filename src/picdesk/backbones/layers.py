@@ -6,6 +6,8 @@ import re
 
 from torch import nn
 
+from picdesk.backbones.depth import Run, behind_each, from_the_top, picture_for
+
 STAGE = re.compile(r"layer\d+")  # the stages of a ResNet are children of their own: layer1, layer2, ...
 
 SIDE_BY_SIDE = "trunks"  # a list of whole towers, not of blocks
@@ -53,29 +55,51 @@ def flattened(module: nn.Module, name: str) -> list[str]:
     return names
 
 
-def levels(trunk: nn.Module) -> dict[str, int]:
+def levels(trunk: nn.Module, run: Run | None = None) -> dict[str, int]:
     """For each parameter by name: 0 above the last block, 1 in the last block, and so on down; below the first, one more.
 
-    What is registered after the blocks stands above them (final norms, pooling), except embedding tables. A trunk without
-    blocks is all 0.
+    What stands on what is seen in one forward pass, `run` (None: of a grey picture); levels never rise along the way from the
+    input to the output, and towers side by side are counted each for itself. What stands between two blocks belongs to the upper
+    one, what nothing is computed from is 0. A trunk without blocks is all 0.
+    """
+    own = dict(trunk.named_parameters())
+    blocks = [block for chain in chains(trunk) for block in chain]
+    if not blocks:
+        return dict.fromkeys(own, 0)
+    parts = {block: {id(value) for value in trunk.get_submodule(block).parameters()} for block in blocks}
+    behind = behind_each(trunk, blocks, run or picture_for(trunk))
+    if behind is None:
+        return as_registered(trunk, blocks)
+    level = from_the_top(behind, parts)
+    lowest = {
+        block for block, ids in behind.items() if not any(ids & parts[other] for other in parts if other != block)
+    }
+    found: dict[str, int] = {}
+    for name, value in own.items():
+        inside = next((block for block in prefixes(name) if block in parts), None)
+        above = [block for block, ids in behind.items() if id(value) in ids]
+        deepest = max(above, key=level.__getitem__, default=None)
+        found[name] = level[inside] if inside else 0 if deepest is None else level[deepest] + (deepest in lowest)
+    return found
+
+
+def as_registered(trunk: nn.Module, blocks: list[str]) -> dict[str, int]:
+    """The same where no forward pass can be seen: all blocks are one chain in the order in which they are registered.
+
+    What is registered after the blocks stands above them (final norms, pooling), except embedding tables.
     """
     order = [name for name, _ in trunk.named_parameters()]
-    stacks = chains(trunk)
+    begin = [min(i for i, name in enumerate(order) if name.startswith(f"{block}.")) for block in blocks]
+    ranked = [block for _, block in sorted(zip(begin, blocks, strict=True))]
+    level = {block: len(ranked) - place for place, block in enumerate(ranked)}
     tables = {name for name, module in trunk.named_modules() if isinstance(module, nn.Embedding)}
-    inside = {block: (stack, place) for stack in stacks for place, block in enumerate(stack)}
+    last = max(i for i, name in enumerate(order) if any(name.startswith(f"{block}.") for block in blocks))
     found: dict[str, int] = {}
-    last = {id(stack): max(i for i, name in enumerate(order) if is_in(name, stack)) for stack in stacks}
     for i, name in enumerate(order):
-        own = next((inside[block] for block in prefixes(name) if block in inside), None)
-        if own:
-            found[name] = len(own[0]) - own[1]
-            continue
-        if not stacks:
-            found[name] = 0
-            continue
-        near = max(stacks, key=lambda stack: shared(name, stack[0]))
-        above = i > last[id(near)] and name.rpartition(".")[0] not in tables
-        found[name] = 0 if above else len(near) + 1
+        inside = next((block for block in prefixes(name) if block in level), None)
+        begun = sum(start <= i for start in begin)
+        outside = len(blocks) + 1 if begun == 0 or name.rpartition(".")[0] in tables else len(blocks) - begun + 1
+        found[name] = level[inside] if inside else 0 if i > last and outside <= len(blocks) else outside
     return found
 
 
@@ -83,13 +107,3 @@ def prefixes(name: str) -> list[str]:
     """`a.b.c` to `a`, `a.b`, `a.b.c`."""
     parts = name.split(".")
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
-
-
-def is_in(name: str, blocks: list[str]) -> bool:
-    """Whether a parameter belongs to one of the blocks."""
-    return any(name.startswith(f"{block}.") for block in blocks)
-
-
-def shared(one: str, other: str) -> int:
-    """How many parts two dotted names have in common at their start."""
-    return sum(a == b for a, b in zip(prefixes(one), prefixes(other), strict=False))

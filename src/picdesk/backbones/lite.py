@@ -19,6 +19,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.heads import Views, make_head
+from picdesk.backbones.reading import flags_of
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import digest_of
@@ -105,6 +106,15 @@ class Lite(TwoTower):
             list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         )
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self.max_tokens)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return flags_of(self._tokenizer, texts, self.max_tokens)
 
 
 class MeanOfTokens(nn.Module):

@@ -20,7 +20,8 @@ from torch import nn
 from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
 from picdesk.backbones.open_clip_weights import load_weights, local_file
-from picdesk.backbones.two_tower import TwoTower, normalised
+from picdesk.backbones.reading import flags_of_open_clip
+from picdesk.backbones.two_tower import TwoTower, bias_of, normalised
 from picdesk.errors import ConfigError, UserError
 from picdesk.parts import config_part
 from picdesk.weights import why
@@ -79,11 +80,10 @@ class OpenClip(TwoTower):
                 },
             },
             logit_scale=scale,
+            logit_bias=bias_of(clip),
         )
         self.quick_gelu, self._cfg, self._tokenizer = quick, cfg, tokenizer
         self.shortest_side = int(np.max(cfg["size"]))
-        bias = getattr(clip, "logit_bias", None)
-        self.logit_bias = 0.0 if bias is None else float(bias.detach())
         self._resize = open_clip.image_transform(
             cfg["size"],
             is_train=False,
@@ -110,6 +110,15 @@ class OpenClip(TwoTower):
         """`text`: token ids [n, context length], by the tokenizer of the model."""
         return {"text": self._tokenizer(list(texts))}
 
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self._tokenizer.context_length)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return flags_of_open_clip(self._tokenizer, texts)
+
     def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Tokens up to the end-of-text one, [n]; the full context where the tower looks beyond it."""
         assert isinstance(self.text_trunk, TextTrunk)
@@ -131,6 +140,7 @@ def create(source: Source, seed: int) -> Any:
                 load_weights=file is None,
                 force_quick_gelu=source.quick_gelu,
                 force_preprocess_cfg=source.recipe,
+                force_context_length=source.context,
                 pretrained_text=False,
                 require_pretrained=file is None and source.weights is not None,
             )

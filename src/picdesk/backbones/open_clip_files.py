@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from picdesk.backbones.open_clip_places import stretched
 from picdesk.errors import ConfigError, MissingFileError, examples
 from picdesk.files import digest_of
 from picdesk.hub import folder_of, of_hub, small_files
@@ -25,7 +26,8 @@ RECIPE = ("mean", "std", "interpolation", "resize_mode")
 @dataclass(frozen=True)
 class Source:
     """Where one model comes from. `library_name` is what open_clip is asked for; `weights` a file, a tag of a model that has
-    no hub id, or None (random, or in the folder of `library_name`); `tokenizer` a folder where open_clip's own does not do."""
+    no hub id, or None (random, or in the folder of `library_name`); `tokenizer` a folder where open_clip's own does not do;
+    `context` how many places of a text the weights have, where that is not what the name says."""
 
     library_name: str
     config: dict[str, Any]
@@ -33,6 +35,7 @@ class Source:
     tokenizer: Path | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     quick_gelu: bool = False
+    context: int | None = None
 
 
 def find(model: str, pretrained: str | None, weights: str | None, quick_gelu: bool | None) -> Source:
@@ -95,10 +98,12 @@ def of_name(model: str, pretrained: str | None, weights: str | None, quick_gelu:
     quick = bool(recipe.pop("quick_gelu", False)) or model.endswith("-quickgelu")
     config = open_clip.get_model_config(model)
     needs_folder = bool(config["text_cfg"].get("hf_tokenizer_name"))
+    file = str(weights_file(place)) if place is not None else None
     return Source(
         library_name=model,
         config=config,
-        weights=str(weights_file(place)) if place is not None else pretrained,
+        context=stretched(file, config["text_cfg"]),
+        weights=file or pretrained,
         tokenizer=tokenizer_folder(model, config, place) if needs_folder else None,
         recipe=recipe,
         quick_gelu=quick if quick_gelu is None else quick_gelu,
@@ -208,10 +213,10 @@ def load_tokenizer(source: Source) -> Any:
     with quiet_library():
         if source.tokenizer is None:
             options = {"local_files_only": True} if text.get("hf_tokenizer_name") else {}
-            return open_clip.get_tokenizer(source.library_name, **options)
+            return open_clip.get_tokenizer(source.library_name, context_length=source.context, **options)
         return HFTokenizer(
             str(source.tokenizer),
-            context_length=text.get("context_length", 77),
+            context_length=source.context or text.get("context_length", 77),
             tokenizer_mode=text.get("tokenizer_mode"),
             local_files_only=True,
             **text.get("tokenizer_kwargs", {}),

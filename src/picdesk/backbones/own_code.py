@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk.backbones.depth import parameters_behind
+from picdesk.backbones.padding import Padding, padding_of, tokens_of
+from picdesk.backbones.reading import flags_of
 from picdesk.backbones.transformers import pooled
 from picdesk.backbones.transformers_files import FILES, described, digest_of_tokenizer, first_line
-from picdesk.backbones.two_tower import TwoTower
+from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError, UserError
 from picdesk.hub import folder_of, one_set_of_weights
 from picdesk.parts import config_part
@@ -53,9 +56,11 @@ class OwnCode(TwoTower):
         whole, processor, tokenizer = load(folder, model)
         length = min(max_tokens, int(tokenizer.model_max_length))
         tokens = tokenizer(["a"], padding=True, truncation=True, max_length=length, return_tensors="pt")
+        digest = digest_of_tokenizer(tokenizer)  # here and not later: every call leaves settings in it
         pixels = processor(Image.new("RGB", (64, 64)), return_tensors="pt")["pixel_values"]
         image, _ = tower(whole, "get_image_features", {"pixel_values": pixels})
         text, dim = tower(whole, "get_text_features", tokens)
+        padding = padding_of(text, tokenizer, length, model)
         rule = {"library": "own code", "code": code_digest(folder), "config": described(whole.config)}
         super().__init__(
             name=f"own_code({model})",
@@ -67,11 +72,15 @@ class OwnCode(TwoTower):
             trunk_dims=(dim, dim),
             preprocessing={
                 "image": rule | {"processor": described(processor)},
-                "text": rule | {"tokenizer": digest_of_tokenizer(tokenizer), "max_length": length},
+                "text": rule
+                | {"tokenizer": digest, "max_length": length}
+                | ({} if padding == Padding(False, "right") else {"padding": [padding.rule, padding.side]}),
             },
             logit_scale=float(whole.logit_scale.detach()) if hasattr(whole, "logit_scale") else COSINE_SCALE,
+            logit_bias=bias_of(whole),
         )
         self._processor, self._tokenizer, self.max_length = processor, tokenizer, length
+        self._padding, self.reads_padding = padding, padding.fill
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[Any]:
         """The folder's own image processing: float32 [3, height, width]."""
@@ -83,11 +92,17 @@ class OwnCode(TwoTower):
         return pixels.float()
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """What the folder's tokenizer gives, [n, longest]."""
-        batch = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
-        )
-        return {str(name): tensor for name, tensor in batch.items()}
+        """What the folder's tokenizer gives, [n, longest], or [n, context] where the tower reads padding."""
+        return tokens_of(self._tokenizer, self._padding.side, self.max_length, list(texts), self._padding.rule)
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self.max_length)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return flags_of(self._tokenizer, texts, self.max_length)
 
 
 class Tower(nn.Module):
@@ -111,7 +126,7 @@ def tower(model: nn.Module, method: str, example: Mapping[str, torch.Tensor]) ->
     model.requires_grad_(True)
     with torch.enable_grad():
         features = pooled(getattr(model, method)(**example))
-    found = parameters_behind(features)
+    found = parameters_behind([features])
     model.requires_grad_(False)
     part = copy.copy(model)
     part._modules = {
@@ -126,21 +141,6 @@ def tower(model: nn.Module, method: str, example: Mapping[str, torch.Tensor]) ->
     except Exception:  # whatever foreign code raises where something is missing
         same = False
     return Tower(part if same else model, method), int(features.shape[-1])
-
-
-def parameters_behind(features: torch.Tensor) -> set[int]:
-    """`id` of every parameter that the features were computed from."""
-    found: set[int] = set()
-    seen: set[Any] = set()
-    waiting: list[Any] = [features.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        found.add(id(getattr(node, "variable", None)))
-        waiting += [before for before, _ in node.next_functions]
-    return found
 
 
 def load(folder: Path, name: str) -> tuple[Any, Any, Any]:

@@ -95,5 +95,14 @@ class Precomputed(TwoTower):
         encoder = self._text_encoder[0] if self._text_encoder else None
         return super().token_lengths(inputs) if encoder is None else encoder.token_lengths(inputs)
 
+    @property
+    def context(self) -> int | None:
+        """The text encoder's."""
+        return self._text_encoder[0].context if self._text_encoder else None
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8] | None:
+        """The text encoder's."""
+        return self._text_encoder[0].text_flags(texts) if self._text_encoder else None
+
     def _refuse(self, what: str, key: str) -> NoReturn:
         raise ConfigError(UNKNOWN.format(what=what, key=key))

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.lite import load_minilm, tokenizer_digest
+from picdesk.backbones.reading import flags_of
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
@@ -58,3 +59,12 @@ class Sentences(TwoTower):
             list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         )
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self.max_tokens)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return flags_of(self._tokenizer, texts, self.max_tokens)

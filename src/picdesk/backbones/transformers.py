@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk.backbones.padding import padding_of, tokens_of
+from picdesk.backbones.reading import flags_of
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,
@@ -28,12 +30,10 @@ from picdesk.backbones.transformers_files import (
     logit_scale_of,
     pick_files,
 )
-from picdesk.backbones.two_tower import TwoTower
+from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError
 from picdesk.hub import folder_of
 from picdesk.parts import config_part
-
-READS_PADDING = ("siglip", "siglip2")  # trained on texts filled up to the context length, without an attention mask
 
 
 @config_part
@@ -50,10 +50,11 @@ class Transformers(TwoTower):
         processor, tokenizer = load_processors(folder, model)
         image, image_head = cut_image(whole)
         text, text_head = cut_text(whole, model)
+        digest = digest_of_tokenizer(tokenizer)  # before its first call, which leaves settings in it
         factor, offset, shape = affine_of(processor, model)
         dim = text_head.out_features
-        length = context_length(whole.config.text_config, tokenizer)
-        padding = "max_length" if whole.config.model_type in READS_PADDING else "longest"
+        length = context_length(whole.config.text_config, tokenizer, str(whole.config.model_type))
+        padding = padding_of(text, tokenizer, length, model)
         super().__init__(
             name=f"transformers({model})",
             dim=dim,
@@ -72,16 +73,16 @@ class Transformers(TwoTower):
                 "text": {
                     "library": "transformers",
                     "config": described(whole.config.text_config),
-                    "tokenizer": [type(tokenizer).__name__, digest_of_tokenizer(tokenizer), tokenizer.padding_side],
-                    "padding": padding,
+                    "tokenizer": [type(tokenizer).__name__, digest, padding.side],
+                    "padding": padding.rule,
                     "max_length": length,
+                    **({"never_cut": True} if padding.fill and "attention_mask" in tokenizer.model_input_names else {}),
                 },
             },
             logit_scale=logit_scale_of(whole),
+            logit_bias=bias_of(whole),
         )
-        bias = getattr(whole, "logit_bias", None)
-        self.logit_bias = 0.0 if bias is None else float(bias.detach())
-        self.max_length, self._padding = length, padding
+        self.max_length, self._padding, self.reads_padding = length, padding, padding.fill
         self._processor, self._tokenizer = processor, tokenizer
         self.register_buffer("factor", factor, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
@@ -97,10 +98,16 @@ class Transformers(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """What the tokenizer gives (ids, and mask where the model reads one), [n, length]."""
-        batch = self._tokenizer(
-            list(texts), padding=self._padding, truncation=True, max_length=self.max_length, return_tensors="pt"
-        )
-        return {str(name): tensor for name, tensor in batch.items()}
+        return tokens_of(self._tokenizer, self._padding.side, self.max_length, list(texts), self._padding.rule)
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self.max_length)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return flags_of(self._tokenizer, texts, self.max_length)
 
 
 class ImageTrunk(nn.Module):

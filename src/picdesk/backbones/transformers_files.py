@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,12 +20,15 @@ from picdesk.files import digest_of
 from picdesk.hub import one_set_of_weights
 from picdesk.weights import from_folder, why
 
+log = logging.getLogger(__name__)
 FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
 PLACES = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "processor_class")
 NEEDED = {
     "image processor": ("preprocessor_config.json", "processor_config.json"),
     "tokenizer": ("tokenizer.json", "vocab.json", "vocab.txt", "*.model"),
 }
+LOWER_CASED = ("siglip", "siglip2")  # trained on texts in small letters
+CASED = "A Red Ball, ÉTÉ"
 PROBES = ((0, (64, 48)), (255, (48, 64)), (100, (90, 30)))  # plain pictures: their level, their width and height
 
 
@@ -66,6 +70,8 @@ def load_processors(folder: Path, name: str) -> tuple[Any, Any]:
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        if kind_of(folder) in LOWER_CASED:
+            lower_cased(tokenizer)
     except ImportError as error:  # a SigLIP whose tokenizer is a sentencepiece model
         raise UserError(
             f"backbone.model={name}: {first_line(error, 80)}; for SigLIP: pip install sentencepiece"
@@ -77,6 +83,29 @@ def load_processors(folder: Path, name: str) -> tuple[Any, Any]:
     return processor, tokenizer
 
 
+def kind_of(folder: Path) -> str:
+    """The model type that the folder's config names."""
+    path = folder / "config.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return str(content.get("model_type", "")) if isinstance(content, dict) else ""
+
+
+def lower_cased(tokenizer: Any) -> None:
+    """Let a SigLIP's tokenizer lower the case of what it reads, as in training, where it does not by itself.
+
+    SigLIP's own sentencepiece class lowers case and drops punctuation, and SigLIP 2's own class lowers case; but the published
+    SigLIP 2 of fixed resolution name Gemma's tokenizer, which tells capitals apart. So the tokenizer is asked, whatever its
+    class, and gets the one step that SigLIP 2's own class adds to Gemma's; one that does it already is left as it is.
+    """
+    from tokenizers import normalizers
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.encode(CASED).ids == backend.encode(CASED.lower()).ids:
+        return
+    own = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+
+
 def logit_scale_of(model: Any) -> float:
     """The logarithm of the learned multiplier; ALIGN keeps a temperature, its inverse."""
     if hasattr(model, "temperature"):
@@ -84,9 +113,19 @@ def logit_scale_of(model: Any) -> float:
     return float(model.logit_scale.detach())
 
 
-def context_length(config: Any, tokenizer: Any) -> int:
-    """The most tokens that the text tower reads: its positions, or fewer where the tokenizer says so."""
-    return min(int(config.max_position_embeddings), int(tokenizer.model_max_length))
+def context_length(config: Any, tokenizer: Any, kind: str = "") -> int:
+    """The most tokens that the text tower reads: its positions, or fewer where the tokenizer says so.
+
+    A CLIP whose positions were stretched (Long-CLIP, Zhang et al. 2024, arXiv 2403.15378: 248) often keeps the tokenizer of the
+    plain one, which says 77: its positions are what it was trained with. Where another kind of tower is cut, that is said.
+    """
+    positions, told = int(config.max_position_embeddings), int(tokenizer.model_max_length)
+    if kind == "clip" or positions <= told:
+        return positions
+    log.info(
+        "backbone: texts are cut at the %d tokens that the tokenizer tells; the tower has %d places", told, positions
+    )
+    return told
 
 
 def cut_to_size(processor: Any, picture: Image.Image) -> NDArray[Any]:

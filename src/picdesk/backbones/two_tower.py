@@ -22,12 +22,12 @@ class TwoTower(nn.Module):
     Trunks take normalised pixels [n, 3, height, width] or the keyword tensors of `tokenize`, and give features [n, trunk_dim]
     float32; heads take those to [n, dim]. `embed` adds the L2 normalisation that every search expects. `shortest_side` is how
     many pixels of a picture's shorter side the preprocessing can use (None: not known, decode in full). `logit_bias` is the
-    bias of a model trained with the pairwise sigmoid loss (SigLIP), 0 for the others. `by_captions`: a picture has no vector
+    bias of a model trained with the pairwise sigmoid loss (SigLIP), None for the others. `by_captions`: a picture has no vector
     of its own, but scores by the best of the captions that its data set has of it. `tuned` are the towers whose weights are no
-    longer those that the backbone was built with.
+    longer those that the backbone was built with. `reads_padding`: a text's feature depends on its padding, so none is cut off.
     """
 
-    logit_bias: float = 0.0
+    logit_bias: nn.Parameter | None
     by_captions: bool = False
 
     def __init__(
@@ -42,6 +42,7 @@ class TwoTower(nn.Module):
         trunk_dims: tuple[int, int],
         preprocessing: Mapping[Modality, Mapping[str, Any]],
         logit_scale: float,
+        logit_bias: float | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -50,10 +51,14 @@ class TwoTower(nn.Module):
         self.image_trunk, self.image_head = image_trunk, image_head
         self.text_trunk, self.text_head = text_trunk, text_head
         self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
+        self.register_parameter("logit_bias", None)
+        if logit_bias is not None:
+            self.set_bias(logit_bias)
         self._trunk_dims: dict[Modality, int] = {"image": trunk_dims[0], "text": trunk_dims[1]}
         self._preprocessing = preprocessing
         self._fingerprints: dict[Modality, str] = {}
         self.tuned: frozenset[Modality] = frozenset()
+        self.reads_padding = False
 
     def trunk_dim(self, modality: Modality) -> int:
         """Width of a trunk's features."""
@@ -70,6 +75,12 @@ class TwoTower(nn.Module):
     def embed(self, modality: Modality, features: torch.Tensor) -> torch.Tensor:
         """Trunk features [n, trunk_dim] to embeddings [n, dim] of length 1."""
         return nn.functional.normalize(self.head(modality)(features), dim=-1)
+
+    def set_bias(self, value: float) -> None:
+        """Give the model a bias, or its bias another value."""
+        if self.logit_bias is None:
+            self.logit_bias = nn.Parameter(torch.zeros((), device=self.logit_scale.device), requires_grad=False)
+        self.logit_bias.data.fill_(float(value))
 
     def given(
         self, modality: Modality, vectors: Mapping[Modality, NDArray[np.float32]], name: str
@@ -90,13 +101,23 @@ class TwoTower(nn.Module):
         raise NotImplementedError
 
     def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """How many places of each text's inputs, [n], matter: up to the last that is not padding; all where none is marked."""
+        """How many places of each text's inputs, [n], matter: up to the last that is not padding; all where none is marked
+        or the tower reads it."""
         mask = inputs.get("attention_mask")
-        if mask is None:
+        if mask is None or self.reads_padding:
             first = next(iter(inputs.values()))
             return torch.full((len(first),), first.shape[1])
         places = torch.arange(1, mask.shape[1] + 1)
         return (mask.bool() * places).amax(1).clamp(min=1)
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens of a text that are read; None: not known."""
+        return None
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8] | None:
+        """`CUT` and `UNKNOWN` of each text, [n]; None where the backbone cannot tell."""
+        return None
 
     def trunk_fingerprint(self, modality: Modality) -> str:
         """Hex digest over weights and preprocessing of one trunk; computed once, so not to be asked before training ends."""
@@ -117,6 +138,12 @@ class TwoTower(nn.Module):
         """To be called with the names of the weights whose values were changed by training, here or before."""
         sides: tuple[Modality, ...] = ("image", "text")
         self.tuned |= {side for side in sides if any(name.startswith(f"{side}_") for name in changed)}
+
+
+def bias_of(model: Any) -> float | None:
+    """The bias beside the temperature of a library's model; None where it was trained without one."""
+    bias = getattr(model, "logit_bias", None)
+    return None if bias is None else float(bias.detach())
 
 
 def weights_digest(module: nn.Module) -> str:

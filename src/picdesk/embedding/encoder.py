@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,10 +21,13 @@ from PIL import Image
 from picdesk import stops
 from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut, unwritten
 from picdesk.embedding.claims import pause
+from picdesk.embedding.counts import Counts as Counts
+from picdesk.embedding.counts import Digests
 from picdesk.embedding.forward import Forward, check_device, has_bf16_units, working
 from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import STORAGES, Space, Store, content_key
+from picdesk.embedding.unread import Unread
 from picdesk.errors import ConfigError, DataError, broken_picture
 from picdesk.interfaces import Backbone, Modality, PictureBytes
 
@@ -38,25 +40,6 @@ WINDOW = 1 << 17  # texts that are tokenised and sorted together; bounds the mem
 Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
 
 
-class Digests(Protocol):
-    """Remembers the SHA-256 of pictures in files that have not changed."""
-
-    def digest(self, source: PictureBytes, i: int) -> str:
-        """SHA-256, in hex, of the bytes of picture `i`."""
-
-    def save(self) -> None:
-        """Keep what is known for the next job."""
-
-
-@dataclass
-class Counts:
-    """How many items went through a trunk in this job, and how many came from the store; `more` are counts of other work."""
-
-    encoded: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
-    reused: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
-    more: dict[str, int] = field(default_factory=dict)
-
-
 @dataclass
 class Encoder:
     """Turns pictures and texts into trunk features, through the store.
@@ -65,7 +48,8 @@ class Encoder:
     `fast_decode` reads JPEGs at a smaller scale where that is enough; `storage` is float32 or float16.
     `shard` items are written at a time: at most that many are encoded again after a kill.
     `max_pixels` is the size above which a picture is refused instead of decoded (None: as `decode` has it).
-    `digests` remembers what files hold, so that unchanged ones are not read to find out.
+    `digests` remembers what files hold, so that unchanged ones are not read to find out. `unread` is what the model did not
+    see of the texts, and which items it could not tell apart; it is said as soon as it is known.
     """
 
     store: Store
@@ -79,6 +63,7 @@ class Encoder:
     max_pixels: int | None = None
     digests: Digests | None = None
     counts: Counts = field(default_factory=Counts)
+    unread: Unread = field(default_factory=Unread)
 
     def __post_init__(self) -> None:
         for key, allowed in (("precision", PRECISIONS), ("storage", STORAGES)):
@@ -126,7 +111,9 @@ class Encoder:
                     yield part, {"pixels": torch.from_numpy(np.stack(arrays))}
 
             decoding = "draft" if self.fast_decode else "full"
-            return self._encode(backbone, "image", keys, lambda rows: (rows, batches), decoding)
+            features = self._encode(backbone, "image", keys, lambda rows: (rows, batches), decoding)
+        self._note(backbone, "image", keys, features)
+        return features
 
     def texts(self, backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]:
         """Trunk features [n, trunk_dim] of all texts, in their order; repeated texts are encoded once, by token length."""
@@ -136,10 +123,24 @@ class Encoder:
                 made = TextBatches(backbone, window, rows)
                 return made.order, made
 
-            return self._encode(backbone, "text", [content_key(text) for text in window], plan)
+            keys = [content_key(text) for text in window]
+            found = self._encode(backbone, "text", keys, plan)
+            self.unread.look(backbone, self._space(backbone, "text", "full").texts, window, keys)
+            return found
 
         windows = [texts[at : at + WINDOW] for at in range(0, max(len(texts), 1), WINDOW)]
-        return np.concatenate([features(window) for window in windows])
+        found = np.concatenate([features(window) for window in windows])
+        self._note(backbone, "text", [content_key(text) for text in texts], found)
+        return found
+
+    def _note(self, backbone: Backbone, modality: Modality, keys: list[bytes], features: NDArray[np.float32]) -> None:
+        self.unread.same(backbone, modality, keys, features)
+        self.unread.say()
+
+    def _space(self, backbone: Backbone, modality: Modality, decoding: str) -> Space:
+        width, fingerprint = backbone.trunk_dim(modality), backbone.trunk_fingerprint(modality)
+        options = {"decode": decoding, "storage": self.storage, "label": backbone.name}
+        return self.store.space(modality, fingerprint, self.precision, width, **options)
 
     def picture_keys(self, pictures: PictureBytes) -> list[bytes]:
         """Content keys of all pictures; files that `digests` knows are not read."""
@@ -160,9 +161,7 @@ class Encoder:
         plan: Callable[[list[int]], tuple[list[int], Batches]],
         decoding: str = "full",
     ) -> NDArray[np.float32]:
-        width, fingerprint = backbone.trunk_dim(modality), backbone.trunk_fingerprint(modality)
-        options = {"decode": decoding, "storage": self.storage, "label": backbone.name}
-        space = self.store.space(modality, fingerprint, self.precision, width, **options)
+        space = self._space(backbone, modality, decoding)
         missing = space.missing(keys)
         encoded = 0
         if missing:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from picdesk import unfinished
 from picdesk.embedding.claims import Claims
 from picdesk.embedding.shards import KEY_BYTES, Shard, Verified, open_shard, shard_paths, write_shard
+from picdesk.embedding.unread import Kept
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import digest_of, write_json
 from picdesk.interfaces import Modality
@@ -46,6 +47,7 @@ class Space:
     def __init__(self, folder: Path, fingerprint: str, width: int, storage: str = "float32") -> None:
         self.folder, self.fingerprint, self.width, self.storage = folder, fingerprint, width, storage
         self.claims = Claims(folder, KEY_BYTES)
+        self.texts = Kept(folder, self.claims)
         self._verified = Verified(folder / VERIFIED)
         self._place: dict[bytes, tuple[int, int]] = {}
         unfinished.sweep(folder)

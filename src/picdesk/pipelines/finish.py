@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -57,7 +57,8 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
     prompts = world.prompts(part)
     job.write_config(cfg)
     with job.clock.stage("write"):
-        job.write_scores(outcome.scores, outcome.extra)
+        unread = encoder.unread.counts()
+        job.write_scores(outcome.scores, {**outcome.extra, **({"unread": unread} if unread else {})})
         if shared.sweeping():
             rankings.note(job.folder, outcome.scores)
         log_final(
@@ -76,7 +77,9 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
             int(cfg.bootstrap.resamples),
             int(cfg.seed),
         )
-        write_the_page(job, cfg, part, prompts, outcome, tables, slices)
+        lost = tuple(Note(line, True) for line in encoder.unread.told())
+        shown = replace(outcome, notes=(*outcome.notes, *lost))
+        write_the_page(job, cfg, part, prompts, shown, tables, slices)
     if job.objective is None:
         job.objective = mean_hits(list(outcome.scores.values()))
     job.write_manifest(

@@ -86,7 +86,7 @@ class Job:
             for modality in ("image", "text"):
                 counts[f"{modality}s_encoded"] = encoder.counts.encoded[modality]
                 counts[f"{modality}s_reused"] = encoder.counts.reused[modality]
-            counts |= encoder.counts.more
+            counts |= encoder.counts.more | encoder.unread.counts()
         settings = settings_of(cfg)
         manifest = Manifest.of_job(
             self.folder,

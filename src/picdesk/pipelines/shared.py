@@ -18,6 +18,7 @@ from picdesk.collection import Collection
 from picdesk.data.facts import PictureFacts
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
+from picdesk.embedding.unread import Unread
 from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of
 from picdesk.interfaces import Modality
@@ -29,7 +30,7 @@ from picdesk.training.checkpoint import MODALITIES, Checkpoint
 from picdesk.training.features import Features
 
 Thing = TypeVar("Thing")
-MOST = {"world": 2, "backbone": 2, "features": 6, "fingerprint": 12, "reranker": 8}
+MOST = {"world": 2, "backbone": 2, "features": 6, "unread": 6, "fingerprint": 12, "reranker": 8}
 _KEPT: dict[str, OrderedDict[str, Any]] = {}
 
 
@@ -146,10 +147,12 @@ def features_of(
 
     def make() -> Features:
         made.append(single.features_of(world, part, backbone, encoder, without))
+        kept("unread", key, lambda: copy.deepcopy(encoder.unread))
         return made[0]
 
     features = kept("features", key, make)
     if not made:
         encoder.counts.reused["image"] += len(features.images)
         encoder.counts.reused["text"] += len(features.texts)
+        encoder.unread.take_over(kept("unread", key, Unread))
     return features

@@ -7,7 +7,7 @@ pixels, [ENC] as the first token, score = logit of "match" + cosine of the two t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class Itm(Scorer):
         self.first_token = first_token
         self.folder = folder_of(model, "reranker.model", pick_files, FILES)
         self.counts = {"itm_pictures": 0, "itm_pairs": 0}
+        self._cut = False
 
     def fingerprint(self, context: RerankContext) -> str:
         """The files of the model and every setting that matters."""
@@ -99,6 +100,7 @@ class Itm(Scorer):
             max_length=self.max_tokens,
             return_tensors="pt",
         )
+        self._say_cut(tokenizer, context.texts.texts, tokens["attention_mask"])
         with torch.inference_mode():
             for picture, cells, texts in by_picture(run, context.direction == "t2i"):
                 image = context.embedder.decode(context.pictures.pictures.read(picture))
@@ -112,6 +114,19 @@ class Itm(Scorer):
                     part = cells[at : at + self.batch_size]
                     scores[part[:, 0], part[:, 1]] = self._pairs(model, seen, ids, mask).float().cpu().numpy()
         return scores
+
+    def _say_cut(self, tokenizer: Any, texts: Sequence[str], mask: torch.Tensor) -> None:
+        """Say how many texts are longer than `max_tokens`; once. Only a text that fills its row can be."""
+        full = [texts[i] for i in torch.nonzero(mask.all(1))[:, 0].tolist()]
+        longer = [len(ids) > self.max_tokens for ids in tokenizer(full, verbose=False)["input_ids"]] if full else []
+        if any(longer) and not self._cut:
+            log.warning(
+                "reranker.max_tokens=%d: %d of %d texts are longer than the reranker reads: the rest of each is cut off",
+                self.max_tokens,
+                sum(longer),
+                len(texts),
+            )
+            self._cut = True
 
     def _pairs(self, model: Any, seen: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Values [n] of n texts with one picture, whose states are `seen` [1, places, width]."""

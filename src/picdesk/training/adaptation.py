@@ -8,12 +8,12 @@ from typing import Literal
 
 from torch import nn
 
-from picdesk.backbones.layers import levels
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, examples
 from picdesk.interfaces import Modality
 from picdesk.parts import config_part
 from picdesk.training import low_rank
+from picdesk.training.depths import depths, own_biases
 from picdesk.training.trained import Trained
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Adaptation:
                 f"adaptation={self.name}: the towers of {backbone.name} share weights ({examples(both, 1)}), so that none can be "
                 "adapted by itself; choose one that trains both as they are (adaptation=full)"
             )
-        trunks = [name for modality in self.towers for name in self.chosen(backbone.trunk(modality), backbone.name)]
+        trunks = [name for modality in self.towers for name in self.chosen(backbone, modality)]
         if not trunks and not any(True for part in self.heads(backbone) for _ in part.parameters()):
             raise ConfigError(
                 f"adaptation={self.name}: {backbone.name} has no head of its own to train; choose another adaptation"
@@ -86,11 +86,11 @@ class Adaptation:
         """Let what is chosen of one trunk learn."""
         trunk = backbone.trunk(modality)
         own = dict(trunk.named_parameters())
-        chosen = [name for name in self.chosen(trunk, backbone.name) if name.rpartition(".")[2] not in UNUSED]
+        chosen = [name for name in self.chosen(backbone, modality) if name.rpartition(".")[2] not in UNUSED]
         for name in chosen:
             own[name].requires_grad_(True)
 
-    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """Names of a trunk's weights that learn."""
         raise NotImplementedError
 
@@ -98,7 +98,7 @@ class Adaptation:
         """The share of the learning rate of each weight."""
         level: dict[str, int] = {}
         for modality in self.towers:
-            found = levels(backbone.trunk(modality))
+            found = depths(backbone, modality, flat=self.lr_decay == 1)
             level |= {f"{modality}_trunk.{low_rank.plain_name(name)}": value for name, value in found.items()}
         rates: dict[str, float] = {}
         for name, _ in pairs:
@@ -127,9 +127,9 @@ class Full(Adaptation):
 
     name = "full"
 
-    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """All."""
-        return [name for name, _ in trunk.named_parameters()]
+        return [name for name, _ in backbone.trunk(modality).named_parameters()]
 
 
 @config_part
@@ -170,12 +170,12 @@ class LastBlocks(Adaptation):
             raise ConfigError(f"adaptation.n={n}: at least 1 block; adaptation=heads trains none")
         self.n = n
 
-    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """What lies at most `n` blocks deep. Raises `ConfigError` where there are fewer blocks."""
-        found = levels(trunk)
+        found = depths(backbone, modality)
         blocks = max(found.values(), default=0) - 1
         if self.n > blocks:
-            raise ConfigError(f"adaptation.n={self.n}: a trunk of {whose} has {max(blocks, 0)} blocks")
+            raise ConfigError(f"adaptation.n={self.n}: a trunk of {backbone.name} has {max(blocks, 0)} blocks")
         return [name for name, level in found.items() if level <= self.n]
 
 
@@ -185,11 +185,11 @@ class BitFit(Adaptation):
 
     name = "bitfit"
 
-    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """Everything named a bias. Raises `ConfigError` where there is none."""
-        found = [name for name, value in trunk.named_parameters() if name.endswith("bias") and value.ndim == 1]
+        found = own_biases(backbone.trunk(modality))
         if not found:
-            raise ConfigError(f"adaptation=bitfit: a trunk of {whose} has no biases")
+            raise ConfigError(f"adaptation=bitfit: a trunk of {backbone.name} has no biases")
         return found
 
 
@@ -213,11 +213,12 @@ class Lora(Adaptation):
             raise ConfigError(f"adaptation.rank={rank}, adaptation.alpha={alpha}: rank at least 1, alpha above 0")
         self.rank, self.alpha, self.seed = rank, alpha, seed
 
-    def chosen(self, trunk: nn.Module, whose: str) -> list[str]:
+    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """Names of the matrices. Raises `ConfigError` where there are none."""
-        found = [f"{path}.{name}" for path, module in trunk.named_modules() for name in low_rank.matrices(module)]
+        parts = backbone.trunk(modality).named_modules()
+        found = [f"{path}.{name}" for path, module in parts for name in low_rank.matrices(module)]
         if not found:
-            raise ConfigError(f"adaptation=lora: a trunk of {whose} has no matrices to add to")
+            raise ConfigError(f"adaptation=lora: a trunk of {backbone.name} has no matrices to add to")
         return found
 
     def thaw(self, backbone: TwoTower, modality: Modality) -> None:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.yaml", "manifest.json"
 FORMAT, ABOUT = "picdesk-1", "picdesk"
 MODALITIES: tuple[Modality, ...] = ("image", "text")
+BIAS = "logit_bias"
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
     about, weights = read_weights(checkpoint.path)
     if about.get("backbone") != backbone.name:
         raise ConfigError(f"ckpt={checkpoint.path} is of backbone {about.get('backbone')}, not of {backbone.name}")
+    if BIAS in weights and backbone.logit_bias is None:  # trained with a sigmoid loss, begun without a bias
+        backbone.set_bias(0.0)
     own = dict(backbone.named_parameters())
     odd = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
     if odd:

@@ -18,7 +18,7 @@ import torch
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
 from picdesk.training import probes
-from picdesk.training.losses import MAX_LOGIT_SCALE
+from picdesk.training.losses import Contrastive
 
 log = logging.getLogger(__name__)
 WATCHED_STEPS = 50  # steps whose change of the weights is measured
@@ -111,7 +111,7 @@ class Collapse(pl.Callback):
             self._look_at_loss(trainer, pl_module, sum(self._epoch) / len(self._epoch))
         self._epoch = []
         self._look_at_twins()
-        self._look_at_scale(trainer, probes.scale_of(pl_module))
+        self._look_at_scale(trainer, probes.scale_of(pl_module), pl_module.loss)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Weights that are not numbers cannot be scored."""
@@ -155,13 +155,14 @@ class Collapse(pl.Callback):
                 f"the learning rate is too high: {told}; try optimizer.lr={probes.learning_rate(trainer) / 10:.0e}",
             )
 
-    def _look_at_scale(self, trainer: pl.Trainer, scale: float) -> None:
+    def _look_at_scale(self, trainer: pl.Trainer, scale: float, loss: Any) -> None:
         if not self._scale_matters:
             return
         if scale == self._scale:
             told = f"logit_scale is {scale:.4g} as at the start, after {trainer.global_step} steps"
             self._say("fixed", f"the temperature does not move: {told}; let the adaptation train it, at a rate above 0")
-        if scale >= MAX_LOGIT_SCALE - 1e-4 > self._scale:
+        ceiling = loss.ceiling if isinstance(loss, Contrastive) else math.inf
+        if scale >= ceiling - 1e-4 > self._scale:
             remedy = (
                 "harmless while validation rises; else lower optimizer.lr, and look for the same pair standing twice"
             )

@@ -130,12 +130,15 @@ def fit(
     that train together only the first comes back; the others end here, as all that is left to do is done once.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
-    module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk)
     if isinstance(loss, Contrastive):
+        loss.begin(backbone)
         loss.block = logits_block
+        trained.add_bias()
+    module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk)
     best = Best(trained)
     start = trained.plain()
-    backbone.image_head.train()  # trunks stay in evaluation mode: their dropout and batch statistics are not to move
+    backbone.eval()  # the trunks stay so: their dropout and batch statistics are not to move
+    backbone.image_head.train()
     backbone.text_head.train()
     kept: dict[str, Any] = {"callbacks": [best, *callbacks]}
     going_on = state is not None and state.is_file()

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
 from picdesk.training.gathering import gathered, place
@@ -23,6 +24,7 @@ from picdesk.training.gathering import gathered, place
 Reduction = Literal["sum", "hardest", "semi_hard", "sum_to_hardest"]
 REDUCTIONS = ("sum", "hardest", "semi_hard", "sum_to_hardest")
 MAX_LOGIT_SCALE = math.log(100)  # CLIP's bound (Radford et al. 2021, section 2.5)
+START_BIAS = -10.0  # SigLIP's (Zhai et al. 2023, section 3.2)
 INFINITE = float("inf")
 
 
@@ -38,10 +40,19 @@ class Contrastive(nn.Module):
     remembered, so memory grows with block x n, not n x n; the value is the same. Where processes train together, each one's
     rows are compared with the rows of all, and the gradients are those of the whole batch (the mean over processes, which is
     what distributed training takes). `progress` is the share of the training that is done, 0 to 1.
+
+    `ceiling` is the most that the learned log scale may become. It belongs to the loss: CLIP clamps at ln 100 to keep its
+    softmax stable (Radford et al. 2021, section 2.5); SigLIP's sigmoid has no clamp (Zhai et al. 2023, arXiv 2303.15343,
+    algorithm 1), and published SigLIPs lie above it (SO400M: 4.72). It is never below what the model starts with: see `begin`.
     """
 
     block: int = 0
     progress: float = 1.0
+    ceiling: float = INFINITE
+
+    def begin(self, backbone: TwoTower) -> None:
+        """Take up where the model stands, so that a step of rate 0 changes nothing; to be called before a fit."""
+        self.ceiling = max(type(self).ceiling, float(backbone.logit_scale.detach()))
 
     def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
         """The loss of each query [b], from cosines [b, n] and which of them are negatives; query i's own is column first + i."""
@@ -140,12 +151,14 @@ class Margin(Contrastive):
 class InfoNCE(Contrastive):
     """Symmetric cross-entropy over scaled cosine similarities (CLIP, figure 3), same-picture pairs left out.
 
-    The mean of both directions. The learned log scale is clamped at ln 100.
+    The mean of both directions. The learned log scale is clamped at ln 100, or at the model's own where that is higher.
     """
+
+    ceiling = MAX_LOGIT_SCALE
 
     def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
         """Half the cross-entropy of each query."""
-        logits = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * scores
+        logits = logit_scale.clamp(max=self.ceiling).exp() * scores
         left_out = ~negative
         left_out.diagonal(first).fill_(False)
         if (
@@ -161,16 +174,28 @@ class SigLIP(Contrastive):
     """Pairwise sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, equation 1): every pair is a yes-or-no question.
 
     Sum over all pairs of log(1 + exp(-z (t s + b))), z = 1 for a picture and any of its own texts and -1 otherwise, over the
-    batch size. The bias `b` starts at -10, as in the paper; it is learned with the rest and plays no part in ranking.
+    batch size. The log scale `log t` and the bias `b` start as the model has them, and are learned and kept with the rest;
+    neither plays a part in ranking. `bias` is what to start from instead; None: the model's own, or -10 where it has none, as in
+    the paper.
     """
 
-    def __init__(self, bias: float = -10.0) -> None:
+    def __init__(self, bias: float | None = None) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.tensor(float(bias)))
+        self.wanted = bias
+        self.bias = nn.Parameter(torch.tensor(START_BIAS if bias is None else float(bias)))
+
+    def begin(self, backbone: TwoTower) -> None:
+        """The bias that is trained is the backbone's from here on."""
+        super().begin(backbone)
+        if self.wanted is not None or backbone.logit_bias is None:
+            backbone.set_bias(START_BIAS if self.wanted is None else self.wanted)
+        assert backbone.logit_bias is not None
+        self.bias = backbone.logit_bias
+        self.bias.requires_grad_(True)
 
     def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
         """Half of each query's pairs: the other direction counts every pair once more."""
-        logits = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * scores + self.bias
+        logits = logit_scale.exp() * scores + self.bias
         sign = 1 - 2 * negative.to(logits.dtype)
         return -F.logsigmoid(sign * logits).sum(1) / 2
 
@@ -186,6 +211,12 @@ class Mixture(Contrastive):
                 f"loss.weights={list(weights)}: one weight, 0 or more, for each of the {len(parts)} parts"
             )
         self.parts, self.weights = nn.ModuleList(parts), tuple(weights)
+
+    def begin(self, backbone: TwoTower) -> None:
+        """Each part begins; the lowest ceiling holds for all, as they share one scale."""
+        for part in self.parts:
+            part.begin(backbone)  # type: ignore[operator]
+        self.ceiling = min(part.ceiling for part in self.parts)  # type: ignore[type-var,assignment]
 
     def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
         """The weighted sum for each query."""

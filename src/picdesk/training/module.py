@@ -19,7 +19,7 @@ from picdesk.training.chunks import embed_in_chunks
 from picdesk.training.datamodule import Pairs
 from picdesk.training.features import Features
 from picdesk.training.inputs import Inputs, embed_inputs
-from picdesk.training.losses import MAX_LOGIT_SCALE, Contrastive
+from picdesk.training.losses import Contrastive
 from picdesk.training.trained import RATE, Trained
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,10 @@ class Retrieval(pl.LightningModule):
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """One step, after which the temperature is back within CLIP's bound."""
+        """One step, after which the temperature is back within the loss's bound."""
         super().optimizer_step(*args, **kwargs)
-        self.backbone.logit_scale.data.clamp_(max=MAX_LOGIT_SCALE)
+        if isinstance(self.loss, Contrastive):
+            self.backbone.logit_scale.data.clamp_(max=self.loss.ceiling)
 
     def on_train_epoch_start(self) -> None:
         """Begin the mean of the epoch's losses."""

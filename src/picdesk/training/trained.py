@@ -25,6 +25,12 @@ class Trained(list[tuple[str, nn.Parameter]]):
         self.backbone = backbone
         self.rates = dict(rates or {})
 
+    def add_bias(self) -> None:
+        """Count the backbone's bias among what is trained, if a loss has let it learn."""
+        bias = self.backbone.logit_bias
+        if bias is not None and bias.requires_grad and not any(value is bias for _, value in self):
+            self.append(("logit_bias", bias))
+
     @property
     def learning(self) -> tuple[Modality, ...]:
         """The towers whose trunks are trained; the features of the others stay as they are."""
@@ -54,7 +60,8 @@ class Trained(list[tuple[str, nn.Parameter]]):
             path, _, last = name.rpartition(".")
             key = (decays(modules[path], last, value), self.rates.get(name, 1.0))
             sorted_in.setdefault(key, []).append(value)
-        for _, value in others:
+        own = {id(value) for _, value in self}
+        for value in (value for _, value in others if id(value) not in own):
             sorted_in.setdefault((False, 1.0), []).append(value)
         return [
             {"params": values, RATE: rate} | ({} if decay else {"weight_decay": 0.0})

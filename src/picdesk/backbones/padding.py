@@ -1,0 +1,68 @@
+"""How a text tower may be given texts of different lengths: asked of the tower itself, not of its tokenizer.
+
+A tower that leaves padding out of account (by an attention mask, or because it is causal and reads the end-of-text place) gives
+a text the same feature alone, beside a longer one and filled up to the context; batches are then cut after their longest text.
+A tower that reads the last place, or attends to the padding, does not: it was trained on texts filled up to the context
+(SigLIP, Zhai et al. 2023), so each text is filled up and nothing is cut, whether or not its tokenizer marks the padding.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+log = logging.getLogger(__name__)
+SHORT = "a dog"
+LONG = "two children run over the beach with a dog, far away from the old harbour"
+FILLED = 96  # tokens that show what more padding does; some contexts are thousands long
+AGREE = 1e-3  # of the largest number of a feature; float32 differs by some 1e-6 between batches
+Side = Literal["left", "right"]
+Tokens = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Padding:
+    """`fill`: each text is filled up to the context, else to the longest of its batch; `side`: where the padding stands."""
+
+    fill: bool
+    side: Side
+
+    @property
+    def rule(self) -> str:
+        """The tokenizer's word for it."""
+        return "max_length" if self.fill else "longest"
+
+
+def padding_of(trunk: nn.Module, tokenizer: Any, max_length: int, name: str) -> Padding:
+    """The padding under which a text's feature depends on the text alone: the tokenizer's own side, else the right one."""
+    own: Side = "left" if tokenizer.padding_side == "left" else "right"
+    most = min(max_length, FILLED)
+    sides: list[Side] = [own] if own == "right" else [own, "right"]
+    for side in sides:
+        if indifferent(trunk, partial(tokens_of, tokenizer, side, most)):
+            return Padding(False, side)
+    log.info("backbone: the text tower of %s reads padding: every text is filled up to %d tokens", name, max_length)
+    return Padding(True, own)
+
+
+def tokens_of(tokenizer: Any, side: Side, max_length: int, texts: list[str], rule: str) -> dict[str, torch.Tensor]:
+    """The tokenizer's tensors [n, length], at most `max_length` long."""
+    options = {"padding": rule, "truncation": True, "max_length": max_length, "padding_side": side}
+    return {str(name): tensor for name, tensor in tokenizer(texts, return_tensors="pt", **options).items()}
+
+
+def indifferent(trunk: nn.Module, tokens: Callable[[list[str], str], Tokens]) -> bool:
+    """Whether a short text's feature is the same alone, beside a long text, and filled up with padding."""
+    with torch.inference_mode():
+        alone, beside, full = (
+            trunk(**tokens(texts, rule))[0].float()
+            for texts, rule in (([SHORT], "longest"), ([SHORT, LONG], "longest"), ([SHORT], "max_length"))
+        )
+    size = alone.abs().max()
+    return all(bool((other - alone).abs().max() <= AGREE * size) for other in (beside, full))
