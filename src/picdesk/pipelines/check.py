@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from picdesk.files import write_json
-from picdesk.pipelines.world import check_data, read_and_split
+from picdesk.pipelines.parts import read_and_split
+from picdesk.pipelines.world import check_data
 from picdesk.report.terminal import console
 
 log = logging.getLogger(__name__)
@@ -17,8 +19,9 @@ log = logging.getLogger(__name__)
 
 def check(cfg: DictConfig) -> float:
     """One job: the report on the terminal and as `check.json`. Gives the fraction that is bad."""
-    collection, splits = read_and_split(cfg)
-    report = check_data(cfg, collection, splits, "full", max_bad_fraction=1.0)
+    collection, splits, notes = read_and_split(cfg)
+    noted = replace(collection, notes=(*collection.notes, *notes))
+    report = check_data(cfg, noted, splits, "full", max_bad_fraction=1.0)
     folder = Path(HydraConfig.get().runtime.output_dir)
     write_json(folder / "check.json", report.to_json())
     console().print(report.table())

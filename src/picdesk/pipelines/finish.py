@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -35,7 +35,8 @@ FILES = ("metrics.json", "manifest.json", "config.yaml", "run.trec", "qrels.trec
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job found. `systems` are name, scores and role; the last one is what the job is about. `tables` follow theirs."""
+    """What a job found. `systems` are name, scores and role; the last one is what the job is about. `tables` follow theirs, and
+    `slices` stand before those that every job has."""
 
     systems: Sequence[tuple[str, Scores, Role]]
     weights: Mapping[str, str]
@@ -45,6 +46,7 @@ class Outcome:
     steps: tuple[str, ...] = ()
     tables: tuple[MetricTable, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
+    slices: tuple[SliceTable, ...] = ()
 
     @property
     def scores(self) -> Scores:
@@ -76,7 +78,8 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
             int(cfg.bootstrap.resamples),
             int(cfg.seed),
         )
-        write_the_page(job, cfg, part, prompts, outcome, tables, slices)
+        noted = replace(outcome, notes=(*outcome.notes, *(Note(text) for text in world.split_notes)))
+        write_the_page(job, cfg, part, prompts, noted, tables, slices)
     if job.objective is None:
         job.objective = mean_hits(list(outcome.scores.values()))
     job.write_manifest(
@@ -116,7 +119,7 @@ def write_the_page(
         weights=outcome.curves,
         ranks=show.rank_charts(outcome.scores),
         groups=groups,
-        slices=slices,
+        slices=(*outcome.slices, *slices),
         notes=outcome.notes,
         next_steps=(*outcome.steps, *advice.of_scores(outcome.scores, slices)),
         files=FILES,
