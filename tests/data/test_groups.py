@@ -133,7 +133,9 @@ def test_no_group_swallows_a_part() -> None:
 
 
 def test_chains_end_where_a_group_would_be_too_large() -> None:
-    titles = [f"chain {j // 2}" for j in range(1, 81)]  # picture i has one text of its neighbour before and one of that behind
+    titles = [
+        f"chain {j // 2}" for j in range(1, 81)
+    ]  # picture i has one text of its neighbour before and one of that behind
     owners = np.array([j // 2 for j in range(80)], np.int64)
     made = collection(40, titles)
     made = replace(made, picture_of=owners)
@@ -159,7 +161,9 @@ def test_what_is_alike_to_something_known_is_told_directly() -> None:
     assert np.flatnonzero(links.alike(known)).tolist() == [2]
     known[:] = False
     known[5] = True
-    assert np.flatnonzero(links.alike(known)).tolist() == [11], "by its text; what is near to that one is another matter"
+    assert np.flatnonzero(links.alike(known)).tolist() == [11], (
+        "by its text; what is near to that one is another matter"
+    )
 
 
 def test_two_data_sets_are_compared_as_one() -> None:

@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Path:
 def parted(data: Path) -> Path:
     """A split whose test part holds the copies and fourteen others."""
     names = [f"p{i:02}" for i in range(80)]
-    split = {name: "test" if i >= 60 else "val" if 50 <= i else "train" for i, name in enumerate(names)}
+    split = {name: "test" if i >= 60 else "val" if i >= 50 else "train" for i, name in enumerate(names)}
     path = data / "split.json"
     path.write_text(json.dumps(split))
     return path
@@ -130,7 +130,13 @@ def test_another_data_set_is_compared_with_what_the_checkpoint_learned_from(
 
     other = write_data(tmp_path / "other", 24, change)
     (other / "tiny.parquet").rename(other / "others.parquet")
-    asked = (f"data.root={other}", "data.file=others.parquet", "split=all", "data=parquet", "data.caption_column=caption")
+    asked = (
+        f"data.root={other}",
+        "data.file=others.parquet",
+        "split=all",
+        "data=parquet",
+        "data.caption_column=caption",
+    )
     ran = run(capfd, tmp_path, "evaluate", f"ckpt={fitted.folder}", *asked, *FIT[2:])
     assert ran.status == 0, ran.err
     assert "have a look-alike in train or val of data=" in ran.out.replace("\n", " ")
