@@ -5,6 +5,7 @@ captions, these describe what is seen and are shared by nature ("a man in a red 
 for more than 1% of the pictures (ten, in small data) is boilerplate or a class label, and groups nothing either.
 """
 
+import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -183,7 +184,7 @@ def _contents(collection: Collection, looks: bool, see: See) -> tuple[list[objec
         if vectors is None:
             return [None] * len(collection.picture_ids), False, ["there are no picture files: none were compared"]
         said = "there are no picture files: equal vectors stand for equal pictures, near-duplicates were not looked for"
-        return [row.tobytes() for row in vectors], False, [said]
+        return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in vectors], False, [said]
     seen = see(collection, looks)
     unknown = sum(one is None for one in seen)
     said_of = [f"{unknown} pictures that cannot be decoded were not compared"] if unknown else []

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.collection import Collection
 from picdesk.data.groups import KINDS, Flags, find_links, joined
@@ -70,8 +71,8 @@ def learned_by(cfg: DictConfig, checkpoint: Checkpoint | None, world: World) -> 
             again.data = raw_node(checkpoint.config, "data")
     try:
         collection, splits, _ = read_and_split(again)
-    except UserError as error:  # a split file or a data set that is gone, say: no reason to refuse the job
-        return Learned(world.collection, frozenset(), elsewhere, str(error))
+    except (UserError, OmegaConfBaseException) as error:  # what is gone, say a split file: no reason to refuse the job
+        return Learned(world.collection, frozenset(), elsewhere, str(error).splitlines()[0])
     return Learned(collection, ids_of(collection, splits), elsewhere)
 
 
