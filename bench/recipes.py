@@ -71,7 +71,6 @@ RECIPES = {
     "finetune_flickr8k_margin": experiment("heads + margin", "finetune_flickr8k_margin", fixed=True),
     "finetune_flickr8k_infonce": experiment("heads + InfoNCE", "finetune_flickr8k_infonce", fixed=True),
     "finetune_flickr8k_best": experiment("best recipe", "finetune_flickr8k_best", fixed=True),
-    "demo_one_thread": Recipe("one thread", ("data=demo",), environment=ONE_THREAD, values="0"),
     "demo_two_threads": Recipe("two threads", ("data=demo",), environment={"OMP_NUM_THREADS": "2"}, values="0"),
     "demo_old_cpu": Recipe(
         "without AVX", ("data=demo",), environment={**ONE_THREAD, **OLD}, own_store=True, values="0"
@@ -89,13 +88,14 @@ def arguments() -> argparse.Namespace:
 
 
 def run(given: argparse.Namespace, name: str) -> list[DoneJob]:
-    """The jobs of one recipe, those that are there already included."""
+    """The jobs of one recipe. Those that are there already are not run again, except in another environment, which a job's
+    fingerprint does not hold."""
     recipe, folder = RECIPES[name], given.outputs.resolve() / "recipes" / name
     store = given.outputs / f"store_{name}" if recipe.own_store else given.store or given.outputs / "store"
     command = [sys.executable, str(PROJECT / "train.py"), "-m", *recipe.given]
     command += [f"{key}={recipe.values}" for key in recipe.swept]
     command += [f"paths.data_root={given.data_root}", f"paths.outputs={given.outputs}", "logger=none"]
-    command += [f"paths.store={store}", "skip_completed=true", f"hydra.sweep.dir={folder}"]
+    command += [f"paths.store={store}", f"skip_completed={recipe.environment is None}", f"hydra.sweep.dir={folder}"]
     environment = {**os.environ, **(recipe.environment or ONE_THREAD)}
     subprocess.run(command, check=True, cwd=PROJECT, env=environment)
     return list(find_jobs(folder).jobs)

@@ -96,8 +96,12 @@ def test_each_kind_can_be_chosen_alone() -> None:
 @pytest.mark.parametrize(("value", "kinds"), [("none", ()), (None, ()), (["texts", "near"], ("near", "texts"))])
 def test_what_groups_may_be(value: str | list[str] | None, kinds: tuple[str, ...]) -> None:
     assert chosen_kinds(value) == kinds
-    with pytest.raises(ConfigError, match=r"split\.groups=captions: choose none, or of pictures, near, texts"):
-        Random(0, groups=["near", "captions"])
+
+
+@pytest.mark.parametrize(("value", "named"), [(["near", "captions"], "captions"), (5, "5"), (True, "True"), ("", "")])
+def test_what_groups_may_not_be(value: list[str], named: str) -> None:
+    with pytest.raises(ConfigError, match=rf"split\.groups={named}: choose none, or of pictures, near, texts"):
+        Random(0, groups=value)
 
 
 def test_captions_of_data_that_has_several_group_nothing_and_that_is_said() -> None:

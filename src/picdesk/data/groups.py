@@ -36,7 +36,7 @@ See = Callable[[Collection, bool], list[Known]]
 
 def chosen_kinds(groups: str | Sequence[str] | None) -> tuple[str, ...]:
     """The value of `split.groups` as kinds, in order. Raises `ConfigError` for a word that is none."""
-    asked = [groups] if isinstance(groups, str) else list(groups or ())
+    asked = list(groups) if isinstance(groups, list | tuple) else [] if groups is None else [groups]
     if asked == ["none"]:
         return ()
     wrong = [word for word in asked if word not in KINDS]
