@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,9 +50,8 @@ def timed(count: int) -> str:
     return f"| {count:,} | {middle - start:.1f} | {time.perf_counter() - middle:.1f} | {len(groups):,} |"
 
 
-def main() -> None:
-    given = recipes.arguments()
-    known = recipes.measure(given, given.only or [name for one in NAMES for name in (f"{one}_ungrouped", one)])
+def report(known: Mapping[str, Any], counts: Sequence[int] = COUNTS) -> str:
+    """bench/results/splits.md."""
     lines = [
         "# Splits by group, before and after",
         "",
@@ -66,13 +66,20 @@ def main() -> None:
         "",
         "| pictures | near-duplicates, seconds | groups, seconds | groups |",
         "|---|---|---|---|",
-        *(timed(count) for count in COUNTS),
+        *(timed(count) for count in counts),
         "",
         f"Machine: {machine()}.",
         "",
     ]
-    write_text(Path(recipes.PROJECT) / "bench/results/splits.md", "\n".join(lines))
-    print("\n".join(lines))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    given = recipes.arguments()
+    known = recipes.measure(given, given.only or [name for one in NAMES for name in (f"{one}_ungrouped", one)])
+    text = report(known)
+    write_text(recipes.PROJECT / "bench/results/splits.md", text)
+    print(text)
 
 
 if __name__ == "__main__":
