@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all lint format bench lock clean-venv
+.PHONY: help demo test test-all lint format bench numbers tables lock clean-venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,7 +39,16 @@ format: $(READY) ## put the code in its one form
 	@$(VENV)/bin/ruff format .
 
 bench: $(READY) ## measure against other tools; tables are written to bench/results
-	@for name in evaluate encode backbones drift index index_growth refinement hnsw_claim fusion train finetune sweep; do echo "== $$name"; $(RUN) bench/$$name.py || exit 1; done
+	@for name in evaluate encode backbones drift index index_growth refinement hnsw_claim fusion train sweep; do echo "== $$name"; $(RUN) bench/$$name.py || exit 1; done
+
+numbers: $(READY) ## fit every published recipe again (hours; goes on where it stopped; PICDESK_DATA_ROOT), then the tables
+	@$(RUN) bench/recipes.py
+	@$(RUN) bench/tasks.py
+	@$(RUN) bench/splits.py
+	@$(RUN) scripts/publish.py
+
+tables: $(READY) ## write the tables of the README and the docs from bench/results
+	@$(RUN) scripts/publish.py
 
 lock: $(READY) ## resolve requirements.lock anew
 	@$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \

@@ -1,3 +1,3 @@
-"""Image-text retrieval experiments: configured by Hydra, trained by Lightning, searched by faiss, repeatable to the digit."""
+"""Image-text retrieval experiments: configured by Hydra, trained by Lightning, searched by faiss, repeatable."""
 
 __version__ = "0.1.0"

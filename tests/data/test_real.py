@@ -7,6 +7,7 @@ import pytest
 
 from picdesk.data.checks import check_collection
 from picdesk.data.facts import PictureFacts
+from picdesk.data.groups import KINDS, see_all
 from picdesk.data.readers import Flickr8k, NewsImages, Npz
 from picdesk.data.splits import OfficialDev, Random
 
@@ -32,6 +33,23 @@ def test_newsimages(data_root: Path, tmp_path: Path) -> None:
     again = PictureFacts(tmp_path / "facts.json")
     check_collection(collection, splits, max_bad_fraction=0.1, facts=again)
     assert (again.hashed, again.decoded) == (0, 0)
+
+
+@pytest.mark.slow
+def test_newsimages_drawn_by_groups(data_root: Path, tmp_path: Path) -> None:
+    collection = NewsImages(root=str(data_root / "newsimages")).read()
+    facts = PictureFacts(tmp_path / "facts.json")
+    split = Random(seed=0, groups=KINDS)
+    splits = split.assign(collection, lambda pictures, looks: see_all(pictures, looks, facts))
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 3166, "val": 396, "test": 396}
+    found = "279 pictures are in 117 groups, the largest of 6"
+    assert split.notes == (f"split by groups of equal pictures, near-duplicates, equal texts: {found}",)
+    report = check_collection(collection, splits, max_bad_fraction=0.1, facts=facts)
+    assert {finding.kind: finding.count for finding in report.findings} == {
+        "rows left out by the reader": 285,
+        "texts repeated within a split": 79,
+        "near-duplicate pictures within a split": 141,
+    }
 
 
 def test_both_forms_of_flickr8k_say_the_same(data_root: Path) -> None:

@@ -87,11 +87,33 @@ class PictureMix:
         return self.chunks.read(place) if isinstance(place, int) else PictureFiles((place,)).read(0)
 
 
+@dataclass(frozen=True)
+class Joined:
+    """The pictures of several sources, one source after the other."""
+
+    sources: tuple[PictureBytes, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    def place(self, i: int) -> tuple[PictureBytes, int]:
+        """The source of picture `i`, and its place there."""
+        for source in self.sources:
+            if i < len(source):
+                return source, i
+            i -= len(source)
+        raise IndexError(i)
+
+    def read(self, i: int) -> bytes:
+        """Bytes of picture `i`."""
+        source, place = self.place(i)
+        return source.read(place)
+
+
 def origin(source: PictureBytes, i: int) -> tuple[PictureBytes, int]:
-    """The source that picture `i` really comes from, and its place there, seen through any number of `Chosen`."""
-    while isinstance(source, Chosen):
-        i = int(source.rows[i])
-        source = source.source
+    """The source that picture `i` really comes from, and its place there, seen through any number of `Chosen` and `Joined`."""
+    while isinstance(source, Chosen | Joined):
+        source, i = source.place(i) if isinstance(source, Joined) else (source.source, int(source.rows[i]))
     return source, i
 
 

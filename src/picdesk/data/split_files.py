@@ -191,8 +191,4 @@ def with_left_out(collection: Collection, split: object) -> Collection:
     """The collection, with what a split file did not use listed among what was left out."""
     if not isinstance(split, SplitFile):
         return collection
-    return replace(
-        collection,
-        skipped=(*collection.skipped, *split.skipped),
-        notes=(*collection.notes, *split.notes),
-    )
+    return replace(collection, skipped=(*collection.skipped, *split.skipped))

@@ -1,16 +1,18 @@
 """Which picture is in which split. A split is made by picture, so all texts of a picture go with it.
 
-Each class has `assign(collection)`, which gives the positions of the pictures (int64, ascending) under the keys train, val
-and test. The three never overlap; any of them may be empty unless said otherwise.
+Each class has `assign(collection, see)`, which gives the positions of the pictures (int64, ascending) under the keys train, val
+and test. The three never overlap; any of them may be empty unless said otherwise. `see` tells what is known of the pictures'
+content to a split that asks (`groups.See`). `notes` are what the last assignment has to say of itself.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.collection import Collection
+from picdesk.data.chance import placed, shuffled
+from picdesk.data.groups import WORDS, See, chosen_kinds, components, find_links, see_all
 from picdesk.data.split_files import SplitFile
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
@@ -18,12 +20,7 @@ from picdesk.parts import config_part
 __all__ = ["NAMES", "All", "Official", "OfficialDev", "Random", "SplitFile", "Splits", "share", "shuffled"]
 Splits = Mapping[str, NDArray[np.int64]]
 NAMES = ("train", "val", "test")
-
-
-def shuffled(ids: Sequence[str], seed: int) -> list[int]:
-    """Positions in the order of the SHA-256 of `<seed>:<id>`: the same on every platform, whatever order the rows have."""
-    keys = [hashlib.sha256(f"{seed}:{item}".encode()).digest() for item in ids]
-    return sorted(range(len(ids)), key=keys.__getitem__)
+PARTED = "split.groups=none: pictures that look alike, or have one text, may stand in two parts"
 
 
 def share(count: int, fraction: float) -> int:
@@ -53,7 +50,9 @@ def _need_marks(collection: Collection, wanted: Sequence[str], option: str, inst
 class Official:
     """The split that comes with the data set. Raises `ConfigError` if there is no test part; unlisted pictures are left out."""
 
-    def assign(self, collection: Collection) -> Splits:
+    notes: tuple[str, ...] = ()
+
+    def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """The data set's own lists."""
         dev = bool(_marked(collection, "train") and _marked(collection, "val"))
         instead = "split=official_dev reports on the val list" if dev else "use split=random_80_10_10 or split=file"
@@ -68,12 +67,14 @@ class OfficialDev:
     Validation is carved out of the official train list by seed, so the pictures that are reported on choose nothing.
     """
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, seed: int, fraction: float = 0.1) -> None:
         _check_fraction("split.fraction", fraction)
         self.seed = seed
         self.fraction = fraction
 
-    def assign(self, collection: Collection) -> Splits:
+    def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """test = the official val list; val = a fraction of the official train list; train = the rest of it."""
         _need_marks(collection, ["train", "val"], "official_dev", "use split=random_80_10_10 or split=file")
         train = _marked(collection, "train")
@@ -85,9 +86,21 @@ class OfficialDev:
 
 @config_part
 class Random:
-    """By seed: fractions of the pictures. Raises `ConfigError` if the fractions do not add up to 1."""
+    """By seed: fractions of the pictures. Pictures that belong together are never parted, by `groups`: some of `pictures`
+    (equal ones), `near` (near-duplicates) and `texts` (equal texts), or `none`. Without the key nothing is grouped, so that a
+    config of before there was one draws what it drew.
 
-    def __init__(self, seed: int, train: float = 0.8, val: float = 0.1, test: float = 0.1) -> None:
+    Raises `ConfigError` if the fractions do not add up to 1.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        train: float = 0.8,
+        val: float = 0.1,
+        test: float = 0.1,
+        groups: str | Sequence[str] | None = None,
+    ) -> None:
         for name, fraction in zip(NAMES, (train, val, test), strict=True):
             _check_fraction(f"split.{name}", fraction)
         if abs(train + val + test - 1) > 1e-9:
@@ -96,24 +109,54 @@ class Random:
             )
         self.seed = seed
         self.fractions = (train, val, test)
+        self.groups = chosen_kinds(groups)
+        self.notes: tuple[str, ...] = ()
 
-    def assign(self, collection: Collection) -> Splits:
-        """Cut the pictures, in the order that the seed gives them, into train, val, test."""
-        order = shuffled(collection.picture_ids, self.seed)
-        val, test = (share(len(order), fraction) for fraction in self.fractions[1:])
-        train = len(order) - val - test
-        parts = (order[:train], order[train : train + val], order[train + val :])
-        empty = [name for name, part, wanted in zip(NAMES, parts, self.fractions, strict=True) if wanted and not part]
+    def assign(self, collection: Collection, see: See = see_all) -> Splits:
+        """Draw the groups into train, val and test (`chance.placed`), and fill each up with the other pictures, in the order that
+        the seed gives them. So the fractions are met, unless a group is larger than all room there is.
+        """
+        ids = collection.picture_ids
+        val, test = (share(len(ids), fraction) for fraction in self.fractions[1:])
+        sizes = dict(zip(NAMES, (len(ids) - val - test, val, test), strict=True))
+        groups = self._groups(collection, max(1, max(sizes.values()) // 2), see)
+        parts = placed(ids, groups, sizes, self.seed)
+        grouped = {i for group in groups for i in group}
+        rest = [i for i in shuffled(ids, self.seed) if i not in grouped]
+        for name in NAMES:
+            room = max(0, sizes[name] - len(parts[name])) if name != "test" else len(rest)
+            parts[name] += rest[:room]
+            rest = rest[room:]
+        empty = [name for name, wanted in zip(NAMES, self.fractions, strict=True) if wanted and not parts[name]]
         if empty:
-            raise ConfigError(f"split=random: {len(order)} pictures are too few: {' and '.join(empty)} would be empty")
-        return {name: _positions(part) for name, part in zip(NAMES, parts, strict=True)}
+            hint = " (split.groups=none parts what belongs together)" if groups else ""
+            raise ConfigError(
+                f"split=random: {len(ids)} pictures are too few: {' and '.join(empty)} would be empty{hint}"
+            )
+        return {name: _positions(part) for name, part in parts.items()}
+
+    def _groups(self, collection: Collection, most: int, see: See) -> list[list[int]]:
+        """The groups of two pictures or more, and in `notes` what is to be said of them."""
+        self.notes = (PARTED,)
+        if not self.groups:
+            return []
+        links = find_links(collection, self.groups, see)
+        groups, left_out = components(links, most)
+        what = ", ".join(WORDS[kind] for kind in self.groups)
+        largest = max(map(len, groups), default=0)
+        found = f"{sum(map(len, groups)):,} pictures are in {len(groups):,} groups, the largest of {largest}"
+        said = f"split by groups of {what}: {found if groups else 'there are none'}"
+        self.notes = (said, *links.notes, *left_out)
+        return groups
 
 
 @config_part
 class All:
     """Everything is test: for scoring a model on the whole of a data set."""
 
-    def assign(self, collection: Collection) -> Splits:
+    notes: tuple[str, ...] = ()
+
+    def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """Every picture in test."""
         empty = np.empty(0, np.int64)
         return {"train": empty, "val": empty.copy(), "test": np.arange(len(collection.picture_ids), dtype=np.int64)}

@@ -16,7 +16,8 @@ from picdesk.errors import UserError
 from picdesk.files import write_json
 from picdesk.interfaces import CUT, UNKNOWN
 from picdesk.pipelines.build import build, rendering
-from picdesk.pipelines.world import check_data, read_and_split
+from picdesk.pipelines.parts import read_and_split
+from picdesk.pipelines.world import check_data
 from picdesk.report.terminal import console
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,9 @@ log = logging.getLogger(__name__)
 
 def check(cfg: DictConfig) -> float:
     """One job: the report on the terminal and as `check.json`. Gives the fraction that is bad."""
-    collection, splits = read_and_split(cfg)
-    report = check_data(cfg, collection, splits, "full", max_bad_fraction=1.0)
+    collection, splits, notes = read_and_split(cfg)
+    noted = replace(collection, notes=(*collection.notes, *notes))
+    report = check_data(cfg, noted, splits, "full", max_bad_fraction=1.0)
     report = with_texts_unread(cfg, collection, report)
     folder = Path(HydraConfig.get().runtime.output_dir)
     write_json(folder / "check.json", report.to_json())

@@ -19,7 +19,7 @@ from picdesk.pipelines.check import check
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
 from picdesk.pipelines.leaderboard import leaderboard
-from picdesk.pipelines.learned import learned_note
+from picdesk.pipelines.learned import learned_by, learned_note, without_look_alikes
 from picdesk.pipelines.reranking import contents, refuse_reranker
 from picdesk.pipelines.resume import with_checkpoint, with_choices
 from picdesk.pipelines.scoring import Scored, flat_metrics, mean_hits, score, score_both
@@ -134,10 +134,14 @@ def evaluate_model(
     with job.clock.stage("retrieve and score"):
         sources = Sources.of(world, part, backbone, encoder)
         scored = score_both(cfg, features, *embed(backbone, features), sources)
+    learned = learned_by(cfg, checkpoint, world)
+    apart = without_look_alikes(cfg, world, part, learned, scored)
     outcome = Outcome(
         systems=[("trained" if checkpoint else "as it is", scored, "main")],
         weights=weights,
-        notes=(*untrained_note(backbone.name, checkpoint), *learned_note(cfg, checkpoint, world, part)),
+        notes=(*untrained_note(backbone.name, checkpoint), *learned_note(learned, part), *apart.notes),
+        slices=apart.slices,
+        extra=apart.numbers,
     )
     finish(job, cfg, world, part, outcome, encoder)
     judge(cfg, scored)

@@ -35,7 +35,8 @@ FILES = ("metrics.json", "manifest.json", "config.yaml", "run.trec", "qrels.trec
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job found. `systems` are name, scores and role; the last one is what the job is about. `tables` follow theirs."""
+    """What a job found. `systems` are name, scores and role; the last one is what the job is about. `tables` follow theirs, and
+    `slices` stand before those that every job has."""
 
     systems: Sequence[tuple[str, Scores, Role]]
     weights: Mapping[str, str]
@@ -45,6 +46,7 @@ class Outcome:
     steps: tuple[str, ...] = ()
     tables: tuple[MetricTable, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
+    slices: tuple[SliceTable, ...] = ()
 
     @property
     def scores(self) -> Scores:
@@ -77,8 +79,9 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
             int(cfg.bootstrap.resamples),
             int(cfg.seed),
         )
-        lost = tuple(Note(line, True) for line in encoder.unread.told())
-        shown = replace(outcome, notes=(*outcome.notes, *lost))
+        said = (Note(text) for text in world.split_notes)
+        lost = (Note(line, True) for line in encoder.unread.told())
+        shown = replace(outcome, notes=(*outcome.notes, *said, *lost))
         write_the_page(job, cfg, part, prompts, shown, tables, slices)
     if job.objective is None:
         job.objective = mean_hits(list(outcome.scores.values()))
@@ -119,7 +122,7 @@ def write_the_page(
         weights=outcome.curves,
         ranks=show.rank_charts(outcome.scores),
         groups=groups,
-        slices=slices,
+        slices=(*outcome.slices, *slices),
         notes=outcome.notes,
         next_steps=(*outcome.steps, *advice.of_scores(outcome.scores, slices)),
         files=FILES,

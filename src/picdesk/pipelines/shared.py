@@ -24,6 +24,7 @@ from picdesk.files import digest_of
 from picdesk.interfaces import Modality
 from picdesk.pipelines import slices
 from picdesk.pipelines import world as single
+from picdesk.pipelines.parts import whole_is_asked
 from picdesk.pipelines.reranking import weights_of_parts
 from picdesk.pipelines.world import World
 from picdesk.training.checkpoint import MODALITIES, Checkpoint
@@ -90,7 +91,8 @@ def load_world(cfg: DictConfig) -> World:
 
 def world_key(cfg: DictConfig) -> str:
     """What a data set with its parts and texts depends on."""
-    return digest_of([key_of(cfg, "data", "split", "prompt", "check"), int(cfg.encode.max_pixels)])
+    whole = whole_is_asked(cfg)
+    return digest_of([key_of(cfg, "data", "split", "prompt", "check"), int(cfg.encode.max_pixels), whole])
 
 
 def fingerprint(cfg: DictConfig, world: World, part: Collection, encoder: Encoder) -> dict[str, str]:

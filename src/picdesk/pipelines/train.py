@@ -16,7 +16,7 @@ from picdesk.pipelines import forgetting, reranking, shared, show, stopped, trai
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import Outcome, finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
-from picdesk.pipelines.learned import learned_note
+from picdesk.pipelines.learned import learned_by, learned_by_fit, learned_note, without_look_alikes
 from picdesk.pipelines.reranking import contents
 from picdesk.pipelines.resume import with_checkpoint
 from picdesk.pipelines.scoring import score_both
@@ -70,6 +70,8 @@ def train(cfg: DictConfig) -> float:
             report = shared.features_of(cfg, world, part, backbone, encoder)
         after = score_both(cfg, report, *embed(backbone, report), sources)
         second = second.scored(backbone, encoder) if second else None
+    learned = learned_by(cfg, start, world)
+    apart = without_look_alikes(cfg, world, part, learned_by_fit(world, learned), after)
     outcome = Outcome(
         systems=[("untrained" if start is None else "before", before, "other"), ("trained", after, "main")],
         weights=weights_of(backbone, find(str(path), job.folder)) | judges,
@@ -77,13 +79,15 @@ def train(cfg: DictConfig) -> float:
         curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
         notes=(
             *no_gain_note(best),
-            *learned_note(cfg, start, world, part),
+            *learned_note(learned, part),
+            *apart.notes,
             *(Note(text, True) for text in best.notes),
             *forgetting.gained_and_lost(part.name, before, after, second),
         ),
         steps=training_advice.of_training(best),
         tables=forgetting.tables(second),
-        extra=forgetting.numbers(second),
+        extra={**forgetting.numbers(second), **apart.numbers},
+        slices=apart.slices,
     )
     job.measure = VALIDATED
     job.objective = float(best.path.scores[best.path.best])

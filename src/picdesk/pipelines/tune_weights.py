@@ -23,7 +23,7 @@ from picdesk.pipelines import shared
 from picdesk.pipelines.build import build, check_all
 from picdesk.pipelines.finish import finish, weights_of
 from picdesk.pipelines.job import Job, need_positive
-from picdesk.pipelines.learned import learned_note
+from picdesk.pipelines.learned import learned_by, learned_note, without_look_alikes
 from picdesk.pipelines.rerank_scores import scores_of
 from picdesk.pipelines.reranking import contents, nodes_of, parts_of, weights_of_parts
 from picdesk.pipelines.resume import with_checkpoint
@@ -72,8 +72,11 @@ def tune_weights(cfg: DictConfig) -> float:
         ]
     chosen = with_weights(cfg, tuned.weights)
     outcome = outcome_of(cfg, tuned, both[0], both[1], weights_of(backbone, checkpoint) | contents(chosen))
-    notes = (*outcome.notes, *learned_note(cfg, checkpoint, world, reported))
-    finish(job, chosen, world, reported, replace(outcome, notes=notes), encoder)
+    learned = learned_by(cfg, checkpoint, world)
+    apart = without_look_alikes(cfg, world, reported, learned, both[1])
+    notes = (*outcome.notes, *learned_note(learned, reported), *apart.notes)
+    whole = replace(outcome, notes=notes, slices=apart.slices, extra={**outcome.extra, **apart.numbers})
+    finish(job, chosen, world, reported, whole, encoder)
     return job.objective
 
 

@@ -20,7 +20,6 @@ from picdesk.data.checks import Splits, check_collection, cleaned
 from picdesk.data.facts import PictureFacts
 from picdesk.data.images import Noted
 from picdesk.data.sources import has_pictures
-from picdesk.data.split_files import with_left_out
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import Store
@@ -28,6 +27,7 @@ from picdesk.errors import ConfigError, examples
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings, Modality
 from picdesk.pipelines.build import build, rendering
+from picdesk.pipelines.parts import read_and_split
 from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.features import Features
 
@@ -39,12 +39,14 @@ CHECKS = ("quick", "full")
 
 @dataclass(frozen=True)
 class World:
-    """The data set with its parts, and the prompt that makes its texts; `key` stands for all that they were made from."""
+    """The data set with its parts, and the prompt that makes its texts; `key` stands for all that they were made from, and
+    `split_notes` are what the split has to say of itself."""
 
     collection: Collection
     splits: Splits
     prompt: Any
     key: str = ""
+    split_notes: tuple[str, ...] = ()
 
     def part(self, name: str) -> Collection:
         """One part of the data set. Raises `ConfigError` for an unknown or empty one."""
@@ -97,7 +99,7 @@ def plain(fields: Mapping[str, str | Sequence[str]]) -> dict[str, str | list[str
 
 def load_world(cfg: DictConfig) -> World:
     """Read the data set, split it, check it, say what was left out, choose the prompt."""
-    collection, splits = read_and_split(cfg)
+    collection, splits, split_notes = read_and_split(cfg)
     report = check_data(cfg, collection, splits, str(cfg.check), float(cfg.data.max_bad_fraction))
     collection, splits = cleaned(collection, splits, report)
     if collection.skipped:
@@ -108,7 +110,7 @@ def load_world(cfg: DictConfig) -> World:
             len(collection.skipped),
             shown,
         )
-    for note in collection.notes:
+    for note in (*collection.notes, *split_notes):
         log.info("data=%s: %s", collection.name, note)
     collection = gallery_if_asked(cfg, collection)
     names = collection.field_names()
@@ -122,7 +124,7 @@ def load_world(cfg: DictConfig) -> World:
         sizes,
         getattr(prompt, "name", "none"),
     )
-    return World(collection, splits, prompt)
+    return World(collection, splits, prompt, split_notes=split_notes)
 
 
 def gallery_if_asked(cfg: DictConfig, collection: Collection) -> Collection:
@@ -138,14 +140,6 @@ def gallery_if_asked(cfg: DictConfig, collection: Collection) -> Collection:
         vectors.pop("text", None)
         return replace(collection, text_ids=(), texts=(), picture_of=np.empty(0, np.int64), vectors=vectors)
     return collection
-
-
-def read_and_split(cfg: DictConfig) -> tuple[Collection, Splits]:
-    """The data set as its reader gives it, and its parts."""
-    collection: Collection = build(cfg, "data").read()
-    split = build(cfg, "split")
-    splits: Splits = split.assign(collection)
-    return with_left_out(collection, split), splits
 
 
 def check_data(

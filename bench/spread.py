@@ -1,0 +1,66 @@
+"""How sure a mean over jobs is: over seeds and pictures, where the test part is fixed, or over draws of the split."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean over jobs with its 95% interval, and the standard deviations between seeds and between draws of the split (None
+    where there is one only)."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: float | None = None
+    draws: float | None = None
+
+
+def over_seeds_and_pictures(values: Doubles, pictures: NDArray[np.int64]) -> Spread:
+    """The mean of `values` [seeds, queries] of jobs that were scored on the same queries; `pictures` [queries]: whose each is.
+
+    Two errors add up: that of the seeds, the variance of their means / seeds, and that of the pictures, the cluster variance of
+    the mean over seeds (its share of chance within a seed is counted in both, so the interval is a little long rather than
+    short). The width is Student's, with the degrees of freedom of Welch and Satterthwaite.
+    """
+    means, seeds = values.mean(axis=1), len(values)
+    of_seeds = float(means.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    sizes = np.bincount(pictures).astype(np.float64)
+    apart = np.bincount(pictures, weights=values.mean(axis=0)) - means.mean() * sizes
+    count = len(sizes)
+    of_pictures = float((apart**2).sum()) / sizes.sum() ** 2 * count / (count - 1)
+    error = of_seeds + of_pictures
+    parts = (of_seeds**2 / max(1, seeds - 1) + of_pictures**2 / (count - 1)) or 1.0
+    reach = float(student.ppf(0.975, max(1.0, error**2 / parts))) * math.sqrt(error)
+    mean = float(means.mean())
+    return Spread(mean, mean - reach, mean + reach, float(means.std(ddof=1)) if seeds > 1 else None)
+
+
+def over_draws(values: Doubles, tested_per_learned: float) -> Spread:
+    """The mean of `values` [draws, seeds]: jobs on several draws of the split, with several seeds on each.
+
+    Each draw has other test pictures, so the variance between draws holds the error of the pictures too; but the draws share
+    most of what is learned from, which a plain error would take for independent. Nadeau and Bengio ("Inference for the
+    generalization error", 2003) correct for that: variance x (1 / draws + test / train), `tested_per_learned`. The width is
+    Student's, with draws - 1 degrees of freedom.
+    """
+    of_draws = values.mean(axis=1)
+    draws = len(of_draws)
+    error = math.sqrt(float(of_draws.var(ddof=1)) * (1 / draws + tested_per_learned))
+    reach = float(student.ppf(0.975, draws - 1)) * error
+    mean = float(of_draws.mean())
+    seeds = math.sqrt(float(values.var(axis=1, ddof=1).mean())) if values.shape[1] > 1 else None
+    return Spread(mean, mean - reach, mean + reach, seeds, float(of_draws.std(ddof=1)))
+
+
+def rounded(spread: Spread) -> dict[str, float | None]:
+    """For a file: six digits."""
+    return {key: None if value is None else round(value, 6) for key, value in vars(spread).items()}

@@ -1,0 +1,73 @@
+"""No number of the README or the docs is written by hand: what stands between marks is what the results of the bench give."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench.spread import over_draws, over_seeds_and_pictures
+from scripts import publish
+
+from tests.conftest import PROJECT
+
+BY_HAND = re.compile(r"\b0\.\d{3} (?:\[|± )")
+EXPLAINED = {"metrics.md": 1}  # `0.412 [0.391, 0.434]`, which shows how an interval is written
+
+
+@pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
+def test_a_page_says_what_was_measured(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<!-- numbers: ") == text.count("<!-- /numbers -->") == len(publish.MARKED.findall(text))
+    assert publish.published(text) == text, "run `make tables`"
+    for found in publish.MARKED.finditer(text):
+        begins_a_line = not text[: found.start()].rpartition("\n")[2].strip()
+        assert begins_a_line == found[3].startswith("\n\n"), (
+            f"{found[2]}: a line that begins with a mark is no Markdown"
+        )
+
+
+def test_every_block_stands_somewhere_and_a_changed_number_is_seen() -> None:
+    used = {
+        name for page in publish.PAGES for _, name, _, _ in publish.MARKED.findall(page.read_text(encoding="utf-8"))
+    }
+    assert used == set(publish.BLOCKS)
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    at = publish.MARKED.search(text)
+    assert at is not None
+    digit = re.search(r"0\.\d{3}", at[3])
+    assert digit is not None
+    place = at.start(3) + digit.start()
+    forged = text[:place] + "0.999" + text[place + 5 :]
+    assert publish.published(forged) == text
+
+
+@pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
+def test_no_measured_value_with_its_error_stands_outside_the_marks(page: Path) -> None:
+    rest = publish.MARKED.sub("", page.read_text(encoding="utf-8"))
+    assert len(BY_HAND.findall(rest)) == EXPLAINED.get(page.name, 0), BY_HAND.findall(rest)
+
+
+def test_the_error_of_seeds_and_pictures_holds_the_truth_as_often_as_it_says() -> None:
+    """Queries of a picture share what makes it hard, and a seed what makes it good; the truth is known."""
+    generator = np.random.default_rng(0)
+    pictures = np.repeat(np.arange(150), 3)
+    held = 0
+    for _ in range(400):
+        score = 0.3 + generator.normal(0, 0.03, (4, 1)) + np.repeat(generator.normal(0, 0.2, 150), 3)
+        spread = over_seeds_and_pictures(score + generator.normal(0, 0.1, (4, 450)), pictures)
+        held += spread.low <= 0.3 <= spread.high
+    assert 0.93 <= held / 400 <= 0.985
+    one = over_seeds_and_pictures(np.array([[1.0, 0, 1, 0]]), np.arange(4))
+    assert (one.mean, one.seeds) == (0.5, None)
+    assert one.high - 0.5 == pytest.approx(3.182446 * np.sqrt(0.25 / 3), rel=1e-5)  # Student's, 3 degrees of freedom
+
+
+def test_draws_that_share_what_they_learn_from_are_not_taken_for_independent() -> None:
+    values = np.array([[0.10, 0.12], [0.14, 0.16], [0.08, 0.10], [0.12, 0.10]])
+    means = values.mean(axis=1)
+    spread = over_draws(values, 0.125)
+    wanted = 3.182446 * np.sqrt(means.var(ddof=1) * (1 / 4 + 0.125))
+    assert spread.mean == pytest.approx(0.115)
+    assert spread.high - spread.mean == pytest.approx(wanted, rel=1e-6)
+    assert spread.draws == pytest.approx(means.std(ddof=1))
+    assert spread.seeds == pytest.approx(np.sqrt(values.var(axis=1, ddof=1).mean()))
