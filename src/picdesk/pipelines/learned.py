@@ -28,7 +28,7 @@ from picdesk.pipelines.world import World
 from picdesk.report.content import Note, SliceTable
 from picdesk.training.checkpoint import Checkpoint
 
-WHERE = ("root", "max_bad_fraction")
+WHERE = ("root", "max_bad_fraction", "quoting", "encoding", "delimiter", "records")
 LOOK_ALIKES = "without_look_alikes"
 
 
