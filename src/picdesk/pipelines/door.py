@@ -41,13 +41,13 @@ def job(run: Callable[[], Result]) -> Result:
 
 def mistake(error: Exception) -> Exception:
     """The mistake of the user, or the fault of the machine, behind an error. Raises the error itself where it is neither."""
-    from hydra.errors import HydraException
+    from hydra.errors import ConfigCompositionException, HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     stops.check()  # a library may have turned the stop into an error of its own
     if os.environ.get("PICDESK_TRACEBACK") == "1":
         raise error
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | ConfigCompositionException):  # the latter may be an OSError: a file that is no option
         return error
     told = machine.fault(error)
     if told is None and not isinstance(error, HydraException | OmegaConfBaseException):
