@@ -41,7 +41,8 @@ def job(run: Callable[[], Result]) -> Result:
 
 def leave(error: BaseException, status: int = 2) -> NoReturn:
     """Say what is wrong in one line and exit with status 2: a mistake; or 1: a number that is not what it should be."""
-    print(f"picdesk: {one_line(error)}", file=sys.stderr)
+    told = re.sub(r"[\x00-\x1f\x7f-\x9f]+", "?", one_line(error))  # it may quote what somebody else wrote
+    print(f"picdesk: {told}", file=sys.stderr)
     raise SystemExit(status) from None
 
 
