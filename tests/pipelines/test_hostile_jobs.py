@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 from picdesk.files import digest_of, file_digest
 from picdesk.pipelines.identity import settings_of
 from tests.pipelines.doors import Ran, run
-from tests.pipelines.test_mistakes import one_line
 from tests.pipelines.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
@@ -64,6 +63,13 @@ def resign(job: Path, manifest: dict[str, Any]) -> None:
 
 def reproduce(capfd: Capture, job: Path, *more: str) -> Ran:
     return run(capfd, job.parent.parent / "out", "evaluate", f"reproduce={job / 'manifest.json'}", data_root(), *more)
+
+
+def one_line(ran: Ran) -> str:
+    """The one line that a refused job says."""
+    (line,) = [line for line in ran.err.splitlines() if line.startswith("picdesk: ")]
+    assert "Traceback" not in ran.err
+    return line
 
 
 def data_root() -> str:
