@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from picdesk.errors import UserError
 from picdesk.pipelines.pack import unpack
 
 Change = Callable[[Plain], object]
-Attempt = Callable[[World, Path], Ran | None]
 
 
 @dataclass
@@ -196,8 +196,8 @@ TEXTS: Mapping[str, str] = {
 DOORS = ("reproduce", "ckpt", "compare", "leaderboard", "index_dir", "resume")
 
 
-def at_door(made: World, door: str, change: Change | str) -> tuple[Ran, Path]:
-    """Send a changed job to a door; what the door did, and the folder that was sent."""
+def at_door(made: World, door: str, change: Change | str) -> Ran:
+    """Send a changed job to a door; what the door did."""
     name = {"ckpt": "train", "resume": "train", "index_dir": "index"}.get(door, "evaluate")
     folder = copied(made, name, "job")
     own = {"ckpt": folder / "checkpoint", "resume": folder / "resume"}.get(door, folder)
@@ -216,7 +216,7 @@ def at_door(made: World, door: str, change: Change | str) -> tuple[Ran, Path]:
         "index_dir": ("retrieve", "query=a caption", f"index_dir={folder}"),
         "resume": ("train", f"resume={folder}"),
     }[door]
-    return made.door(*asked, f"paths.data_root={made.root / 'data'}"), folder
+    return made.door(*asked, f"paths.data_root={made.root / 'data'}")
 
 
 def note(row: Row, made: World, ran: Ran, what: str, before: str) -> None:
@@ -249,19 +249,18 @@ def numbers_differ(made: World) -> bool:
     return any(content != honest.read_bytes() for content in theirs)
 
 
-def configs(made: World, every: bool) -> list[Row]:
-    """Hostile configs at each door: all of them at reproduce=, and of each kind some (or all) at the others."""
+def configs(made: World, door: str, every: bool) -> list[Row]:
+    """Hostile configs at a door: all of them at reproduce=, and of each kind some (or all) at the others."""
     found = []
     kinds: dict[str, Mapping[str, Change | str]] = {"code": targets(made), "questions and addresses": questions(made)}
     kinds |= {"paths and kinds": reaches(made), "no YAML of ours": TEXTS}
-    for door in DOORS:
-        for kind, attacks in kinds.items():
-            row = Row(f"{door}: {kind}")
-            for i, (what, change) in enumerate(attacks.items()):
-                if every or door == "reproduce" or i % 4 == 0:
-                    before = tree(made.home)
-                    note(row, made, at_door(made, door, change)[0], what, before)
-            found.append(row)
+    for kind, attacks in kinds.items():
+        row = Row(f"{door}: {kind}")
+        for i, (what, change) in enumerate(attacks.items()):
+            if every or door == "reproduce" or i % 4 == 0:
+                before = tree(made.home)
+                note(row, made, at_door(made, door, change), what, before)
+        found.append(row)
     return found
 
 
@@ -498,21 +497,35 @@ def processes(made: World) -> Row:
     return row
 
 
-def rows(every: bool = False) -> list[dict[str, Any]]:
-    """A row for each kind: how many were tried, refused or without effect, and what must be 0."""
+def rows(every: bool = False, only: str = "") -> list[dict[str, Any]]:
+    """A row for each kind: how many were tried, refused or without effect, and what must be 0; `only` those of this name."""
     with tempfile.TemporaryDirectory() as folder, world(Path(folder)) as made:
         (made.root / "evil.py").write_text(f"open({str(made.canary)!r}, 'w')\n")
         (made.root / "evil.pt").write_bytes(torch_pickle(made))
         kept = made.root / "honest"
         shutil.copytree(made.root / "out", kept)
-        moved = {name: kept / made.jobs[name].relative_to(made.root / "out") for name in ("evaluate", "train")}
-        made.jobs |= moved
+        made.jobs |= {name: kept / made.jobs[name].relative_to(made.root / "out") for name in ("evaluate", "train")}
         honest = made.door("evaluate", f"reproduce={made.jobs['evaluate'] / 'manifest.json'}")
         assert honest.status == 0, honest.text
-        found = [*configs(made, every), manifests(made), weights(made), tables(made), archives(made), processes(made)]
-        return [row.plain() for row in found]
+        shutil.rmtree(made.root / "out")
+        ways: dict[str, Callable[[World], list[Row]]] = {
+            door: partial(configs, door=door, every=every) for door in DOORS
+        }
+        ways |= {way.__name__: one_row(way) for way in (manifests, weights, tables, archives, processes)}
+        found: list[dict[str, Any]] = []
+        for name, way in ways.items():
+            if only in ("", name):
+                found += [row.plain() for row in way(made)]
+                print("\n".join(json.dumps(row) for row in found[-4:]), file=sys.stderr, flush=True)
+        return found
+
+
+def one_row(way: Callable[[World], Row]) -> Callable[[World], list[Row]]:
+    """The same, as a list."""
+    return lambda made: [way(made)]
 
 
 if __name__ == "__main__":
-    for line in rows("--every" in sys.argv):
+    words = [word for word in sys.argv[1:] if word != "--every"]
+    for line in rows("--every" in sys.argv, *words[:1]):
         print(json.dumps(line))

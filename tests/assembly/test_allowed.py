@@ -184,3 +184,20 @@ def test_a_subclass_of_a_part_is_no_part_by_itself() -> None:
         assert type("Below", (base,), {}) not in PARTS.values()
     finally:
         del PARTS["picdesk.nowhere.Base"]
+
+
+FOLDER = "picdesk.data.readers.Folder"
+KINDS = {
+    "a list for a text": ("data", {"_target_": FOLDER, "root": [1, 2]}, "data.root=.*a list, where a text belongs"),
+    "a table for a text": ("data", {"_target_": FOLDER, "root": {"a": 1}}, "a table, where a text belongs"),
+    "nothing for a text": ("data", {"_target_": FOLDER, "root": None}, "nothing, where a text belongs"),
+    "a text for a number": ("loss", {"_target_": MARGIN, "margin": "wide"}, "loss.margin=wide: a text, where a number"),
+    "a list for a number": ("loss", {"_target_": MARGIN, "margin": [0.2]}, "a list, where a number belongs"),
+}
+
+
+@pytest.mark.parametrize("what", KINDS)
+def test_values_are_of_the_kind_that_the_class_takes(what: str) -> None:
+    key, node, said = KINDS[what]
+    with pytest.raises(ConfigError, match=said):
+        build(OmegaConf.create({key: node}), key)

@@ -16,7 +16,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from picdesk.assembly.allowed import class_of
+from picdesk.assembly.allowed import FOREIGN, class_of
+from picdesk.assembly.kinds import check_values
 from picdesk.collection import Fields
 from picdesk.errors import ConfigError, UserError
 
@@ -129,7 +130,8 @@ def parts_of(node: Any) -> list[dict[str, Any]]:
 def check(node: dict[str, Any], key: str, extra: Extra, plugins: Sequence[str] = ()) -> None:
     """Raise `ConfigError` where the target is not on the list, or the node's keys do not fit its signature."""
     target = str(node[TARGET])
-    signature = inspect.signature(class_of(node[TARGET], key, plugins))
+    kind = class_of(node[TARGET], key, plugins)
+    signature = inspect.signature(kind)
     check_words(node, key)
     given = {str(name) for name in node if name not in (TARGET, PARTIAL, *FIXED)} | set(extra)
     taken = {name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
@@ -142,6 +144,8 @@ def check(node: dict[str, Any], key: str, extra: Extra, plugins: Sequence[str] =
     lacking = sorted(needed - given) if not node.get(PARTIAL) else []
     if lacking:
         raise ConfigError(f"{key}: {target} also needs {', '.join(lacking)}")
+    if target not in FOREIGN:
+        check_values(kind, node, key)
 
 
 def check_words(node: dict[str, Any], key: str) -> None:

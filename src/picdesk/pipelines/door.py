@@ -63,8 +63,9 @@ def leave(error: BaseException, status: int = 2) -> NoReturn:
 
 def say(text: str) -> None:
     """One line on the error stream; where nobody reads that any more, or it is on a full disk, nothing."""
+    told = re.sub(r"[\x00-\x1f\x7f-\x9f]+", "?", text)  # it may quote what somebody else wrote
     with suppress(OSError):
-        print(f"picdesk: {text}", file=sys.stderr, flush=True)
+        print(f"picdesk: {told}", file=sys.stderr, flush=True)
 
 
 def leave_stopped(stop: BaseException) -> NoReturn:

@@ -76,7 +76,7 @@ def keep(cfg: DictConfig, job: Job, going_on: bool) -> Path:
             f"resume={cfg.resume}: the data set, the weights or the code are no longer what this job was begun with; "
             "run it anew"
         )
-    job.logger.go_on(str(read_json(folder / ABOUT)["logger"]))
+    job.logger.go_on(str(read_json(folder / ABOUT).get("logger", "")))
     if (folder / STATE).is_file():
         log.info("going on from the state that %s was stopped with", job.folder)
     return folder / STATE

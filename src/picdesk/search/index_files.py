@@ -20,6 +20,7 @@ from picdesk.search import making
 FORMAT = "picdesk-index-1"
 HEADER = "header.json"
 PATTERNS = ("index-*.faiss", "ids-*.jsonl", "lists-*.ivfdata")
+KINDS = {"kind": str, "exact": bool, "dim": int, "count": int, "places": int, "fingerprint": str, "metric": str}
 MEND = "build the index again"
 
 
@@ -107,6 +108,10 @@ def read_header(folder: Path) -> dict[str, Any]:
     mappings = [header[key] for key in ("recipe", "settings", "made_from", "files")] + list(header["files"].values())
     if not all(isinstance(value, dict) for value in mappings):
         raise DataError(f"{path}: a header needs tables for recipe, settings, made_from and files; {MEND}")
+    odd = [key for key, kind in KINDS.items() if type(header[key]) is not kind]
+    odd += [f"settings.{key}" for key, value in header["settings"].items() if type(value) not in (int, float)]
+    if odd:
+        raise DataError(f"{path}: {', '.join(odd)}: not what the header of an index says; {MEND}")
     return dict(header)
 
 
