@@ -77,3 +77,32 @@ def test_the_check_goes_by_the_prompt_of_the_config(capfd: Capture, tmp_path: Pa
     (report,) = (tmp_path / "out").rglob("check.json")
     found = {one["kind"]: one["items"] for one in json.loads(report.read_text())["findings"]}
     assert found["texts that the prompt leaves empty"] == [left]
+
+
+def test_texts_that_the_model_does_not_see_are_told_everywhere(capfd: Capture, tmp_path: Path) -> None:
+    for n in range(6):
+        put(tmp_path / f"{n}.png", encoded(Image.new("RGB", (8, 8), (40 * n, n, n))))
+    long = "a small boat lies on the sand of a wide bay " * 20
+    texts = [long, f"{long} at night", "\U0001f9ff", "\U0001f3f4 \U0001f9ff", "two dogs", "three cats"]
+    put_csv(tmp_path / "t.csv", ["image", "caption"], [(f"{n}.png", text) for n, text in enumerate(texts)])
+    data = ("data=csv", f"data.root={tmp_path}", "data.file=t.csv", "split=all", "part=all", "prompt=caption")
+    data = (*data, f"paths.store={tmp_path / 'store'}", "bootstrap.resamples=20")
+    looked = run(capfd, tmp_path / "out", "evaluate", "task=check", *data)
+    assert looked.status == 0, looked.err
+    (report,) = (tmp_path / "out").rglob("check.json")
+    kinds = {one["kind"]: (one["items"], one["action"]) for one in json.loads(report.read_text())["findings"]}
+    (cut,) = [found for kind, found in kinds.items() if kind.startswith("text longer than the 128 tokens that lite(")]
+    (unknown,) = [found for kind, found in kinds.items() if kind.startswith("text of tokens that are unknown to lite(")]
+    assert cut == (["0.png#0", "1.png#0"], "reported")
+    assert unknown == (["2.png#0", "3.png#0"], "reported")
+    told = "2 of 6 texts are longer than the 128 tokens that lite("
+    for _ in range(2):  # the second time out of the store
+        ran = run(capfd, tmp_path / "out", "evaluate", *data)
+        assert ran.status == 0, ran.err
+        assert told in ran.out
+        assert json.loads(ran.file("metrics.json"))["unread"]["texts_cut"] == 2
+        assert json.loads(ran.file("manifest.json"))["counts"]["texts_unknown"] == 2
+        assert told in ran.file("index.html").decode()
+    asked = run(capfd, tmp_path / "out", "retrieve", *data, f"query={long}")
+    assert asked.status == 0, asked.err
+    assert "1 of 1 texts is longer than the 128 tokens" in asked.out

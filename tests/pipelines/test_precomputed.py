@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from picdesk.backbones.lite import Lite
 from picdesk.trec_io import read_runs
 from tests.pipelines.doors import Ran, run
 
@@ -69,11 +71,31 @@ def test_a_text_tower_of_another_width_is_refused(capfd: Capture, outputs: Path,
     assert "makes 256 numbers a text, the data set's vectors have backbone.dim=512" in ran.err
 
 
-def test_a_text_tower_answers_texts_from_outside(capfd: Capture, outputs: Path, exported: Path) -> None:
-    tower = ("+backbone@backbone.text_encoder=lite", "backbone.text_encoder.dim=512")
-    ran = run(capfd, outputs, "retrieve", *arguments(exported, *tower), "query=a lion", "top_k=3")
+LITE = ("+backbone@backbone.text_encoder=lite", "backbone.text_encoder.dim=512")
+
+
+def test_a_text_tower_that_did_not_make_the_vectors_is_refused(capfd: Capture, outputs: Path, exported: Path) -> None:
+    for door, more in (("retrieve", ("query=a lion",)), ("evaluate", ())):
+        ran = run(capfd, outputs, door, *arguments(exported, *LITE), "backbone.text_encoder.seed=7", *more)
+        assert ran.status == 2, ran.out
+        assert "backbone.text_encoder=lite(" in ran.err
+        assert "another model made those" in ran.err
+        assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_the_text_tower_that_made_the_vectors_answers_and_is_called_untrained(
+    capfd: Capture, outputs: Path, exported: Path, tmp_path: Path
+) -> None:
+    tower = Lite(dim=512)
+    with (exported / "captions.csv").open(newline="") as file:
+        texts = [row["caption"] for row in csv.DictReader(file)]
+    with torch.inference_mode():
+        own = tower.embed("text", tower.text_trunk(**tower.tokenize(texts))).numpy()
+    folder = changed(exported, tmp_path / "own", text_embeddings=own)
+    ran = run(capfd, outputs, "retrieve", *arguments(folder, *LITE), "query=a lion", "top_k=3")
     assert ran.status == 0, ran.err
     assert (ran.folder / "results.json").is_file()
+    assert "is untrained, so its vectors of texts do not belong to those of the data set" in ran.out + ran.err
 
 
 def test_one_text_too_few_is_refused(capfd: Capture, outputs: Path, exported: Path, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from picdesk.errors import ConfigError
 from picdesk.interfaces import Modality
 from picdesk.parts import config_part
 
+COMPARED = 16  # texts of the data set that are encoded to see whether the text encoder made its vectors
+SAME_SPACE = 0.3  # other prompts leave a text above it; towers of two trainings are near 0 to each other
 UNKNOWN = "backbone=precomputed knows the vectors of its data set alone; {what} needs {key}"
 
 
@@ -77,6 +79,21 @@ class Precomputed(TwoTower):
                 f"backbone.dim={self.dim}: the {modality} embeddings of data={name} have {width} numbers each"
             )
         return vectors[modality]
+
+    def check_texts(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Raise `ConfigError` where the text encoder puts the data set's own texts elsewhere than their vectors [n, dim] are."""
+        if not self._text_encoder or not len(texts):
+            return
+        some = range(0, len(texts), max(1, len(texts) // COMPARED))
+        with torch.inference_mode():
+            made = self.text_trunk(**self.tokenize([texts[i] for i in some])).float()
+        given = nn.functional.normalize(torch.from_numpy(vectors[list(some)]), dim=-1)
+        cosine = float((made * given).sum(1).mean())
+        if cosine < SAME_SPACE:
+            raise ConfigError(
+                f"backbone.text_encoder={self._text_encoder[0].name}: its vectors of the data set's own texts have a cosine of "
+                f"{cosine:.2f} with those that came with them, so another model made those (or its training); name that one"
+            )
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[Any]:
         """Raises `ConfigError`: no picture is encoded."""

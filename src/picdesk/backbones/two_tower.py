@@ -88,6 +88,9 @@ class TwoTower(nn.Module):
         """Features that need no encoding, because the data set called `name` came with them; None for all but one backbone."""
         return None
 
+    def check_texts(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Raise `ConfigError` where texts that are asked do not fall into the space of vectors that came with the data set."""
+
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture to uint8 [3, height, width]."""
         raise NotImplementedError

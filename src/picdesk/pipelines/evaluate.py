@@ -150,6 +150,9 @@ def evaluate_model(
 
 def untrained_note(name: str, checkpoint: Checkpoint | None) -> tuple[Note, ...]:
     """Say so where the numbers are those of heads that nobody has trained."""
+    if name.startswith("precomputed+lite"):
+        told = "is untrained, so its vectors of texts do not belong to those of the data set: these are chance results"
+        return (Note(f"the text tower of {name} {told}; name the one that made them: backbone.text_encoder", True),)
     if checkpoint is not None or not name.startswith("lite"):
         return ()
     return (

@@ -139,6 +139,8 @@ def search_pictures(
     prompt = world.prompt or build(cfg, "prompt").choose(QUERY_FIELDS)
     texts = [prompt.render(query.fields) for query in queries]
     ids = tuple(query.id for query in queries)
+    if part.text_ids and "text" in part.vectors:
+        backbone.check_texts(world.prompts(part), part.vectors["text"])
     asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
     fields = tuple(query.fields for query in queries)
     tools = Tools(backbone, encoder, captions_of(part))

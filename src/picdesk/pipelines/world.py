@@ -214,7 +214,10 @@ def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> 
 def text_features(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
     """Trunk features [texts, trunk_dim] of one part, through the store or as they came with the data set."""
     given = backbone.given("text", part.vectors, part.name)
-    return encoder.texts(backbone, world.prompts(part)) if given is None else given
+    if given is None:
+        return encoder.texts(backbone, world.prompts(part))
+    backbone.check_texts(world.prompts(part), given)
+    return given
 
 
 def embed(backbone: TwoTower, features: Features) -> tuple[Embeddings, Embeddings]:
