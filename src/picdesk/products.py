@@ -50,9 +50,9 @@ def error_bound(left: Floats, right: Floats) -> float:
     longest = float(_longest(left) * _longest(right))
     if not 0 < longest < np.inf:
         return 0.0
-    return (left.shape[1] / 2 + 4) * 2.0**-24 * 2.0 ** ceil(log2(longest * (1 - 1e-6)))
+    return float((left.shape[1] / 2 + 4) * 2.0**-24 * 2.0 ** ceil(log2(longest * (1 - 1e-6))))
 
 
 def _longest(matrix: Floats) -> float:
     squares = np.einsum("ij,ij->i", matrix, matrix)
-    return float(squares.max()) ** 0.5
+    return float(np.sqrt(squares.max()))

@@ -155,7 +155,7 @@ def arranged(run: Run, value: Doubles, movable: Flags) -> Run:
     index = np.take_along_axis(run.index, order, axis=1)
     values = np.take_along_axis(np.where(movable, value, np.nan), order, axis=1)
     similarity = np.take_along_axis(run.scores, order, axis=1)
-    touched = movable.any(axis=1)
+    touched = np.asarray(movable.any(axis=1))
     scores = np.where(touched[:, None], falling(index, values, similarity), run.scores)
     reranked = touched if run.reranked is None else touched | run.reranked
     return replace(run, index=index, scores=scores, reranked=reranked)
