@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from picdesk.trec import Floats
 
 PAIRS_AT_ONCE = 256
+COLUMNS_AT_ONCE = 1024
 Places = NDArray[np.integer]
 
 
@@ -29,14 +30,17 @@ def exact_scores(left: Floats, right: Floats, rows: Places, columns: Places) -> 
 def exact_block(left: Floats, right: Floats, out: Floats) -> None:
     """`exact_scores` of every row of `left` with every row of `right`, into `out` [rows of left, rows of right].
 
-    By a float64 product, which an own error of its own cannot round another way but next to the middle between two float32
-    numbers; those are worked out one by one.
+    By a float64 product, whose own error can round another way only next to the middle between two float32 numbers; such cells
+    are worked out one by one. `COLUMNS_AT_ONCE` of them are held in float64.
     """
-    wide = left.astype(np.float64) @ right.astype(np.float64).T
     slack = 2 * error_bound(left, right) * 2.0**-29
-    out[:] = wide - slack
-    rows, columns = np.nonzero(out != (wide + slack).astype(np.float32))
-    out[rows, columns] = exact_scores(left, right, rows, columns)
+    wide = left.astype(np.float64)
+    for start in range(0, len(right), COLUMNS_AT_ONCE):
+        part = slice(start, start + COLUMNS_AT_ONCE)
+        product = wide @ right[part].astype(np.float64).T
+        out[:, part] = product - slack
+        rows, columns = np.nonzero(out[:, part] != (product + slack).astype(np.float32))
+        out[rows, start + columns] = exact_scores(left, right, rows, start + columns)
 
 
 def error_bound(left: Floats, right: Floats) -> float:
@@ -55,4 +59,4 @@ def error_bound(left: Floats, right: Floats) -> float:
 
 def _longest(matrix: Floats) -> float:
     squares = np.einsum("ij,ij->i", matrix, matrix)
-    return float(squares.max() ** 0.5)
+    return float(np.sqrt(squares.max()))

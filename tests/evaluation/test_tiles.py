@@ -80,7 +80,8 @@ def test_ranks_are_those_of_exact_scores(kind: str, side: int) -> None:
         assert np.array_equal(ranks.ranks, t2i if name.startswith("t2i") else i2t), name
 
 
-def test_a_block_is_exact_next_to_the_middle_between_two_numbers() -> None:
+def test_a_block_is_exact_next_to_the_middle_between_two_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picdesk.products.COLUMNS_AT_ONCE", 33)
     rng = np.random.default_rng(4)
     left, right = unit(rng.standard_normal((60, 30))), unit(rng.standard_normal((50, 30)))
     left[0], right[0] = 0, 0

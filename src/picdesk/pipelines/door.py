@@ -47,7 +47,9 @@ def mistake(error: Exception) -> Exception:
     stops.check()  # a library may have turned the stop into an error of its own
     if os.environ.get("PICDESK_TRACEBACK") == "1":
         raise error
-    if isinstance(error, UserError | ConfigCompositionException):  # the latter may be an OSError: a file that is no option
+    if isinstance(
+        error, UserError | ConfigCompositionException
+    ):  # the latter may be an OSError: a file that is no option
         return error
     told = machine.fault(error)
     if told is None and not isinstance(error, HydraException | OmegaConfBaseException):

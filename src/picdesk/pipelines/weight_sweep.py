@@ -39,7 +39,7 @@ class WeightSweep:
         self.relevant = np.zeros(run.index.shape, bool)
         self.relevant[query[at >= 0], at[at >= 0]] = True
         self.slots = np.argsort(~self.movable, axis=1, kind="stable")
-        touched: NDArray[np.bool_] = np.any(self.movable, axis=1)
+        touched = np.asarray(self.movable.any(axis=1))
         self.fused = np.flatnonzero(touched & self._tangled(query[at < 0]))
         self.entries = np.flatnonzero((at >= 0) & touched[query] & ~np.isin(query, self.fused))
         self.query, self.place = query[self.entries], at[self.entries]

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.parts import config_part
 from picdesk.search import normalising
 from picdesk.search.normalising import Doubles, Flags
 from picdesk.trec import Floats, Ints, Run
@@ -100,7 +99,6 @@ class Mixture:
         return arranged(run, self.values(prepared, weights), prepared.movable)
 
 
-@config_part
 class WeightedSum(Mixture):
     """Sum of normalised scores, each times its weight; `normalisation` is minmax, zscore, rank, softmax or none.
 
@@ -116,7 +114,6 @@ class WeightedSum(Mixture):
         super().__init__(partial(rule, temperature=temperature) if normalisation == "softmax" else rule)
 
 
-@config_part
 class Rrf(Mixture):
     """Reciprocal rank fusion: 1 / (k + place), weighted; with one reranker and weight 0.5 it is the published rule.
 
@@ -129,7 +126,6 @@ class Rrf(Mixture):
         super().__init__(lambda scores, known: np.where(known, 1 / (k + normalising.places(scores, known)), 0))
 
 
-@config_part
 class Single:
     """No fusion: the run of the search as it is."""
 
@@ -159,7 +155,7 @@ def arranged(run: Run, value: Doubles, movable: Flags) -> Run:
     index = np.take_along_axis(run.index, order, axis=1)
     values = np.take_along_axis(np.where(movable, value, np.nan), order, axis=1)
     similarity = np.take_along_axis(run.scores, order, axis=1)
-    touched: Flags = np.any(movable, axis=1)
+    touched = np.asarray(movable.any(axis=1))
     scores = np.where(touched[:, None], falling(index, values, similarity), run.scores)
     reranked = touched if run.reranked is None else touched | run.reranked
     return replace(run, index=index, scores=scores, reranked=reranked)
