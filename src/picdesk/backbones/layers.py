@@ -8,7 +8,7 @@ from torch import nn
 
 from picdesk.backbones.depth import Run, behind_each, from_the_top, picture_for
 
-STAGE = re.compile(r"layer\d+")  # the stages of a ResNet are children of their own: layer1, layer2, ...
+STAGE = re.compile(r"(layer|stage|s)_?\d+")  # stages as children of their own: layer1, ... of a ResNet, s1, ... of a RegNet
 
 SIDE_BY_SIDE = "trunks"  # a list of whole towers, not of blocks
 
@@ -22,7 +22,7 @@ def chains(trunk: nn.Module) -> list[list[str]]:
 
     def look(module: nn.Module, name: str) -> None:
         children = [(f"{name}.{key}" if name else key, key, child) for key, child in module.named_children()]
-        stages = [(full, child) for full, key, child in children if STAGE.fullmatch(key)]
+        stages = [(full, child) for full, key, child in children if STAGE.fullmatch(key) and has_parts(child)]
         if len(stages) > 1:
             found.append([block for full, child in stages for block in flattened(child, full)])
             return
@@ -34,6 +34,11 @@ def chains(trunk: nn.Module) -> list[list[str]]:
 
     look(trunk, "")
     return found
+
+
+def has_parts(module: nn.Module) -> bool:
+    """Whether the parts of a module have parts themselves: a stage of blocks, not a layer."""
+    return any(any(True for _ in part.children()) for part in module.children())
 
 
 def is_chain(module: nn.Module) -> bool:
