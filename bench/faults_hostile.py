@@ -213,7 +213,7 @@ def at_door(made: World, door: str, change: Change | str) -> Ran:
         "ckpt": ("evaluate", f"ckpt={own}", "bootstrap.resamples=50"),
         "compare": ("evaluate", "task=compare", f"dir={folder}", f"against={honest}"),
         "leaderboard": ("evaluate", "task=leaderboard", f"dir={folder.parent}"),
-        "index_dir": ("retrieve", "query=a caption", f"index_dir={folder}"),
+        "index_dir": ("retrieve", "query=a caption", f"index_dir={folder}", f"ckpt={made.jobs['train']}"),
         "resume": ("train", f"resume={folder}"),
     }[door]
     return made.door(*asked, f"paths.data_root={made.root / 'data'}")

@@ -91,7 +91,9 @@ def test_unreadable_checkpoint(capfd: Capture, tmp_path: Path, trained: Ran) -> 
     folder.mkdir()
     (folder / "config.yaml").write_bytes(trained.file("checkpoint/config.yaml"))
     (folder / "model.safetensors").write_bytes(trained.file("checkpoint/model.safetensors")[:1000])
-    one_line(run(capfd, tmp_path, "evaluate", f"ckpt={folder}"), "model.safetensors", "not a readable safetensors file")
+    one_line(
+        run(capfd, tmp_path, "evaluate", f"ckpt={folder}"), "model.safetensors", "changed or damaged since it was saved"
+    )
 
 
 def test_checkpoint_without_its_config(capfd: Capture, tmp_path: Path, trained: Ran) -> None:
