@@ -8,7 +8,9 @@ from torch import nn
 
 from picdesk.backbones.depth import Run, behind_each, from_the_top, picture_for
 
-STAGE = re.compile(r"(layer|stage|s)_?\d+")  # stages as children of their own: layer1, ... of a ResNet, s1, ... of a RegNet
+STAGE = re.compile(
+    r"(layer|stage|s)_?\d+"
+)  # stages as children of their own: layer1, ... of a ResNet, s1, ... of a RegNet
 
 SIDE_BY_SIDE = "trunks"  # a list of whole towers, not of blocks
 

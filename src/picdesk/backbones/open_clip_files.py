@@ -212,8 +212,9 @@ def load_tokenizer(source: Source) -> Any:
     text = source.config["text_cfg"]
     with quiet_library():
         if source.tokenizer is None:
-            options = {"local_files_only": True} if text.get("hf_tokenizer_name") else {}
-            return open_clip.get_tokenizer(source.library_name, context_length=source.context, **options)
+            options: dict[str, Any] = {"local_files_only": True} if text.get("hf_tokenizer_name") else {}
+            options |= {"context_length": source.context} if source.context else {}
+            return open_clip.get_tokenizer(source.library_name, **options)
         return HFTokenizer(
             str(source.tokenizer),
             context_length=source.context or text.get("context_length", 77),

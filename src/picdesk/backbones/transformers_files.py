@@ -28,6 +28,7 @@ NEEDED = {
     "tokenizer": ("tokenizer.json", "vocab.json", "vocab.txt", "*.model"),
 }
 LOWER_CASED = ("siglip", "siglip2")  # trained on texts in small letters
+PLAIN_CLIP = 77  # tokens of the published CLIPs
 CASED = "A Red Ball, ÉTÉ"
 PROBES = ((0, (64, 48)), (255, (48, 64)), (100, (90, 30)))  # plain pictures: their level, their width and height
 
@@ -120,7 +121,7 @@ def context_length(config: Any, tokenizer: Any, kind: str = "") -> int:
     plain one, which says 77: its positions are what it was trained with. Where another kind of tower is cut, that is said.
     """
     positions, told = int(config.max_position_embeddings), int(tokenizer.model_max_length)
-    if kind == "clip" or positions <= told:
+    if positions <= told or (kind == "clip" and told == PLAIN_CLIP):
         return positions
     log.info(
         "backbone: texts are cut at the %d tokens that the tokenizer tells; the tower has %d places", told, positions
