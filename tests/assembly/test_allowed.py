@@ -191,8 +191,12 @@ KINDS = {
     "a list for a text": ("data", {"_target_": FOLDER, "root": [1, 2]}, "data.root=.*a list, where a text belongs"),
     "a table for a text": ("data", {"_target_": FOLDER, "root": {"a": 1}}, "a table, where a text belongs"),
     "nothing for a text": ("data", {"_target_": FOLDER, "root": None}, "nothing, where a text belongs"),
-    "a text for a number": ("loss", {"_target_": MARGIN, "margin": "wide"}, "loss.margin=wide: a text, where a number"),
-    "a list for a number": ("loss", {"_target_": MARGIN, "margin": [0.2]}, "a list, where a number belongs"),
+    "a text for a number": (
+        "loss",
+        {"_target_": MARGIN, "margin": "wide"},
+        "loss: .*Margin does not take these values",
+    ),
+    "a list for a number": ("loss", {"_target_": MARGIN, "margin": [0.2]}, "loss: .*Margin does not take these values"),
 }
 
 

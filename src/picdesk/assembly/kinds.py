@@ -1,4 +1,4 @@
-"""Whether the values of a config node are of the kinds that its class says it takes: told by key, before anything is built."""
+"""Whether the values of a config node are of the kinds that its class says it takes: told by key."""
 
 from __future__ import annotations
 

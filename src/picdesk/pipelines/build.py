@@ -70,12 +70,15 @@ def make(node: Any, key: str, plugins: Sequence[str], extra: Extra) -> Any:
     if node.get(PARTIAL):
         return functools.partial(kind, **values)
     try:
-        return kind(**values)
+        made = kind(**values)
     except UserError:
         raise
     except WRONG as error:  # a value of a kind that the class does not take
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{key}: {node[TARGET]} does not take these values ({reason})") from error
+    if node[TARGET] not in FOREIGN:
+        check_values(kind, own, key)  # behind the class, whose own words say more
+    return made
 
 
 def rendering(cfg: DictConfig, field_names: Sequence[str]) -> Callable[[Fields], str] | None:
@@ -130,8 +133,7 @@ def parts_of(node: Any) -> list[dict[str, Any]]:
 def check(node: dict[str, Any], key: str, extra: Extra, plugins: Sequence[str] = ()) -> None:
     """Raise `ConfigError` where the target is not on the list, or the node's keys do not fit its signature."""
     target = str(node[TARGET])
-    kind = class_of(node[TARGET], key, plugins)
-    signature = inspect.signature(kind)
+    signature = inspect.signature(class_of(node[TARGET], key, plugins))
     check_words(node, key)
     given = {str(name) for name in node if name not in (TARGET, PARTIAL, *FIXED)} | set(extra)
     taken = {name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
@@ -144,8 +146,6 @@ def check(node: dict[str, Any], key: str, extra: Extra, plugins: Sequence[str] =
     lacking = sorted(needed - given) if not node.get(PARTIAL) else []
     if lacking:
         raise ConfigError(f"{key}: {target} also needs {', '.join(lacking)}")
-    if target not in FOREIGN:
-        check_values(kind, node, key)
 
 
 def check_words(node: dict[str, Any], key: str) -> None:

@@ -76,10 +76,11 @@ def rebuilt(cfg: DictConfig, path: Path, manifest: Manifest) -> DictConfig:
             OmegaConf.update(again, key, raw_node(cfg, key), merge=False)
         if OmegaConf.is_missing(again, "ckpt"):
             again.ckpt = None  # it is found by its digest, or given by the command line
+    again = with_reranker_checkpoints(again)
     asked = settings_of(again)
     both, own = {*asked, *manifest.settings}, named()
     refuse_settings(path, manifest, asked, {key for key in both if any(under(key, name) for name in own)})
-    return with_reranker_checkpoints(again)
+    return again
 
 
 def refuse_settings(path: Path, manifest: Manifest, asked: Mapping[str, str], keys: set[str]) -> None:
