@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError
+from picdesk.parts import config_part
 from picdesk.search import normalising
 from picdesk.search.normalising import Doubles, Flags
 from picdesk.trec import Floats, Ints, Run
@@ -99,6 +100,7 @@ class Mixture:
         return arranged(run, self.values(prepared, weights), prepared.movable)
 
 
+@config_part
 class WeightedSum(Mixture):
     """Sum of normalised scores, each times its weight; `normalisation` is minmax, zscore, rank, softmax or none.
 
@@ -114,6 +116,7 @@ class WeightedSum(Mixture):
         super().__init__(partial(rule, temperature=temperature) if normalisation == "softmax" else rule)
 
 
+@config_part
 class Rrf(Mixture):
     """Reciprocal rank fusion: 1 / (k + place), weighted; with one reranker and weight 0.5 it is the published rule.
 
@@ -126,6 +129,7 @@ class Rrf(Mixture):
         super().__init__(lambda scores, known: np.where(known, 1 / (k + normalising.places(scores, known)), 0))
 
 
+@config_part
 class Single:
     """No fusion: the run of the search as it is."""
 
