@@ -100,7 +100,7 @@ def test_texts_that_the_model_does_not_see_are_told_everywhere(capfd: Capture, t
         ran = run(capfd, tmp_path / "out", "evaluate", *data)
         assert ran.status == 0, ran.err
         assert told in ran.out
-        assert json.loads(ran.file("metrics.json"))["unread"]["texts_cut"] == 2
+        assert json.loads(ran.file("manifest.json"))["counts"]["texts_cut"] == 2
         assert json.loads(ran.file("manifest.json"))["counts"]["texts_unknown"] == 2
         assert told in ran.file("index.html").decode()
     asked = run(capfd, tmp_path / "out", "retrieve", *data, f"query={long}")

@@ -65,9 +65,9 @@ def test_empty_data_set(capfd: Capture, tmp_path: Path) -> None:
         ("q.csv", "id,title\n", ("q.csv", "zero rows")),
         ("q.txt", "\n\n", ("q.txt", "zero rows")),
         ("q.jsonl", '{"id": 1}\n', ("q.jsonl", "line 1", "no column with the text")),
-        ("q.jsonl", "{\n", ("q.jsonl", "line 1", "not JSON")),
+        ("q.jsonl", "{\n", ("q.jsonl", "not JSON", "an object a line")),
         ("q.csv", "id,title\na,x\na,y\n", ("q.csv", "'a'")),
-        ("q.xlsx", "x", ("q.xlsx", ".txt, .csv, .jsonl")),
+        ("q.xlsx", "x", ("q.xlsx", ".txt, .csv, .tsv, .jsonl")),
     ],
 )
 def test_query_files(capfd: Capture, tmp_path: Path, name: str, content: str, words: tuple[str, ...]) -> None:

@@ -42,7 +42,7 @@ def test_what_can_be_reached(closed: str, listening: str, monkeypatch: pytest.Mo
 
 
 def test_a_look_up_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "create_connection", lambda *_: time.sleep(3))
+    monkeypatch.setattr(socket, "create_connection", lambda *_: time.sleep(3) or socket.socket())
     begun = time.monotonic()
     assert unreachable("http://127.0.0.1:1", seconds=-0.9) is not None
     assert time.monotonic() - begun < 1
@@ -50,7 +50,7 @@ def test_a_look_up_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_key_without_a_network_goes_on_offline(closed: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        logger = wandb_media.make_logger(str(tmp_path))
+        logger = wandb_media.JobWandbLogger(str(tmp_path))
     assert logger._wandb_init["mode"] == "offline"
     (said,) = [record.getMessage() for record in caplog.records]
     assert f"WANDB_API_KEY is set but {closed} cannot be reached (Connection refused): going on offline" in said
@@ -61,7 +61,7 @@ def test_online_that_was_asked_for_is_refused_at_the_start(closed: str, tmp_path
     with pytest.raises(
         ConfigError, match=r"logger\.mode=online: http://127.* cannot be reached .*logger\.mode=offline"
     ):
-        wandb_media.make_logger(str(tmp_path), mode="online")
+        wandb_media.JobWandbLogger(str(tmp_path), mode="online")
 
 
 class Run:
@@ -88,7 +88,7 @@ def test_a_server_that_refuses_at_the_beginning(
 
     monkeypatch.setattr(wandb_media.wandb, "init", init)
     monkeypatch.setattr(wandb_media.wandb, "run", None)
-    logger = wandb_media.make_logger(str(tmp_path))
+    logger = wandb_media.JobWandbLogger(str(tmp_path))
     with caplog.at_level(logging.WARNING):
         assert isinstance(logger.experiment, Run)
     assert asked == ["online", "offline"]
@@ -96,7 +96,7 @@ def test_a_server_that_refuses_at_the_beginning(
 
 
 def test_what_breaks_later_ends_no_job_and_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    logger = wandb_media.make_logger(str(tmp_path), mode="offline")
+    logger = wandb_media.JobWandbLogger(str(tmp_path), mode="offline")
     logger._experiment = Run()
     with caplog.at_level(logging.WARNING):
         logger.log_retrieval_table([])

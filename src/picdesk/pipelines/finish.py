@@ -59,8 +59,7 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
     prompts = world.prompts(part)
     job.write_config(cfg)
     with job.clock.stage("write"):
-        unread = encoder.unread.counts()
-        job.write_scores(outcome.scores, {**outcome.extra, **({"unread": unread} if unread else {})})
+        job.write_scores(outcome.scores, outcome.extra)
         if shared.sweeping():
             rankings.note(job.folder, outcome.scores)
         log_final(
