@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import picdesk
-from picdesk.assembly.allowed import FOREIGN, FORMER, SHORT, class_of
+from picdesk.assembly.allowed import FOREIGN, FORMER, SHOWN_BY, class_of
 from picdesk.errors import ConfigError
 from picdesk.parts import PARTS, config_part
 from picdesk.pipelines.build import build, check_all
@@ -35,7 +35,8 @@ def test_every_target_of_conf_is_on_the_list_and_nothing_else_is() -> None:
     foreign = {class_of(target, "x") for target in FOREIGN}
     assert classes == set(PARTS.values()) | foreign
     assert {target for target in targets if not target.startswith("picdesk.")} == set(FOREIGN)
-    assert {target for target in targets if target.startswith("picdesk.data.readers.")} == SHORT
+    shown = {f"{package}.{name}" for package in SHOWN_BY for name in importlib.import_module(package).__all__}
+    assert {target for target in targets if target.rpartition(".")[0] in SHOWN_BY} == shown
     assert {class_of(old, "x") for old in FORMER} <= classes
 
 

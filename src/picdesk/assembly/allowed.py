@@ -22,23 +22,8 @@ FOREIGN = (
     "torch.optim.AdamW",
 )
 """Classes of other libraries that `conf/` names, each by the one path that it is named by."""
-READERS = (
-    *(
-        "Aligned",
-        "ClipRetrieval",
-        "Coco",
-        "Csv",
-        "Flickr8k",
-        "Folder",
-        "HuggingFace",
-        "Jsonl",
-        "Karpathy",
-        "NewsImages",
-    ),
-    *("Npz", "Parquet", "WebDataset"),
-)
-SHORT = {f"picdesk.data.readers.{name}" for name in READERS}
-"""Parts that a config names by the package that shows them, not by the module that defines them."""
+SHOWN_BY = ("picdesk.data.readers",)
+"""Packages that show their parts by names of their own, in `__all__`; a config may name those."""
 FORMER = {
     "picdesk.training.schedules.cosine": "picdesk.training.schedules.Cosine",
     "picdesk.data.splits.SplitFile": "picdesk.data.split_files.SplitFile",
@@ -73,13 +58,15 @@ def class_of(target: Any, key: str, plugins: Sequence[str] = ()) -> type:
 def own_part(path: str, module: str, name: str) -> object:
     """The part of this path; None where there is none, or where it is reached by another path than its own."""
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        home = importlib.import_module(module)
     except ImportError:
         return None
+    found = getattr(home, name, None)
     listed = PARTS.get(f"{found.__module__}.{found.__qualname__}") if isinstance(found, type) else None
     if listed is None or listed is not found:
         return None
-    return found if path in SHORT or path == f"{found.__module__}.{found.__qualname__}" else None
+    shown_here = module in SHOWN_BY and name in home.__all__
+    return found if shown_here or path == f"{found.__module__}.{found.__qualname__}" else None
 
 
 def plugin_class(path: str, module: str, name: str, key: str, plugins: Sequence[str]) -> type:

@@ -38,10 +38,7 @@ def train(cfg: DictConfig) -> float:
     cfg, going_on = stopped.resumed(cfg)
     need_positive(cfg)
     parts = build_parts(cfg)
-    if str(cfg.part) in ("train", "val", "all"):
-        raise ConfigError(
-            f"part={cfg.part}: a fit is reported on pictures that it neither learned from nor chose by: test"
-        )
+    check_part(str(cfg.part))
     cfg, start = stopped.checkpoint_of(cfg) if going_on else with_checkpoint(cfg)
     world = shared.load_world(cfg)
     part = world.part(str(cfg.part))
@@ -96,6 +93,12 @@ def train(cfg: DictConfig) -> float:
     stopped.forget(job)
     log.info("checkpoint:  %s", path)
     return job.objective
+
+
+def check_part(part: str) -> None:
+    """Raise `ConfigError` for a part that a fit learns from, or chooses by."""
+    if part in ("train", "val", "all"):
+        raise ConfigError(f"part={part}: a fit is reported on pictures that it neither learned from nor chose by: test")
 
 
 def build_parts(cfg: DictConfig) -> dict[str, Any]:
