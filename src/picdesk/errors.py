@@ -55,6 +55,18 @@ def examples(items: object, most: int = 3) -> str:
     return shown + (", ..." if len(listed) > most else "")
 
 
+def check_new(there: "set[str] | frozenset[str]", ids: "list[str] | tuple[str, ...]") -> None:
+    """Raise `DataError` with a count and examples if an id that is to be added to an index is in it already, or stands twice."""
+    check_unique(ids, "index: adding")
+    known = [item for item in ids if item in there]
+    if known:
+        every = "all" if len(known) == len(ids) else f"{len(known)} of"
+        raise DataError(
+            f"index: {every} {len(ids)} ids to add are there already, for example {examples(known)}; "
+            "nothing was added (task=index_remove takes items out)"
+        )
+
+
 def check_unique(ids: "list[str] | tuple[str, ...]", what: str) -> None:
     """Raise `DataError` with a count and examples if an id stands twice."""
     if len(set(ids)) == len(ids):

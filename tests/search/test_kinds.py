@@ -164,7 +164,7 @@ def test_what_cannot_be_built_is_told_in_one_line(
 def test_wrong_additions_and_removals_are_refused(gallery: Embeddings) -> None:
     index = HnswIndex()
     index.build(gallery)
-    with pytest.raises(DataError, match="ids stand more than once"):
+    with pytest.raises(DataError, match="all 3 ids to add are there already"):
         index.add(gallery.take(np.arange(3)))
     with pytest.raises(DataError, match="dimension 8 for an index of 32"):
         index.add(embeddings(clustered(4, 1, dim=8), "new"))

@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.errors import ConfigError, DataError, check_unique, examples
+from picdesk.errors import ConfigError, DataError, check_new, check_unique, examples
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings
 from picdesk.search import index_files, making
@@ -160,7 +160,7 @@ class FaissIndex:
         """Take in further items. Raises `DataError` for ids that are there already or another dimension."""
         if more.dim != self.dim:
             raise DataError(f"index: items of dimension {more.dim} for an index of {self.dim}")
-        check_unique(self.ids + more.ids, "index: adding")
+        check_new(set(self.ids), more.ids)
         self._refuse_on_disk("take further items")
         self._own()
         self._take(more.matrix)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from picdesk.errors import ConfigError, DataError, check_unique, examples
+from picdesk.errors import ConfigError, DataError, check_new, check_unique, examples
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings
 from picdesk.parts import config_part
@@ -171,9 +171,7 @@ class MilvusIndex:
         _check_ids(more.ids)
         if more.dim != self._facts.get("dim"):
             raise DataError(f"index: items of dimension {more.dim} for an index of {self._facts.get('dim')}")
-        there = self._present(more.ids)
-        if there:
-            raise DataError(f"index: {len(there)} ids to add are there already, for example {examples(sorted(there))}")
+        check_new(set(self._present(more.ids)), more.ids)
         for start in range(0, len(more.ids), self.batch):
             self._collection.insert(more.ids[start : start + self.batch], more.matrix[start : start + self.batch])
         self._ids = None if self._ids is None else self._ids + more.ids
