@@ -45,12 +45,16 @@ def main(names: list[str]) -> int:
         seconds = time.monotonic() - begun
         print("\n".join(table(rows)), f"\n{name}: {seconds:.0f} s")
         bad += sum(int(row[count]) for row in rows for count in COUNTS[3:])
+        if "PICDESK_FAULTS_ONLY" in os.environ:  # rows that were tried again take the place of their own
+            again = {row["kind"]: row for row in rows}
+            rows = [again.get(row["kind"], row) for row in kept[name]["rows"]]
+            seconds += kept[name]["seconds"]
         kept[name] = {
             "rows": rows,
             "seconds": round(seconds),
             "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         }
-        if not {"PICDESK_FAULTS_SHARE", "PICDESK_FAULTS_ONLY"} & set(os.environ):
+        if "PICDESK_FAULTS_SHARE" not in os.environ:
             path.write_text(json.dumps(kept, indent=1) + "\n")
             (RESULTS / "faults.md").write_text(page(kept))
     return int(bad > 0)
