@@ -175,7 +175,9 @@ def test_children_go_with_it_and_do_not_wake_it(tmp_path: Path) -> None:
     assert end_of(child) == 143
     inner = int((tmp_path / "pid").read_text())
     until = time.monotonic() + 5
-    while start_of(inner) is not None and time.monotonic() < until:  # it may stay in the table, ended, if nobody waits for it
+    while (
+        start_of(inner) is not None and time.monotonic() < until
+    ):  # it may stay in the table, ended, if nobody waits for it
         time.sleep(0.01)
     assert start_of(inner) is None
 
