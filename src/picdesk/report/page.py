@@ -6,6 +6,7 @@ Everything shown is escaped; a policy inside the page refuses whatever else it m
 import base64
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ from markupsafe import Markup
 
 import picdesk
 from picdesk.files import write_text
-from picdesk.report import figures, formats
+from picdesk.report import figures, formats, thumbnails
 from picdesk.report.content import JobPage, RetrievalPage, SweepPage
 from picdesk.report.thumbnails import Contact
 from picdesk.report.tuning import TuningPage
 
 ReadPicture = Callable[[str], bytes]
 TEMPLATES = Path(__file__).parent / "templates"
-MOST_CARDS = 100  # of a retrieval page; about 8 kB a picture, so that the page stays a few MB
+MOST_CARDS = 100  # of a retrieval page
+SIDES = ((12, 1024), (60, 640), (240, 400))  # of so many pictures at most, this long a side: a page stays at a few MB
 
 
 def render_job(page: JobPage, read_picture: ReadPicture) -> str:
@@ -31,8 +33,13 @@ def render_job(page: JobPage, read_picture: ReadPicture) -> str:
 
 
 def render_retrieval(page: RetrievalPage, read_picture: ReadPicture) -> str:
-    """HTML of what `retrieve.py` found; of very many queries the first, and how many are left out."""
-    return _render("retrieval.html.j2", page, read_picture)
+    """HTML of what `retrieve.py` found; of very many queries the first, and how many are left out.
+
+    Pictures are large enough to choose from, and larger still where the page has few of them.
+    """
+    cut = replace(page, cards=page.cards[:MOST_CARDS])
+    side = next((side for most, side in SIDES if cut.pictures <= most), thumbnails.LEAST_TO_CHOOSE)
+    return _render("retrieval.html.j2", page, read_picture, side)
 
 
 def render_sweep(page: SweepPage) -> str:
@@ -60,9 +67,9 @@ def write_tuning(path: Path | str, page: TuningPage) -> None:
     write_text(path, _render("tuning.html.j2", page, _no_picture))
 
 
-def _render(template: str, page: Any, read_picture: ReadPicture) -> str:
+def _render(template: str, page: Any, read_picture: ReadPicture, side: int = thumbnails.SIDE) -> str:
     environment = _environment()
-    contact, plots = Contact(read_picture), figures.Plots()
+    contact, plots = Contact(read_picture, side), figures.Plots()
     # The body comes first: what it asks for decides which pictures the page embeds.
     body = Markup(environment.get_template(template).render(page=page, contact=contact, plots=plots))
     return environment.get_template("frame.html.j2").render(page=page, body=body, contact=contact, **_static())
