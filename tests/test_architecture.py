@@ -105,6 +105,6 @@ def test_no_module_grows_past_its_bound() -> None:
 
 def test_doors_that_train_nothing_do_not_wait_for_lightning() -> None:
     """Importing it takes longer than most searches."""
-    told = "import sys, picdesk.pipelines.evaluate, picdesk.pipelines.retrieve, picdesk.report.loggers; print(*sys.modules)"
+    told = "import sys, picdesk.tasks.evaluate, picdesk.tasks.retrieve, picdesk.report.loggers; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert not {"pytorch_lightning", "torchmetrics", "transformers", "wandb"} & set(done.stdout.split())

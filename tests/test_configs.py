@@ -7,9 +7,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from picdesk.assembly import schema as config
+from picdesk.assembly.build import check, parts_of
 from picdesk.errors import ConfigError
-from picdesk.pipelines import config
-from picdesk.pipelines.build import check, parts_of
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 DOORS = ("train", "evaluate", "retrieve")

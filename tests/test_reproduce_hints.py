@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from safetensors.torch import save_file
 
+from picdesk.assembly import schema as config
 from picdesk.backbones.open_clip_files import find, load_tokenizer
-from picdesk.pipelines import config
 from tests.backbones.test_open_clip_files import tokenizer
 from tests.conftest import PROJECT
 

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.pipelines import config
+from picdesk.assembly import schema as config
 from tests.test_configs import CONF
 
 BACKBONES = ("clip_b32", "clip_l14", "siglip_b16", "siglip2_so400m", "align")

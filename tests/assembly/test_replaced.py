@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+from picdesk.assembly import schema as config
+from picdesk.assembly.build import check_all
 from picdesk.assembly.replaced import without_replaced
-from picdesk.pipelines import config
-from picdesk.pipelines.build import check_all
 
 EXPERIMENTS = sorted(
     path.relative_to(config.CONF / "experiment").with_suffix("").as_posix()

@@ -11,10 +11,10 @@ import transformers as hf
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from picdesk.assembly import schema as config
+from picdesk.assembly.build import build
 from picdesk.backbones.captioner import Captioner
 from picdesk.errors import ConfigError, UserError
-from picdesk.pipelines import config
-from picdesk.pipelines.build import build
 from tests.backbones.tiny_models import LETTERS, SMALL, VISION, bert_tokenizer, make, save
 from tests.conftest import PROJECT
 

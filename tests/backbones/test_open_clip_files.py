@@ -19,11 +19,11 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from picdesk.assembly import schema as config
+from picdesk.assembly.build import build
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.backbones.open_clip_files import find, recipe_of, weights_in
 from picdesk.errors import ConfigError, MissingFileError, UserError
-from picdesk.pipelines import config
-from picdesk.pipelines.build import build
 from tests.backbones.tiny_models import SIGLIP_TOKENS, letters
 from tests.conftest import PROJECT
 

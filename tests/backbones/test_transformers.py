@@ -14,11 +14,11 @@ import transformers as hf
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from picdesk.assembly import schema as config
+from picdesk.assembly.build import build
 from picdesk.backbones.transformers import Transformers
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.interfaces import Modality
-from picdesk.pipelines import config
-from picdesk.pipelines.build import build
 from tests.backbones.tiny_models import MAKERS, make
 from tests.conftest import PROJECT
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from picdesk.data.readers.text import read_table, read_text
 from picdesk.errors import DataError
+from picdesk.readers.text import read_table, read_text
 from tests.data.samples import put
 
 

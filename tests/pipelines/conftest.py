@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import PROJECT
-from tests.pipelines.doors import Ran, run
+from tests.doors import Ran, run
 
 SMALL = 120
 

@@ -15,9 +15,9 @@ from picdesk.embedding.store import Store
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import file_digest
 from picdesk.interfaces import Side
-from picdesk.pipelines.tools import Tools
 from picdesk.report.manifest import Manifest
 from picdesk.report.provenance import Stopwatch
+from picdesk.retrieval.tools import Tools
 from picdesk.training.checkpoint import find, load, save
 from tests.embedding.fakes import Tiny
 from tests.mutations import mutations

@@ -26,7 +26,7 @@ from picdesk.training.features import Features
 from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import MAX_LOGIT_SCALE, Contrastive, InfoNCE, Margin, Mixture, SigLIP
 from picdesk.training.schedules import constant, cosine
-from picdesk.trec import Qrels
+from picdesk.trec.runs import Qrels
 from tests.backbones import tiny_models
 from tests.backbones.test_open_clip_files import publish
 from tests.embedding.fakes import Tiny

@@ -22,11 +22,11 @@ FOREIGN = (
     "torch.optim.AdamW",
 )
 """Classes of other libraries that `conf/` names, each by the one path that it is named by."""
-SHOWN_BY = ("picdesk.data.readers",)
+SHOWN_BY = ("picdesk.readers",)
 """Packages that show their parts by names of their own, in `__all__`; a config may name those."""
 FORMER = {
     "picdesk.training.schedules.cosine": "picdesk.training.schedules.Cosine",
-    "picdesk.data.splits.SplitFile": "picdesk.data.split_files.SplitFile",
+    "picdesk.data.splits.SplitFile": "picdesk.readers.split_files.SplitFile",
     "picdesk.training.schedules.constant": "picdesk.training.schedules.Constant",
 }
 """What older configs call parts that have another name now."""
