@@ -17,7 +17,7 @@ from picdesk.errors import ConfigError
 TEXTS = ("query",)
 FILES = (
     *("image", "queries", "subset", "captions_file", "run_file", "qrels_file"),
-    *("ckpt", "resume", "reproduce", "dir", "against", "save_index", "index_dir"),
+    *("ckpt", "resume", "reproduce", "dir", "against", "save_index", "index_dir", "hydra.run.dir", "hydra.sweep.dir"),
 )
 FILE_ENDS = ("root", "data_root", "outputs", "store", "file", "folder", "weights", "model", "head", "token_file")
 MAPPINGS = ("data.more_columns", "index.params", "index.search_params")  # which names they hold is the user's choice

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from picdesk.assembly.saved_text import read_overrides
-from picdesk.errors import DataError, UserError
+from picdesk.errors import UserError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import FAILURE
-from picdesk.jobs.completed import SAME
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import LOOK_ALIKES, read_json, read_scores
+from picdesk.report.same_as import pointed
 from picdesk.report.values import Value
 
 NOT_SWEPT = (
@@ -137,17 +137,6 @@ def folders(root: Path) -> Iterator[Path]:
 def is_of_a_sweep(folder: Path) -> bool:
     """Whether a sweep made this folder for a job that is to have metrics."""
     return (folder.parent / "multirun.yaml").is_file() and not list(folder.glob("*.json"))
-
-
-def pointed(folder: Path) -> Path:
-    """The folder itself, or the one that `same_as.json` names; what else lies beside that is of an older run."""
-    if not (folder / SAME).is_file():
-        return folder
-    content = read_json(folder / SAME)
-    name = content.get("folder") if isinstance(content, dict) else None
-    if not isinstance(name, str) or not name or Path(name).is_absolute() or "\0" in name:
-        raise DataError(f"{folder / SAME}: names no folder")
-    return Path(os.path.normpath(folder / name))
 
 
 def overrides_of(folder: Path) -> dict[str, str]:

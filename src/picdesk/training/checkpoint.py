@@ -24,6 +24,7 @@ from picdesk.errors import ConfigError, DataError, MissingFileError, UserError, 
 from picdesk.files import file_digest, write_text, written_whole
 from picdesk.interfaces import Modality
 from picdesk.report.manifest import Manifest
+from picdesk.training import best
 
 log = logging.getLogger(__name__)
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.yaml", "manifest.json"
@@ -66,7 +67,8 @@ def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], cfg
 
 
 def find(ckpt: str, outputs: Path) -> Checkpoint:
-    """A checkpoint by its file, its folder, its job's output dir, or `latest`: the newest that a training job left.
+    """A checkpoint by its file, its folder, its job's output dir; `latest`: the newest that a training job left; `best`, or the
+    folder of a sweep: that of the best job of the newest sweep, or of this one, by the objective.
 
     Raises `DataError` where weights or config are not as they were saved.
     """
@@ -78,10 +80,16 @@ def find(ckpt: str, outputs: Path) -> Checkpoint:
 def locate(ckpt: str, outputs: Path) -> Checkpoint:
     """The same, not checked yet."""
     path = newest(outputs) if ckpt == "latest" else Path(ckpt).expanduser()
+    if ckpt == "best":
+        path = best.newest_sweep(outputs, WEIGHTS)
+    if best.is_sweep(path):
+        return Checkpoint(best.best_of(ckpt, path, WEIGHTS))
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
         if candidate.is_file():
             return Checkpoint(candidate)
-    raise MissingFileError(f"ckpt={ckpt}: no checkpoint there; give a {WEIGHTS}, or the output dir of a train.py job")
+    raise MissingFileError(
+        f"ckpt={ckpt}: no checkpoint there; give a {WEIGHTS}, the output dir of a train.py job or sweep, latest, or best"
+    )
 
 
 def newest(outputs: Path) -> Path:
