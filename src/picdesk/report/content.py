@@ -211,6 +211,8 @@ class SweepPage:
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[Note, ...] = ()
     files: tuple[str, ...] = ()
+    over_seeds: "SweepPage | None" = None
+    next_steps: tuple[str, ...] = ()
 
     @property
     def shown(self) -> tuple[Column, ...]:

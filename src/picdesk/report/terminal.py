@@ -116,7 +116,8 @@ def _without_repeats(table: MetricTable) -> tuple[Column, ...]:
 
     def repeats(column: Column) -> bool:
         twin = column.key.replace("recall@", "hits@")
-        return twin != column.key and all(row.values.get(column.key) == row.values.get(twin) for row in table.rows)
+        told = ((row.values.get(column.key), row.values.get(twin)) for row in table.rows)
+        return twin != column.key and all(formats.cell(one, column) == formats.cell(two, column) for one, two in told)
 
     return tuple(column for column in table.shown if not repeats(column))
 
