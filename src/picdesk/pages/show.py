@@ -182,3 +182,8 @@ def picture_reader(part: Collection) -> Callable[[str], bytes]:
     """Bytes of a picture by its id."""
     place = {name: i for i, name in enumerate(part.picture_ids)}
     return lambda name: part.pictures.read(place[name])
+
+
+def no_picture(name: str) -> bytes:
+    """For a page that asks for no picture."""
+    raise KeyError(name)

@@ -146,6 +146,16 @@ class SliceTable:
 
 
 @dataclass(frozen=True)
+class VerdictTable:
+    """Whether reported numbers were had again: (metric, reported, measured, difference, verdict) a row."""
+
+    summary: str
+    good: bool
+    rows: tuple[tuple[str, ...], ...]
+    facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True)
 class JobPage:
     """The page of one job. Empty parts are left out. `files` are names of files beside the page.
 
@@ -166,6 +176,7 @@ class JobPage:
     notes: tuple[Note, ...] = ()
     next_steps: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    verdict: VerdictTable | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Everything shown is escaped; a policy inside the page refuses whatever else it m
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -15,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import picdesk
+from picdesk.errors import DataError
 from picdesk.files import write_text
 from picdesk.report import figures, formats, thumbnails
 from picdesk.report.content import JobPage, RetrievalPage, SweepPage
@@ -23,6 +25,11 @@ from picdesk.report.tuning import TuningPage
 
 ReadPicture = Callable[[str], bytes]
 TEMPLATES = Path(__file__).parent / "templates"
+STRICT = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_HEAD = re.compile(
+    r'\A<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    r'<meta http-equiv="Content-Security-Policy" content="(?P<policy>[^"<>]*)">\n'
+)
 MOST_CARDS = 100  # of a retrieval page
 SIDES = ((12, 1024), (60, 640), (240, 400))  # of so many pictures at most, this long a side: a page stays at a few MB
 
@@ -65,6 +72,18 @@ def write_sweep(path: Path | str, page: SweepPage) -> None:
 def write_tuning(path: Path | str, page: TuningPage) -> None:
     """Write the page of an index's trade-off, whole."""
     write_text(path, _render("tuning.html.j2", page, _no_picture))
+
+
+def without_script(html: str, where: str) -> str:
+    """A page from elsewhere, fit to be opened: its own policy gives way to one that lets no script run and nothing be loaded.
+
+    Pages are complete without their script. Raises `DataError` naming `where` it comes from for what does not begin as a page of
+    this project does, with nothing before the policy, or holds another order to the browser (`http-equiv`).
+    """
+    head = _HEAD.match(html)
+    if head is None or re.search(r"<[^<>]*http-equiv", html[head.end() :], re.IGNORECASE):
+        raise DataError(f"{where}: not a page that a job of picdesk leaves")
+    return html[: head.start("policy")] + STRICT + html[head.end("policy") :]
 
 
 def _render(template: str, page: Any, read_picture: ReadPicture, side: int = thumbnails.SIDE) -> str:

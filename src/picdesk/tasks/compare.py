@@ -78,7 +78,7 @@ def compare(cfg: DictConfig) -> float:
         notes=notes,
         files=("comparison.json",),
     )
-    write_job(folder / "index.html", page, show.picture_reader(part) if part else no_picture)
+    write_job(folder / "index.html", page, show.picture_reader(part) if part else show.no_picture)
     print_metrics(tables)
     for note in notes:
         log.warning("%s", note.text)
@@ -230,8 +230,3 @@ def here(saved: DictConfig, cfg: DictConfig) -> DictConfig:
         for key in (name for name in cfg if name not in saved):
             again[str(key)] = raw_node(cfg, str(key))
     return again
-
-
-def no_picture(name: str) -> bytes:
-    """No card is shown, so no picture is asked for."""
-    raise KeyError(name)

@@ -14,8 +14,9 @@ from picdesk.assembly.limits import NEVER, OPEN
 from picdesk.assembly.saved import as_written, taken
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
+from picdesk.jobs.archive import MANIFEST, unpack
 from picdesk.jobs.identity import settings_of
-from picdesk.jobs.verdict import Scores, compared, judge
+from picdesk.jobs.verdict import Scores, Verdict, compared
 from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
@@ -30,7 +31,8 @@ OF_THIS_MACHINE_ENCODE = ("batch_size", "workers", "device")
 
 def reproduce(cfg: DictConfig) -> float:
     """One job. Raises `ConfigError` naming each key whose fingerprint differs, before anything is scored."""
-    path = Path(str(cfg.reproduce))
+    given = Path(str(cfg.reproduce)).expanduser()
+    path = manifest_of(given)
     manifest = Manifest.read(path)
     if manifest.task not in TASKS:
         raise ConfigError(
@@ -48,14 +50,27 @@ def reproduce(cfg: DictConfig) -> float:
         theirs = {key: value for key, value in manifest.weights.items() if key != "name"}
         refuse(path, [*apart("data", manifest.data, data), *apart("weights", theirs, weights)])
 
-    def verdict(cfg: DictConfig, scored: Scores) -> None:
+    def verdict(cfg: DictConfig, scored: Scores) -> Verdict:
         numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
         facts = {"reproduced": str(path), "command": manifest.command_text}
-        judge(compared(numbers, scored, float(cfg.tolerance), "metrics.json"), float(cfg.tolerance), facts)
+        tolerance = float(cfg.tolerance)
+        title = f"Reproduction of {given.parent.name if path == given else given.name}"
+        return Verdict(tuple(compared(numbers, scored, tolerance, "metrics.json")), tolerance, facts, title)
 
     if again.run_file:
         return evaluate_files(again, verdict, same_inputs)
     return evaluate_model(again, weights_again(cfg, again, path, manifest), verdict, same_inputs)
+
+
+def manifest_of(given: Path) -> Path:
+    """The manifest that `reproduce=` means: itself, that of a job's folder, or of a packed job, which is unpacked first."""
+    if given.is_dir():
+        return given / MANIFEST
+    if given.name.endswith((".tar.gz", ".tgz")):
+        folder = Path(HydraConfig.get().runtime.output_dir) / "reproduced"
+        unpack(given, folder)
+        return folder / MANIFEST
+    return given
 
 
 def rebuilt(cfg: DictConfig, path: Path, manifest: Manifest) -> DictConfig:
