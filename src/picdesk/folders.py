@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from picdesk.errors import DataError, shortened
@@ -32,7 +33,8 @@ def below(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
     for parent, folders, files in os.walk(path):
         for name in (*folders, *files):
             entry = Path(parent, name)
-            yield entry, entry.lstat()
+            with suppress(FileNotFoundError):  # what another process was writing has its name now
+                yield entry, entry.lstat()
 
 
 def check_to_write(folder: Path, key: str) -> None:

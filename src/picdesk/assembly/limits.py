@@ -35,7 +35,7 @@ FILES = frozenset(
         *("captions_file", "token_file", "text_encoder", "image_names", "shards"),
     )
 )
-"""Keys whose value may name a file or a folder, even where it does not look like one; of any other key it is judged by its form."""
+"""Keys whose value may name a file or a folder even where it does not look like one; at any other key its form decides."""
 TEXTS = frozenset(
     ("template", "system", "question", "source", "obtain", "delimiter", "tag_separators", "protocol", "choices")
 )

@@ -1,8 +1,8 @@
 """The one reader of a saved config's text: plain values, and no order to this machine hidden among them.
 
 Refused: resolvers (`${oc.env:...}`), whatever could become one when texts are joined, aliases and tags of YAML, letters that
-steer a terminal, absurd sizes, also those that a text has only once it is resolved, and keys that no dotted
-path leads to: what nobody can name, nobody looks at. What stands under `paths`, `logger` and the like is cut out first: it is never taken from a
+steer a terminal, absurd sizes, also those that a text has only once it is resolved, and keys that no dotted path leads to: what
+nobody can name, nobody looks at. What stands under `paths`, `logger` and the like is cut out first: it is never taken from a
 saved config.
 """
 
@@ -167,7 +167,9 @@ class Weights:
         elif isinstance(node, str):
             total = len(node) + sum(self._named(found[0][2:-1], at) for found in PLAIN.finditer(node))
         if total > 2 * MOST_BYTES:
-            raise DataError(f"{self._path}: {'.'.join(map(str, at))[:80]}: grows beyond all measure when it is resolved")
+            raise DataError(
+                f"{self._path}: {'.'.join(map(str, at))[:80]}: grows beyond all measure when it is resolved"
+            )
         self._known[at] = total
         return total
 
