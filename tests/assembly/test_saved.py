@@ -339,6 +339,15 @@ def test_what_is_no_config_is_one_line(tmp_path: Path, here: DictConfig, what: s
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_a_number_in_quotes_becomes_a_number(tmp_path: Path, here: DictConfig) -> None:
+    def change(cfg: dict[str, Any]) -> None:
+        cfg["bootstrap"]["level"], cfg["top_k"], cfg["part"] = "nan", "7", "7"
+
+    cfg = taken(saved(tmp_path, here, change), here)
+    assert isinstance(cfg.bootstrap.level, float)
+    assert (cfg.top_k, cfg.part) == (7, "7")
+
+
 def test_a_huge_config_is_not_read(tmp_path: Path, here: DictConfig) -> None:
     path = tmp_path / "config.yaml"
     with path.open("wb") as stream:

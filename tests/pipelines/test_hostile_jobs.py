@@ -1,6 +1,7 @@
 """A job that somebody else made to do harm, opened at the doors: refused in one line, or opened without what reaches too far."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -166,17 +167,26 @@ def test_a_file_of_it_is_no_link_and_has_a_digest(capfd: Capture, job: Path, tmp
     assert "metrics.json: manifest.json names no digest of it" in one_line(ran)
 
 
+def test_nobody_resamples_for_ever(capfd: Capture, job: Path) -> None:
+    forge(job, bootstrap__resamples=10**12)
+    ran = reproduce(capfd, job)
+    assert ran.status == 2
+    assert "bootstrap.resamples=1000000000000: at least 20 are needed, and at most" in one_line(ran)
+
+
 ODD = {
     "a key twice": ('"form": 1', '"form": 1, "seed": 0, "seed": 0'),
     "a number without end": ('"seed": 0', f'"seed": 1{"0" * 400}'),
-    "seconds without end": ('"seconds": ', '"seconds": 1e999, "x": '),
+    "an objective without end": ('"objective": 0', '"objective": 1e999'),
 }
 
 
 @pytest.mark.parametrize("what", ODD)
 def test_a_manifest_says_each_thing_once_and_in_measure(capfd: Capture, job: Path, what: str) -> None:
     text = (job / "manifest.json").read_text()
-    assert ODD[what][0] in text
+    assert ODD[what][0].rstrip("0") in text
+    if "objective" in what:
+        text = re.sub(r'"objective": [\d.e-]+', '"objective": 0', text)
     (job / "manifest.json").write_text(text.replace(*ODD[what]))
     ran = reproduce(capfd, job)
     assert ran.status == 2
