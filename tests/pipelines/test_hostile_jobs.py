@@ -167,6 +167,31 @@ def test_a_file_of_it_is_no_link_and_has_a_digest(capfd: Capture, job: Path, tmp
     assert "metrics.json: manifest.json names no digest of it" in one_line(ran)
 
 
+def test_ids_that_the_data_does_not_have_are_said_and_escaped(capfd: Capture, job: Path, tmp_path: Path) -> None:
+    runs = (job / "run.trec").read_text().splitlines()
+    odd = "<script>alert(1)</script>"
+    first = next(line.split()[2] for line in runs if line and not line.startswith("#"))
+    for name in ("run.trec", "qrels.trec"):
+        (job / name).write_text(
+            (job / name).read_text().replace(f" {first} ", f" {odd} ").replace(f"{first} ", f"{odd} ")
+        )
+    resign(job, json.loads((job / "manifest.json").read_text()))
+    shutil.copytree(job, job.parent / "other")
+    ran = run(
+        capfd,
+        tmp_path / "out",
+        "evaluate",
+        "task=compare",
+        f"dir={job}",
+        f"against={job.parent / 'other'}",
+        data_root(),
+    )
+    assert ran.status == 0, ran.err
+    (page,) = (tmp_path / "out").rglob("index.html")
+    assert "which the data set does not have" in page.read_text()
+    assert "<script>alert" not in page.read_text()
+
+
 def test_nobody_resamples_for_ever(capfd: Capture, job: Path) -> None:
     forge(job, bootstrap__resamples=10**12)
     ran = reproduce(capfd, job)
