@@ -66,7 +66,7 @@ def compare(cfg: DictConfig) -> float:
     write_json(folder / "comparison.json", as_json(sides, apart))
     tables = tuple(table(sides, direction, apart[direction]) for direction in both)
     part, prompts, notes = data_of(cfg, one.job)
-    shown = ()
+    shown: tuple[Any, ...] = ()
     try:
         shown = groups(sides, both, part, prompts, int(cfg.shown)) if part else ()
     except KeyError as error:  # the runs came with the jobs
