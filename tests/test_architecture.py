@@ -23,6 +23,8 @@ GROUND = {
     "collection",
     "errors",
     "files",
+    "folders",
+    "lines",
     "rows",
     "table",
     "text_files",

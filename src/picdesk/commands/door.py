@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 from picdesk import machine, stops
 from picdesk.errors import ConfigError, UserError
+from picdesk.lines import ONE_LINE
 
 Result = TypeVar("Result")
 NO_GROUP = "Config group override must be"  # Hydra, for group=null
@@ -65,7 +66,7 @@ def leave(error: BaseException, status: int = 2) -> NoReturn:
 
 def say(text: str) -> None:
     """One line on the error stream; where nobody reads that any more, or it is on a full disk, nothing."""
-    told = re.sub(r"[\x00-\x1f\x7f-\x9f]+", "?", text)  # it may quote what somebody else wrote
+    told = ONE_LINE.sub("?", text)  # it may quote what somebody else wrote
     with suppress(OSError):
         print(f"picdesk: {told}", file=sys.stderr, flush=True)
 

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import workshop, written_whole
+from picdesk.folders import links_out
 from picdesk.report.manifest import BESIDE, Manifest
 from picdesk.report.page import without_script
 
@@ -60,6 +61,9 @@ def pack(folder: Path | str, file: Path | str, checkpoint: bool = False) -> list
     odd = [name for name in names if name not in ALLOWED]
     if odd:
         raise DataError(f"{folder / MANIFEST}: files: {odd[0]!r} is not a file that a job packs")
+    away = next((link for name in names if (link := links_out(folder / name, folder))), "")
+    if away:
+        raise DataError(f"{away}: is a link that leads out of the job's folder; nothing was packed")
     with (
         written_whole(file) as temporary,
         temporary.open("wb") as stream,

@@ -20,7 +20,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from picdesk import machine, stops
+from picdesk.errors import DataError
 from picdesk.files import write_json
+from picdesk.folders import check_to_write
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -100,11 +102,26 @@ def grouped(cfg: DictConfig) -> DictConfig:
     return named
 
 
+def refuse_links(folder: str, key: str) -> None:
+    """End here where writing into a folder that is there already would write elsewhere. Hydra makes warnings of plain errors."""
+    from picdesk.commands.door import leave
+
+    try:
+        check_to_write(Path(folder).expanduser(), key)
+    except DataError as error:
+        leave(error)
+
+
 class Leaderboard(Callback):
     """At the end of a sweep, without being asked: leaderboard.csv, leaderboard.html, the table on the terminal."""
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra itself writes into the folder of a job, before the job begins."""
+        refuse_links(config.hydra.run.dir, "resume" if config.get("resume") else "hydra.run.dir")
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Nothing has failed yet."""
+        refuse_links(config.hydra.sweep.dir, "hydra.sweep.dir")
         FAILED.clear()
         TAKEN.clear()
         RUNNING[:] = [Path(config.hydra.sweep.dir)]

@@ -27,7 +27,7 @@ from picdesk.retrieval.scores import Scored, in_order
 from picdesk.trec.files import write_qrels, write_runs
 
 log = logging.getLogger(__name__)
-LEAST_RESAMPLES = 20
+LEAST_RESAMPLES, MOST_RESAMPLES = 20, 10_000_000
 REPORTED = "mean hits@1 of the data that is reported"
 
 
@@ -137,7 +137,9 @@ def need_positive(cfg: DictConfig) -> None:
         raise ConfigError(f"run_depth={cfg.run_depth}: at least 10 is needed, as hits@10 is reported")
     if not 0 < float(cfg.bootstrap.level) < 1:
         raise ConfigError(f"bootstrap.level={cfg.bootstrap.level}: a share between 0 and 1 is needed, such as 0.95")
-    if int(cfg.bootstrap.resamples) < LEAST_RESAMPLES:
-        raise ConfigError(f"bootstrap.resamples={cfg.bootstrap.resamples}: at least {LEAST_RESAMPLES} are needed")
+    if not LEAST_RESAMPLES <= int(cfg.bootstrap.resamples) <= MOST_RESAMPLES:
+        raise ConfigError(
+            f"bootstrap.resamples={cfg.bootstrap.resamples}: at least {LEAST_RESAMPLES} are needed, and at most {MOST_RESAMPLES}"
+        )
     if not 0 <= int(cfg.seed) < 2**32:
         raise ConfigError(f"seed={cfg.seed}: a whole number from 0 to {2**32 - 1} is needed")

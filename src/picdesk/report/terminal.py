@@ -1,6 +1,5 @@
 """Tables for the terminal: metrics and retrieved items. Piped, they are plain Markdown of at most 100 columns."""
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from picdesk.lines import UNPRINTABLE
 from picdesk.report import formats
 from picdesk.report.content import Column, MetricRow, MetricTable, QueryCard, Ranking, SweepPage
 
 PIPED_WIDTH = 100
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,12 @@ def compare(cfg: DictConfig) -> float:
     write_json(folder / "comparison.json", as_json(sides, apart))
     tables = tuple(table(sides, direction, apart[direction]) for direction in both)
     part, prompts, notes = data_of(cfg, one.job)
+    shown: tuple[Any, ...] = ()
+    try:
+        shown = groups(sides, both, part, prompts, int(cfg.shown)) if part else ()
+    except KeyError as error:  # the runs came with the jobs
+        told = f"The queries are not shown: the runs name {str(error)[:80]}, which the data set does not have."
+        part, notes = None, (*notes, Note(told, True))
     page = JobPage(
         title=f"{one.name} against {other.name}",
         subtitle=f"{one.job.manifest.task} and {other.job.manifest.task} on the same queries",
@@ -74,7 +80,7 @@ def compare(cfg: DictConfig) -> float:
         facts=facts(sides),
         tables=tables,
         ranks=tuple(histogram(sides, direction) for direction in both),
-        groups=groups(sides, both, part, prompts, int(cfg.shown)) if part else (),
+        groups=shown,
         notes=notes,
         files=("comparison.json",),
     )
