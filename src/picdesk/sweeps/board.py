@@ -8,18 +8,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-
 from picdesk.assembly.allowed import shown
-from picdesk.assembly.saved import as_written, may_be_repeated
-from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
+from picdesk.assembly.saved import may_be_repeated
+from picdesk.errors import DataError
 from picdesk.evaluation.ranks import Ranks
 from picdesk.evaluation.shares import mean_of_both
 from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.folder import REPORTED
-from picdesk.jobs.found import DoneJob, differing, find_jobs, short, value_of
+from picdesk.jobs.found import DoneJob, choices_of, differing, find_jobs, short, value_of
 from picdesk.jobs.rankings import Rankings, rankings_of
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
 from picdesk.report.leaderboard import write_csv
@@ -42,23 +40,6 @@ COLUMNS = (
     ),
     Column("ms", "ms a query", 3, "low", False),
 )
-
-
-def leaderboard(cfg: DictConfig) -> float:
-    """`task=leaderboard dir=D`: make it again over all jobs below D. Gives the best job's objective."""
-    if not cfg.dir:
-        raise ConfigError(
-            "dir must be given: task=leaderboard dir=outputs/evaluate/... takes all jobs below that folder"
-        )
-    folder = Path(cfg.dir)
-    if not folder.is_dir():
-        raise MissingFileError(f"dir={cfg.dir}: no such folder; give one that holds the output dirs of jobs")
-    jobs = find_jobs(folder).jobs
-    if not jobs:
-        raise DataError(f"dir={cfg.dir}: no finished job below that folder")
-    write(folder, folder)
-    measure = common_measure(jobs)
-    return max(objective(job, measure) for job in jobs)
 
 
 def write(root: Path, to: Path) -> list[str]:
@@ -210,15 +191,6 @@ def best_config(job: DoneJob) -> str:
         named = [f"{'' if key == 'experiment' else 'override /'}{key}: {value}" for key, value in groups.items()]
         lines += ["defaults:", *(f"  - {line}" for line in sorted(named, key=lambda line: "override" in line))]
     return "\n".join([*lines, *nested(scalars)]) + "\n"
-
-
-def choices_of(job: DoneJob) -> Mapping[str, str]:
-    """The options that a job's config says were chosen; none where it cannot be read."""
-    try:
-        options = as_written(job.folder / "config.yaml").get("choices")
-    except UserError:
-        return {}
-    return {str(key): str(value) for key, value in options.items()} if OmegaConf.is_dict(options) else {}
 
 
 def nested(scalars: dict[str, str], indent: int = 0) -> list[str]:
