@@ -30,6 +30,11 @@ def write_config(path: Path, cfg: DictConfig) -> None:
     write_text(path, marks.signed(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
 
 
+def as_yaml(cfg: DictConfig) -> str:
+    """The config as YAML with its interpolations, as it is kept beside a checkpoint."""
+    return OmegaConf.to_yaml(cfg, resolve=False)
+
+
 def as_written(path: Path) -> DictConfig:
     """A saved config as it stands there, less what is never taken from one: to be compared with a manifest, not to be used."""
     return read_values(path)[0]

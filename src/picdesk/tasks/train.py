@@ -13,6 +13,7 @@ from picdesk.assembly import reranking, shared
 from picdesk.assembly.build import build, check_all
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.reranking import contents
+from picdesk.assembly.saved import as_yaml
 from picdesk.assembly.searching import score_both
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
@@ -65,7 +66,7 @@ def train(cfg: DictConfig) -> float:
     state = resume.keep(cfg, job, going_on)
     with job.clock.stage("fit"):
         best = run_fit(cfg, job, backbone, data, parts, state)
-    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), cfg)
+    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), as_yaml(cfg))
     with job.clock.stage("retrieve and score"):
         if data.raw is not None:  # new trunks: the report part goes through the store again, under their fingerprints
             report = shared.features_of(cfg, world, part, backbone, encoder)
