@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from picdesk.assembly import schema as config
+from picdesk.assembly import schema
 from picdesk.commands.door import job, open_door
 
 
@@ -11,9 +11,9 @@ from picdesk.commands.door import job, open_door
 def main(cfg: DictConfig) -> float:
     """One evaluation job; the objective for a sweep is the mean hits@1 of both directions."""
     from picdesk.assembly.replaced import without_replaced
-    from picdesk.tasks.evaluate import evaluate
+    from picdesk.tasks.choice import evaluate
 
-    return job(lambda: evaluate(without_replaced(cfg, config.CONF)))
+    return job(lambda: evaluate(without_replaced(cfg, schema.CONF)))
 
 
 if __name__ == "__main__":

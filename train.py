@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from picdesk.assembly import schema as config
+from picdesk.assembly import schema
 from picdesk.commands.door import job, open_door
 
 
@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> float:
     from picdesk.assembly.replaced import without_replaced
     from picdesk.tasks.train import train
 
-    return job(lambda: train(without_replaced(cfg, config.CONF)))
+    return job(lambda: train(without_replaced(cfg, schema.CONF)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`python -m picdesk.commands.store`: what it lists, what it finds damaged, what it removes and what it refuses."""
+"""`picdesk store`: what it lists, what it finds damaged, what it removes and what it refuses."""
 
 import os
 import time

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import DataError
-from picdesk.readers.text import read_table, read_text
+from picdesk.table import read_table
+from picdesk.text_files import read_text
 from tests.data.samples import put
 
 

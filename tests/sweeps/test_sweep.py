@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from picdesk.assembly import schema as config
-from picdesk.assembly import shared
+from picdesk.assembly import schema, shared
 from picdesk.assembly.schema import job_folder
-from picdesk.jobs.attempts import Leaderboard
+from picdesk.sweeps.callbacks import Leaderboard
 from tests.conftest import PROJECT
 from tests.doors import Ran, run
 from tests.tiny import write_data
@@ -36,7 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 def composed_dir(_: int) -> str:
-    config.register()
+    schema.register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         cfg = compose("evaluate", return_hydra_config=True)
         return str(cfg.hydra.run.dir)

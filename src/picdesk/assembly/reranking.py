@@ -93,7 +93,7 @@ def weights_of_parts(cfg: DictConfig) -> dict[str, float]:
 def parts_of(cfg: DictConfig, names: tuple[str, ...] | None = None) -> list[Part]:
     """The rerankers of these names (None: all that are chosen), each built once a job; in a sweep, once where only the weight
     differs."""
-    from picdesk.assembly import shared  # which imports what scores runs
+    from picdesk.assembly import shelf
 
     made, weights = [], weights_of_parts(cfg)
     for name, node in nodes_of(cfg).items():
@@ -102,7 +102,7 @@ def parts_of(cfg: DictConfig, names: tuple[str, ...] | None = None) -> list[Part
         plain = OmegaConf.to_container(node, resolve=True)
         assert isinstance(plain, dict)
         key = digest_of({k: v for k, v in plain.items() if k not in NOT_THE_PART})
-        reranker: Reranker = shared.kept_in_job("reranker", key, lambda node=node: make(cfg, node))  # type: ignore[misc]
+        reranker: Reranker = shelf.kept_in_job("reranker", key, lambda node=node: make(cfg, node))  # type: ignore[misc]
         made.append(Part(name, weights[name], reranker))
     return made
 

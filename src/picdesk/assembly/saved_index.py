@@ -13,47 +13,21 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from picdesk.assembly.build import build
 from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
 from picdesk.assembly.saved import taken, write_config
-from picdesk.backbones.two_tower import TwoTower, weights_digest
+from picdesk.assembly.searching import built
+from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, MissingFileError
-from picdesk.files import digest_of, held
+from picdesk.files import held
 from picdesk.interfaces import Index, Side
 from picdesk.retrieval.dataset import World
-from picdesk.retrieval.scores import built
-from picdesk.training.checkpoint import MODALITIES, Checkpoint
+from picdesk.retrieval.index_facts import made_from
+from picdesk.training.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 INHERITED = ("data", "split", "part", "prompt", "index", "seed", "paths.data_root", "encode.precision")
 INHERITED_TOO = ("encode.fast_decode", "encode.storage")
 TOLD = ("data", "fields", "checkpoint")  # said of an index, but no reason to refuse it
-
-
-def made_from(world: World, gallery: str, backbone: TwoTower, encoder: Encoder) -> dict[str, Any]:
-    """What the embeddings of an index were made with; each key must be the same when it is asked."""
-    return {
-        "gallery": gallery,
-        **of_backbone(backbone, encoder),
-        "prompt": told(world.prompt),
-        "data": world.collection.name,
-        "fields": list(world.collection.field_names()),
-    }
-
-
-def of_backbone(backbone: TwoTower, encoder: Encoder) -> dict[str, Any]:
-    """Weights, preprocessing, precision and decoding."""
-    heads = [weights_digest(backbone.head(modality)) for modality in MODALITIES]
-    trunks = {f"{modality}_trunk": backbone.trunk_fingerprint(modality) for modality in MODALITIES}
-    reading = {"precision": encoder.precision, "decode": "draft" if encoder.fast_decode else "full"}
-    return {"backbone": backbone.name, **trunks, "heads": digest_of(heads), **reading, "storage": encoder.storage}
-
-
-def told(prompt: Any) -> str:
-    """A prompt with what it does: `headline_topics max_tags=5`."""
-    if prompt is None:
-        return "none"
-    settings = {key: value for key, value in vars(prompt).items() if key not in ("name", "field", "fields")}
-    return " ".join([prompt.name, *(f"{key}={value}" for key, value in sorted(settings.items()))])
 
 
 def built_and_kept(

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,11 @@ class Task:
     language_model: Any = MISSING
     writing: Any = MISSING
     logger: Any = MISSING
+
+
+def top_keys() -> set[str]:
+    """Keys and groups at the top of the config."""
+    return {one.name for one in fields(Task)} | {"experiment", "hparams_search", "hydra"}
 
 
 def conf_keys() -> set[str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from picdesk.assembly import loading
 from picdesk.assembly.reading import whole_is_asked
 from picdesk.assembly.reranking import weights_of_parts
+from picdesk.assembly.shelf import kept, sweeping
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.data.facts import PictureFacts
@@ -24,49 +22,11 @@ from picdesk.embedding.unread import Unread
 from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of
 from picdesk.interfaces import Modality
-from picdesk.retrieval import dataset as single
 from picdesk.retrieval import slices
 from picdesk.retrieval.dataset import World
+from picdesk.retrieval.features import features_of as features_through_store
 from picdesk.training.checkpoint import MODALITIES, Checkpoint
 from picdesk.training.features import Features
-
-Thing = TypeVar("Thing")
-MOST = {"world": 2, "backbone": 2, "features": 6, "unread": 6, "fingerprint": 12, "reranker": 8}
-_KEPT: dict[str, OrderedDict[str, Any]] = {}
-
-
-def kept(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
-    """In a sweep, what an earlier job made under the same key; the few that were used last are kept. Else a new one."""
-    return on_shelf(kind, key, make) if sweeping() else make()
-
-
-def on_shelf(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
-    """What was made under the same key, else a new one."""
-    shelf = _KEPT.setdefault(kind, OrderedDict())
-    if key not in shelf:
-        shelf[key] = make()
-    shelf.move_to_end(key)
-    thing: Thing = shelf[key]
-    while len(shelf) > MOST.get(kind, 2):
-        shelf.popitem(last=False)
-    return thing
-
-
-def kept_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
-    """As `kept`; outside a sweep what the same job made before."""
-    if sweeping() or not HydraConfig.initialized():
-        return kept(kind, key, make)
-    return on_shelf(kind, digest_of([key, str(HydraConfig.get().runtime.output_dir)]), make)
-
-
-def sweeping() -> bool:
-    """Whether this job is one of a sweep."""
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
-def forget() -> None:
-    """Let everything go: a sweep has ended."""
-    _KEPT.clear()
 
 
 def key_of(cfg: DictConfig, *names: str) -> str:
@@ -86,7 +46,7 @@ def resolve(cfg: DictConfig, name: str) -> Any:
 def load_world(cfg: DictConfig) -> World:
     """The data set with its parts."""
     key = world_key(cfg)
-    return kept("world", key, lambda: replace(single.load_world(cfg), key=key))
+    return kept("world", key, lambda: replace(loading.load_world(cfg), key=key))
 
 
 def world_key(cfg: DictConfig) -> str:
@@ -118,13 +78,13 @@ def look_alikes(cfg: DictConfig, world: World, part: Collection, encoder: Encode
 def load_backbone(cfg: DictConfig, checkpoint: Checkpoint | None, to_train: bool = False) -> TwoTower:
     """The backbone with the checkpoint's weights; one that is to be trained is a copy of its own."""
     key = digest_of([key_of(cfg, "backbone"), checkpoint.digest if checkpoint else None])
-    backbone = kept("backbone", key, lambda: single.load_backbone(cfg, checkpoint))
+    backbone = kept("backbone", key, lambda: loading.load_backbone(cfg, checkpoint))
     return copy.deepcopy(backbone) if to_train and sweeping() else backbone
 
 
 def make_encoder(cfg: DictConfig) -> Encoder:
     """The encode loop, with counts of its own, on the store that the jobs share."""
-    encoder = single.make_encoder(cfg)
+    encoder = loading.make_encoder(cfg)
     encoder.store = kept("store", str(Path(cfg.paths.store).resolve()), lambda: Store(Path(cfg.paths.store)))
     return encoder
 
@@ -148,7 +108,7 @@ def features_of(
     made: list[Features] = []
 
     def make() -> Features:
-        made.append(single.features_of(world, part, backbone, encoder, without))
+        made.append(features_through_store(world, part, backbone, encoder, without))
         kept("unread", key, lambda: copy.deepcopy(encoder.unread))
         return made[0]
 

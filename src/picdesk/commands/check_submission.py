@@ -1,4 +1,4 @@
-"""`python -m picdesk.commands.check_submission FOLDER --articles subset.csv`: can this submission folder be handed in?
+"""`picdesk check-submission FOLDER --articles subset.csv`: can this submission folder be handed in?
 
 FOLDER is the one named after the group. Prints every fault and exits with 2, or says what was checked and exits with 0.
 """
@@ -18,7 +18,7 @@ from picdesk.report.submission import faults
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 with the faults on the error stream."""
     top = argparse.ArgumentParser(
-        prog="python -m picdesk.commands.check_submission",
+        prog="picdesk check-submission",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

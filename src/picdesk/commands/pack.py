@@ -1,6 +1,6 @@
 """One job in one file for a reviewer.
 
-`python -m picdesk.commands.pack DIR FILE [--checkpoint]` packs, `python -m picdesk.commands.pack --unpack FILE DIR` takes apart.
+`picdesk pack DIR FILE [--checkpoint]` packs, `picdesk pack --unpack FILE DIR` takes apart.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from picdesk.jobs.archive import pack, unpack
 
 def main(arguments: list[str] | None = None) -> int:
     """Pack or unpack; the exit status: 0, or 2 with one line for a mistake."""
-    parser = argparse.ArgumentParser(prog="python -m picdesk.commands.pack", description=__doc__)
+    parser = argparse.ArgumentParser(prog="picdesk pack", description=__doc__)
     parser.add_argument("source", type=Path, help="output dir of a job; with --unpack the archive")
     parser.add_argument("target", type=Path, help="the archive to write (.tar.gz); with --unpack a new folder")
     parser.add_argument("--checkpoint", action="store_true", help="put the checkpoint in too")

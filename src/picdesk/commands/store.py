@@ -1,9 +1,9 @@
-"""`python -m picdesk.commands.store list|verify|prune`: look at the store of trunk features, check it, free its space.
+"""`picdesk store list|verify|prune`: look at the store of trunk features, check it, free its space.
 
-python -m picdesk.commands.store list                          # one line per space
-python -m picdesk.commands.store verify                        # every shard against its name
-python -m picdesk.commands.store prune --unused-days 30        # spaces that no job opened for 30 days; --dry-run only tells
-python -m picdesk.commands.store prune --space image-3f2a      # one space, by the beginning of its name
+picdesk store list                          # one line per space
+picdesk store verify                        # every shard against its name
+picdesk store prune --unused-days 30        # spaces that no job opened for 30 days; --dry-run only tells
+picdesk store prune --space image-3f2a      # one space, by the beginning of its name
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
-        prog="python -m picdesk.commands.store",
+        prog="picdesk store",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

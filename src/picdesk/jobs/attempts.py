@@ -1,4 +1,4 @@
-"""What is special about the jobs of a sweep: one that fails does not stop the others, and a leaderboard at the end.
+"""What is special about the jobs of a sweep: one that fails is written down and does not stop the others.
 
 Imports nothing heavy: Hydra loads the callback before `--help` is answered.
 """
@@ -15,14 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from picdesk import machine, stops
-from picdesk.errors import DataError
 from picdesk.files import write_json
-from picdesk.folders import check_to_write
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -52,7 +49,7 @@ def attempt(run: Callable[[], Result]) -> Result:
         return run()
     except Exception as error:
         stops.check()
-        from picdesk.commands.door import one_line
+        from picdesk.jobs.mistakes import one_line
 
         told = machine.fault(error) or error
         reason = one_line(told) if str(told) else type(error).__name__
@@ -77,18 +74,6 @@ def close_loggers() -> None:
     OPEN.clear()
 
 
-def end_early() -> None:
-    """A signal ends a sweep between or within its jobs: the leaderboard of those that are done, where there are some."""
-    close_loggers()
-    for folder in RUNNING:
-        with suppress(Exception):
-            from picdesk.sweeps import board as leaderboard
-
-            if any(folder.glob("*/manifest.json")):
-                leaderboard.write(folder, folder)
-    RUNNING.clear()
-
-
 def grouped(cfg: DictConfig) -> DictConfig:
     """The config with the logger's group and name filled in for a job of a sweep, where the logger knows groups."""
     in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
@@ -100,52 +85,6 @@ def grouped(cfg: DictConfig) -> DictConfig:
         if named.logger.get(key) is None:
             OmegaConf.update(named, f"logger.{key}", value)
     return named
-
-
-def refuse_links(folder: str, key: str) -> None:
-    """End here where writing into a folder that is there already would write elsewhere. Hydra makes warnings of plain errors."""
-    from picdesk.commands.door import leave
-
-    try:
-        check_to_write(Path(folder).expanduser(), key)
-    except DataError as error:
-        leave(error)
-
-
-class Leaderboard(Callback):
-    """At the end of a sweep, without being asked: leaderboard.csv, leaderboard.html, the table on the terminal."""
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra itself writes into the folder of a job, before the job begins."""
-        refuse_links(config.hydra.run.dir, "resume" if config.get("resume") else "hydra.run.dir")
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Nothing has failed yet."""
-        refuse_links(config.hydra.sweep.dir, "hydra.sweep.dir")
-        FAILED.clear()
-        TAKEN.clear()
-        RUNNING[:] = [Path(config.hydra.sweep.dir)]
-        stops.go_on_by(
-            lambda: f"go on: the same command with skip_completed=true hydra.sweep.dir={config.hydra.sweep.dir}"
-        )
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Make the leaderboard of all jobs in the sweep's folder."""
-        from picdesk.assembly import shared
-        from picdesk.jobs import rankings
-        from picdesk.sweeps import board as leaderboard
-
-        shared.forget()
-        folder = Path(config.hydra.sweep.dir)
-        RUNNING.clear()
-        try:
-            FAILED.extend(leaderboard.write(folder, folder))
-        except Exception as error:  # Hydra would turn it into a warning, and the exit status would be 0
-            told = machine.fault(error)
-            log.error("the leaderboard of %s could not be made", folder, exc_info=told is None)
-            FAILED.append(f"leaderboard: {told or error}")
-        finally:
-            rankings.forget()
 
 
 def leave_if_failed() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from picdesk.assembly import shared
+from picdesk.assembly import shelf
 from picdesk.errors import UserError
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_json
@@ -27,7 +27,7 @@ def completed(cfg: DictConfig, folder: Path, fingerprint: str) -> float | None:
         (folder / SAME).unlink(missing_ok=True)
         log.info("done before: %s", folder)
         return own
-    places = shared.kept("finished", str(outputs.resolve()), lambda: by_fingerprint(outputs))
+    places = shelf.kept("finished", str(outputs.resolve()), lambda: by_fingerprint(outputs))
     for other in places.get(fingerprint, ()):
         objective = finished(other, fingerprint)
         if objective is not None:

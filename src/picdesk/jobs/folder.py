@@ -17,7 +17,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction
-from picdesk.jobs import attempts as sweep
+from picdesk.jobs import attempts
 from picdesk.jobs.completed import SAME, completed
 from picdesk.jobs.identity import job_fingerprint, settings_of
 from picdesk.report.manifest import Manifest
@@ -38,13 +38,13 @@ class Job:
         self.cfg = cfg
         self.folder = Path(HydraConfig.get().runtime.output_dir)
         self.clock = Stopwatch()
-        self.logger = build(sweep.grouped(cfg), "logger")
+        self.logger = build(attempts.grouped(cfg), "logger")
         self.fingerprint = ""
         self.objective: float | None = None
         self.measure = REPORTED
         self.compared: Mapping[str, Mapping[str, float]] = {}
-        sweep.OPEN.append(self.logger)
-        if not sweep.RUNNING:
+        attempts.OPEN.append(self.logger)
+        if not attempts.RUNNING:
             stops.go_on_by(lambda: again(self.folder, str(cfg.paths.store)))
 
     def done_before(self, cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
+from picdesk.assembly.saved import as_written
 from picdesk.assembly.saved_text import read_overrides
 from picdesk.errors import UserError
 from picdesk.interfaces import DIRECTIONS, Direction
@@ -163,3 +165,21 @@ def short(name: str) -> str:
     """A folder named after its overrides, which have columns of their own, by the six digits at its end."""
     match = re.fullmatch(r"[^/]*-([0-9a-f]{6})", name)
     return match[1] if match else name
+
+
+def written(job: DoneJob, key: str) -> str:
+    """What the job's config.yaml says under a dotted key; "" where it says nothing, or cannot be read."""
+    try:
+        found = OmegaConf.select(as_written(job.folder / "config.yaml"), key, throw_on_resolution_failure=False)
+    except UserError:
+        return ""
+    return str(found) if found else ""
+
+
+def choices_of(job: DoneJob) -> Mapping[str, str]:
+    """The options that a job's config says were chosen; none where it cannot be read."""
+    try:
+        options = as_written(job.folder / "config.yaml").get("choices")
+    except UserError:
+        return {}
+    return {str(key): str(value) for key, value in options.items()} if OmegaConf.is_dict(options) else {}

@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from picdesk.assembly import shared
+from picdesk.assembly import shared, shelf
 from picdesk.assembly.inherit import raw_node
 from picdesk.assembly.reading import read_and_split, see
 from picdesk.assembly.saved import taken
@@ -109,7 +109,7 @@ def without_look_alikes(
     if learned is None or learned.unknown or not learned.ids:
         return Apart({}, (), ())
     key = digest_of([shared.part_key(cfg, world, part), learned.collection.name, sorted(learned.ids)])
-    alike = shared.kept("seen_before", key, lambda: look_alikes(cfg, world, part, learned))
+    alike = shelf.kept("seen_before", key, lambda: look_alikes(cfg, world, part, learned))
     numbers: dict[str, object] = {"pictures": len(alike), "look_alikes": int(alike.sum())}
     tables, said = [], []
     for direction, one in in_order(dict(scores)):

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from picdesk.assembly import shared
+from picdesk.assembly import shelf
 from picdesk.assembly.saved import taken, write_config
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import write_json
@@ -29,7 +29,7 @@ def resumed(cfg: DictConfig) -> tuple[DictConfig, bool]:
     """With `resume`, the config of the stopped job, and True. Raises where there is none, or the command line says otherwise."""
     if cfg.resume is None:
         return cfg, False
-    if shared.sweeping():
+    if shelf.sweeping():
         raise ConfigError(f"resume={cfg.resume}: one job goes on at a time; leave out -m")
     folder = Path(str(cfg.resume)).expanduser() / FOLDER
     if not (folder / CONFIG).is_file():

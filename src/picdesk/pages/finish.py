@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.assembly import shared
+from picdesk.assembly import shared, shelf
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.embedding.encoder import Encoder
@@ -68,7 +68,7 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
     with job.clock.stage("write"):
         job.write_scores(outcome.scores, outcome.extra)
         write_verdict(job, outcome.verdict)
-        if shared.sweeping():
+        if shelf.sweeping():
             rankings.note(job.folder, outcome.scores)
         log_final(
             job.logger,

@@ -12,7 +12,6 @@ from picdesk.data.images import named_picture
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.jobs.folder import Job
 from picdesk.report.submission import check_names, faults, write_submission
-from picdesk.retrieval.dataset import QUERY_FIELDS as QUERY_FIELDS
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)

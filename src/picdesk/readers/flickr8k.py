@@ -12,7 +12,7 @@ from picdesk.errors import MissingFileError, examples, shortened
 from picdesk.parts import config_part
 from picdesk.readers.columns import TextColumns
 from picdesk.readers.gathering import UNMATCHED, Gathering
-from picdesk.readers.text import need_columns, read_table
+from picdesk.table import need_columns, read_table
 from picdesk.text_values import NoTextError, plain_text
 
 LISTS = {

@@ -14,7 +14,8 @@ from picdesk.errors import DataError, MissingFileError, UserError, check_unique,
 from picdesk.readers.columns import TextColumns
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.records import read_records
-from picdesk.readers.text import plain_suffix, read_table
+from picdesk.table import read_table
+from picdesk.text_files import plain_suffix
 from picdesk.text_values import NoTextError, fault_of, name_of, one_text, opened, what
 
 NAMES = {

@@ -14,7 +14,8 @@ from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
 from picdesk.readers.gathering import UNMATCHED, Gathering, split_name
 from picdesk.readers.records import read_records
-from picdesk.readers.text import delimiter_named, need_columns, plain_suffix, read_table, read_text
+from picdesk.table import delimiter_named, need_columns, read_table
+from picdesk.text_files import plain_suffix, read_text
 from picdesk.text_values import NoTextError, name_of, walk
 
 NAMES = ("train", "val", "test")

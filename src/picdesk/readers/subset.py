@@ -8,8 +8,8 @@ from pathlib import Path
 
 from picdesk.errors import DataError, MissingFileError, check_unique, examples
 from picdesk.readers.queries import NAMES, Query
-from picdesk.readers.text import plain_suffix, read_text
 from picdesk.rows import split_rows
+from picdesk.text_files import plain_suffix, read_text
 
 log = logging.getLogger(__name__)
 

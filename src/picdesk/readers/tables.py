@@ -12,7 +12,7 @@ from picdesk.readers.columns import TextColumns, text_fault
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import read_records
-from picdesk.readers.text import delimiter_named, need_columns, read_table
+from picdesk.table import delimiter_named, need_columns, read_table
 from picdesk.text_values import NoTextError, fault_of, name_of, walk
 
 

@@ -15,7 +15,8 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction, Embeddings, PictureBytes, RerankContext, Side
-from picdesk.retrieval.dataset import World, head
+from picdesk.retrieval.dataset import World
+from picdesk.retrieval.features import head
 from picdesk.training.checkpoint import MODALITIES
 
 

@@ -8,18 +8,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-
 from picdesk.assembly.allowed import shown
-from picdesk.assembly.saved import as_written, may_be_repeated
-from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
+from picdesk.assembly.saved import may_be_repeated
+from picdesk.errors import DataError
 from picdesk.evaluation.ranks import Ranks
 from picdesk.evaluation.shares import mean_of_both
 from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.folder import REPORTED
-from picdesk.jobs.found import DoneJob, differing, find_jobs, short, value_of
+from picdesk.jobs.found import DoneJob, choices_of, differing, find_jobs, short, value_of, written
 from picdesk.jobs.rankings import Rankings, rankings_of
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
 from picdesk.report.leaderboard import write_csv
@@ -45,23 +43,6 @@ COLUMNS = (
     *(Column(f"unseen/{d}/hits@1", f"{d} hits@1 without look-alikes", 3, "high", False) for d in DIRECTIONS),
     Column("ms", "ms a query", 3, "low", False),
 )
-
-
-def leaderboard(cfg: DictConfig) -> float:
-    """`task=leaderboard dir=D`: make it again over all jobs below D. Gives the best job's objective."""
-    if not cfg.dir:
-        raise ConfigError(
-            "dir must be given: task=leaderboard dir=outputs/evaluate/... takes all jobs below that folder"
-        )
-    folder = Path(cfg.dir)
-    if not folder.is_dir():
-        raise MissingFileError(f"dir={cfg.dir}: no such folder; give one that holds the output dirs of jobs")
-    jobs = find_jobs(folder).jobs
-    if not jobs:
-        raise DataError(f"dir={cfg.dir}: no finished job below that folder")
-    write(folder, folder)
-    measure = common_measure(jobs)
-    return max(objective(job, measure) for job in jobs)
 
 
 def write(root: Path, to: Path) -> list[str]:
@@ -245,11 +226,7 @@ def as_it_was(job: DoneJob, key: str, value: str) -> str:
     """The value of an override; of a checkpoint that was asked for by a word (`latest`, `best`), the file that it was then."""
     if key.rpartition(".")[2] != "ckpt":
         return value
-    try:
-        found = OmegaConf.select(as_written(job.folder / "config.yaml"), key, throw_on_resolution_failure=False)
-    except UserError:
-        return value
-    return str(found) if found else value
+    return written(job, key) or value
 
 
 def checkpoint_lines(job: DoneJob) -> list[str]:
@@ -264,15 +241,6 @@ def checkpoint_lines(job: DoneJob) -> list[str]:
 def printable(text: str) -> str:
     """Text for one line of a comment."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def choices_of(job: DoneJob) -> Mapping[str, str]:
-    """The options that a job's config says were chosen; none where it cannot be read."""
-    try:
-        options = as_written(job.folder / "config.yaml").get("choices")
-    except UserError:
-        return {}
-    return {str(key): str(value) for key, value in options.items()} if OmegaConf.is_dict(options) else {}
 
 
 def nested(scalars: dict[str, str], indent: int = 0) -> list[str]:

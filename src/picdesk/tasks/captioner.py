@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from picdesk.assembly import shared
+from picdesk.assembly.searching import retrieve_run, score
 from picdesk.backbones.captioner import Captioner
 from picdesk.collection import Collection
 from picdesk.data.images import named_picture
@@ -34,8 +35,9 @@ from picdesk.readers.queries import read_captions
 from picdesk.report.content import JobPage, Note
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
-from picdesk.retrieval.dataset import World, head
-from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, retrieve_run, score, shortened
+from picdesk.retrieval.dataset import World
+from picdesk.retrieval.features import head
+from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, shortened
 from picdesk.search.grouping import at_least, best_part_run
 from picdesk.trec.runs import Qrels, Tail
 

@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from picdesk.assembly.build import build, rendering
+from picdesk.assembly.loading import check_data
 from picdesk.assembly.reading import read_and_split
 from picdesk.collection import Collection
 from picdesk.data.check_report import CheckReport, Finding
@@ -18,7 +19,6 @@ from picdesk.errors import UserError
 from picdesk.files import write_json
 from picdesk.interfaces import CUT, UNKNOWN
 from picdesk.report.terminal import console
-from picdesk.retrieval.dataset import check_data
 
 log = logging.getLogger(__name__)
 

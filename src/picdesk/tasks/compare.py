@@ -12,15 +12,17 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+from picdesk.assembly import loading
 from picdesk.assembly.inherit import raw_node
 from picdesk.assembly.saved import taken
+from picdesk.assembly.searching import score
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.evaluation.metrics import KS
 from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.files import file_digest, write_json
 from picdesk.interfaces import DIRECTIONS, Direction
-from picdesk.jobs.found import DoneJob, find_jobs
+from picdesk.jobs.found import DoneJob, choices_of, find_jobs
 from picdesk.jobs.rankings import pictures_of
 from picdesk.pages import show
 from picdesk.pages.compare_cards import Scores, Side, groups
@@ -28,9 +30,6 @@ from picdesk.report.charts import Histogram
 from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
-from picdesk.retrieval import dataset as world
-from picdesk.retrieval.scores import score
-from picdesk.sweeps.board import choices_of
 from picdesk.trec.files import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
@@ -217,9 +216,9 @@ def data_of(cfg: DictConfig, job: DoneJob) -> tuple[Collection | None, list[str]
         return None, [], (Note("Only one caption of each picture asks in a captioner job; its queries are not shown."),)
     try:
         again = here(taken(job.folder / "config.yaml", cfg), cfg)
-        found = world.load_world(again)
+        found = loading.load_world(again)
         part = found.part(str(again.part))
-        same = found.fingerprint(part, world.make_encoder(again), "fields" in job.manifest.data) == dict(
+        same = found.fingerprint(part, loading.make_encoder(again), "fields" in job.manifest.data) == dict(
             job.manifest.data
         )
     except UserError as error:

@@ -9,9 +9,10 @@ from omegaconf import DictConfig
 
 from picdesk.assembly.build import check_all
 from picdesk.assembly.inherit import with_checkpoint
+from picdesk.assembly.loading import load_backbone, load_world, make_encoder
 from picdesk.jobs.folder import Job
 from picdesk.pages.finish import weights_of
-from picdesk.retrieval.dataset import load_backbone, load_world, make_encoder, picture_features, text_features
+from picdesk.retrieval.features import picture_features, text_features
 from picdesk.tasks.trainer import hush_other_ranks, made, refuse_sweep
 from picdesk.training.checkpoint import MODALITIES
 from picdesk.training.ranks import on_every_rank

@@ -3,116 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from picdesk import network
 from picdesk.assembly import shared
-from picdesk.assembly.build import check_all
-from picdesk.assembly.inherit import with_checkpoint, with_choices
 from picdesk.assembly.reranking import contents, refuse_reranker
+from picdesk.assembly.searching import score, score_both
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import file_digest
 from picdesk.interfaces import Direction
-from picdesk.jobs.folder import Job, need_positive
+from picdesk.jobs.folder import Job
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
-from picdesk.jobs.verdict import Judge, judge_expected
+from picdesk.jobs.verdict import Judge
 from picdesk.pages import show
 from picdesk.pages.finish import Outcome, finish, weights_of, write_run_page, write_verdict
-from picdesk.report.content import Note
+from picdesk.pages.notes import untrained_note
 from picdesk.report.terminal import print_metrics
-from picdesk.retrieval.dataset import embed
-from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score, score_both
+from picdesk.retrieval.features import embed
+from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits
 from picdesk.retrieval.tools import Sources
-from picdesk.sweeps.board import leaderboard
-from picdesk.tasks.check import check
 from picdesk.training.checkpoint import Checkpoint
 from picdesk.trec.files import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
 Check = Callable[[Mapping[str, str], Mapping[str, str]], None]
-TASKS = (
-    "evaluate",
-    "check",
-    "encode",
-    "leaderboard",
-    "compare",
-    "export",
-    "captioner",
-    "tune_index",
-    "tune_weights",
-)
 
 
 def no_check(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
     """Any data and weights will do."""
-
-
-def evaluate(cfg: DictConfig) -> float:
-    """One job. Gives the mean hits@1 of both directions."""
-    if cfg.task not in TASKS:
-        raise ConfigError(f"task={cfg.task}: choose one of {', '.join(TASKS)}")
-    opens = cfg.reproduce or cfg.task in ("compare", "leaderboard")
-    with network.closed() if cfg.network is False or (opens and not cfg.network) else nullcontext():
-        return run_task(cfg)
-
-
-def run_task(cfg: DictConfig) -> float:
-    """The task that `task` names."""
-    if cfg.task == "check":
-        return check(cfg)
-    if cfg.task == "leaderboard":
-        return leaderboard(cfg)
-    if cfg.task == "encode":
-        from picdesk.tasks.encode import encode
-
-        return encode(cfg)
-    if cfg.task == "tune_index":
-        from picdesk.tasks.tune_index import tune
-
-        return tune(cfg)
-    if cfg.task == "compare":
-        from picdesk.tasks.compare import compare
-
-        return compare(cfg)
-    if cfg.task == "tune_weights":
-        from picdesk.tasks.tune_weights import tune_weights
-
-        return tune_weights(cfg)
-    if cfg.task == "export":
-        from picdesk.tasks.export import export
-
-        return export(cfg)
-    if cfg.task == "captioner":
-        from picdesk.tasks.captioner import captioner
-
-        need_positive(cfg)
-        check_all(cfg)
-        refuse_reranker(cfg, "task=captioner compares captions and nothing else")
-        return captioner(with_choices(cfg))
-    if cfg.reproduce:
-        from picdesk.tasks.reproduce import reproduce
-
-        return reproduce(cfg)
-    need_positive(cfg)
-    if cfg.run_file or cfg.qrels_file:
-        return evaluate_files(cfg, judge_expected)
-    check_all(cfg)
-    cfg, checkpoint = with_checkpoint(cfg)
-    with how_to_obtain(cfg):
-        return evaluate_model(cfg, checkpoint, judge_expected)
-
-
-@contextmanager
-def how_to_obtain(cfg: DictConfig) -> Iterator[None]:
-    """Where data or weights are not there and the experiment says how to get them, say it in the same line."""
-    try:
-        yield
-    except MissingFileError as error:
-        raise MissingFileError(f"{error}; {cfg.obtain}" if cfg.obtain else str(error)) from error
 
 
 def evaluate_model(
@@ -149,18 +69,6 @@ def evaluate_model(
     if outcome.verdict is not None:
         outcome.verdict.settle()
     return mean_hits(list(scored.values()))
-
-
-def untrained_note(name: str, checkpoint: Checkpoint | None) -> tuple[Note, ...]:
-    """Say so where the numbers are those of heads that nobody has trained."""
-    if name.startswith("precomputed+lite"):
-        told = "is untrained, so its vectors of texts do not belong to those of the data set: these are chance results"
-        return (Note(f"the text tower of {name} {told}; name the one that made them: backbone.text_encoder", True),)
-    if checkpoint is not None or not name.startswith("lite"):
-        return ()
-    return (
-        Note(f"the heads of {name} are untrained, so these are chance results; give ckpt=... (or ckpt=latest)", True),
-    )
 
 
 def evaluate_files(cfg: DictConfig, judge: Judge, check_inputs: Check = no_check) -> float:

@@ -15,7 +15,7 @@ from picdesk.assembly.inherit import with_checkpoint
 from picdesk.files import write_text, written_whole
 from picdesk.jobs.folder import Job
 from picdesk.pages.finish import weights_of
-from picdesk.retrieval.dataset import embed
+from picdesk.retrieval.features import embed
 
 log = logging.getLogger(__name__)
 FILE, CAPTIONS = "embeddings.npz", "captions.csv"

@@ -9,14 +9,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly import shared
 from picdesk.assembly.inherit import raw_node
+from picdesk.assembly.searching import score_both
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction
 from picdesk.pages import show
 from picdesk.report.content import MetricTable, Note
-from picdesk.retrieval.dataset import World, embed
-from picdesk.retrieval.scores import Scored, flat_metrics, in_order, score_both
+from picdesk.retrieval.dataset import World
+from picdesk.retrieval.features import embed
+from picdesk.retrieval.scores import Scored, flat_metrics, in_order
 from picdesk.retrieval.tools import Sources
 
 Scores = dict[Direction, Scored]

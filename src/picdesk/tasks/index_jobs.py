@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from picdesk.assembly import saved_index
 from picdesk.assembly.build import build, check_all
 from picdesk.assembly.inherit import with_checkpoint
+from picdesk.assembly.loading import load_backbone, load_world, make_encoder
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Chosen, Collection
 from picdesk.data.images import open_picture
@@ -27,7 +28,9 @@ from picdesk.folders import check_to_write
 from picdesk.interfaces import Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.pages.finish import weights_of
-from picdesk.retrieval.dataset import World, head, load_backbone, load_world, make_encoder
+from picdesk.retrieval import index_facts
+from picdesk.retrieval.dataset import World
+from picdesk.retrieval.features import head
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.milvus import MilvusIndex
 from picdesk.search.saved import made_from
@@ -62,7 +65,7 @@ def build_index(cfg: DictConfig) -> None:
     backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
     job = Job(cfg)
     vectors = Vectors(world, part, str(cfg.gallery), backbone, encoder)
-    facts = saved_index.made_from(world, str(cfg.gallery), backbone, encoder)
+    facts = index_facts.made_from(world, str(cfg.gallery), backbone, encoder)
     with job.clock.stage("encode and build"):
         index = built(cfg, vectors, folder, facts)
     report(job, cfg, index, folder, "built", weights_of(backbone, checkpoint), encoder)
@@ -136,7 +139,7 @@ def add_items(cfg: DictConfig) -> None:
         world = load_world(cfg)
         backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
         gallery = str(facts["gallery"])
-        expected = saved_index.made_from(world, gallery, backbone, encoder)
+        expected = index_facts.made_from(world, gallery, backbone, encoder)
         if gallery == "pictures":
             expected["prompt"] = facts["prompt"]  # a text has no share in these vectors
         index = saved_index.open_index(cfg, folder, expected, backbone.dim)

@@ -9,6 +9,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from picdesk.assembly.allowed import current
 from picdesk.assembly.inherit import raw_node, with_reranker_checkpoints
 from picdesk.assembly.limits import NEVER, OPEN
 from picdesk.assembly.saved import as_written, taken
@@ -105,9 +106,16 @@ def refuse_settings(path: Path, manifest: Manifest, asked: Mapping[str, str], ke
         [
             f"{key} is {asked.get(key, 'absent')}, the manifest has {manifest.settings.get(key, 'none')}"
             for key in sorted(keys)
-            if asked.get(key) != manifest.settings.get(key) and key.rpartition(".")[2] not in NEVER
+            if by_current_name(key, asked) != by_current_name(key, manifest.settings)
+            and key.rpartition(".")[2] not in NEVER
         ],
     )
+
+
+def by_current_name(key: str, settings: Mapping[str, str]) -> str | None:
+    """A value of the settings, as JSON; of a part the name that it has now."""
+    value = settings.get(key)
+    return value if value is None or not key.endswith("_target_") else current(value.strip('"'))
 
 
 def under(key: str, name: str) -> bool:

@@ -3,61 +3,39 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
 from picdesk.assembly.build import build, check_all
 from picdesk.assembly.inherit import with_checkpoint
+from picdesk.assembly.loading import load_backbone, load_world, make_encoder
 from picdesk.assembly.reranking import contents
+from picdesk.assembly.searching import reranked, retrieve_run
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
-from picdesk.errors import ConfigError, MissingFileError
+from picdesk.errors import ConfigError
 from picdesk.interfaces import Embeddings, Side
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.pages import show
 from picdesk.pages.answers import picture_card, text_card, write
 from picdesk.pages.finish import weights_of
-from picdesk.pages.outside import QUERY_FIELDS, check_submission
-from picdesk.readers.queries import Query, bare, read_queries
-from picdesk.readers.subset import only
-from picdesk.retrieval.dataset import (
-    World,
-    head,
-    load_backbone,
-    load_world,
-    make_encoder,
-    picture_features,
-    text_features,
-)
-from picdesk.retrieval.scores import reranked, retrieve_run
+from picdesk.pages.notes import untrained_note
+from picdesk.pages.outside import check_submission
+from picdesk.readers.queries import Query
+from picdesk.retrieval.dataset import QUERY_FIELDS, World
+from picdesk.retrieval.features import head, picture_features, text_features
 from picdesk.retrieval.tools import Tools, captions_of
-from picdesk.search.grouping import at_least, best_part_run
-from picdesk.tasks.evaluate import untrained_note
+from picdesk.search.grouping import best_part_run
+from picdesk.tasks.asked import OnePicture, read_picture, read_texts, strong
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
 TASKS = ("retrieve", "write_captions", "index_build", "index_add", "index_remove")
-
-
-@dataclass(frozen=True)
-class OnePicture:
-    """The picture that is asked about, as a source of one."""
-
-    data: bytes
-
-    def __len__(self) -> int:
-        return 1
-
-    def read(self, i: int) -> bytes:
-        """Its bytes."""
-        return self.data
 
 
 def run_task(cfg: DictConfig) -> None:
@@ -111,28 +89,6 @@ def retrieve(cfg: DictConfig) -> Run:
     return run
 
 
-def read_texts(cfg: DictConfig) -> list[Query]:
-    """The queries of the command line."""
-    if cfg.queries:
-        return only(read_queries(str(cfg.queries)), cfg.subset)
-    if not str(cfg.query).strip():
-        raise ConfigError("query is empty; give a text, for example query='flood warnings in the north'")
-    return [bare("q1", str(cfg.query).strip())]
-
-
-def read_picture(file: str, max_pixels: int) -> bytes:
-    """Bytes of the picture that is asked about, which must be one, of at most `max_pixels` pixels."""
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise MissingFileError(f"image={file}: no such file")
-    data = path.read_bytes()
-    try:
-        open_picture(data, max_pixels)
-    except ValueError as error:
-        raise ConfigError(f"image={file}: {error}") from None
-    return data
-
-
 def search_pictures(
     cfg: DictConfig, world: World, part: Collection, backbone: TwoTower, encoder: Encoder, queries: list[Query]
 ) -> tuple[Run, list[str]]:
@@ -174,19 +130,3 @@ def search_texts(
     tools = Tools(backbone, encoder)
     asking = Side(("q1",), asked, pictures=source)
     return retrieve_run(cfg, "i2t", asking, items, tools, index=index, keep=partial(strong, cfg))
-
-
-def strong(cfg: DictConfig, run: Run) -> Run:
-    """What the search scores `min_score` or more; where nothing is, that is said, with the score of the best.
-
-    It is the similarity that counts, as the scores of a reranked list are relative to that list.
-    """
-    kept = at_least(run, cfg.min_score)
-    for q in np.flatnonzero(~(kept.index >= 0).any(axis=1)):
-        log.warning(
-            "%s: nothing scores min_score=%g or more; the best has %.3f",
-            run.query_ids[q],
-            cfg.min_score,
-            run.scores[q, 0],
-        )
-    return kept

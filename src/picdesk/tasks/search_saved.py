@@ -12,7 +12,9 @@ from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
 from picdesk.assembly.build import build, check_all
+from picdesk.assembly.loading import load_backbone, make_encoder
 from picdesk.assembly.reranking import contents, parts_at_work, weights_of_parts
+from picdesk.assembly.searching import reranked
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Chosen, Collection
 from picdesk.data.images import open_picture
@@ -24,15 +26,15 @@ from picdesk.jobs.folder import Job
 from picdesk.pages import show
 from picdesk.pages.answers import write
 from picdesk.pages.finish import weights_of
+from picdesk.pages.notes import untrained_note
 from picdesk.readers.queries import Query
 from picdesk.report.content import Item, QueryCard, Ranking
 from picdesk.rerankers.base import candidates_alone
-from picdesk.retrieval.dataset import head, load_backbone, make_encoder
-from picdesk.retrieval.scores import reranked
+from picdesk.retrieval import index_facts
+from picdesk.retrieval.features import head
 from picdesk.retrieval.tools import Tools, captions_of
 from picdesk.search.saved import made_from
-from picdesk.tasks import retrieve
-from picdesk.tasks.evaluate import untrained_note
+from picdesk.tasks.asked import OnePicture, strong
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -74,7 +76,7 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
     backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
     weights = weights_of(backbone, checkpoint) | contents(cfg)
     job = Job(cfg)
-    expected = saved_index.of_backbone(backbone, encoder) | {"prompt": saved_index.told(prompt)}
+    expected = index_facts.of_backbone(backbone, encoder) | {"prompt": index_facts.told(prompt)}
     expected["gallery"] = "pictures" if queries else "texts"
     with job.clock.stage("load index"):
         index = saved_index.open_index(cfg, folder, expected, backbone.dim)
@@ -100,7 +102,7 @@ def encoded(backbone: TwoTower, encoder: Encoder, queries: list[Query], texts: l
         ids = tuple(query.id for query in queries)
         asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
         return Side(ids, asked, tuple(texts), tuple(query.fields for query in queries))
-    source = retrieve.OnePicture(picture)
+    source = OnePicture(picture)
     features = encoder.pictures(backbone, source, open_picture)
     return Side(("q1",), Embeddings(("q1",), head(backbone, "image", features)), pictures=source)
 
@@ -110,7 +112,7 @@ def search(
 ) -> Run:
     """Search and rerank; `top_k` at most what the index holds. Only candidates are looked up in the data set."""
     assert asked.embeddings is not None
-    run, _ = candidates_alone(retrieve.strong(cfg, index.search(asked.embeddings, int(cfg.top_k))))
+    run, _ = candidates_alone(strong(cfg, index.search(asked.embeddings, int(cfg.top_k))))
     if not parts_at_work(cfg):
         return reranked(cfg, run, RerankContext(direction, asked, Side(run.item_ids)), tools)
     items = candidates_of(direction, run.item_ids, shown, prompt)

@@ -13,17 +13,19 @@ from picdesk.assembly import reranking, shared
 from picdesk.assembly.build import build, check_all
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.reranking import contents
+from picdesk.assembly.saved import as_yaml
+from picdesk.assembly.searching import score_both
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.jobs import resume as stopped
+from picdesk.jobs import resume
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_by_fit, learned_note, without_look_alikes
 from picdesk.pages import show, training_advice
 from picdesk.pages.finish import Outcome, finish, weights_of
 from picdesk.report.content import Note
-from picdesk.retrieval.dataset import World, embed
-from picdesk.retrieval.scores import score_both
+from picdesk.retrieval.dataset import World
+from picdesk.retrieval.features import embed
 from picdesk.retrieval.tools import Sources
 from picdesk.tasks import forgetting, trainer
 from picdesk.training.checkpoint import find, save
@@ -38,11 +40,11 @@ PARTS = ("adaptation", "augmentation", "loss", "optimizer", "scheduler", "callba
 def train(cfg: DictConfig) -> float:
     """One job. Gives the best mean hits@1 on validation data, which a sweep may choose by."""
     trainer.hush_other_ranks()
-    cfg, going_on = stopped.resumed(cfg)
+    cfg, going_on = resume.resumed(cfg)
     need_positive(cfg)
     parts = build_parts(cfg)
     check_part(str(cfg.part))
-    cfg, start = stopped.checkpoint_of(cfg) if going_on else with_checkpoint(cfg)
+    cfg, start = resume.checkpoint_of(cfg) if going_on else with_checkpoint(cfg)
     world = shared.load_world(cfg)
     part = world.part(str(cfg.part))
     backbone, encoder = shared.load_backbone(cfg, start, to_train=True), shared.make_encoder(cfg)
@@ -61,10 +63,10 @@ def train(cfg: DictConfig) -> float:
         second = second.scored(backbone, encoder) if second else None
     sources = Sources.of(world, part, backbone, encoder)
     before = score_both(cfg, report, *embed(backbone, report), sources)
-    state = stopped.keep(cfg, job, going_on)
+    state = resume.keep(cfg, job, going_on)
     with job.clock.stage("fit"):
         best = run_fit(cfg, job, backbone, data, parts, state)
-    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), cfg)
+    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), as_yaml(cfg))
     with job.clock.stage("retrieve and score"):
         if data.raw is not None:  # new trunks: the report part goes through the store again, under their fingerprints
             report = shared.features_of(cfg, world, part, backbone, encoder)
@@ -93,7 +95,7 @@ def train(cfg: DictConfig) -> float:
     job.objective = float(best.path.scores[best.path.best])
     job.compared = forgetting.kept(before, second)
     finish(job, cfg, world, part, outcome, encoder)
-    stopped.forget(job)
+    resume.forget(job)
     log.info("checkpoint:  %s", path)
     return job.objective
 

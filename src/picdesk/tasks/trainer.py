@@ -12,7 +12,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
-from picdesk.assembly import shared
+from picdesk.assembly import shelf
 from picdesk.assembly.build import build
 from picdesk.errors import ConfigError
 from picdesk.jobs.folder import Job
@@ -42,7 +42,7 @@ def check_trainer(cfg: DictConfig) -> None:
 
 def refuse_sweep(trainer: pl.Trainer) -> None:
     """Raise `ConfigError` for a job of a sweep that would be shared by several processes."""
-    if trainer.world_size > 1 and shared.sweeping():
+    if trainer.world_size > 1 and shelf.sweeping():
         raise ConfigError(
             f"trainer.devices={trainer.num_devices}: each process would begin the whole sweep anew; with several processes run "
             "one job at a time, or sweep with trainer.devices=1"

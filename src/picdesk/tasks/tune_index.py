@@ -20,15 +20,15 @@ from picdesk.files import write_json
 from picdesk.interfaces import Direction, Embeddings
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.pages.finish import facts, weights_of
+from picdesk.pages.notes import untrained_note
 from picdesk.report.content import Note
 from picdesk.report.page import write_tuning
 from picdesk.report.plots import save_png
 from picdesk.report.tuning import TuningPage, TuningRow, TuningTable, print_tuning, write_tuning_csv
-from picdesk.retrieval.dataset import embed
+from picdesk.retrieval.features import embed
 from picdesk.search.auto import AutoIndex
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.tuning import TradeOff, tune_index
-from picdesk.tasks.evaluate import untrained_note
 from picdesk.trec.runs import Qrels, Run
 
 log = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ from picdesk.assembly import shared
 from picdesk.assembly.build import build, check_all
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.reranking import contents, nodes_of, parts_of, weights_of_parts
+from picdesk.assembly.searching import score_both
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.csv_cells import PeopleWriter
@@ -27,9 +28,9 @@ from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
 from picdesk.pages.finish import finish, weights_of
 from picdesk.pages.tuned import Tuned, outcome_of
-from picdesk.retrieval.dataset import PARTS, World, embed
+from picdesk.retrieval.dataset import PARTS, World
+from picdesk.retrieval.features import embed
 from picdesk.retrieval.rerank_scores import scores_of
-from picdesk.retrieval.scores import score_both
 from picdesk.retrieval.tools import Sources
 from picdesk.retrieval.weight_sweep import WeightSweep, grid
 from picdesk.search.fusion import Mixture

@@ -12,12 +12,12 @@ from omegaconf import DictConfig
 
 from picdesk.assembly.build import build, check_all
 from picdesk.assembly.inherit import with_choices
+from picdesk.assembly.loading import load_world, make_encoder
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import digest_of, write_json
 from picdesk.jobs.folder import Job
 from picdesk.readers.queries import read_queries
 from picdesk.readers.subset import only
-from picdesk.retrieval.dataset import load_world, make_encoder
 
 log = logging.getLogger(__name__)
 Fields = Mapping[str, str | Sequence[str]]
