@@ -23,13 +23,13 @@ from picdesk.evaluation.statistics import intervals
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction
 from picdesk.report.content import Note, SliceTable
+from picdesk.report.metrics_file import LOOK_ALIKES
 from picdesk.retrieval.dataset import World
 from picdesk.retrieval.scores import Scored, in_order
 from picdesk.retrieval.slices import Sliced, measured, picture_asked_about
 from picdesk.training.checkpoint import Checkpoint
 
 WHERE = ("root", "max_bad_fraction", "quoting", "encoding", "delimiter", "records")
-LOOK_ALIKES = "without_look_alikes"
 
 
 @dataclass(frozen=True)
