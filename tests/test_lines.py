@@ -2,7 +2,7 @@
 
 import logging
 
-from picdesk.lines import PlainFormatter
+from picdesk.text.lines import PlainFormatter
 
 
 def test_a_log_line_steers_no_terminal() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from picdesk.assembly.same_as import pointed
 from picdesk.assembly.saved import as_written
 from picdesk.assembly.saved_text import read_overrides
 from picdesk.errors import UserError
@@ -20,7 +21,6 @@ from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import FAILURE
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import LOOK_ALIKES, read_json, read_scores
-from picdesk.report.same_as import pointed
 from picdesk.report.values import Value
 
 NOT_SWEPT = (

@@ -7,10 +7,10 @@ import re
 import sys
 from contextlib import suppress
 
-from picdesk import machine, stops
 from picdesk.assembly.schema import top_keys
 from picdesk.errors import UserError
-from picdesk.lines import ONE_LINE
+from picdesk.process import machine, stops
+from picdesk.text.lines import ONE_LINE
 
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 

@@ -9,9 +9,9 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from picdesk.lines import UNPRINTABLE
 from picdesk.report import formats
 from picdesk.report.content import Column, MetricRow, MetricTable, QueryCard, Ranking, SweepPage
+from picdesk.text.lines import UNPRINTABLE
 
 PIPED_WIDTH = 100
 

@@ -13,12 +13,12 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from picdesk import machine, stops
 from picdesk.assembly import schema as schema  # a launcher's worker unpickles the callback, and so has our resolvers
 from picdesk.errors import DataError
-from picdesk.folders import check_to_write
 from picdesk.jobs.attempts import FAILED, RUNNING, TAKEN, close_loggers
 from picdesk.jobs.mistakes import one_line, say
+from picdesk.process import machine, stops
+from picdesk.process.folders import check_to_write
 
 log = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import held, write_json
-from picdesk.folders import check_to_write
 from picdesk.interfaces import Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.pages.finish import weights_of
+from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.dataset import World
 from picdesk.retrieval.features import head

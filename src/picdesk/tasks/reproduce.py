@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.allowed import current
+from picdesk.assembly.checkpoints import locate
 from picdesk.assembly.inherit import raw_node, with_reranker_checkpoints
 from picdesk.assembly.limits import NEVER, OPEN
 from picdesk.assembly.saved import as_written, taken
@@ -22,7 +23,7 @@ from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
 from picdesk.tasks.evaluate import evaluate_files, evaluate_model
-from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check, locate
+from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
 
 log = logging.getLogger(__name__)
 TASKS = ("train", "evaluate", "tune_weights")

@@ -23,7 +23,6 @@ from picdesk.errors import ConfigError, DataError, MissingFileError, UserError, 
 from picdesk.files import file_digest, write_text, written_whole
 from picdesk.interfaces import Modality
 from picdesk.report.manifest import Manifest
-from picdesk.training import best
 
 log = logging.getLogger(__name__)
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.yaml", "manifest.json"
@@ -63,42 +62,6 @@ def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], con
     digest = file_digest(folder / WEIGHTS)
     write_text(folder / CONFIG, marks.signed(config, digest))
     return folder / WEIGHTS
-
-
-def find(ckpt: str, outputs: Path) -> Checkpoint:
-    """A checkpoint by its file, its folder, its job's output dir; `latest`: the newest that a training job left; `best`, or the
-    folder of a sweep: that of the best job of the newest sweep, or of this one, by the objective.
-
-    Raises `DataError` where weights or config are not as they were saved.
-    """
-    checkpoint = locate(ckpt, outputs)
-    check(checkpoint)
-    return checkpoint
-
-
-def locate(ckpt: str, outputs: Path) -> Checkpoint:
-    """The same, not checked yet."""
-    path = newest(outputs) if ckpt == "latest" else Path(ckpt).expanduser()
-    if ckpt == "best":
-        path = best.newest_sweep(outputs, WEIGHTS)
-    if best.is_sweep(path):
-        return Checkpoint(best.best_of(ckpt, path, WEIGHTS))
-    for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
-        if candidate.is_file():
-            return Checkpoint(candidate)
-    raise MissingFileError(
-        f"ckpt={ckpt}: no checkpoint there; give a {WEIGHTS}, the output dir of a train.py job or sweep, latest, or best"
-    )
-
-
-def newest(outputs: Path) -> Path:
-    """The checkpoint written last under the outputs folder."""
-    found = [*outputs.glob(f"train/*/*/checkpoint/{WEIGHTS}"), *outputs.glob(f"train/*/*/*/checkpoint/{WEIGHTS}")]
-    if not found:
-        raise MissingFileError(
-            f"ckpt=latest: no training job has left a checkpoint under {outputs}; run train.py first"
-        )
-    return max(found, key=lambda path: (path.stat().st_mtime_ns, str(path)))
 
 
 def check(checkpoint: Checkpoint) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from picdesk.assembly.checkpoints import best_of, newest_sweep
+from picdesk.assembly.same_as import point
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import file_digest
 from picdesk.report.manifest import Manifest
-from picdesk.report.same_as import point
-from picdesk.training.best import best_of, newest_sweep
 from tests.commands.test_mistakes import one_line
 from tests.doors import run
 from tests.tiny import write_data
@@ -33,10 +33,10 @@ def test_best_of_a_sweep(capfd: Capture, tmp_path: Path) -> None:
     jobs = dict(fitted(capfd, tmp_path, f"seed={seed}", f"seed={seed}") for seed in (0, 1, 2))
     sweep = next(iter(jobs)).parent
     with pytest.raises(MissingFileError, match=r"ckpt=best: no sweep of train\.py has left a checkpoint"):
-        newest_sweep(tmp_path, "model.safetensors")
+        newest_sweep(tmp_path)
     (sweep / "multirun.yaml").touch()
     wanted = min(jobs, key=lambda folder: (-jobs[folder], folder.name)) / "checkpoint" / "model.safetensors"
-    assert best_of("x", sweep, "model.safetensors") == wanted
+    assert best_of("x", sweep) == wanted
     for ckpt in ("best", str(sweep)):
         ran = run(capfd, tmp_path, "evaluate", f"ckpt={ckpt}", "bootstrap.resamples=50")
         assert ran.status == 0, ran.err
@@ -47,8 +47,8 @@ def test_best_of_a_sweep(capfd: Capture, tmp_path: Path) -> None:
     (other / "again" / ".hydra").mkdir(parents=True)
     (other / "multirun.yaml").touch()
     point(other / "again", worst)  # a job that was done before counts where it was done
-    assert newest_sweep(tmp_path, "model.safetensors") == other
-    assert best_of("x", other, "model.safetensors").resolve() == worst / "checkpoint" / "model.safetensors"
+    assert newest_sweep(tmp_path) == other
+    assert best_of("x", other).resolve() == worst / "checkpoint" / "model.safetensors"
 
 
 def test_a_sweep_without_a_best_is_one_line(capfd: Capture, tmp_path: Path) -> None:
@@ -63,4 +63,4 @@ def test_objectives_of_several_kinds_have_no_best(capfd: Capture, tmp_path: Path
     fitted(capfd, tmp_path, "b")
     replace(Manifest.read(one / "manifest.json"), measure="mean rank").write(one / "manifest.json")
     with pytest.raises(ConfigError, match="objectives of several kinds"):
-        best_of("x", one.parent, "model.safetensors")
+        best_of("x", one.parent)
