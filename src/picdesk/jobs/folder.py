@@ -11,13 +11,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from picdesk.assembly.build import build
+from picdesk.assembly.same_as import SAME
 from picdesk.assembly.saved import write_config
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction
 from picdesk.jobs import attempts
-from picdesk.jobs.completed import SAME, completed
+from picdesk.jobs.completed import completed
 from picdesk.jobs.identity import job_fingerprint, settings_of
 from picdesk.process import stops
 from picdesk.report.manifest import Manifest

@@ -10,7 +10,6 @@ from typing import Any
 from omegaconf import DictConfig
 
 from picdesk.collection import Collection
-from picdesk.csv_cells import PeopleWriter
 from picdesk.errors import UserError
 from picdesk.files import write_json, write_text
 from picdesk.interfaces import Direction
@@ -23,6 +22,7 @@ from picdesk.report.page import write_retrieval
 from picdesk.report.terminal import print_retrieval
 from picdesk.retrieval.dataset import World
 from picdesk.search.grouping import answered
+from picdesk.text.cells import PeopleWriter
 from picdesk.trec.files import write_runs
 from picdesk.trec.runs import Run
 

@@ -17,6 +17,7 @@ from picdesk.assembly.saved import as_written, taken
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.archive import MANIFEST, unpack
+from picdesk.jobs.folder import need_positive
 from picdesk.jobs.identity import settings_of
 from picdesk.jobs.verdict import Scores, Verdict, compared
 from picdesk.report import provenance
@@ -42,6 +43,7 @@ def reproduce(cfg: DictConfig) -> float:
             f"Repeat its command: {manifest.command_text}"
         )
     again = rebuilt(cfg, path, manifest)
+    need_positive(again)
     manifest.check_files(path.parent)
     reported = read_scores(path.parent / "metrics.json")
     tell_other_code(manifest)
