@@ -197,6 +197,28 @@ class RetrievalPage:
 
 
 @dataclass(frozen=True)
+class FoundGroup:
+    """One kind of trouble in a data set: how often, what is done, the first items, and pictures that belong side by side."""
+
+    kind: str
+    count: int
+    action: str
+    items: tuple[str, ...]
+    together: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckPage:
+    """The page of `task=check`."""
+
+    title: str
+    subtitle: str
+    groups: tuple[FoundGroup, ...]
+    notes: tuple[Note, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class LeaderRow:
     """One job of a sweep: what differs in its config, its metrics, the page it left (a path relative to this page), and
     how it stands to the best after the correction for many comparisons."""

@@ -19,7 +19,7 @@ import picdesk
 from picdesk.errors import DataError
 from picdesk.files import write_text
 from picdesk.report import figures, formats, thumbnails
-from picdesk.report.content import JobPage, RetrievalPage, SweepPage
+from picdesk.report.content import CheckPage, JobPage, RetrievalPage, SweepPage
 from picdesk.report.thumbnails import Contact
 from picdesk.report.tuning import TuningPage
 
@@ -67,6 +67,11 @@ def write_retrieval(path: Path | str, page: RetrievalPage, read_picture: ReadPic
 def write_sweep(path: Path | str, page: SweepPage) -> None:
     """Write a sweep's page, whole."""
     write_text(path, render_sweep(page))
+
+
+def write_check(path: Path | str, page: CheckPage, read_picture: ReadPicture) -> None:
+    """Write the page of a check of a data set, whole."""
+    write_text(path, _render("check.html.j2", page, read_picture, thumbnails.LEAST_TO_CHOOSE))
 
 
 def write_tuning(path: Path | str, page: TuningPage) -> None:
