@@ -90,6 +90,9 @@ class Backbone(Protocol):
     def picture_to_pixels(self, picture: PIL.Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture to uint8 [3, height, width]; runs in loader workers."""
 
+    def picture_inputs(self, pictures: Sequence[NDArray[Any]]) -> dict[str, torch.Tensor]:
+        """Pictures as `picture_to_pixels` gave them, as one batch: `pixels` [n, 3, height, width], or the trunk's own names."""
+
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 [n, 3, height, width] to the trunk's float input; runs on the device."""
 

@@ -273,3 +273,26 @@ def test_a_pickle_is_not_unpickled(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="could not be loaded"):
         Transformers(str(folder))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip2"])
+def test_prompts_and_dim_are_options(kind: str, folders: dict[str, Path], pictures: list[Image.Image]) -> None:
+    whole = Transformers(str(folders[kind]))
+    asked = Transformers(str(folders[kind]), dim=8, prompts={"query": "query: ", "document": None})
+    found = asked.facing("i2t")
+    images, texts = ours(asked, pictures, TEXTS)
+    plain = ours(whole, pictures, TEXTS)[0][:, :8]
+    torch.testing.assert_close(images, torch.nn.functional.normalize(plain, dim=-1))
+    asking = ours(whole, pictures, ["query: " + text for text in TEXTS])[1][:, :8]
+    torch.testing.assert_close(texts, torch.nn.functional.normalize(asking, dim=-1))
+    torch.testing.assert_close(
+        ours(found, pictures, TEXTS)[1],
+        torch.nn.functional.normalize(ours(whole, pictures, TEXTS)[1][:, :8], dim=-1),
+    )
+    assert asked.dim == 8
+    assert found.trunk_fingerprint("text") == whole.trunk_fingerprint("text") != asked.trunk_fingerprint("text")
+    assert asked.trunk_fingerprint("image") == whole.trunk_fingerprint("image")
+    with pytest.raises(ConfigError, match=r"backbone\.dim=0: the model's vectors have \d+ numbers"):
+        Transformers(str(folders[kind]), dim=0)
+    with pytest.raises(ConfigError, match=r"backbone\.prompts\.query_picture: choose out of query, document"):
+        Transformers(str(folders[kind]), prompts={"query_picture": "x"})

@@ -20,6 +20,7 @@ from torch import nn
 from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
 from picdesk.backbones.open_clip_weights import load_weights, local_file
+from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.reading import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalised
 from picdesk.errors import ConfigError, UserError
@@ -36,7 +37,8 @@ class OpenClip(TwoTower):
     `model` is one of open_clip's names, a local folder in the form in which open_clip publishes (`open_clip_config.json` and
     weights), or an `hf-hub:` id of such a folder. With a name, `pretrained` is a tag of that model, a path to a weights file
     (safetensors, or a `weights_only` .pt), or null for random weights drawn by `seed`; `weights` a file or folder that holds
-    the weights of the tag, so that no hub is asked. `quick_gelu` null means: as the weights need.
+    the weights of the tag, so that no hub is asked. `quick_gelu` null means: as the weights need. `prompts` are put before texts
+    that ask and texts that are found; `dim` keeps the first numbers of each vector (null: all).
     """
 
     def __init__(
@@ -46,8 +48,12 @@ class OpenClip(TwoTower):
         quick_gelu: bool | None = None,
         seed: int = 0,
         weights: str | None = None,
+        dim: int | None = None,
+        prompts: Mapping[str, str | None] | None = None,
     ) -> None:
         import open_clip
+
+        told = read_prompts(prompts, TEXT_PROMPTS)
 
         source = find(model, pretrained, weights, quick_gelu)
         quick = source.quick_gelu
@@ -55,15 +61,15 @@ class OpenClip(TwoTower):
             log.info("backbone: the weights '%s' were trained with QuickGELU; %s is built with it", pretrained, model)
         tokenizer = load_tokenizer(source)
         clip = create(source, seed)
-        dim = int(source.config["embed_dim"])
-        image_head, image_dim = take_image_head(clip, dim)
-        text_head, text_dim = take_text_head(clip, dim)
+        full = int(source.config["embed_dim"])
+        image_head, image_dim = take_image_head(clip, full)
+        text_head, text_dim = take_text_head(clip, full)
         cfg = clip.visual.preprocess_cfg
         scale = float(clip.logit_scale.detach())
         towers = {"image": source.config["vision_cfg"], "text": source.config["text_cfg"]}
         super().__init__(
             name=f"open_clip({model}, {pretrained or 'random'})",
-            dim=dim,
+            dim=full,
             image_trunk=clip.visual,
             image_head=image_head,
             text_trunk=TextTrunk(clip),
@@ -81,6 +87,8 @@ class OpenClip(TwoTower):
             },
             logit_scale=scale,
             logit_bias=bias_of(clip),
+            shorter=dim,
+            prompts=told,
         )
         self.quick_gelu, self._cfg, self._tokenizer = quick, cfg, tokenizer
         self.shortest_side = int(np.max(cfg["size"]))
@@ -108,7 +116,7 @@ class OpenClip(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """`text`: token ids [n, context length], by the tokenizer of the model."""
-        return {"text": self._tokenizer(list(texts))}
+        return {"text": self._tokenizer(self.prompted(texts))}
 
     @property
     def context(self) -> int:
@@ -117,7 +125,7 @@ class OpenClip(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of_open_clip(self._tokenizer, texts)
+        return flags_of_open_clip(self._tokenizer, self.prompted(texts))
 
     def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Tokens up to the end-of-text one, [n]; the full context where the tower looks beyond it."""

@@ -7,7 +7,7 @@ model of theirs with `vision_model`, `text_model` and a text projection. Code ou
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.padding import padding_of, tokens_of
+from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.reading import flags_of
 from picdesk.backbones.transformers_files import (
     FILES,
@@ -41,10 +42,12 @@ class Transformers(TwoTower):
     """A dual encoder of the transformers library, split into trunks and heads.
 
     `model` is a local folder as `save_pretrained` writes it (config, weights, tokenizer, image processor) or a hub id.
-    Pictures go through the folder's own image processor, texts through its own tokenizer.
+    Pictures go through the folder's own image processor, texts through its own tokenizer, after the `prompts` for texts that
+    ask and texts that are found. `dim` keeps the first numbers of each vector (null: all).
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, dim: int | None = None, prompts: Mapping[str, str | None] | None = None) -> None:
+        told = read_prompts(prompts, TEXT_PROMPTS)
         folder = folder_of(model, "backbone.model", pick_files, FILES)
         whole = load_model(folder, model)
         processor, tokenizer = load_processors(folder, model)
@@ -52,17 +55,17 @@ class Transformers(TwoTower):
         text, text_head = cut_text(whole, model)
         digest = digest_of_tokenizer(tokenizer)  # before its first call, which leaves settings in it
         factor, offset, shape = affine_of(processor, model)
-        dim = text_head.out_features
+        full = text_head.out_features
         length = context_length(whole.config.text_config, tokenizer, str(whole.config.model_type))
         padding = padding_of(text, tokenizer, length, model)
         super().__init__(
             name=f"transformers({model})",
-            dim=dim,
+            dim=full,
             image_trunk=image,
             image_head=image_head,
             text_trunk=text,
             text_head=text_head,
-            trunk_dims=(image_head.in_features if isinstance(image_head, nn.Linear) else dim, text_head.in_features),
+            trunk_dims=(image_head.in_features if isinstance(image_head, nn.Linear) else full, text_head.in_features),
             preprocessing={
                 "image": {
                     "library": "transformers",
@@ -81,6 +84,8 @@ class Transformers(TwoTower):
             },
             logit_scale=logit_scale_of(whole),
             logit_bias=bias_of(whole),
+            shorter=dim,
+            prompts=told,
         )
         self.max_length, self._padding, self.reads_padding = length, padding, padding.fill
         self._processor, self._tokenizer = processor, tokenizer
@@ -98,7 +103,7 @@ class Transformers(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """What the tokenizer gives (ids, and mask where the model reads one), [n, length]."""
-        return tokens_of(self._tokenizer, self._padding.side, self.max_length, list(texts), self._padding.rule)
+        return tokens_of(self._tokenizer, self._padding.side, self.max_length, self.prompted(texts), self._padding.rule)
 
     @property
     def context(self) -> int:
@@ -107,7 +112,7 @@ class Transformers(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, texts, self.max_length)
+        return flags_of(self._tokenizer, self.prompted(texts), self.max_length)
 
 
 class ImageTrunk(nn.Module):
