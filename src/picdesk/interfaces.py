@@ -192,7 +192,8 @@ class RerankContext:
     t2i: the queries are texts and the items pictures; i2t: the other way round. `made_by` is the name of the backbone that
     made the embeddings, `space` adds a digest of its weights, and `encode_texts` puts further texts into that space: [n, dim],
     rows of length 1. `captions` are the texts that the data set has of its pictures, by picture id. `tuned` are the towers of
-    that backbone whose weights were trained further since it was published.
+    that backbone whose weights were trained further since it was published. `known` are all fields of the texts that the data set
+    has of its pictures, by picture id.
     """
 
     direction: Direction
@@ -204,6 +205,7 @@ class RerankContext:
     captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     embedder: Embedder | None = None
     tuned: frozenset[Modality] = frozenset()
+    known: Mapping[str, Sequence[Mapping[str, str | Sequence[str]]]] = field(default_factory=dict)
 
     @property
     def texts(self) -> Side:

@@ -101,6 +101,7 @@ class SentenceTransformers(TwoTower):
         if turned is not self:
             for modality in ("image", "text"):
                 trunk = copy.copy(self.trunk(modality))
+                assert isinstance(trunk, Side)
                 trunk.face(self.prompts.of(modality, direction), role_of(modality, direction))
                 turned._modules[f"{modality}_trunk"] = trunk
         return turned
@@ -182,6 +183,10 @@ class Side(nn.Module):
         found: torch.Tensor = self.library(ready, task=self.role)["sentence_embedding"]
         return found
 
+    def face(self, prompt: str, role: Role) -> None:
+        """Take another prompt and role."""
+        self.prompt, self.role = prompt, role
+
 
 class ImageTrunk(Side):
     """Pictures of any size through the model's own processor."""
@@ -196,10 +201,6 @@ class ImageTrunk(Side):
         opened = unpack(pictures, sizes)
         groups = [[picture] for picture in opened] if self.one_by_one else [opened]
         return torch.cat([self.run(self.library.preprocess(g, prompt=self.prompt, task=self.role)) for g in groups])
-
-    def face(self, prompt: str, role: Role) -> None:
-        """Take another prompt and role."""
-        self.prompt, self.role = prompt, role
 
 
 class TextTrunk(Side):
