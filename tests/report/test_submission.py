@@ -2,19 +2,23 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from picdesk.check_submission import main
+from picdesk.data.near import alike
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.report.submission import faults, write_submission
+from picdesk.report.crops import cut, windows
+from picdesk.report.other_runs import is_new, shown_before
+from picdesk.report.submission import TARGET, Names, faults, write_submission
 
 ARTICLES = ["a1", "a2.b", "a3"]
 
 
 def written(root: Path) -> Path:
     return write_submission(
-        root, "desk", "clip-b32", "SMALL", {name: lambda: Image.new("RGB", (20, 10), "red") for name in ARTICLES}
+        root, Names("desk", "clip-b32"), {name: lambda: Image.new("RGB", (20, 10), "red") for name in ARTICLES}
     )
 
 
@@ -69,9 +73,9 @@ def test_an_empty_folder_and_none_at_all(tmp_path: Path) -> None:
 )
 def test_names_that_would_break_a_file_name_are_refused(tmp_path: Path, names: tuple[str, str, str]) -> None:
     with pytest.raises(ConfigError, match=r"submission\."):
-        write_submission(tmp_path, *names, {})
+        Names(*names)
     with pytest.raises(DataError, match="cannot stand in a file name"):
-        write_submission(tmp_path, "desk", "a", "LARGE", {"../x": lambda: Image.new("RGB", (1, 1))})
+        write_submission(tmp_path, Names("desk", "a", "LARGE"), {"../x": lambda: Image.new("RGB", (1, 1))})
     assert not list(tmp_path.iterdir())
 
 
@@ -85,3 +89,71 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(arguments) == 2
     assert "1 of 3 articles have no picture" in capsys.readouterr().err
     assert main([str(tmp_path / "none"), *arguments[1:]]) == 2
+
+
+def noise(seed: int, size: tuple[int, int] = TARGET) -> Image.Image:
+    small = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+def run_of_2026(root: Path, approach: str, start: int, sources: dict[str, str] | None = None) -> Path:
+    made = {name: (lambda i=i: noise(start + i)) for i, name in enumerate(ARTICLES)}
+    return write_submission(root, Names("desk", approach, edition=2026), made, sources)
+
+
+def test_two_runs_of_2026_without_an_equal_picture(tmp_path: Path) -> None:
+    first = run_of_2026(tmp_path, "a", 0)
+    run_of_2026(tmp_path, "b", 10)
+    assert first == tmp_path / "desk_a"
+    assert (first / "a1_desk_a.png").is_file()
+    assert faults(tmp_path, ARTICLES, 2026, alike) == []
+    (tmp_path / "subset.csv").write_text("a1\na2.b\na3\n")
+    (tmp_path / "subset.csv").rename(tmp_path.parent / "subset.csv")
+    assert main([str(tmp_path), "--articles", str(tmp_path.parent / "subset.csv"), "--edition", "2026"]) == 0
+
+
+def test_every_fault_of_2026_is_named(tmp_path: Path) -> None:
+    run_of_2026(tmp_path, "a", 0, {name: f"source {name}" for name in ARTICLES})
+    other = run_of_2026(tmp_path, "b", 10, {name: f"source {name}" if name == "a3" else "x" for name in ARTICLES})
+    noise(0).point(lambda level: min(level + 3, 255)).save(
+        other / "a1_desk_b.png"
+    )  # nearly the picture of the first run
+    noise(5, (460, 261)).save(other / "a2.b_desk_b.png")
+    (tmp_path / "RET_a_SMALL").mkdir()
+    write_submission(tmp_path, Names("other", "a", edition=2026), {})
+    (tmp_path / "other_a").mkdir(exist_ok=True)
+    found = "\n".join(faults(tmp_path, ARTICLES, 2026, alike))
+    for words in (
+        "desk_b: shows the picture of desk_a for article a1 again",
+        "desk_b: shows the picture of desk_a for article a3 again",
+        "a2.b_desk_b.png: has 460x261 pixels, wanted 460x260",
+        "RET_a_SMALL: not a folder named [group]_[approach]",
+        "other_a: 3 of 3 articles have no picture",
+        "runs of 2 groups (desk, other)",
+    ):
+        assert words in found
+    assert len(found.splitlines()) == 6
+
+
+def test_what_other_runs_show_is_not_new(tmp_path: Path) -> None:
+    run_of_2026(tmp_path, "a", 0, {name: f"source {name}" for name in ARTICLES})
+    before = shown_before(str(tmp_path), ["a1", "a3", "a9"])
+    assert sorted(before) == ["a1", "a3"]
+    assert not is_new(noise(7), "source a1", before["a1"], alike), "the same picture, cut elsewhere"
+    assert not is_new(noise(0), "other", before["a1"], alike), "the same pixels"
+    assert is_new(noise(7), "other", before["a1"], alike)
+    with pytest.raises(MissingFileError, match=r"submission\.other_runs=.*no such folder"):
+        shown_before(str(tmp_path / "none"), [])
+
+
+@pytest.mark.parametrize("size", [(1000, 400), (300, 900), (460, 260), (3, 2)])
+def test_parts_have_the_shape_and_lie_inside(size: tuple[int, int]) -> None:
+    found = windows(size, TARGET)
+    width, height = size
+    for left, top, right, bottom in found:
+        assert 0 <= left < right <= width
+        assert 0 <= top < bottom <= height
+        assert abs((right - left) * 260 - (bottom - top) * 460) <= 460
+    assert found[0] == min(found, key=lambda box: abs(box[0] + box[2] - width) + abs(box[1] + box[3] - height))
+    assert cut(Image.new("RGB", size), found[0], TARGET).size == TARGET
+    assert (len(found) == 1) == (size in [(460, 260), (3, 2)])

@@ -15,7 +15,7 @@ from picdesk.errors import ConfigError, DataError, examples
 from picdesk.files import write_text
 from picdesk.pipelines.job import Job
 from picdesk.pipelines.world import QUERY_FIELDS as QUERY_FIELDS
-from picdesk.report.submission import check_names, faults, write_submission
+from picdesk.report.submission import Names, faults, write_submission
 from picdesk.trec import Run
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,12 @@ def check_submission(cfg: DictConfig) -> None:
             f"submission.group: a submission has a picture for every article, min_score={cfg.min_score} may leave some out; "
             "leave min_score out"
         )
-    check_names(str(cfg.submission.group), str(cfg.submission.approach), str(cfg.submission.size))
+    names_of(cfg)
+
+
+def names_of(cfg: DictConfig) -> Names:
+    """What the submission is named by."""
+    return Names(*(str(cfg.submission[key]) for key in ("group", "approach", "size")))
 
 
 def write_answers(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], bytes]) -> None:
@@ -49,7 +54,6 @@ def write_answers(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], byt
     write_text(job.folder / "results.csv", stream.getvalue())
     if cfg.submission.group is None:
         return
-    group, approach, size = (str(cfg.submission[key]) for key in ("group", "approach", "size"))
 
     def picture(item: str) -> Callable[[], Image.Image]:
         return lambda: named_picture(read(item), item, int(cfg.encode.max_pixels))
@@ -65,7 +69,7 @@ def write_answers(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], byt
             f"submission: the picture {error} of the index is not in the data set; name it: data=..."
         ) from None
     found = {name: picture(run.item_ids[run.index[query, 0]]) for query, name in enumerate(run.query_ids)}
-    folder = write_submission(job.folder / "submission", group, approach, size, found)
+    folder = write_submission(job.folder / "submission", names_of(cfg), found)
     wrong = faults(folder.parent, run.query_ids)
     if wrong:
         raise DataError(f"submission: {wrong[0]} ({len(wrong)} faults)")
