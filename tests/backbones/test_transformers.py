@@ -59,6 +59,8 @@ def theirs(folder: Path, kind: str, pictures: list[Image.Image], texts: list[str
     with torch.inference_mode():
         images = model.get_image_features(**processor(images=pictures, return_tensors="pt")).pooler_output
         found = model.get_text_features(**tokens).pooler_output
+    if kind == "flava":  # its contrastive loss takes the first place
+        images, found = images[:, 0], found[:, 0]
     return images / images.norm(dim=-1, keepdim=True), found / found.norm(dim=-1, keepdim=True)
 
 

@@ -23,7 +23,7 @@ from picdesk.backbones.open_clip_weights import load_weights, local_file
 from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.reading import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalised
-from picdesk.errors import ConfigError, UserError
+from picdesk.errors import UserError
 from picdesk.parts import config_part
 from picdesk.weights import why
 
@@ -70,7 +70,7 @@ class OpenClip(TwoTower):
         super().__init__(
             name=f"open_clip({model}, {pretrained or 'random'})",
             dim=full,
-            image_trunk=clip.visual,
+            image_trunk=Latent(clip.visual) if hasattr(clip, "text_decoder") else clip.visual,
             image_head=image_head,
             text_trunk=TextTrunk(clip),
             text_head=text_head,
@@ -133,6 +133,19 @@ class OpenClip(TwoTower):
         return self.text_trunk.lengths(inputs["text"])
 
 
+class Latent(nn.Module):
+    """CoCa's picture tower, which gives the states of all places beside the picture's vector, which alone is wanted here."""
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalised pixels [n, 3, height, width] to features [n, width]."""
+        features: torch.Tensor = self.tower(pixels)[0]
+        return features
+
+
 def create(source: Source, seed: int) -> Any:
     """Build the model and load its weights, in float32, frozen; one clear line where the file does not fit."""
     import open_clip
@@ -162,10 +175,6 @@ def create(source: Source, seed: int) -> Any:
             f"backbone: {source.library_name} with the weights {where} could not be loaded ({why(error, file)}); give a file "
             "that holds them: backbone.weights=FILE"
         ) from error
-    if hasattr(clip, "text_decoder"):
-        raise ConfigError(
-            f"backbone.model={source.library_name} is a CoCa model, which is not known here; choose a CLIP or SigLIP"
-        )
     return clip.eval().requires_grad_(False)
 
 

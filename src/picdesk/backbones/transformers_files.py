@@ -28,6 +28,7 @@ NEEDED = {
     "tokenizer": ("tokenizer.json", "vocab.json", "vocab.txt", "*.model"),
 }
 LOWER_CASED = ("siglip", "siglip2")  # trained on texts in small letters
+VISION_PARTS = ("vision_model", "image_model")  # FLAVA has the second
 PLAIN_CLIP = 77  # tokens of the published CLIPs
 CASED = "A Red Ball, ÉTÉ"
 PROBES = ((0, (64, 48)), (255, (48, 64)), (100, (90, 30)))  # plain pictures: their level, their width and height
@@ -52,11 +53,11 @@ def load_model(folder: Path, name: str) -> Any:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
         raise UserError(f"backbone.model={name} could not be loaded ({first_line(error)}); wanted: {FILES}") from error
-    if not all(
-        hasattr(model, part) for part in ("get_image_features", "get_text_features", "vision_model", "text_model")
-    ):
+    parts = ("get_image_features", "get_text_features", "text_model")
+    if not all(hasattr(model, part) for part in parts) or not any(hasattr(model, part) for part in VISION_PARTS):
         raise ConfigError(
-            f"backbone.model={name} is a {model.config.model_type} model; wanted a dual encoder such as CLIP, SigLIP or ALIGN"
+            f"backbone.model={name} is a {model.config.model_type} model; wanted a dual encoder such as CLIP, SigLIP or "
+            "ALIGN (a model of another kind: backbone=sentence_transformers)"
         )
     return model.eval().requires_grad_(False)
 
@@ -152,7 +153,7 @@ def affine_of(processor: Any, name: str) -> tuple[torch.Tensor, torch.Tensor, li
         if pixels.dtype != np.uint8 or len(pixels) != 3 or done.shape != pixels.shape or shapes[0] != shapes[-1]:
             raise ConfigError(
                 f"backbone.model={name}: its {type(processor).__name__} does not give pictures of one fixed size; "
-                "choose a fixed-resolution model (of SigLIP 2: one whose name ends with a resolution, not NaFlex)"
+                "take it by backbone=sentence_transformers (SigLIP 2 NaFlex), or choose a model of fixed resolution"
             )
         values.append(done.mean((1, 2)))
     factor, offset = (values[1] - values[0]) / 255, values[0]
