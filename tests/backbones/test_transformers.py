@@ -19,7 +19,7 @@ from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.interfaces import Modality
 from picdesk.pipelines import config
 from picdesk.pipelines.build import build
-from tests.backbones.tiny_models import MAKERS, make
+from tests.backbones.tiny_models import MAKERS, SMALL, VISION, bert_tokenizer, make, save
 from tests.conftest import PROJECT
 
 TEXTS = ["A dog runs.", "two children in tall grass, far away", "x"]
@@ -298,3 +298,27 @@ def test_prompts_and_dim_are_options(kind: str, folders: dict[str, Path], pictur
         Transformers(str(folders[kind]), dim=0)
     with pytest.raises(ConfigError, match=r"backbone\.prompts\.query_picture: choose out of query, document"):
         Transformers(str(folders[kind]), prompts={"query_picture": "x"})
+
+
+def test_blip_for_matching_is_a_dual_encoder_too(tmp_path: Path, pictures: list[Image.Image]) -> None:
+    tokenizer = bert_tokenizer()
+    text = SMALL | {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "encoder_hidden_size": 32}
+    text |= {"bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
+    config = hf.BlipConfig(text_config=text, vision_config=VISION, projection_dim=24, image_text_hidden_size=16)
+    library = hf.BlipForImageTextRetrieval(config).eval()
+    processor = hf.BlipProcessor(hf.BlipImageProcessor(size={"height": 32, "width": 32}), tokenizer)
+    save(tmp_path, library, processor)
+    backbone = Transformers(str(tmp_path))
+    images, texts = ours(backbone, pictures, TEXTS)
+    pixels = processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+    for i, said in enumerate(TEXTS):
+        tokens = tokenizer(said, return_tensors="pt")
+        with torch.inference_mode():
+            wanted = library(
+                pixel_values=pixels,
+                input_ids=tokens["input_ids"].repeat(len(pictures), 1),
+                attention_mask=tokens["attention_mask"].repeat(len(pictures), 1),
+                use_itm_head=False,
+            )[0][:, 0]
+        np.testing.assert_allclose(images @ texts[i], wanted, atol=1e-5)
+        np.testing.assert_allclose(ours(backbone, pictures[:1], [said])[1][0], texts[i], atol=1e-5)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from picdesk.backbones.blip_pair import BlipPair, is_matching_blip
 from picdesk.backbones.lite import tokenizer_digest
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import digest_of
@@ -48,7 +49,10 @@ def load_model(folder: Path, name: str) -> Any:
     chatter.disable_progress_bar()
     try:
         options: dict[str, Any] = {"local_files_only": True, "dtype": torch.float32, "weights_only": True}
-        model = from_folder(transformers.AutoModel, folder, f"backbone.model={name}", **options)
+        blip = is_matching_blip(folder)
+        kind = transformers.BlipForImageTextRetrieval if blip else transformers.AutoModel
+        model = from_folder(kind, folder, f"backbone.model={name}", **options)
+        model = BlipPair(model) if blip else model
     except UserError:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
