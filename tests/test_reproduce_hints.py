@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from safetensors.torch import save_file
 
+from picdesk.assembly import schema
 from picdesk.backbones.open_clip_files import find, load_tokenizer
-from picdesk.pipelines import config
 from tests.backbones.test_open_clip_files import tokenizer
 from tests.conftest import PROJECT
 
@@ -31,7 +31,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def composed(*overrides: str) -> Any:
-    config.register()
+    schema.register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         return compose("evaluate", overrides=list(overrides))
 
@@ -51,7 +51,9 @@ def test_following_the_hint_gives_the_model_of_the_experiment(name: str, places:
     source = find(backbone.model, backbone.pretrained, backbone.weights, backbone.quick_gelu)
     assert source.weights == str(places["FILE"])
     known = open_clip.get_pretrained_cfg(named.backbone.model, named.backbone.pretrained)
-    asked = named.backbone.quick_gelu  # system C's numbers were made with the activation that its library took by mistake
+    asked = (
+        named.backbone.quick_gelu
+    )  # system C's numbers were made with the activation that its library took by mistake
     assert source.quick_gelu == (bool(known.get("quick_gelu", False)) if asked is None else asked)
     for setting in ("mean", "std", "interpolation", "resize_mode"):
         assert source.recipe.get(setting) == known.get(setting), setting

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from picdesk.check_submission import main
+from picdesk.commands.check_submission import main
 from picdesk.data.near import alike
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.report.crops import cut, windows

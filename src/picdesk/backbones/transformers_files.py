@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
-from picdesk.backbones.blip_pair import BlipPair, is_matching_blip
 from picdesk.backbones.lite import tokenizer_digest
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import digest_of
@@ -30,6 +30,7 @@ NEEDED = {
 }
 LOWER_CASED = ("siglip", "siglip2")  # trained on texts in small letters
 VISION_PARTS = ("vision_model", "image_model")  # FLAVA has the second
+BLIP = "BlipForImageTextRetrieval"
 PLAIN_CLIP = 77  # tokens of the published CLIPs
 CASED = "A Red Ball, ÉTÉ"
 PROBES = ((0, (64, 48)), (255, (48, 64)), (100, (90, 30)))  # plain pictures: their level, their width and height
@@ -188,3 +189,41 @@ def digest_of_tokenizer(tokenizer: Any) -> str:
 def first_line(error: BaseException, most: int = 200) -> str:
     """The first line of an error's text, for the end of ours, at most `most` characters of it."""
     return why(error, most=most)
+
+
+def is_matching_blip(folder: Path) -> bool:
+    """Whether a folder holds that model, by its config."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return BLIP in (content.get("architectures") or ())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+class BlipPair(nn.Module):
+    """BLIP's matching model as a dual encoder, by the towers that its contrastive loss trained.
+
+    `vision_model`, `visual_projection`, `text_model` and `text_projection`, under the names that other dual encoders have.
+    """
+
+    def __init__(self, whole: Any) -> None:
+        super().__init__()
+        self.config = whole.config
+        self.vision_model, self.visual_projection = whole.vision_model, whole.vision_proj
+        self.text_model, self.text_projection = whole.text_encoder, whole.text_proj
+        self.logit_scale = nn.Parameter(torch.tensor(float(whole.config.logit_scale_init_value)))
+
+    def get_image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """[n, width] of normalised pixels: the first state, projected."""
+        features: torch.Tensor = self.visual_projection(
+            self.vision_model(pixel_values=pixel_values).last_hidden_state[:, 0]
+        )
+        return features
+
+    def get_text_features(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: torch.Tensor
+    ) -> torch.Tensor:
+        """[n, width] of tokens: the first state, projected."""
+        states = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        features: torch.Tensor = self.text_projection(states[:, 0])
+        return features

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.matryoshka import shortened
+from picdesk.backbones.heads import shortened
 from picdesk.backbones.prompts import Prompts
 from picdesk.files import digest_of
 from picdesk.interfaces import DIRECTIONS, Direction, Modality
@@ -29,7 +29,7 @@ class TwoTower(nn.Module):
     of its own, but scores by the best of the captions that its data set has of it. `tuned` are the towers whose weights are no
     longer those that the backbone was built with. `reads_padding`: a text's feature depends on its padding, so none is cut off.
 
-    `dim` is what the heads give; `shorter` cuts that to the first numbers (a model trained for it, see `matryoshka`). `prompts`
+    `dim` is what the heads give; `shorter` cuts that to the first numbers (a model trained for it, see `heads`). `prompts`
     stand before texts; where those of texts that ask differ from those that are found, `facing` gives the backbone as it encodes
     for one direction (`direction`, t2i unless turned).
     """

@@ -25,7 +25,7 @@ from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.itm import SCORES, by_picture
 from picdesk.sentence_models import FILES, digest_of_folder, load, pick_files
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 from picdesk.weights import why
 
 log = logging.getLogger(__name__)

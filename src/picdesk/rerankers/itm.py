@@ -23,7 +23,7 @@ from picdesk.interfaces import RerankContext
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.matchers import FILES, Matcher, load, pick_files
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
 SCORES = ("logit", "probability")

@@ -21,7 +21,7 @@ from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.captions import own_captions, read_captions
 from picdesk.rerankers.words import Words
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
 SCORES = ("bm25", "entities")

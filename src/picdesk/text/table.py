@@ -1,0 +1,120 @@
+"""A CSV file with a header: its columns by name, and what was odd about it."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from picdesk.errors import ConfigError, DataError, examples
+from picdesk.text.files import read_text
+from picdesk.text.rows import Row, split_rows
+
+DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+TRIED = (",", "\t", ";", "|")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Header and rows of a CSV file, each row with the number of its last line; rows of a wrong width are in `ragged`."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[int, dict[str, str]], ...]
+    ragged: tuple[tuple[int, int], ...]
+    note: str
+
+    def left_out(self, file: str) -> list[tuple[str, str]]:
+        """Each row of a wrong width: where it is, and why it is not used."""
+        width = len(self.header)
+        return [(f"{file} line {line}", f"{cells} cells for {width} columns") for line, cells in self.ragged]
+
+
+def delimiter_named(value: str, key: str = "data.delimiter") -> str:
+    """The character that a config value means: itself, or `tab`, `\\t`, `comma`, `semicolon`, `pipe`; `auto` stays."""
+    found = DELIMITERS.get(value.strip().lower() or value, value)
+    if found != "auto" and (len(found) != 1 or found in '\r\n"'):
+        raise ConfigError(f"{key}={value!r}: one character is needed, such as ',' or ';' or tab, or auto")
+    return found
+
+
+def read_table(
+    path: Path,
+    delimiter: str = ",",
+    quoting: str = "auto",
+    encoding: str | None = None,
+    wanted: Iterable[str] | Callable[[Sequence[str]], bool] = (),
+    key: str | None = "data.encoding",
+) -> Table:
+    """A CSV file with a header line. Raises `DataError` for a repeated or absent header.
+
+    `delimiter="auto"` takes the first of comma, tab, semicolon and bar that gives the `wanted` columns. Empty cells and
+    names behind the last column, and rows without any content, are no rows and no cells; the note counts them.
+    """
+    text, odd = read_text(path, encoding, key)
+    notes = [odd] if odd else []
+    if delimiter == "auto":
+        delimiter = _delimiter(text, wanted)
+        notes += [f"{path.name}: split at each {_shown(delimiter)}"] if delimiter != "," else []
+    numbered, more = split_rows(path.name, text, delimiter, quoting)
+    notes += [f"{path.name}: {note}" for note in more]
+    header = _header(path.name, numbered)
+    rows, ragged, broken = [], [], 0
+    for number, cells in numbered[1:]:
+        while len(cells) > len(header) and not cells[-1].strip():
+            cells.pop()
+        if len(cells) != len(header):
+            ragged.append((number, len(cells)))
+            continue
+        broken += any("\n" in cell or "\r" in cell for cell in cells)
+        rows.append((number, dict(zip(header, cells, strict=True))))
+    notes += [f"{path.name}: {broken} rows with a line break inside quotes"] if broken else []
+    return Table(header, tuple(rows), tuple(ragged), "; ".join(notes))
+
+
+def _header(file: str, numbered: list[Row]) -> tuple[str, ...]:
+    header = tuple(name.strip() for name in numbered[0][1]) if numbered else ()
+    while header and not header[-1]:
+        header = header[:-1]
+    if not header:
+        raise DataError(f"{file}: the file is empty: a header line is needed")
+    twice = [name for name, count in Counter(filter(None, header)).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{file}: a column name stands twice in the header: {examples(twice)} of {examples(header, 12)}"
+        )
+    return header
+
+
+def _delimiter(text: str, wanted: Iterable[str] | Callable[[Sequence[str]], bool]) -> str:
+    first = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
+    names = () if callable(wanted) else tuple(wanted)
+    for delimiter in TRIED:
+        header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        if wanted(header) if callable(wanted) else names and all(name in header for name in names):
+            return delimiter
+    return ","
+
+
+def _shown(delimiter: str) -> str:
+    return "tab" if delimiter == "\t" else repr(delimiter)
+
+
+def need_columns(
+    columns: dict[str, str | None], header: tuple[str, ...], file: str, group: str = "data", deep: bool = False
+) -> None:
+    """Raise `DataError` naming the config key of each column that the file does not have.
+
+    `columns` maps the config key (`picture_column`) to the column's name; None asks for nothing. With `deep` a name may
+    lead into records (`sentences.raw`), so its first part is enough.
+    """
+    there = set(header)
+    absent = [
+        f"{group}.{key}={column}"
+        for key, column in columns.items()
+        if column is not None and column not in there and not (deep and column.split(".")[0] in there)
+    ]
+    if absent:
+        told = f"{file}: no such column: {', '.join(absent)}; the columns are {examples(header, 12)}"
+        others = [_shown(one) for one in TRIED if len(header) == 1 and one in header[0]]
+        raise DataError(told + (f"; is the delimiter {' or '.join(others)}? (data.delimiter)" if others else ""))

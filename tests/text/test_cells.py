@@ -1,0 +1,43 @@
+"""No cell of a CSV file for people begins a formula; numbers stay numbers."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from picdesk.text.cells import PeopleWriter, harmless
+from tests.conftest import PROJECT
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+cmd|'/c x'!A1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", "＝1", "- 5"]
+)
+def test_a_formula_becomes_a_text(text: str) -> None:
+    assert harmless(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    "cell", ["-3", "-0.5", "+1e-3", "-inf", -3, -0.5, 0, True, None, "", "a=b", "3-2", "'=1", " =1"]
+)
+def test_numbers_and_plain_texts_stay(cell: object) -> None:
+    assert harmless(cell) is cell
+
+
+def test_rows_are_written_so(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    writer = PeopleWriter(stream, lineterminator="\n")
+    writer.writerow(["id", "=head"])
+    writer.writerows([["@a", -1.5], ['=HYPERLINK("x")', "-1.5"]])
+    read = list(csv.reader(io.StringIO(stream.getvalue())))
+    assert read == [["id", "'=head"], ["'@a", "-1.5"], ['\'=HYPERLINK("x")', "-1.5"]]
+
+
+def test_every_writer_of_csv_files_is_the_harmless_one() -> None:
+    plain = {
+        path.relative_to(PROJECT / "src/picdesk").as_posix()
+        for path in (PROJECT / "src").rglob("*.py")
+        if re.search(r"csv\.(writer|DictWriter)\(|\.to_csv\(", path.read_text())
+    }
+    assert plain == {"text/cells.py", "tasks/export.py"}  # an export is read back, to the character
