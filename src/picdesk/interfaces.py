@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,9 @@ class Backbone(Protocol):
 
     def trunk_dim(self, modality: Modality) -> int:
         """Width of the trunk's features, which is the head's input."""
+
+    def facing(self, direction: Direction) -> Self:
+        """The backbone as it encodes for a direction: one with prompts for what asks and what is found tells them apart."""
 
     def picture_to_pixels(self, picture: PIL.Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture to uint8 [3, height, width]; runs in loader workers."""

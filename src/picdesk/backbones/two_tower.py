@@ -31,12 +31,14 @@ class TwoTower(nn.Module):
 
     `dim` is what the heads give; `shorter` cuts that to the first numbers (a model trained for it, see `heads`). `prompts`
     stand before texts; where those of texts that ask differ from those that are found, `facing` gives the backbone as it encodes
-    for one direction (`direction`, t2i unless turned).
+    for one direction (`direction`, t2i unless turned). `trunks_learn`: whether a trunk can be trained here; `knows_given_alone`:
+    it encodes no pictures, but has the vectors that came with the data set.
     """
 
     logit_bias: nn.Parameter | None
     by_captions: bool = False
     trunks_learn: bool = True
+    knows_given_alone: bool = False
 
     def __init__(
         self,

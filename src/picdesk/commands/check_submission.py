@@ -14,7 +14,7 @@ from pathlib import Path
 from picdesk.data.near import alike
 from picdesk.process import machine
 from picdesk.readers.subset import read_ids
-from picdesk.report.submission import EDITIONS, faults
+from picdesk.submissions.folders import EDITIONS, faults
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from picdesk.interfaces import Direction
 from picdesk.jobs.folder import Job
 from picdesk.pages import show
 from picdesk.pages.outside import write_answers
+from picdesk.pages.submitting import Near
 from picdesk.readers.queries import Query
 from picdesk.report.content import Fact, Item, QueryCard, Ranking, RetrievalPage
 from picdesk.report.page import write_retrieval
@@ -63,6 +64,7 @@ def write(
     weights: dict[str, str],
     picture: bytes,
     read: Callable[[str], bytes],
+    near: Near | None = None,
 ) -> None:
     """results.json, results.csv, run.trec, the page, a submission where one is asked for; the terminal table."""
     direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
@@ -77,7 +79,7 @@ def write(
         files=("results.json", "results.csv", "run.trec", "manifest.json", "config.yaml"),
     )
     write_retrieval(job.folder / "index.html", page, lambda item: picture if item == "q1" and picture else read(item))
-    write_answers(job, cfg, run, read)
+    write_answers(job, cfg, run, read, near)
     print_retrieval(cards)
     log.info("retrieval page: %s", job.folder / "index.html")
 

@@ -29,7 +29,7 @@ from picdesk.pages.outside import check_submission
 from picdesk.readers.queries import Query
 from picdesk.retrieval.dataset import QUERY_FIELDS, World
 from picdesk.retrieval.features import head, picture_features, text_features
-from picdesk.retrieval.tools import Tools, captions_of
+from picdesk.retrieval.tools import Tools
 from picdesk.search.grouping import best_part_run
 from picdesk.tasks.asked import OnePicture, read_picture, read_texts, strong
 from picdesk.trec.runs import Run
@@ -84,7 +84,8 @@ def retrieve(cfg: DictConfig) -> Run:
             cards = [text_card(part, world, run, Path(str(cfg.image)).name)]
     for note in untrained_note(backbone.name, checkpoint):
         log.warning("%s", note.text)
-    write(job, cfg, part.name, run, cards, weights, picture, show.picture_reader(part))
+    near = Tools(backbone, encoder).nearness(texts) if queries else None
+    write(job, cfg, part.name, run, cards, weights, picture, show.picture_reader(part), near)
     job.write_manifest(cfg, world.fingerprint(part, encoder), weights, encoder, len(world.collection.skipped))
     return run
 
@@ -100,7 +101,7 @@ def search_pictures(
         backbone.check_texts(world.prompts(part), part.vectors["text"])
     asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
     fields = tuple(query.fields for query in queries)
-    tools = Tools(backbone, encoder, captions_of(part))
+    tools = Tools.over(backbone, encoder, part)
     if backbone.by_captions:
         if cfg.save_index:
             saved_index.refuse_captions(backbone, f"save_index={cfg.save_index}")
@@ -122,7 +123,7 @@ def search_texts(
     """The texts nearest to a picture."""
     if not part.text_ids:
         raise ConfigError(f"data={part.name} has no texts to find for image={cfg.image}")
-    source = OnePicture(picture)
+    source, backbone = OnePicture(picture), backbone.facing("i2t")
     asked = Embeddings(("q1",), head(backbone, "image", encoder.pictures(backbone, source, open_picture)))
     gallery = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
     items = Side(gallery.ids, gallery, tuple(world.prompts(part)), part.texts)

@@ -30,7 +30,7 @@ from picdesk.report.content import Item, QueryCard, Ranking
 from picdesk.rerankers.base import candidates_alone
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
-from picdesk.retrieval.tools import Tools, captions_of
+from picdesk.retrieval.tools import Tools
 from picdesk.search.saved import made_from
 from picdesk.tasks.asked import OnePicture, strong
 from picdesk.trec.runs import Run
@@ -52,10 +52,6 @@ class Shown:
             raise KeyError(item)
         return self.collection.pictures.read(self.places[item])
 
-    def captions(self) -> dict[str, list[str]]:
-        """The captions that the data set has of its pictures."""
-        return captions_of(self.collection) if self.collection is not None else {}
-
 
 def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
     """One job: texts, or a picture, against a saved index."""
@@ -65,7 +61,7 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
     direction: Direction = "t2i" if queries else "i2t"
     facts = made_from(folder)
     prompt = build(cfg, "prompt").choose(tuple(facts["fields"])) if facts.get("fields") else None
-    backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+    backbone, encoder = load_backbone(cfg, checkpoint).facing(direction), make_encoder(cfg)
     weights = weights_of(backbone, checkpoint) | contents(cfg)
     job = Job(cfg)
     expected = index_facts.of_backbone(backbone, encoder) | {"prompt": index_facts.told(prompt)}
@@ -78,12 +74,12 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
     texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
     with job.clock.stage("encode and search"):
         asked = encoded(backbone, encoder, queries, texts, picture)
-        captions = shown.captions() if direction == "t2i" else {}
-        run = search(cfg, direction, index, asked, shown, prompt, Tools(backbone, encoder, captions))
+        tools = Tools.over(backbone, encoder, shown.collection if direction == "t2i" else None)
+        run = search(cfg, direction, index, asked, shown, prompt, tools)
     cards = cards_of(direction, run, queries, texts, shown, Path(str(cfg.image)).name)
     for note in untrained_note(backbone.name, checkpoint):
         log.warning("%s", note.text)
-    write(job, cfg, str(facts.get("data")), run, cards, weights, picture, shown.read)
+    write(job, cfg, str(facts.get("data")), run, cards, weights, picture, shown.read, tools.nearness(texts))
     job.write_manifest(cfg, {"index": index.fingerprint}, weights, encoder, 0)
     return run
 

@@ -9,9 +9,9 @@ from PIL import Image
 from picdesk.commands.check_submission import main
 from picdesk.data.near import alike
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.report.crops import cut, windows
-from picdesk.report.other_runs import is_new, shown_before
-from picdesk.report.submission import TARGET, Names, faults, write_submission
+from picdesk.submissions.crops import cut, windows
+from picdesk.submissions.folders import TARGET, Names, faults, write_submission
+from picdesk.submissions.other_runs import is_new, shown_before
 
 ARTICLES = ["a1", "a2.b", "a3"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from picdesk.errors import DataError, MissingFileError
-from picdesk.report.submission import Alike, equals, opened
+from picdesk.submissions.folders import Alike, equals, opened
 
 Shown = Mapping[str, Sequence[tuple[Image.Image, str]]]
 
