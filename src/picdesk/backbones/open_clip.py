@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk import network
 from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
 from picdesk.backbones.open_clip_weights import load_weights, local_file
@@ -24,6 +26,7 @@ from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.reading import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalised
 from picdesk.errors import UserError
+from picdesk.needs import Need, weights_size
 from picdesk.parts import config_part
 from picdesk.weights import why
 
@@ -104,6 +107,29 @@ class OpenClip(TwoTower):
         self.register_buffer("mean", torch.tensor(cfg["mean"]), persistent=False)
         self.register_buffer("std", torch.tensor(cfg["std"]), persistent=False)
 
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The weights: a file, a folder, the copy in the hub's cache, or none for random ones."""
+        model, tag = str(values["model"]), values.get("pretrained")
+        with network.closed():
+            try:
+                source = find(model, tag, values.get("weights"), values.get("quick_gelu"))
+            except UserError as error:
+                remedy = told_of_tag(model, tag, key) or str(error)
+                return [
+                    Need(
+                        key, f"the weights {tag or ''} of {model}".replace("  ", " "), False, "", size_of(model), remedy
+                    )
+                ]
+        if source.weights is None and tag is None and not model.startswith(("hf-hub:", "local-dir:")):
+            return [Need(key, f"{model} with random weights", True)]
+        place = Path(source.weights or source.library_name.removeprefix("local-dir:")).expanduser()
+        what = f"the weights {tag} of {model}" if tag else f"the model {model}"
+        if place.exists():
+            size = place.stat().st_size if place.is_file() else weights_size(place)
+            return [Need(key, what, True, str(place), size)]
+        return [Need(key, what, False, "", size_of(model), told_of_tag(model, tag, key))]
+
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The library's own evaluation transform up to uint8 [3, height, width]."""
         for step in self._resize:
@@ -131,6 +157,29 @@ class OpenClip(TwoTower):
         """Tokens up to the end-of-text one, [n]; the full context where the tower looks beyond it."""
         assert isinstance(self.text_trunk, TextTrunk)
         return self.text_trunk.lengths(inputs["text"])
+
+
+def told_of_tag(model: str, tag: str | None, key: str) -> str:
+    """Where the weights of a tag are published, and what to give once they are here; "" for what is no tag."""
+    import open_clip
+
+    known = open_clip.get_pretrained_cfg(model, tag) if tag else None
+    if not known:
+        return ""
+    place = f"from the hub id {str(known['hf_hub']).rstrip('/')}" if known.get("hf_hub") else "elsewhere"
+    return f"download them {place} and give {key}.weights=FILE (or let the job fetch them)"
+
+
+def size_of(model: str) -> int | None:
+    """Bytes of a model's float32 weights, by its architecture alone; None where that needs more than is here."""
+    import open_clip
+
+    try:
+        with quiet_library(), torch.device("meta"), network.closed():
+            made = open_clip.create_model(model, load_weights=False, pretrained_text=False, device="meta")
+    except Exception:  # text towers of other libraries want their config from a hub
+        return None
+    return sum(4 * parameter.numel() for parameter in made.parameters())
 
 
 class Latent(nn.Module):

@@ -28,6 +28,7 @@ from picdesk.backbones.transformers_files import FILES, described, digest_of_tok
 from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError, UserError
 from picdesk.hub import folder_of, one_set_of_weights
+from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.weights import from_folder
 
@@ -93,6 +94,11 @@ class OwnCode(TwoTower):
         )
         self._processor, self._tokenizer, self.max_length = processor, tokenizer, length
         self._padding, self.reads_padding = padding, padding.fill
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The folder or hub id."""
+        return [model_need(values["model"], f"{key}.model", pick_files, WANTED)]
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[Any]:
         """The folder's own image processing: float32 [3, height, width]."""

@@ -27,6 +27,7 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.hub import folder_of
 from picdesk.interfaces import Direction, Modality
+from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.sentence_models import FILES, digest_of_folder, load, pick_files
 
@@ -89,6 +90,11 @@ class SentenceTransformers(TwoTower):
         )
         self._library, self._by_role = (library,), by_role(library)  # in a tuple: the trunks own it
         self.reads_padding = reader.fill
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The folder or hub id."""
+        return [model_need(values["model"], f"{key}.model", pick_files, FILES)]
 
     @property
     def turns(self) -> bool:

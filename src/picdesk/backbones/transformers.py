@@ -35,6 +35,7 @@ from picdesk.backbones.transformers_files import (
 from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError
 from picdesk.hub import folder_of
+from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 
 
@@ -94,6 +95,11 @@ class Transformers(TwoTower):
         self._processor, self._tokenizer = processor, tokenizer
         self.register_buffer("factor", factor, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The folder or hub id."""
+        return [model_need(values["model"], f"{key}.model", pick_files, FILES)]
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The image processor's own resize and crop: uint8 [3, height, width]."""

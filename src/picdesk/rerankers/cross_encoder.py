@@ -7,7 +7,7 @@ below the 2B embedder), so their weight is chosen on validation data like any ot
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -21,6 +21,7 @@ from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of, file_digest
 from picdesk.hub import folder_of
 from picdesk.interfaces import RerankContext
+from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.itm import SCORES, by_picture
@@ -62,6 +63,11 @@ class CrossEncoder(Scorer):
         self.batch_size, self.allow_code = batch_size, allow_code
         self.folder = folder_of(model, "reranker.model", pick_files, FILES)
         self.counts = {"cross_encoder_pairs": 0}
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The folder or hub id."""
+        return [model_need(values["model"], f"{key}.model", pick_files, FILES)]
 
     def fingerprint(self, context: RerankContext) -> str:
         """The files of the model and every setting that matters."""

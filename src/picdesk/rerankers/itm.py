@@ -8,7 +8,7 @@ BLIP-2 (Li et al. 2023, arXiv 2301.12597) is evaluated alike, without a token of
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import digest_of, file_digest
 from picdesk.hub import folder_of
 from picdesk.interfaces import RerankContext
+from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.matchers import FILES, Matcher, load, pick_files
@@ -65,6 +66,11 @@ class Itm(Scorer):
         self.folder = folder_of(model, "reranker.model", pick_files, FILES)
         self.counts = {"itm_pictures": 0, "itm_pairs": 0}
         self._cut = False
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The folder or hub id."""
+        return [model_need(values["model"], f"{key}.model", pick_files, FILES)]
 
     def fingerprint(self, context: RerankContext) -> str:
         """The files of the model and every setting that matters."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import RerankContext
+from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.captions import own_captions, read_captions
@@ -61,6 +62,11 @@ class Lexical(Scorer):
         self.k1, self.b, self.leave_out_query = float(k1), float(b), leave_out_query
         self.words = Words(language)
         self.given = read_captions(file, "reranker.file") if file is not None else {}
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The file of captions, where one is named."""
+        return [file_need(values["file"], f"{key}.file", "captions by id")] if values.get("file") else []
 
     def fingerprint(self, context: RerankContext) -> str:
         """Every setting, and all that is known."""
