@@ -100,6 +100,8 @@ class Task:
     qrels_file: str | None = None
     query: str | None = None
     image: str | None = None
+    also: list[Any] = field(default_factory=list)
+    find: str | None = None
     queries: str | None = None
     save_index: str | None = None
     index_dir: str | None = None

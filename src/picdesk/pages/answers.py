@@ -44,14 +44,16 @@ def picture_card(part: Collection, world: World, run: Run, q: int, text: str, qu
     return QueryCard(query.id, "t2i", (Ranking(found, rank),), text=asked, truth=truth, note=note)
 
 
-def text_card(part: Collection, world: World, run: Run, name: str) -> QueryCard:
-    """The picture and the texts found for it."""
+def text_card(part: Collection, world: World, run: Run, name: str, has_picture: bool = True) -> QueryCard:
+    """The picture that is asked about, or the name of what is asked, and the texts found for it."""
     prompts = world.titles(part)
     found = tuple(
         Item(part.text_ids[i], prompts[i], "", float(s), rank)
         for rank, (i, s) in enumerate(zip(run.index[0], run.scores[0], strict=True), 1)
         if i >= 0
     )
+    if not has_picture:
+        return QueryCard("q1", "i2t", (Ranking(found),), text=name)
     return QueryCard("q1", "i2t", (Ranking(found),), picture="q1", note=name)
 
 
