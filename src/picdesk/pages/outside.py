@@ -1,8 +1,7 @@
-"""What a retrieval leaves beside its page: results.csv, and a submission folder where one is asked for."""
+"""The submission folder that a retrieval leaves where one is asked for."""
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +12,10 @@ from PIL import Image
 from picdesk.data.images import named_picture
 from picdesk.data.near import alike
 from picdesk.errors import ConfigError, DataError, examples
-from picdesk.files import write_text
 from picdesk.jobs.folder import Job
 from picdesk.pages.submitting import Choice, Near, check_crop
 from picdesk.submissions.folders import Names, faults, write_submission
 from picdesk.submissions.other_runs import shown_before
-from picdesk.text.cells import PeopleWriter
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -50,16 +47,10 @@ def names_of(cfg: DictConfig) -> Names:
     return Names(*(str(cfg.submission[key]) for key in ("group", "approach", "size")), int(cfg.submission.edition))
 
 
-def write_answers(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], bytes], near: Near | None = None) -> None:
-    """results.csv (query_id, rank, item_id, score), and the first picture of each article as a submission."""
-    stream = io.StringIO()
-    writer = PeopleWriter(stream, lineterminator="\n")
-    writer.writerow(["query_id", "rank", "item_id", "score"])
-    for query, name in enumerate(run.query_ids):
-        for rank, (item, score) in enumerate(zip(run.index[query], run.scores[query], strict=True), 1):
-            if item >= 0:
-                writer.writerow([name, rank, run.item_ids[item], f"{score:.6f}"])
-    write_text(job.folder / "results.csv", stream.getvalue())
+def write_submission_of(
+    job: Job, cfg: DictConfig, run: Run, read: Callable[[str], bytes], near: Near | None = None
+) -> None:
+    """A picture of each article as a submission, where one is asked for."""
     if cfg.submission.group is None:
         return
 
