@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from picdesk.assembly.build import build
 from picdesk.assembly.reranking import rerank
-from picdesk.evaluation.metrics import KS, add_tail, exact_ranks_both, metrics_of, ranks_of_run
+from picdesk.evaluation.metrics import KS, add_tail, exact_ranks, exact_ranks_both, metrics_of, ranks_of_run
 from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, Index, RerankContext, Side
 from picdesk.retrieval.scores import Scored, shortened
@@ -75,11 +75,15 @@ def score_both(
 ) -> dict[Direction, Scored]:
     """Retrieve and score in both directions. Pictures without texts are searched, but ask nothing. Rerankers see `sources`."""
     asking = np.flatnonzero(np.bincount(features.picture_of, minlength=len(pictures.ids)))
+    found, shown = sources.turned(texts, pictures) if sources else (texts, pictures)
     sides: dict[Direction, tuple[Embeddings, Embeddings, Qrels]] = {
         "t2i": (texts, pictures, features.t2i),
-        "i2t": (pictures.take(asking), texts, features.i2t),
+        "i2t": (shown.take(asking), found, features.i2t),
     }
-    exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True))
+    if found is texts:
+        exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True))
+    else:
+        exact = {name: exact_ranks(*side, direction=name) for name, side in sides.items()}
     scored: dict[Direction, Scored] = {}
     spent: dict[str, float] = {}
     for direction, (queries, items, qrels) in sides.items():

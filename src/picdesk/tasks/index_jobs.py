@@ -24,7 +24,7 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import held, write_json
-from picdesk.interfaces import Embeddings, Index
+from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.pages.finish import weights_of
 from picdesk.process.folders import check_to_write
@@ -62,13 +62,18 @@ def build_index(cfg: DictConfig) -> None:
     cfg, checkpoint = with_checkpoint(cfg)
     world = load_world(cfg)
     part = world.part(str(cfg.part))
-    backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+    backbone, encoder = load_backbone(cfg, checkpoint).facing(direction_of(str(cfg.gallery))), make_encoder(cfg)
     job = Job(cfg)
     vectors = Vectors(world, part, str(cfg.gallery), backbone, encoder)
     facts = index_facts.made_from(world, str(cfg.gallery), backbone, encoder)
     with job.clock.stage("encode and build"):
         index = built(cfg, vectors, folder, facts)
     report(job, cfg, index, folder, "built", weights_of(backbone, checkpoint), encoder)
+
+
+def direction_of(gallery: str) -> Direction:
+    """The direction in which items of this kind are found."""
+    return "i2t" if gallery == "texts" else "t2i"
 
 
 class Vectors:
@@ -137,8 +142,8 @@ def add_items(cfg: DictConfig) -> None:
         check_all(cfg)
         facts = made_from(folder)
         world = load_world(cfg)
-        backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
         gallery = str(facts["gallery"])
+        backbone, encoder = load_backbone(cfg, checkpoint).facing(direction_of(gallery)), make_encoder(cfg)
         expected = index_facts.made_from(world, gallery, backbone, encoder)
         if gallery == "pictures":
             expected["prompt"] = facts["prompt"]  # a text has no share in these vectors
