@@ -102,7 +102,7 @@ def _embedded() -> Mapping[str, np.ndarray]:
 
 
 def _made(folder: Path) -> dict[str, np.ndarray]:
-    """Train (unless that was done before something else failed), export the dev list, the whole of Flickr8k, and NewsImages through the same heads."""
+    """Train, unless heads are there already; export the dev list, the whole of Flickr8k, and NewsImages through these heads."""
     if not any((folder / "outputs").glob("train/*/*/checkpoint/model.safetensors")):
         _door(folder, "train", "experiment=flickr8k_lite")
     asked, owners = _exported(folder, "part=test")
