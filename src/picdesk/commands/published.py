@@ -18,6 +18,7 @@ from rich.table import Table
 
 from picdesk.assembly.schema import CONF
 from picdesk.errors import ConfigError
+from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.needs import Need
 from picdesk.process import machine
 from picdesk.report.terminal import console
@@ -34,6 +35,11 @@ class Published:
     expected: Mapping[str, Mapping[str, float]]
     source: str
     missing: tuple[Need, ...]
+
+    def hits(self, direction: Direction) -> str:
+        """hits@1 as published, where it was."""
+        value = self.expected.get(direction, {}).get("hits@1")
+        return "" if value is None else f"{value:.3f}"
 
     @property
     def verdict(self) -> str:
@@ -63,8 +69,7 @@ def run(words: Sequence[str], overrides: Sequence[str]) -> int:
     to = console()
     table = Table("experiment=reproduce/...", "t2i hits@1", "i2t hits@1", "here", box=None)
     for one in found:
-        numbers = (f"{one.expected[d]['hits@1']:.3f}" if d in one.expected else "" for d in ("t2i", "i2t"))
-        table.add_row(one.name, *numbers, one.verdict)
+        table.add_row(one.name, *(one.hits(direction) for direction in DIRECTIONS), one.verdict)
     to.print(table)
     ready = sum(not one.missing for one in found)
     to.print(f"{ready} of {len(found)} can be checked here; what to get for the others: ", end="")
