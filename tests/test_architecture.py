@@ -8,6 +8,8 @@ from pathlib import Path
 SRC = Path(__file__).resolve().parents[1] / "src" / "picdesk"
 WINGS = {"data", "backbones", "embedding", "search", "rerankers", "evaluation", "report", "serving"}
 GROUND = {
+    "measures",
+    "measure_values",
     "interfaces",
     "products",
     "trec",

@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from picdesk.assembly.allowed import shown
 from picdesk.assembly.saved import as_written, may_be_repeated
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
+from picdesk.evaluation.joint import mean_of_both
 from picdesk.evaluation.ranks import Ranks
-from picdesk.evaluation.shares import mean_of_both
 from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction

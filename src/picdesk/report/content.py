@@ -9,9 +9,15 @@ from picdesk.report.charts import Chart
 from picdesk.report.values import METRICS as METRICS
 from picdesk.report.values import Column as Column
 from picdesk.report.values import Value as Value
+from picdesk.report.values import columns_of as columns_of
 
 Role = Literal["main", "other", "baseline"]
-DIRECTION_NAMES: dict[Direction, str] = {"t2i": "Text to picture", "i2t": "Picture to text"}
+Shown = Direction | Literal["both"]
+DIRECTION_NAMES: dict[Shown, str] = {
+    "t2i": "Text to picture",
+    "i2t": "Picture to text",
+    "both": "Both directions",
+}
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,14 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class MetricTable:
-    """The metrics of one direction. Columns in which no row has a value are not shown."""
+    """The metrics of one direction, or of both. Columns in which no row has a value are not shown; `columns` None: those of
+    the metrics that there are."""
 
-    direction: Direction
+    direction: Shown
     rows: tuple[MetricRow, ...]
     queries: int
     gallery_size: int
-    columns: tuple[Column, ...] = METRICS
+    columns: tuple[Column, ...] | None = None
     note: str = ""
     of: str = ""
 
@@ -43,7 +50,8 @@ class MetricTable:
     @property
     def shown(self) -> tuple[Column, ...]:
         """Columns that at least one row fills."""
-        return tuple(column for column in self.columns if any(column.key in row.values for row in self.rows))
+        columns = columns_of(key for row in self.rows for key in row.values) if self.columns is None else self.columns
+        return tuple(column for column in columns if any(column.key in row.values for row in self.rows))
 
 
 @dataclass(frozen=True)
