@@ -135,6 +135,7 @@ class Task:
     trainer: Any = MISSING
     callbacks: Any = MISSING
     index: Any = MISSING
+    scores: Any = MISSING
     reranker: Any = MISSING
     fusion: Any = MISSING
     language_model: Any = MISSING
