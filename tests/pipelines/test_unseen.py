@@ -1,5 +1,6 @@
 """Pictures that look like what was learned from: kept out of a drawn split, and told apart where a split is given."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -63,6 +64,17 @@ def test_a_given_split_is_reported_with_and_without_look_alikes(capfd: Capture, 
         assert said in page
         assert "a look-alike in train or val" in page
     assert fitted.file("metrics.json") == again.file("metrics.json")
+    apart = numbers(again)["without_look_alikes"]["t2i"]["metrics"]["hits@1"]  # type: ignore[index]
+    other = run(capfd, tmp_path, "evaluate", f"ckpt={fitted.folder}", *FIT[2:], "seed=5")
+    compared = run(capfd, tmp_path, "evaluate", "task=compare", f"dir={again.folder}", f"against={other.folder}")
+    assert compared.status == 0, compared.err
+    [page] = [path.parent / "index.html" for path in tmp_path.rglob("comparison.json")]
+    assert page.read_text().count(", without look-alikes") >= 4
+    board = run(capfd, tmp_path, "evaluate", "task=leaderboard", f"dir={again.folder}")
+    assert board.status == 0, board.err
+    assert "t2i hits@1 without look-alikes" in (again.folder / "leaderboard.html").read_text()
+    [line] = csv.DictReader((again.folder / "leaderboard.csv").read_text().splitlines())
+    assert float(line["unseen/t2i/hits@1"]) == apart
 
 
 def test_a_drawn_split_has_none_unless_groups_are_turned_off(capfd: Capture, tmp_path: Path, data: Path) -> None:

@@ -137,6 +137,10 @@ def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Differen
     rows = tuple(
         MetricRow(side.name, show.values_of(side.scores[direction]), "main" if i == 0 else "other")
         for i, side in enumerate(sides)
+    ) + tuple(
+        MetricRow(f"{side.name}, without look-alikes", side.job.unseen[direction], "other")
+        for side in sides
+        if direction in side.job.unseen
     )
     told = [f"{name} {signed(apart[name])} (p={apart[name].p_family:.2g})" for name in TOLD if name in apart]
     note = (

@@ -14,10 +14,12 @@ import numpy as np
 
 from picdesk.assembly.saved_text import read_overrides
 from picdesk.errors import DataError, UserError
+from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.pipelines.completed import SAME
 from picdesk.pipelines.sweep import FAILURE
 from picdesk.report.manifest import Manifest
-from picdesk.report.metrics_file import read_json, read_scores
+from picdesk.report.metrics_file import LOOK_ALIKES, read_json, read_scores
+from picdesk.report.values import Value
 
 NOT_SWEPT = (
     "skip_completed",
@@ -55,6 +57,24 @@ class DoneJob:
         seconds = sum(stage.seconds for stage in self.manifest.stages if stage.name.startswith("search "))
         queries = sum(self.metrics[d]["metrics"]["queries"] for d in ("t2i", "i2t") if d in self.metrics)
         return 1000 * seconds / queries if seconds and queries else None
+
+    @cached_property
+    def numbers(self) -> dict[Direction, dict[str, Value]]:
+        """The metrics by direction."""
+        return {direction: values_of(self.metrics[direction]) for direction in DIRECTIONS if direction in self.metrics}
+
+    @cached_property
+    def unseen(self) -> dict[Direction, dict[str, Value]]:
+        """The same without queries about look-alikes of what was learned from; empty where there are none, or none are told."""
+        parts = self.metrics.get(LOOK_ALIKES, {})
+        there = DIRECTIONS if parts.get("look_alikes") else ()
+        return {direction: values_of(parts[direction]) for direction in there if direction in parts}
+
+
+def values_of(part: Mapping[str, Any]) -> dict[str, Value]:
+    """The metrics of one direction of metrics.json, each with its interval where it has one."""
+    ends = part["intervals"]
+    return {name: Value(float(value), *ends.get(name, ())) for name, value in part["metrics"].items()}
 
 
 @dataclass(frozen=True)

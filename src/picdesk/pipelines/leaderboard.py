@@ -40,6 +40,7 @@ COLUMNS = (
         for name in SHOWN
         for d in DIRECTIONS
     ),
+    *(Column(f"unseen/{d}/hits@1", f"{d} hits@1 without look-alikes", 3, "high", False) for d in DIRECTIONS),
     Column("ms", "ms a query", 3, "low", False),
 )
 
@@ -126,12 +127,9 @@ def row(job: DoneJob, value: float, ranks: Rankings, keys: Sequence[str], verdic
     if ranks:
         both = mean_of_both([(one, pictures) for one, pictures in ranks.values()], seed=job.manifest.seed)
         values["hits@1"] = Value(job.hits, min(both.low, job.hits), max(both.high, job.hits))
-    for direction in DIRECTIONS:
-        part = job.metrics.get(direction, {"metrics": {}, "intervals": {}})
-        for name in SHOWN:
-            if name in part["metrics"]:
-                ends = part["intervals"].get(name, (None, None))
-                values[f"{direction}/{name}"] = Value(float(part["metrics"][name]), *ends)
+    for direction, own in job.numbers.items():
+        values |= {f"{direction}/{name}": own[name] for name in SHOWN if name in own}
+    values |= {f"unseen/{direction}/hits@1": own["hits@1"] for direction, own in job.unseen.items()}
     if job.milliseconds is not None:
         values["ms"] = Value(job.milliseconds)
     page = os.path.relpath(job.folder / "index.html", to) if (job.folder / "index.html").is_file() else ""

@@ -26,10 +26,10 @@ from picdesk.pipelines.scoring import Scored, in_order
 from picdesk.pipelines.slices import Sliced, measured, picture_asked_about
 from picdesk.pipelines.world import World
 from picdesk.report.content import Note, SliceTable
+from picdesk.report.metrics_file import LOOK_ALIKES
 from picdesk.training.checkpoint import Checkpoint
 
 WHERE = ("root", "max_bad_fraction", "quoting", "encoding", "delimiter", "records")
-LOOK_ALIKES = "without_look_alikes"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from picdesk.files import write_json
 from picdesk.interfaces import DIRECTIONS
 
 MOST = 1e15
+LOOK_ALIKES = "without_look_alikes"
 
 
 def write_metrics(path: Path | str, metrics: Mapping[str, Any]) -> None:
@@ -41,6 +42,11 @@ def read_scores(path: Path | str) -> dict[str, Any]:
         raise DataError(f"{path}: no metrics of {' or '.join(DIRECTIONS)}")
     for direction in there:
         _check_direction(content[direction], f"{path}: {direction}")
+    apart = content.get(LOOK_ALIKES, {})
+    if not isinstance(apart, dict):
+        raise DataError(f"{path}: {LOOK_ALIKES}: wanted metrics by direction")
+    for direction in (direction for direction in DIRECTIONS if direction in apart):
+        _check_direction(apart[direction], f"{path}: {LOOK_ALIKES}.{direction}")
     return content
 
 
