@@ -16,7 +16,7 @@ from picdesk.evaluation.metrics import chance, metrics_of, per_query, ranks_of_r
 from picdesk.evaluation.significance import compare
 from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import DIRECTIONS
-from picdesk.measures import JOINTS, MEASURES, checked, higher_is_better, measure_of
+from picdesk.measures import JOINTS, LISTED, MEASURES, checked, higher_is_better, measure_of
 from picdesk.report.values import METRICS, columns_of
 from picdesk.trec import Qrels, Run
 from tests.evaluation.ranking_cases import random_case, run_of
@@ -185,7 +185,7 @@ def test_what_is_no_metric_is_refused(call: Callable[[], object], told: str) -> 
 
 def test_the_choice_by_name() -> None:
     assert checked(["mrr", "ndcg"], [50, 5, 5]) == (("hits", "ndcg", "mrr"), (1, 5, 50))
-    assert checked(["all"], [1])[0] == (*MEASURES, *JOINTS)
+    assert checked(["all"], [1])[0] == (*MEASURES, *LISTED, *JOINTS)
     assert measure_of("map@r") == (MEASURES["map@r"], 0)
     assert measure_of("ndcg@20") == (MEASURES["ndcg"], 20)
     assert "mean_rank" not in higher_is_better()
@@ -195,3 +195,20 @@ def test_the_choice_by_name() -> None:
 def test_grades_below_one_are_refused() -> None:
     with pytest.raises(DataError, match="a grade of 1 or more"):
         Qrels(("q",), ("a",), np.array([0, 1]), np.array([0], np.int32), np.array([0], np.int32))
+
+
+def test_hubness_of_lists_to_check_with_a_pencil() -> None:
+    """Five items; the first is in all four lists, two are in none. N10 = 4, 2, 2, 0, 0: mean 1.6, variance 2.24."""
+    index = np.array([[0, 1], [0, 2], [0, 1], [0, 2]], np.int32)
+    third = ((4 - 1.6) ** 3 + 2 * (2 - 1.6) ** 3 + 2 * (0 - 1.6) ** 3) / 5
+    assert LISTED["n10_skewness"].of_lists(index, 5) == pytest.approx(third / 2.24**1.5)
+    assert LISTED["never_found"].of_lists(index, 5) == 2 / 5
+    assert LISTED["never_found"].of_lists(np.array([[0, -1]], np.int32), 2) == 0.5
+    assert LISTED["n10_skewness"].of_lists(np.array([[0, 1]], np.int32), 2) == 0.0
+
+
+def test_hubness_of_chance_is_that_of_random_lists() -> None:
+    rng = np.random.default_rng(0)
+    lists = np.argsort(rng.random((500, 400)), axis=1)[:, :10].astype(np.int32)
+    for one in LISTED.values():
+        assert one.of_lists(lists, 400) == pytest.approx(one.by_chance(500, 400), abs=0.12)

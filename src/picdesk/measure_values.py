@@ -231,3 +231,35 @@ def chance_of_precision(draw: RandomOrder, _: int) -> float:
 def chance_of_mean(draw: RandomOrder, _: int) -> float:
     """(G + 1) / (R + 1)."""
     return draw.mean(lambda counts: np.asarray((draw.gallery + 1) / (counts + 1)))
+
+
+def times_listed(index: NDArray[np.int32], gallery: int, k: int = 10) -> NDArray[np.int64]:
+    """N_k: in how many of the lists [queries, depth] each item of the gallery is among the first k [gallery]."""
+    listed = index[:, :k]
+    return np.bincount(listed[listed >= 0], minlength=gallery)
+
+
+def skewness(index: NDArray[np.int32], gallery: int) -> float:
+    """Skewness of N_10: 0 where items are found alike, large where a few are in most lists.
+
+    Radovanovic, Nanopoulos and Ivanovic, "Hubs in space" (JMLR 2010), section 3.
+    """
+    times = times_listed(index, gallery).astype(np.float64)
+    spread = times.std()
+    return float(((times - times.mean()) ** 3).mean() / spread**3) if spread > 0 else 0.0
+
+
+def never_listed(index: NDArray[np.int32], gallery: int) -> float:
+    """The share of the gallery that is among the first ten of no query."""
+    return float((times_listed(index, gallery) == 0).mean())
+
+
+def chance_of_skewness(queries: int, gallery: int) -> float:
+    """N_10 of a random order is binomial."""
+    p = min(10, gallery) / gallery
+    return float((1 - 2 * p) / np.sqrt(queries * p * (1 - p))) if 0 < p < 1 else 0.0
+
+
+def chance_of_never(queries: int, gallery: int) -> float:
+    """No list of ten has it."""
+    return float((1 - min(10, gallery) / gallery) ** queries)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from picdesk import measure_values as values
 from picdesk.errors import ConfigError
 from picdesk.measure_values import Doubles, Placed, RandomOrder
@@ -68,6 +71,16 @@ class Joint(Named):
     most: float = 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed(Named):
+    """What the first ten places of all lists together say of the gallery: `of_lists(index, gallery)`, and of a random order."""
+
+    of_lists: Callable[[NDArray[np.int32], int], float]
+    by_chance: Callable[[int, int], float]
+    digits: int = 3
+    bar: bool = True
+
+
 def _measure(
     name: str,
     label: str,
@@ -97,6 +110,20 @@ MEASURES: dict[str, Measure] = dict(
     )
 )
 """Every metric of one direction, in the order in which they are shown. A new one is one line here, with its function."""
+LISTED: dict[str, Listed] = {
+    "n10_skewness": Listed(
+        name="n10_skewness",
+        label="N10 skewness",
+        of_lists=values.skewness,
+        by_chance=values.chance_of_skewness,
+        digits=2,
+        bar=False,
+    ),
+    "never_found": Listed(
+        name="never_found", label="never found", of_lists=values.never_listed, by_chance=values.chance_of_never
+    ),
+}
+"""What is told of a run's lists as a whole: hubness. It stands on every page, and in metrics.json where it is chosen."""
 JOINTS: dict[str, Joint] = {
     "rsum": Joint(
         name="rsum",
@@ -121,7 +148,7 @@ def checked(
     Raises `ConfigError` for an unknown name, or for a cut-off that is no whole number of 1 or more.
     """
     given = [str(name) for name in names]
-    known = [*MEASURES, *JOINTS]
+    known = [*MEASURES, *LISTED, *JOINTS]
     odd = [name for name in given if name not in (*known, ALL)]
     if odd or not given:
         raise ConfigError(f"{key}.names={','.join(odd) or '[]'}: choose of {', '.join(known)}, or {ALL}")

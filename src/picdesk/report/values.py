@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from picdesk.errors import DataError
-from picdesk.measures import JOINTS, KS, MEASURES, NAMES
+from picdesk.measures import JOINTS, KS, LISTED, MEASURES, NAMES
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,12 @@ BOUNDS = {"mrr_at_least": "MRR, at least", "mrr_at_most": "MRR, at most"}
 
 def column_of(key: str) -> Column:
     """How the metric of this key is shown."""
-    name = key if key in MEASURES or key in JOINTS else key.rpartition("@")[0]
+    name = key if key in {*MEASURES, *LISTED, *JOINTS} else key.rpartition("@")[0]
     if name in JOINTS:
         joint = JOINTS[name]
         return Column(key, joint.label_of(key), joint.digits, bar=joint.most == 1.0)
+    if name in LISTED:
+        return Column(key, LISTED[name].label, LISTED[name].digits, "low", LISTED[name].bar)
     if key in BOUNDS:
         return Column(key, BOUNDS[key])
     measure = MEASURES[name]
@@ -56,7 +58,7 @@ def column_of(key: str) -> Column:
 
 def columns_of(keys: Iterable[str]) -> tuple[Column, ...]:
     """A column for each key that is a metric's, in the order of the list of metrics, cut-offs rising."""
-    names = [*MEASURES, *JOINTS]
+    names = [*MEASURES, *LISTED, *JOINTS]
     places: dict[str, tuple[int, int]] = {}
     for key in keys:
         head, _, k = key.rpartition("@")
