@@ -47,7 +47,8 @@ class Precomputed(TwoTower):
     """Given vectors, `image_width` and `text_width` numbers each (None: `dim`), brought to `dim` by a head on either side.
 
     `text_encoder` (a backbone, null for none) encodes texts without a vector and texts that are asked from outside, with its
-    trunk and head; where that is the backbone of a checkpoint, `text_ckpt` names it. `seed` draws the heads. `logit_scale` is where a fit begins (None: the text encoder's own, else 2.66).
+    trunk and head; where it is the backbone of a checkpoint, `text_ckpt` names that. `seed` draws the heads. `logit_scale` is
+    where a fit begins (None: the text encoder's own, else 2.66).
     """
 
     def __init__(
