@@ -3,17 +3,17 @@
 import hydra
 from omegaconf import DictConfig
 
-from picdesk.pipelines import config
-from picdesk.pipelines.door import job, open_door
+from picdesk.assembly import schema
+from picdesk.commands.door import job, open_door
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(cfg: DictConfig) -> float:
     """One evaluation job; the objective for a sweep is the mean hits@1 of both directions."""
     from picdesk.assembly.replaced import without_replaced
-    from picdesk.pipelines.evaluate import evaluate
+    from picdesk.tasks.choice import evaluate
 
-    return job(lambda: evaluate(without_replaced(cfg, config.CONF)))
+    return job(lambda: evaluate(without_replaced(cfg, schema.CONF)))
 
 
 if __name__ == "__main__":

@@ -3,17 +3,17 @@
 import hydra
 from omegaconf import DictConfig
 
-from picdesk.pipelines import config
-from picdesk.pipelines.door import job, open_door
+from picdesk.assembly import schema
+from picdesk.commands.door import job, open_door
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="retrieve")
 def main(cfg: DictConfig) -> None:
     """One retrieval job."""
     from picdesk.assembly.replaced import without_replaced
-    from picdesk.pipelines.retrieve import run_task
+    from picdesk.tasks.retrieve import run_task
 
-    job(lambda: run_task(without_replaced(cfg, config.CONF)))
+    job(lambda: run_task(without_replaced(cfg, schema.CONF)))
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ from PIL import Image
 
 from picdesk.backbones.lite import Lite
 from picdesk.data.images import open_picture
-from picdesk.data.readers import Flickr8k
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
 from picdesk.interfaces import Embeddings
+from picdesk.readers import Flickr8k
 from picdesk.training.checkpoint import find, load
 
 RESULT = Path(__file__).resolve().parent / "results" / "drift.md"

@@ -54,7 +54,7 @@ def ours(texts: np.ndarray, images: np.ndarray, picture_of: np.ndarray) -> Value
 def our_ranks(texts: np.ndarray, images: np.ndarray, picture_of: np.ndarray):  # type: ignore[no-untyped-def]
     from picdesk.evaluation.metrics import exact_ranks_both
     from picdesk.interfaces import Embeddings
-    from picdesk.trec import Qrels
+    from picdesk.trec.runs import Qrels
 
     queries = Embeddings(tuple(f"t{i}" for i in range(len(texts))), texts)
     gallery = Embeddings(tuple(f"p{i}" for i in range(len(images))), images)

@@ -29,7 +29,7 @@ import numpy as np
 
 from hostile_world import PROJECT, Plain, Ran, World, copied, edit, sign, tree, world
 from picdesk.errors import UserError
-from picdesk.pipelines.pack import unpack
+from picdesk.jobs.archive import unpack
 
 Change = Callable[[Plain], object]
 
@@ -71,7 +71,7 @@ def targets(made: World) -> dict[str, Change]:
     touch = f"touch {made.canary}"
     harm: Plain = {"_target_": "picdesk.embedding.encoder.os.system", "command": touch}
     place = {"_target_": "pathlib.Path", "_args_": [str(made.canary)]}
-    path = {"_target_": "picdesk.pipelines.pack.Path.touch", "_args_": [place]}
+    path = {"_target_": "picdesk.jobs.archive.Path.touch", "_args_": [place]}
     own = {"_target_": "picdesk.backbones.own_code.OwnCode", "model": str(made.root / "evil_model"), "allow_code": True}
     write = {"_target_": "picdesk.files.write_text", "path": str(made.canary), "text": "x"}
     return {

@@ -81,18 +81,6 @@ def prepare() -> None:
     import torch
 
     from picdesk.backbones import lite, sentence_models
-    from picdesk.pipelines import (  # noqa: F401
-        captioner,
-        compare,
-        encode,
-        export,
-        index_jobs,
-        leaderboard,
-        retrieve,
-        train,
-        tune_index,
-        tune_weights,
-    )
     from picdesk.rerankers import captions  # noqa: F401
 
     torch.set_num_threads(1)

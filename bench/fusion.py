@@ -21,11 +21,11 @@ import numpy as np
 
 from picdesk.evaluation.metrics import Ranks, exact_ranks, metrics_of, ranks_of_run
 from picdesk.interfaces import Embeddings
-from picdesk.pipelines.tune_weights import swept
-from picdesk.pipelines.weight_sweep import WeightSweep, grid
+from picdesk.retrieval.weight_sweep import WeightSweep, grid
 from picdesk.search.fusion import WeightedSum
 from picdesk.search.indexes import FlatIndex
-from picdesk.trec import Qrels, Run
+from picdesk.tasks.tune_weights import swept
+from picdesk.trec.runs import Qrels, Run
 
 RESULT = Path(__file__).parent / "results" / "fusion.md"
 

@@ -24,8 +24,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from picdesk.files import digest_of, file_digest
-from picdesk.pipelines import config as config
-from picdesk.pipelines.identity import settings_of
+from picdesk.jobs.identity import settings_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 SECRET = "canary-5c1f-secret"
@@ -147,7 +146,7 @@ def make(made: World) -> None:
 @contextlib.contextmanager
 def kept_state() -> Iterator[None]:
     """A training job leaves the state that a killed one would leave."""
-    from picdesk.pipelines import stopped
+    from picdesk.jobs import resume as stopped
 
     forget, stopped.forget = stopped.forget, lambda job: None
     try:

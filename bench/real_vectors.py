@@ -25,7 +25,7 @@ from clip_like import PROJECT, real_vectors
 from picdesk.evaluation.metrics import Ranks, ranks_of_run
 from picdesk.evaluation.significance import compare
 from picdesk.interfaces import Embeddings
-from picdesk.trec import Qrels, Run
+from picdesk.trec.runs import Qrels, Run
 
 SIZES = (1_000, 6_000, 9_958)
 HELD_OUT = 500

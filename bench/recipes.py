@@ -25,8 +25,8 @@ from omegaconf import OmegaConf
 from picdesk.evaluation.ranks import ranks_of_run
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS
-from picdesk.pipelines.jobs import DoneJob, find_jobs
-from picdesk.trec_io import read_qrels, read_runs
+from picdesk.jobs.found import DoneJob, find_jobs
+from picdesk.trec.files import read_qrels, read_runs
 from spread import Spread, over_draws, over_seeds_and_pictures, rounded
 
 PROJECT = Path(__file__).resolve().parents[1]

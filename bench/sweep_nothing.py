@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from picdesk.pipelines import config  # noqa: F401  (registers the schema)
+from picdesk.assembly import schema  # noqa: F401  (registers the schema)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from picdesk.files import write_text
-from picdesk.pipelines.identity import source_digest
+from picdesk.jobs.identity import source_digest
 from recipes import ONE_THREAD, PROJECT, arguments, machine
 
 RESULTS = PROJECT / "bench" / "results" / "tasks.json"

@@ -7,9 +7,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from picdesk.assembly import schema
+from picdesk.assembly.build import check, parts_of
 from picdesk.errors import ConfigError
-from picdesk.pipelines import config
-from picdesk.pipelines.build import check, parts_of
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 DOORS = ("train", "evaluate", "retrieve")
@@ -25,7 +25,7 @@ def options() -> list[tuple[str, str]]:
 
 @pytest.fixture(autouse=True)
 def composer() -> Iterator[None]:
-    config.register()
+    schema.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield
 

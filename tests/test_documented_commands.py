@@ -9,10 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import open_dict
 
+from picdesk.assembly import schema
+from picdesk.assembly.build import check_all
 from picdesk.assembly.command_line import hydra_arguments
-from picdesk.pipelines import config
-from picdesk.pipelines.build import check_all
-from picdesk.pipelines.door import top_keys
+from picdesk.assembly.schema import top_keys
 from tests.conftest import PROJECT
 
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
@@ -28,7 +28,7 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.fixture(autouse=True)
 def composer() -> Iterator[None]:
-    config.register()
+    schema.register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         yield
 

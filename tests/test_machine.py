@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from picdesk import check_submission, machine, pack, store
+from picdesk import machine
+from picdesk.commands import check_submission, pack, store
 from picdesk.data.images import open_picture
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import DataError, MachineError

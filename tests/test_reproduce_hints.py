@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from safetensors.torch import save_file
 
+from picdesk.assembly import schema
 from picdesk.backbones.open_clip_files import find, load_tokenizer
-from picdesk.pipelines import config
 from tests.backbones.test_open_clip_files import tokenizer
 from tests.conftest import PROJECT
 
@@ -31,7 +31,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def composed(*overrides: str) -> Any:
-    config.register()
+    schema.register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         return compose("evaluate", overrides=list(overrides))
 

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.pipelines import config
+from picdesk.assembly import schema
 from tests.test_configs import CONF
 
 BACKBONES = ("clip_b32", "clip_l14", "siglip_b16", "siglip2_so400m", "align")
@@ -15,7 +15,7 @@ RERANKERS = ("identity", "vlm_judge", "llm_rewriting", "aesthetics")
 
 @pytest.fixture(autouse=True)
 def composer() -> Iterator[None]:
-    config.register()
+    schema.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from picdesk.data.readers.columns import TextColumns
 from picdesk.files import json_object, json_value
+from picdesk.readers.columns import TextColumns
 from picdesk.text_values import NoTextError, name_of, one_text, opened, walk
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from picdesk.errors import DataError, check_unique, examples
 from picdesk.interfaces import Direction, Modality, PictureBytes
-from picdesk.trec import Qrels
+from picdesk.trec.runs import Qrels
 
 Fields = Mapping[str, str | Sequence[str]]
 

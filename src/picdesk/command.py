@@ -26,7 +26,7 @@ def main() -> int:
     if name in DOORS:
         return open_door_of(name, arguments)
     if name in TOOLS:
-        tool = importlib.import_module(f"picdesk.{name.replace('-', '_')}")
+        tool = importlib.import_module(f"picdesk.commands.{name.replace('-', '_')}")
         return int(tool.main(arguments))
     print(usage(), file=sys.stdout if name in ("", "--help", "-h") else sys.stderr)
     return 0 if name in ("--help", "-h") else 2

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import PIL.Image
     import torch
 
-    from picdesk.trec import Run
+    from picdesk.trec.runs import Run
 
 Modality = Literal["image", "text"]
 Direction = Literal["t2i", "i2t"]

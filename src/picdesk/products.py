@@ -10,7 +10,7 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.trec import Floats
+from picdesk.trec.runs import Floats
 
 PAIRS_AT_ONCE = 256
 COLUMNS_AT_ONCE = 1024

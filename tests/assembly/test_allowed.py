@@ -11,12 +11,12 @@ from omegaconf import OmegaConf
 
 import picdesk
 from picdesk.assembly.allowed import FOREIGN, FORMER, SHOWN_BY, class_of
+from picdesk.assembly.build import build, check_all
 from picdesk.errors import ConfigError
 from picdesk.parts import PARTS, config_part
-from picdesk.pipelines.build import build, check_all
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-BY_HYDRA = {"picdesk.pipelines.sweep.Leaderboard", "picdesk.pipelines.search.Study"}
+BY_HYDRA = {"picdesk.sweeps.callbacks.Leaderboard", "picdesk.sweeps.study.Study"}
 MARGIN = "picdesk.training.losses.Margin"
 
 
@@ -27,7 +27,7 @@ def named_in_conf() -> set[str]:
 
 def test_every_target_of_conf_is_on_the_list_and_nothing_else_is() -> None:
     for module in pkgutil.walk_packages(picdesk.__path__, "picdesk."):
-        if module.name not in ("picdesk.store", "picdesk.pack", "picdesk.check_submission"):
+        if module.name not in ("picdesk.commands.store", "picdesk.commands.pack", "picdesk.commands.check_submission"):
             importlib.import_module(module.name)
     targets = named_in_conf()
     assert len(targets) > 60
@@ -45,8 +45,8 @@ REFUSED = {
     "a class of ours that is no part": "picdesk.embedding.store.Store",
     "an error of ours": "picdesk.errors.ConfigError",
     "a module that one of ours has imported": "picdesk.embedding.encoder.os.system",
-    "a class that one of ours has imported": "picdesk.pipelines.pack.Path",
-    "a part by another module": "picdesk.pipelines.write_captions.Margin",
+    "a class that one of ours has imported": "picdesk.jobs.archive.Path",
+    "a part by another module": "picdesk.tasks.write_captions.Margin",
     "a part by the module that shows it": "picdesk.training.fit.Contrastive",
     "a method of a part": f"{MARGIN}.forward",
     "an attribute of a part": f"{MARGIN}.__init__",
@@ -58,7 +58,7 @@ REFUSED = {
     "a foreign class": "subprocess.Popen",
     "a neighbour of a foreign class": "torch.optim.SGD",
     "the long path of a foreign class": "torch.optim.adamw.AdamW",
-    "a reader by the module that defines it, one letter off": "picdesk.data.readers.tables.csv",
+    "a reader by the module that defines it, one letter off": "picdesk.readers.tables.csv",
     "an object of the module": "picdesk.parts.PARTS.clear",
     "blanks": f" {MARGIN}",
     "a line break": f"{MARGIN}\nos.system",
@@ -187,7 +187,7 @@ def test_a_subclass_of_a_part_is_no_part_by_itself() -> None:
         del PARTS["picdesk.nowhere.Base"]
 
 
-FOLDER = "picdesk.data.readers.Folder"
+FOLDER = "picdesk.readers.Folder"
 KINDS = {
     "a list for a text": ("data", {"_target_": FOLDER, "root": [1, 2]}, "data.root=.*a list, where a text belongs"),
     "a table for a text": ("data", {"_target_": FOLDER, "root": {"a": 1}}, "a table, where a text belongs"),

@@ -139,8 +139,8 @@ COMPOSE = """
 import json, sys
 from hydra import compose, initialize_config_dir
 from picdesk.assembly.command_line import hydra_arguments
-from picdesk.pipelines import config
-from picdesk.pipelines.door import top_keys
+from picdesk.assembly import schema
+from picdesk.assembly.schema import top_keys
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 with initialize_config_dir(sys.argv[1], version_base="1.3"):

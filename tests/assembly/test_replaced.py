@@ -8,15 +8,15 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+from picdesk.assembly import schema
+from picdesk.assembly.build import check_all
 from picdesk.assembly.replaced import without_replaced
-from picdesk.pipelines import config
-from picdesk.pipelines.build import check_all
 
 EXPERIMENTS = sorted(
-    path.relative_to(config.CONF / "experiment").with_suffix("").as_posix()
-    for path in (config.CONF / "experiment").rglob("*.yaml")
+    path.relative_to(schema.CONF / "experiment").with_suffix("").as_posix()
+    for path in (schema.CONF / "experiment").rglob("*.yaml")
 )
-SPLITS = sorted(path.stem for path in (config.CONF / "split").glob("*.yaml"))
+SPLITS = sorted(path.stem for path in (schema.CONF / "split").glob("*.yaml"))
 OTHERS = (
     "callbacks=default",
     "scheduler=constant",
@@ -33,8 +33,8 @@ OTHERS = (
 
 @pytest.fixture(autouse=True)
 def composer() -> Iterator[None]:
-    config.register()
-    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+    schema.register()
+    with initialize_config_dir(str(schema.CONF), version_base="1.3"):
         yield
 
 
@@ -44,7 +44,7 @@ def composed(*overrides: str) -> DictConfig:
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         cfg.pop("hydra")
-    return without_replaced(cfg, config.CONF)
+    return without_replaced(cfg, schema.CONF)
 
 
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if "/" not in name])

@@ -11,11 +11,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from picdesk import marks
+from picdesk.assembly import schema
 from picdesk.assembly.limits import OPEN, select
 from picdesk.assembly.saved import may_be_repeated, taken, write_config
 from picdesk.assembly.saved_text import read_overrides, read_values
 from picdesk.errors import DataError, MissingFileError
-from picdesk.pipelines import config
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 Change = Callable[[dict[str, Any]], object]
@@ -23,7 +23,7 @@ Change = Callable[[dict[str, Any]], object]
 
 @pytest.fixture(scope="module")
 def composed() -> DictConfig:
-    config.register()
+    schema.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("evaluate", overrides=["reranker=vlm_judge", "data=newsimages"])
 

@@ -11,10 +11,10 @@ import transformers as hf
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from picdesk.assembly import schema
+from picdesk.assembly.build import build
 from picdesk.backbones.captioner import Captioner
 from picdesk.errors import ConfigError, UserError
-from picdesk.pipelines import config
-from picdesk.pipelines.build import build
 from tests.backbones.tiny_models import LETTERS, SMALL, VISION, bert_tokenizer, make, save
 from tests.conftest import PROJECT
 
@@ -84,7 +84,7 @@ def test_a_picture_is_its_caption(
     from sentence_transformers import SentenceTransformer
 
     folder = folders[kind]
-    config.register()
+    schema.register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         cfg = compose(
             "evaluate", overrides=["backbone=captioner", f"backbone.model={folder}", "backbone.max_new_tokens=8"]

@@ -19,11 +19,11 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from picdesk.assembly import schema
+from picdesk.assembly.build import build
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.backbones.open_clip_files import find, recipe_of, weights_in
 from picdesk.errors import ConfigError, MissingFileError, UserError
-from picdesk.pipelines import config
-from picdesk.pipelines.build import build
 from tests.backbones.tiny_models import SIGLIP_TOKENS, letters
 from tests.conftest import PROJECT
 
@@ -141,7 +141,7 @@ def ours(backbone: OpenClip, pictures: list[Image.Image], texts: list[str]) -> t
 def test_a_published_folder_gives_the_librarys_embeddings(
     kind: str, folders: dict[str, Path], pictures: list[Image.Image], no_sockets: list[str]
 ) -> None:
-    config.register()
+    schema.register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         cfg = compose("evaluate", overrides=["backbone=open_clip", f"backbone.model={folders[kind]}"])
         backbone = build(cfg, "backbone")

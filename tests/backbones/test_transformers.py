@@ -14,11 +14,11 @@ import transformers as hf
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from picdesk.assembly import schema
+from picdesk.assembly.build import build
 from picdesk.backbones.transformers import Transformers
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.interfaces import Modality
-from picdesk.pipelines import config
-from picdesk.pipelines.build import build
 from tests.backbones.tiny_models import MAKERS, make
 from tests.conftest import PROJECT
 
@@ -68,7 +68,7 @@ def test_embeddings_are_the_librarys_in_a_batch_and_one_at_a_time(
 ) -> None:
     if kind not in folders:
         pytest.skip("SigLIP's own tokenizer wants the package sentencepiece")
-    config.register()
+    schema.register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         cfg = compose("evaluate", overrides=["backbone=transformers", f"backbone.model={folders[kind]}"])
         backbone = build(cfg, "backbone")

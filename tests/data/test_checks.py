@@ -9,9 +9,9 @@ from picdesk.collection import Collection
 from picdesk.data.checks import check_collection, cleaned
 from picdesk.data.facts import PictureFacts
 from picdesk.data.prompts import Auto, Field, HeadlineTopics, Template
-from picdesk.data.readers import Csv, Npz
 from picdesk.data.splits import All
 from picdesk.errors import ConfigError, DataError
+from picdesk.readers import Csv, Npz
 from tests.data.samples import check_pictures, colour, encoded, jpeg, pairs, put, put_csv
 from tests.data.test_facts import drawing
 

@@ -8,8 +8,8 @@ import pytest
 from picdesk.data.checks import check_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.data.groups import KINDS, see_all
-from picdesk.data.readers import Flickr8k, NewsImages, Npz
 from picdesk.data.splits import OfficialDev, Random
+from picdesk.readers import Flickr8k, NewsImages, Npz
 
 pytestmark = pytest.mark.real
 

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from picdesk.data.readers.text import read_table, read_text
 from picdesk.errors import DataError
+from picdesk.table import read_table
+from picdesk.text_files import read_text
 from tests.data.samples import put
 
 

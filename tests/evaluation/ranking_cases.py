@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from picdesk.interfaces import Direction, Embeddings
-from picdesk.trec import Qrels, Run, id_ranks, order_rows
+from picdesk.trec.runs import Qrels, Run, id_ranks, order_rows
 
 
 @dataclass(frozen=True)

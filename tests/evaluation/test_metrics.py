@@ -11,7 +11,7 @@ from tests.evaluation.ranking_cases import Case, captions, embeddings, lattice, 
 from picdesk.errors import ConfigError, DataError
 from picdesk.evaluation.metrics import Ranks, add_tail, chance, exact_ranks, exact_ranks_both, metrics_of, ranks_of_run
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings
-from picdesk.trec import Qrels, Run
+from picdesk.trec.runs import Qrels, Run
 
 
 def independent(run: Run, qrels: Qrels) -> dict[str, float]:

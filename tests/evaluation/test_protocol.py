@@ -7,7 +7,7 @@ from tests.evaluation.ranking_cases import embeddings
 from picdesk.errors import DataError
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
 from picdesk.interfaces import Embeddings
-from picdesk.trec import Qrels, Run
+from picdesk.trec.runs import Qrels, Run
 
 PICTURES, CAPTIONS = 400, 5
 

@@ -10,8 +10,8 @@ from picdesk.errors import DataError
 from picdesk.evaluation.metrics import Ranks, add_tail, exact_ranks_both, metrics_of, ranks_of_run
 from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import DIRECTIONS, Direction
-from picdesk.trec import Qrels, Run
-from picdesk.trec_io import read_qrels, read_runs, write_qrels, write_runs
+from picdesk.trec.files import read_qrels, read_runs, write_qrels, write_runs
+from picdesk.trec.runs import Qrels, Run
 
 
 def tied_case(seed: int) -> tuple[Case, dict[Direction, Ranks]]:

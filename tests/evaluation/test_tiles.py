@@ -7,7 +7,7 @@ from picdesk.evaluation.metrics import Ranks, exact_ranks, exact_ranks_both, ran
 from picdesk.interfaces import Embeddings
 from picdesk.products import error_bound, exact_block, exact_scores
 from picdesk.search.indexes import FlatIndex
-from picdesk.trec import Qrels
+from picdesk.trec.runs import Qrels
 
 
 def unit(matrix: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from picdesk.check_submission import main
+from picdesk.commands.check_submission import main
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.report.submission import faults, write_submission
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from picdesk.interfaces import Direction, Embeddings, Modality, PictureBytes, RerankContext, Side
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 
 @dataclass(frozen=True)

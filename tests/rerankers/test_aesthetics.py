@@ -10,8 +10,8 @@ from torch import nn
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.interfaces import Modality, RerankContext
 from picdesk.rerankers.aesthetics import Aesthetics, apply_head, read_head
-from tests.pipelines.tiny import Tiny
 from tests.rerankers.helpers import FakeEmbedder, context_of, plain_picture, run_over, unit
+from tests.tiny import Tiny
 
 PICTURES = [plain_picture((0, i, 0)) for i in range(6)]
 CLIP = "open_clip(ViT-B-32, openai)"

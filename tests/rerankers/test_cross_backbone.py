@@ -5,8 +5,8 @@ import pytest
 
 from picdesk.interfaces import Direction
 from picdesk.rerankers.cross_backbone import CrossBackbone
-from tests.pipelines.tiny import Tiny
 from tests.rerankers.helpers import FakeEmbedder, context_of, plain_picture, run_over, vector_of
+from tests.tiny import Tiny
 
 PICTURES = [plain_picture((i, 9, 9)) for i in range(5)]
 

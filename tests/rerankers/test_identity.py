@@ -7,7 +7,7 @@ from picdesk.errors import DataError
 from picdesk.interfaces import Fusion, RerankContext, Reranker, Side
 from picdesk.rerankers.identity import Identity
 from picdesk.search.fusion import Single
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 
 def test_identity_and_single_keep_the_run() -> None:

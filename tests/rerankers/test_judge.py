@@ -13,7 +13,7 @@ from picdesk.interfaces import RerankContext
 from picdesk.rerankers.asking import parsed
 from picdesk.rerankers.vlm_judge import VlmJudge
 from picdesk.search.fusion import WeightedSum
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 from tests.conftest import PROJECT
 from tests.rerankers.helpers import context_of, plain_picture, run_over
 from tests.rerankers.stub_server import serving

@@ -15,7 +15,7 @@ from picdesk.search.indexes import FlatIndex, HnswIndex, IvfFlatIndex
 from picdesk.search.measure import Latency, latency, percentile, recall
 from picdesk.search.quantised import IvfPqIndex
 from picdesk.search.tuning import TradeOff, mark_pareto, tune_index
-from picdesk.trec import Floats, Ints, Run
+from picdesk.trec.runs import Floats, Ints, Run
 from tests.search.vectors import clustered, embeddings, lists_of
 
 GALLERY = embeddings(clustered(600, seed=1), "item")

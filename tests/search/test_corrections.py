@@ -21,7 +21,7 @@ from picdesk.search.corrections import (
     settings_to_try,
 )
 from picdesk.search.indexes import FlatIndex, HnswIndex
-from picdesk.trec import Qrels
+from picdesk.trec.runs import Qrels
 from tests.evaluation.ranking_cases import embeddings
 
 RULES = [Nnn(k=8), Csls(k=5), InvertedSoftmax(15), DynamicInvertedSoftmax(15), Sinkhorn(15)]

@@ -5,7 +5,7 @@ import pytest
 
 from picdesk.errors import ConfigError, DataError
 from picdesk.search.fusion import RULES, Mixture, Rrf, Single, WeightedSum
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 EVERY = [*(WeightedSum(rule) for rule in RULES), WeightedSum("softmax", 0.05), Rrf()]
 NAN = np.nan

@@ -12,16 +12,7 @@ from picdesk.backbones.layers import chains
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.training import low_rank
-from picdesk.training.adaptation import (
-    Adaptation,
-    BitFit,
-    Full,
-    Heads,
-    LastBlocks,
-    LockImage,
-    LockText,
-    Lora,
-)
+from picdesk.training.adaptation import Adaptation, BitFit, Full, Heads, LastBlocks, LockImage, LockText, Lora
 from picdesk.training.depths import depths
 from picdesk.training.losses import InfoNCE
 from tests.embedding.fakes import Tiny

@@ -15,9 +15,9 @@ from picdesk.embedding.store import Store
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import file_digest
 from picdesk.interfaces import Side
-from picdesk.pipelines.tools import Tools
 from picdesk.report.manifest import Manifest
 from picdesk.report.provenance import Stopwatch
+from picdesk.retrieval.tools import Tools
 from picdesk.training.checkpoint import find, load, save
 from tests.embedding.fakes import Tiny
 from tests.mutations import mutations
@@ -31,7 +31,7 @@ def test_towers_are_tuned_where_a_checkpoint_changes_their_weights(changed: tupl
     weights = {name: value.detach().clone() for name, value in Tiny().named_parameters() if "trunk" not in name}
     for name in changed:
         weights[name] = weights[name] + 1
-    save(tmp_path, Tiny(), weights, OmegaConf.create({"backbone": {}}))
+    save(tmp_path, Tiny(), weights, OmegaConf.to_yaml(OmegaConf.create({"backbone": {}})))
     backbone = Tiny()
     assert backbone.tuned == frozenset()
     load(find(str(tmp_path), tmp_path), backbone)
@@ -49,7 +49,9 @@ def test_a_fit_that_is_kept_tunes_and_one_that_is_not_does_not() -> None:
 def saved(folder: Path) -> Path:
     """A checkpoint in its job's folder; the path of the weights."""
     weights = {name: value.detach().clone() for name, value in Tiny().named_parameters() if "trunk" not in name}
-    return save(folder / "job" / "checkpoint", Tiny(), weights, OmegaConf.create({"backbone": {"dim": 8}}))
+    return save(
+        folder / "job" / "checkpoint", Tiny(), weights, OmegaConf.to_yaml(OmegaConf.create({"backbone": {"dim": 8}}))
+    )
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.yaml"])
@@ -70,7 +72,12 @@ def test_no_damage_gets_into_a_backbone(name: str, tmp_path: Path) -> None:
 def test_the_same_weights_are_the_same_bytes_whatever_was_asked_besides(tmp_path: Path) -> None:
     one = saved(tmp_path / "one").read_bytes()
     weights = {name: value.detach().clone() for name, value in Tiny().named_parameters() if "trunk" not in name}
-    other = save(tmp_path / "other", Tiny(), weights, OmegaConf.create({"backbone": {"dim": 8}, "resume": "x"}))
+    other = save(
+        tmp_path / "other",
+        Tiny(),
+        weights,
+        OmegaConf.to_yaml(OmegaConf.create({"backbone": {"dim": 8}, "resume": "x"})),
+    )
     assert other.read_bytes() == one
 
 

@@ -18,7 +18,7 @@ from picdesk.training.fit import Fitted, embedded, fit
 from picdesk.training.losses import InfoNCE, Margin, SigLIP
 from picdesk.training.module import MONITOR, validation_metrics
 from picdesk.training.schedules import constant, cosine
-from picdesk.trec import Qrels
+from picdesk.trec.runs import Qrels
 from tests.embedding.fakes import Tiny
 
 

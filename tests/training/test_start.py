@@ -26,7 +26,7 @@ from picdesk.training.features import Features
 from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import MAX_LOGIT_SCALE, Contrastive, InfoNCE, Margin, Mixture, SigLIP
 from picdesk.training.schedules import constant, cosine
-from picdesk.trec import Qrels
+from picdesk.trec.runs import Qrels
 from tests.backbones import tiny_models
 from tests.backbones.test_open_clip_files import publish
 from tests.embedding.fakes import Tiny
@@ -247,7 +247,7 @@ def test_the_trained_scale_and_bias_are_kept_with_the_checkpoint(own: float | No
         pytest.fail("the fit must have moved for this test")
     assert backbone.logit_bias is not None
     assert backbone.logit_bias.item() != (own or -10.0)
-    save(tmp_path, backbone, dict(fitted.path.weights), OmegaConf.create({"backbone": {}}))
+    save(tmp_path, backbone, dict(fitted.path.weights), OmegaConf.to_yaml(OmegaConf.create({"backbone": {}})))
     again = Tiny()
     load(find(str(tmp_path), tmp_path), again)
     assert again.logit_bias is not None

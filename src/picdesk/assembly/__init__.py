@@ -1,1 +1,1 @@
-"""Where config begins and ends: the command line, what a config may name, what of a saved one is taken."""
+"""Where the config begins and ends: schema, command line, saved configs; from nodes to objects."""

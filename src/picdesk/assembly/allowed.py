@@ -22,14 +22,16 @@ FOREIGN = (
     "torch.optim.AdamW",
 )
 """Classes of other libraries that `conf/` names, each by the one path that it is named by."""
-SHOWN_BY = ("picdesk.data.readers",)
+SHOWN_BY = ("picdesk.readers",)
 """Packages that show their parts by names of their own, in `__all__`; a config may name those."""
 FORMER = {
     "picdesk.training.schedules.cosine": "picdesk.training.schedules.Cosine",
-    "picdesk.data.splits.SplitFile": "picdesk.data.split_files.SplitFile",
+    "picdesk.data.splits.SplitFile": "picdesk.readers.split_files.SplitFile",
     "picdesk.training.schedules.constant": "picdesk.training.schedules.Constant",
 }
 """What older configs call parts that have another name now."""
+FORMER_ROOMS = {"picdesk.data.readers.": "picdesk.readers."}
+"""Packages that have another name now, each with the dot behind it."""
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 OWN = "picdesk"
@@ -40,7 +42,7 @@ def class_of(target: Any, key: str, plugins: Sequence[str] = ()) -> type:
 
     Raises `ConfigError` for anything that is no class on the list.
     """
-    path = FORMER.get(target, target) if isinstance(target, str) else ""
+    path = current(target) if isinstance(target, str) else ""
     if not PATH.fullmatch(path):
         raise ConfigError(f"{key}._target_={shown(target)}: not the name of a class")
     module, _, name = path.rpartition(".")
@@ -53,6 +55,14 @@ def class_of(target: Any, key: str, plugins: Sequence[str] = ()) -> type:
     if not isinstance(found, type):
         raise ConfigError(f"{key}._target_={path}: no part of picdesk that a config may name; --help lists the options")
     return found
+
+
+def current(target: str) -> str:
+    """The name that a part has now, for the one that an older config calls it by."""
+    for former, now in FORMER_ROOMS.items():
+        if target.startswith(former):
+            return now + target.removeprefix(former)
+    return FORMER.get(target, target)
 
 
 def own_part(path: str, module: str, name: str) -> object:

@@ -16,6 +16,7 @@ from omegaconf import Container, DictConfig, Node, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk import marks
+from picdesk.assembly.allowed import current
 from picdesk.assembly.limits import ADDRESS, NEVER, OF_THE_COMMAND, drop_addresses, drop_never, drop_paths
 from picdesk.assembly.saved_text import OF_THIS_MACHINE, read_values
 from picdesk.errors import DataError
@@ -27,6 +28,11 @@ log = logging.getLogger(__name__)
 def write_config(path: Path, cfg: DictConfig) -> None:
     """Write a job's config, whole, with its last line. Interpolations stay, so that it can be used in another folder too."""
     write_text(path, marks.signed(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
+
+
+def as_yaml(cfg: DictConfig) -> str:
+    """The config as YAML with its interpolations, as it is kept beside a checkpoint."""
+    return OmegaConf.to_yaml(cfg, resolve=False)
 
 
 def as_written(path: Path) -> DictConfig:
@@ -41,6 +47,7 @@ def taken(path: Path, here: DictConfig) -> DictConfig:
     (`???`), unless this user's picdesk wrote the config. Raises `DataError`, `MissingFileError`.
     """
     saved, own = read_values(path)
+    saved = with_current_names(saved)
     check_kinds(path, saved, here)
     root = OmegaConf.select(saved, "paths.data_root")
     plain = OmegaConf.to_container(here, resolve=False)
@@ -60,6 +67,19 @@ def taken(path: Path, here: DictConfig) -> DictConfig:
         told = ", ".join(left[:6]) + (", ..." if len(left) > 6 else "")
         log.warning("%s: not taken from a saved config: %s; give again on the command line what is needed", path, told)
     return saved
+
+
+def with_current_names(saved: DictConfig) -> DictConfig:
+    """The config with each part under the name that it has now, so that it equals the same choice made today."""
+
+    def renamed(node: Any) -> Any:
+        if isinstance(node, list):
+            return [renamed(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        return {k: current(v) if k == "_target_" and isinstance(v, str) else renamed(v) for k, v in node.items()}
+
+    return OmegaConf.create(renamed(OmegaConf.to_container(saved, resolve=False)))
 
 
 def may_be_repeated(key: str, value: str) -> bool:

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.data.chance import placed, shuffled
 from picdesk.data.groups import WORDS, See, chosen_kinds, components, find_links, see_all
-from picdesk.data.split_files import SplitFile
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
 
-__all__ = ["NAMES", "All", "Official", "OfficialDev", "Random", "SplitFile", "Splits", "share", "shuffled"]
+__all__ = ["NAMES", "All", "Official", "OfficialDev", "Random", "Splits", "share", "shuffled"]
 Splits = Mapping[str, NDArray[np.int64]]
 NAMES = ("train", "val", "test")
 PARTED = "split.groups=none: pictures that look alike, or have one text, may stand in two parts"

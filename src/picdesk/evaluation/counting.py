@@ -7,7 +7,7 @@ what is not lower than `high` surely counts, what is lower than `low` surely doe
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.trec import Floats
+from picdesk.trec.runs import Floats
 
 Longs = NDArray[np.int64]
 Scores = NDArray[np.float32]

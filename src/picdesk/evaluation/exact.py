@@ -16,7 +16,7 @@ from picdesk.evaluation.ranks import Longs, Ranks, clusters_of, tie_order
 from picdesk.evaluation.tiles import Tile
 from picdesk.interfaces import Direction, Embeddings
 from picdesk.products import error_bound, exact_scores
-from picdesk.trec import Floats, Qrels, id_ranks
+from picdesk.trec.runs import Floats, Qrels, id_ranks
 
 
 def exact_ranks(

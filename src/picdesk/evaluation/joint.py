@@ -13,7 +13,7 @@ from picdesk.evaluation.metrics import Doubles, value_of
 from picdesk.evaluation.ranks import Longs, Ranks
 from picdesk.evaluation.significance import Difference, in_order_of
 from picdesk.evaluation.statistics import RESAMPLES, Interval, percentiles, resampled
-from picdesk.measures import JOINTS, Joint
+from picdesk.measures.listing import JOINTS, Joint
 
 Asked = Sequence[tuple[Ranks, Sequence[str]]]
 """For each direction its ranks, and which picture each query is about (its id)."""

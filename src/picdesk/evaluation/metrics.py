@@ -12,8 +12,8 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.evaluation.exact import exact_ranks, exact_ranks_both
 from picdesk.evaluation.ranks import Ranks, align, ranks_of_run
 from picdesk.evaluation.tail import add_tail
-from picdesk.measure_values import Doubles, Judged, RandomOrder, whole
-from picdesk.measures import KS, MEASURES, NAMES, Measure, measure_of
+from picdesk.measures.listing import KS, MEASURES, NAMES, Measure, measure_of
+from picdesk.measures.values import Doubles, Judged, RandomOrder, whole
 
 __all__ = [
     "KS",

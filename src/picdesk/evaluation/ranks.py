@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from picdesk.errors import DataError, examples
 from picdesk.interfaces import Direction
-from picdesk.trec import Floats, Ints, Qrels, Run, id_ranks
+from picdesk.trec.runs import Floats, Ints, Qrels, Run, id_ranks
 
 Longs = NDArray[np.int64]
 Flags = NDArray[np.bool_]

@@ -23,7 +23,7 @@ from picdesk.evaluation.statistics import (
     with_digits,
 )
 from picdesk.interfaces import Direction
-from picdesk.measures import is_rank
+from picdesk.measures.listing import is_rank
 
 
 @dataclass(frozen=True)

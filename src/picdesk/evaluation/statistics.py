@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from picdesk.evaluation.metrics import KS, NAMES, Doubles, per_query
 from picdesk.evaluation.ranks import Longs, Ranks
-from picdesk.measures import is_rank
+from picdesk.measures.listing import is_rank
 
 RESAMPLES = 10_000
 _CELLS = 1 << 18

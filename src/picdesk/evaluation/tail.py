@@ -6,7 +6,7 @@ import numpy as np
 
 from picdesk.errors import DataError
 from picdesk.evaluation.ranks import Flags, Located, Longs, Ranks, align, located, tie_order
-from picdesk.trec import Floats, Qrels, Run, Tail
+from picdesk.trec.runs import Floats, Qrels, Run, Tail
 
 
 def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:

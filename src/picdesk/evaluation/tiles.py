@@ -11,7 +11,7 @@ import numpy as np
 
 from picdesk.evaluation.counting import Longs, Scores, count_and_doubt, count_and_doubt_pairs, split
 from picdesk.products import exact_block, exact_scores
-from picdesk.trec import Floats
+from picdesk.trec.runs import Floats
 
 _CROWDED = 16  # near cells: one in so many, and the tile is worked out exactly
 _SAMPLED = 16  # one row in so many tells how many cells that would be

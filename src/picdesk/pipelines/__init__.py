@@ -1,1 +1,1 @@
-"""One function per door: train, evaluate, retrieve. The only place that builds objects from the config."""
+"""Former names: scripts written before the rooms import `config` and `identity` from here. Nothing else belongs here."""

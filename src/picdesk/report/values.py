@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from picdesk.errors import DataError
-from picdesk.measures import JOINTS, KS, LISTED, MEASURES, NAMES
+from picdesk.measures.listing import JOINTS, KS, LISTED, MEASURES, NAMES
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from picdesk.files import digest_of, file_digest
 from picdesk.interfaces import Backbone, Modality, RerankContext
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, candidates, taken, unscored
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 from picdesk.weights import why
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]

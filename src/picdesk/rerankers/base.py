@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from picdesk.collection import Chosen
 from picdesk.errors import ConfigError
 from picdesk.interfaces import RerankContext, Side
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 
 class Scorer:

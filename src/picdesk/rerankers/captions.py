@@ -23,7 +23,7 @@ from picdesk.rerankers.cross_backbone import backbone_digest
 from picdesk.table import read_table
 from picdesk.text_files import lines_of, plain_suffix, read_text
 from picdesk.text_values import NoTextError, fault_of, name_of, one_text, opened, what
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
 POOLS = ("max", "mean")

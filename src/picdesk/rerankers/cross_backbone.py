@@ -9,7 +9,7 @@ from picdesk.files import digest_of
 from picdesk.interfaces import Backbone, Embedder, RerankContext, Side
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, candidates, similarities, taken, unscored
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 
 @config_part

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from picdesk.interfaces import RerankContext
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 
 @config_part

@@ -22,7 +22,7 @@ from picdesk.hub import folder_of, one_set_of_weights
 from picdesk.interfaces import RerankContext
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 from picdesk.weights import from_folder, why
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from picdesk.parts import config_part
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.captions import Pairs, checked_pooling, read_captions
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 Fields = Mapping[str, str | Sequence[str]]
 

@@ -16,7 +16,7 @@ from picdesk.language import LanguageModel, Question
 from picdesk.parts import config_part
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.base import Scorer, unscored
-from picdesk.trec import Run
+from picdesk.trec.runs import Run
 
 LOWEST, HIGHEST = 1, 5
 

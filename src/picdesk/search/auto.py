@@ -16,7 +16,7 @@ from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
 from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex, PqFastScanIndex
 from picdesk.search.saved import open_index
-from picdesk.trec import Floats, Ints, Run
+from picdesk.trec.runs import Floats, Ints, Run
 
 log = logging.getLogger(__name__)
 

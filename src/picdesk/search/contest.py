@@ -13,7 +13,7 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings
 from picdesk.search import making, measure
 from picdesk.search.faiss_index import FaissIndex
-from picdesk.trec import Floats, Ints
+from picdesk.trec.runs import Floats, Ints
 
 Use = Literal["batch", "single"]
 

@@ -21,7 +21,7 @@ from picdesk.files import written_whole
 from picdesk.interfaces import Embeddings, Index
 from picdesk.search.corrections import Bank, Blocks, Correction, Fitted
 from picdesk.search.indexes import FlatIndex
-from picdesk.trec import Floats, Run, id_ranks, order_rows
+from picdesk.trec.runs import Floats, Run, id_ranks, order_rows
 
 FILE = "correction.npz"
 _ROWS = 4096

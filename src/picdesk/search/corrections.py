@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError
 from picdesk.parts import config_part
-from picdesk.trec import Floats
+from picdesk.trec.runs import Floats
 
 Longs = NDArray[np.int64]
 Doubles = NDArray[np.float64]

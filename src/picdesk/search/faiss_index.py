@@ -19,7 +19,7 @@ from picdesk.interfaces import Embeddings
 from picdesk.search import index_files, making
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.index_files import Facts
-from picdesk.trec import Floats, Ints, Run, id_ranks, order_rows
+from picdesk.trec.runs import Floats, Ints, Run, id_ranks, order_rows
 
 
 class FaissIndex:

@@ -24,7 +24,7 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.parts import config_part
 from picdesk.search import normalising
 from picdesk.search.normalising import Doubles, Flags
-from picdesk.trec import Floats, Ints, Run
+from picdesk.trec.runs import Floats, Ints, Run
 
 RULES: dict[str, Callable[..., Doubles]] = {
     "minmax": normalising.minmax,

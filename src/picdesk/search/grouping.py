@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.interfaces import Embeddings
-from picdesk.trec import Floats, Run, id_ranks, order_rows
+from picdesk.trec.runs import Floats, Run, id_ranks, order_rows
 
 _CELLS = 1 << 24
 

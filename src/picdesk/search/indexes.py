@@ -12,7 +12,7 @@ from picdesk.interfaces import Embeddings
 from picdesk.parts import config_part
 from picdesk.search import making, ties
 from picdesk.search.faiss_index import FaissIndex
-from picdesk.trec import Floats, Ints
+from picdesk.trec.runs import Floats, Ints
 
 DEEPER = 2
 """How many more items than asked the exact index looks at, to see whether a tie crosses the end of the list."""

@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.trec import Floats
+from picdesk.trec.runs import Floats
 
 OPQ_ROUNDS = 10
 """Rounds of learning a rotation. faiss's 50, on four times the items, take most of an hour at 512 dimensions on two cores."""

@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.trec import Floats, Ints
+from picdesk.trec.runs import Floats, Ints
 
 Nearest = Callable[[Floats, int], tuple[Ints, Floats]]
 """Queries [n, dim] and `top_k` to positions and scores, both [n, top_k]."""

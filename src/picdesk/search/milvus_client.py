@@ -13,7 +13,7 @@ import numpy as np
 
 from picdesk import network
 from picdesk.errors import ConfigError, DataError
-from picdesk.trec import Floats
+from picdesk.trec.runs import Floats
 
 INSTALL = "index=milvus needs the package pymilvus (with milvus-lite for a file): install picdesk[milvus]"
 LONGEST_ID = 1024

@@ -15,7 +15,7 @@ from picdesk.interfaces import Embeddings
 from picdesk.search import index_files
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.saved import open_index
-from picdesk.trec import Floats
+from picdesk.trec.runs import Floats
 
 Shards = Callable[[], Iterable[Embeddings]]
 """Gives the shards from the first on, each time it is called."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.products import exact_scores
-from picdesk.trec import Floats, Ints, order_rows
+from picdesk.trec.runs import Floats, Ints, order_rows
 
 NEAR = 2e-6
 """Scores closer than this may be equal: over ten times the usual float32 error of a product of unit vectors."""

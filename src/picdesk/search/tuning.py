@@ -9,7 +9,7 @@ from picdesk.search import making, measure
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FlatIndex
 from picdesk.search.measure import Latency
-from picdesk.trec import Ints, Run
+from picdesk.trec.runs import Ints, Run
 
 Hits = Callable[[Run], Mapping[str, float]]
 """Scores a run against the qrels: for example hits@1, hits@5, hits@10."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -49,8 +48,8 @@ class Checkpoint:
         return file_digest(self.path)
 
 
-def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], cfg: DictConfig) -> Path:
-    """Write weights and config whole; the path of the weights file."""
+def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], config: str) -> Path:
+    """Write the weights, and the YAML text that rebuilds their model, whole; the path of the weights file."""
     about = {
         "format": FORMAT,
         "backbone": backbone.name,
@@ -61,7 +60,7 @@ def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], cfg
             weights, temporary, {ABOUT: json.dumps(about, sort_keys=True)}
         )  # one key: the order of several varies
     digest = file_digest(folder / WEIGHTS)
-    write_text(folder / CONFIG, marks.signed(OmegaConf.to_yaml(cfg, resolve=False), digest))
+    write_text(folder / CONFIG, marks.signed(config, digest))
     return folder / WEIGHTS
 
 

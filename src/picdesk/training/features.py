@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.trec import Qrels
+from picdesk.trec.runs import Qrels
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,54 @@
+"""What the jobs of one sweep in one process keep for each other; the few that were used last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from picdesk.files import digest_of
+
+Thing = TypeVar("Thing")
+
+
+MOST = {"world": 2, "backbone": 2, "features": 6, "unread": 6, "fingerprint": 12, "reranker": 8}
+
+
+_KEPT: dict[str, OrderedDict[str, Any]] = {}
+
+
+def kept(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
+    """In a sweep, what an earlier job made under the same key; the few that were used last are kept. Else a new one."""
+    return on_shelf(kind, key, make) if sweeping() else make()
+
+
+def on_shelf(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
+    """What was made under the same key, else a new one."""
+    shelf = _KEPT.setdefault(kind, OrderedDict())
+    if key not in shelf:
+        shelf[key] = make()
+    shelf.move_to_end(key)
+    thing: Thing = shelf[key]
+    while len(shelf) > MOST.get(kind, 2):
+        shelf.popitem(last=False)
+    return thing
+
+
+def kept_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
+    """As `kept`; outside a sweep what the same job made before."""
+    if sweeping() or not HydraConfig.initialized():
+        return kept(kind, key, make)
+    return on_shelf(kind, digest_of([key, str(HydraConfig.get().runtime.output_dir)]), make)
+
+
+def sweeping() -> bool:
+    """Whether this job is one of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def forget() -> None:
+    """Let everything go: a sweep has ended."""
+    _KEPT.clear()

@@ -1,0 +1,1 @@
+"""What `picdesk COMMAND` runs beside the tasks: the doors' hinge, store, pack, check-submission."""

@@ -1,0 +1,110 @@
+"""Between a door and Hydra: mistakes of the user become one line on the terminal and exit status 2."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+from picdesk import stops
+from picdesk.assembly.schema import top_keys
+from picdesk.errors import ConfigError
+from picdesk.jobs.mistakes import mistake, one_line, say
+
+Result = TypeVar("Result")
+NO_GROUP = "Config group override must be"  # Hydra, for group=null
+NO_TRIAL = ("No trials are completed yet.", "Record does not exist.")  # Optuna, when it is asked for the best of none
+
+
+def job(run: Callable[[], Result]) -> Result:
+    """Run the body of a door. A user's mistake ends a single job here, before Hydra reports it in several lines of its own.
+
+    In a sweep a failure of any kind is written down in the job's folder, and there is no objective: the other jobs run.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from picdesk.jobs import attempts
+
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return attempts.attempt(run)
+    try:
+        return run()
+    except attempts.OutsideError as outside:
+        leave(outside, 1)
+    except Exception as error:
+        leave(mistake(error))
+
+
+def leave(error: BaseException, status: int = 2) -> NoReturn:
+    """Say what is wrong in one line and exit with status 2: a mistake; or 1: a number that is not what it should be."""
+    say(one_line(error))
+    raise SystemExit(status) from None
+
+
+def leave_stopped(stop: BaseException) -> NoReturn:
+    """Say where the job was stopped and how to go on; write the leaderboard of a sweep's finished jobs; end what was begun."""
+    from picdesk.sweeps import callbacks
+
+    say(stops.line(stop))
+    callbacks.end_early()
+    stops.leave(stops.status(stop))
+
+
+@contextmanager
+def whole_streams() -> Iterator[None]:
+    """Let a full disk under the job's log, or a closed pipe behind it, end in one line and not in the traceback of a logger."""
+    before, logging.raiseExceptions = logging.raiseExceptions, os.environ.get("PICDESK_TRACEBACK") == "1"
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+    finally:
+        logging.raiseExceptions = before
+
+
+def open_door(main: Callable[[], Any], takes_text: bool = False) -> None:
+    """Run a `@hydra.main` function; exit 2 with one line for a mistake in the call, the config or the data; 1 if jobs failed.
+
+    Where the door `takes_text`, an argument without a key is what is searched for.
+
+    With PICDESK_TRACEBACK=1 in the environment the whole traceback is shown instead.
+    """
+    from picdesk.jobs import attempts
+
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        with stops.watched(), whole_streams():
+            read_command_line(takes_text)
+            main()
+            attempts.leave_if_failed()
+    except (stops.Stop, KeyboardInterrupt) as stop:
+        leave_stopped(stop)
+    except SystemExit:
+        if stops.asked():  # Lightning leaves with status 0 after a signal
+            leave_stopped(stops.asked_for())
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(NO_GROUP):
+            leave(ConfigError("GROUP=null: a config group must be given one of its options; --help lists them"))
+        if isinstance(error, ValueError) and str(error) in NO_TRIAL:
+            leave(ConfigError("hparams_search: every trial failed; failure.json in each one's folder says why"), 1)
+        try:
+            told = mistake(error)
+        except stops.Stop as stop:
+            leave_stopped(stop)
+        leave(told)
+
+
+def read_command_line(takes_text: bool) -> None:
+    """Give Hydra the arguments in its own grammar; the manifest still has the command as it was typed."""
+    from picdesk.assembly.command_line import hydra_arguments
+    from picdesk.report import provenance
+
+    provenance.remember_command(sys.argv)
+    sys.argv[1:] = hydra_arguments(sys.argv[1:], top_keys(), takes_text)

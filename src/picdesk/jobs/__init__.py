@@ -1,0 +1,1 @@
+"""One job's folder from its beginning to its end: identity, manifest, scores, resume, verdict, archive."""

@@ -1,0 +1,143 @@
+"""A job's output dir: what is left there, so that its numbers can be had again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from picdesk import stops
+from picdesk.assembly.build import build
+from picdesk.assembly.saved import write_config
+from picdesk.embedding.encoder import Encoder
+from picdesk.errors import ConfigError
+from picdesk.files import digest_of
+from picdesk.interfaces import Direction
+from picdesk.jobs import attempts
+from picdesk.jobs.completed import SAME, completed
+from picdesk.jobs.identity import job_fingerprint, settings_of
+from picdesk.report.manifest import Manifest
+from picdesk.report.metrics_file import write_metrics
+from picdesk.report.provenance import Stage, Stopwatch, now
+from picdesk.retrieval.scores import Scored, in_order
+from picdesk.trec.files import write_qrels, write_runs
+
+log = logging.getLogger(__name__)
+LEAST_RESAMPLES = 20
+REPORTED = "mean hits@1 of the data that is reported"
+
+
+class Job:
+    """One job: its folder, its clock, its logger."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.cfg = cfg
+        self.folder = Path(HydraConfig.get().runtime.output_dir)
+        self.clock = Stopwatch()
+        self.logger = build(attempts.grouped(cfg), "logger")
+        self.fingerprint = ""
+        self.objective: float | None = None
+        self.measure = REPORTED
+        self.compared: Mapping[str, Mapping[str, float]] = {}
+        attempts.OPEN.append(self.logger)
+        if not attempts.RUNNING:
+            stops.go_on_by(lambda: again(self.folder, str(cfg.paths.store)))
+
+    def done_before(self, cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
+        """Take the job's fingerprint; with skip_completed=true, the objective of a finished job that has the same one.
+
+        A job that is to be judged (`expected`, `reproduce`) is never skipped: a manifest does not say what came of that.
+        """
+        self.fingerprint = job_fingerprint(cfg, data, weights)
+        skips = cfg.skip_completed and not cfg.get("expected") and not cfg.get("reproduce")
+        return completed(cfg, self.folder, self.fingerprint) if skips else None
+
+    def write_config(self, cfg: DictConfig) -> None:
+        """The config as the job used it. Interpolations stay as they are, so that it can be used in another folder too."""
+        write_config(self.folder / "config.yaml", cfg)
+
+    def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
+        """run.trec, qrels.trec and metrics.json; the content of the last."""
+        write_runs(self.folder / "run.trec", {direction: one.run for direction, one in scored.items()})
+        write_qrels(self.folder / "qrels.trec", {direction: one.qrels for direction, one in scored.items()})
+        for direction, one in scored.items():
+            spent = (("index", one.index_seconds), ("search", one.seconds))
+            self.clock.stages += [Stage(f"{what} {direction}", now(), seconds) for what, seconds in spent if seconds]
+        metrics = metrics_json(scored) | dict(extra)
+        write_metrics(self.folder / "metrics.json", metrics)
+        return metrics
+
+    def write_manifest(
+        self,
+        cfg: DictConfig,
+        data: Mapping[str, str],
+        weights: Mapping[str, str],
+        encoder: Encoder | None,
+        left_out: int,
+        files: Sequence[str] | None = None,
+    ) -> None:
+        """manifest.json, last of all: it holds the digests of the other files."""
+        counts = {"left_out": left_out}
+        if encoder is not None:
+            for modality in ("image", "text"):
+                counts[f"{modality}s_encoded"] = encoder.counts.encoded[modality]
+                counts[f"{modality}s_reused"] = encoder.counts.reused[modality]
+            counts |= encoder.counts.more | encoder.unread.counts()
+        settings = settings_of(cfg)
+        manifest = Manifest.of_job(
+            self.folder,
+            self.clock,
+            task=str(cfg.task),
+            seed=int(cfg.seed),
+            data=data,
+            weights=weights,
+            config=digest_of(settings),
+            index=str(cfg.index.get("_target_")),
+            counts=counts,
+            files=None if files is None else ("config.yaml", *files),
+            settings=settings,
+            fingerprint=self.fingerprint,
+            objective=self.objective,
+            measure=self.measure,
+            compared=self.compared,
+            batch_size=None if encoder is None else encoder.batch_size,
+        )
+        manifest.write(self.folder / "manifest.json")
+        (self.folder / SAME).unlink(missing_ok=True)
+
+
+def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
+    """Metrics by direction, each with its interval where it has one."""
+    return {
+        direction: {
+            "metrics": one.metrics,
+            "intervals": {name: [one.intervals[name].low, one.intervals[name].high] for name in one.intervals},
+        }
+        for direction, one in in_order(dict(scored))
+    }
+
+
+def again(folder: Path, store: str) -> str:
+    """How to go on with a job that was stopped: from its state where it was training, else anew with what is encoded."""
+    if any((folder / "resume").glob("*.pt")):
+        return f"go on: python train.py resume={folder}"
+    return f"run the same command again; what was encoded is kept in {store}"
+
+
+def need_positive(cfg: DictConfig) -> None:
+    """Refuse counts that make no sense before anything is read."""
+    for key in ("top_k", "run_depth", "shown"):
+        if int(cfg[key]) < 1:
+            raise ConfigError(f"{key}={cfg[key]}: at least 1 is needed")
+    if int(cfg.run_depth) < 10:
+        raise ConfigError(f"run_depth={cfg.run_depth}: at least 10 is needed, as hits@10 is reported")
+    if not 0 < float(cfg.bootstrap.level) < 1:
+        raise ConfigError(f"bootstrap.level={cfg.bootstrap.level}: a share between 0 and 1 is needed, such as 0.95")
+    if int(cfg.bootstrap.resamples) < LEAST_RESAMPLES:
+        raise ConfigError(f"bootstrap.resamples={cfg.bootstrap.resamples}: at least {LEAST_RESAMPLES} are needed")
+    if not 0 <= int(cfg.seed) < 2**32:
+        raise ConfigError(f"seed={cfg.seed}: a whole number from 0 to {2**32 - 1} is needed")

@@ -1,0 +1,187 @@
+"""The jobs of a sweep, or of any folder, as they lie on disk: what was asked of each, what it found, which failed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from picdesk.assembly.saved import as_written
+from picdesk.assembly.saved_text import read_overrides
+from picdesk.errors import DataError, UserError
+from picdesk.interfaces import DIRECTIONS, Direction
+from picdesk.jobs.attempts import FAILURE
+from picdesk.jobs.completed import SAME
+from picdesk.report.manifest import Manifest
+from picdesk.report.metrics_file import LOOK_ALIKES, read_json, read_scores
+from picdesk.report.values import Value
+
+NOT_SWEPT = (
+    "skip_completed",
+    "paths",
+    "logger",
+    "task",
+    "dir",
+    "shown",
+    "hparams_search",
+    "plugins",
+    "network",
+    "hydra",
+)
+MISSING = "—"
+
+
+@dataclass(frozen=True)
+class DoneJob:
+    """A finished job: its name on the leaderboard, its folder, its overrides by key, its manifest and its metrics."""
+
+    name: str
+    folder: Path
+    overrides: Mapping[str, str]
+    manifest: Manifest
+    metrics: Mapping[str, Any]
+
+    @cached_property
+    def hits(self) -> float:
+        """Mean hits@1 over the directions there are."""
+        return float(np.mean([self.metrics[d]["metrics"]["hits@1"] for d in ("t2i", "i2t") if d in self.metrics]))
+
+    @property
+    def milliseconds(self) -> float | None:
+        """Search and reranking time of a query; None where it was not measured."""
+        seconds = sum(stage.seconds for stage in self.manifest.stages if stage.name.startswith("search "))
+        queries = sum(self.metrics[d]["metrics"]["queries"] for d in ("t2i", "i2t") if d in self.metrics)
+        return 1000 * seconds / queries if seconds and queries else None
+
+    @cached_property
+    def numbers(self) -> dict[Direction, dict[str, Value]]:
+        """The metrics by direction."""
+        return {direction: values_of(self.metrics[direction]) for direction in DIRECTIONS if direction in self.metrics}
+
+    @cached_property
+    def unseen(self) -> dict[Direction, dict[str, Value]]:
+        """The same without queries about look-alikes of what was learned from; empty where there are none, or none are told."""
+        parts = self.metrics.get(LOOK_ALIKES, {})
+        there = DIRECTIONS if parts.get("look_alikes") else ()
+        return {direction: values_of(parts[direction]) for direction in there if direction in parts}
+
+
+def values_of(part: Mapping[str, Any]) -> dict[str, Value]:
+    """The metrics of one direction of metrics.json, each with its interval where it has one."""
+    ends = part["intervals"]
+    return {name: Value(float(value), *ends.get(name, ())) for name, value in part["metrics"].items()}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Finished jobs, and (job, reason) of those that failed or did not get to their end."""
+
+    jobs: tuple[DoneJob, ...]
+    failures: tuple[tuple[str, str], ...]
+
+
+def find_jobs(root: Path) -> Found:
+    """All jobs at or below `root`, in the order of their paths."""
+    jobs: list[DoneJob] = []
+    failures: list[tuple[str, str]] = []
+    for folder in sorted(folders(root)):
+        name = folder.relative_to(root).as_posix() if folder != root else folder.name
+        if (folder / FAILURE).is_file():
+            failures.append((name, reason_of(folder)))
+            continue
+        try:
+            source = pointed(folder)
+        except UserError as error:
+            failures.append((name, str(error)))
+            continue
+        if not (source / "manifest.json").is_file():
+            if is_of_a_sweep(folder):
+                failures.append((name, "did not get to its end: start the sweep again with skip_completed=true"))
+        elif (source / "metrics.json").is_file():
+            try:
+                jobs.append(done_job(name, source, folder))
+            except UserError as error:
+                failures.append((name, str(error)))
+    return Found(tuple(jobs), tuple(failures))
+
+
+def done_job(name: str, source: Path, folder: Path) -> DoneJob:
+    """One finished job. Raises `UserError` where its files are not as it left them."""
+    manifest = Manifest.read(source / "manifest.json")
+    manifest.check_files(source, there=False)
+    return DoneJob(name, source, overrides_of(folder), manifest, read_scores(source / "metrics.json"))
+
+
+def reason_of(folder: Path) -> str:
+    """Why a job failed, as it wrote it down."""
+    try:
+        content = read_json(folder / FAILURE)
+    except UserError as error:
+        return str(error)
+    return str(content.get("reason")) if isinstance(content, dict) else "failed"
+
+
+def folders(root: Path) -> Iterator[Path]:
+    """Folders that Hydra made for a job."""
+    for parent, names, _ in os.walk(root):
+        if ".hydra" in names:
+            yield Path(parent)
+        names[:] = [name for name in names if name not in (".hydra", "checkpoint", "wandb", "store")]
+
+
+def is_of_a_sweep(folder: Path) -> bool:
+    """Whether a sweep made this folder for a job that is to have metrics."""
+    return (folder.parent / "multirun.yaml").is_file() and not list(folder.glob("*.json"))
+
+
+def pointed(folder: Path) -> Path:
+    """The folder itself, or the one that `same_as.json` names; what else lies beside that is of an older run."""
+    if not (folder / SAME).is_file():
+        return folder
+    content = read_json(folder / SAME)
+    name = content.get("folder") if isinstance(content, dict) else None
+    if not isinstance(name, str) or not name or Path(name).is_absolute() or "\0" in name:
+        raise DataError(f"{folder / SAME}: names no folder")
+    return Path(os.path.normpath(folder / name))
+
+
+def overrides_of(folder: Path) -> dict[str, str]:
+    """What the command line set, by key."""
+    path = folder / ".hydra" / "overrides.yaml"
+    if not path.is_file():
+        return {}
+    pairs = [override.lstrip("+~").partition("=") for override in read_overrides(path)]
+    return {key: value for key, _, value in pairs if key.split(".")[0] not in NOT_SWEPT}
+
+
+def differing(jobs: Sequence[DoneJob]) -> list[str]:
+    """Keys that are not the same in all jobs, in the order of first appearance."""
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    return [key for key in keys if len({value_of(job, key) for job in jobs}) > 1]
+
+
+def value_of(job: DoneJob, key: str) -> str:
+    """What the job has for a key: its override, else what its config says."""
+    return job.overrides.get(key) or job.manifest.settings.get(key, MISSING).strip('"')
+
+
+def short(name: str) -> str:
+    """A folder named after its overrides, which have columns of their own, by the six digits at its end."""
+    match = re.fullmatch(r"[^/]*-([0-9a-f]{6})", name)
+    return match[1] if match else name
+
+
+def choices_of(job: DoneJob) -> Mapping[str, str]:
+    """The options that a job's config says were chosen; none where it cannot be read."""
+    try:
+        options = as_written(job.folder / "config.yaml").get("choices")
+    except UserError:
+        return {}
+    return {str(key): str(value) for key, value in options.items()} if OmegaConf.is_dict(options) else {}

@@ -1,0 +1,167 @@
+"""Whether a checkpoint has seen the pictures that it is scored on, or look-alikes of them; and the scores without these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from picdesk.assembly import shared, shelf
+from picdesk.assembly.inherit import raw_node
+from picdesk.assembly.reading import read_and_split, see
+from picdesk.assembly.saved import taken
+from picdesk.collection import Collection
+from picdesk.data.groups import KINDS, Flags, find_links, joined
+from picdesk.data.sources import has_pictures
+from picdesk.errors import UserError
+from picdesk.evaluation.metrics import KS, metrics_of
+from picdesk.evaluation.statistics import intervals
+from picdesk.files import digest_of
+from picdesk.interfaces import Direction
+from picdesk.report.content import Note, SliceTable
+from picdesk.report.metrics_file import LOOK_ALIKES
+from picdesk.retrieval.dataset import World
+from picdesk.retrieval.scores import Scored, in_order
+from picdesk.retrieval.slices import Sliced, measured, picture_asked_about
+from picdesk.training.checkpoint import Checkpoint
+
+WHERE = ("root", "max_bad_fraction", "quoting", "encoding", "delimiter", "records")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The pictures that a job's weights were learned from, or chosen by: `ids` of `collection`, which is another data set than
+    the one that is scored where `elsewhere`. `unknown` says why it cannot be told."""
+
+    collection: Collection
+    ids: frozenset[str]
+    elsewhere: bool = False
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
+class Apart:
+    """What the queries about look-alikes change: for metrics.json, for the page, and in one line."""
+
+    numbers: Mapping[str, object]
+    slices: tuple[SliceTable, ...]
+    notes: tuple[Note, ...]
+
+
+def learned_by_fit(world: World, start: Learned | None = None) -> Learned:
+    """What a fit on this data set learns from: its train and val parts, and what its start has learned from of the same data."""
+    before = start.ids if start is not None and not start.elsewhere else frozenset()
+    return Learned(world.collection, ids_of(world.collection, world.splits) | before)
+
+
+def learned_by(cfg: DictConfig, checkpoint: Checkpoint | None, world: World) -> Learned | None:
+    """What a checkpoint has learned from, by the data set and the split of the config beside it; None without a checkpoint."""
+    if checkpoint is None:
+        return None
+    saved = taken(checkpoint.config_path, cfg)
+    elsewhere = settings(saved, "data") != settings(cfg, "data")
+    if not elsewhere and settings(saved, "split") == settings(cfg, "split"):
+        return learned_by_fit(world)
+    again = cfg.copy()
+    with open_dict(again):
+        again.split = OmegaConf.to_container(saved.split, resolve=True)
+        if elsewhere:
+            again.data = raw_node(saved, "data")
+    try:
+        collection, splits, _ = read_and_split(again)
+    except (UserError, OmegaConfBaseException) as error:  # what is gone, say a split file: no reason to refuse the job
+        return Learned(world.collection, frozenset(), elsewhere, str(error).splitlines()[0])
+    return Learned(collection, ids_of(collection, splits), elsewhere)
+
+
+def ids_of(collection: Collection, splits: Mapping[str, Any]) -> frozenset[str]:
+    """Ids of the pictures of train and val."""
+    return frozenset(collection.picture_ids[i] for name in ("train", "val") for i in splits[name])
+
+
+def learned_note(learned: Learned | None, part: Collection) -> tuple[Note, ...]:
+    """Say so where pictures of this part were learned from, or chosen by, when the checkpoint was trained."""
+    if learned is None:
+        return ()
+    if learned.unknown:
+        what = "look like those that the checkpoint learned from" if learned.elsewhere else "were learned from"
+        return (Note(f"Whether pictures of this part {what} cannot be told: {learned.unknown}", not learned.elsewhere),)
+    both = 0 if learned.elsewhere else len(learned.ids.intersection(part.picture_ids))
+    if not both:
+        return ()
+    return (
+        Note(
+            f"{both:,} of the {len(part.picture_ids):,} pictures of this part were learned from, or chosen by, when the "
+            "checkpoint was trained: these are not numbers of unseen pictures",
+            True,
+        ),
+    )
+
+
+def without_look_alikes(
+    cfg: DictConfig, world: World, part: Collection, learned: Learned | None, scores: Mapping[Direction, Scored]
+) -> Apart:
+    """The scores without queries about pictures that were learned from or look like, or have the text of, one that was."""
+    if learned is None or learned.unknown or not learned.ids:
+        return Apart({}, (), ())
+    key = digest_of([shared.part_key(cfg, world, part), learned.collection.name, sorted(learned.ids)])
+    alike = shelf.kept("seen_before", key, lambda: look_alikes(cfg, world, part, learned))
+    numbers: dict[str, object] = {"pictures": len(alike), "look_alikes": int(alike.sum())}
+    tables, said = [], []
+    for direction, one in in_order(dict(scores)):
+        of_query = alike[picture_asked_about(direction, part, one)]
+        kept = one.ranks.take(np.flatnonzero(~of_query)) if not of_query.all() else None
+        if kept is None:
+            continue
+        bars = intervals(kept, KS, cfg.bootstrap.resamples, cfg.seed, cfg.bootstrap.level)
+        metrics = metrics_of(kept, KS)
+        ends = {name: [bars[name].low, bars[name].high] for name in bars}
+        numbers[direction] = {"metrics": metrics, "intervals": ends}
+        if of_query.any():
+            hits = f"{metrics['hits@1']:.3f} [{ends['hits@1'][0]:.3f}, {ends['hits@1'][1]:.3f}]"
+            all_of = f"{one.metrics['hits@1']:.3f} over {len(of_query):,}"
+            said.append(f"{direction} hits@1 {hits} over {len(kept.query_ids):,} queries (with them {all_of})")
+            parts = (("a look-alike in train or val", of_query), ("none", ~of_query))
+            sliced = Sliced(
+                "Seen before", parts, "Equal pictures, near-duplicates and equal texts; see docs/metrics.md"
+            )
+            tables.append(
+                measured(direction, one, sliced, int(cfg.bootstrap.resamples), int(cfg.seed), 2 * len(scores))
+            )
+    return Apart({LOOK_ALIKES: numbers}, tuple(tables), (note_of(learned, alike, said),))
+
+
+def note_of(learned: Learned, alike: Flags, said: list[str]) -> Note:
+    """One line: how many pictures have look-alikes, and hits@1 without them."""
+    where = f"train or val of data={learned.collection.name}" if learned.elsewhere else "train or val"
+    if not alike.any():
+        return Note(f"none of the {len(alike):,} pictures has a look-alike in {where}")
+    of = f"{int(alike.sum()):,} of the {len(alike):,} pictures have a look-alike in {where}"
+    return Note(f"{of}. Without them: {'; '.join(said) or 'nothing is left'}", True)
+
+
+def look_alikes(cfg: DictConfig, world: World, part: Collection, learned: Learned) -> Flags:
+    """Which pictures [pictures of the part] were learned from, or have a look-alike among those that were."""
+    if learned.elsewhere:
+        there = learned.collection
+        known = np.array([name in learned.ids for name in there.picture_ids] + [False] * len(part.picture_ids))
+        both = joined(there, part)
+        comparable = KINDS if has_pictures(there) and has_pictures(part) else KINDS[2:]
+        links = find_links(both, comparable, lambda pictures, looks: see(cfg, pictures, looks))
+        return links.alike(known)[len(there.picture_ids) :]
+    links = find_links(world.collection, KINDS, lambda pictures, looks: see(cfg, pictures, looks))
+    known = np.array([name in learned.ids for name in world.collection.picture_ids])
+    place = {name: i for i, name in enumerate(world.collection.picture_ids)}
+    found: Flags = (links.alike(known) | known)[[place[name] for name in part.picture_ids]]
+    return found
+
+
+def settings(cfg: DictConfig, name: str) -> dict[str, Any]:
+    """A node as plain values, less where things lie."""
+    node = OmegaConf.to_container(cfg[name], resolve=True)
+    assert isinstance(node, dict)
+    return {str(key): value for key, value in node.items() if key not in WHERE}

@@ -1,0 +1,91 @@
+"""What a retrieval shows and leaves: the cards of the page, results.json, results.csv, run.trec, the terminal's table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig
+
+from picdesk.collection import Collection
+from picdesk.files import write_json
+from picdesk.interfaces import Direction
+from picdesk.jobs.folder import Job
+from picdesk.pages import show
+from picdesk.pages.outside import write_answers
+from picdesk.readers.queries import Query
+from picdesk.report.content import Fact, Item, QueryCard, Ranking, RetrievalPage
+from picdesk.report.page import write_retrieval
+from picdesk.report.terminal import print_retrieval
+from picdesk.retrieval.dataset import World
+from picdesk.search.grouping import answered
+from picdesk.trec.files import write_runs
+from picdesk.trec.runs import Run
+
+log = logging.getLogger(__name__)
+
+
+def picture_card(part: Collection, world: World, run: Run, q: int, text: str, query: Query) -> QueryCard:
+    """One text and the pictures found for it; the true one outlined where it is known."""
+    prompts = world.titles(part)
+    places = list(part.picture_ids)
+    found = tuple(
+        show.item("t2i", part, prompts, int(i), rank, float(s), part.picture_ids[i] == query.picture_id)
+        for rank, (i, s) in enumerate(zip(run.index[q], run.scores[q], strict=True), 1)
+        if i >= 0
+    )
+    true = places.index(query.picture_id) if query.picture_id in places else None
+    truth = (show.item("t2i", part, prompts, true, None, None, True),) if true is not None else ()
+    rank = next((item.rank for item in found if item.relevant), None)
+    asked = str(query.fields["title"])
+    note = "" if text == asked else f"encoded as: {text}"
+    return QueryCard(query.id, "t2i", (Ranking(found, rank),), text=asked, truth=truth, note=note)
+
+
+def text_card(part: Collection, world: World, run: Run, name: str) -> QueryCard:
+    """The picture and the texts found for it."""
+    prompts = world.titles(part)
+    found = tuple(
+        Item(part.text_ids[i], prompts[i], "", float(s), rank)
+        for rank, (i, s) in enumerate(zip(run.index[0], run.scores[0], strict=True), 1)
+        if i >= 0
+    )
+    return QueryCard("q1", "i2t", (Ranking(found),), picture="q1", note=name)
+
+
+def write(
+    job: Job,
+    cfg: DictConfig,
+    name: str,
+    run: Run,
+    cards: list[QueryCard],
+    weights: dict[str, str],
+    picture: bytes,
+    read: Callable[[str], bytes],
+) -> None:
+    """results.json, results.csv, run.trec, the page, a submission where one is asked for; the terminal table."""
+    direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
+    job.write_config(cfg)
+    write_json(job.folder / "results.json", [as_json(card) for card in cards])
+    write_runs(job.folder / "run.trec", {direction: answered(run)})
+    page = RetrievalPage(
+        title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {name}",
+        subtitle=f"{run.gallery_size:,} items searched by {weights['name']}",
+        cards=tuple(cards),
+        facts=(Fact("data", name), Fact("part", str(cfg.part)), Fact("backbone", weights["name"])),
+        files=("results.json", "results.csv", "run.trec", "manifest.json", "config.yaml"),
+    )
+    write_retrieval(job.folder / "index.html", page, lambda item: picture if item == "q1" and picture else read(item))
+    write_answers(job, cfg, run, read)
+    print_retrieval(cards)
+    log.info("retrieval page: %s", job.folder / "index.html")
+
+
+def as_json(card: QueryCard) -> dict[str, Any]:
+    """One query with its results, for results.json."""
+    found = [
+        {"rank": item.rank, "id": item.id, "score": item.score, "text": item.text} for item in card.rankings[0].found
+    ]
+    known = {"true_picture": card.truth[0].id, "true_rank": card.rankings[0].rank} if card.truth else {}
+    return {"query_id": card.id, "query": card.text or card.note, **known, "results": found}

@@ -1,0 +1,166 @@
+"""The end of a job that has scores: files, logger, page, terminal."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from picdesk.assembly import shared, shelf
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.collection import Collection
+from picdesk.embedding.encoder import Encoder
+from picdesk.interfaces import Direction
+from picdesk.jobs import rankings
+from picdesk.jobs.folder import Job
+from picdesk.pages import advice, show
+from picdesk.report import provenance
+from picdesk.report.charts import Chart
+from picdesk.report.content import Fact, JobPage, MetricTable, Note, Role, SliceTable
+from picdesk.report.loggers import log_final
+from picdesk.report.page import write_job
+from picdesk.report.terminal import print_metrics
+from picdesk.retrieval.dataset import World
+from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits
+from picdesk.retrieval.slices import slice_tables
+from picdesk.training.checkpoint import MODALITIES, Checkpoint
+
+log = logging.getLogger(__name__)
+Scores = dict[Direction, Scored]
+WITH_NUMBERS = ("split", "loss", "index")
+FILES = ("metrics.json", "manifest.json", "config.yaml", "run.trec", "qrels.trec")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job found. `systems` are name, scores and role; the last one is what the job is about. `tables` follow theirs, and
+    `slices` stand before those that every job has."""
+
+    systems: Sequence[tuple[str, Scores, Role]]
+    weights: Mapping[str, str]
+    training: tuple[Chart, ...] = ()
+    curves: tuple[Chart, ...] = ()
+    notes: tuple[Note, ...] = ()
+    steps: tuple[str, ...] = ()
+    tables: tuple[MetricTable, ...] = ()
+    extra: Mapping[str, object] = field(default_factory=dict)
+    slices: tuple[SliceTable, ...] = ()
+
+    @property
+    def scores(self) -> Scores:
+        """The scores of the system that the job is about."""
+        return self.systems[-1][1]
+
+
+def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: Outcome, encoder: Encoder) -> None:
+    """Write everything the job leaves, log it, print the tables and where the page is."""
+    prompts = world.prompts(part)
+    job.write_config(cfg)
+    with job.clock.stage("write"):
+        job.write_scores(outcome.scores, outcome.extra)
+        if shelf.sweeping():
+            rankings.note(job.folder, outcome.scores)
+        log_final(
+            job.logger,
+            flat_metrics(outcome.scores),
+            show.retrieved_rows(part, prompts, outcome.scores, int(cfg.shown)),
+            plain(cfg),
+        )
+        job.logger.finish()
+        tables = (*show.metric_tables(outcome.systems), *outcome.tables)
+        slices = slice_tables(
+            part,
+            prompts,
+            outcome.scores,
+            shared.look_alikes(cfg, world, part, encoder),
+            int(cfg.bootstrap.resamples),
+            int(cfg.seed),
+        )
+        said = (Note(text) for text in world.split_notes)
+        lost = (Note(line, True) for line in encoder.unread.told())
+        shown = replace(outcome, notes=(*outcome.notes, *said, *lost))
+        write_the_page(job, cfg, part, prompts, shown, tables, slices)
+    if job.objective is None:
+        job.objective = mean_hits(list(outcome.scores.values()))
+    job.write_manifest(
+        cfg, shared.fingerprint(cfg, world, part, encoder), outcome.weights, encoder, len(world.collection.skipped)
+    )
+    print_metrics(tables)
+    for note in outcome.notes:
+        log.warning("%s", note.text)
+    log.info("report page: %s", job.folder / "index.html")
+
+
+def plain(cfg: DictConfig) -> dict[str, object]:
+    """The resolved config as plain values."""
+    container = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def write_the_page(
+    job: Job,
+    cfg: DictConfig,
+    part: Collection,
+    prompts: list[str],
+    outcome: Outcome,
+    tables: tuple[MetricTable, ...],
+    slices: tuple[SliceTable, ...],
+) -> None:
+    """The page of the job, `index.html`."""
+    groups = show.card_groups(part, prompts, outcome.scores, int(cfg.shown))
+    page = JobPage(
+        title=f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts",
+        subtitle=f"{str(cfg.task).capitalize()} · {cfg.part} part · {outcome.weights['name']}",
+        task=str(cfg.task),
+        facts=facts(cfg, job, outcome.weights),
+        tables=tables,
+        training=outcome.training,
+        weights=outcome.curves,
+        ranks=show.rank_charts(outcome.scores),
+        groups=groups,
+        slices=(*outcome.slices, *slices),
+        notes=outcome.notes,
+        next_steps=(*outcome.steps, *advice.of_scores(outcome.scores, slices)),
+        files=FILES,
+    )
+    write_job(job.folder / "index.html", page, show.picture_reader(part))
+
+
+def facts(cfg: DictConfig, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:
+    """What was run, for the head of the page."""
+    whole = plain(cfg)
+    rows = {
+        "data": short(whole, "data"),
+        "split": short(whole, "split"),
+        "prompt": short(whole, "prompt"),
+        "backbone": weights["name"],
+        **({"loss": short(whole, "loss")} if str(cfg.task) == "train" else {}),
+        "index": short(whole, "index"),
+        "reranker": short(whole, "reranker"),
+        "seed": str(cfg.seed),
+        "precision": str(cfg.encode.precision),
+        "code": str(provenance.code()),
+        "started": job.clock.started,
+    }
+    wide = [Fact("command", shlex.join(provenance.command_line()), wide=True)]
+    if weights.get("checkpoint"):
+        wide.append(Fact("checkpoint SHA-256", weights["checkpoint"], wide=True))
+    return (*(Fact(name, value) for name, value in rows.items()), *wide)
+
+
+def short(cfg: Mapping[str, Any], group: str) -> str:
+    """A part of a plain config in a few words: the chosen option and its numbers."""
+    settings = [f"{k}={v:g}" for k, v in cfg[group].items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    name = str(cfg["choices"].get(group, cfg[group]["_target_"]))
+    return f"{name} ({', '.join(settings)})" if settings and group in WITH_NUMBERS else name
+
+
+def weights_of(backbone: TwoTower, checkpoint: Checkpoint | None) -> dict[str, str]:
+    """What the embeddings were made by: trunk fingerprints and the checkpoint's digest."""
+    trunks = {f"{modality}_trunk": backbone.trunk_fingerprint(modality) for modality in MODALITIES}
+    return {"name": backbone.name, **trunks} | ({"checkpoint": checkpoint.digest} if checkpoint else {})

@@ -1,0 +1,175 @@
+"""What a job shows of its scores: the metric tables, the rank histogram, the best hits and the worst misses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.collection import Collection
+from picdesk.data.sources import has_pictures
+from picdesk.evaluation.metrics import chance
+from picdesk.interfaces import Direction
+from picdesk.report.charts import Chart, Curve, Histogram, Series
+from picdesk.report.content import CardGroup, Item, MetricRow, MetricTable, QueryCard, Ranking, Role, Value
+from picdesk.report.loggers import RetrievedRow
+from picdesk.retrieval.scores import Scored, in_order
+
+Scores = dict[Direction, Scored]
+
+
+def values_of(scored: Scored) -> dict[str, Value]:
+    """Metrics with their intervals, as a table shows them."""
+    out = {}
+    for name, value in scored.metrics.items():
+        if name in ("queries", "gallery", "unfound"):
+            continue
+        interval = scored.intervals.get(name)
+        out[name] = Value(value) if interval is None else Value(value, interval.low, interval.high)
+    return out
+
+
+def metric_tables(systems: Sequence[tuple[str, Scores, Role]]) -> tuple[MetricTable, ...]:
+    """One table a direction; the last row is what a random order would score."""
+    tables = []
+    for direction, main in in_order(systems[-1][1]):
+        rows = [MetricRow(name, values_of(scores[direction]), role) for name, scores, role in systems]
+        expected = {name: Value(value) for name, value in chance(main.qrels, main.run.gallery_size).items()}
+        rows.append(MetricRow("chance", expected, "baseline"))
+        tables.append(
+            MetricTable(direction, tuple(rows), queries=len(main.qrels.query_ids), gallery_size=main.run.gallery_size)
+        )
+    return tuple(tables)
+
+
+def rank_charts(scores: Scores) -> tuple[Chart, ...]:
+    """A histogram of the first relevant item's rank, by direction."""
+    charts: list[Chart] = []
+    for direction, one in in_order(scores):
+        first = one.ranks.first
+        found = first[np.isfinite(first)]
+        title = {"t2i": "Text to picture", "i2t": "Picture to text"}[direction]
+        charts.append(Histogram.of_ranks(title, [("queries", found)], one.run.gallery_size))
+    return tuple(charts)
+
+
+def training_charts(history: Sequence[Mapping[str, float]], best: int) -> tuple[Chart, ...]:
+    """Loss and validation hits@1 by epoch; epoch 0 is the start."""
+    epochs = tuple(row["epoch"] for row in history)
+    lines = tuple(
+        Series(name, epochs, tuple(row[key] for row in history), role="main" if key == "val/hits@1" else "other")
+        for key, name in (("val/t2i/hits@1", "t2i"), ("val/i2t/hits@1", "i2t"), ("val/hits@1", "mean"))
+    )
+    trained = [row for row in history if "train/loss" in row]
+    loss = Series("loss", tuple(r["epoch"] for r in trained), tuple(r["train/loss"] for r in trained), role="main")
+    charts: list[Chart] = [Curve("Validation hits@1", "epoch", "hits@1", lines, history[best]["epoch"], "kept")]
+    return (*charts, Curve("Training loss", "epoch", "loss", (loss,))) if trained else tuple(charts)
+
+
+def path_chart(alphas: tuple[float, ...], scores: tuple[float, ...], chosen: float) -> Chart:
+    """Validation hits@1 along the way from the weights before training (0) to the trained ones (1)."""
+    line = Series("mean hits@1", alphas, scores, role="main")
+    note = "Weights interpolated between before and after (WiSE-FT); the best on validation data was kept."
+    title, x_label = "From the start to the trained weights", "share of the trained weights"
+    return Curve(title, x_label, "validation hits@1", (line,), chosen, "kept", note=note)
+
+
+def card_groups(
+    part: Collection, prompts: Sequence[str], scores: Scores, shown: int, most: int = 8
+) -> tuple[CardGroup, ...]:
+    """Best hits (widest lead of the true item) and worst misses (largest rank), by direction."""
+    groups = []
+    for direction, one in in_order(scores):
+        first = one.ranks.first
+        hits = np.flatnonzero(first == 1)
+        misses = np.flatnonzero(first != 1)
+        worst = misses[np.argsort(-first[misses], kind="stable")][:most]
+        sure = hits[np.argsort(-lead(one, hits), kind="stable")][:most]
+        name = {"t2i": "text to picture", "i2t": "picture to text"}[direction]
+        for title, rows in ((f"Worst misses, {name}", worst), (f"Clearest hits, {name}", sure)):
+            cards = tuple(card(direction, part, prompts, one, int(q), shown) for q in rows)
+            groups.append(CardGroup(f"{title}", cards))
+    return tuple(groups)
+
+
+def lead(scored: Scored, queries: NDArray[np.int64]) -> NDArray[np.float32]:
+    """How far the best item of each query stands above the second."""
+    scores = scored.run.scores[queries]
+    return scores[:, 0] - scores[:, 1] if scores.shape[1] > 1 else scores[:, 0]
+
+
+def card(
+    direction: Direction, part: Collection, prompts: Sequence[str], scored: Scored, query: int, shown: int
+) -> QueryCard:
+    """One query with what was found for it and what is relevant to it."""
+    run, relevant = scored.run, set(scored.qrels.relevant(query).tolist())
+    found = [
+        item(direction, part, prompts, int(i), rank, float(s), int(i) in relevant)
+        for rank, (i, s) in enumerate(zip(run.index[query, :shown], run.scores[query, :shown], strict=True), 1)
+        if i >= 0
+    ]
+    truth = tuple(item(direction, part, prompts, i, None, None, True) for i in sorted(relevant)[:5])
+    rank = known(scored.ranks.first[query])
+    query_id = run.query_ids[query]
+    return QueryCard(
+        id=query_id,
+        direction=direction,
+        rankings=(Ranking(tuple(found), rank),),
+        text=prompts[query] if direction == "t2i" else "",
+        picture=query_id if direction == "i2t" else "",
+        truth=truth,
+    )
+
+
+def known(rank: float) -> int | None:
+    """A rank, or None where the item was not found."""
+    return int(rank) if np.isfinite(rank) else None
+
+
+def item(
+    direction: Direction,
+    part: Collection,
+    prompts: Sequence[str],
+    position: int,
+    rank: int | None,
+    score: float | None,
+    relevant: bool,
+) -> Item:
+    """One gallery item: a picture with the first of its texts, or a text."""
+    if direction == "t2i":
+        own = np.flatnonzero(part.picture_of == position)
+        text = prompts[own[0]] if len(own) else ""
+        name = part.picture_ids[position]
+        return Item(name, text, name, score, rank, relevant)
+    return Item(part.text_ids[position], prompts[position], "", score, rank, relevant)
+
+
+def retrieved_rows(
+    part: Collection, prompts: Sequence[str], scores: Scores, shown: int, most: int = 30
+) -> list[RetrievedRow]:
+    """The logger's table: for the first queries, the pictures found, with the rank of the true one."""
+    if "t2i" not in scores or not has_pictures(part):
+        return []
+    run, first = scores["t2i"].run, scores["t2i"].ranks.first
+    rows = []
+    for query in range(min(most, len(run.query_ids))):
+        relevant = set(scores["t2i"].qrels.relevant(query).tolist())
+        for rank, i in enumerate(run.index[query, :shown], 1):
+            if i < 0:
+                continue
+            score, true_rank = float(run.scores[query, rank - 1]), known(first[query])
+            picture = part.pictures.read(int(i))
+            name = run.item_ids[i]
+            rows.append(
+                RetrievedRow(
+                    run.query_ids[query], prompts[query], rank, name, score, int(i) in relevant, true_rank, picture
+                )
+            )
+    return rows
+
+
+def picture_reader(part: Collection) -> Callable[[str], bytes]:
+    """Bytes of a picture by its id."""
+    place = {name: i for i, name in enumerate(part.picture_ids)}
+    return lambda name: part.pictures.read(place[name])

@@ -1,0 +1,102 @@
+"""What `task=tune_weights` found, and how it is told: the choice, the report beside the search alone, and a paired test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from picdesk.evaluation.significance import compare_all
+from picdesk.interfaces import Direction
+from picdesk.jobs.rankings import pictures_of
+from picdesk.pages.finish import Outcome
+from picdesk.pages.weight_chart import weight_charts
+from picdesk.report.content import Note
+from picdesk.retrieval.scores import Scored, mean_hits
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the sweep found: names of the rerankers, the points tried, the metric at each with its standard error, the choice."""
+
+    names: tuple[str, ...]
+    metric: str
+    points: Sequence[tuple[float, ...]]
+    values: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    chosen: int
+    best: int
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The chosen weights by reranker."""
+        return dict(zip(self.names, self.points[self.chosen], strict=True))
+
+
+def outcome_of(
+    cfg: DictConfig,
+    tuned: Tuned,
+    before: dict[Direction, Scored],
+    after: dict[Direction, Scored],
+    weights: Mapping[str, str],
+) -> Outcome:
+    """What is reported: the search alone beside the chosen weights, and whether they really differ."""
+    tests = compare_all(
+        {direction: (after[direction].ranks, before[direction].ranks) for direction in after},
+        {direction: pictures_of(direction, after[direction].qrels) for direction in after},
+        resamples=int(cfg.bootstrap.resamples),
+        seed=int(cfg.seed),
+        level=float(cfg.bootstrap.level),
+    )
+    shown = ", ".join(f"{name} {weight:g}" for name, weight in tuned.weights.items())
+    told = (
+        f"chosen on {cfg.tune_weights.part} by {tuned.metric} ({cfg.tune_weights.rule}): {shown}, "
+        f"{tuned.values[tuned.chosen]:.4f} ± {tuned.errors[tuned.chosen]:.4f} (search alone {tuned.values[0]:.4f}, "
+        f"highest {tuned.values[tuned.best]:.4f} at {', '.join(f'{w:g}' for w in tuned.points[tuned.best])}); of "
+        f"{len(tuned.points):,} weights tried on the data that chose, so these values flatter"
+    )
+    notes = [Note(told)]
+    for direction in tests:
+        one = tests[direction]["hits@1"]
+        notes.append(
+            Note(
+                f"{direction} hits@1 on {cfg.part}, chosen weights less search alone: {one.interval.value:+.4f} "
+                f"[{one.interval.low:+.4f}, {one.interval.high:+.4f}], p = {one.p_family:.4f} (paired randomisation, corrected "
+                "for all metrics and directions)"
+            )
+        )
+    found = {
+        "weights": tuned.weights,
+        "metric": tuned.metric,
+        "rule": str(cfg.tune_weights.rule),
+        "part": str(cfg.tune_weights.part),
+        "value": float(tuned.values[tuned.chosen]),
+        "standard_error": float(tuned.errors[tuned.chosen]),
+        "search_alone": float(tuned.values[0]),
+        "best_value": float(tuned.values[tuned.best]),
+        "best_weights": list(tuned.points[tuned.best]),
+    }
+    differences = {
+        direction: {
+            name: [d.interval.value, d.interval.low, d.interval.high, d.p, d.p_family] for name, d in own.items()
+        }
+        for direction, own in tests.items()
+    }
+    extra = {"tuned": found, "less_search_alone": differences, "search_alone": show_metrics(before)}
+    return Outcome(
+        systems=[("search alone", before, "other"), (f"reranked ({shown})", after, "main")],
+        weights=weights,
+        curves=weight_charts(tuned.names, tuned.points, tuned.values, tuned.errors, tuned.chosen, tuned.metric),
+        notes=tuple(notes),
+        extra=extra,
+    )
+
+
+def show_metrics(scored: Mapping[Direction, Scored]) -> dict[str, dict[str, float]]:
+    """Metrics by direction, with the mean of hits@1."""
+    return {direction: one.metrics for direction, one in scored.items()} | {
+        "mean": {"hits@1": mean_hits(list(scored.values()))}
+    }

@@ -1,0 +1,125 @@
+"""Flickr8k (Hodosh et al. 2013) in both its forms: `captions.txt` with a header, or the token file `name#n<TAB>caption`."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from picdesk.collection import Collection, Skipped
+from picdesk.data.places import Inside, RefusedError, data_folder
+from picdesk.data.sources import PictureFiles
+from picdesk.errors import MissingFileError, examples, shortened
+from picdesk.parts import config_part
+from picdesk.readers.columns import TextColumns
+from picdesk.readers.gathering import UNMATCHED, Gathering
+from picdesk.table import need_columns, read_table
+from picdesk.text_values import NoTextError, plain_text
+
+LISTS = {
+    "train": "Flickr_8k.trainImages.txt",
+    "val": "Flickr_8k.devImages.txt",
+    "test": "Flickr_8k.testImages.txt",
+}
+Caption = tuple[str, int, str, str]
+
+
+@config_part
+class Flickr8k:
+    """Pictures with their captions (field caption; ids `name.jpg#0`, `name.jpg#1`, ...).
+
+    Reads whichever of the two caption files is there, the one with a header first. A picture's official split comes from the
+    lists that are there; a list that is absent marks nothing.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        name: str = "flickr8k",
+        folder: str = "Images",
+        captions_file: str = "captions.txt",
+        token_file: str = "Flickr8k.token.txt",
+        lists: Mapping[str, str] = LISTS,
+        max_bad_fraction: float = 0.01,
+        quoting: str = "auto",
+        encoding: str | None = None,
+    ) -> None:
+        self.root = root
+        self.name = name
+        self.folder = folder
+        self.captions_file = captions_file
+        self.token_file = token_file
+        self.lists = dict(lists)
+        self.max_bad_fraction = max_bad_fraction
+        self.quoting = quoting
+        self.encoding = encoding
+
+    def read(self) -> Collection:
+        """The captioned pictures, in the order of the caption file."""
+        root = data_folder(self.root, self.name)
+        inside = Inside(data_folder(str(root / self.folder), self.name))
+        gathering = Gathering[Path](self.name)
+        for caption in self._captions(root, gathering):
+            self._add(gathering, inside, *caption)
+        for split, file in self.lists.items():
+            self._official(gathering, root / file, split)
+        gathering.notes += inside.notes()
+        return gathering.collection(lambda places: PictureFiles(tuple(places)))
+
+    def _captions(self, root: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
+        if (root / self.captions_file).is_file():
+            return self._with_header(root / self.captions_file, gathering)
+        if (root / self.token_file).is_file():
+            return self._tokens(root / self.token_file, gathering)
+        wanted = f"neither {self.captions_file!r} nor {self.token_file!r}"
+        raise MissingFileError(f"data={self.name}: {wanted} is in data.root={self.root}")
+
+    def _with_header(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
+        table = read_table(path, ",", self.quoting, self.encoding)
+        need_columns({"image": "image", "caption": "caption"}, table.header, path.name)
+        gathering.left_out(table, path.name)
+        counts: Counter[str] = Counter()
+        columns = TextColumns("caption", None, None)
+        for line, row in table.rows:
+            name, where, taken = row["image"].strip(), f"{path.name} line {line}", columns.take(row)
+            for fields in taken.texts if gathering.took(taken, where) else []:
+                yield name, counts[name], str(fields["caption"]), where
+                counts[name] += 1
+
+    def _tokens(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
+        for line, content in gathering.lines(path, self.encoding):
+            key, tab, caption = content.partition("\t")
+            name, mark, number = key.rpartition("#")
+            where = f"{path.name} line {line}"
+            if tab and mark and re.fullmatch(r"\s*\d{1,9}\s*", number):
+                yield name.strip(), int(number), caption.strip(), where
+            else:
+                gathering.skip(where, "not of the form name#n<TAB>caption")
+
+    def _add(
+        self, gathering: Gathering[Path], inside: Inside, name: str, number: int, caption: str, where: str
+    ) -> None:
+        try:
+            path = inside.picture(name)
+        except RefusedError as refused:
+            gathering.skip(where, str(refused))
+            return
+        try:
+            text = plain_text(caption)
+        except NoTextError as error:
+            gathering.skip(where, str(error))
+            return
+        if gathering.picture(name, path, where):
+            gathering.text(name, {"caption": text}, where, f"{name}#{number}")
+
+    def _official(self, gathering: Gathering[Path], path: Path, split: str) -> None:
+        if not path.is_file():
+            return
+        listed = [line.strip() for _, line in gathering.lines(path, self.encoding)]
+        for name in listed:
+            if name in gathering.places:
+                gathering.member(name, split, path.name)
+        absent = [name for name in listed if name not in gathering.places]
+        if absent:
+            found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
+            gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")
+            gathering.unmatched += [Skipped(f"{path.name}: {shortened(name)}", UNMATCHED, row=False) for name in absent]

@@ -1,0 +1,127 @@
+"""A plain folder of pictures: a gallery without texts, or `name.jpg` beside `name.txt` with one caption a line."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from picdesk.collection import Collection
+from picdesk.data.picture_formats import ENDINGS, UNREAD
+from picdesk.data.places import Inside, RefusedError, data_folder
+from picdesk.data.sources import PictureFiles
+from picdesk.errors import DataError, examples
+from picdesk.parts import config_part
+from picdesk.readers.gathering import Gathering
+from picdesk.text_files import lines_of, read_text
+from picdesk.text_values import NoTextError, plain_text
+
+SUFFIXES = tuple(f".{ending}" for ending in ENDINGS)
+
+
+@config_part
+class Folder:
+    """All pictures below `root`, in the order of their paths, which are their ids; the texts come from the `.txt` beside each.
+
+    Endings are read in letters of either case. Names that begin with a dot and `__MACOSX` are not looked at, linked folders are
+    not followed, and files that are neither pictures nor captions are not used; the notes count them all.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        name: str = "folder",
+        suffixes: tuple[str, ...] | list[str] = SUFFIXES,
+        caption_suffix: str = ".txt",
+        max_bad_fraction: float = 0.01,
+        encoding: str | None = None,
+    ) -> None:
+        self.root = root
+        self.name = name
+        self.suffixes = tuple(suffix.lower() for suffix in suffixes)
+        self.caption_suffix = caption_suffix
+        self.max_bad_fraction = max_bad_fraction
+        self.encoding = encoding
+
+    def read(self) -> Collection:
+        """The pictures and their captions."""
+        root = data_folder(self.root, self.name)
+        inside = Inside(root)
+        gathering = Gathering[Path](self.name)
+        names = _walk(root, gathering)
+        pictures = [name for name in names if Path(name).suffix.lower() in self.suffixes]
+        beside = {name.casefold(): name for name in reversed(names)}
+        used: Counter[str] = Counter()
+        for name in pictures:
+            try:
+                added = gathering.picture(name, inside.path(name), name)
+            except RefusedError as refused:
+                gathering.skip(name, str(refused))
+                added = False
+            file = self._beside(name, beside)
+            if file is not None:
+                used[file] += self._captions(gathering, inside, name, file) if added else 1
+        for file in [file for file, count in used.items() if not count]:
+            gathering.skip(file, "no caption in it")
+        self._others(gathering, [name for name in names if name not in used], set(pictures))
+        return gathering.collection(lambda places: PictureFiles(tuple(places)))
+
+    def _beside(self, name: str, beside: dict[str, str]) -> str | None:
+        """The captions of a picture: `name.txt` for `name.jpg`, or `name.jpg.txt`, in whatever letters."""
+        usual = Path(name).with_suffix(self.caption_suffix).as_posix()
+        found = [beside.get(each.casefold()) for each in (usual, name + self.caption_suffix)]
+        return next((file for file in found if file is not None), None)
+
+    def _captions(self, gathering: Gathering[Path], inside: Inside, name: str, file: str) -> int:
+        """Adds the captions of a picture; how many lines there were, used or listed as left out."""
+        try:
+            text, note = read_text(inside.path(file), self.encoding)
+        except (RefusedError, DataError, OSError) as error:
+            gathering.skip(file, getattr(error, "strerror", None) or str(error))
+            return 1
+        if "read as" in note and note not in gathering.notes:
+            gathering.notes.append(note)
+        captions = [line.strip() for line in lines_of(text) if line.strip()]
+        for caption in captions:
+            try:
+                gathering.text(name, {"caption": plain_text(caption)}, file)
+            except NoTextError as error:
+                gathering.skip(file, str(error))
+        return len(captions)
+
+    def _others(self, gathering: Gathering[Path], names: list[str], pictures: set[str]) -> None:
+        others = [name for name in names if name not in pictures]
+        unread = [name for name in others if Path(name).suffix.lower() in (f".{ending}" for ending in UNREAD)]
+        if unread:
+            counts = Counter(Path(name).suffix.lower() for name in unread)
+            told = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
+            gathering.notes.append(f"pictures in formats that are not read: {told}: {examples(unread)}")
+        rest = sorted(set(others) - set(unread))
+        if rest:
+            gathering.notes.append(f"{len(rest)} files are neither pictures nor their captions: {examples(rest)}")
+
+
+def _walk(root: Path, gathering: Gathering[Path]) -> list[str]:
+    """Files below the root by their paths, sorted; folders that cannot be read are listed, what is passed over is noted."""
+    names: list[str] = []
+    hidden: list[str] = []
+    links: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        gathering.skip(
+            os.path.relpath(error.filename or root, root), f"a folder that cannot be read ({error.strerror})"
+        )
+
+    for folder, folders, files in os.walk(root, onerror=unreadable):
+        at = Path(folder).relative_to(root)
+        links += [(at / name).as_posix() for name in folders if (Path(folder) / name).is_symlink()]
+        hidden += [(at / name).as_posix() for name in [*folders, *files] if _is_hidden(name)]
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        names += [(at / name).as_posix() for name in files if not _is_hidden(name)]
+    if hidden:
+        gathering.notes.append(f"{len(hidden)} hidden files and folders were not looked at: {examples(sorted(hidden))}")
+    if links:
+        gathering.notes.append(f"{len(links)} linked folders were not followed: {examples(sorted(links))}")
+    return sorted(names)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"

@@ -1,0 +1,144 @@
+"""What all readers share: pictures and texts put together as they are met, what is left out listed with its reason."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from picdesk.collection import Collection, Fields, Skipped
+from picdesk.errors import DataError, readable, shortened
+from picdesk.interfaces import PictureBytes
+from picdesk.readers.columns import Taken, text_fault
+from picdesk.table import Table
+from picdesk.text_files import lines_of, read_text
+from picdesk.text_values import fault_of
+
+Place = TypeVar("Place")
+UNMATCHED = "no picture of that name"
+
+SPLIT_NAMES = {
+    "": "",
+    "train": "train",
+    "val": "val",
+    "test": "test",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+}
+
+
+def split_name(value: str, where: str) -> str:
+    """`train`, `val`, `test` or "" for what data sets call them. Raises `DataError` for anything else."""
+    known = SPLIT_NAMES.get(value.strip().lower())
+    if known is None:
+        raise DataError(
+            f"{where}: split {shortened(value)} is none of {', '.join(name for name in SPLIT_NAMES if name)}"
+        )
+    return known
+
+
+class Gathering(Generic[Place]):
+    """Grows a `Collection`. A text is tied to its picture by id when it is added, so leaving an item out shifts nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.skipped: list[Skipped] = []
+        self.notes: list[str] = []
+        self.unmatched: list[Skipped] = []
+        self.places: dict[str, Place] = {}
+        self._positions: dict[str, int] = {}
+        self._official: dict[str, str] = {}
+        self._texts: dict[str, tuple[Fields, int]] = {}
+        self._counts: Counter[str] = Counter()
+        self._odd: Counter[str] = Counter()
+
+    def skip(self, item: str, reason: str) -> None:
+        """List an item as left out; bytes of its name that are no UTF-8 are shown as such (`caf\\xe9.jpg`)."""
+        self.skipped.append(Skipped(readable(item), readable(reason)))
+
+    def took(self, taken: Taken, where: str) -> bool:
+        """List what of a record's values could not be used; whether anything could, or nothing was asked for."""
+        for fault in taken.faults:
+            self.skip(where, fault)
+        self._odd += taken.odd
+        return bool(taken.texts or not taken.faults)
+
+    def left_out(self, table: Table, file: str) -> None:
+        """Note what was odd about a table, and list its rows of a wrong width."""
+        self.notes += [table.note] if table.note else []
+        for item, reason in table.left_out(file):
+            self.skip(item, reason)
+
+    def lines(
+        self, path: Path, encoding: str | None = None, key: str | None = "data.encoding"
+    ) -> list[tuple[int, str]]:
+        """The lines of a text file that hold anything, with their numbers; what was odd and how many were blank is noted."""
+        text, note = read_text(path, encoding, key)
+        every = list(enumerate(lines_of(text.rstrip("\r\n")), start=1))
+        found = [(number, line) for number, line in every if line.strip()]
+        self.notes += [note] if note else []
+        self.notes += [f"{path.name}: {len(every) - len(found)} blank lines"] if len(found) < len(every) else []
+        return found
+
+    def fresh(self, text_id: str | None, where: str) -> bool:
+        """Whether no text has that id yet; false, and listed, if one has."""
+        if text_id not in self._texts:
+            return True
+        self.skip(where, f"text id {shortened(text_id)} stands already; the first one was kept")
+        return False
+
+    def picture(self, picture_id: str, place: Place, where: str) -> bool:
+        """Add a picture, or meet it again; false, and listed, if that id stands for another picture or is not UTF-8."""
+        if fault_of(picture_id):
+            self.skip(
+                where, "a NUL character in the name" if "\0" in picture_id else "the name is not UTF-8; rename it"
+            )
+            return False
+        known = self.places.setdefault(picture_id, place)
+        if known != place:
+            self.skip(where, f"picture id {shortened(picture_id)} stands already, for another picture")
+            return False
+        self._positions.setdefault(picture_id, len(self._positions))
+        return True
+
+    def text(self, picture_id: str, fields: Fields, where: str, text_id: str | None = None) -> bool:
+        """Add a text of a picture that was added before; without an id it is `<picture id>#<its number, from 0>`.
+
+        False, and listed, if that id stands already or the text cannot be written down.
+        """
+        fault = text_fault([fields])
+        if fault:
+            self.skip(where, fault)
+            return False
+        text_id = f"{picture_id}#{self._counts[picture_id]}" if text_id is None else text_id
+        self._counts[picture_id] += 1
+        if not self.fresh(text_id, where):
+            return False
+        self._texts[text_id] = (fields, self._positions[picture_id])
+        return True
+
+    def member(self, picture_id: str, split: str, where: str) -> None:
+        """Note the official split of a picture. Raises `DataError` if it is in another one already."""
+        known = self._official.setdefault(picture_id, split)
+        if known != split:
+            raise DataError(f"{where}: picture {shortened(picture_id)} is in split {split!r} and in {known!r}")
+
+    def collection(self, pictures: Callable[[Iterable[Place]], PictureBytes]) -> Collection:
+        """Everything that was gathered, with picture bytes made from the places."""
+        if not self.places:
+            found = f" ({len(self.skipped)} rows left out, the first: {self.skipped[0].reason})" if self.skipped else ""
+            raise DataError(f"data={self.name}: the data set is empty: no usable picture was found{found}")
+        ids = tuple(self.places)
+        return Collection(
+            name=self.name,
+            picture_ids=ids,
+            pictures=pictures(self.places.values()),
+            text_ids=tuple(self._texts),
+            texts=tuple(fields for fields, _ in self._texts.values()),
+            picture_of=np.array([position for _, position in self._texts.values()], np.int64),
+            official=tuple(self._official.get(item, "") for item in ids) if any(self._official.values()) else (),
+            skipped=(*self.skipped, *self.unmatched),
+            notes=(*self.notes, *(f"{count} {what}" for what, count in self._odd.items() if count)),
+        )

@@ -1,0 +1,152 @@
+"""Embeddings that were made elsewhere: a `.npz` file of vectors, tied to pictures and captions by name, never by folder order."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.collection import Collection
+from picdesk.data.places import Inside, data_file, data_folder
+from picdesk.errors import ConfigError, DataError
+from picdesk.interfaces import Embeddings, Modality
+from picdesk.parts import config_part
+from picdesk.readers.gathering import Gathering
+from picdesk.readers.vectors import Content, Named, Place, check_widths, numbers, tie
+from picdesk.table import need_columns, read_table
+from picdesk.text_values import NoTextError, one_text, opened, what
+
+
+@config_part
+class Npz:
+    """Pictures and texts whose vectors are known; `embeddings(modality)` gives them under the ids of `read()`.
+
+    Row j of `text_array` belongs to row j of `captions_file`. Row i of `image_array` belongs to name i of the array
+    `image_names`; without such an array to the picture named in row i of `captions_file` (one row a caption), and a picture
+    that comes several times is taken once. Vectors are brought to length 1. Nothing is cut or padded to fit.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        file: str,
+        name: str = "npz",
+        image_array: str = "image_embeddings",
+        image_names: str | None = None,
+        text_array: str | None = "text_embeddings",
+        captions_file: str | None = "captions.csv",
+        picture_column: str = "image",
+        caption_column: str = "caption",
+        folder: str | None = None,
+        max_bad_fraction: float = 0.01,
+    ) -> None:
+        if captions_file is None and (text_array is not None or image_names is None):
+            raise ConfigError(
+                "data.captions_file=null: rows of data.text_array, and image rows without names, need a captions file"
+            )
+        self.root = root
+        self.file = file
+        self.name = name
+        self.image_array = image_array
+        self.image_names = image_names
+        self.text_array = text_array
+        self.captions_file = captions_file
+        self.picture_column = picture_column
+        self.caption_column = caption_column
+        self.folder = folder
+        self.max_bad_fraction = max_bad_fraction
+
+    def read(self) -> Collection:
+        """The pictures that have a vector, and their captions. Picture bytes are there if `data.folder` is given."""
+        return self._content.collection
+
+    def embeddings(self, modality: Modality) -> Embeddings:
+        """The vectors under picture ids or text ids. Raises `ConfigError` for texts if there is no `text_array`."""
+        found = self._content.image if modality == "image" else self._content.text
+        if found is None:
+            raise ConfigError("data.text_array=null: there are no text embeddings")
+        return found
+
+    @cached_property
+    def _content(self) -> Content:
+        arrays = load_arrays(data_file(self.root, self.file, self.name))
+        gathering = Gathering[Place](self.name)
+        captions = self._captions(gathering)
+        images = _matrix(arrays, "image_array", self.image_array)
+        texts = _matrix(arrays, "text_array", self.text_array) if self.text_array is not None else None
+        check_widths(self.file, images, texts)
+        if texts is not None and len(texts) != len(captions):
+            counts = f"{len(texts)} rows in {self.text_array} for {len(captions)} captions"
+            raise DataError(f"{self.file}: {counts} in data.captions_file={self.captions_file}")
+        names = self._names(arrays, captions, len(images))
+        named = [Named(name, f"{self.image_array} row {row}") for row, name in enumerate(names)]
+        inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name)) if self.folder is not None else None
+        return tie(gathering, (images, named), (texts, captions), inside)
+
+    def _captions(self, gathering: Gathering[Place]) -> list[Named]:
+        if self.captions_file is None:
+            return []
+        table = read_table(data_file(self.root, self.captions_file, self.name))
+        wanted: dict[str, str | None] = {"picture_column": self.picture_column, "caption_column": self.caption_column}
+        need_columns(wanted, table.header, self.captions_file)
+        if table.ragged:
+            raise DataError(
+                f"{self.captions_file} line {table.ragged[0][0]}: a row of the wrong width would shift the others"
+            )
+        gathering.notes += [table.note] if table.note else []
+        return [self._caption(row, f"{self.captions_file} line {line}", gathering) for line, row in table.rows]
+
+    def _caption(self, row: Mapping[str, str], where: str, gathering: Gathering[Place]) -> Named:
+        """The caption of a row; one that is no text keeps its place, marked as listed, so that no vector moves."""
+        name, cell = row[self.picture_column].strip(), row[self.caption_column]
+        try:
+            value = opened(cell)
+            if value is not cell:
+                raise NoTextError(f"holds {what(value)}, where a vector has one caption")
+            return Named(name, where, one_text(cell))
+        except NoTextError as error:
+            gathering.skip(where, f"data.caption_column={self.caption_column} {error}")
+            return Named(name, where, listed=True)
+
+    def _names(self, arrays: Mapping[str, NDArray[np.generic]], captions: list[Named], count: int) -> list[str]:
+        if self.image_names is not None:
+            key = f"data.image_names={self.image_names}"
+            names = as_names(_array(arrays, "image_names", self.image_names), key)
+        else:
+            key = f"data.captions_file={self.captions_file}"
+            names = [named.picture for named in captions]
+        if len(names) != count:
+            raise DataError(f"{self.file}: {count} rows in {self.image_array} for {len(names)} names in {key}")
+        return names
+
+
+def as_names(array: NDArray[np.generic], key: str) -> list[str]:
+    """An array of text, of bytes in UTF-8 or of whole numbers as names. Raises `DataError`, which begins with `key`."""
+    if array.ndim != 1 or array.dtype.kind not in "USiu":
+        raise DataError(f"{key}: {array.dtype} of shape {array.shape}, wanted one row of text")
+    if array.dtype.kind != "S":
+        return [str(item) for item in array]
+    return [bytes(item).decode("utf-8", "surrogateescape") for item in array]
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """Arrays of a `.npz` file, without unpickling. Raises `DataError` for objects or a broken file."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except ValueError as error:
+        what = "an array of Python objects, which is never unpickled" if "pickle" in str(error) else str(error)
+        raise DataError(f"{path.name}: {what}; save numbers and strings only") from None
+    except Exception as error:  # a broken zip raises several kinds, one of them of zipfile, zlib or EOFError
+        raise DataError(f"{path.name}: not a readable .npz file ({error})") from None
+
+
+def _array(arrays: Mapping[str, NDArray[np.generic]], key: str, name: str) -> NDArray[np.generic]:
+    if name not in arrays:
+        raise DataError(f"data.{key}={name}: no such array; there are {', '.join(sorted(arrays))}")
+    return arrays[name]
+
+
+def _matrix(arrays: Mapping[str, NDArray[np.generic]], key: str, name: str) -> NDArray[np.float32]:
+    return numbers(_array(arrays, key, name), f"data.{key}={name}")

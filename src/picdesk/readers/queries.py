@@ -1,0 +1,148 @@
+"""Files of queries for `retrieve.py queries=FILE`: one text a line, CSV with a header, or JSON records.
+
+No query vanishes: a row that cannot be read stops the job, which names the first and counts the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from picdesk.errors import DataError, MissingFileError, UserError, check_unique, examples
+from picdesk.readers.columns import TextColumns
+from picdesk.readers.gathering import Gathering
+from picdesk.readers.records import read_records
+from picdesk.table import read_table
+from picdesk.text_files import plain_suffix
+from picdesk.text_values import NoTextError, fault_of, name_of, one_text, opened, what
+
+NAMES = {
+    "id": ("query_id", "id", "article_id", "text_id"),
+    "text": ("query", "text", "title", "article_title", "headline", "caption"),
+    "tags": ("tags", "article_tags", "keywords"),
+    "picture": ("picture_id", "image_id", "picture", "image"),
+}
+SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".json")
+log = logging.getLogger(__name__)
+Rows = list[tuple[int, Mapping[str, object]]]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A text that is asked: its id, its fields for the prompt, and the id of its true picture where that is known."""
+
+    id: str
+    fields: Mapping[str, str | Sequence[str]]
+    picture_id: str = ""
+
+
+def bare(query_id: str, text: str, tags: Sequence[str] = (), picture_id: str = "") -> Query:
+    """A query out of one text: it stands for the title as well as for the caption, whichever the prompt wants."""
+    return Query(query_id, {"title": text, "caption": text, "tags": tuple(tags)}, picture_id)
+
+
+def read_queries(file: str) -> list[Query]:
+    """Read a query file (or its `.gz`) by its ending. Raises `DataError` for one without queries, with an id that stands
+    twice, or with any row that cannot be used; `max_bad_fraction` of questions is 0."""
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise MissingFileError(f"queries={file}: no such file")
+    ending = plain_suffix(path)
+    if ending not in SUFFIXES:
+        raise DataError(f"queries={file}: the ending must be one of {', '.join(SUFFIXES)}")
+    found = Gathering[None](f"queries={file}")
+    rows = {".txt": _lines, ".csv": _csv, ".tsv": _csv}.get(ending, _json)(path, found)
+    queries = [query for number, row in rows for query in _record(row, path, number, found)]
+    if found.skipped:
+        where = found.skipped[0].item.removeprefix(path.name).strip()
+        more = f" (and {len(found.skipped) - 1} more rows)" if len(found.skipped) > 1 else ""
+        raise DataError(f"queries={path}, {where}: {found.skipped[0].reason}{more}")
+    if not queries:
+        raise DataError(f"queries={file}: no queries in it (zero rows)")
+    check_unique([query.id for query in queries], f"queries={file}")
+    for note in found.notes:
+        log.info("queries=%s: %s", file, note)
+    return queries
+
+
+def _lines(path: Path, found: Gathering[None]) -> Rows:
+    """One text a line; its id is q and its number among the lines that hold anything."""
+    lines = found.lines(path, key=None)
+    return [(number, {"query": line.strip(), "id": f"q{place}"}) for place, (number, line) in enumerate(lines, 1)]
+
+
+def _csv(path: Path, found: Gathering[None]) -> Rows:
+    def suits(header: Sequence[str]) -> bool:
+        return any(name in header for name in NAMES["text"])
+
+    table = read_table(path, "auto", wanted=suits, key=None)
+    found.left_out(table, path.name)
+    return list(table.rows)
+
+
+def _json(path: Path, found: Gathering[None]) -> Rows:
+    records = read_records(path, found, wanted=NAMES["text"], key=None)
+    return [(int(where.split(" ")[1]), record) for where, record in records]
+
+
+def _record(row: Mapping[str, object], path: Path, number: int, found: Gathering[None]) -> list[Query]:
+    """One row with named columns; each kind of column under the first of its names that is there."""
+    named = {kind: next((name for name in names if row.get(name) is not None), "") for kind, names in NAMES.items()}
+    if not named["text"]:
+        wanted, there = ", ".join(NAMES["text"]), examples(row, 12)
+        raise DataError(
+            f"queries={path}, line {number}: no column with the text; wanted one of {wanted}; there are {there}"
+        )
+    try:
+        text = _text(named["text"], row[named["text"]])
+        tags = TextColumns(None, None, named["tags"] or None).take(row)
+        if tags.faults:
+            raise NoTextError(tags.faults[0].removeprefix("data.tags_column="))
+        listed = tags.texts[0]["tags"] if tags.texts else ()
+        query_id, picture_id = (_name(row, named[kind]) for kind in ("id", "picture"))
+        fault = next((fault for fault in map(fault_of, (query_id, text, picture_id, *listed)) if fault), "")
+        if fault:
+            raise NoTextError(fault)
+    except NoTextError as error:
+        found.skip(f"{path.name} line {number}", str(error))
+        return []
+    return [bare(query_id or f"q{number}", text, listed, picture_id)]
+
+
+def _name(row: Mapping[str, object], column: str) -> str:
+    try:
+        return name_of(row.get(column))
+    except NoTextError as error:
+        raise NoTextError(f"{column} {error}") from None
+
+
+def _text(column: str, cell: object) -> str:
+    """The text that is asked. Raises `NoTextError` for anything else, and for nothing."""
+    value = opened(cell) if isinstance(cell, str) else cell
+    if not isinstance(value, str):
+        raise NoTextError(f"{column} holds {what(value)}, which is no text")
+    text = one_text(value)
+    if not text:
+        raise NoTextError("the text is empty" if not value.strip() else f"{column} says {value.strip()!r}: no text")
+    return text
+
+
+def read_captions(file: str) -> dict[str, str]:
+    """A caption for each picture id, out of CSV with a header (or JSON lines) with a picture and a caption column.
+
+    Raises `DataError` for a picture that stands twice, and for a file without captions.
+    """
+    found: dict[str, str] = {}
+    try:
+        queries = read_queries(file)
+    except UserError as error:
+        raise type(error)(str(error).replace("queries=", "captions_file=", 1)) from None
+    for query in queries:
+        if not query.picture_id:
+            raise DataError(f"captions_file={file}: no picture column; one of {', '.join(NAMES['picture'])} is needed")
+        if query.picture_id in found:
+            raise DataError(f"captions_file={file}: picture {query.picture_id!r} has two captions; one is needed")
+        found[query.picture_id] = str(query.fields["caption"])
+    return found

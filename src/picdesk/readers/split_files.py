@@ -1,0 +1,195 @@
+"""A split by a file that the user has; every name in it that is not used is counted and listed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.collection import Collection, Skipped
+from picdesk.errors import DataError, MissingFileError, examples, shortened
+from picdesk.files import Doubled, json_value
+from picdesk.parts import config_part
+from picdesk.readers.gathering import UNMATCHED, Gathering, split_name
+from picdesk.readers.records import read_records
+from picdesk.table import delimiter_named, need_columns, read_table
+from picdesk.text_files import plain_suffix, read_text
+from picdesk.text_values import NoTextError, name_of, walk
+
+NAMES = ("train", "val", "test")
+Named = list[tuple[str, str, str]]  # where, picture, split
+
+
+@config_part
+class SplitFile:
+    """By a file that the user has: CSV (or JSON records) with a picture and a split column, or JSON, either way round.
+
+    JSON is `{"a.jpg": "train", ...}` or `{"train": ["a.jpg", ...], ...}`. Pictures that the file does not name are left out.
+    A name fits the picture with that id; else the one whose id differs by its ending or by the case of letters alone.
+    After `assign`, `skipped` lists the rows that could not be read and the names that no picture has, `notes` counts them;
+    more than `max_bad_fraction` of them is an error.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        picture_column: str = "picture",
+        split_column: str = "split",
+        max_bad_fraction: float = 0.01,
+        delimiter: str = "auto",
+        quoting: str = "auto",
+        encoding: str | None = None,
+    ) -> None:
+        self.file = file
+        self.picture_column = picture_column
+        self.split_column = split_column
+        self.max_bad_fraction = max_bad_fraction
+        self.delimiter = delimiter_named(delimiter, "split.delimiter")
+        self.quoting = quoting
+        self.encoding = encoding
+        self.notes: tuple[str, ...] = ()
+        self.skipped: tuple[Skipped, ...] = ()
+
+    def assign(self, collection: Collection, see: object = None) -> Mapping[str, NDArray[np.int64]]:
+        """The pictures that the file names. Raises `DataError` if it names none of them, or one in two splits."""
+        path = Path(self.file).expanduser()
+        if not path.is_file():
+            raise MissingFileError(f"split.file={self.file}: no such file")
+        found = Gathering[None](f"split.file={self.file}")
+        named = self._json(path, found) if plain_suffix(path) in (".json", ".jsonl") else self._csv(path, found)
+        known = Known(collection.picture_ids)
+        split_of: dict[str, str] = {}
+        unmatched = []
+        for where, name, given in named:
+            split, picture = split_name(given, f"split.file={self.file}, {shortened(name)}"), known.picture(name)
+            if picture is None:
+                unmatched.append(Skipped(f"{where}: {shortened(name)}", UNMATCHED, row=False))
+            elif split_of.setdefault(picture, split) != split:
+                raise DataError(
+                    f"split.file={self.file}: {shortened(name)} is in {split_of[picture]!r} and in {split!r}"
+                )
+        if not any(split_of.values()):
+            ours, theirs = examples(collection.picture_ids), examples(dict.fromkeys(name for _, name, _ in named))
+            raise DataError(
+                f"split.file={self.file} names no picture of data={collection.name}: {theirs} against {ours}"
+            )
+        self._tell(found, unmatched, len(named), known, split_of)
+        rows = {
+            name: [i for i, one in enumerate(collection.picture_ids) if split_of.get(one) == name] for name in NAMES
+        }
+        return {name: np.array(part, np.int64) for name, part in rows.items()}
+
+    def _tell(
+        self,
+        found: Gathering[None],
+        unmatched: list[Skipped],
+        count: int,
+        known: "Known",
+        split_of: Mapping[str, str],
+    ) -> None:
+        """Keep what was not used. Raises `DataError` where that is too much of the file."""
+        rows = [replace(one, row=False) for one in found.skipped]
+        self.skipped = (*rows, *unmatched)
+        bad, total = len(self.skipped), count + len(rows)
+        notes = list(found.notes)
+        notes += [f"{bad} of {total} rows were not used, the first: {_told(self.skipped[0])}"] if bad else []
+        notes += (
+            [f"{len(known.near)} names fit but for their ending or case: {examples(known.near)}"] if known.near else []
+        )
+        without = len(known.ids) - sum(map(bool, split_of.values()))
+        notes += [f"{without} of {len(known.ids)} pictures are in no part"] if without else []
+        self.notes = tuple(f"split.file: {note}" for note in notes)
+        if bad > self.max_bad_fraction * total:
+            share = f"{bad / total:.3g} is above split.max_bad_fraction={self.max_bad_fraction:g}"
+            first = _told(self.skipped[0])
+            raise DataError(f"split.file={self.file}: {bad} of {total} rows cannot be used, {share}: {first}")
+
+    def _csv(self, path: Path, found: Gathering[None]) -> Named:
+        columns = {"picture_column": self.picture_column, "split_column": self.split_column}
+        table = read_table(path, self.delimiter, self.quoting, self.encoding, columns.values(), "split.encoding")
+        need_columns(dict(columns), table.header, path.name, "split")
+        found.left_out(table, path.name)
+        rows = [(f"{path.name} line {line}", row) for line, row in table.rows]
+        return [(where, row[self.picture_column].strip(), row[self.split_column]) for where, row in rows]
+
+    def _json(self, path: Path, found: Gathering[None]) -> Named:
+        text, note = read_text(path, self.encoding, "split.encoding")
+        try:
+            value = json_value(text)
+        except ValueError as error:
+            if plain_suffix(path) == ".jsonl":
+                value = []
+            else:
+                raise DataError(f"split.file={self.file}: {error}") from None
+        if (isinstance(value, list) and (value or plain_suffix(path) == ".jsonl")) or self._is_record(value):
+            records = read_records(path, found, None, self.encoding, self.picture_column, key="split.encoding")
+            return self._pairs([(f"{path.name} {where}", record) for where, record in records], found)
+        found.notes += [note] if note else []
+        if not isinstance(value, dict) or not value:
+            raise DataError(f"split.file={self.file}: a JSON object is needed, of picture ids or of split names")
+        if isinstance(value, Doubled):
+            raise DataError(f"split.file={self.file}: the key {value.twice!r} stands twice")
+        by_split = all(isinstance(inner, list) for inner in value.values())
+        pairs: list[tuple[Any, Any]] = list(value.items())
+        if by_split:
+            pairs = [(picture, split) for split, pictures in value.items() for picture in pictures]
+        keys = (self.picture_column, self.split_column)
+        return self._pairs([(path.name, dict(zip(keys, pair, strict=True))) for pair in pairs], found)
+
+    def _is_record(self, value: Any) -> bool:
+        return isinstance(value, dict) and {self.picture_column, self.split_column} <= set(value)
+
+    def _pairs(self, records: Sequence[tuple[str, Mapping[str, Any]]], found: Gathering[None]) -> Named:
+        named: Named = []
+        for where, record in records:
+            try:
+                name, split = name_of(walk(record, self.picture_column)), walk(record, self.split_column)
+                if not name or not isinstance(split, str):
+                    raise NoTextError(
+                        "no picture is named" if not name else f"the split of {shortened(name)} is no text"
+                    )
+                named.append((where, name, split))
+            except NoTextError as error:
+                found.skip(where, str(error))
+        return named
+
+
+class Known:
+    """Ids that names are looked up in: as they stand, else without case, else without case and ending, where one alone fits."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = frozenset(ids)
+        self.near: list[str] = []
+        self._loose: list[dict[str, str | None]] = [{}, {}]
+        for name in ids:
+            for form, loose in zip(_forms(name), self._loose, strict=True):
+                loose[form] = name if form not in loose else None
+
+    def picture(self, name: str) -> str | None:
+        """The id that the name means, None for none."""
+        if name in self.ids:
+            return name
+        for form, loose in zip(_forms(name), self._loose, strict=True):
+            if loose.get(form):
+                self.near.append(name)
+                return loose[form]
+        return None
+
+
+def _forms(name: str) -> tuple[str, str]:
+    low = name.casefold()
+    stem, dot, ending = low.rpartition(".")
+    return low, stem if dot and stem and "/" not in ending and len(ending) <= 5 else low
+
+
+def _told(skipped: Skipped) -> str:
+    return f"{skipped.item}: {skipped.reason}"
+
+
+def with_left_out(collection: Collection, split: object) -> Collection:
+    """The collection, with what a split file did not use listed among what was left out."""
+    if not isinstance(split, SplitFile):
+        return collection
+    return replace(collection, skipped=(*collection.skipped, *split.skipped))

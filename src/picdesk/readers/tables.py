@@ -1,0 +1,192 @@
+"""CSV and JSON files with columns of any name, beside a folder of pictures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from picdesk.collection import Collection, Fields
+from picdesk.data.places import Inside, RefusedError, data_file, data_folder
+from picdesk.data.sources import PictureFiles
+from picdesk.parts import config_part
+from picdesk.readers.columns import TextColumns, text_fault
+from picdesk.readers.folder import SUFFIXES
+from picdesk.readers.gathering import Gathering, split_name
+from picdesk.readers.records import read_records
+from picdesk.table import delimiter_named, need_columns, read_table
+from picdesk.text_values import NoTextError, fault_of, name_of, walk
+
+
+@config_part
+class Jsonl:
+    """A JSON object a line, a list of objects, or one object with such a list under the key `records`; `.gz` too.
+
+    `picture_column` holds the picture's path below `folder`, which lies in `root`; a name without an ending, or in letters
+    of another case, is looked for with the usual endings. `file` is one file, or a split for each of several:
+    `{train: train.jsonl, val: val.jsonl, test: test.jsonl}`. The picture's id is that name unless `picture_id_column` is
+    given; a text's id is `<picture id>#<number>` unless `text_id_column` is. Rows may repeat a picture.
+
+    A list of strings in `caption_column`, also one written in a cell, makes one text an item. A name with dots leads into
+    records: `caption_column=sentences.raw` takes the text `raw` of each record under `sentences`. What is no text (records,
+    numbers, booleans, null in a list, bytes) is never made into text: its row is left out and listed with its key.
+    `encoding` names the file's encoding where it is not UTF-8 and has no byte order mark.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        file: str | Mapping[str, str],
+        name: str = "jsonl",
+        folder: str = ".",
+        picture_column: str = "image",
+        picture_id_column: str | None = None,
+        text_id_column: str | None = None,
+        caption_column: str | None = "caption",
+        title_column: str | None = None,
+        tags_column: str | None = None,
+        more_columns: Mapping[str, str] | None = None,
+        tag_separators: str = ";|",
+        split_column: str | None = None,
+        max_bad_fraction: float = 0.01,
+        records: str | None = None,
+        encoding: str | None = None,
+    ) -> None:
+        self.root = root
+        self.files = {"": file} if isinstance(file, str) else dict(file)
+        self.name = name
+        self.folder = folder
+        self.columns = TextColumns(caption_column, title_column, tags_column, more_columns, tag_separators)
+        self.picture_column = picture_column
+        self.picture_id_column = picture_id_column
+        self.text_id_column = text_id_column
+        self.split_column = split_column
+        self.max_bad_fraction = max_bad_fraction
+        self.records = records
+        self.encoding = encoding
+
+    def read(self) -> Collection:
+        """The rows whose picture is there, in the order of the files."""
+        inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
+        gathering = Gathering[Path](self.name)
+        for split, file in self.files.items():
+            path = data_file(self.root, file, self.name)
+            for place, cells in self._records(path, gathering):
+                self._row(gathering, inside, cells, split, f"{file} {place}")
+        gathering.notes += inside.notes()
+        return gathering.collection(lambda places: PictureFiles(tuple(places)))
+
+    def _keys(self) -> dict[str, str | None]:
+        ids = {"picture_id_column": self.picture_id_column, "text_id_column": self.text_id_column}
+        return {"picture_column": self.picture_column, **ids, "split_column": self.split_column, **self.columns.keys()}
+
+    def _records(self, path: Path, gathering: Gathering[Path]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        caption = self.columns.columns.get("caption")
+        records = read_records(path, gathering, self.records, self.encoding, self.picture_column, caption)
+        if records:
+            header = dict.fromkeys(key for _, record in records for key in record)
+            need_columns(self._keys(), tuple(header), path.name, deep=True)
+        return records
+
+    def _row(
+        self, gathering: Gathering[Path], inside: Inside, cells: Mapping[str, Any], split: str, where: str
+    ) -> None:
+        try:
+            file = self._name(cells, "picture_column", self.picture_column)
+            path = inside.picture(file, SUFFIXES)
+            picture_id = self._name(cells, "picture_id_column", self.picture_id_column or self.picture_column)
+            given = self._name(cells, "text_id_column", self.text_id_column) if self.text_id_column else None
+            if not picture_id or given == "":
+                raise RefusedError("no picture id" if not picture_id else "no text id")
+            in_split = self._name(cells, "split_column", self.split_column) if self.split_column else split
+        except RefusedError as refused:
+            gathering.skip(where, str(refused))
+            return
+        taken = self.columns.take(cells)
+        fault = fault_of(f"{picture_id}{given}") or text_fault(taken.texts)
+        if fault:
+            gathering.skip(where, fault)
+        elif gathering.took(taken, where):
+            self._texts(gathering, (picture_id, path), taken.texts, given, split_name(in_split, where), where)
+
+    def _texts(
+        self,
+        gathering: Gathering[Path],
+        picture: tuple[str, Path],
+        texts: list[Fields],
+        given: str | None,
+        split: str,
+        where: str,
+    ) -> None:
+        ids = [given if given is None or len(texts) == 1 else f"{given}#{number}" for number in range(len(texts))]
+        if not all(gathering.fresh(text_id, where) for text_id in ids) or not gathering.picture(*picture, where):
+            return
+        gathering.member(picture[0], split, where)
+        for text_id, fields in zip(ids, texts, strict=True):
+            gathering.text(picture[0], fields, where, text_id)
+
+    def _name(self, cells: Mapping[str, Any], key: str, column: str) -> str:
+        try:
+            return name_of(walk(cells, column))
+        except NoTextError as error:
+            raise RefusedError(f"data.{key}={column} {error}") from None
+
+
+@config_part
+class Csv(Jsonl):
+    """A CSV or TSV file with a header line (`.gz` too); otherwise as `Jsonl`.
+
+    `delimiter` is a character or its name (`tab`, `comma`, `semicolon`, `pipe`); `auto` takes the one that gives the named
+    columns. `quoting` is `csv` (RFC 4180), `none` (a quote is a character like any other), or `auto`: `csv`, but where a
+    quote is none (behind it stands more text, it never closes, it would swallow rows) the row, or the file if no cell
+    needs quotes, is read without, and a note says so.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        file: str | Mapping[str, str],
+        name: str = "csv",
+        folder: str = ".",
+        delimiter: str = "auto",
+        picture_column: str = "image",
+        picture_id_column: str | None = None,
+        text_id_column: str | None = None,
+        caption_column: str | None = "caption",
+        title_column: str | None = None,
+        tags_column: str | None = None,
+        more_columns: Mapping[str, str] | None = None,
+        tag_separators: str = ";|",
+        split_column: str | None = None,
+        max_bad_fraction: float = 0.01,
+        quoting: str = "auto",
+        encoding: str | None = None,
+    ) -> None:
+        super().__init__(
+            root=root,
+            file=file,
+            name=name,
+            folder=folder,
+            picture_column=picture_column,
+            picture_id_column=picture_id_column,
+            text_id_column=text_id_column,
+            caption_column=caption_column,
+            title_column=title_column,
+            tags_column=tags_column,
+            more_columns=more_columns,
+            tag_separators=tag_separators,
+            split_column=split_column,
+            max_bad_fraction=max_bad_fraction,
+            encoding=encoding,
+        )
+        self.delimiter = delimiter_named(delimiter)
+        self.quoting = quoting
+
+    def _records(self, path: Path, gathering: Gathering[Path]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        columns = [column for column in self._keys().values() if column is not None]
+
+        def suits(header: Sequence[str]) -> bool:
+            return all(column in header or column.split(".")[0] in header for column in columns)
+
+        table = read_table(path, self.delimiter, self.quoting, self.encoding, suits)
+        gathering.left_out(table, path.name)
+        need_columns(self._keys(), table.header, path.name, deep=True)
+        return [(f"line {line}", row) for line, row in table.rows]

@@ -1,0 +1,148 @@
+"""Embeddings made elsewhere, tied to pictures and captions by name: what `npz` and `clip_retrieval` share."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.collection import Collection
+from picdesk.data.places import Inside, RefusedError
+from picdesk.data.sources import NoPictures, PictureFiles
+from picdesk.errors import DataError, examples
+from picdesk.interfaces import Embeddings, Modality
+from picdesk.readers.gathering import Gathering
+
+Place = tuple[int, Path | None]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the vectors and their captions hold once they are tied together."""
+
+    collection: Collection
+    image: Embeddings
+    text: Embeddings | None
+
+
+@dataclass(frozen=True)
+class Named:
+    """A row of vectors or a caption: the picture it belongs to, where it stands, its text, whether it is left out already."""
+
+    picture: str
+    where: str
+    caption: str = ""
+    listed: bool = False
+
+
+def tie(
+    gathering: Gathering[Place],
+    images: tuple[NDArray[np.float32], Sequence[Named]],
+    texts: tuple[NDArray[np.float32] | None, Sequence[Named]],
+    inside: Inside | None,
+) -> Content:
+    """Pictures and captions with their vectors, [n, dim] and a name a row each; `inside` is where the picture files lie.
+
+    A picture that comes several times is taken once, vectors that are zero or not finite are listed with what they are of,
+    and all are brought to length 1.
+    """
+    vectors, names = images
+    _pictures(gathering, vectors, names, inside)
+    rows = _texts(gathering, *texts)
+    collection = gathering.collection(_source)
+    found: dict[Modality, NDArray[np.float32]] = {"image": vectors[[row for row, _ in gathering.places.values()]]}
+    if texts[0] is not None:
+        found["text"] = texts[0][rows]
+    notes = [*collection.notes, *(note for name, matrix in found.items() for note in lengths_note(name, matrix))]
+    found = {name: unit(matrix) for name, matrix in found.items()}
+    collection = replace(collection, vectors=found, notes=tuple(notes))
+    ids = {"image": collection.picture_ids, "text": collection.text_ids}
+    made = {name: Embeddings(ids[name], matrix) for name, matrix in found.items()}
+    return Content(collection, made["image"], made.get("text"))
+
+
+def check_widths(file: str, images: NDArray[np.float32], texts: NDArray[np.float32] | None) -> None:
+    """Raise `DataError` where the two sides were not made by one model."""
+    if texts is not None and texts.shape[1] != images.shape[1]:
+        widths = f"{images.shape[1]} wide, texts {texts.shape[1]}"
+        raise DataError(f"{file}: images are {widths}: they were not made by one two-tower model")
+
+
+def numbers(array: NDArray[np.generic], what: str) -> NDArray[np.float32]:
+    """An array as float32 [rows, width]. Raises `DataError`, which begins with `what`, for anything but numbers of that shape."""
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise DataError(f"{what}: {array.dtype} of shape {array.shape}, wanted numbers of shape [rows, width]")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is not finite, and is listed with its picture or text
+        return np.ascontiguousarray(array, np.float32)
+
+
+def _pictures(
+    gathering: Gathering[Place], vectors: NDArray[np.float32], names: Sequence[Named], inside: Inside | None
+) -> None:
+    for row, named in enumerate(names):
+        name = named.picture
+        if named.listed:
+            continue
+        known = gathering.places.get(name)
+        if known is not None:
+            if not np.allclose(vectors[known[0]], vectors[row], atol=1e-4, rtol=1e-3):
+                gathering.skip(named.where, f"{name!r} has another vector in row {known[0]}; the first was kept")
+            continue
+        if not name:
+            gathering.skip(named.where, "no picture is named")
+            continue
+        if not _usable(vectors[row]):
+            gathering.skip(named.where, f"the vector of {name!r} is zero or not finite")
+            continue
+        try:
+            gathering.picture(name, (row, inside.path(name) if inside else None), named.where)
+        except RefusedError as refused:
+            gathering.skip(named.where, str(refused))
+
+
+def _texts(
+    gathering: Gathering[Place], vectors: NDArray[np.float32] | None, captions: Sequence[Named]
+) -> NDArray[np.int64]:
+    """Adds the captions; gives, for each text that was added, its row in the vectors."""
+    rows, elsewhere = [], []
+    for at, named in enumerate(captions):
+        if named.listed:
+            continue
+        if named.picture not in gathering.places:
+            elsewhere.append(named.picture)
+        elif vectors is not None and not _usable(vectors[at]):
+            gathering.skip(named.where, "the vector of the caption is zero or not finite")
+        elif gathering.text(named.picture, {"caption": named.caption}, named.where):
+            rows.append(at)
+    if elsewhere:
+        shown = examples(dict.fromkeys(elsewhere))
+        gathering.notes.append(f"{len(elsewhere)} captions belong to pictures without a vector: {shown}")
+    return np.array(rows, np.int64)
+
+
+def _source(places: Iterable[Place]) -> NoPictures | PictureFiles:
+    paths = [path for _, path in places]
+    files = tuple(path for path in paths if path is not None)
+    return PictureFiles(files) if files else NoPictures(len(paths))
+
+
+def _usable(vector: NDArray[np.float32]) -> bool:
+    return bool(np.isfinite(vector).all() and vector.any())
+
+
+def lengths_note(modality: Modality, matrix: NDArray[np.float32]) -> list[str]:
+    """What to say of vectors that were not of length 1."""
+    norms = np.linalg.norm(matrix.astype(np.float64), axis=1)
+    away = int((np.abs(norms - 1) > 1e-3).sum())
+    if not away:
+        return []
+    return [
+        f"{away} {modality} vectors were of another length than 1 ({norms.min():.3g} to {norms.max():.3g}): normalised"
+    ]
+
+
+def unit(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows brought to length 1, [n, dim] float32."""
+    wide = matrix.astype(np.float64)
+    return np.ascontiguousarray(wide / np.linalg.norm(wide, axis=1, keepdims=True), np.float32)

@@ -1,0 +1,80 @@
+"""What every job needs before it can do anything: the data set, its parts, the backbone, the encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from picdesk.collection import Collection
+from picdesk.data.checks import Splits
+from picdesk.data.sources import has_pictures
+from picdesk.embedding.encoder import Encoder
+from picdesk.errors import ConfigError
+from picdesk.files import digest_of
+
+log = logging.getLogger(__name__)
+PARTS = ("train", "val", "test", "all")
+QUERY_FIELDS = ("title", "caption", "tags")  # what a text that is asked from outside has
+
+
+@dataclass(frozen=True)
+class World:
+    """The data set with its parts, and the prompt that makes its texts; `key` stands for all that they were made from, and
+    `split_notes` are what the split has to say of itself."""
+
+    collection: Collection
+    splits: Splits
+    prompt: Any
+    key: str = ""
+    split_notes: tuple[str, ...] = ()
+
+    def part(self, name: str) -> Collection:
+        """One part of the data set. Raises `ConfigError` for an unknown or empty one."""
+        if name not in PARTS:
+            raise ConfigError(f"part={name}: choose one of {', '.join(PARTS)}")
+        if name == "all":
+            return self.collection
+        rows = self.splits[name]
+        if not len(rows):
+            filled = [part for part in PARTS[:3] if len(self.splits[part])]
+            raise ConfigError(
+                f"part={name} of data={self.collection.name} is empty; this split fills {', '.join(filled)}"
+            )
+        return self.collection.take(rows)
+
+    def prompts(self, part: Collection) -> list[str]:
+        """The text of each text record, as it is encoded."""
+        return [self.prompt.render(fields) for fields in part.texts]
+
+    def titles(self, part: Collection) -> list[str]:
+        """A short text of each text record for people to read: its title or caption, else what is encoded."""
+        return [
+            str(fields.get("title") or fields.get("caption") or self.prompt.render(fields)) for fields in part.texts
+        ]
+
+    def split_digest(self) -> str:
+        """Digest over which pictures each part holds."""
+        ids = self.collection.picture_ids
+        return digest_of({name: sorted(ids[i] for i in rows) for name, rows in self.splits.items()})
+
+    def fingerprint(self, part: Collection, encoder: Encoder, fields: bool = False) -> dict[str, str]:
+        """Digests over the pictures' content, the prompts, which belongs to which, and the ids; with `fields` also over all
+        that the data set says of its texts, which rerankers read."""
+        there = has_pictures(part)
+        keys = [key.hex() for key in encoder.picture_keys(part.pictures)] if there else [""] * len(part.picture_ids)
+        vectors = {name: hashlib.sha256(matrix.tobytes()).hexdigest() for name, matrix in sorted(part.vectors.items())}
+        return {
+            "pictures": digest_of(sorted(zip(part.picture_ids, keys, strict=True))),
+            "texts": digest_of(list(zip(part.text_ids, self.prompts(part), strict=True))),
+            "pairs": digest_of([part.picture_ids[i] for i in part.picture_of]),
+            **({"vectors": digest_of(vectors)} if vectors else {}),
+            **({"fields": digest_of([plain(own) for own in part.texts])} if fields else {}),
+        }
+
+
+def plain(fields: Mapping[str, str | Sequence[str]]) -> dict[str, str | list[str]]:
+    """The fields of a text as JSON has them."""
+    return {name: value if isinstance(value, str) else list(value) for name, value in fields.items()}

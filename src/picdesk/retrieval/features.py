@@ -1,0 +1,80 @@
+"""Trunk features of a part of a data set through the store, and what the heads make of them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.collection import Collection
+from picdesk.data.images import Noted
+from picdesk.embedding.encoder import Encoder
+from picdesk.errors import ConfigError
+from picdesk.interfaces import Embeddings, Modality
+from picdesk.retrieval.dataset import World
+from picdesk.training.checkpoint import MODALITIES
+from picdesk.training.features import Features
+
+log = logging.getLogger(__name__)
+
+
+def features_of(
+    world: World, part: Collection, backbone: TwoTower, encoder: Encoder, without: tuple[Modality, ...] = ()
+) -> Features:
+    """Trunk features of one part, through the store; `without` leaves the matrices of some sides empty."""
+    if not part.text_ids:
+        raise ConfigError(f"data={part.name}: this part has no texts, so there is nothing to train on or to score")
+    none = {modality: np.empty((0, backbone.trunk_dim(modality)), np.float32) for modality in MODALITIES}
+    return Features(
+        picture_ids=part.picture_ids,
+        text_ids=part.text_ids,
+        images=none["image"] if "image" in without else picture_features(part, backbone, encoder),
+        texts=none["text"] if "text" in without else text_features(world, part, backbone, encoder),
+        picture_of=part.picture_of,
+        t2i=part.qrels("t2i"),
+        i2t=part.qrels("i2t"),
+    )
+
+
+def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
+    """Trunk features [pictures, trunk_dim] of one part, through the store or as they came with the data set."""
+    given = backbone.given("image", part.vectors, part.name)
+    if given is not None:
+        return given
+    noted = Noted()
+    rows = encoder.pictures(backbone, part.pictures, noted.open, part.picture_ids)
+    for line in noted.lines():
+        log.info("data=%s: %s", part.name, line)
+    return rows
+
+
+def text_features(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
+    """Trunk features [texts, trunk_dim] of one part, through the store or as they came with the data set."""
+    given = backbone.given("text", part.vectors, part.name)
+    if given is None:
+        return encoder.texts(backbone, world.prompts(part))
+    backbone.check_texts(world.prompts(part), given)
+    return given
+
+
+def embed(backbone: TwoTower, features: Features) -> tuple[Embeddings, Embeddings]:
+    """Texts and pictures of one part in the shared space."""
+    texts = head(backbone, "text", features.texts)
+    return Embeddings(features.text_ids, texts), Embeddings(
+        features.picture_ids, head(backbone, "image", features.images)
+    )
+
+
+def head(backbone: TwoTower, modality: Any, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Trunk features to embeddings, in blocks, float32."""
+    import torch
+
+    with torch.inference_mode():
+        blocks = [
+            backbone.embed(modality, torch.from_numpy(block))
+            for block in np.array_split(features, len(features) // 8192 + 1)
+        ]
+        return torch.cat(blocks).float().numpy()

@@ -1,0 +1,107 @@
+"""What rerankers are handed: both sides of a search with their texts and pictures, and embeddings through the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from picdesk.backbones.two_tower import TwoTower, weights_digest
+from picdesk.collection import Chosen, Collection
+from picdesk.data.images import open_picture
+from picdesk.embedding.encoder import Encoder
+from picdesk.files import digest_of
+from picdesk.interfaces import Direction, Embeddings, PictureBytes, RerankContext, Side
+from picdesk.retrieval.dataset import World
+from picdesk.retrieval.features import head
+from picdesk.training.checkpoint import MODALITIES
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The encode loop with the backbone that is searched by; it is the `Embedder` that rerankers see."""
+
+    backbone: TwoTower
+    encoder: Encoder
+    captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def device(self) -> str:
+        """Where models run."""
+        return self.encoder.device
+
+    def texts(self, backbone: TwoTower, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings [n, dim] of texts by any backbone."""
+        return head(backbone, "text", self.encoder.texts(backbone, list(texts)))
+
+    def pictures(self, backbone: TwoTower, pictures: PictureBytes) -> NDArray[np.float32]:
+        """Embeddings [n, dim] of pictures by any backbone."""
+        return head(backbone, "image", self.encoder.pictures(backbone, pictures, open_picture))
+
+    def decode(self, data: bytes) -> Image.Image:
+        """Bytes to an RGB picture."""
+        return open_picture(data, self.encoder.max_pixels)
+
+    def space(self) -> str:
+        """The name of the searched space with a digest of everything that made it."""
+        trunks = [self.backbone.trunk_fingerprint(modality) for modality in MODALITIES]
+        heads = [weights_digest(self.backbone.head(modality)) for modality in MODALITIES]
+        return f"{self.backbone.name}:{digest_of([trunks, heads, self.encoder.precision, self.encoder.storage])}"
+
+    def context(self, direction: Direction, queries: Side, items: Side) -> RerankContext:
+        """What a reranker may look at."""
+        return RerankContext(
+            direction,
+            queries,
+            items,
+            self.space(),
+            lambda texts: self.texts(self.backbone, texts),
+            self.backbone.name,
+            self.captions,
+            self,
+            self.backbone.tuned,
+        )
+
+
+@dataclass(frozen=True)
+class Sources:
+    """A part of a data set with its prompts, as both sides of a search."""
+
+    part: Collection
+    prompts: tuple[str, ...]
+    tools: Tools
+
+    @classmethod
+    def of(cls, world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> Sources:
+        """What there is of this part."""
+        return cls(part, tuple(world.prompts(part)), Tools(backbone, encoder, captions_of(part)))
+
+    def sides(self, direction: Direction, queries: Embeddings, items: Embeddings) -> tuple[Side, Side]:
+        """Queries and items of a direction."""
+        if direction == "t2i":
+            return self._texts(queries), self._pictures(items)
+        return self._pictures(queries), self._texts(items)
+
+    def _texts(self, embeddings: Embeddings) -> Side:
+        return Side(embeddings.ids, embeddings, self.prompts, self.part.texts)
+
+    def _pictures(self, embeddings: Embeddings) -> Side:
+        """All pictures, or those of them that have texts."""
+        pictures: PictureBytes = self.part.pictures
+        if len(embeddings.ids) != len(self.part.picture_ids):
+            place = {name: i for i, name in enumerate(self.part.picture_ids)}
+            pictures = Chosen(pictures, np.array([place[name] for name in embeddings.ids], np.int64))
+        return Side(embeddings.ids, embeddings, pictures=pictures)
+
+
+def captions_of(part: Collection) -> dict[str, list[str]]:
+    """The captions, or else titles, that the data set has of its pictures, by picture id."""
+    found: dict[str, list[str]] = {}
+    for fields, picture in zip(part.texts, part.picture_of.tolist(), strict=True):
+        text = fields.get("caption") or fields.get("title")
+        if isinstance(text, str) and text:
+            found.setdefault(part.picture_ids[picture], []).append(text)
+    return found

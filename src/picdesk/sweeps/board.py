@@ -1,0 +1,204 @@
+"""The leaderboard of a sweep, or of any set of jobs: CSV, page, table on the terminal. `evaluate.py task=leaderboard dir=D`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from picdesk.assembly.allowed import shown
+from picdesk.assembly.saved import may_be_repeated
+from picdesk.errors import DataError
+from picdesk.evaluation.joint import mean_of_both
+from picdesk.evaluation.ranks import Ranks
+from picdesk.evaluation.significance import in_order_of, stand_to_first
+from picdesk.files import write_text
+from picdesk.interfaces import DIRECTIONS, Direction
+from picdesk.jobs.folder import REPORTED
+from picdesk.jobs.found import DoneJob, choices_of, differing, find_jobs, short, value_of
+from picdesk.jobs.rankings import Rankings, rankings_of
+from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
+from picdesk.report.leaderboard import write_csv
+from picdesk.report.page import write_sweep
+from picdesk.report.terminal import print_leaderboard
+from picdesk.report.values import Column, Value
+from picdesk.sweeps.charts import charts
+
+log = logging.getLogger(__name__)
+SHOWN = ("hits@1", "hits@5", "hits@10", "mrr", "median_rank")
+COLUMNS = (
+    Column("objective", "objective"),
+    Column("hits@1", "hits@1, mean"),
+    *(
+        Column(
+            f"{d}/{name}", f"{d} {name}", 1 if "rank" in name else 3, "low" if "rank" in name else "high", "@" in name
+        )
+        for name in SHOWN
+        for d in DIRECTIONS
+    ),
+    *(Column(f"unseen/{d}/hits@1", f"{d} hits@1 without look-alikes", 3, "high", False) for d in DIRECTIONS),
+    Column("ms", "ms a query", 3, "low", False),
+)
+
+
+def write(root: Path, to: Path) -> list[str]:
+    """Write leaderboard.csv, leaderboard.html and best.yaml of all jobs below `root` into `to`; the names of failed jobs."""
+    found = find_jobs(root)
+    failed = [name for name, _ in found.failures]
+    if not found.jobs and not failed:
+        return []  # a sweep of retrieve.py, which has no metrics
+    page = sweep_page(root, to, found.jobs, found.failures)
+    write_csv(to / "leaderboard.csv", page)
+    write_sweep(to / "leaderboard.html", page)
+    if page.best_config:
+        write_text(to / "best.yaml", page.best_config)
+    print_leaderboard(page)
+    if len(found.jobs) > 1:
+        log.info("best config, ready to paste (%s):\n%s", to / "best.yaml", page.best_config.rstrip())
+    log.info("leaderboard: %s", to / "leaderboard.html")
+    return failed
+
+
+def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tuple[str, str], ...]) -> SweepPage:
+    """What the page shows, best job first."""
+    measure = common_measure(jobs)
+    ordered = sorted(jobs, key=lambda job: (-objective(job, measure), job.name))
+    keys = differing(ordered)
+    ranks = {job.name: rankings_of(job.folder) for job in ordered}
+    verdicts = against_best(ordered, ranks)
+    rows = tuple(
+        row(job, objective(job, measure), ranks[job.name], keys, verdicts.get(job.name, ""), to) for job in ordered
+    )
+    return SweepPage(
+        title=f"Sweep of {len(jobs) + len(failures)} jobs",
+        subtitle=f"{root.name}: {len(jobs)} finished, {len(failures)} failed",
+        rows=rows,
+        columns=COLUMNS[1:] if measure == REPORTED else COLUMNS,
+        facts=(Fact("folder", root.name), *((Fact("code", str(ordered[0].manifest.code)),) if ordered else ())),
+        charts=charts(ordered, keys),
+        best_config=best_config(ordered[0]) if ordered else "",
+        failures=failures,
+        notes=tuple(notes(ordered, failures)),
+        files=("leaderboard.csv", *(("best.yaml",) if ordered else ())),
+    )
+
+
+def measures(jobs: Sequence[DoneJob]) -> list[str]:
+    """What the objectives of the jobs are."""
+    return sorted({job.manifest.measure or REPORTED for job in jobs})
+
+
+def common_measure(jobs: Sequence[DoneJob]) -> str:
+    """What all jobs can be ordered by: their objective where it is of one kind, else what each reports."""
+    found = measures(jobs)
+    return found[0] if len(found) == 1 else REPORTED
+
+
+def objective(job: DoneJob, measure: str) -> float:
+    """What jobs are ordered by: a fit's own measure on validation data, say, else the mean hits@1 that is reported."""
+    value = job.manifest.objective
+    return job.hits if value is None or measure == REPORTED else value
+
+
+def row(job: DoneJob, value: float, ranks: Rankings, keys: Sequence[str], verdict: str, to: Path) -> LeaderRow:
+    """One line of the leaderboard."""
+    values = {"objective": Value(value), "hits@1": Value(job.hits)}
+    if ranks:
+        both = mean_of_both([(one, pictures) for one, pictures in ranks.values()], seed=job.manifest.seed)
+        values["hits@1"] = Value(job.hits, min(both.low, job.hits), max(both.high, job.hits))
+    for direction, own in job.numbers.items():
+        values |= {f"{direction}/{name}": own[name] for name in SHOWN if name in own}
+    values |= {f"unseen/{direction}/hits@1": own["hits@1"] for direction, own in job.unseen.items()}
+    if job.milliseconds is not None:
+        values["ms"] = Value(job.milliseconds)
+    page = os.path.relpath(job.folder / "index.html", to) if (job.folder / "index.html").is_file() else ""
+    return LeaderRow(short(job.name), {key: value_of(job, key) for key in keys}, values, page, verdict)
+
+
+def notes(jobs: Sequence[DoneJob], failures: Sequence[tuple[str, str]]) -> list[Note]:
+    """What the reader must know."""
+    said = (
+        [Note(f"{len(failures)} of {len(jobs) + len(failures)} jobs failed; the others are shown", True)]
+        if failures
+        else []
+    )
+    kinds = measures(jobs)
+    if len(kinds) > 1:
+        said.append(
+            Note(
+                f"The jobs have objectives of several kinds ({'; '.join(kinds)}), so they are ordered by what they report."
+            )
+        )
+    if len(kinds) == 1 and kinds != [REPORTED]:
+        said.append(Note(f"Ordered by the objective, the {kinds[0]}; the other columns are the data that is reported."))
+    elif len(jobs) > 1:
+        said.append(
+            Note("Ordered by the data that is reported, so the first row's lead is partly luck of the choice.", True)
+        )
+    if len(jobs) > 1:
+        said.append(
+            Note(
+                "Against the best: hits@1 of each direction, named where it differs. The best was chosen by the same data, so "
+                "all pairs of rows in both directions are one family (random signs by picture, step-down maxT): on a board of "
+                "equal rows, anything is named in 5% of boards. Intervals hold for each number by itself."
+            )
+        )
+    return said
+
+
+def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Rankings]) -> dict[str, str]:
+    """How each job stands to the first: the directions in which its hits@1 differs, corrected for all pairs of jobs."""
+    if len(jobs) < 2:
+        return {}
+    first, apart = read[jobs[0].name], set()
+    boards: dict[Direction, dict[str, Ranks]] = {direction: {} for direction in DIRECTIONS if direction in first}
+    for job in jobs:
+        try:
+            own = {d: in_order_of(first[d][0], read[job.name][d][0]) for d in boards if d in read[job.name]}
+        except DataError:
+            apart.add(job.name)
+            continue
+        for direction, ranks in own.items():
+            boards[direction][job.name] = ranks
+    found = stand_to_first(boards, {direction: first[direction][1] for direction in boards}) if boards else {}
+    said = {jobs[0].name: "best"}
+    for job in jobs[1:]:
+        told = "; ".join(
+            f"{direction} {rows[job.name].to_best:+.3f} (p={rows[job.name].p_family:.3g})"
+            for direction, rows in found.items()
+            if job.name in rows and rows[job.name].differs
+        )
+        said[job.name] = "not comparable: other queries" if job.name in apart else told or "no difference shown"
+    return said
+
+
+def best_config(job: DoneJob) -> str:
+    """The best job as an experiment file, ready to be put into conf/experiment, under the command that it came from."""
+    overrides = {key: value for key, value in job.overrides.items() if may_be_repeated(key, value)}
+    left_out = [shown(key) for key in job.overrides if key not in overrides]
+    door = "train" if job.manifest.task == "train" else "evaluate"
+    command = shlex.join(["python", f"{door}.py", *(f"{key}={value}" for key, value in overrides.items())])
+    choices = choices_of(job)
+    groups = {key: value for key, value in overrides.items() if key in choices or "/" in key or "@" in key}
+    scalars = {key: value for key, value in overrides.items() if key not in groups}
+    lines = ["# @package _global_", f"# {command}"]
+    lines += [f"# left to the command line: {', '.join(left_out)}"] if left_out else []
+    if groups:
+        named = [f"{'' if key == 'experiment' else 'override /'}{key}: {value}" for key, value in groups.items()]
+        lines += ["defaults:", *(f"  - {line}" for line in sorted(named, key=lambda line: "override" in line))]
+    return "\n".join([*lines, *nested(scalars)]) + "\n"
+
+
+def nested(scalars: dict[str, str], indent: int = 0) -> list[str]:
+    """Dotted keys as YAML lines."""
+    lines: list[str] = []
+    heads = dict.fromkeys(key.partition(".")[0] for key in scalars)
+    for head in heads:
+        inner = {key.partition(".")[2]: value for key, value in scalars.items() if key.startswith(f"{head}.")}
+        if head in scalars:
+            lines.append(f"{' ' * indent}{head}: {scalars[head]}")
+        if inner:
+            lines += [f"{' ' * indent}{head}:", *nested(inner, indent + 2)]
+    return lines

@@ -1,0 +1,63 @@
+"""What Hydra calls when a sweep begins and ends: the leaderboard comes without being asked.
+
+Imports nothing heavy: Hydra loads the callback before `--help` is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from picdesk import machine, stops
+from picdesk.assembly import schema as schema  # a launcher's worker unpickles the callback, and so has our resolvers
+from picdesk.jobs.attempts import FAILED, RUNNING, TAKEN, close_loggers
+
+log = logging.getLogger(__name__)
+
+
+def end_early() -> None:
+    """A signal ends a sweep between or within its jobs: the leaderboard of those that are done, where there are some."""
+    close_loggers()
+    for folder in RUNNING:
+        with suppress(Exception):
+            from picdesk.sweeps import board
+
+            if any(folder.glob("*/manifest.json")):
+                board.write(folder, folder)
+    RUNNING.clear()
+
+
+class Leaderboard(Callback):
+    """At the end of a sweep, without being asked: leaderboard.csv, leaderboard.html, the table on the terminal."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Nothing has failed yet."""
+        FAILED.clear()
+        TAKEN.clear()
+        RUNNING[:] = [Path(config.hydra.sweep.dir)]
+        stops.go_on_by(
+            lambda: f"go on: the same command with skip_completed=true hydra.sweep.dir={config.hydra.sweep.dir}"
+        )
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Make the leaderboard of all jobs in the sweep's folder."""
+        from picdesk.assembly import shelf
+        from picdesk.jobs import rankings
+        from picdesk.sweeps import board
+
+        shelf.forget()
+        folder = Path(config.hydra.sweep.dir)
+        RUNNING.clear()
+        try:
+            FAILED.extend(board.write(folder, folder))
+        except Exception as error:  # Hydra would turn it into a warning, and the exit status would be 0
+            told = machine.fault(error)
+            log.error("the leaderboard of %s could not be made", folder, exc_info=told is None)
+            FAILED.append(f"leaderboard: {told or error}")
+        finally:
+            rankings.forget()

@@ -1,0 +1,63 @@
+"""evaluate.py task=check: look a data set over, fully, and say what was found. Encodes nothing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from picdesk.assembly.build import build, rendering
+from picdesk.assembly.loading import check_data
+from picdesk.assembly.reading import read_and_split
+from picdesk.collection import Collection
+from picdesk.data.check_report import CheckReport, Finding
+from picdesk.errors import UserError
+from picdesk.files import write_json
+from picdesk.interfaces import CUT, UNKNOWN
+from picdesk.report.terminal import console
+
+log = logging.getLogger(__name__)
+
+
+def check(cfg: DictConfig) -> float:
+    """One job: the report on the terminal and as `check.json`. Gives the fraction that is bad."""
+    collection, splits, notes = read_and_split(cfg)
+    noted = replace(collection, notes=(*collection.notes, *notes))
+    report = check_data(cfg, noted, splits, "full", max_bad_fraction=1.0)
+    report = with_texts_unread(cfg, collection, report)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    write_json(folder / "check.json", report.to_json())
+    console().print(report.table())
+    log.info("report: %s", folder / "check.json")
+    report.require(float(cfg.data.max_bad_fraction))
+    return report.bad_fraction()
+
+
+def with_texts_unread(cfg: DictConfig, collection: Collection, report: CheckReport) -> CheckReport:
+    """The report with the texts of which the backbone's tokenizer leaves a part, or nothing; a note where it is not at hand."""
+    render = rendering(cfg, collection.field_names())
+    if render is None or not len(report.texts):
+        return report
+    try:
+        backbone = build(cfg, "backbone")
+    except UserError as error:
+        note = f"which texts are too long for the backbone, or unknown to it, is not known: {error}"
+        return replace(report, notes=(*report.notes, note))
+    flags = backbone.text_flags([render(collection.texts[i]) for i in report.texts.tolist()])
+    if flags is None:
+        return report
+    kinds = {
+        CUT: f"text longer than the {backbone.context} tokens that {backbone.name} reads",
+        UNKNOWN: f"text of tokens that are unknown to {backbone.name}",
+    }
+    names = [collection.text_ids[i] for i in report.texts.tolist()]
+    found = [
+        Finding(kind, "reported", tuple(names[i] for i in np.flatnonzero(flags & bit).tolist()), "row")
+        for bit, kind in kinds.items()
+        if (flags & bit).any()
+    ]
+    return replace(report, findings=(*report.findings, *found))

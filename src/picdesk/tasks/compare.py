@@ -1,0 +1,236 @@
+"""`evaluate.py task=compare dir=JOB against=JOB`: two jobs side by side, and the queries that one wins and the other loses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from picdesk.assembly import loading
+from picdesk.assembly.inherit import raw_node
+from picdesk.assembly.saved import taken
+from picdesk.assembly.searching import score
+from picdesk.collection import Collection
+from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
+from picdesk.evaluation.metrics import KS
+from picdesk.evaluation.significance import Difference, compare_all
+from picdesk.files import file_digest, write_json
+from picdesk.interfaces import DIRECTIONS, Direction
+from picdesk.jobs.found import DoneJob, choices_of, find_jobs
+from picdesk.jobs.rankings import pictures_of
+from picdesk.pages import show
+from picdesk.pages.compare_cards import Scores, Side, groups
+from picdesk.report.charts import Histogram
+from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note
+from picdesk.report.page import write_job
+from picdesk.report.terminal import print_metrics
+from picdesk.trec.files import read_qrels, read_runs
+
+log = logging.getLogger(__name__)
+NOT_NAMED = (
+    "ckpt",
+    "schema",
+    "paths",
+    "logger",
+    "experiment",
+    "trainer",
+    "reproduce",
+    "run_file",
+    "qrels_file",
+    "bootstrap",
+)
+TOLD = ("hits@1", "hits@5", "mrr")
+
+
+def compare(cfg: DictConfig) -> float:
+    """Write comparison.json and the page, print the tables. Gives the difference of the mean hits@1."""
+    jobs = [done_job(cfg, key) for key in ("dir", "against")]
+    names = called(jobs)
+    sides = [Side(name, job, scores_of(cfg, job)) for name, job in zip(names, jobs, strict=True)]
+    one, other = sides
+    both = [d for d in DIRECTIONS if d in one.scores and d in other.scores]
+    if not both:
+        raise DataError(f"dir={cfg.dir} and against={cfg.against} have no direction in common")
+    apart = compare_all(
+        {direction: (one.scores[direction].ranks, other.scores[direction].ranks) for direction in both},
+        {direction: pictures_of(direction, one.scores[direction].qrels) for direction in both},
+        seed=int(cfg.seed),
+    )
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    write_json(folder / "comparison.json", as_json(sides, apart))
+    tables = tuple(table(sides, direction, apart[direction]) for direction in both)
+    part, prompts, notes = data_of(cfg, one.job)
+    page = JobPage(
+        title=f"{one.name} against {other.name}",
+        subtitle=f"{one.job.manifest.task} and {other.job.manifest.task} on the same queries",
+        task="compare",
+        facts=facts(sides),
+        tables=tables,
+        ranks=tuple(histogram(sides, direction) for direction in both),
+        groups=groups(sides, both, part, prompts, int(cfg.shown)) if part else (),
+        notes=notes,
+        files=("comparison.json",),
+    )
+    write_job(folder / "index.html", page, show.picture_reader(part) if part else no_picture)
+    print_metrics(tables)
+    for note in notes:
+        log.warning("%s", note.text)
+    log.info("comparison page: %s", folder / "index.html")
+    return float(np.mean([apart[d]["hits@1"].interval.value for d in both]))
+
+
+def done_job(cfg: DictConfig, key: str) -> DoneJob:
+    """The finished job that a key names."""
+    if not cfg[key]:
+        raise ConfigError(f"{key} must be given: task=compare dir=OUTPUT_DIR against=OUTPUT_DIR")
+    folder = Path(str(cfg[key]))
+    if not folder.is_dir():
+        raise MissingFileError(f"{key}={cfg[key]}: no such folder; give the output dir of a job")
+    found = find_jobs(folder)
+    jobs = found.jobs
+    if not jobs and len(found.failures) == 1:
+        raise DataError(f"{key}={cfg[key]}: {found.failures[0][1]}")
+    if len(jobs) != 1:
+        raise ConfigError(f"{key}={cfg[key]}: {len(jobs)} finished jobs below that folder; give the output dir of one")
+    if not (jobs[0].folder / "run.trec").is_file():
+        raise MissingFileError(f"{key}={cfg[key]}: run.trec is gone, and it holds the ranks that are compared")
+    return replace(jobs[0], name=folder.name)
+
+
+def called(jobs: Sequence[DoneJob]) -> list[str]:
+    """What the two jobs are called: the task and the options in which they differ, else their folders' names."""
+    tasks = [job.manifest.task for job in jobs]
+    options = [chosen(job, with_numbers=tasks[0] == tasks[1]) for job in jobs]
+    keys = [key for key in dict.fromkeys([*options[0], *options[1]]) if options[0].get(key) != options[1].get(key)]
+    words = [[f"{key}={option[key]}" for key in keys if key in option][:3] for option in options]
+    named = [
+        ", ".join([*([task] if tasks[0] != tasks[1] else []), *own]) for task, own in zip(tasks, words, strict=True)
+    ]
+    if "" in named or named[0] == named[1]:
+        return [f"{letter}: {job.manifest.task} {job.name}" for letter, job in zip("AB", jobs, strict=True)]
+    return named
+
+
+def chosen(job: DoneJob, with_numbers: bool) -> dict[str, str]:
+    """The options of a job by group, and what its command line set besides."""
+    options = choices_of(job)
+    named = dict(options)
+    if with_numbers:
+        named |= {key: Path(value).name for key, value in job.overrides.items()}
+    return {key: value for key, value in named.items() if key.split(".")[0] not in NOT_NAMED and key != "data.root"}
+
+
+def scores_of(cfg: DictConfig, job: DoneJob) -> Scores:
+    """Scores from the files that the job left."""
+    runs, qrels = read_runs(job.folder / "run.trec"), read_qrels(job.folder / "qrels.trec")
+    return {direction: score(cfg, direction, runs[direction], qrels[direction]) for direction in runs}
+
+
+def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Difference]) -> MetricTable:
+    """The metrics of both, and below them the differences with their intervals and p-values."""
+    rows = tuple(
+        MetricRow(side.name, show.values_of(side.scores[direction]), "main" if i == 0 else "other")
+        for i, side in enumerate(sides)
+    ) + tuple(
+        MetricRow(f"{side.name}, without look-alikes", side.job.unseen[direction], "other")
+        for side in sides
+        if direction in side.job.unseen
+    )
+    told = [f"{name} {signed(apart[name])} (p={apart[name].p_family:.2g})" for name in TOLD if name in apart]
+    note = (
+        f"Difference, first less second: {'; '.join(told)}. Paired by picture: 95% bootstrap interval of each difference by "
+        "itself; p by random signs, corrected for all metrics and directions compared (step-down maxT)."
+    )
+    first = sides[0].scores[direction]
+    return MetricTable(direction, rows, len(first.qrels.query_ids), first.run.gallery_size, note=note)
+
+
+def signed(difference: Difference) -> str:
+    """`+0.012 [0.001, 0.023]`."""
+    span = difference.interval
+    return f"{span.value:+.3f} [{span.low:+.3f}, {span.high:+.3f}]"
+
+
+def as_json(sides: Sequence[Side], apart: dict[Direction, dict[str, Difference]]) -> dict[str, Any]:
+    """Which jobs, and how far apart they are."""
+    jobs = [
+        {"name": side.name, "folder": str(side.job.folder), "manifest": file_digest(side.job.folder / "manifest.json")}
+        for side in sides
+    ]
+    found = {
+        direction: {
+            name: {
+                "difference": d.interval.value,
+                "interval": [d.interval.low, d.interval.high],
+                "p": d.p,
+                "p_family": d.p_family,
+            }
+            for name, d in named.items()
+        }
+        for direction, named in apart.items()
+    }
+    return {"jobs": jobs, "cut_offs": list(KS), "differences": found}
+
+
+def facts(sides: Sequence[Side]) -> tuple[Fact, ...]:
+    """The two jobs and their commands."""
+    rows = []
+    for letter, side in zip(("first", "second"), sides, strict=True):
+        rows += [
+            Fact(letter, side.name),
+            Fact(f"{letter}: weights", side.job.manifest.weights.get("name", "a run file")),
+        ]
+    wide = [
+        Fact(f"{letter}: command", side.job.manifest.command_text, wide=True)
+        for letter, side in zip(("first", "second"), sides, strict=True)
+    ]
+    return (*rows, *wide)
+
+
+def histogram(sides: Sequence[Side], direction: Direction) -> Histogram:
+    """Ranks of the first relevant item, both jobs beside each other."""
+    counted = []
+    for side in sides:
+        first = side.scores[direction].ranks.first
+        counted.append((side.name, first[np.isfinite(first)]))
+    return Histogram.of_ranks(DIRECTION_NAMES[direction], counted, sides[0].scores[direction].run.gallery_size)
+
+
+def data_of(cfg: DictConfig, job: DoneJob) -> tuple[Collection | None, list[str], tuple[Note, ...]]:
+    """The part of the data that the job searched, and its texts; a note instead where it is not here as it was then."""
+    if not job.manifest.weights:
+        return None, [], (Note("The first job scored a run file, so there are no pictures to show."),)
+    if job.manifest.task == "captioner":
+        return None, [], (Note("Only one caption of each picture asks in a captioner job; its queries are not shown."),)
+    try:
+        again = here(taken(job.folder / "config.yaml", cfg), cfg)
+        found = loading.load_world(again)
+        part = found.part(str(again.part))
+        same = found.fingerprint(part, loading.make_encoder(again), "fields" in job.manifest.data) == dict(
+            job.manifest.data
+        )
+    except UserError as error:
+        return None, [], (Note(f"The queries are not shown, because the data set cannot be read here: {error}", True),)
+    if not same:
+        return None, [], (Note("The queries are not shown, because the data set is not as it was for that job.", True),)
+    return part, found.prompts(part), ()
+
+
+def here(saved: DictConfig, cfg: DictConfig) -> DictConfig:
+    """A job's config; keys that are newer than it from the command's own."""
+    again = saved.copy()
+    with open_dict(again):
+        for key in (name for name in cfg if name not in saved):
+            again[str(key)] = raw_node(cfg, str(key))
+    return again
+
+
+def no_picture(name: str) -> bytes:
+    """No card is shown, so no picture is asked for."""
+    raise KeyError(name)

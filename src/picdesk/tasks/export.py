@@ -1,0 +1,71 @@
+"""`evaluate.py task=export`: the embeddings of one part as a `.npz` file and its captions, which `data=npz` reads back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+
+import numpy as np
+from omegaconf import DictConfig
+
+from picdesk.assembly import shared
+from picdesk.assembly.build import check_all
+from picdesk.assembly.inherit import with_checkpoint
+from picdesk.files import write_text, written_whole
+from picdesk.jobs.folder import Job
+from picdesk.pages.finish import weights_of
+from picdesk.retrieval.features import embed
+
+log = logging.getLogger(__name__)
+FILE, CAPTIONS = "embeddings.npz", "captions.csv"
+
+
+def export(cfg: DictConfig) -> float:
+    """Write both files into the output dir. Gives the number of vectors.
+
+    `image_embeddings` [pictures, dim] belong to `image_names`, row j of `text_embeddings` to row j of the captions, whose
+    texts are those that were encoded; float32, of length 1.
+    """
+    check_all(cfg)
+    cfg, checkpoint = with_checkpoint(cfg)
+    world = shared.load_world(cfg)
+    part = world.part(str(cfg.part))
+    backbone, encoder = shared.load_backbone(cfg, checkpoint), shared.make_encoder(cfg)
+    texts, pictures = embed(backbone, shared.features_of(cfg, world, part, backbone, encoder))
+    job = Job(cfg)
+    folder = job.folder
+    arrays = {
+        "image_embeddings": pictures.matrix,
+        "image_names": np.array(pictures.ids),
+        "text_embeddings": texts.matrix,
+    }
+    with written_whole(folder / FILE) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")  # read back by data=npz: the texts as they are, to the character
+    writer.writerow(["image", "caption"])
+    names = [part.picture_ids[i] for i in part.picture_of]
+    writer.writerows(zip(names, world.prompts(part), strict=True))
+    write_text(folder / CAPTIONS, rows.getvalue())
+    job.write_config(cfg)
+    data = shared.fingerprint(cfg, world, part, encoder)
+    job.write_manifest(
+        cfg, data, weights_of(backbone, checkpoint), encoder, len(world.collection.skipped), (FILE, CAPTIONS)
+    )
+    job.logger.finish()
+    log.info(
+        "%d pictures and %d texts of %d numbers each: %s",
+        len(pictures.ids),
+        len(texts.ids),
+        backbone.dim,
+        folder / FILE,
+    )
+    log.info(
+        "read it with: data=npz data.root=%s data.file=%s data.image_names=image_names split=all part=all prompt=caption "
+        "backbone=precomputed backbone.dim=%d",
+        folder,
+        FILE,
+        backbone.dim,
+    )
+    return float(len(pictures.ids) + len(texts.ids))

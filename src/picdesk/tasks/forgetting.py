@@ -1,0 +1,115 @@
+"""The second gate, `forget_on=NAME`: a second data set is scored before and after a fit. Gained here, lost there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from picdesk.assembly import shared
+from picdesk.assembly.inherit import raw_node
+from picdesk.assembly.searching import score_both
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.embedding.encoder import Encoder
+from picdesk.errors import ConfigError
+from picdesk.interfaces import Direction
+from picdesk.pages import show
+from picdesk.report.content import MetricTable, Note
+from picdesk.retrieval.dataset import World
+from picdesk.retrieval.features import embed
+from picdesk.retrieval.scores import Scored, flat_metrics, in_order
+from picdesk.retrieval.tools import Sources
+
+Scores = dict[Direction, Scored]
+
+
+@dataclass(frozen=True)
+class Second:
+    """The second data set of a job: its config, its parts, and what was scored on it before the fit and after."""
+
+    cfg: DictConfig
+    world: World
+    before: Scores | None = None
+    after: Scores | None = None
+
+    def scored(self, backbone: TwoTower, encoder: Encoder) -> Second:
+        """The scores of the backbone as it is: the first call is before the fit, the second after it."""
+        part = self.world.part(str(self.cfg.part))
+        features = shared.features_of(self.cfg, self.world, part, backbone, encoder)
+        sources = Sources.of(self.world, part, backbone, encoder)
+        scores = score_both(self.cfg, features, *embed(backbone, features), sources)
+        return replace(self, before=scores) if self.before is None else replace(self, after=scores)
+
+    def fingerprint(self, encoder: Encoder) -> dict[str, str]:
+        """Digests of the second data set's content, under names of their own."""
+        whole = shared.fingerprint(self.cfg, self.world, self.world.part("all"), encoder)
+        whole |= {"split": self.world.split_digest()}
+        return {f"forget_on.{key}": value for key, value in whole.items()}
+
+
+def second_of(cfg: DictConfig) -> Second | None:
+    """The second data set, read and split, where `forget_on` names one. Raises `ConfigError` for a part it has not."""
+    if "data" not in cfg.forget_on:
+        return None
+    own = cfg.copy()
+    with open_dict(own):
+        for key in ("data", "split", "prompt"):
+            OmegaConf.update(own, key, raw_node(cfg, f"forget_on.{key}"), merge=False)
+        own.part = cfg.forget_on.part
+    world = shared.load_world(own)
+    try:
+        world.part(str(own.part))
+    except ConfigError as error:
+        raise ConfigError(f"forget_on.{error}") from None
+    return Second(own, world)
+
+
+def tables(second: Second | None) -> tuple[MetricTable, ...]:
+    """The metric tables of the second data set, named after it."""
+    if second is None or second.before is None or second.after is None:
+        return ()
+    made = show.metric_tables([("before", second.before, "other"), ("after", second.after, "other")])
+    return tuple(replace(table, of=f"second data set {second.world.collection.name}") for table in made)
+
+
+def numbers(second: Second | None) -> dict[str, object]:
+    """For metrics.json: the second data set's metrics before and after."""
+    if second is None or second.before is None or second.after is None:
+        return {}
+    sides = {"before": second.before, "after": second.after}
+    found: dict[str, object] = {name: plain(scores) for name, scores in sides.items()}
+    return {"forget_on": {"data": second.world.collection.name, "part": str(second.cfg.part), **found}}
+
+
+def kept(before: Scores, second: Second | None) -> dict[str, dict[str, float]]:
+    """For the manifest: `t2i/hits@1`, ... before the fit, and of the second data set before and after it."""
+    sides = {"before": before}
+    if second is not None and second.before is not None and second.after is not None:
+        sides |= {"forget_on before": second.before, "forget_on after": second.after}
+    return {name: flat_metrics(scores) for name, scores in sides.items()}
+
+
+def plain(scores: Mapping[Direction, Scored]) -> dict[str, dict[str, float]]:
+    """Metrics by direction."""
+    return {direction: dict(one.metrics) for direction, one in in_order(dict(scores))}
+
+
+def gained_and_lost(name: str, before: Scores, after: Scores, second: Second | None) -> tuple[Note, ...]:
+    """One line: the change of hits@1 on the data that was trained on, and on the second data set."""
+    if second is None or second.before is None or second.after is None:
+        return ()
+    here, there = changes(before, after), changes(second.before, second.after)
+    lost = any(
+        one.metrics["hits@1"] < second.before[direction].metrics["hits@1"] for direction, one in second.after.items()
+    )
+    return (Note(f"{name} (trained on): {here}. {second.world.collection.name} (forget_on): {there}", lost),)
+
+
+def changes(before: Scores, after: Scores) -> str:
+    """`t2i hits@1 0.100 to 0.200 (+0.100), i2t ...`."""
+    said = []
+    for direction, one in in_order(after):
+        was, now = before[direction].metrics["hits@1"], one.metrics["hits@1"]
+        said.append(f"{direction} hits@1 {was:.3f} to {now:.3f} ({now - was:+.3f})")
+    return ", ".join(said)

@@ -1,0 +1,179 @@
+"""Jobs on a saved index: `retrieve.py task=index_build|index_add|index_remove index_dir=DIR`.
+
+Building streams: pictures go through the trunk into the store, and vectors come out of it shard by shard, so that memory holds
+the ids, one shard and the index itself (with `on_disk=true` not even its lists).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from picdesk.assembly import saved_index
+from picdesk.assembly.build import build, check_all
+from picdesk.assembly.inherit import with_checkpoint
+from picdesk.assembly.loading import load_backbone, load_world, make_encoder
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.collection import Chosen, Collection
+from picdesk.data.images import open_picture
+from picdesk.embedding.encoder import Encoder
+from picdesk.errors import ConfigError
+from picdesk.files import held, write_json
+from picdesk.interfaces import Embeddings, Index
+from picdesk.jobs.folder import Job
+from picdesk.pages.finish import weights_of
+from picdesk.retrieval import index_facts
+from picdesk.retrieval.dataset import World
+from picdesk.retrieval.features import head
+from picdesk.search.faiss_index import FaissIndex
+from picdesk.search.milvus import MilvusIndex
+from picdesk.search.saved import made_from
+from picdesk.search.streaming import build_from_shards, build_on_disk
+
+log = logging.getLogger(__name__)
+GALLERIES = ("pictures", "texts")
+AT_ONCE = 16_384
+"""Items that are in memory as vectors at a time."""
+
+
+def index_job(cfg: DictConfig) -> None:
+    """The job that `task` names."""
+    jobs = {"index_build": build_index, "index_add": add_items, "index_remove": remove_items}
+    if cfg.task not in jobs:
+        raise ConfigError(f"task={cfg.task}: choose one of retrieve, {', '.join(jobs)}")
+    if cfg.gallery not in GALLERIES:
+        raise ConfigError(f"gallery={cfg.gallery}: choose one of {', '.join(GALLERIES)}")
+    jobs[cfg.task](cfg)
+
+
+def build_index(cfg: DictConfig) -> None:
+    """`task=index_build`: an index over a part of a data set, never all of its vectors in memory."""
+    if not cfg.index_dir:
+        raise ConfigError("index_dir must be given: task=index_build writes the index there")
+    check_all(cfg)
+    folder = Path(str(cfg.index_dir)).expanduser()
+    cfg, checkpoint = with_checkpoint(cfg)
+    world = load_world(cfg)
+    part = world.part(str(cfg.part))
+    backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+    job = Job(cfg)
+    vectors = Vectors(world, part, str(cfg.gallery), backbone, encoder)
+    facts = index_facts.made_from(world, str(cfg.gallery), backbone, encoder)
+    with job.clock.stage("encode and build"):
+        index = built(cfg, vectors, folder, facts)
+    report(job, cfg, index, folder, "built", weights_of(backbone, checkpoint), encoder)
+
+
+class Vectors:
+    """The embeddings of one part, in shards, as often as they are asked for; encoded the first time, then out of the store."""
+
+    def __init__(self, world: World, part: Collection, gallery: str, backbone: TwoTower, encoder: Encoder) -> None:
+        self.ids = part.picture_ids if gallery == "pictures" else part.text_ids
+        if not self.ids:
+            raise ConfigError(f"gallery={gallery}: data={part.name} has none")
+        self._part, self._backbone, self._encoder = part, backbone, encoder
+        if gallery == "pictures":
+            saved_index.refuse_captions(backbone, "gallery=pictures")
+        self._given = backbone.given("text" if gallery == "texts" else "image", part.vectors, part.name)
+        self._prompts = world.prompts(part) if gallery == "texts" else None
+
+    def __call__(self) -> Iterator[Embeddings]:
+        """Shard after shard, in the order of the part."""
+        for start in range(0, len(self.ids), AT_ONCE):
+            stop = min(start + AT_ONCE, len(self.ids))
+            yield Embeddings(self.ids[start:stop], self._matrix(start, stop))
+
+    def _matrix(self, start: int, stop: int) -> Any:
+        if self._given is not None:
+            return head(self._backbone, "text" if self._prompts is not None else "image", self._given[start:stop])
+        if self._prompts is not None:
+            return head(self._backbone, "text", self._encoder.texts(self._backbone, self._prompts[start:stop]))
+        some = Chosen(self._part.pictures, np.arange(start, stop))
+        features = self._encoder.pictures(self._backbone, some, open_picture, self.ids[start:stop])
+        return head(self._backbone, "image", features)
+
+
+def built(cfg: DictConfig, vectors: Vectors, folder: Path, facts: dict[str, Any]) -> Index:
+    """The index of the config, built shard by shard and saved."""
+    index: Index = build(cfg, "index")
+    if cfg.on_disk:
+        if not isinstance(index, FaissIndex):
+            raise ConfigError(f"on_disk=true: {type(index).__name__} has no inverted lists; choose ivf_flat or factory")
+        with held(folder):
+            index = build_on_disk(index, vectors, folder, facts)
+            saved_index.keep_config(cfg, folder)
+        return index
+    if isinstance(index, FaissIndex):
+        build_from_shards(index, vectors)
+    elif isinstance(index, MilvusIndex):
+        index.build_from_shards(vectors)
+    else:  # it compares kinds on the gallery, so it has to have it
+        index.build(whole(vectors))
+    saved_index.save(cfg, folder, index, facts)
+    return index
+
+
+def whole(vectors: Callable[[], Iterator[Embeddings]]) -> Embeddings:
+    """All shards in one."""
+    parts = list(vectors())
+    return Embeddings(tuple(i for part in parts for i in part.ids), np.concatenate([part.matrix for part in parts]))
+
+
+def add_items(cfg: DictConfig) -> None:
+    """`task=index_add data=...`: encode a part of a data set and take it into a saved index, which is not built again."""
+    folder = saved_index.folder_of(cfg)
+    if not any(key == "data" or key.startswith("data.") for key in saved_index.named_keys()):
+        raise ConfigError("task=index_add: name what is to be added: data=... (for example data=folder data.root=DIR)")
+    with held(folder):  # what is read now is what is written over
+        cfg, checkpoint = saved_index.with_index(cfg, folder, leave=("data", "split", "part"))
+        check_all(cfg)
+        facts = made_from(folder)
+        world = load_world(cfg)
+        backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+        gallery = str(facts["gallery"])
+        expected = index_facts.made_from(world, gallery, backbone, encoder)
+        if gallery == "pictures":
+            expected["prompt"] = facts["prompt"]  # a text has no share in these vectors
+        index = saved_index.open_index(cfg, folder, expected, backbone.dim)
+        job = Job(cfg)
+        with job.clock.stage("encode and add"):
+            index.add(whole(Vectors(world, world.part(str(cfg.part)), gallery, backbone, encoder)))
+            index.save(folder, facts)
+        report(job, cfg, index, folder, "added to", weights_of(backbone, checkpoint), encoder)
+
+
+def remove_items(cfg: DictConfig) -> None:
+    """`task=index_remove ids=[...]`: take items out of a saved index."""
+    folder = saved_index.folder_of(cfg)
+    ids = [str(item) for item in cfg.ids]
+    if not ids:
+        raise ConfigError("ids must be given: task=index_remove ids=[ID,ID,...]")
+    with held(folder):  # what is read now is what is written over
+        cfg, _ = saved_index.with_index(cfg, folder)
+        facts = made_from(folder)
+        index: Index = build(cfg, "index")
+        index.load(folder)
+        job = Job(cfg)
+        with job.clock.stage("remove"):
+            index.remove(ids)
+            index.save(folder, facts)
+        report(job, cfg, index, folder, "removed from", {"name": str(facts["backbone"])}, None)
+
+
+def report(
+    job: Job, cfg: DictConfig, index: Index, folder: Path, what: str, weights: dict[str, str], encoder: Encoder | None
+) -> None:
+    """index.json and the manifest of the job; a line on the terminal."""
+    job.write_config(cfg)
+    count = len(index.ids)
+    write_json(
+        job.folder / "index.json",
+        {"task": str(cfg.task), "folder": str(folder), "count": count, "fingerprint": index.fingerprint},
+    )
+    job.write_manifest(cfg, {"index": index.fingerprint}, weights, encoder, 0)
+    log.info("%s %s: it holds %s items now", what, folder, f"{count:,}")

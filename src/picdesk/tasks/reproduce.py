@@ -1,0 +1,192 @@
+"""`evaluate.py reproduce=outputs/.../manifest.json`: the job again from what it left, or a refusal that says what differs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from picdesk.assembly.allowed import current
+from picdesk.assembly.inherit import raw_node, with_reranker_checkpoints
+from picdesk.assembly.limits import NEVER, OPEN
+from picdesk.assembly.saved import as_written, taken
+from picdesk.errors import ConfigError, MissingFileError
+from picdesk.interfaces import DIRECTIONS
+from picdesk.jobs.identity import settings_of
+from picdesk.jobs.verdict import Scores, compared, judge
+from picdesk.report import provenance
+from picdesk.report.manifest import Manifest
+from picdesk.report.metrics_file import read_scores
+from picdesk.tasks.evaluate import evaluate_files, evaluate_model
+from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check, locate
+
+log = logging.getLogger(__name__)
+TASKS = ("train", "evaluate", "tune_weights")
+OF_THIS_MACHINE = ("paths", "logger", "tolerance", "reproduce", "skip_completed", "shown", "plugins", "network")
+OF_THIS_MACHINE_ENCODE = ("batch_size", "workers", "device")
+
+
+def reproduce(cfg: DictConfig) -> float:
+    """One job. Raises `ConfigError` naming each key whose fingerprint differs, before anything is scored."""
+    path = Path(str(cfg.reproduce))
+    manifest = Manifest.read(path)
+    if manifest.task not in TASKS:
+        raise ConfigError(
+            f"reproduce={path}: a job of task={manifest.task}; only those of {', '.join(TASKS)} are had again this way. "
+            f"Repeat its command: {manifest.command_text}"
+        )
+    again = rebuilt(cfg, path, manifest)
+    manifest.check_files(path.parent)
+    reported = read_scores(path.parent / "metrics.json")
+    tell_other_code(manifest)
+    tell_other_arithmetic(manifest, int(cfg.encode.batch_size), float(cfg.tolerance))
+
+    def same_inputs(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
+        weights = {key: value for key, value in weights.items() if key != "name"}
+        theirs = {key: value for key, value in manifest.weights.items() if key != "name"}
+        refuse(path, [*apart("data", manifest.data, data), *apart("weights", theirs, weights)])
+
+    def verdict(cfg: DictConfig, scored: Scores) -> None:
+        numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
+        facts = {"reproduced": str(path), "command": manifest.command_text}
+        judge(compared(numbers, scored, float(cfg.tolerance), "metrics.json"), float(cfg.tolerance), facts)
+
+    if again.run_file:
+        return evaluate_files(again, verdict, same_inputs)
+    return evaluate_model(again, weights_again(cfg, again, path, manifest), verdict, same_inputs)
+
+
+def rebuilt(cfg: DictConfig, path: Path, manifest: Manifest) -> DictConfig:
+    """The job's own config with this machine's paths. Raises `ConfigError` naming the settings that are not the manifest's."""
+    place = path.parent / "config.yaml"
+    written = settings_of(as_written(place))
+    refuse_settings(path, manifest, written, {*manifest.settings, *written})
+    saved = taken(place, cfg)
+    again = saved.copy()
+    with open_dict(again):
+        for key in [*(name for name in cfg if name not in saved), *OF_THIS_MACHINE]:
+            again[str(key)] = raw_node(cfg, str(key))
+        for key in OF_THIS_MACHINE_ENCODE:
+            OmegaConf.update(again, f"encode.{key}", raw_node(cfg, f"encode.{key}"))
+        for key in named():
+            if OmegaConf.select(cfg, key, throw_on_missing=False, default=OPEN) == OPEN:
+                raise ConfigError(f"reproduce={path}: a job is had again as it was; leave out {key}")
+            OmegaConf.update(again, key, raw_node(cfg, key), merge=False)
+        if OmegaConf.is_missing(again, "ckpt"):
+            again.ckpt = None  # it is found by its digest, or given by the command line
+    again = with_reranker_checkpoints(again)
+    asked = settings_of(again)
+    both, own = {*asked, *manifest.settings}, named()
+    refuse_settings(path, manifest, asked, {key for key in both if any(under(key, name) for name in own)})
+    return again
+
+
+def refuse_settings(path: Path, manifest: Manifest, asked: Mapping[str, str], keys: set[str]) -> None:
+    """Raise `ConfigError` naming those of the keys whose value is not the manifest's; not what is never taken from a job."""
+    refuse(
+        path,
+        [
+            f"{key} is {asked.get(key, 'absent')}, the manifest has {manifest.settings.get(key, 'none')}"
+            for key in sorted(keys)
+            if by_current_name(key, asked) != by_current_name(key, manifest.settings)
+            and key.rpartition(".")[2] not in NEVER
+        ],
+    )
+
+
+def by_current_name(key: str, settings: Mapping[str, str]) -> str | None:
+    """A value of the settings, as JSON; of a part the name that it has now."""
+    value = settings.get(key)
+    return value if value is None or not key.endswith("_target_") else current(value.strip('"'))
+
+
+def under(key: str, name: str) -> bool:
+    """Whether a dotted key is `name` or lies below it."""
+    return key == name or key.startswith(f"{name}.")
+
+
+def named() -> list[str]:
+    """Keys that the command line sets and that could change a number, or say where something lies."""
+    if not HydraConfig.initialized():
+        return []
+    keys = [override.lstrip("+~").partition("=")[0] for override in HydraConfig.get().overrides.task]
+    return [key for key in keys if key.split(".")[0] not in (*OF_THIS_MACHINE, "task")]
+
+
+def apart(kind: str, reported: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """`data.pictures: ab12... here, cd34... in the manifest` for each digest that is not the same."""
+    return [
+        f"{kind}.{key} is {str(found.get(key))[:12]}, the manifest has {str(reported.get(key))[:12]}"
+        for key in dict.fromkeys([*reported, *found])
+        if reported.get(key) != found.get(key)
+    ]
+
+
+def refuse(path: Path, differs: list[str]) -> None:
+    """Raise if anything differs."""
+    if differs:
+        more = f" (and {len(differs) - 3} more)" if len(differs) > 3 else ""
+        raise ConfigError(f"reproduce={path}: not the same job: {'; '.join(differs[:3])}{more}")
+
+
+def weights_again(cfg: DictConfig, again: DictConfig, path: Path, manifest: Manifest) -> Checkpoint | None:
+    """The checkpoint that the numbers came from: beside the manifest, as named, or any below the outputs, by its digest."""
+    wanted = manifest.weights.get("checkpoint")
+    if wanted is None:
+        return None
+    seen: list[str] = []
+    for place in places(cfg, again, path):
+        try:
+            checkpoint = locate(str(place), Path(cfg.paths.outputs))
+        except MissingFileError:
+            continue
+        if checkpoint.digest == wanted:
+            check(checkpoint)
+            return checkpoint
+        seen.append(checkpoint.digest)
+        if cfg.ckpt or place == path.parent:
+            break  # this is the one that is meant, and it was changed
+    if seen:
+        refuse(path, [f"weights.checkpoint is {seen[-1][:12]}, the manifest has {wanted[:12]}"])
+    raise MissingFileError(
+        f"reproduce={path}: weights.checkpoint {wanted[:12]} is not here; give the {WEIGHTS} of that job as ckpt=FILE"
+    )
+
+
+def places(cfg: DictConfig, again: DictConfig, path: Path) -> Iterable[Path]:
+    """Where the checkpoint may lie, the likeliest first."""
+    if cfg.ckpt:
+        yield Path(cfg.ckpt)
+    yield path.parent
+    if again.ckpt:
+        yield Path(again.ckpt)
+    yield from sorted(Path(cfg.paths.outputs).rglob(WEIGHTS))
+
+
+def tell_other_code(manifest: Manifest) -> None:
+    """Say so where code or packages are not those of the job; they do not refuse, the numbers decide."""
+    code, packages = provenance.code(), provenance.package_versions()
+    if (code.version, code.revision) != (manifest.code.version, manifest.code.revision) or code.dirty:
+        log.warning("code here: %s; of the job: %s", code, manifest.code)
+    other = [
+        f"{name} {packages.get(name)} (the job: {version})"
+        for name, version in manifest.packages.items()
+        if packages.get(name) != version
+    ]
+    if other:
+        log.warning("packages that differ: %s", ", ".join(other))
+
+
+def tell_other_arithmetic(manifest: Manifest, batch_size: int, tolerance: float) -> None:
+    """Say so where the machine may round otherwise than the job's did: scores then differ in their last digits."""
+    here = provenance.arithmetic() | {"encode.batch_size": str(batch_size)}
+    other = [
+        f"{name} {here.get(name, 'not set')} (the job: {manifest.arithmetic.get(name, 'not set')})"
+        for name in dict.fromkeys([*manifest.arithmetic, *here])
+        if here.get(name) != manifest.arithmetic.get(name)
+    ]
+    if manifest.arithmetic and other:
+        log.warning("rounds otherwise: %s; numbers are compared within %g", ", ".join(other), tolerance)

@@ -1,0 +1,104 @@
+"""The trainer of a job: its mistakes told before anything costly is begun, and settings that are not the user's."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
+
+from picdesk.assembly import shelf
+from picdesk.assembly.build import build
+from picdesk.errors import ConfigError
+from picdesk.jobs.folder import Job
+from picdesk.training.fit import quiet_lightning
+from picdesk.training.ranks import is_first_rank
+
+
+def check_trainer(cfg: DictConfig) -> None:
+    """Raise `ConfigError` where Lightning would refuse the trainer, or a job would not be trained as it says."""
+    steps = cfg.trainer.get("max_steps", -1)
+    for key, value, least in (("max_epochs", cfg.trainer.get("max_epochs"), 0), ("max_steps", steps, -1)):
+        if not isinstance(value, int) or value < least:
+            raise ConfigError(f"trainer.{key}={value}: a whole number, {least} or more")
+    if cfg.trainer.get("accumulate_grad_batches", 1) != 1:
+        raise ConfigError(
+            f"trainer.accumulate_grad_batches={cfg.trainer.accumulate_grad_batches}: gradients of small batches added up "
+            "leave out the negatives of the others; take a large training.batch_size, and training.chunk for small memory"
+        )
+    trainer = made(cfg, logger=False, enable_checkpointing=False)
+    refuse_sweep(trainer)
+    refuse_strategy(trainer)
+    if int(cfg.training.batch_size) % trainer.world_size:
+        raise ConfigError(
+            f"training.batch_size={cfg.training.batch_size}: not a multiple of the {trainer.world_size} processes"
+        )
+
+
+def refuse_sweep(trainer: pl.Trainer) -> None:
+    """Raise `ConfigError` for a job of a sweep that would be shared by several processes."""
+    if trainer.world_size > 1 and shelf.sweeping():
+        raise ConfigError(
+            f"trainer.devices={trainer.num_devices}: each process would begin the whole sweep anew; with several processes run "
+            "one job at a time, or sweep with trainer.devices=1"
+        )
+
+
+def refuse_strategy(trainer: pl.Trainer) -> None:
+    """Raise `ConfigError` where several processes would wait forever for gradients of weights that a loss leaves out."""
+    settings = getattr(trainer.strategy, "_ddp_kwargs", {})
+    if trainer.world_size > 1 and not settings.get("find_unused_parameters"):
+        raise ConfigError(
+            f"trainer.devices={trainer.num_devices}: several processes need a strategy with find_unused_parameters=true, as no "
+            "loss uses every weight; take trainer=ddp, or for one process trainer.devices=1"
+        )
+
+
+def check_steps(optimizer: Any, scheduler: Any) -> None:
+    """Raise `ConfigError` where the optimizer or the schedule would be refused at the first step, after all the encoding."""
+    try:
+        scheduler(optimizer([torch.nn.Parameter(torch.zeros(1))]), total_steps=10)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"optimizer, scheduler: {' '.join(str(error).split())}") from None
+
+
+def logger_of(job: Job) -> Logger | bool:
+    """The job's logger as a trainer takes it: none where it is not one of Lightning's (`logger=none`)."""
+    return job.logger if isinstance(job.logger, Logger) else False
+
+
+def made(cfg: DictConfig, **settings: Any) -> pl.Trainer:
+    """A trainer out of `cfg.trainer`. Raises `ConfigError` with Lightning's own words where it refuses."""
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+    try:
+        with quiet_lightning():
+            trainer: pl.Trainer = build(cfg, "trainer", **(quiet | settings))
+    except Exception as error:  # wrapped by the one who instantiates
+        cause = error.__cause__ or error
+        if isinstance(cause, MisconfigurationException | ValueError | TypeError | ImportError):
+            raise ConfigError(f"trainer: {' '.join(str(cause).split())}") from None
+        raise
+    return trainer
+
+
+def settings(job: Job) -> dict[str, Any]:
+    """Trainer settings that are not the user's: where it may write, and bars on a terminal only."""
+    return {
+        "default_root_dir": str(job.folder),
+        "enable_checkpointing": True,  # of the state for resume= alone
+        "use_distributed_sampler": False,  # the order of the batches shares them out itself
+        "enable_progress_bar": sys.stderr.isatty() and is_first_rank(),
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+    }
+
+
+def hush_other_ranks() -> None:
+    """Where processes train together, only the first speaks."""
+    if not is_first_rank():
+        logging.getLogger().setLevel(logging.ERROR)

@@ -1,0 +1,169 @@
+"""`evaluate.py task=tune_index`: what an approximate index costs in recall, in hits@k and in time, over its settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from picdesk.assembly import shared
+from picdesk.assembly.build import build, check_all
+from picdesk.assembly.inherit import with_checkpoint
+from picdesk.assembly.reranking import refuse_reranker
+from picdesk.errors import ConfigError
+from picdesk.evaluation.metrics import ranks_of_run
+from picdesk.files import write_json
+from picdesk.interfaces import Direction, Embeddings
+from picdesk.jobs.folder import Job, need_positive
+from picdesk.pages.finish import facts, weights_of
+from picdesk.pages.notes import untrained_note
+from picdesk.report.content import Note
+from picdesk.report.page import write_tuning
+from picdesk.report.plots import save_png
+from picdesk.report.tuning import TuningPage, TuningRow, TuningTable, print_tuning, write_tuning_csv
+from picdesk.retrieval.features import embed
+from picdesk.search.auto import AutoIndex
+from picdesk.search.faiss_index import FaissIndex
+from picdesk.search.tuning import TradeOff, tune_index
+from picdesk.trec.runs import Qrels, Run
+
+log = logging.getLogger(__name__)
+TOP_K = 10
+KS = (1, 5, 10)
+Settings = list[dict[str, float]]
+BY_LUCK = Note(
+    "The same queries measured all settings, and nothing is corrected for their number: the best hits@k is best partly by luck."
+)
+
+
+def tune(cfg: DictConfig) -> float:
+    """One job: both directions, every setting. Gives the mean hits@1 of exact search."""
+    need_positive(cfg)
+    check_all(cfg)
+    refuse_reranker(cfg, "task=tune_index measures the search alone")
+    settings = wanted_settings(cfg)
+    buildable(cfg)
+    cfg, checkpoint = with_checkpoint(cfg)
+    world = shared.load_world(cfg)
+    part = world.part(str(cfg.part))
+    backbone, encoder = shared.load_backbone(cfg, checkpoint), shared.make_encoder(cfg)
+    job = Job(cfg)
+    with job.clock.stage("encode"):
+        features = shared.features_of(cfg, world, part, backbone, encoder)
+    texts, pictures = embed(backbone, features)
+    asking = pictures.take(np.unique(features.picture_of))
+    sides: dict[Direction, tuple[Embeddings, Embeddings, Qrels]] = {
+        "t2i": (texts, pictures, features.t2i),
+        "i2t": (asking, texts, features.i2t),
+    }
+    with job.clock.stage("tune"):
+        tables = tuple(table_of(cfg, name, *side, settings) for name, side in sides.items())
+    notes = (*untrained_note(backbone.name, checkpoint), BY_LUCK, *choose_elsewhere(str(cfg.part)))
+    write(job, cfg, tables, weights_of(backbone, checkpoint), notes, part.name)
+    data = shared.fingerprint(cfg, world, part, encoder)
+    job.write_manifest(cfg, data, weights_of(backbone, checkpoint), encoder, len(world.collection.skipped))
+    return float(np.mean([table.rows[0].values["hits@1"] for table in tables]))
+
+
+def choose_elsewhere(part: str) -> tuple[Note, ...]:
+    """A word to those who would choose a setting on the part that is reported."""
+    if part != "test":
+        return ()
+    return (
+        Note("A setting that is chosen from this page is chosen on the test part; part=val leaves that part unseen."),
+    )
+
+
+def wanted_settings(cfg: DictConfig) -> Settings | None:
+    """`tune.settings`, or None for the index's own ladders. Raises `ConfigError` for what no setting can be."""
+    if int(cfg.tune.queries) < 1:
+        raise ConfigError(f"tune.queries={cfg.tune.queries}: at least 1 is needed")
+    plain: Any = OmegaConf.to_container(cfg.tune.settings, resolve=True)
+    if not all(isinstance(one, dict) and one for one in plain):
+        raise ConfigError(f"tune.settings={plain}: a list of tables by faiss's names, such as [{{efSearch:16}}]")
+    wrong = [f"{name}={value}" for one in plain for name, value in one.items() if not isinstance(value, int | float)]
+    if wrong:
+        raise ConfigError(f"tune.settings: {wrong[0]}: a setting is a number")
+    return [{str(name): float(value) for name, value in one.items()} for one in plain] or None
+
+
+def buildable(cfg: DictConfig) -> FaissIndex | AutoIndex:
+    """The index of the config, empty. Raises `ConfigError` for one whose settings are not faiss's."""
+    kind = get_object(str(cfg.index._target_))
+    if not issubclass(kind, FaissIndex | AutoIndex):
+        raise ConfigError(
+            f"task=tune_index: index={kind.__name__} cannot be tuned here; choose flat, hnsw, ivf_flat, ivf_pq, "
+            "ivf_pq_fastscan, pq_fastscan, factory or auto"
+        )
+    index: FaissIndex | AutoIndex = build(cfg, "index")
+    return index
+
+
+def table_of(
+    cfg: DictConfig,
+    direction: Direction,
+    queries: Embeddings,
+    items: Embeddings,
+    qrels: Qrels,
+    settings: Settings | None,
+) -> TuningTable:
+    """Every setting in one direction, exact search first."""
+    index = buildable(cfg)
+    if isinstance(index, AutoIndex):
+        index.build(items, queries)
+        index = index.chosen
+
+    def hits(run: Run) -> Mapping[str, float]:
+        first = ranks_of_run(run, qrels, direction).first  # an index that lists fewer than ten has missed the others
+        return {f"hits@{k}": float((first <= k).mean()) for k in KS}
+
+    log.info("%s: %s over %d items", direction, index.kind, len(items.ids))
+    rows = tune_index(index, items, queries, hits, TOP_K, settings, int(cfg.tune.queries))
+    return TuningTable(direction, tuple(row_of(row) for row in rows), len(queries.ids), len(items.ids))
+
+
+def row_of(found: TradeOff) -> TuningRow:
+    """One setting as the report shows it."""
+    times = {"p50_ms": found.latency.p50_ms, "p95_ms": found.latency.p95_ms, "p99_ms": found.latency.p99_ms}
+    values = {"recall@10": found.recall, **found.hits, **times}
+    values |= {"queries_per_s": found.batch_qps, "index_mb": found.megabytes}
+    return TuningRow(found.index, str(found.cells()["settings"]), values, found.pareto)
+
+
+def write(
+    job: Job,
+    cfg: DictConfig,
+    tables: tuple[TuningTable, ...],
+    weights: Mapping[str, str],
+    notes: tuple[Note, ...],
+    name: str,
+) -> None:
+    """tune_index.json, tune_index.csv, a PNG a direction, the page; the tables on the terminal."""
+    job.write_config(cfg)
+    plain = [
+        {"direction": table.direction, "index": row.index, "settings": row.settings, "front": row.front, **row.values}
+        for table in tables
+        for row in table.rows
+    ]
+    write_json(job.folder / "tune_index.json", plain)
+    write_tuning_csv(job.folder / "tune_index.csv", tables)
+    pictures = [f"pareto-{table.direction}.png" for table in tables]
+    for table, file in zip(tables, pictures, strict=True):
+        save_png(table.charts()[0], job.folder / file)
+    page = TuningPage(
+        title=f"{name}: what the index costs",
+        subtitle=f"{tables[0].rows[-1].index} · {cfg.part} part · {weights['name']}",
+        tables=tables,
+        facts=facts(cfg, job, weights),
+        notes=notes,
+        files=("tune_index.csv", "tune_index.json", *pictures, "manifest.json", "config.yaml"),
+    )
+    write_tuning(job.folder / "index.html", page)
+    print_tuning(tables)
+    for note in notes:
+        log.warning("%s", note.text)
+    log.info("report page: %s", job.folder / "index.html")

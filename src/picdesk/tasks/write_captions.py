@@ -1,0 +1,74 @@
+"""`retrieve.py task=write_captions`: a language model writes captions for texts, by id, for `reranker=llm_rewriting`.
+
+Every answer is kept as it comes, so a job that was stopped goes on where it was when it is run again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from omegaconf import DictConfig
+
+from picdesk.assembly.build import build, check_all
+from picdesk.assembly.inherit import with_choices
+from picdesk.assembly.loading import load_world, make_encoder
+from picdesk.errors import ConfigError, DataError
+from picdesk.files import digest_of, write_json
+from picdesk.jobs.folder import Job
+from picdesk.readers.queries import read_queries
+from picdesk.readers.subset import only
+
+log = logging.getLogger(__name__)
+Fields = Mapping[str, str | Sequence[str]]
+
+
+def write_captions(cfg: DictConfig) -> None:
+    """One job: captions.json, `{id: [captions]}`, of `queries=FILE` (with `subset=FILE`), or of the texts of a part."""
+    if cfg.query or cfg.image:
+        raise ConfigError("task=write_captions: give queries=FILE, or leave it out to take the texts of data and part")
+    check_all(cfg)
+    cfg = with_choices(cfg)
+    ids, fields, texts = asked(cfg)
+    writer = build(cfg, "writing")
+    job = Job(cfg)
+    with job.clock.stage("write captions"):
+        found = writer.write(ids, fields, texts)
+    lost = writer.asker.unusable
+    if not found:
+        raise DataError(f"task=write_captions: none of the {len(ids)} answers could be used; see the answers' folder")
+    job.write_config(cfg)
+    write_json(job.folder / "captions.json", {name: list(captions) for name, captions in found.items()})
+    write_json(job.folder / "unusable.json", list(lost))
+    encoder = make_encoder(cfg)
+    encoder.counts.more |= writer.asker.counts
+    model = {"name": writer.asker.model.name, "language_model": writer.asker.model.fingerprint()}
+    data = {"texts": digest_of([list(ids), list(texts)])}
+    job.write_manifest(cfg, data, model, encoder, len(lost))
+    counts = writer.asker.counts
+    log.info(
+        "captions of %d of %d texts; %d calls, %d tokens read, %d written, %d answers kept from before",
+        len(found),
+        len(ids),
+        counts["lm_calls"],
+        counts["lm_tokens_in"],
+        counts["lm_tokens_out"],
+        counts["lm_cached"],
+    )
+    log.info("captions: %s (use it: reranker=llm_rewriting reranker.file=...)", job.folder / "captions.json")
+
+
+def asked(cfg: DictConfig) -> tuple[Sequence[str], Sequence[Fields], Sequence[str]]:
+    """Ids, fields and texts to write captions for."""
+    if cfg.queries:
+        queries = only(read_queries(str(cfg.queries)), cfg.subset)
+        return (
+            [query.id for query in queries],
+            [query.fields for query in queries],
+            [str(query.fields["title"]) for query in queries],
+        )
+    world = load_world(cfg)
+    part = world.part(str(cfg.part))
+    if not part.text_ids:
+        raise ConfigError(f"data={part.name}: this part has no texts to write captions for; give queries=FILE")
+    return part.text_ids, part.texts, world.prompts(part)

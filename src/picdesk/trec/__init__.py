@@ -1,0 +1,1 @@
+"""Runs and relevance judgements, in memory and as TREC files."""

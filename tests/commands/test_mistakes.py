@@ -1,0 +1,128 @@
+"""A user's mistake is one line on the error stream and exit status 2: what is wrong, where, and what would be right."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+from tests.doors import Ran, run
+
+Capture = pytest.CaptureFixture[str]
+TREC = "t2i/q1 Q0 p1 1 0.5 picdesk-2\n"
+QRELS = "t2i/q2 0 p1 1\n"
+
+
+def one_line(ran: Ran, *words: str) -> None:
+    lines = [line for line in ran.err.splitlines() if line.strip()]
+    assert ran.status == 2, ran.err + ran.out
+    assert len(lines) == 1, ran.err
+    assert lines[0].startswith("picdesk: ")
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+MISTAKES = {
+    "an unknown option": (("lerning_rate=1",), ("lerning_rate",)),
+    "an unknown key of a part": (("loss.margn=0.3",), ("loss.margn",)),
+    "an added key that the part does not take": (("+loss.margn=0.3",), ("margn", "margin, reduction")),
+    "an unknown group member": (("backbone=resnet",), ("backbone=resnet", "lite")),
+    "an unknown part": (("part=tset",), ("part=tset", "train, val, test, all")),
+    "a value of the wrong type": (("top_k=many",), ("top_k", "many")),
+    "a value out of range": (("loss.margin=-1",), ("loss.margin=-1",)),
+    "a missing data folder": (("data=newsimages", "data.root=/nowhere/news"), ("/nowhere/news",)),
+    "a missing column": (("data.title_column=headline",), ("title_column=headline", "title")),
+    "a value that must be given": (("split=file",), ("split.file",)),
+    "no option of a group": (("callbacks=null",), ("=null", "one of its options")),
+    "a part of the second data set that it has not": (
+        ("forget_on=demo", "forget_on.part=none"),
+        ("forget_on.part=none", "train, val, test, all"),
+    ),
+    "a checkpoint that is not there": (("ckpt=/nowhere",), ("ckpt=/nowhere",)),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_of_the_command_line(name: str, capfd: Capture, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    overrides, words = MISTAKES[name]
+    ran = run(capfd, tmp_path, "train", *(s for s in settings if s.split("=")[0] not in str(overrides)), *overrides)
+    one_line(ran, *words)
+    assert list(tmp_path.rglob("metrics.json")) == []
+
+
+def test_empty_data_set(capfd: Capture, tmp_path: Path) -> None:
+    (tmp_path / "newsimages").mkdir()
+    (tmp_path / "newsarticles.csv").write_text("article_id,article_title,article_tags,image_id\n")
+    one_line(
+        run(capfd, tmp_path / "out", "evaluate", "data=newsimages", f"data.root={tmp_path}"), "newsimages", "empty"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("q.csv", "id,title\n", ("q.csv", "zero rows")),
+        ("q.txt", "\n\n", ("q.txt", "zero rows")),
+        ("q.jsonl", '{"id": 1}\n', ("q.jsonl", "line 1", "no column with the text")),
+        ("q.jsonl", "{\n", ("q.jsonl", "not JSON", "an object a line")),
+        ("q.csv", "id,title\na,x\na,y\n", ("q.csv", "'a'")),
+        ("q.xlsx", "x", ("q.xlsx", ".txt, .csv, .tsv, .jsonl")),
+    ],
+)
+def test_query_files(capfd: Capture, tmp_path: Path, name: str, content: str, words: tuple[str, ...]) -> None:
+    (tmp_path / name).write_text(content)
+    one_line(run(capfd, tmp_path, "retrieve", f"queries={tmp_path / name}"), *words)
+
+
+def test_no_query_and_two(capfd: Capture, tmp_path: Path) -> None:
+    one_line(run(capfd, tmp_path, "retrieve"), "exactly one of query=TEXT")
+    one_line(run(capfd, tmp_path, "retrieve", "query=a", "image=b.jpg"), "query and image")
+
+
+def test_top_k_beyond_the_gallery_is_said_and_clipped(capfd: Capture, outputs: Path, trained: Ran) -> None:
+    ran = run(capfd, outputs, "evaluate", f"ckpt={trained.folder}", "top_k=5000")
+    assert ran.status == 0, ran.err
+    assert "top_k=5000 is more than the gallery of 24 holds: all 24 are listed" in ran.out
+
+
+def test_unreadable_checkpoint(capfd: Capture, tmp_path: Path, trained: Ran) -> None:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "config.yaml").write_bytes(trained.file("checkpoint/config.yaml"))
+    (folder / "model.safetensors").write_bytes(trained.file("checkpoint/model.safetensors")[:1000])
+    one_line(
+        run(capfd, tmp_path, "evaluate", f"ckpt={folder}"), "model.safetensors", "changed or damaged since it was saved"
+    )
+
+
+def test_checkpoint_without_its_config(capfd: Capture, tmp_path: Path, trained: Ran) -> None:
+    (tmp_path / "model.safetensors").write_bytes(trained.file("checkpoint/model.safetensors"))
+    one_line(run(capfd, tmp_path, "evaluate", f"ckpt={tmp_path}"), "config.yaml is missing")
+
+
+def test_checkpoint_of_another_backbone(capfd: Capture, tmp_path: Path, trained: Ran) -> None:
+    ran = run(capfd, tmp_path, "evaluate", f"ckpt={trained.folder}", "backbone=open_clip")
+    one_line(ran, "was trained with backbone", "Lite", "OpenClip")
+
+
+def test_run_and_qrels_of_other_ids(capfd: Capture, tmp_path: Path) -> None:
+    (tmp_path / "run.trec").write_text(TREC)
+    (tmp_path / "qrels.trec").write_text(QRELS)
+    files = (f"run_file={tmp_path / 'run.trec'}", f"qrels_file={tmp_path / 'qrels.trec'}")
+    one_line(run(capfd, tmp_path, "evaluate", *files), "1 quer", "q2")
+    one_line(run(capfd, tmp_path, "evaluate", files[0]), "qrels_file must be given")
+
+
+@pytest.mark.parametrize("door", ["train", "evaluate", "retrieve"])
+@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"]])
+def test_help_needs_no_torch(door: str, flags: list[str]) -> None:
+    code = f"import sys, atexit; sys.argv = ['{door}.py', *{flags}]\n"
+    code += "atexit.register(lambda: print('HEAVY', sorted({'torch', 'faiss', 'open_clip', 'pandas'} & set(sys.modules))))\n"
+    code += f"import runpy; runpy.run_path('{door}.py', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "HEAVY []" in done.stdout
+    assert "backbone" in done.stdout

@@ -1,0 +1,174 @@
+"""A job that somebody else made to do harm, opened at the doors: refused in one line, or opened without what reaches too far."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from picdesk.files import digest_of, file_digest
+from picdesk.jobs.identity import settings_of
+from tests.doors import Ran, run
+from tests.tiny import write_data
+
+Capture = pytest.CaptureFixture[str]
+SECRET = "canary-of-this-test"
+_JOBS: dict[str, Path] = {}
+
+
+@pytest.fixture
+def job(
+    capfd: Capture, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Path:
+    """A copy of an honest job that carries nobody's mark; its data lies in the user's own data root."""
+    monkeypatch.setenv("A_SECRET", SECRET)
+    if "job" not in _JOBS:
+        folder = tmp_path_factory.mktemp("honest")
+        own = ("data=parquet", f"data.root={write_data(folder / 'data' / 'tiny')}", "data.caption_column=caption")
+        tiny = ("backbone._target_=tests.tiny.Tiny", "backbone.dim=8", "split=all", "bootstrap.resamples=50")
+        made = run(
+            capfd, folder / "out", "evaluate", *own, *tiny, "prompt=caption", f"paths.data_root={folder / 'data'}"
+        )
+        assert made.status == 0, made.err
+        _JOBS.update(job=made.folder, data=folder / "data")
+    shutil.copytree(_JOBS["job"], tmp_path / "sent" / "job")
+    forge(tmp_path / "sent" / "job")
+    return tmp_path / "sent" / "job"
+
+
+def forge(job: Path, **changes: Any) -> None:
+    """Change a job's config by dotted keys (`__` for a dot) and make manifest and digests fit."""
+    plain = OmegaConf.to_container(OmegaConf.load(job / "config.yaml"), resolve=False)
+    for key, value in changes.items():
+        node: Any = plain
+        *way, last = key.split("__")
+        for name in way:
+            node = node.setdefault(name, {})
+        node[last] = value
+    cfg = OmegaConf.create(plain)
+    OmegaConf.save(cfg, job / "config.yaml", resolve=False)
+    manifest = json.loads((job / "manifest.json").read_text())
+    manifest["settings"] = settings_of(cfg)  # type: ignore[arg-type]
+    resign(job, manifest)
+
+
+def resign(job: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest whose digests fit the files that are there."""
+    manifest["files"] = {name: file_digest(job / name) for name in manifest["files"]}
+    manifest["digest"] = digest_of(manifest | {"digest": ""})
+    (job / "manifest.json").write_text(json.dumps(manifest))
+
+
+def reproduce(capfd: Capture, job: Path, *more: str) -> Ran:
+    return run(capfd, job.parent.parent / "out", "evaluate", f"reproduce={job / 'manifest.json'}", data_root(), *more)
+
+
+def one_line(ran: Ran) -> str:
+    """The one line that a refused job says."""
+    (line,) = [line for line in ran.err.splitlines() if line.startswith("picdesk: ")]
+    assert "Traceback" not in ran.err
+    return line
+
+
+def data_root() -> str:
+    return f"paths.data_root={_JOBS['data']}"
+
+
+def test_an_honest_job_of_somebody_else_is_had_again(capfd: Capture, job: Path) -> None:
+    ran = reproduce(capfd, job)
+    assert ran.status == 0, ran.err
+    assert ran.file("metrics.json") == (job / "metrics.json").read_bytes()
+
+
+def test_it_says_which_plug_in_it_needs(capfd: Capture, job: Path) -> None:
+    forge(job, plugins=["tests"])
+    ran = reproduce(capfd, job, "plugins=[]")
+    assert ran.status == 2
+    assert "say plugins=[tests]" in one_line(ran)
+
+
+def test_no_code_of_it_runs(capfd: Capture, job: Path, tmp_path: Path) -> None:
+    harm = {"_target_": "picdesk.embedding.encoder.os.system", "command": f"touch {tmp_path / 'harm'}"}
+    for key, value in {"prompt": harm, "data__suffixes": [harm], "split": "${expected.harm}"}.items():
+        forge(job, expected={"harm": harm}, **{key: value})
+        ran = reproduce(capfd, job)
+        assert ran.status == 2, key
+        one_line(ran)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_it_reads_no_environment(capfd: Capture, job: Path) -> None:
+    forge(job, data__name="${oc.env:A_SECRET}")
+    ran = reproduce(capfd, job)
+    assert ran.status == 2
+    assert "data.name" in one_line(ran)
+    assert SECRET not in ran.out + ran.err
+
+
+def test_a_path_of_it_is_given_again(capfd: Capture, job: Path, tmp_path: Path) -> None:
+    shutil.copytree(_JOBS["data"] / "tiny", tmp_path / "elsewhere")
+    forge(job, data__root=str(tmp_path / "elsewhere"))
+    ran = reproduce(capfd, job)
+    assert ran.status == 2
+    assert "data.root must be given: add data.root=VALUE" in one_line(ran)
+    again = reproduce(capfd, job, f"data.root={tmp_path / 'elsewhere'}")
+    assert again.status == 0, again.err
+
+
+def test_ones_own_job_says_where_its_data_lies(capfd: Capture, job: Path, tmp_path: Path) -> None:
+    ran = run(capfd, tmp_path / "out", "evaluate", f"reproduce={_JOBS['job'] / 'manifest.json'}")
+    assert ran.status == 0, ran.err
+
+
+def test_a_checkpoint_of_it_is_bound_too(capfd: Capture, job: Path, tmp_path: Path) -> None:
+    (job / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    forge(job, data__name="${oc.env:A_SECRET}")
+    ran = run(capfd, tmp_path / "out", "evaluate", f"ckpt={job}", data_root())
+    assert ran.status == 2
+    assert SECRET not in ran.out + ran.err
+
+
+def overridden(job: Path, *overrides: str) -> None:
+    (job / ".hydra" / "overrides.yaml").write_text("".join(f"- {json.dumps(item)}\n" for item in overrides))
+
+
+def test_pages_show_strings_and_best_yaml_repeats_nothing_that_reaches_out(
+    capfd: Capture, job: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(job, job.parent / "other")
+    overridden(
+        job, "seed=<script>alert(1)</script>", "plugins=[evil]", "backbone.allow_code=true", "x=${oc.env:A_SECRET}"
+    )
+    ran = run(capfd, tmp_path / "out", "evaluate", "task=leaderboard", f"dir={job.parent}")
+    assert ran.status == 0, ran.err
+    page, best = ((job.parent / name).read_text() for name in ("leaderboard.html", "best.yaml"))
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
+    lines = [line for line in best.splitlines() if not line.startswith("# left to")]
+    assert not any(word in "\n".join(lines) for word in ("evil", "allow_code", "oc.env"))
+    assert "left to the command line: backbone.allow_code, x" in best
+
+
+DAMAGE = {
+    "run.trec": lambda path: path.write_text(path.read_text().replace(" 1 ", " 2 ", 1)),
+    "metrics.json": lambda path: path.write_text(path.read_text().replace("0.", "0.9", 1)),
+    "config.yaml": lambda path: path.write_text(path.read_text().replace("seed: 0", "seed: 1")),
+    "manifest.json": lambda path: path.write_text(path.read_text().replace('"seed": 0', '"seed": 1')),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_changed_job_is_neither_compared_nor_ranked(capfd: Capture, job: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(job, job.parent / "other")
+    before = (job / name).read_bytes()
+    DAMAGE[name](job / name)
+    assert (job / name).read_bytes() != before
+    ran = run(capfd, tmp_path / "out", "evaluate", "task=compare", f"dir={job}", f"against={job.parent / 'other'}")
+    assert ran.status == 2
+    assert "changed" in one_line(ran)
+    assert name in one_line(ran)
+    board = run(capfd, tmp_path / "out", "evaluate", "task=leaderboard", f"dir={job.parent}")
+    assert board.status == 0, board.err
+    assert "1 of 2 jobs failed" in (job.parent / "leaderboard.html").read_text()

@@ -1,0 +1,149 @@
+"""Pictures that look like what was learned from: kept out of a drawn split, and told apart where a split is given."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from tests.doors import Ran, run
+from tests.tiny import write_data
+
+Capture = pytest.CaptureFixture[str]
+TINY = ("data=parquet", "data.caption_column=caption", "backbone._target_=tests.tiny.Tiny", "backbone.dim=8")
+FIT = ("trainer.max_epochs=2", "training.batch_size=16", "bootstrap.resamples=50")
+COPIES = 6
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Eighty pictures; the first six stand once more, byte for byte, as the last six."""
+
+    def copy(captions: list[str], contents: list[bytes]) -> None:
+        for i in range(2 * COPIES):
+            contents[-1 - i] = contents[i]
+
+    return write_data(tmp_path / "data", 80, copy)
+
+
+def parted(data: Path) -> Path:
+    """A split whose test part holds the copies and fourteen others."""
+    names = [f"p{i:02}" for i in range(80)]
+    split = {name: "test" if i >= 60 else "val" if i >= 50 else "train" for i, name in enumerate(names)}
+    path = data / "split.json"
+    path.write_text(json.dumps(split))
+    return path
+
+
+def numbers(ran: Ran) -> dict[str, dict[str, dict[str, float]]]:
+    found: dict[str, dict[str, dict[str, float]]] = json.loads(ran.file("metrics.json"))
+    return found
+
+
+def test_a_given_split_is_reported_with_and_without_look_alikes(capfd: Capture, tmp_path: Path, data: Path) -> None:
+    split = ("split=file", f"split.file={parted(data)}")
+    fitted = run(capfd, tmp_path, "train", *TINY, f"data.root={data}", *split, *FIT)
+    again = run(capfd, tmp_path, "evaluate", f"ckpt={fitted.folder}", *FIT[2:])
+    for ran in (fitted, again):
+        assert ran.status == 0, ran.err
+        whole = numbers(ran)
+        kept = whole["without_look_alikes"]
+        alike = kept["look_alikes"]
+        assert COPIES <= alike < 20  # type: ignore[operator]  # some of the plain colours are near to others too
+        for direction, texts in (("t2i", 2), ("i2t", 1)):
+            assert whole[direction]["metrics"]["queries"] == 20 * texts
+            assert kept[direction]["metrics"]["queries"] == (20 - alike) * texts  # type: ignore[operator]
+            assert kept[direction]["metrics"]["gallery"] == whole[direction]["metrics"]["gallery"]
+            low, high = kept[direction]["intervals"]["hits@1"]
+            assert low <= kept[direction]["metrics"]["hits@1"] <= high
+        said = f"{alike} of the 20 pictures have a look-alike in train or val. Without them: t2i hits@1"
+        assert said in ran.out.replace("\n", " ")
+        page = ran.file("index.html").decode()
+        assert said in page
+        assert "a look-alike in train or val" in page
+    assert fitted.file("metrics.json") == again.file("metrics.json")
+    apart = numbers(again)["without_look_alikes"]["t2i"]["metrics"]["hits@1"]  # type: ignore[index]
+    other = run(capfd, tmp_path, "evaluate", f"ckpt={fitted.folder}", *FIT[2:], "seed=5")
+    compared = run(capfd, tmp_path, "evaluate", "task=compare", f"dir={again.folder}", f"against={other.folder}")
+    assert compared.status == 0, compared.err
+    [page] = [path.parent / "index.html" for path in tmp_path.rglob("comparison.json")]
+    assert page.read_text().count(", without look-alikes") >= 4
+    board = run(capfd, tmp_path, "evaluate", "task=leaderboard", f"dir={again.folder}")
+    assert board.status == 0, board.err
+    assert "t2i hits@1 without look-alikes" in (again.folder / "leaderboard.html").read_text()
+    [line] = csv.DictReader((again.folder / "leaderboard.csv").read_text().splitlines())
+    assert float(line["unseen/t2i/hits@1"]) == apart
+
+
+def test_a_drawn_split_has_none_unless_groups_are_turned_off(capfd: Capture, tmp_path: Path, data: Path) -> None:
+    drawn = ("split=random_70_10_20", f"data.root={data}")
+    grouped = run(capfd, tmp_path, "train", *TINY, *drawn, *FIT)
+    assert grouped.status == 0, grouped.err
+    assert numbers(grouped)["without_look_alikes"]["look_alikes"] == 0
+    assert "none of the 16 pictures has a look-alike in train or val" in grouped.out
+    assert "split by groups of equal pictures, near-duplicates, equal texts" in grouped.file("index.html").decode()
+    alone = run(capfd, tmp_path, "train", *TINY, *drawn, *FIT, "split.groups=none")
+    assert alone.status == 0, alone.err
+    assert "split.groups=none: pictures that look alike" in alone.file("index.html").decode()
+    assert numbers(alone)["without_look_alikes"]["look_alikes"] != 0
+
+
+def test_a_checkpoint_of_before_there_were_groups_keeps_its_split(capfd: Capture, tmp_path: Path, data: Path) -> None:
+    """Its config has no such key; what it reported is had again, and the pictures that it learned from stay apart."""
+    drawn = ("split=random_70_10_20", f"data.root={data}", "split.groups=none")
+    old = run(capfd, tmp_path, "train", *TINY, *drawn, *FIT)
+    for path in (old.folder / "config.yaml", old.folder / "checkpoint" / "config.yaml"):
+        saved = OmegaConf.load(path)
+        del saved.split["groups"]
+        OmegaConf.save(saved, path)
+    manifest = json.loads(old.file("manifest.json"))
+    del manifest["settings"]["split.groups"], manifest["digest"]
+    manifest["files"].pop("config.yaml")
+    (old.folder / "manifest.json").write_text(json.dumps(manifest))
+    again = run(capfd, tmp_path, "evaluate", f"ckpt={old.folder}", f"data.root={data}", *FIT[2:])
+    assert again.status == 0, again.err
+    assert again.file("metrics.json") == old.file("metrics.json")
+    same = run(capfd, tmp_path, "evaluate", f"reproduce={again.folder / 'manifest.json'}")
+    assert same.status == 0, same.err
+    assert "0 outside the tolerance" in same.out
+
+
+def test_a_job_on_the_whole_data_set_decodes_nothing_to_draw_parts(
+    capfd: Capture, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from picdesk.data import facts
+
+    def refuse(picture: object) -> None:
+        raise AssertionError("a look was taken")
+
+    monkeypatch.setattr(facts, "take_look", refuse)
+    ran = run(capfd, tmp_path, "evaluate", "task=encode", *TINY, f"data.root={data}", "part=all")
+    assert ran.status == 0, ran.err
+    assert "split by groups" not in ran.out
+
+
+def test_another_data_set_is_compared_with_what_the_checkpoint_learned_from(
+    capfd: Capture, tmp_path: Path, data: Path
+) -> None:
+    fitted = run(capfd, tmp_path, "train", *TINY, "split=random_70_10_20", f"data.root={data}", *FIT)
+    generator = np.random.default_rng(9)
+
+    def change(captions: list[str], contents: list[bytes]) -> None:
+        order = generator.permutation(len(contents) // 2)
+        contents[:] = [contents[2 * i + n] for i in order for n in range(2)]
+
+    other = write_data(tmp_path / "other", 24, change)
+    (other / "tiny.parquet").rename(other / "others.parquet")
+    asked = (
+        f"data.root={other}",
+        "data.file=others.parquet",
+        "split=all",
+        "data=parquet",
+        "data.caption_column=caption",
+    )
+    ran = run(capfd, tmp_path, "evaluate", f"ckpt={fitted.folder}", *asked, *FIT[2:])
+    assert ran.status == 0, ran.err
+    assert "have a look-alike in train or val of data=" in ran.out.replace("\n", " ")
+    assert 0 < numbers(ran)["without_look_alikes"]["look_alikes"] <= 24  # type: ignore[operator]

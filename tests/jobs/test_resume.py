@@ -1,0 +1,100 @@
+"""What a job that was stopped left in its folder: taken up where it is asked for, and never by another job."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from picdesk.tasks import train
+from tests.commands.test_mistakes import one_line
+from tests.doors import Ran, run
+from tests.tiny import write_data
+
+Capture = pytest.CaptureFixture[str]
+
+
+def fitted(capfd: Capture, data: Path, folder: Path, *more: str) -> Ran:
+    given = ("trainer.max_epochs=3", "training.batch_size=16", "bootstrap.resamples=20", "optimizer.lr=0.03")
+    read = ("data=parquet", f"data.root={data}", "data.caption_column=caption", "prompt=caption")
+    own = ("backbone._target_=tests.tiny.Tiny", "training.state_seconds=0")
+    return run(capfd, folder.parent, "train", *read, *given, *own, f"hydra.run.dir={folder}", *more)
+
+
+def stop(capfd: Capture, data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
+    """A job that ends before it has written anything but its state."""
+
+    def interrupted(*_: Any) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "save", interrupted)
+        assert fitted(capfd, data, folder, *more).status == 130
+    assert len(list(folder.rglob("resume/state.pt"))) == 1
+
+
+def reworded(captions: list[str], contents: list[bytes]) -> None:
+    """The same pictures under each other's captions."""
+    captions[:] = captions[::-1]
+
+
+def test_another_job_in_the_same_folder_begins_anew(
+    capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop(capfd, write_data(tmp_path / "data"), tmp_path / "out" / "job", monkeypatch)
+    write_data(tmp_path / "data", change=reworded)
+    again = fitted(capfd, tmp_path / "data", tmp_path / "out" / "job", "skip_completed=true")
+    assert again.status == 0, again.err
+    assert "epoch  0" in again.out
+    fresh = fitted(capfd, tmp_path / "data", tmp_path / "out" / "fresh")
+    assert again.file("metrics.json") == fresh.file("metrics.json")
+    weights = "checkpoint/model.safetensors"
+    assert again.file(weights) == fresh.file(weights)
+
+
+def test_the_same_job_goes_on_only_where_completed_work_is_to_be_kept(
+    capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_data(tmp_path / "data")
+    stop(capfd, data, tmp_path / "out" / "job", monkeypatch)
+    again = fitted(capfd, data, tmp_path / "out" / "job", "skip_completed=true")
+    assert "going on from the state" in again.out
+    assert "epoch  0" not in again.out
+    stop(capfd, data, tmp_path / "out" / "other", monkeypatch)
+    anew = fitted(capfd, data, tmp_path / "out" / "other")
+    assert "epoch  0" in anew.out
+    assert again.file("metrics.json") == anew.file("metrics.json")
+
+
+def test_a_sweep_that_was_killed_goes_on_within_its_job(
+    capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, sweep = write_data(tmp_path / "data"), tmp_path / "out" / "sweep"
+    given = ("hydra.mode=MULTIRUN", "seed=3", f"hydra.sweep.dir={sweep}", "callbacks.early_stopping=null")
+    stop(capfd, data, sweep, monkeypatch, *given)
+    again = fitted(capfd, data, sweep, *given, "skip_completed=true", "training.state_seconds=9")
+    assert again.status == 0, again.err
+    assert "going on from the state" in again.out
+    assert len(list(sweep.glob("*/metrics.json"))) == 1
+
+
+def test_a_sweep_of_resumes_is_refused(capfd: Capture, tmp_path: Path) -> None:
+    ran = run(capfd, tmp_path, "train", "-m", "resume=/nowhere", "seed=0,1")
+    assert ran.status == 1
+    assert "leave out -m" in ran.out
+
+
+@pytest.mark.parametrize(("door", "task"), [("train", "task=train"), ("evaluate", "task=encode")])
+def test_a_sweep_shared_by_processes_is_refused(capfd: Capture, tmp_path: Path, door: str, task: str) -> None:
+    data = ("data=parquet", f"data.root={write_data(tmp_path / 'data')}", "data.caption_column=caption")
+    own = ("backbone._target_=tests.tiny.Tiny", "prompt=caption")
+    ran = run(capfd, tmp_path / "out", door, "-m", task, "trainer=ddp", "seed=0", *data, *own)
+    assert ran.status == 1
+    assert "trainer.devices=2: each process would begin the whole sweep anew" in ran.out + ran.err
+
+
+def test_a_state_of_another_job_is_not_gone_on_with(
+    capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop(capfd, write_data(tmp_path / "data"), tmp_path / "out" / "job", monkeypatch)
+    write_data(tmp_path / "data", change=reworded)
+    one_line(run(capfd, tmp_path / "out", "train", f"resume={tmp_path / 'out' / 'job'}"), "no longer", "anew")

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+
+from picdesk.errors import DataError, MissingFileError
+from picdesk.readers import Flickr8k
+from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
+
+NAMES = [f"{n}_ab.jpg" for n in range(4)]
+
+
+def flickr(root: Path, form: str, missing: tuple[int, ...] = ()) -> Flickr8k:
+    for n, name in enumerate(NAMES):
+        if n not in missing:
+            put(root / "Images" / name, jpeg(colour(n)))
+    captions = [(name, k, f"caption {k}, of {name}") for name in NAMES for k in range(5)]
+    if form == "header":
+        put(root / "captions.txt", "image,caption\n" + "".join(f'{name},"{text}"\n' for name, _, text in captions))
+    else:
+        put(root / "Flickr8k.token.txt", "".join(f"{name}#{k}\t{text}\n" for name, k, text in captions))
+    return Flickr8k(root=str(root))
+
+
+@pytest.mark.parametrize("form", ["header", "token"])
+def test_both_forms_give_the_same(tmp_path: Path, form: str) -> None:
+    collection = flickr(tmp_path, form).read()
+    check_pictures(collection, {name: colour(n) for n, name in enumerate(NAMES)})
+    assert pairs(collection) == {f"{name}#{k}": name for name in NAMES for k in range(5)}
+    assert collection.texts[6] == {"caption": "caption 1, of 1_ab.jpg"}
+    assert collection.official == ()
+
+
+@pytest.mark.parametrize("form", ["header", "token"])
+def test_a_missing_picture_takes_only_its_own_captions(tmp_path: Path, form: str) -> None:
+    collection = flickr(tmp_path, form, missing=(1,)).read()
+    check_pictures(collection, {NAMES[n]: colour(n) for n in (0, 2, 3)})
+    assert pairs(collection) == {f"{NAMES[n]}#{k}": NAMES[n] for n in (0, 2, 3) for k in range(5)}
+    assert len(collection.skipped) == 5
+
+
+def test_official_lists_that_are_there(tmp_path: Path) -> None:
+    reader = flickr(tmp_path, "token")
+    put(tmp_path / "Flickr_8k.trainImages.txt", f"{NAMES[3]}\n{NAMES[0]}\r\n")
+    put(tmp_path / "Flickr_8k.devImages.txt", f"{NAMES[1]}\nunknown.jpg\n")
+    collection = reader.read()
+    assert collection.official == ("train", "val", "", "train")
+    assert [(one.item, one.row) for one in collection.skipped] == [("Flickr_8k.devImages.txt: 'unknown.jpg'", False)]
+    assert collection.notes[-1] == "Flickr_8k.devImages.txt: 1 of 2 names have no picture or no caption: 'unknown.jpg'"
+
+
+def test_a_picture_in_two_lists_is_an_error(tmp_path: Path) -> None:
+    reader = flickr(tmp_path, "token")
+    for part in ("train", "dev"):
+        put(tmp_path / f"Flickr_8k.{part}Images.txt", f"{NAMES[0]}\n")
+    with pytest.raises(DataError, match=f"picture '{NAMES[0]}' is in split 'val' and in 'train'"):
+        reader.read()
+
+
+def test_lines_of_another_form_are_named(tmp_path: Path) -> None:
+    reader = flickr(tmp_path, "token")
+    path = tmp_path / "Flickr8k.token.txt"
+    path.write_text(
+        "no tab here\n" + path.read_text() + f"{NAMES[0]}.1#0\tx\n{NAMES[0]}#{'9' * 5000}\tx\n{NAMES[0]}#0\tagain\n"
+    )
+    collection = reader.read()
+    assert len(collection.texts) == 20
+    told = reasons(collection)
+    assert told[0] == "Flickr8k.token.txt line 1: not of the form name#n<TAB>caption"
+    assert "no file '0_ab.jpg.1'" in told[1]
+    assert "not of the form" in told[2]
+    assert "text id '0_ab.jpg#0' stands already" in told[3]
+
+
+def test_neither_caption_file(tmp_path: Path) -> None:
+    (tmp_path / "Images").mkdir()
+    with pytest.raises(MissingFileError, match=r"neither 'captions\.txt' nor 'Flickr8k\.token\.txt' is in data\.root"):
+        Flickr8k(root=str(tmp_path)).read()
+
+
+def test_captions_that_are_lists_or_no_text(tmp_path: Path) -> None:
+    put(tmp_path / "Images" / "a.JPG", jpeg(colour(1)))
+    put(
+        tmp_path / "captions.txt",
+        'image,caption\na.jpg,"[""one"", ""two""]"\na.jpg,"{""raw"": ""x""}"\na.jpg,"three"\n',
+    )
+    collection = Flickr8k(root=str(tmp_path)).read()
+    assert [fields["caption"] for fields in collection.texts] == ["one", "two", "three"]
+    assert collection.text_ids == ("a.jpg#0", "a.jpg#1", "a.jpg#2")
+    assert "captions.txt line 3: data.caption_column=caption holds a record" in reasons(collection)[0]
+    (tmp_path / "captions.txt").unlink()
+    put(tmp_path / "Flickr8k.token.txt", "a.jpg#0\t['one']\r\na.jpg#1\tb\r\n")
+    assert reasons(Flickr8k(root=str(tmp_path)).read()) == [
+        "Flickr8k.token.txt line 1: holds a list (['one']), which is no text"
+    ]

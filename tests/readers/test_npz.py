@@ -1,0 +1,188 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from picdesk.errors import ConfigError, DataError
+from picdesk.readers import Npz
+from tests.data.samples import check_pictures, colour, jpeg, put, put_csv, reasons
+
+RNG = np.random.default_rng(3)
+NAMES = ["c.jpg", "a.jpg", "b.jpg"]
+IMAGES = RNG.normal(size=(3, 8)).astype(np.float32) * 7
+TEXTS = RNG.normal(size=(6, 8)).astype(np.float32)
+ROWS = [[NAMES[n // 2], f"caption {n}"] for n in range(6)]
+
+
+def npz(root: Path, rows: list[list[str]] = ROWS, arrays: dict[str, Any] | None = None, **options: Any) -> Npz:
+    given = (
+        {"image_embeddings": IMAGES, "text_embeddings": TEXTS, "names": np.array(NAMES)} if arrays is None else arrays
+    )
+    np.savez(root / "e.npz", **given)
+    put_csv(root / "captions.csv", ["image", "caption"], rows)
+    return Npz(root=str(root), file="e.npz", **options)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_vectors_go_by_name_not_by_the_order_of_the_folder(tmp_path: Path) -> None:
+    for n, name in enumerate(NAMES):
+        put(tmp_path / "pics" / name, jpeg(colour(n)))
+    reader = npz(tmp_path, image_names="names", folder="pics")
+    collection = reader.read()
+    check_pictures(collection, {name: colour(n) for n, name in enumerate(NAMES)})
+    assert reader.embeddings("image").ids == collection.picture_ids
+    assert reader.embeddings("text").ids == collection.text_ids
+    np.testing.assert_allclose(reader.embeddings("image").matrix, unit(IMAGES), atol=1e-6)
+    np.testing.assert_allclose(reader.embeddings("text").matrix, unit(TEXTS), atol=1e-6)
+
+
+def test_a_row_a_caption_gives_each_picture_once(tmp_path: Path) -> None:
+    """System B's form: image row j belongs to the picture of caption row j."""
+    reader = npz(tmp_path, arrays={"image_embeddings": IMAGES.repeat(2, axis=0), "text_embeddings": TEXTS})
+    assert reader.read().picture_ids == tuple(NAMES)
+    np.testing.assert_allclose(reader.embeddings("image").matrix, unit(IMAGES), atol=1e-6)
+    assert reader.read().picture_of.tolist() == [0, 0, 1, 1, 2, 2]
+    with pytest.raises(DataError, match=r"has an embedding but no file; set data\.folder"):
+        reader.read().pictures.read(0)
+
+
+def test_misaligned_rows_are_named(tmp_path: Path) -> None:
+    reader = npz(tmp_path, arrays={"image_embeddings": IMAGES[[0, 1, 1, 1, 2, 2]], "text_embeddings": TEXTS})
+    assert reasons(reader.read()) == ["image_embeddings row 1: 'c.jpg' has another vector in row 0; the first was kept"]
+
+
+def test_zero_and_nan_vectors_are_left_out_with_their_texts(tmp_path: Path) -> None:
+    images, texts = IMAGES.copy(), TEXTS.copy()
+    images[1] = 0
+    texts[5, 2] = np.nan
+    arrays = {"image_embeddings": images, "text_embeddings": texts, "names": np.array(NAMES)}
+    reader = npz(tmp_path, arrays=arrays, image_names="names")
+    collection = reader.read()
+    assert collection.picture_ids == ("c.jpg", "b.jpg")
+    assert [fields["caption"] for fields in collection.texts] == ["caption 0", "caption 1", "caption 4"]
+    np.testing.assert_allclose(reader.embeddings("text").matrix, unit(TEXTS[[0, 1, 4]]), atol=1e-6)
+    np.testing.assert_allclose(reader.embeddings("image").matrix, unit(IMAGES[[0, 2]]), atol=1e-6)
+
+
+def test_pictures_alone(tmp_path: Path) -> None:
+    reader = npz(tmp_path, image_names="names", text_array=None, captions_file=None)
+    assert reader.read().text_ids == ()
+    with pytest.raises(ConfigError, match=r"data\.text_array=null: there are no text embeddings"):
+        reader.embeddings("text")
+    with pytest.raises(ConfigError, match=r"data\.captions_file=null"):
+        Npz(root=str(tmp_path), file="e.npz", captions_file=None)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"image_embeddings": IMAGES, "text_embeddings": TEXTS[:, :5], "names": np.array(NAMES)},
+            "images are 8 wide, texts 5",
+        ),
+        (
+            {"image_embeddings": IMAGES, "text_embeddings": TEXTS[:5], "names": np.array(NAMES)},
+            "5 rows in text_embeddings for 6",
+        ),
+        (
+            {"image_embeddings": IMAGES, "text_embeddings": TEXTS, "names": np.array(NAMES[:2])},
+            "3 rows in image_embeddings for 2",
+        ),
+        (
+            {"img": IMAGES, "text_embeddings": TEXTS, "names": np.array(NAMES)},
+            r"data\.image_array=image_embeddings: no such array",
+        ),
+        (
+            {"image_embeddings": IMAGES[0], "text_embeddings": TEXTS, "names": np.array(NAMES)},
+            "wanted numbers of shape",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        npz(tmp_path, arrays=arrays, image_names="names").read()
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    reader = npz(
+        tmp_path, arrays={"image_embeddings": IMAGES, "names": np.array([NAMES, 1], dtype=object)}, image_names="names"
+    )
+    with pytest.raises(DataError, match="Python objects, which is never unpickled"):
+        reader.read()
+    put(tmp_path / "e.npz", b"PK no zip")
+    with pytest.raises(DataError, match=r"e\.npz: "):
+        Npz(root=str(tmp_path), file="e.npz", image_names="names").read()
+
+
+@pytest.mark.parametrize("form", [np.float16, np.float64, "F", ">f4", np.longdouble])
+def test_other_forms_of_the_same_numbers(tmp_path: Path, form: Any) -> None:
+    arrays = {
+        name: np.asfortranarray(values) if form == "F" else values.astype(form)
+        for name, values in (("image_embeddings", IMAGES), ("text_embeddings", TEXTS))
+    }
+    reader = npz(tmp_path, arrays=arrays | {"names": np.array(NAMES)}, image_names="names")
+    np.testing.assert_allclose(reader.embeddings("image").matrix, unit(IMAGES), atol=2e-3)
+    assert reader.embeddings("image").matrix.flags.c_contiguous
+
+
+def test_numbers_too_large_for_float32_are_left_out(tmp_path: Path) -> None:
+    images = IMAGES.astype(np.float64)
+    images[1, 0] = 1e300
+    reader = npz(
+        tmp_path,
+        arrays={"image_embeddings": images, "text_embeddings": TEXTS, "names": np.array(NAMES)},
+        image_names="names",
+    )
+    assert reader.read().picture_ids == ("c.jpg", "b.jpg")
+    assert "image_embeddings row 1: the vector of 'a.jpg' is zero or not finite" in reasons(reader.read())
+
+
+@pytest.mark.parametrize(
+    "names", [np.array([b"c.jpg", b"a.jpg", b"b.jpg"]), np.array(["c.jpg", "a.jpg", "b.jpg"], dtype="<U9")]
+)
+def test_names_of_bytes_are_names(tmp_path: Path, names: Any) -> None:
+    arrays = {"image_embeddings": IMAGES, "text_embeddings": TEXTS, "names": names}
+    assert npz(tmp_path, arrays=arrays, image_names="names").read().picture_ids == tuple(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (np.array([1.0, 2.0, 3.0]), r"data\.image_names=names: float64 of shape \(3,\), wanted one row of text"),
+        (np.array([["c.jpg", "a.jpg", "b.jpg"]]), r"shape \(1, 3\), wanted one row of text"),
+        (np.array([True, False, True]), "bool of shape"),
+        (np.array([b"c\xff.jpg", b"\xff", b"\xff\xff"]), r"no usable picture .*the name is not UTF-8"),
+        (np.array(["", "", ""]), "no picture is named"),
+    ],
+)
+def test_names_that_are_none(tmp_path: Path, names: Any, message: str) -> None:
+    arrays = {"image_embeddings": IMAGES, "text_embeddings": TEXTS, "names": names}
+    with pytest.raises(DataError, match=message):
+        npz(tmp_path, arrays=arrays, image_names="names").read()
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((3, 0), np.float32), IMAGES.astype(complex), np.full((3, 8), np.nan), IMAGES > 0, IMAGES[None]]
+)
+def test_arrays_that_hold_no_vectors(tmp_path: Path, array: Any) -> None:
+    arrays = {"image_embeddings": array, "text_embeddings": array, "names": np.array(NAMES)}
+    with pytest.raises(DataError, match=r"wanted numbers of shape|data set is empty|rows in text_embeddings") as error:
+        npz(tmp_path, arrays=arrays, image_names="names").read()
+    assert "\n" not in str(error.value)
+
+
+def test_captions_that_are_no_single_text_move_no_vector(tmp_path: Path) -> None:
+    rows = [row.copy() for row in ROWS]
+    rows[1][1], rows[2][1], rows[3][1] = '["a", "b"]', "{'raw': 'a'}", "b'a'"
+    arrays = {"image_embeddings": IMAGES.repeat(2, axis=0), "text_embeddings": TEXTS}
+    collection = npz(tmp_path, rows, arrays).read()
+    assert collection.picture_ids == tuple(NAMES)
+    assert [fields["caption"] for fields in collection.texts] == ["caption 0", "caption 4", "caption 5"]
+    np.testing.assert_allclose(collection.vectors["text"], unit(TEXTS[[0, 4, 5]]), atol=1e-6)
+    told = reasons(collection)
+    assert [line.split(": ")[0] for line in told] == [f"captions.csv line {line}" for line in (3, 4, 5)]
+    assert all("data.caption_column=caption holds" in line for line in told)

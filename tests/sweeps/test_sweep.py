@@ -1,0 +1,174 @@
+"""Sweeps: folders that cannot collide, failures that stop nobody, jobs that are not run twice, a leaderboard at the end."""
+
+import csv
+import json
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from picdesk.assembly import schema, shared
+from picdesk.assembly.schema import job_folder
+from picdesk.sweeps.callbacks import Leaderboard
+from tests.conftest import PROJECT
+from tests.doors import Ran, run
+from tests.tiny import write_data
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    folder = write_data(tmp_path_factory.mktemp("tiny"))
+    return (
+        "data=parquet",
+        f"data.root={folder}",
+        "data.caption_column=caption",
+        "split=all",
+        "backbone._target_=tests.tiny.Tiny",
+        "bootstrap.resamples=50",
+    )
+
+
+def composed_dir(_: int) -> str:
+    schema.register()
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        cfg = compose("evaluate", return_hydra_config=True)
+        return str(cfg.hydra.run.dir)
+
+
+def test_eight_jobs_of_one_second_have_eight_folders() -> None:
+    with ProcessPoolExecutor(8) as pool:
+        assert len(set(pool.map(composed_dir, range(8), chunksize=1))) == 8
+    assert len({composed_dir(i) for i in range(8)}) == 8, "one process that composes again is another job too"
+
+
+def test_the_folder_of_a_job_is_its_overrides() -> None:
+    one = job_folder("index=flat,loss.margin=0.1,seed=3")
+    assert one.startswith("index-flat_margin-0.1_seed-3-")
+    assert one != job_folder("index=flat,loss.margin=0.2,seed=3")
+    assert job_folder("").startswith("job-")
+    assert "/" not in job_folder("data.root=/a/b c/'d',x={a:1}")
+
+
+def test_a_worker_process_that_unpickles_the_callback_has_our_resolvers() -> None:
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer); from omegaconf import OmegaConf; "
+    code += "print(OmegaConf.has_resolver('job_folder'), 'torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(Leaderboard()),
+        capture_output=True,
+        check=True,
+        timeout=60,
+        cwd=PROJECT / "src",
+    )
+    assert done.stdout.split() == [b"True", b"False"]
+
+
+def swept(capfd: Capture, folder: Path, *overrides: str) -> Ran:
+    return run(capfd, folder, "evaluate", "-m", *overrides, f"hydra.sweep.dir={folder}/sweep")
+
+
+EIGHT = ("seed=0,1,2,3", "backbone.dim=4,8")
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep" / "leaderboard.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_killed_sweep_runs_what_is_missing(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from picdesk.tasks import evaluate
+
+    scored: list[int] = []
+    original = evaluate.score_both
+
+    def counted(*args: object) -> object:
+        if len(scored) == 3 and not killed:
+            killed.append(True)
+            raise KeyboardInterrupt
+        scored.append(1)
+        return original(*args)  # type: ignore[arg-type]
+
+    killed: list[bool] = []
+    monkeypatch.setattr(evaluate, "score_both", counted)
+    first = swept(capfd, tmp_path, *tiny, *EIGHT)
+    assert first.status == 130
+    assert len(list(tmp_path.rglob("manifest.json"))) == 3
+    again = swept(capfd, tmp_path, *tiny, *EIGHT, "skip_completed=true")
+    assert again.status == 0, again.err
+    assert len(scored) == 8, "3 before, 5 now"
+    assert again.out.count("done before") == 3
+    assert len(table(tmp_path)) == 8
+    more = swept(capfd, tmp_path, *tiny, "seed=3,4", "backbone.dim=4", "skip_completed=true")
+    assert more.status == 0, more.err
+    assert len(scored) == 9, "an extended sweep runs the new job"
+    assert len(table(tmp_path)) == 9
+    elsewhere = run(capfd, tmp_path, "evaluate", "-m", *tiny, "seed=0,1", "backbone.dim=4", "skip_completed=true")
+    assert elsewhere.status == 0, elsewhere.err
+    assert len(scored) == 9, "found by fingerprint under the outputs"
+    (board,) = [path for path in tmp_path.rglob("leaderboard.csv") if path.parent.name != "sweep"]
+    assert len(board.read_text().splitlines()) == 3
+    page = (tmp_path / "sweep" / "leaderboard.html").read_text()
+    for words in ("hits@1 over seed", "hits@1 over seed and backbone.dim", "hits@1 against time", "Best config"):
+        assert words in page, words
+    assert (tmp_path / "sweep" / "best.yaml").read_text().startswith("# @package _global_\n# python evaluate.py ")
+    at_once = (tmp_path / "sweep" / "leaderboard.csv").read_bytes()
+    made = run(capfd, tmp_path, "evaluate", "task=leaderboard", f"dir={tmp_path / 'sweep'}")
+    assert made.status == 0, made.err
+    assert (tmp_path / "sweep" / "leaderboard.csv").read_bytes() == at_once, "as from the files of the jobs"
+
+
+def test_one_failing_job_is_named_and_the_others_stand(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    ran = swept(capfd, tmp_path, *tiny, "backbone.dim=2,3,4,5,6,7,8,-1")
+    assert ran.status == 1
+    rows = table(tmp_path)
+    good = [row for row in rows if not row["verdict"].startswith("failed")]
+    (bad,) = [row for row in rows if row["verdict"].startswith("failed")]
+    assert len(good) == 7
+    assert "dim--1" in bad["job"]
+    assert "1 of the sweep's jobs failed" in ran.err
+    assert bad["job"] in ran.err
+    assert json.loads(next(tmp_path.rglob("failure.json")).read_text())["reason"]
+    assert good[0]["verdict"] == "best"
+
+
+def test_jobs_share_what_they_can_but_not_what_they_train(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    for name in ("load_world", "load_backbone"):
+        original = getattr(shared.single, name)
+        monkeypatch.setattr(
+            shared.single, name, lambda *a, original=original, name=name: (made.append(name), original(*a))[1]
+        )
+    fit = ("split=random_70_10_20", "trainer.max_epochs=2", "training.batch_size=16", "prompt=caption")
+    settings = (*(s for s in tiny if not s.startswith("split")), *fit)
+    both = run(capfd, tmp_path / "a", "train", "-m", *settings, "loss.margin=0.1,0.3")
+    assert both.status == 0, both.err
+    assert made == ["load_world", "load_backbone"]
+    alone = run(capfd, tmp_path / "b", "train", *settings, "loss.margin=0.3")
+    assert alone.status == 0, alone.err
+    twin = next(path for path in (tmp_path / "a").rglob("metrics.json") if "margin-0.3" in path.parent.name)
+    assert twin.read_bytes() == alone.file("metrics.json")
+
+
+def test_the_best_config_keeps_groups_and_scalars_apart(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    import yaml
+
+    from picdesk.sweeps.board import best_config
+
+    (tmp_path / "config.yaml").write_text("backbone: {}\nchoices: {index: hnsw, prompt: title}\n")
+    overrides = {"ckpt": "outputs/a/", "index": "hnsw", "prompt": "title", "optimizer.lr": "0.1", "seed": "3"}
+    job = SimpleNamespace(folder=tmp_path, overrides=overrides, manifest=SimpleNamespace(task="evaluate", settings={}))
+    told = yaml.safe_load(best_config(job))  # type: ignore[arg-type]
+    assert told["defaults"] == [{"override /index": "hnsw"}, {"override /prompt": "title"}]
+    assert (told["ckpt"], told["optimizer"], told["seed"]) == ("outputs/a/", {"lr": 0.1}, 3)

@@ -1,0 +1,171 @@
+"""`train.py adaptation=...` as a user runs it: through the trunks of a small CLIP model, from the pictures to the report."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from tests.commands.test_mistakes import one_line
+from tests.conftest import PROJECT
+from tests.doors import Ran, run
+from tests.training import models
+
+Capture = pytest.CaptureFixture[str]
+SEVEN = ("heads", "full", "last_blocks", "lora", "bitfit", "lock_image", "lock_text")
+
+
+@pytest.fixture
+def small_clip(settings: tuple[str, ...]) -> tuple[str, ...]:
+    backbone = ("backbone=transformers", f"backbone.model={models.folder() / 'clip'}")
+    return (*settings, *backbone, "trainer.max_epochs=2", "optimizer.lr=1e-2", "loss=infonce")
+
+
+def reached(ran: Ran) -> dict[str, dict[str, dict[str, float]]]:
+    found: dict[str, dict[str, dict[str, float]]] = json.loads(ran.file("metrics.json"))
+    return found
+
+
+def test_a_trunk_that_learns_keeps_to_the_most_pixels_of_the_config(
+    capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]
+) -> None:
+    """What is in the store is not decoded for a score any more, only to be learnt from."""
+    settings = (*small_clip, f"paths.store={tmp_path / 'store'}")
+    filled = run(capfd, tmp_path, "evaluate", "task=encode", *settings, "part=all")
+    assert filled.status == 0, filled.err
+    ran = run(capfd, tmp_path, "train", *settings, "adaptation=lock_text", "encode.max_pixels=100")
+    assert ran.status == 2, ran.err
+    assert "is more than 100 pixels; check=full leaves such pictures out" in ran.err
+
+
+@pytest.mark.parametrize("adaptation", SEVEN)
+def test_each_adaptation_trains_and_its_checkpoint_is_plain(
+    adaptation: str, capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]
+) -> None:
+    more = ("adaptation.n=1",) if adaptation == "last_blocks" else ()
+    ran = run(capfd, tmp_path, "train", *small_clip, f"adaptation={adaptation}", *more)
+    assert ran.status == 0, ran.err
+    for words in ("adaptation: ", " million weights learn", "epoch  0", "epoch  2", "weights: "):
+        assert words in ran.out
+    with safe_open(ran.folder / "checkpoint" / "model.safetensors", "pt") as file:
+        names = set(file.keys())
+    assert names
+    assert not {name for name in names if "parametrizations" in name or "lora" in name}
+    assert not (ran.folder / "resume").exists()
+    again = run(capfd, tmp_path, "evaluate", f"ckpt={ran.folder}", "bootstrap.resamples=200")
+    assert again.status == 0, again.err
+    assert reached(again) == reached(ran), "the report part went through the store with the new weights' fingerprint"
+
+
+MISTAKES = {
+    "an unknown adaptation": (("adaptation=everything",), ("adaptation=everything", "full", "lora")),
+    "augmentation without pixels": (("augmentation=crop_flip",), ("augmentation", "adaptation=heads", "none")),
+    "too many blocks": (("adaptation=last_blocks", "adaptation.n=9"), ("adaptation.n=9", "2 blocks")),
+    "a batch of one": (("adaptation=full", "training.batch_size=1"), ("training.batch_size=1",)),
+    "an unknown sampler": (("training.sampler=all",), ("training.sampler=all", "auto, texts, pictures")),
+    "a negative chunk": (("training.chunk=-1",), ("training.chunk=-1",)),
+    "a rank of none": (("adaptation=lora", "adaptation.rank=0"), ("adaptation.rank=0",)),
+    "a rate below zero": (("optimizer.lr=-1",), ("optimizer", "learning rate: -1")),
+    "a warm-up longer than the training": (("scheduler.warmup=2",), ("scheduler.warmup=2",)),
+    "a device that is not there": (("trainer.accelerator=tpu",), ("trainer: ",)),
+    "no end": (("trainer.max_epochs=-1",), ("trainer.max_epochs=-1", "0 or more")),
+    "gradients of small batches": (("+trainer.accumulate_grad_batches=2",), ("accumulate_grad_batches=2", "chunk")),
+    "pairs that the processes cannot share": (
+        ("trainer=ddp", "training.batch_size=7"),
+        ("training.batch_size=7", "2 processes"),
+    ),
+    "several processes without their strategy": (("trainer.devices=2",), ("trainer.devices=2", "trainer=ddp")),
+    "nothing to go on with": (("resume=/nowhere",), ("resume=/nowhere", "output dir")),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_unsuitable_combinations_are_one_line(
+    name: str, capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]
+) -> None:
+    overrides, words = MISTAKES[name]
+    one_line(run(capfd, tmp_path, "train", *small_clip, *overrides), *words)
+    assert list(tmp_path.rglob("metrics.json")) == []
+    assert list(tmp_path.rglob("resume")) == [], "nothing is there to go on with"
+
+
+@pytest.mark.slow
+def test_two_processes_leave_one_set_of_files_with_the_numbers_of_one(
+    tmp_path: Path, small_clip: tuple[str, ...], capfd: Capture
+) -> None:
+    settings = [*small_clip, "adaptation=last_blocks", "adaptation.n=1", "training.state_seconds=0"]
+    alone = run(capfd, tmp_path / "one", "train", *settings)
+    assert alone.status == 0, alone.err
+    given = [*settings, "trainer=ddp", "trainer.max_epochs=2", f"paths.outputs={tmp_path / 'two'}", "logger=csv"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT / "src")}
+    command = [sys.executable, str(PROJECT / "train.py"), *given]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    for words in ("epoch  2", "report page: ", "checkpoint: "):
+        assert done.stdout.count(words) == 1, done.stdout
+    (metrics,) = (tmp_path / "two").rglob("metrics.json")
+    assert json.loads(metrics.read_text()) == reached(alone)
+    rows = (metrics.parent / "csv" / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + 1 + 2 * 2 + 1, "head, start, validation and loss of each epoch, end"
+    assert not (metrics.parent / "resume").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_validate_the_end_of_a_fit_within_an_epoch(tmp_path: Path, small_clip: tuple[str, ...]) -> None:
+    given = [*small_clip, "trainer=ddp", "+trainer.max_steps=1", f"paths.outputs={tmp_path / 'two'}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT / "src")}
+    command = [sys.executable, str(PROJECT / "train.py"), *given]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert [line[:8] for line in done.stdout.splitlines() if "val hits@1" in line] == ["epoch  0", "epoch  1"]
+
+
+@pytest.mark.slow
+def test_a_job_killed_with_sigkill_goes_on_and_ends_with_the_same_metrics(
+    tmp_path: Path, small_clip: tuple[str, ...], capfd: Capture
+) -> None:
+    settings = [*small_clip, "adaptation=lora", "augmentation=crop", "trainer.max_epochs=6", "training.batch_size=16"]
+    whole = run(capfd, tmp_path / "whole", "train", *settings)
+    assert whole.status == 0, whole.err
+    command = [sys.executable, str(PROJECT / "train.py"), "logger=csv", f"paths.outputs={tmp_path / 'killed'}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT / "src")}
+    job = subprocess.Popen(
+        [*command, *settings, "training.state_seconds=0"], env=environment, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 240
+    while not (found := list((tmp_path / "killed").rglob("state.pt"))) or len(metric_rows(found[0])) < 3:
+        assert job.poll() is None, "the job ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    folder = found[0].parent.parent
+    rows = metric_rows(found[0])
+    assert not (folder / "metrics.json").exists()
+    changed = [*command, f"resume={folder}", "optimizer.lr=1"]
+    refused = subprocess.run(changed, env=environment, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "leave out optimizer.lr" in refused.stderr
+    again = subprocess.run([*command, f"resume={folder}"], env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "going on from the state" in again.stdout
+    assert "epoch  0" not in again.stdout
+    assert (folder / "metrics.json").read_bytes() == whole.file("metrics.json")
+    assert (folder / "checkpoint/model.safetensors").read_bytes() == whole.file("checkpoint/model.safetensors")
+    assert metric_rows(found[0])[: len(rows)] == rows, "the logger goes on in its own file"
+    assert not (folder / "resume").exists()
+
+
+def metric_rows(state: Path) -> list[str]:
+    """Step and score of each validation in the logger's file."""
+    path = state.parent.parent / "csv" / "metrics.csv"
+    with path.open() if path.is_file() else io.StringIO() as stream:
+        rows = list(csv.DictReader(stream))
+    return [f"{row['step']} {row['val/hits@1']}" for row in rows if row.get("val/hits@1")]

@@ -1,0 +1,202 @@
+"""A manifest gives the same bytes in another folder, and nothing that was changed since gets past it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from tests.doors import Ran, run
+from tests.tiny import write_data
+
+Capture = pytest.CaptureFixture[str]
+TINY = (
+    "data=parquet",
+    "data.caption_column=caption",
+    "split=random_70_10_20",
+    "backbone._target_=tests.tiny.Tiny",
+    "backbone.dim=8",
+)
+_KEPT: dict[str, Path] = {}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first clone: data, outputs."""
+    folder = tmp_path_factory.mktemp("one")
+    write_data(folder / "data", pictures=80)
+    return folder
+
+
+@pytest.fixture
+def job(capfd: Capture, one: Path) -> Path:
+    """An evaluated checkpoint of the first clone; made once."""
+    if "job" not in _KEPT:
+        data = f"data.root={one / 'data'}"
+        fitted = run(
+            capfd, one, "train", *TINY, data, "trainer.max_epochs=2", "training.batch_size=16", "bootstrap.resamples=50"
+        )
+        assert fitted.status == 0, fitted.err
+        again = run(capfd, one, "evaluate", data, f"ckpt={fitted.folder}", "bootstrap.resamples=50")
+        assert again.status == 0, again.err
+        _KEPT["fit"], _KEPT["job"] = fitted.folder, again.folder
+    return _KEPT["job"]
+
+
+@pytest.fixture
+def other(tmp_path: Path, job: Path) -> Path:
+    """Another clone in another folder: its own data, and a copy of the job with its checkpoint."""
+    shutil.copytree(job, tmp_path / "job")
+    shutil.copytree(_KEPT["fit"] / "checkpoint", tmp_path / "job" / "checkpoint")
+    write_data(tmp_path / "data", pictures=80)
+    return tmp_path
+
+
+def reproduce(capfd: Capture, clone: Path, *overrides: str) -> Ran:
+    manifest = clone / "job" / "manifest.json"
+    return run(capfd, clone / "out", "evaluate", f"reproduce={manifest}", f"data.root={clone / 'data'}", *overrides)
+
+
+def test_another_clone_gives_the_same_bytes(capfd: Capture, other: Path, job: Path) -> None:
+    ran = reproduce(capfd, other)
+    assert ran.status == 0, ran.err
+    assert ran.file("metrics.json") == (job / "metrics.json").read_bytes()
+    assert ran.file("run.trec") == (job / "run.trec").read_bytes()
+    assert "t2i/hits@1" in ran.out
+    assert "within tolerance" not in ran.out
+    assert "0 outside the tolerance" in ran.out
+    ours, theirs = (json.loads((folder / "manifest.json").read_text()) for folder in (ran.folder, job))
+    for key in ("config", "settings", "data", "weights", "fingerprint"):
+        assert ours[key] == theirs[key], key
+
+
+def test_a_machine_that_rounds_otherwise_is_told(capfd: Capture, other: Path, job: Path) -> None:
+    left = json.loads((job / "manifest.json").read_text())["arithmetic"]
+    assert left["threads"] == str(torch.get_num_threads())
+    assert left["encode.batch_size"] == "32"
+    ran = reproduce(capfd, other, "encode.batch_size=7", "tolerance=0.01")
+    assert ran.status == 0, ran.err
+    told = "rounds otherwise: encode.batch_size 7 (the job: 32); numbers are compared within 0.01"
+    assert told in ran.out + ran.err
+    assert "rounds otherwise" not in reproduce(capfd, other).out
+
+
+def test_a_fit_reproduces_from_its_own_manifest(capfd: Capture, one: Path, job: Path, tmp_path: Path) -> None:
+    ran = run(capfd, tmp_path, "evaluate", f"reproduce={_KEPT['fit'] / 'manifest.json'}")
+    assert ran.status == 0, ran.err
+    assert "0 outside the tolerance" in ran.out
+
+
+def other_caption(captions: list[str], contents: list[bytes]) -> None:
+    captions[:] = [caption.replace("picture 4", "photo 4") for caption in captions]
+
+
+def other_pixel(captions: list[str], contents: list[bytes]) -> None:
+    import io
+
+    for i, content in enumerate(contents):
+        pixels = np.asarray(Image.open(io.BytesIO(content))).copy()
+        pixels[0, 0, 0] ^= 1
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "png")
+        contents[i] = stream.getvalue()
+
+
+def other_weight(clone: Path) -> None:
+    path = clone / "job" / "checkpoint" / "model.safetensors"
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        about = file.metadata()
+    weights = load_file(path)
+    name = sorted(weights)[0]
+    weights[name] = weights[name] + np.float32(1e-3)
+    save_file(weights, path, about)
+
+
+def other_setting(clone: Path) -> None:
+    path = clone / "job" / "config.yaml"
+    text = path.read_text()
+    assert "run_depth: 20\n" in text
+    path.write_text(text.replace("run_depth: 20\n", "run_depth: 21\n").rpartition("# picdesk-config-1")[0])
+
+
+def other_letter(clone: Path) -> None:
+    path = clone / "job" / "config.yaml"
+    path.write_text(path.read_text().replace("run_depth: 20\n", "run_depth: 21\n"))
+
+
+def other_manifest(clone: Path) -> None:
+    path = clone / "job" / "manifest.json"
+    path.write_text(path.read_text().replace('"run_depth": "20"', '"run_depth": "21"'))
+
+
+def other_metrics(clone: Path) -> None:
+    path = clone / "job" / "metrics.json"
+    path.write_text(path.read_text().replace("0.", "0.9", 1))
+
+
+MUTATIONS: dict[str, tuple[Callable[[Path], object] | None, tuple[str, ...], str]] = {
+    "a caption": (lambda clone: write_data(clone / "data", 80, other_caption), (), "data.texts is"),
+    "a pixel": (lambda clone: write_data(clone / "data", 80, other_pixel), (), "data.pictures is"),
+    "a weight": (other_weight, (), "weights.checkpoint is"),
+    "a trunk weight": (None, ("+backbone.trunk_seed=1",), "backbone.trunk_seed is 1"),
+    "a config value": (other_setting, (), "run_depth is 21, the manifest has 20"),
+    "a letter of the config": (other_letter, (), "config.yaml: changed or damaged since it was written"),
+    "the manifest itself": (other_manifest, (), "manifest.json: changed or damaged since the job"),
+    "the split seed": (None, ("split.seed=7",), "split.seed is 7"),
+    "the seed": (None, ("seed=7",), "seed is 7, the manifest has 0"),
+    "the reported metrics": (other_metrics, (), "metrics.json: changed since the job"),
+}
+
+
+@pytest.mark.parametrize("what", MUTATIONS)
+def test_whatever_was_changed_is_refused_by_name(capfd: Capture, other: Path, what: str) -> None:
+    change, overrides, said = MUTATIONS[what]
+    if change:
+        change(other)
+    ran = reproduce(capfd, other, *overrides)
+    lines = [line for line in ran.err.splitlines() if line.startswith("picdesk: ")]
+    assert ran.status == 2, ran.out + ran.err
+    assert len(lines) == 1
+    assert said in lines[0], lines[0]
+    assert not list((other / "out").rglob("metrics.json")), "refused before anything is scored"
+
+
+def published(clone: Path, name: str, t2i: dict[str, float], more: str = "") -> tuple[str, ...]:
+    """An experiment file with expected values, and the overrides that use it."""
+    folder = clone / "conf" / "experiment"
+    folder.mkdir(parents=True, exist_ok=True)
+    values = ", ".join(f"{key}: {value!r}" for key, value in t2i.items())
+    text = f"# @package _global_\nexpected:\n  t2i: {{{values}}}\ntolerance: 0.01\nsource: a paper\nprotocol:\n  prompt: none\n"
+    (folder / f"{name}.yaml").write_text(text + more)
+    own = (*TINY, f"data.root={clone / 'data'}", f"ckpt={_KEPT['fit']}", "bootstrap.resamples=50")
+    return (*own, f"experiment={name}", f"hydra.searchpath=[file://{clone / 'conf'}]")
+
+
+def test_expected_values_are_judged(capfd: Capture, other: Path, job: Path) -> None:
+    t2i = json.loads((job / "metrics.json").read_text())["t2i"]["metrics"]
+    values = {"hits@1": t2i["hits@1"], "hits@5": t2i["hits@5"] + 0.009}
+    good = run(capfd, other, "evaluate", *published(other, "good", values))
+    assert good.status == 0, good.err
+    for words in ("exact", "within tolerance", "source: a paper", "prompt: none", "1 of 2 exact"):
+        assert words in good.out
+    bad = run(capfd, other, "evaluate", *published(other, "bad", {"hits@5": t2i["hits@5"] + 0.02}))
+    assert bad.status == 1
+    assert "not reproduced: t2i/hits@5" in bad.err
+    unknown = run(capfd, other, "evaluate", *published(other, "unknown", {"hits@7": 0.5}))
+    assert unknown.status == 2
+    assert "expected.t2i.hits@7" in unknown.err
+
+
+def test_what_is_absent_says_how_to_get_it(capfd: Capture, other: Path, job: Path) -> None:
+    settings = published(other, "absent", {"hits@1": 0.5}, "obtain: ask the library\n")
+    ran = run(capfd, other, "evaluate", *(s for s in settings if not s.startswith("data.root")), "data.root=/nowhere")
+    assert ran.status == 2
+    assert "/nowhere" in ran.err
+    assert "ask the library" in ran.err
