@@ -51,6 +51,16 @@ class Bootstrap:
 
 
 @dataclass
+class Metrics:
+    """Which metrics are reported (`picdesk.measures.listing`, or all), at which cut-offs; over how many folds of the pictures
+    besides (0: none; 5 is COCO's protocol of 1,000 pictures)."""
+
+    names: list[Any] = field(default_factory=lambda: ["hits", "recall", "mrr", "median_rank", "mean_rank"])
+    ks: list[Any] = field(default_factory=lambda: [1, 5, 10])
+    folds: int = 0
+
+
+@dataclass
 class Tune:
     """`task=tune_index`: the search settings to try (none: the index's own ladders), and how many single queries to time."""
 
@@ -108,6 +118,7 @@ class Task:
     shown: int = 5
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)
+    metrics: Metrics = field(default_factory=Metrics)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     tune: Tune = field(default_factory=Tune)
     tune_weights: TuneWeights = field(default_factory=TuneWeights)

@@ -96,7 +96,7 @@ class TextTrunk:
     def flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What any of the encoders cuts or does not know."""
         each = [flags_of(tokenizer, texts, self.max_tokens) for tokenizer in self.tokenizers]
-        return np.bitwise_or.reduce(each)
+        return np.asarray(np.bitwise_or.reduce(each), np.uint8)
 
 
 def load_text_trunk(names: str | Sequence[str], max_tokens: int) -> TextTrunk:

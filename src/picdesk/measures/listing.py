@@ -178,7 +178,16 @@ def example_keys() -> list[str]:
 
 def higher_is_better() -> list[str]:
     """Keys that settings may be chosen by: means over queries of which more is better."""
-    return [key for m in MEASURES.values() if m.of_queries and not m.is_rank for key in m.keys(KS)]
+    return [key for m in MEASURES.values() for key in m.keys(KS) if may_choose(key)]
+
+
+def may_choose(key: str) -> bool:
+    """Whether settings may be chosen by a metric: a mean over queries of which more is better."""
+    try:
+        measure = measure_of(key)[0]
+    except ConfigError:
+        return False
+    return measure.of_queries is not None and not measure.is_rank
 
 
 def is_rank(key: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.assembly import shared, shelf
+from picdesk.assembly import correcting, shared, shelf
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.embedding.encoder import Encoder
@@ -59,19 +59,26 @@ class Outcome:
 def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: Outcome, encoder: Encoder) -> None:
     """Write everything the job leaves, log it, print the tables and where the page is."""
     prompts = world.prompts(part)
+    outcome = replace(outcome, notes=(*correcting.notes(cfg), *outcome.notes))
     job.write_config(cfg)
+    spread = (int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level))
+    joint = [(name, rankings.joint_of(scores, *spread), role) for name, scores, role in outcome.systems]
     with job.clock.stage("write"):
-        job.write_scores(outcome.scores, outcome.extra)
+        job.write_scores(outcome.scores, {**outcome.extra, **rankings.joint_json(joint[-1][1])})
         if shelf.sweeping():
             rankings.note(job.folder, outcome.scores)
         log_final(
             job.logger,
-            flat_metrics(outcome.scores),
+            flat_metrics(outcome.scores) | {f"both/{key}": one.value for key, one in joint[-1][1].items()},
             show.retrieved_rows(part, prompts, outcome.scores, int(cfg.shown)),
             plain(cfg),
         )
         job.logger.finish()
-        tables = (*show.metric_tables(outcome.systems), *outcome.tables)
+        tables = (
+            *show.metric_tables(outcome.systems),
+            *show.joint_tables(joint, outcome.scores),
+            *outcome.tables,
+        )
         slices = slice_tables(
             part,
             prompts,
@@ -141,6 +148,7 @@ def facts(cfg: DictConfig, job: Job, weights: Mapping[str, str]) -> tuple[Fact, 
         "backbone": weights["name"],
         **({"loss": short(whole, "loss")} if str(cfg.task) == "train" else {}),
         "index": short(whole, "index"),
+        **({"scores": correcting.rule_of(cfg).told()} if correcting.rule_of(cfg).active else {}),
         "reranker": short(whole, "reranker"),
         "seed": str(cfg.seed),
         "precision": str(cfg.encode.precision),

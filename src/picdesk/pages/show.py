@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.data.sources import has_pictures
 from picdesk.evaluation.metrics import chance
+from picdesk.evaluation.statistics import Interval
 from picdesk.interfaces import Direction
+from picdesk.measures.listing import LISTED
 from picdesk.report.charts import Chart, Curve, Histogram, Series
 from picdesk.report.content import CardGroup, Item, MetricRow, MetricTable, QueryCard, Ranking, Role, Value
 from picdesk.report.loggers import RetrievedRow
@@ -27,7 +29,7 @@ def values_of(scored: Scored) -> dict[str, Value]:
             continue
         interval = scored.intervals.get(name)
         out[name] = Value(value) if interval is None else Value(value, interval.low, interval.high)
-    return out
+    return out | {name: Value(value) for name, value in scored.listed.items()}
 
 
 def metric_tables(systems: Sequence[tuple[str, Scores, Role]]) -> tuple[MetricTable, ...]:
@@ -35,12 +37,32 @@ def metric_tables(systems: Sequence[tuple[str, Scores, Role]]) -> tuple[MetricTa
     tables = []
     for direction, main in in_order(systems[-1][1]):
         rows = [MetricRow(name, values_of(scores[direction]), role) for name, scores, role in systems]
-        expected = {name: Value(value) for name, value in chance(main.qrels, main.run.gallery_size).items()}
-        rows.append(MetricRow("chance", expected, "baseline"))
+        rows.append(MetricRow("chance", by_chance(main), "baseline"))
         tables.append(
             MetricTable(direction, tuple(rows), queries=len(main.qrels.query_ids), gallery_size=main.run.gallery_size)
         )
     return tuple(tables)
+
+
+def by_chance(scored: Scored) -> dict[str, Value]:
+    """What a random order would score in everything that is reported."""
+    queries, gallery = len(scored.qrels.query_ids), scored.run.gallery_size
+    expected = chance(scored.qrels, gallery, scored.ks, scored.names)
+    expected |= {name: LISTED[name].by_chance(queries, gallery) for name in scored.listed}
+    return {name: Value(value) for name, value in expected.items()}
+
+
+def joint_tables(systems: Sequence[tuple[str, Mapping[str, Interval], Role]], main: Scores) -> tuple[MetricTable, ...]:
+    """The metrics over both directions, a row a system; none where none was asked for."""
+    rows = tuple(
+        MetricRow(name, {key: Value(one.value, one.low, one.high) for key, one in found.items()}, role)
+        for name, found, role in systems
+        if found
+    )
+    if not rows:
+        return ()
+    queries = sum(len(one.qrels.query_ids) for one in main.values())
+    return (MetricTable("both", rows, queries, max(one.run.gallery_size for one in main.values())),)
 
 
 def rank_charts(scores: Scores) -> tuple[Chart, ...]:

@@ -65,10 +65,12 @@ class Fact:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence for the reader; `warning` for what they must know before they trust a number."""
+    """A sentence for the reader; `warning` for what they must know before they trust a number, `loud` for what stands in large
+    letters."""
 
     text: str
     warning: bool = False
+    loud: bool = False
 
 
 @dataclass(frozen=True)

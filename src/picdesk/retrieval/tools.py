@@ -73,11 +73,12 @@ class Sources:
     part: Collection
     prompts: tuple[str, ...]
     tools: Tools
+    world: World | None = None
 
     @classmethod
     def of(cls, world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> Sources:
         """What there is of this part."""
-        return cls(part, tuple(world.prompts(part)), Tools(backbone, encoder, captions_of(part)))
+        return cls(part, tuple(world.prompts(part)), Tools(backbone, encoder, captions_of(part)), world)
 
     def sides(self, direction: Direction, queries: Embeddings, items: Embeddings) -> tuple[Side, Side]:
         """Queries and items of a direction."""

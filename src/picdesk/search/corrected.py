@@ -133,6 +133,10 @@ class Corrected:
     def save(self, folder: Path | str, made_from: Mapping[str, Any] | None = None) -> None:
         """Write the index, and beside it what the bank says and the bank itself, which items that are added later need."""
         self.index.save(folder, made_from)
+        self.save_correction(folder)
+
+    def save_correction(self, folder: Path | str) -> None:
+        """Write what the bank says, and the bank itself, beside an index that is saved already."""
         arrays: dict[str, Any] = {
             "bias": self.fitted.bias,
             "centre": np.float64(self.fitted.centre),

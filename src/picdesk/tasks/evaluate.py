@@ -16,6 +16,7 @@ from picdesk.files import file_digest
 from picdesk.interfaces import Direction
 from picdesk.jobs.folder import Job
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
+from picdesk.jobs.rankings import joint_json, joint_of
 from picdesk.jobs.verdict import Judge
 from picdesk.pages import show
 from picdesk.pages.finish import Outcome, finish, weights_of
@@ -92,11 +93,14 @@ def evaluate_files(cfg: DictConfig, judge: Judge, check_inputs: Check = no_check
     job.done_before(cfg, files, {})
     job.objective = mean_hits(list(scored.values()))
     job.write_config(cfg)
-    job.write_scores(scored, {})
-    job.logger.log_metrics(flat_metrics(scored))
+    joint = joint_of(scored, int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level))
+    job.write_scores(scored, joint_json(joint))
+    job.logger.log_metrics(flat_metrics(scored) | {f"both/{key}": one.value for key, one in joint.items()})
     job.logger.finish()
     job.write_manifest(cfg, files, {}, None, 0)
-    print_metrics(show.metric_tables([("run", scored, "main")]))
+    print_metrics(
+        [*show.metric_tables([("run", scored, "main")]), *show.joint_tables([("run", joint, "main")], scored)]
+    )
     log.info("metrics: %s", job.folder / "metrics.json")
     judge(cfg, scored)
     return job.objective
