@@ -164,7 +164,7 @@ def outcome_of(cfg: DictConfig, rule: Correction, tried: Tried, before: Scores, 
         names=one.names,
     )
     told = (
-        f"chosen on {cfg.tune_weights.part} by {metric} ({cfg.tune_weights.rule}): {rule.name} {tried.told(tried.chosen)}, "
+        f"{rule.name}: chosen on {cfg.tune_weights.part} by {metric} ({cfg.tune_weights.rule}): {tried.told(tried.chosen)}, "
         f"{tried.values[tried.chosen]:.4f} ± {tried.errors[tried.chosen]:.4f} (plain {tried.values[0]:.4f}, highest "
         f"{tried.values[tried.best]:.4f} at {tried.told(tried.best)}); of {len(tried.settings):,} settings tried on the data "
         "that chose, so these values flatter"
@@ -182,9 +182,10 @@ def outcome_of(cfg: DictConfig, rule: Correction, tried: Tried, before: Scores, 
         "best_value": float(tried.values[tried.best]),
         "best_settings": tried.settings[tried.best] or {},
     }
+    name = f"{rule.name} {tried.told(tried.chosen)}" if found["corrected"] else "plain"
     extra = {"tuned": found, "less_plain": differences_json(tests), "plain": show_metrics(before)}
     return Outcome(
-        systems=[("plain", before, "other"), (f"{rule.name} {tried.told(tried.chosen)}", after, "main")],
+        systems=[("plain", before, "other"), (f"chosen: {name}", after, "main")],
         weights={},
         notes=(Note(told), *difference_notes(tests, str(cfg.part), "chosen scores less plain ones")),
         extra=extra,
