@@ -79,6 +79,7 @@ class Lite(TwoTower):
             },
             logit_scale=logit_scale,
         )
+        self.untrained = True
         self.sizes, self.max_tokens, self._text = sizes, max_tokens, text
         self.shortest_side = max(sizes) + MARGIN
         self.register_buffer("mean", torch.tensor(MEAN), persistent=False)

@@ -88,10 +88,15 @@ class Precomputed(TwoTower):
             preprocessing={"image": {"precomputed": True}, "text": rule},
             logit_scale=scale_of(text_encoder) if logit_scale is None else logit_scale,
         )
-        self.chance = image_head.chance or text_head.chance
+        self.untrained = image_head.chance or text_head.chance
         self._text_encoder = (
             [text_encoder] if text_encoder else []
         )  # in a list: its image tower is no part of this module
+
+    @property
+    def text_encoder(self) -> TwoTower | None:
+        """The backbone whose text tower encodes texts."""
+        return self._text_encoder[0] if self._text_encoder else None
 
     def given(
         self, modality: Modality, vectors: Mapping[Modality, NDArray[np.float32]], name: str

@@ -25,6 +25,7 @@ class TwoTower(nn.Module):
     bias of a model trained with the pairwise sigmoid loss (SigLIP), None for the others. `by_captions`: a picture has no vector
     of its own, but scores by the best of the captions that its data set has of it. `tuned` are the towers whose weights are no
     longer those that the backbone was built with. `reads_padding`: a text's feature depends on its padding, so none is cut off.
+    `untrained`: a head was drawn by chance, and no checkpoint has taken its place.
     """
 
     logit_bias: nn.Parameter | None
@@ -59,6 +60,7 @@ class TwoTower(nn.Module):
         self._fingerprints: dict[Modality, str] = {}
         self.tuned: frozenset[Modality] = frozenset()
         self.reads_padding = False
+        self.untrained = False
 
     def trunk_dim(self, modality: Modality) -> int:
         """Width of a trunk's features."""

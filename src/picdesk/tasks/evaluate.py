@@ -61,7 +61,7 @@ def evaluate_model(
     outcome = Outcome(
         systems=[("trained" if checkpoint else "as it is", scored, "main")],
         weights=weights,
-        notes=(*untrained_note(backbone.name, checkpoint), *learned_note(learned, part), *apart.notes),
+        notes=(*untrained_note(backbone), *learned_note(learned, part), *apart.notes),
         slices=apart.slices,
         extra=apart.numbers,
     )

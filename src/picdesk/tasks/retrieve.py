@@ -82,7 +82,7 @@ def retrieve(cfg: DictConfig) -> Run:
         else:
             run = search_texts(cfg, world, part, backbone, encoder, picture)
             cards = [text_card(part, world, run, Path(str(cfg.image)).name)]
-    for note in (*correcting.notes(cfg), *untrained_note(backbone.name, checkpoint)):
+    for note in (*correcting.notes(cfg), *untrained_note(backbone)):
         log.warning("%s", note.text)
     write(job, cfg, part.name, run, cards, weights, picture, show.picture_reader(part))
     job.write_manifest(cfg, world.fingerprint(part, encoder), weights, encoder, len(world.collection.skipped))

@@ -82,7 +82,7 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
         captions = shown.captions() if direction == "t2i" else {}
         run = search(cfg, direction, index, asked, shown, prompt, Tools(backbone, encoder, captions))
     cards = cards_of(direction, run, queries, texts, shown, Path(str(cfg.image)).name)
-    for note in (*correcting.notes(cfg), *untrained_note(backbone.name, checkpoint)):
+    for note in (*correcting.notes(cfg), *untrained_note(backbone)):
         log.warning("%s", note.text)
     write(job, cfg, str(facts.get("data")), run, cards, weights, picture, shown.read)
     job.write_manifest(cfg, {"index": index.fingerprint}, weights, encoder, 0)
