@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from picdesk import machine, unfinished
 from picdesk.errors import ConfigError
+from picdesk.process import machine, unfinished
 
 log = logging.getLogger(__name__)
 LOCK = ".lock"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from picdesk import stops
 from picdesk.embedding.upkeep import spaces, verify
+from picdesk.process import stops
 from tests.embedding.test_kills import space_of
 from tests.embedding.worker import BATCH, encode
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from picdesk import stops
+from picdesk.process import stops
 from picdesk.tasks import evaluate, train
 from tests.commands.test_mistakes import one_line
 from tests.doors import run

@@ -79,7 +79,8 @@ def with_current_names(saved: DictConfig) -> DictConfig:
             return node
         return {k: current(v) if k == "_target_" and isinstance(v, str) else renamed(v) for k, v in node.items()}
 
-    return OmegaConf.create(renamed(OmegaConf.to_container(saved, resolve=False)))
+    named: DictConfig = OmegaConf.create(renamed(OmegaConf.to_container(saved, resolve=False)))
+    return named
 
 
 def may_be_repeated(key: str, value: str) -> bool:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from picdesk import machine
+from picdesk.process import machine
 from picdesk.readers.subset import read_ids
 from picdesk.report.submission import faults
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
-from picdesk import stops
 from picdesk.assembly.schema import top_keys
 from picdesk.errors import ConfigError
 from picdesk.jobs.mistakes import mistake, one_line, say
+from picdesk.process import stops
 
 Result = TypeVar("Result")
 NO_GROUP = "Config group override must be"  # Hydra, for group=null

@@ -6,8 +6,8 @@
 import argparse
 from pathlib import Path
 
-from picdesk import machine
 from picdesk.jobs.archive import pack, unpack
+from picdesk.process import machine
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from picdesk import machine
 from picdesk.embedding.upkeep import Summary, prune, spaces, summary, verify
 from picdesk.errors import ConfigError
+from picdesk.process import machine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk import machine
 from picdesk.collection import Collection, Fields, Skipped
 from picdesk.data.check_report import CheckReport, Finding
 from picdesk.data.facts import Look, PictureFacts
@@ -20,6 +19,7 @@ from picdesk.data.images import MAX_PIXELS, PictureError, check_head
 from picdesk.data.repeats import Seen, repeated_pictures, repeated_texts
 from picdesk.data.sources import PictureFiles, has_pictures, origin
 from picdesk.errors import ConfigError, DataError
+from picdesk.process import machine
 
 Level = Literal["quick", "full"]
 Splits = Mapping[str, NDArray[np.int64]]

@@ -12,12 +12,12 @@ from typing import Any
 
 from PIL import Image
 
-from picdesk import machine
 from picdesk.data.images import MAX_PIXELS, changes_of, open_picture
 from picdesk.data.sources import PictureFiles, PictureParts, origin
 from picdesk.errors import DataError
 from picdesk.files import write_text
 from picdesk.interfaces import PictureBytes
+from picdesk.process import machine
 
 log = logging.getLogger(__name__)
 VERSION = 2

@@ -10,10 +10,10 @@ from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
-from picdesk import machine
 from picdesk.data.picture_depth import DepthError, deep_colours, from_grey
 from picdesk.data.picture_formats import EXTRA, FORMATS, PLUGINS, format_of, has_plugin
 from picdesk.errors import DataError, broken_picture
+from picdesk.process import machine
 
 MAX_PIXELS = 50_000_000
 CUT_SHORT = ("truncated", "broken data stream", "unexpected end", "not enough image data", "incomplete")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from picdesk import machine
 from picdesk.collection import Chosen, Collection
 from picdesk.errors import DataError
 from picdesk.interfaces import PictureBytes
+from picdesk.process import machine
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from picdesk import stops
 from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut, unwritten
 from picdesk.embedding.claims import pause
 from picdesk.embedding.counts import Counts as Counts
@@ -30,6 +29,7 @@ from picdesk.embedding.store import STORAGES, Space, Store, content_key
 from picdesk.embedding.unread import Unread
 from picdesk.errors import ConfigError, DataError, broken_picture
 from picdesk.interfaces import Backbone, Modality, PictureBytes
+from picdesk.process import stops
 
 log = logging.getLogger(__name__)
 PRECISIONS = ("fp32", "bf16", "auto")

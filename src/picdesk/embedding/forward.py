@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from picdesk.errors import ConfigError
-from picdesk.machine import first_line, no_memory
+from picdesk.process.machine import first_line, no_memory
 
 log = logging.getLogger(__name__)
 Inputs = dict[str, torch.Tensor]

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk import unfinished
 from picdesk.embedding.claims import Claims
 from picdesk.embedding.shards import KEY_BYTES, Shard, Verified, open_shard, shard_paths, write_shard
 from picdesk.embedding.unread import Kept
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import digest_of, write_json
 from picdesk.interfaces import Modality
+from picdesk.process import unfinished
 
 DESCRIPTION = "space.json"
 VERIFIED = "verified.json"

@@ -18,8 +18,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk import machine, stops
 from picdesk.files import write_json
+from picdesk.process import machine, stops
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")

@@ -10,7 +10,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from picdesk import stops
 from picdesk.assembly.build import build
 from picdesk.assembly.saved import write_config
 from picdesk.embedding.encoder import Encoder
@@ -20,6 +19,7 @@ from picdesk.interfaces import Direction
 from picdesk.jobs import attempts
 from picdesk.jobs.completed import SAME, completed
 from picdesk.jobs.identity import job_fingerprint, settings_of
+from picdesk.process import stops
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import write_metrics
 from picdesk.report.provenance import Stage, Stopwatch, now

@@ -7,9 +7,9 @@ import re
 import sys
 from contextlib import suppress
 
-from picdesk import machine, stops
 from picdesk.assembly.schema import top_keys
 from picdesk.errors import UserError
+from picdesk.process import machine, stops
 
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 

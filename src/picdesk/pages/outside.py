@@ -9,12 +9,12 @@ from collections.abc import Callable
 from omegaconf import DictConfig
 from PIL import Image
 
-from picdesk.csv_cells import PeopleWriter
 from picdesk.data.images import named_picture
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.files import write_text
 from picdesk.jobs.folder import Job
 from picdesk.report.submission import check_names, faults, write_submission
+from picdesk.text.cells import PeopleWriter
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from picdesk.errors import DataError, examples
-from picdesk.table import need_columns
+from picdesk.text.table import need_columns
 
 WANTED = "wanted binary (the bytes of the pictures), a struct with bytes or path, or text (paths below data.folder)"
 Rows = Iterator[tuple[int, dict[str, Any] | str]]

@@ -17,7 +17,7 @@ from picdesk.parts import config_part
 from picdesk.readers.arrow_rows import read_parquet, rows_of
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.vectors import Content, Named, Place, check_widths, numbers, tie
-from picdesk.text_values import NoTextError, fault_of, name_of, one_text, walk
+from picdesk.text.values import NoTextError, fault_of, name_of, one_text, walk
 
 
 @config_part

@@ -8,7 +8,7 @@ from typing import Any
 
 from picdesk.collection import Fields
 from picdesk.errors import DataError
-from picdesk.text_values import NO_VALUE, NUL, NoTextError, fault_of, one_text, opened, walk, way, what
+from picdesk.text.values import NO_VALUE, NUL, NoTextError, fault_of, one_text, opened, walk, way, what
 
 
 @dataclass
@@ -24,7 +24,7 @@ class TextColumns:
     """Columns of the fields caption, title, tags and any more; None for a field that there is not.
 
     A list in the caption column makes one text an item. Tags in one string are cut at any of `separators`; whole numbers
-    as tags stand as their digits. What is no text (`text_values.py` has the rule) makes the record's
+    as tags stand as their digits. What is no text (`text/values.py` has the rule) makes the record's
     texts unusable, and is told by its config key.
     """
 

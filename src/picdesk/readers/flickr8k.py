@@ -12,8 +12,8 @@ from picdesk.errors import MissingFileError, examples, shortened
 from picdesk.parts import config_part
 from picdesk.readers.columns import TextColumns
 from picdesk.readers.gathering import UNMATCHED, Gathering
-from picdesk.table import need_columns, read_table
-from picdesk.text_values import NoTextError, plain_text
+from picdesk.text.table import need_columns, read_table
+from picdesk.text.values import NoTextError, plain_text
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",

@@ -11,9 +11,9 @@ from picdesk.collection import Collection, Fields, Skipped
 from picdesk.errors import DataError, readable, shortened
 from picdesk.interfaces import PictureBytes
 from picdesk.readers.columns import Taken, text_fault
-from picdesk.table import Table
-from picdesk.text_files import lines_of, read_text
-from picdesk.text_values import fault_of
+from picdesk.text.files import lines_of, read_text
+from picdesk.text.table import Table
+from picdesk.text.values import fault_of
 
 Place = TypeVar("Place")
 UNMATCHED = "no picture of that name"

@@ -9,7 +9,7 @@ from picdesk.errors import shortened
 from picdesk.parts import config_part
 from picdesk.readers.columns import Taken, TextColumns, text_fault
 from picdesk.readers.gathering import Gathering
-from picdesk.table import delimiter_named, need_columns, read_table
+from picdesk.text.table import delimiter_named, need_columns, read_table
 
 
 @config_part

@@ -14,8 +14,8 @@ from picdesk.interfaces import Embeddings, Modality
 from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.vectors import Content, Named, Place, check_widths, numbers, tie
-from picdesk.table import need_columns, read_table
-from picdesk.text_values import NoTextError, one_text, opened, what
+from picdesk.text.table import need_columns, read_table
+from picdesk.text.values import NoTextError, one_text, opened, what
 
 
 @config_part

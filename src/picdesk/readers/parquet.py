@@ -14,7 +14,7 @@ from picdesk.parts import config_part
 from picdesk.readers.arrow_rows import picture_column, read_parquet, rows_of
 from picdesk.readers.columns import TextColumns, text_fault
 from picdesk.readers.gathering import Gathering, split_name
-from picdesk.text_values import NoTextError, name_of, walk
+from picdesk.text.values import NoTextError, name_of, walk
 
 Place = int | Path
 

@@ -14,9 +14,9 @@ from picdesk.errors import DataError, MissingFileError, UserError, check_unique,
 from picdesk.readers.columns import TextColumns
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.records import read_records
-from picdesk.table import read_table
-from picdesk.text_files import plain_suffix
-from picdesk.text_values import NoTextError, fault_of, name_of, one_text, opened, what
+from picdesk.text.files import plain_suffix
+from picdesk.text.table import read_table
+from picdesk.text.values import NoTextError, fault_of, name_of, one_text, opened, what
 
 NAMES = {
     "id": ("query_id", "id", "article_id", "text_id"),

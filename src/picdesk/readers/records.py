@@ -8,7 +8,7 @@ from picdesk.errors import DataError, examples, shortened
 from picdesk.files import Doubled, json_object, json_value
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering
-from picdesk.text_files import lines_of, read_text
+from picdesk.text.files import lines_of, read_text
 
 Records = list[tuple[str, dict[str, Any]]]
 

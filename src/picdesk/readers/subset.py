@@ -8,8 +8,8 @@ from pathlib import Path
 
 from picdesk.errors import DataError, MissingFileError, check_unique, examples
 from picdesk.readers.queries import NAMES, Query
-from picdesk.rows import split_rows
-from picdesk.text_files import plain_suffix, read_text
+from picdesk.text.files import plain_suffix, read_text
+from picdesk.text.rows import split_rows
 
 log = logging.getLogger(__name__)
 

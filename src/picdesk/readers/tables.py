@@ -12,8 +12,8 @@ from picdesk.readers.columns import TextColumns, text_fault
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import read_records
-from picdesk.table import delimiter_named, need_columns, read_table
-from picdesk.text_values import NoTextError, fault_of, name_of, walk
+from picdesk.text.table import delimiter_named, need_columns, read_table
+from picdesk.text.values import NoTextError, fault_of, name_of, walk
 
 
 @config_part

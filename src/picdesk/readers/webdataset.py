@@ -16,7 +16,7 @@ from picdesk.parts import config_part
 from picdesk.readers.columns import TextColumns, text_fault
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.tar_members import Unread, members
-from picdesk.text_files import lines_of
+from picdesk.text.files import lines_of
 
 MOST_SHARDS, MOST_LISTED = 100_000, 12
 Sample = dict[str, FilePart]

@@ -8,10 +8,10 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger
 
-from picdesk.csv_cells import PeopleWriter
 from picdesk.files import written_whole
 from picdesk.parts import config_part
 from picdesk.report.loggers import COLUMNS, RetrievedRow
+from picdesk.text.cells import PeopleWriter
 
 
 @config_part

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from picdesk.csv_cells import PeopleWriter
 from picdesk.files import written_whole
 from picdesk.report.content import SweepPage
+from picdesk.text.cells import PeopleWriter
 
 
 def write_csv(path: Path | str, page: SweepPage) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import picdesk
-from picdesk import stops
+from picdesk.process import stops
 
 PACKAGES = (
     "picdesk",

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from picdesk.csv_cells import PeopleWriter
 from picdesk.files import written_whole
 from picdesk.interfaces import Direction
 from picdesk.report import formats
@@ -14,6 +13,7 @@ from picdesk.report.charts import Chart, Point, Tradeoff
 from picdesk.report.content import DIRECTION_NAMES, Fact, Note
 from picdesk.report.terminal import clean, console, print_table
 from picdesk.report.values import Column, Value
+from picdesk.text.cells import PeopleWriter
 
 COLUMNS = (
     Column("recall@10", "recall@10 of exact", 4, bar=False),

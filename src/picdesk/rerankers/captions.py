@@ -20,9 +20,9 @@ from picdesk.interfaces import Backbone, RerankContext, Side
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.cross_backbone import backbone_digest
-from picdesk.table import read_table
-from picdesk.text_files import lines_of, plain_suffix, read_text
-from picdesk.text_values import NoTextError, fault_of, name_of, one_text, opened, what
+from picdesk.text.files import lines_of, plain_suffix, read_text
+from picdesk.text.table import read_table
+from picdesk.text.values import NoTextError, fault_of, name_of, one_text, opened, what
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)

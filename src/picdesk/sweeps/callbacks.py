@@ -13,9 +13,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from picdesk import machine, stops
 from picdesk.assembly import schema as schema  # a launcher's worker unpickles the callback, and so has our resolvers
 from picdesk.jobs.attempts import FAILED, RUNNING, TAKEN, close_loggers
+from picdesk.process import machine, stops
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.searching import score_both
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
-from picdesk.csv_cells import PeopleWriter
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.evaluation.choosing import choose, standard_error
@@ -38,6 +37,7 @@ from picdesk.retrieval.features import embed
 from picdesk.retrieval.tools import Sources
 from picdesk.search.corrected import blocks_of
 from picdesk.search.corrections import Correction, settings_to_try
+from picdesk.text.cells import PeopleWriter
 
 log = logging.getLogger(__name__)
 Doubles = NDArray[np.float64]

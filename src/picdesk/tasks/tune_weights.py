@@ -18,7 +18,6 @@ from picdesk.assembly.reranking import contents, nodes_of, parts_of, refuse_rera
 from picdesk.assembly.searching import score_both
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
-from picdesk.csv_cells import PeopleWriter
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.choosing import RULES, choose, standard_error
@@ -36,6 +35,7 @@ from picdesk.retrieval.rerank_scores import scores_of
 from picdesk.retrieval.tools import Sources
 from picdesk.retrieval.weight_sweep import WeightSweep, grid
 from picdesk.search.fusion import Mixture
+from picdesk.text.cells import PeopleWriter
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)

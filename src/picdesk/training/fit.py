@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from picdesk import stops
 from picdesk.backbones.two_tower import TwoTower
+from picdesk.process import stops
 from picdesk.training.averaging import Interpolation, Weights, copy_into, wise_ft
 from picdesk.training.collapse import Stopped
 from picdesk.training.datamodule import FeatureData

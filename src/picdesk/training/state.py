@@ -15,9 +15,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from picdesk import stops
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import file_digest, written_whole
+from picdesk.process import stops
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.module import Retrieval
 

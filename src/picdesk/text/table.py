@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picdesk.errors import ConfigError, DataError, examples
-from picdesk.rows import Row, split_rows
-from picdesk.text_files import read_text
+from picdesk.text.files import read_text
+from picdesk.text.rows import Row, split_rows
 
 DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 TRIED = (",", "\t", ";", "|")

@@ -14,12 +14,12 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from picdesk import machine
 from picdesk.commands import check_submission, pack, store
 from picdesk.data.images import open_picture
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import DataError, MachineError
 from picdesk.files import write_text, written_whole
+from picdesk.process import machine
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import DataError
-from picdesk.table import read_table
-from picdesk.text_files import read_text
+from picdesk.text.files import read_text
+from picdesk.text.table import read_table
 from tests.data.samples import put
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from picdesk.csv_cells import PeopleWriter, harmless
+from picdesk.text.cells import PeopleWriter, harmless
 from tests.conftest import PROJECT
 
 
@@ -40,4 +40,4 @@ def test_every_writer_of_csv_files_is_the_harmless_one() -> None:
         for path in (PROJECT / "src").rglob("*.py")
         if re.search(r"csv\.(writer|DictWriter)\(|\.to_csv\(", path.read_text())
     }
-    assert plain == {"csv_cells.py", "tasks/export.py"}  # an export is read back, to the character
+    assert plain == {"text/cells.py", "tasks/export.py"}  # an export is read back, to the character

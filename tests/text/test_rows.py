@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.rows import Looks, split_rows
-from picdesk.table import delimiter_named, read_table
+from picdesk.text.rows import Looks, split_rows
+from picdesk.text.table import delimiter_named, read_table
 from tests.data.samples import put
 
 PETS = [("p1.png", "a cat"), ("p2.png", "a dog"), ("p3.png", "two birds"), ("p4.png", "a fish"), ("p5.png", "a snail")]

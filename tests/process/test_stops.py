@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from picdesk import children, stops
 from picdesk.files import written_whole
-from picdesk.unfinished import start_of
+from picdesk.process import children, stops
+from picdesk.process.unfinished import start_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 

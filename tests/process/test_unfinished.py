@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from picdesk import unfinished
 from picdesk.files import workshop, write_text, written_whole
+from picdesk.process import unfinished
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 

@@ -7,7 +7,7 @@ import pytest
 
 from picdesk.files import json_object, json_value
 from picdesk.readers.columns import TextColumns
-from picdesk.text_values import NoTextError, name_of, one_text, opened, walk
+from picdesk.text.values import NoTextError, name_of, one_text, opened, walk
 
 
 def captions(value: Any, column: str = "said", record: dict[str, Any] | None = None) -> tuple[list[str], list[str]]:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from picdesk import stops, unfinished
 from picdesk.errors import MachineError, UserError
+from picdesk.process import stops, unfinished
 
 NO_MEMORY = (
     *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "unable to allocate"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.text_files import plain_suffix, read_text
+from picdesk.text.files import plain_suffix, read_text
 from tests.data.samples import put
 
 TEXTS = {
@@ -67,7 +67,7 @@ def test_gzip_is_unpacked_whatever_the_name_and_not_without_end(tmp_path: Path) 
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picdesk.text_files.UNPACKED_MOST", 1000)
+    monkeypatch.setattr("picdesk.text.files.UNPACKED_MOST", 1000)
     with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
         read_text(put(tmp_path / "t.gz", gzip.compress(b"a" * 1_000_000)))
 

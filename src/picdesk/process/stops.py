@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-from picdesk import children, unfinished
+from picdesk.process import children, unfinished
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GENTLE_S = 4.0
