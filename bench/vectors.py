@@ -37,13 +37,14 @@ BEST = (
     *("trainer.max_epochs=72", "callbacks.early_stopping.patience=72"),
 )
 CLIP = (
-    *("data=npz", "data.root=${paths.data_root}", "data.file=clip_vit_b32_openai_flickr8k.npz"),
+    *("data=npz", "data.root=DATA_ROOT", "data.file=clip_vit_b32_openai_flickr8k.npz"),
     *("data.image_array=embedding", "data.image_names=image", "data.text_array=null"),
     *(
         "data.captions_file=flickr8k/captions.txt",
         "data.folder=flickr8k/Images",
         "prompt=caption",
         "split=random_70_15_15",
+        "data.max_bad_fraction=0.5",
     ),
 )
 TOWER = ("backbone=precomputed", "backbone.dim=512", "+backbone@backbone.text_encoder=minilm")
@@ -111,7 +112,8 @@ def swept(given: argparse.Namespace, door: str, name: str, overrides: Sequence[s
 
 
 def fits(given: argparse.Namespace, name: str, fit: Fit) -> list[DoneJob]:
-    return swept(given, "train", name, [*fit.given, f"{fit.swept}={DRAWS}"])
+    own = [override.replace("DATA_ROOT", str(given.data_root)) for override in fit.given]
+    return swept(given, "train", name, [*own, f"{fit.swept}={DRAWS}"])
 
 
 def over_jobs(values: Sequence[float], fit: Fit) -> dict[str, Any]:

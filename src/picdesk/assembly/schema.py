@@ -53,11 +53,12 @@ class Bootstrap:
 @dataclass
 class Metrics:
     """Which metrics are reported (`picdesk.measures.listing`, or all), at which cut-offs; over how many folds of the pictures
-    besides (0: none; 5 is COCO's protocol of 1,000 pictures)."""
+    besides (0: none; 5 is COCO's protocol of 1,000 pictures); by which fields of the texts queries are parted."""
 
     names: list[Any] = field(default_factory=lambda: ["hits", "recall", "mrr", "median_rank", "mean_rank"])
     ks: list[Any] = field(default_factory=lambda: [1, 5, 10])
     folds: int = 0
+    slices: list[Any] = field(default_factory=list)
 
 
 @dataclass

@@ -88,10 +88,9 @@ def score_both(
     cfg: DictConfig, features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources | None = None
 ) -> dict[Direction, Scored]:
     """Retrieve and score in both directions. Pictures without texts are searched, but ask nothing. Rerankers see `sources`."""
-    asking = np.flatnonzero(np.bincount(features.picture_of, minlength=len(pictures.ids)))
     sides: dict[Direction, tuple[Embeddings, Embeddings, Qrels]] = {
-        "t2i": (texts, pictures, features.t2i),
-        "i2t": (pictures.take(asking), texts, features.i2t),
+        "t2i": (asked(texts, features.t2i), pictures, features.t2i),
+        "i2t": (asked(pictures, features.i2t), texts, features.i2t),
     }
     banks = banks_in(cfg, sources, features)
     fitted = {d: banks.fitted(d, *sides[d][:2]) for d in sides} if banks else {}
@@ -115,6 +114,14 @@ def score_both(
         searching, building = spent[f"search {direction}"], spent[f"index {direction}"]
         scored[direction] = replace(one, seconds=searching, exact_hits=exact_hits, index_seconds=building)
     return scored
+
+
+def asked(embeddings: Embeddings, qrels: Qrels) -> Embeddings:
+    """Those that are queries: what the qrels name, in their order."""
+    if embeddings.ids == qrels.query_ids:
+        return embeddings
+    place = {name: i for i, name in enumerate(embeddings.ids)}
+    return embeddings.take(np.array([place[name] for name in qrels.query_ids], np.int64))
 
 
 def score(cfg: DictConfig, direction: Direction, run: Run, qrels: Qrels) -> Scored:

@@ -26,7 +26,7 @@ from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.dataset import World
 from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits
-from picdesk.retrieval.slices import slice_tables
+from picdesk.retrieval.slices import slice_tables, slices_json
 from picdesk.training.checkpoint import MODALITIES, Checkpoint
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,19 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
     job.write_config(cfg)
     spread = (int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level))
     joint = [(name, rankings.joint_of(scores, *spread), role) for name, scores, role in outcome.systems]
+    fields = [str(name) for name in cfg.metrics.slices]
     with job.clock.stage("write"):
-        job.write_scores(outcome.scores, {**outcome.extra, **rankings.joint_json(joint[-1][1])})
+        slices = slice_tables(
+            part,
+            prompts,
+            outcome.scores,
+            shared.look_alikes(cfg, world, part, encoder),
+            int(cfg.bootstrap.resamples),
+            int(cfg.seed),
+            fields,
+        )
+        extra = {**outcome.extra, **rankings.joint_json(joint[-1][1]), **slices_json(slices, fields)}
+        job.write_scores(outcome.scores, extra)
         if shelf.sweeping():
             rankings.note(job.folder, outcome.scores)
         log_final(
@@ -78,14 +89,6 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
             *show.metric_tables(outcome.systems),
             *show.joint_tables(joint, outcome.scores),
             *outcome.tables,
-        )
-        slices = slice_tables(
-            part,
-            prompts,
-            outcome.scores,
-            shared.look_alikes(cfg, world, part, encoder),
-            int(cfg.bootstrap.resamples),
-            int(cfg.seed),
         )
         said = (Note(text) for text in world.split_notes)
         lost = (Note(line, True) for line in encoder.unread.told())

@@ -17,6 +17,7 @@ from picdesk.report.charts import Chart, Curve, Histogram, Series
 from picdesk.report.content import CardGroup, Item, MetricRow, MetricTable, QueryCard, Ranking, Role, Value
 from picdesk.report.loggers import RetrievedRow
 from picdesk.retrieval.scores import Scored, in_order
+from picdesk.retrieval.slices import text_rows
 
 Scores = dict[Direction, Scored]
 
@@ -138,7 +139,7 @@ def card(
         id=query_id,
         direction=direction,
         rankings=(Ranking(tuple(found), rank),),
-        text=prompts[query] if direction == "t2i" else "",
+        text=prompts[text_rows(part, scored)[query]] if direction == "t2i" else "",
         picture=query_id if direction == "i2t" else "",
         truth=truth,
     )
@@ -174,7 +175,7 @@ def retrieved_rows(
     if "t2i" not in scores or not has_pictures(part):
         return []
     run, first = scores["t2i"].run, scores["t2i"].ranks.first
-    rows = []
+    rows, of_query = [], text_rows(part, scores["t2i"])
     for query in range(min(most, len(run.query_ids))):
         relevant = set(scores["t2i"].qrels.relevant(query).tolist())
         for rank, i in enumerate(run.index[query, :shown], 1):
@@ -185,7 +186,14 @@ def retrieved_rows(
             name = run.item_ids[i]
             rows.append(
                 RetrievedRow(
-                    run.query_ids[query], prompts[query], rank, name, score, int(i) in relevant, true_rank, picture
+                    run.query_ids[query],
+                    prompts[of_query[query]],
+                    rank,
+                    name,
+                    score,
+                    int(i) in relevant,
+                    true_rank,
+                    picture,
                 )
             )
     return rows

@@ -125,22 +125,26 @@ class CardGroup:
 
 @dataclass(frozen=True)
 class Slice:
-    """One part of the queries (texts of 5 to 8 words, ...), how many there are, and the metric over them."""
+    """One part of the queries (texts of 5 to 8 words, ...), how many there are, the metric over them, and how far that is from
+    the metric over the rest, with p corrected for all parts of the table."""
 
     name: str
     queries: int
     value: Value
+    less_rest: Value | None = None
+    p: float | None = None
 
 
 @dataclass(frozen=True)
 class SliceTable:
-    """One metric over parts of the queries, beside the metric over all of them."""
+    """One metric over parts of the queries, beside the metric over all of them and the mean over the parts (`macro`)."""
 
     title: str
     metric: Column
     slices: tuple[Slice, ...]
     overall: Value
     note: str = ""
+    macro: Value | None = None
 
 
 @dataclass(frozen=True)

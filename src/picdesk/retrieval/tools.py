@@ -87,7 +87,12 @@ class Sources:
         return self._pictures(queries), self._texts(items)
 
     def _texts(self, embeddings: Embeddings) -> Side:
-        return Side(embeddings.ids, embeddings, self.prompts, self.part.texts)
+        if len(embeddings.ids) == len(self.part.text_ids):
+            return Side(embeddings.ids, embeddings, self.prompts, self.part.texts)
+        place = {name: i for i, name in enumerate(self.part.text_ids)}
+        rows = [place[name] for name in embeddings.ids]
+        texts = tuple(self.prompts[row] for row in rows)
+        return Side(embeddings.ids, embeddings, texts, tuple(self.part.texts[row] for row in rows))
 
     def _pictures(self, embeddings: Embeddings) -> Side:
         """All pictures, or those of them that have texts."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from picdesk.assembly import shared
+from picdesk.assembly.folds import score_folds
 from picdesk.assembly.reranking import contents, refuse_reranker
 from picdesk.assembly.searching import score, score_both
 from picdesk.errors import ConfigError, DataError, MissingFileError
@@ -54,8 +55,9 @@ def evaluate_model(
     with job.clock.stage("encode"):
         features = shared.features_of(cfg, world, part, backbone, encoder)
     with job.clock.stage("retrieve and score"):
-        sources = Sources.of(world, part, backbone, encoder)
-        scored = score_both(cfg, features, *embed(backbone, features), sources)
+        sources, both = Sources.of(world, part, backbone, encoder), embed(backbone, features)
+        scored = score_both(cfg, features, *both, sources)
+        folded = score_folds(cfg, features, *both, sources)
     learned = learned_by(cfg, checkpoint, world)
     apart = without_look_alikes(cfg, world, part, learned, scored)
     outcome = Outcome(
@@ -63,7 +65,8 @@ def evaluate_model(
         weights=weights,
         notes=(*untrained_note(backbone), *learned_note(learned, part), *apart.notes),
         slices=apart.slices,
-        extra=apart.numbers,
+        tables=folded.tables,
+        extra={**apart.numbers, **(folded.numbers or {})},
     )
     finish(job, cfg, world, part, outcome, encoder)
     judge(cfg, scored)
