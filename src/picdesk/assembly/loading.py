@@ -11,6 +11,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.build import build, rendering
+from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import is_open, raw_node
 from picdesk.assembly.reading import read_and_split
 from picdesk.assembly.saved import taken
@@ -25,7 +26,7 @@ from picdesk.embedding.store import Store
 from picdesk.errors import ConfigError, examples
 from picdesk.report.manifest import Manifest
 from picdesk.retrieval.dataset import PARTS, QUERY_FIELDS, World
-from picdesk.training.checkpoint import MANIFEST, Checkpoint, find, load
+from picdesk.training.checkpoint import MANIFEST, Checkpoint, load
 
 log = logging.getLogger(__name__)
 

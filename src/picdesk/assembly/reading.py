@@ -6,9 +6,10 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import DictConfig
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
 
-from picdesk.assembly.build import build
+from picdesk.assembly.build import LIMIT, build
 from picdesk.collection import Collection
 from picdesk.data.checks import Splits
 from picdesk.data.facts import PictureFacts
@@ -32,7 +33,37 @@ def read_and_split(cfg: DictConfig) -> tuple[Collection, Splits, tuple[str, ...]
     if isinstance(split, Random) and whole:
         split.groups = ()
     splits: Splits = split.assign(collection, lambda pictures, looks: see(cfg, pictures, looks))
-    return with_left_out(collection, split), splits, () if whole else split.notes
+    told = () if whole else split.notes
+    limit = OmegaConf.select(cfg, f"data.{LIMIT}")
+    if limit is not None:
+        collection, splits, note = limited(collection, splits, limit)
+        told = (*told, note)
+    return with_left_out(collection, split), splits, told
+
+
+def limited(collection: Collection, splits: Splits, limit: object) -> tuple[Collection, Splits, str]:
+    """At most `limit` pictures with all their texts, each part's share of them; the same ones whenever it is asked.
+
+    Raises `ConfigError` unless `limit` is a whole number that leaves every part a picture.
+    """
+    parts = {name: np.asarray(rows, np.int64) for name, rows in splits.items()}
+    total = len(np.unique(np.concatenate(list(parts.values())))) if parts else 0
+    least = sum(len(rows) > 0 for rows in parts.values())
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < max(1, least):
+        raise ConfigError(
+            f"data.{LIMIT}={limit}: a whole number of pictures is needed, {max(1, least)} at least: one a part"
+        )
+    draw = np.random.default_rng(0)
+    shares = {name: max(1, round(limit * len(rows) / max(1, total))) for name, rows in parts.items() if len(rows)}
+    while sum(shares.values()) > limit:
+        shares[max(shares, key=lambda name: shares[name])] -= 1
+    taken = {name: np.sort(draw.permutation(parts[name])[:count]) for name, count in shares.items()}
+    kept = np.unique(np.concatenate(list(taken.values())))
+    place = np.full(len(collection.picture_ids), -1, np.int64)
+    place[kept] = np.arange(len(kept))
+    fewer = {name: place[taken[name]] if name in taken else rows for name, rows in parts.items()}
+    note = f"data.{LIMIT}={limit}: {len(kept):,} of {len(collection.picture_ids):,} pictures, drawn from every part"
+    return collection.take(kept), fewer, note
 
 
 def judged(cfg: DictConfig, collection: Collection) -> Collection:

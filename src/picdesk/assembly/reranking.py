@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.build import build
+from picdesk.assembly.checkpoints import find
 from picdesk.assembly.saved import taken
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
@@ -17,7 +18,7 @@ from picdesk.rerankers.several import check_use
 from picdesk.retrieval.rerank_scores import Part, scores_of
 from picdesk.retrieval.tools import Tools
 from picdesk.search.fusion import check_weights
-from picdesk.training.checkpoint import find, load
+from picdesk.training.checkpoint import load
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)

@@ -11,13 +11,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from picdesk.assembly.build import build
+from picdesk.assembly.same_as import SAME
 from picdesk.assembly.saved import write_config
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction
 from picdesk.jobs import attempts
-from picdesk.jobs.completed import SAME, completed
+from picdesk.jobs.completed import completed
 from picdesk.jobs.identity import job_fingerprint, settings_of
 from picdesk.process import stops
 from picdesk.report.manifest import Manifest
@@ -27,7 +28,7 @@ from picdesk.retrieval.scores import Scored, in_order
 from picdesk.trec.files import write_qrels, write_runs
 
 log = logging.getLogger(__name__)
-LEAST_RESAMPLES = 20
+LEAST_RESAMPLES, MOST_RESAMPLES = 20, 10_000_000
 REPORTED = "mean hits@1 of the data that is reported"
 
 
@@ -137,7 +138,9 @@ def need_positive(cfg: DictConfig) -> None:
         raise ConfigError(f"run_depth={cfg.run_depth}: at least 10 is needed, as hits@10 is reported")
     if not 0 < float(cfg.bootstrap.level) < 1:
         raise ConfigError(f"bootstrap.level={cfg.bootstrap.level}: a share between 0 and 1 is needed, such as 0.95")
-    if int(cfg.bootstrap.resamples) < LEAST_RESAMPLES:
-        raise ConfigError(f"bootstrap.resamples={cfg.bootstrap.resamples}: at least {LEAST_RESAMPLES} are needed")
+    if not LEAST_RESAMPLES <= int(cfg.bootstrap.resamples) <= MOST_RESAMPLES:
+        raise ConfigError(
+            f"bootstrap.resamples={cfg.bootstrap.resamples}: at least {LEAST_RESAMPLES} are needed, and at most {MOST_RESAMPLES}"
+        )
     if not 0 <= int(cfg.seed) < 2**32:
         raise ConfigError(f"seed={cfg.seed}: a whole number from 0 to {2**32 - 1} is needed")

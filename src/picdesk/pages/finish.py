@@ -6,6 +6,7 @@ import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,9 +15,11 @@ from picdesk.assembly import correcting, shared, shelf
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.embedding.encoder import Encoder
+from picdesk.files import write_json
 from picdesk.interfaces import Direction
 from picdesk.jobs import rankings
 from picdesk.jobs.folder import Job
+from picdesk.jobs.verdict import Verdict
 from picdesk.pages import advice, show
 from picdesk.report import provenance
 from picdesk.report.charts import Chart
@@ -32,13 +35,14 @@ from picdesk.training.checkpoint import MODALITIES, Checkpoint
 log = logging.getLogger(__name__)
 Scores = dict[Direction, Scored]
 WITH_NUMBERS = ("split", "loss", "index")
+VERDICT = "verdict.json"
 FILES = ("metrics.json", "manifest.json", "config.yaml", "run.trec", "qrels.trec")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job found. `systems` are name, scores and role; the last one is what the job is about. `tables` follow theirs, and
-    `slices` stand before those that every job has."""
+    """What a job found. `systems` are name, scores and role; the last one is what the job is about. `tables` follow theirs,
+    `slices` stand before those that every job has, and `verdict` heads the page."""
 
     systems: Sequence[tuple[str, Scores, Role]]
     weights: Mapping[str, str]
@@ -49,6 +53,7 @@ class Outcome:
     tables: tuple[MetricTable, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
     slices: tuple[SliceTable, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def scores(self) -> Scores:
@@ -76,6 +81,7 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
         )
         extra = {**outcome.extra, **rankings.joint_json(joint[-1][1]), **slices_json(slices, fields)}
         job.write_scores(outcome.scores, extra)
+        write_verdict(job, outcome.verdict)
         if shelf.sweeping():
             rankings.note(job.folder, outcome.scores)
         log_final(
@@ -105,6 +111,12 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
     log.info("report page: %s", job.folder / "index.html")
 
 
+def write_verdict(job: Job, verdict: Verdict | None) -> None:
+    """verdict.json, where numbers were held against reported ones."""
+    if verdict is not None:
+        write_json(job.folder / VERDICT, verdict.as_json())
+
+
 def plain(cfg: DictConfig) -> dict[str, object]:
     """The resolved config as plain values."""
     container = OmegaConf.to_container(cfg, resolve=True)
@@ -124,7 +136,7 @@ def write_the_page(
     """The page of the job, `index.html`."""
     groups = show.card_groups(part, prompts, outcome.scores, int(cfg.shown))
     page = JobPage(
-        title=f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts",
+        title=titled(outcome.verdict, f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts"),
         subtitle=f"{str(cfg.task).capitalize()} · {cfg.part} part · {outcome.weights['name']}",
         task=str(cfg.task),
         facts=facts(cfg, job, outcome.weights),
@@ -136,9 +148,32 @@ def write_the_page(
         slices=(*outcome.slices, *slices),
         notes=outcome.notes,
         next_steps=(*outcome.steps, *advice.of_scores(outcome.scores, slices)),
-        files=FILES,
+        files=(*FILES, *((VERDICT,) if outcome.verdict else ())),
+        verdict=outcome.verdict.table() if outcome.verdict else None,
     )
     write_job(job.folder / "index.html", page, show.picture_reader(part))
+
+
+def write_run_page(
+    job: Job, cfg: DictConfig, tables: tuple[MetricTable, ...], ranks: tuple[Chart, ...], verdict: Verdict | None
+) -> None:
+    """The page of a job that scored a run file: its numbers, without pictures."""
+    page = JobPage(
+        title=titled(verdict, Path(str(cfg.run_file)).name),
+        subtitle=f"A run file scored against {Path(str(cfg.qrels_file)).name}",
+        task=str(cfg.task),
+        facts=(Fact("command", shlex.join(provenance.command_line()), wide=True),),
+        tables=tables,
+        ranks=ranks,
+        files=(*FILES, *((VERDICT,) if verdict else ())),
+        verdict=verdict.table() if verdict else None,
+    )
+    write_job(job.folder / "index.html", page, show.no_picture)
+
+
+def titled(verdict: Verdict | None, title: str) -> str:
+    """The title of a job's page, after that of the verdict where there is one."""
+    return f"{verdict.title}: {title}" if verdict is not None and verdict.title else title
 
 
 def facts(cfg: DictConfig, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:

@@ -20,7 +20,7 @@ from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
 from picdesk.jobs.rankings import joint_json, joint_of
 from picdesk.jobs.verdict import Judge
 from picdesk.pages import show
-from picdesk.pages.finish import Outcome, finish, weights_of
+from picdesk.pages.finish import Outcome, finish, weights_of, write_run_page, write_verdict
 from picdesk.pages.notes import untrained_note
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.features import embed
@@ -41,7 +41,7 @@ def evaluate_model(
     cfg: DictConfig, checkpoint: Checkpoint | None, judge: Judge, check_inputs: Check = no_check
 ) -> float:
     """Score a backbone, with a checkpoint's weights or as it is. `check_inputs` may refuse data or weights before anything
-    is scored; `judge` sees the scores when everything is written."""
+    is scored; what `judge` finds of the scores heads the page, and ends the job when everything is written."""
     world = shared.load_world(cfg)
     part = world.part(str(cfg.part))
     backbone, encoder = shared.load_backbone(cfg, checkpoint), shared.make_encoder(cfg)
@@ -67,9 +67,11 @@ def evaluate_model(
         slices=apart.slices,
         tables=folded.tables,
         extra={**apart.numbers, **(folded.numbers or {})},
+        verdict=judge(cfg, scored),
     )
     finish(job, cfg, world, part, outcome, encoder)
-    judge(cfg, scored)
+    if outcome.verdict is not None:
+        outcome.verdict.settle()
     return mean_hits(list(scored.values()))
 
 
@@ -100,10 +102,16 @@ def evaluate_files(cfg: DictConfig, judge: Judge, check_inputs: Check = no_check
     job.write_scores(scored, joint_json(joint))
     job.logger.log_metrics(flat_metrics(scored) | {f"both/{key}": one.value for key, one in joint.items()})
     job.logger.finish()
-    job.write_manifest(cfg, files, {}, None, 0)
-    print_metrics(
-        [*show.metric_tables([("run", scored, "main")]), *show.joint_tables([("run", joint, "main")], scored)]
+    verdict = judge(cfg, scored)
+    write_verdict(job, verdict)
+    tables = (
+        *show.metric_tables([("run", scored, "main")]),
+        *show.joint_tables([("run", joint, "main")], scored),
     )
-    log.info("metrics: %s", job.folder / "metrics.json")
-    judge(cfg, scored)
+    write_run_page(job, cfg, tables, show.rank_charts(scored), verdict)
+    job.write_manifest(cfg, files, {}, None, 0)
+    print_metrics(tables)
+    log.info("report page: %s", job.folder / "index.html")
+    if verdict is not None:
+        verdict.settle()
     return job.objective

@@ -28,6 +28,7 @@ from picdesk.files import held, write_json
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.pages.finish import weights_of
+from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.banks import Banks
 from picdesk.retrieval.dataset import World
@@ -60,6 +61,7 @@ def build_index(cfg: DictConfig) -> None:
         raise ConfigError("index_dir must be given: task=index_build writes the index there")
     check_all(cfg)
     folder = Path(str(cfg.index_dir)).expanduser()
+    check_to_write(folder, "index_dir")
     cfg, checkpoint = with_checkpoint(cfg)
     world = load_world(cfg)
     part = world.part(str(cfg.part))
@@ -147,6 +149,7 @@ def add_items(cfg: DictConfig) -> None:
     folder = saved_index.folder_of(cfg)
     if not any(key == "data" or key.startswith("data.") for key in saved_index.named_keys()):
         raise ConfigError("task=index_add: name what is to be added: data=... (for example data=folder data.root=DIR)")
+    check_to_write(folder, "index_dir")
     with held(folder):  # what is read now is what is written over
         cfg, checkpoint = saved_index.with_index(cfg, folder, leave=("data", "split", "part"))
         check_all(cfg)
@@ -171,6 +174,7 @@ def remove_items(cfg: DictConfig) -> None:
     ids = [str(item) for item in cfg.ids]
     if not ids:
         raise ConfigError("ids must be given: task=index_remove ids=[ID,ID,...]")
+    check_to_write(folder, "index_dir")
     with held(folder):  # what is read now is what is written over
         cfg, _ = saved_index.with_index(cfg, folder)
         facts = made_from(folder)

@@ -10,18 +10,21 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.allowed import current
+from picdesk.assembly.checkpoints import locate
 from picdesk.assembly.inherit import raw_node, with_reranker_checkpoints
 from picdesk.assembly.limits import NEVER, OPEN
 from picdesk.assembly.saved import as_written, taken
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
+from picdesk.jobs.archive import MANIFEST, unpack
+from picdesk.jobs.folder import need_positive
 from picdesk.jobs.identity import settings_of
-from picdesk.jobs.verdict import Scores, compared, judge
+from picdesk.jobs.verdict import Scores, Verdict, compared
 from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
 from picdesk.tasks.evaluate import evaluate_files, evaluate_model
-from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check, locate
+from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
 
 log = logging.getLogger(__name__)
 TASKS = ("train", "evaluate", "tune_weights")
@@ -31,7 +34,8 @@ OF_THIS_MACHINE_ENCODE = ("batch_size", "workers", "device")
 
 def reproduce(cfg: DictConfig) -> float:
     """One job. Raises `ConfigError` naming each key whose fingerprint differs, before anything is scored."""
-    path = Path(str(cfg.reproduce))
+    given = Path(str(cfg.reproduce)).expanduser()
+    path = manifest_of(given)
     manifest = Manifest.read(path)
     if manifest.task not in TASKS:
         raise ConfigError(
@@ -39,6 +43,7 @@ def reproduce(cfg: DictConfig) -> float:
             f"Repeat its command: {manifest.command_text}"
         )
     again = rebuilt(cfg, path, manifest)
+    need_positive(again)
     manifest.check_files(path.parent)
     reported = read_scores(path.parent / "metrics.json")
     tell_other_code(manifest)
@@ -49,14 +54,27 @@ def reproduce(cfg: DictConfig) -> float:
         theirs = {key: value for key, value in manifest.weights.items() if key != "name"}
         refuse(path, [*apart("data", manifest.data, data), *apart("weights", theirs, weights)])
 
-    def verdict(cfg: DictConfig, scored: Scores) -> None:
+    def verdict(cfg: DictConfig, scored: Scores) -> Verdict:
         numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
         facts = {"reproduced": str(path), "command": manifest.command_text}
-        judge(compared(numbers, scored, float(cfg.tolerance), "metrics.json"), float(cfg.tolerance), facts)
+        tolerance = float(cfg.tolerance)
+        title = f"Reproduction of {given.parent.name if path == given else given.name}"
+        return Verdict(tuple(compared(numbers, scored, tolerance, "metrics.json")), tolerance, facts, title)
 
     if again.run_file:
         return evaluate_files(again, verdict, same_inputs)
     return evaluate_model(again, weights_again(cfg, again, path, manifest), verdict, same_inputs)
+
+
+def manifest_of(given: Path) -> Path:
+    """The manifest that `reproduce=` means: itself, that of a job's folder, or of a packed job, which is unpacked first."""
+    if given.is_dir():
+        return given / MANIFEST
+    if given.name.endswith((".tar.gz", ".tgz")):
+        folder = Path(HydraConfig.get().runtime.output_dir) / "reproduced"
+        unpack(given, folder)
+        return folder / MANIFEST
+    return given
 
 
 def rebuilt(cfg: DictConfig, path: Path, manifest: Manifest) -> DictConfig:

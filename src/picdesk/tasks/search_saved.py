@@ -18,10 +18,12 @@ from picdesk.assembly.searching import reranked
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Chosen, Collection
 from picdesk.data.images import open_picture
+from picdesk.data.sources import file_of
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, UserError
 from picdesk.interfaces import Direction, Embeddings, Index, RerankContext, Side
 from picdesk.jobs.folder import Job
+from picdesk.pages import show
 from picdesk.pages.answers import write
 from picdesk.pages.finish import weights_of
 from picdesk.pages.notes import untrained_note
@@ -46,6 +48,12 @@ class Shown:
     collection: Collection | None
     places: dict[str, int] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
+    details: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def file(self, item: str) -> str:
+        """Path of a picture, as far as it is known."""
+        known = self.collection is not None and item in self.places
+        return file_of(self.collection, self.places[item]) if self.collection is not None and known else ""
 
     def read(self, item: str) -> bytes:
         """Bytes of a picture. Raises `KeyError` for one that is not in the data set."""
@@ -142,11 +150,14 @@ def what_is_shown(cfg: DictConfig, direction: Direction) -> Shown:
         log.warning("the data set of the index cannot be read, so items are shown by their ids alone: %s", error)
         return Shown(None)
     titles = [str(fields.get("title") or fields.get("caption") or "") for fields in collection.texts]
+    details = [show.details_of(fields) for fields in collection.texts]
     if direction == "i2t":
-        return Shown(collection, {}, dict(zip(collection.text_ids, titles, strict=True)))
-    names = [collection.picture_ids[i] for i in reversed(collection.picture_of)]
+        named = dict(zip(collection.text_ids, titles, strict=True))
+        return Shown(collection, {}, named, dict(zip(collection.text_ids, details, strict=True)))
+    names = [collection.picture_ids[i] for i in reversed(collection.picture_of)]  # so that a picture's first text stays
     own = dict(zip(names, reversed(titles), strict=True))
-    return Shown(collection, {name: i for i, name in enumerate(collection.picture_ids)}, own)
+    more = dict(zip(names, reversed(details), strict=True))
+    return Shown(collection, {name: i for i, name in enumerate(collection.picture_ids)}, own, more)
 
 
 def check_count(cfg: DictConfig, index: Index, shown: Shown) -> None:
@@ -198,4 +209,5 @@ def cards_of(
 def item_of(direction: Direction, name: str, rank: int, score: float, shown: Shown, true: str) -> Item:
     """One item as the page shows it."""
     text = shown.titles.get(name, "")
-    return Item(name, text, name if direction == "t2i" else "", score, rank, bool(true) and name == true)
+    picture, file = (name, shown.file(name)) if direction == "t2i" else ("", "")
+    return Item(name, text, picture, score, rank, bool(true) and name == true, file, shown.details.get(name, {}))

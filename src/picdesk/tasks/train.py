@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from picdesk.assembly import reranking, shared
 from picdesk.assembly.build import build, check_all
+from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.reranking import contents
 from picdesk.assembly.saved import as_yaml
@@ -28,7 +29,7 @@ from picdesk.retrieval.dataset import World
 from picdesk.retrieval.features import embed
 from picdesk.retrieval.tools import Sources
 from picdesk.tasks import forgetting, trainer
-from picdesk.training.checkpoint import find, save
+from picdesk.training.checkpoint import save
 from picdesk.training.datamodule import FeatureData, Raw
 from picdesk.training.fit import Fitted, fit
 
