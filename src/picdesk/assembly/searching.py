@@ -88,15 +88,19 @@ def score_both(
     cfg: DictConfig, features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources | None = None
 ) -> dict[Direction, Scored]:
     """Retrieve and score in both directions. Pictures without texts are searched, but ask nothing. Rerankers see `sources`."""
+    found, shown = sources.turned(texts, pictures) if sources else (texts, pictures)
     sides: dict[Direction, tuple[Embeddings, Embeddings, Qrels]] = {
         "t2i": (asked(texts, features.t2i), pictures, features.t2i),
-        "i2t": (asked(pictures, features.i2t), texts, features.i2t),
+        "i2t": (asked(shown, features.i2t), found, features.i2t),
     }
     banks = banks_in(cfg, sources, features)
     fitted = {d: banks.fitted(d, *sides[d][:2]) for d in sides} if banks else {}
-    exact = exact_of(sides, fitted) or dict(
-        zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True)
-    )
+    if fitted:
+        exact = exact_of(sides, fitted)
+    elif found is texts:
+        exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True))
+    else:
+        exact = {name: exact_ranks(*side, direction=name) for name, side in sides.items()}
     scored: dict[Direction, Scored] = {}
     spent: dict[str, float] = {}
     for direction, (queries, items, qrels) in sides.items():

@@ -51,6 +51,8 @@ class Precomputed(TwoTower):
     where a fit begins (None: the text encoder's own, else 2.66).
     """
 
+    knows_given_alone = True
+
     def __init__(
         self,
         dim: int,

@@ -16,6 +16,7 @@ from picdesk.interfaces import Direction
 from picdesk.jobs.folder import Job
 from picdesk.pages import show
 from picdesk.pages.outside import write_submission_of
+from picdesk.pages.submitting import Near
 from picdesk.readers.queries import Query
 from picdesk.report.content import Fact, Item, Note, QueryCard, Ranking, RetrievalPage
 from picdesk.report.page import write_retrieval
@@ -48,14 +49,16 @@ def picture_card(part: Collection, world: World, run: Run, q: int, text: str, qu
     return QueryCard(query.id, "t2i", (Ranking(found, rank),), text=asked, truth=truth, note=note)
 
 
-def text_card(part: Collection, world: World, run: Run, name: str) -> QueryCard:
-    """The picture and the texts found for it."""
+def text_card(part: Collection, world: World, run: Run, name: str, has_picture: bool = True) -> QueryCard:
+    """The picture that is asked about, or the name of what is asked, and the texts found for it."""
     prompts = world.titles(part)
     found = tuple(
         show.item("i2t", part, prompts, int(i), rank, float(s), False)
         for rank, (i, s) in enumerate(zip(run.index[0], run.scores[0], strict=True), 1)
         if i >= 0
     )
+    if not has_picture:
+        return QueryCard("q1", "i2t", (Ranking(found),), text=name)
     return QueryCard("q1", "i2t", (Ranking(found),), picture="q1", note=name)
 
 
@@ -68,6 +71,7 @@ def write(
     weights: dict[str, str],
     picture: bytes,
     read: Callable[[str], bytes],
+    near: Near | None = None,
 ) -> None:
     """results.json, results.csv, run.trec, the page, a submission where one is asked for; the terminal table."""
     direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
@@ -85,7 +89,7 @@ def write(
     )
     write_retrieval(job.folder / "index.html", page, lambda item: picture if item == "q1" and picture else read(item))
     write_text(job.folder / "results.csv", as_csv(cards))
-    write_submission_of(job, cfg, run, read)
+    write_submission_of(job, cfg, run, read, near)
     print_retrieval(cards[:PRINTED])
     if len(cards) > PRINTED:
         log.info("%d more queries: their answers are in %s", len(cards) - PRINTED, job.folder / "results.csv")

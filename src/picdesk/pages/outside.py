@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from omegaconf import DictConfig
 from PIL import Image
 
 from picdesk.data.images import named_picture
+from picdesk.data.near import alike
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.jobs.folder import Job
-from picdesk.report.submission import check_names, faults, write_submission
+from picdesk.pages.submitting import Choice, Near, check_crop
+from picdesk.submissions.folders import Names, faults, write_submission
+from picdesk.submissions.other_runs import shown_before
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -30,14 +34,25 @@ def check_submission(cfg: DictConfig) -> None:
             f"submission.group: a submission has a picture for every article, min_score={cfg.min_score} may leave some out; "
             "leave min_score out"
         )
-    check_names(str(cfg.submission.group), str(cfg.submission.approach), str(cfg.submission.size))
+    names = names_of(cfg)
+    check_crop(str(cfg.submission.crop))
+    if cfg.submission.other_runs and names.edition != 2026:
+        raise ConfigError("submission.other_runs is of edition 2026: give submission.edition=2026 too, or leave it out")
+    if cfg.submission.other_runs:
+        shown_before(str(cfg.submission.other_runs), ())
 
 
-def write_submission_of(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], bytes]) -> None:
-    """The first picture of each article as a submission, where one is asked for."""
+def names_of(cfg: DictConfig) -> Names:
+    """What the submission is named by."""
+    return Names(*(str(cfg.submission[key]) for key in ("group", "approach", "size")), int(cfg.submission.edition))
+
+
+def write_submission_of(
+    job: Job, cfg: DictConfig, run: Run, read: Callable[[str], bytes], near: Near | None = None
+) -> None:
+    """A picture of each article as a submission, where one is asked for."""
     if cfg.submission.group is None:
         return
-    group, approach, size = (str(cfg.submission[key]) for key in ("group", "approach", "size"))
 
     def picture(item: str) -> Callable[[], Image.Image]:
         return lambda: named_picture(read(item), item, int(cfg.encode.max_pixels))
@@ -52,9 +67,26 @@ def write_submission_of(job: Job, cfg: DictConfig, run: Run, read: Callable[[str
         raise DataError(
             f"submission: the picture {error} of the index is not in the data set; name it: data=..."
         ) from None
-    found = {name: picture(run.item_ids[run.index[query, 0]]) for query, name in enumerate(run.query_ids)}
-    folder = write_submission(job.folder / "submission", group, approach, size, found)
-    wrong = faults(folder.parent, run.query_ids)
+    names, root = names_of(cfg), job.folder / "submission"
+    if names.edition == 2026:
+        folder = write_2026(cfg, root, names, run, read, near)
+    else:
+        found = {name: picture(run.item_ids[run.index[query, 0]]) for query, name in enumerate(run.query_ids)}
+        folder = write_submission(root, names, found)
+    wrong = faults(names.checked(root), run.query_ids, names.edition, alike)
     if wrong:
         raise DataError(f"submission: {wrong[0]} ({len(wrong)} faults)")
-    log.info("submission: %d pictures in %s", len(found), folder)
+    log.info("submission: %d pictures in %s", len(run.query_ids), folder)
+
+
+def write_2026(
+    cfg: DictConfig, root: Path, names: Names, run: Run, read: Callable[[str], bytes], near: Near | None
+) -> Path:
+    """Pictures cut to one size, none of which another run shows for the article; the folder."""
+    told = cfg.submission.other_runs
+    before = shown_before(str(told), run.query_ids) if told else {}
+    by_text = near if str(cfg.submission.crop) == "similar" else None
+    if by_text is None and str(cfg.submission.crop) == "similar":
+        log.warning("submission.crop=similar: this backbone encodes no pictures, so their middle is taken")
+    shown, sources = Choice(read, int(cfg.encode.max_pixels), before, by_text).pictures(run)
+    return write_submission(root, names, {name: lambda own=own: own for name, own in shown.items()}, sources)  # type: ignore[misc]

@@ -78,7 +78,8 @@ class Banks:
     def _of_texts(self, part: Collection, ids: Sequence[str]) -> Bank:
         """The texts of the part, each known to ask for its own picture."""
         some = part.with_texts(self._drawn(len(part.text_ids)))
-        matrix = head(self.backbone, "text", text_features(self.world, some, self.backbone, self.encoder))
+        backbone = self.backbone.facing("t2i")
+        matrix = head(backbone, "text", text_features(self.world, some, backbone, self.encoder))
         place = {name: i for i, name in enumerate(ids)}
         item = np.array([place.get(some.picture_ids[p], -1) for p in some.picture_of], np.int64)
         known = np.flatnonzero(item >= 0)
@@ -88,7 +89,8 @@ class Banks:
         """The pictures of the part that have texts, each known to ask for its own texts."""
         asking = np.unique(part.picture_of)
         some = part.take(asking[self._drawn(len(asking))])
-        matrix = head(self.backbone, "image", picture_features(some, self.backbone, self.encoder))
+        backbone = self.backbone.facing("i2t")
+        matrix = head(backbone, "image", picture_features(some, backbone, self.encoder))
         place = {name: i for i, name in enumerate(ids)}
         item = np.array([place.get(name, -1) for name in some.text_ids], np.int64)
         known = item >= 0

@@ -21,6 +21,7 @@ from picdesk.tasks.leaderboard import leaderboard
 TASKS = (
     "evaluate",
     "check",
+    "doctor",
     "encode",
     "leaderboard",
     "compare",
@@ -45,6 +46,10 @@ def run_task(cfg: DictConfig) -> float:
     """The task that `task` names."""
     if cfg.task == "check":
         return check(cfg)
+    if cfg.task == "doctor":
+        from picdesk.tasks.doctor import doctor
+
+        return doctor(cfg)
     if cfg.task == "leaderboard":
         return leaderboard(cfg)
     if cfg.task == "encode":

@@ -65,7 +65,7 @@ def build_index(cfg: DictConfig) -> None:
     cfg, checkpoint = with_checkpoint(cfg)
     world = load_world(cfg)
     part = world.part(str(cfg.part))
-    backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+    backbone, encoder = load_backbone(cfg, checkpoint).facing(direction_of(str(cfg.gallery))), make_encoder(cfg)
     job = Job(cfg)
     vectors = Vectors(world, part, str(cfg.gallery), backbone, encoder)
     facts = index_facts.made_from(world, str(cfg.gallery), backbone, encoder)
@@ -80,9 +80,13 @@ def build_index(cfg: DictConfig) -> None:
 
 def correct(banks: Banks, gallery: str, index: Index, vectors: Vectors) -> Corrected:
     """The index with its score correction, fitted shard by shard."""
-    direction: Direction = "t2i" if gallery == "pictures" else "i2t"
-    fitted = banks.fitted_by_shards(direction, None, vectors.ids, vectors.matrices)
+    fitted = banks.fitted_by_shards(direction_of(gallery), None, vectors.ids, vectors.matrices)
     return Corrected(index, banks.rule, *fitted)
+
+
+def direction_of(gallery: str) -> Direction:
+    """The direction in which items of this kind are found."""
+    return "i2t" if gallery == "texts" else "t2i"
 
 
 class Vectors:
@@ -155,8 +159,8 @@ def add_items(cfg: DictConfig) -> None:
         check_all(cfg)
         facts = made_from(folder)
         world = load_world(cfg)
-        backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
         gallery = str(facts["gallery"])
+        backbone, encoder = load_backbone(cfg, checkpoint).facing(direction_of(gallery)), make_encoder(cfg)
         expected = index_facts.made_from(world, gallery, backbone, encoder)
         if gallery == "pictures":
             expected["prompt"] = facts["prompt"]  # a text has no share in these vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from picdesk.assembly import correcting, saved_index
 from picdesk.assembly.build import build, check_all
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.loading import load_backbone, load_world, make_encoder
-from picdesk.assembly.reranking import contents
+from picdesk.assembly.reranking import contents, refuse_reranker
 from picdesk.assembly.searching import reranked, retrieve_run
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
@@ -29,9 +30,10 @@ from picdesk.pages.outside import check_submission
 from picdesk.readers.queries import Query
 from picdesk.retrieval.dataset import QUERY_FIELDS, World
 from picdesk.retrieval.features import head, picture_features, text_features
-from picdesk.retrieval.tools import Tools, captions_of
+from picdesk.retrieval.tools import Tools
 from picdesk.search.grouping import best_part_run
 from picdesk.tasks.asked import OnePicture, read_picture, read_texts, strong
+from picdesk.tasks.combined import Piece, as_query, finds_pictures, pieces_of, vector_of
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -58,16 +60,23 @@ def retrieve(cfg: DictConfig) -> Run:
     """One job: `query=`, `queries=` or `image=` against one part of a data set, or against a saved index."""
     need_positive(cfg)
     asked = [name for name in ("query", "queries", "image") if cfg[name]]
-    if len(asked) != 1:
+    pieces = pieces_of(cfg)
+    if len(asked) != 1 and not pieces:
         given = " and ".join(asked) or "none of them"
         raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {given}")
+    if "queries" in asked and len(asked) > 1:
+        raise ConfigError(f"queries=FILE is asked by itself; given: {' and '.join(asked)}")
     check_submission(cfg)
-    queries = read_texts(cfg) if asked != ["image"] else []
-    picture = read_picture(str(cfg.image), int(cfg.encode.max_pixels)) if asked == ["image"] else b""
+    queries = read_texts(cfg) if asked != ["image"] and not pieces else []
+    picture = read_picture(str(cfg.image), int(cfg.encode.max_pixels)) if asked == ["image"] and not pieces else b""
+    if pieces:
+        refuse_reranker(cfg, "a query out of several, or a picture that finds pictures, is asked of the vectors alone")
+        picture = next((one.picture for one in pieces if one.picture), b"")
+        queries = [as_query(pieces)] if finds_pictures(cfg, pieces) else []
     if cfg.index_dir:
         from picdesk.tasks.search_saved import search_saved
 
-        return search_saved(cfg, queries, picture)
+        return search_saved(cfg, queries, picture, pieces)
     check_all(cfg)
     cfg, checkpoint = with_checkpoint(cfg)
     world = load_world(cfg)
@@ -77,30 +86,45 @@ def retrieve(cfg: DictConfig) -> Run:
     job = Job(cfg)
     with job.clock.stage("encode and search"):
         if queries:
-            run, texts = search_pictures(cfg, world, part, backbone, encoder, queries)
+            run, texts = search_pictures(cfg, world, part, backbone, encoder, queries, pieces)
             cards = [picture_card(part, world, run, q, texts[q], query) for q, query in enumerate(queries)]
         else:
-            run = search_texts(cfg, world, part, backbone, encoder, picture)
-            cards = [text_card(part, world, run, Path(str(cfg.image)).name)]
+            run = search_texts(cfg, world, part, backbone, encoder, picture, pieces)
+            cards = [text_card(part, world, run, asked_name(cfg, pieces), bool(picture))]
     for note in (*correcting.notes(cfg), *untrained_note(backbone)):
         log.warning("%s", note.text)
-    write(job, cfg, part.name, run, cards, weights, picture, show.picture_reader(part))
+    near = Tools(backbone, encoder).nearness(texts) if queries and not pieces else None
+    write(job, cfg, part.name, run, cards, weights, picture, show.picture_reader(part), near)
     job.write_manifest(cfg, world.fingerprint(part, encoder), weights, encoder, len(world.collection.skipped))
     return run
 
 
+def asked_name(cfg: DictConfig, pieces: Sequence[Piece]) -> str:
+    """What is asked, for a page without its text."""
+    return str(as_query(pieces).fields["title"]) if pieces else Path(str(cfg.image)).name
+
+
 def search_pictures(
-    cfg: DictConfig, world: World, part: Collection, backbone: TwoTower, encoder: Encoder, queries: list[Query]
+    cfg: DictConfig,
+    world: World,
+    part: Collection,
+    backbone: TwoTower,
+    encoder: Encoder,
+    queries: list[Query],
+    pieces: Sequence[Piece] = (),
 ) -> tuple[Run, list[str]]:
     """The pictures nearest to each text, and the texts as encoded."""
     prompt = world.prompt or build(cfg, "prompt").choose(QUERY_FIELDS)
-    texts = [prompt.render(query.fields) for query in queries]
+    texts = [prompt.render(query.fields) if not pieces else str(query.fields["title"]) for query in queries]
     ids = tuple(query.id for query in queries)
     if part.text_ids and "text" in part.vectors:
         backbone.check_texts(world.prompts(part), part.vectors["text"])
-    asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
+    if pieces:
+        asked = vector_of(backbone, encoder, prompt, pieces)
+    else:
+        asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
     fields = tuple(query.fields for query in queries)
-    tools = Tools(backbone, encoder, captions_of(part))
+    tools = Tools.over(backbone, encoder, part)
     if backbone.by_captions:
         correcting.refuse(cfg, f"backbone={backbone.name}, which has no vector of a picture to correct")
         if cfg.save_index:
@@ -118,13 +142,22 @@ def search_pictures(
 
 
 def search_texts(
-    cfg: DictConfig, world: World, part: Collection, backbone: TwoTower, encoder: Encoder, picture: bytes
+    cfg: DictConfig,
+    world: World,
+    part: Collection,
+    backbone: TwoTower,
+    encoder: Encoder,
+    picture: bytes,
+    pieces: Sequence[Piece] = (),
 ) -> Run:
     """The texts nearest to a picture."""
     if not part.text_ids:
         raise ConfigError(f"data={part.name} has no texts to find for image={cfg.image}")
-    source = OnePicture(picture)
-    asked = Embeddings(("q1",), head(backbone, "image", encoder.pictures(backbone, source, open_picture)))
+    source, backbone = OnePicture(picture), backbone.facing("i2t")
+    if pieces:
+        asked = vector_of(backbone, encoder, world.prompt, pieces)
+    else:
+        asked = Embeddings(("q1",), head(backbone, "image", encoder.pictures(backbone, source, open_picture)))
     gallery = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
     items = Side(gallery.ids, gallery, tuple(world.prompts(part)), part.texts)
     index = saved_index.built_and_kept(cfg, world, asked, items, "texts", backbone, encoder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,11 @@ from picdesk.report.content import Item, QueryCard, Ranking
 from picdesk.rerankers.base import candidates_alone
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
-from picdesk.retrieval.tools import Tools, captions_of
+from picdesk.retrieval.tools import Tools
 from picdesk.search.corrected import Corrected
 from picdesk.search.saved import made_from
 from picdesk.tasks.asked import OnePicture, strong
+from picdesk.tasks.combined import Piece, as_query, vector_of
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -61,12 +63,8 @@ class Shown:
             raise KeyError(item)
         return self.collection.pictures.read(self.places[item])
 
-    def captions(self) -> dict[str, list[str]]:
-        """The captions that the data set has of its pictures."""
-        return captions_of(self.collection) if self.collection is not None else {}
 
-
-def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
+def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes, pieces: Sequence[Piece] = ()) -> Run:
     """One job: texts, or a picture, against a saved index."""
     folder = saved_index.folder_of(cfg)
     cfg, checkpoint = saved_index.with_index(cfg, folder)
@@ -74,7 +72,7 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
     direction: Direction = "t2i" if queries else "i2t"
     facts = made_from(folder)
     prompt = build(cfg, "prompt").choose(tuple(facts["fields"])) if facts.get("fields") else None
-    backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
+    backbone, encoder = load_backbone(cfg, checkpoint).facing(direction), make_encoder(cfg)
     weights = weights_of(backbone, checkpoint) | contents(cfg)
     job = Job(cfg)
     expected = index_facts.of_backbone(backbone, encoder) | {"prompt": index_facts.told(prompt)}
@@ -84,15 +82,30 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes) -> Run:
     shown = what_is_shown(cfg, direction)
     check_count(cfg, index, shown)
     check_pictures(cfg, shown)
-    texts = [prompt.render(query.fields) if prompt else str(query.fields["caption"]) for query in queries]
+    told = prompt if not pieces else None
+    texts = [told.render(query.fields) if told else str(query.fields["caption"]) for query in queries]
     with job.clock.stage("encode and search"):
-        asked = encoded(backbone, encoder, queries, texts, picture)
-        captions = shown.captions() if direction == "t2i" else {}
-        run = search(cfg, direction, index, asked, shown, prompt, Tools(backbone, encoder, captions))
-    cards = cards_of(direction, run, queries, texts, shown, Path(str(cfg.image)).name)
+        if pieces:
+            asked = Side(("q1",), vector_of(backbone, encoder, prompt, pieces))
+        else:
+            asked = encoded(backbone, encoder, queries, texts, picture)
+        tools = Tools.over(backbone, encoder, shown.collection if direction == "t2i" else None)
+        run = search(cfg, direction, index, asked, shown, prompt, tools)
+    name = str(as_query(pieces).fields["title"]) if pieces else Path(str(cfg.image)).name
+    cards = cards_of(direction, run, queries, texts, shown, name, bool(picture))
     for note in (*correcting.notes(cfg), *untrained_note(backbone)):
         log.warning("%s", note.text)
-    write(job, cfg, str(facts.get("data")), run, cards, weights, picture, shown.read)
+    write(
+        job,
+        cfg,
+        str(facts.get("data")),
+        run,
+        cards,
+        weights,
+        picture,
+        shown.read,
+        None if pieces else tools.nearness(texts),
+    )
     job.write_manifest(cfg, {"index": index.fingerprint}, weights, encoder, 0)
     return run
 
@@ -186,7 +199,7 @@ def check_pictures(cfg: DictConfig, shown: Shown) -> None:
 
 
 def cards_of(
-    direction: Direction, run: Run, queries: list[Query], texts: list[str], shown: Shown, file: str
+    direction: Direction, run: Run, queries: list[Query], texts: list[str], shown: Shown, file: str, picture: bool
 ) -> list[QueryCard]:
     """What was found for each query."""
     cards = []
@@ -197,7 +210,8 @@ def cards_of(
             item_of(direction, run.item_ids[i], rank, s, shown, true) for rank, (i, s) in enumerate(places, 1)
         )
         if direction == "i2t":
-            cards.append(QueryCard("q1", "i2t", (Ranking(items),), picture="q1", note=file))
+            told = {"picture": "q1", "note": file} if picture else {"text": file}
+            cards.append(QueryCard("q1", "i2t", (Ranking(items),), **told))
             continue
         title = str(queries[row].fields["title"])
         note = "" if texts[row] == title else f"encoded as: {texts[row]}"

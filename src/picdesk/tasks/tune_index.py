@@ -26,6 +26,7 @@ from picdesk.report.page import write_tuning
 from picdesk.report.plots import save_png
 from picdesk.report.tuning import TuningPage, TuningRow, TuningTable, print_tuning, write_tuning_csv
 from picdesk.retrieval.features import embed
+from picdesk.retrieval.tools import Sources
 from picdesk.search.auto import AutoIndex
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.tuning import TradeOff, tune_index
@@ -55,10 +56,11 @@ def tune(cfg: DictConfig) -> float:
     with job.clock.stage("encode"):
         features = shared.features_of(cfg, world, part, backbone, encoder)
     texts, pictures = embed(backbone, features)
-    asking = pictures.take(np.unique(features.picture_of))
+    found, shown = Sources.of(world, part, backbone, encoder).turned(texts, pictures)
+    asking = shown.take(np.unique(features.picture_of))
     sides: dict[Direction, tuple[Embeddings, Embeddings, Qrels]] = {
         "t2i": (texts, pictures, features.t2i),
-        "i2t": (asking, texts, features.i2t),
+        "i2t": (asking, found, features.i2t),
     }
     with job.clock.stage("tune"):
         tables = tuple(table_of(cfg, name, *side, settings) for name, side in sides.items())

@@ -141,6 +141,7 @@ def candidates_of(
         raise ConfigError(
             "fusion=single mixes nothing, so there is no weight to choose; use fusion=weighted_sum or rrf"
         )
+    backbone = backbone.facing(direction)
     features = shared.features_of(cfg, world, part, backbone, encoder)
     texts, pictures = embed(backbone, features)
     asking = np.flatnonzero(np.bincount(features.picture_of, minlength=len(pictures.ids)))
