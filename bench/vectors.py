@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from spread import over_draws, rounded
 
 import recipes
 from picdesk.evaluation.significance import compare_all
@@ -26,7 +27,6 @@ from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.found import DoneJob, find_jobs
 from picdesk.jobs.rankings import rankings_of
-from spread import over_draws, rounded
 
 RESULTS = recipes.PROJECT / "bench" / "results" / "vectors.json"
 RULES = ("csls", "nnn", "inverted_softmax", "dynamic_inverted_softmax", "sinkhorn")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 
 from picdesk.assembly.allowed import class_of
 from picdesk.assembly.build import TARGET, as_far_as_known, plugins_of
 from picdesk.assembly.reranking import nodes_of, weights_of_parts
+from picdesk.assembly.schema import CONF
 from picdesk.embedding.forward import check_device
 from picdesk.errors import UserError
 from picdesk.needs import Need, file_need, in_gb, variable_need
@@ -25,6 +28,15 @@ def needs_of(cfg: DictConfig) -> list[Need]:
     """Everything, in the order in which a job would come upon it."""
     found = [*of_data(cfg), *of_parts(cfg), *of_files(cfg), *of_logger(cfg)]
     return [*found, *of_machine(cfg, sum(need.size or 0 for need in found if need.there and "data" not in need.key))]
+
+
+def of_published(names: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[dict[str, Any], list[Need]]]:
+    """The plain config of each published evaluation as it would run here, and what its data and its parts need."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for name in names:
+            cfg = compose("evaluate", overrides=[f"experiment={name}", *overrides])
+            told: Any = OmegaConf.to_container(cfg.expected, resolve=True)
+            yield {"expected": told, "source": str(cfg.source)}, [*of_data(cfg), *of_parts(cfg)]
 
 
 def of_data(cfg: DictConfig) -> list[Need]:

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from picdesk.backbones.reading import flags_of
+from picdesk.backbones.tokens import flags_of
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import digest_of
 

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.padding import padding_of, tokens_of
 from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
-from picdesk.backbones.reading import flags_of
+from picdesk.backbones.tokens import flags_of, padding_of, tokens_of
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,

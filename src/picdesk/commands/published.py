@@ -10,19 +10,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
+from picdesk.assembly.needed import of_published
 from picdesk.assembly.schema import CONF
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
-from picdesk.needs import Need
+from picdesk.needs import Need, in_gb
 from picdesk.process import machine
 from picdesk.report.terminal import console
-from picdesk.tasks.doctor import in_gb, of_data, of_parts
 
 FOLDER = "experiment/reproduce"
 
@@ -64,8 +61,11 @@ def run(words: Sequence[str], overrides: Sequence[str]) -> int:
     names = [name for name in names_of_all() if not words or any(word in name for word in words)]
     if not names:
         raise ConfigError(f"no published number is named {' or '.join(words)}; there are {', '.join(names_of_all())}")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        found = [looked_up(name, overrides) for name in names]
+    looked = of_published([f"reproduce/{name}" for name in names], overrides)
+    found = [
+        Published(name, told["expected"], told["source"], tuple(need for need in needs if not need.there))
+        for name, (told, needs) in zip(names, looked, strict=True)
+    ]
     to = console()
     table = Table("experiment=reproduce/...", "t2i hits@1", "i2t hits@1", "here", box=None)
     for one in found:
@@ -80,11 +80,3 @@ def run(words: Sequence[str], overrides: Sequence[str]) -> int:
 def names_of_all() -> list[str]:
     """Names of the experiments, in order."""
     return sorted(path.stem for path in (CONF / FOLDER).glob("*.yaml"))
-
-
-def looked_up(name: str, overrides: Sequence[str]) -> Published:
-    """One experiment as it would run here."""
-    cfg: DictConfig = compose("evaluate", overrides=[f"experiment=reproduce/{name}", *overrides])
-    expected: Any = OmegaConf.to_container(cfg.expected, resolve=True)
-    needs = (*of_data(cfg), *of_parts(cfg))
-    return Published(name, expected, str(cfg.source), tuple(need for need in needs if not need.there))
