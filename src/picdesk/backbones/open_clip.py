@@ -179,7 +179,7 @@ def size_of(model: str) -> int | None:
             made = open_clip.create_model(model, load_weights=False, pretrained_text=False, device="meta")
     except Exception:  # text towers of other libraries want their config from a hub
         return None
-    return sum(4 * parameter.numel() for parameter in made.parameters())
+    return int(sum(4 * parameter.numel() for parameter in made.parameters()))
 
 
 class Latent(nn.Module):

@@ -67,9 +67,7 @@ class Transformers(TwoTower):
             image_head=image_head,
             text_trunk=text,
             text_head=text_head,
-            trunk_dims=tuple(
-                head.in_features if isinstance(head, nn.Linear) else full for head in (image_head, text_head)
-            ),
+            trunk_dims=(taken_by(image_head, full), taken_by(text_head, full)),
             preprocessing={
                 "image": {
                     "library": "transformers",
@@ -186,6 +184,11 @@ def cut_text(model: Any, name: str) -> tuple[TextTrunk, nn.Module]:
 def width_of(head: nn.Module, config: Any) -> int:
     """How many numbers a head gives."""
     return int(head.out_features if isinstance(head, nn.Linear) else config.hidden_size)
+
+
+def taken_by(head: nn.Module, given: int) -> int:
+    """How many numbers a head takes; one that is no projection gives (`given`) what it takes."""
+    return int(head.in_features if isinstance(head, nn.Linear) else given)
 
 
 def with_parts(model: Any, *starts: str) -> Any:

@@ -44,7 +44,8 @@ def check_submission(cfg: DictConfig) -> None:
 
 def names_of(cfg: DictConfig) -> Names:
     """What the submission is named by."""
-    return Names(*(str(cfg.submission[key]) for key in ("group", "approach", "size")), int(cfg.submission.edition))
+    own = cfg.submission
+    return Names(str(own.group), str(own.approach), str(own.size), int(own.edition))
 
 
 def write_submission_of(

@@ -54,7 +54,8 @@ class Tools:
 
         def near(rows: Sequence[int], pictures: PictureBytes) -> NDArray[np.float32]:
             asked = self.texts(self.backbone, texts)[list(rows)]
-            return np.einsum("nd,nd->n", asked, self.pictures(self.backbone, pictures)).astype(np.float32)
+            nearness: NDArray[np.float32] = np.einsum("nd,nd->n", asked, self.pictures(self.backbone, pictures))
+            return nearness
 
         return near
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -47,9 +48,10 @@ def run_task(cfg: DictConfig) -> float:
     if cfg.task == "check":
         return check(cfg)
     if cfg.task == "doctor":
+        from picdesk.assembly.needed import needs_of
         from picdesk.tasks.doctor import doctor
 
-        return doctor(cfg)
+        return doctor(needs_of(cfg), Path(str(cfg.paths.output_dir)))
     if cfg.task == "leaderboard":
         return leaderboard(cfg)
     if cfg.task == "encode":

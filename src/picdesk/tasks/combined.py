@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.data.images import open_picture
@@ -39,47 +38,54 @@ class Piece:
     picture: bytes = b""
 
 
-def pieces_of(cfg: DictConfig) -> list[Piece]:
-    """All that the command line puts together; empty where it asks a text, a picture or a file of queries in the usual way."""
-    if cfg.find is not None and cfg.find not in FOUND:
-        raise ConfigError(f"find={cfg.find}: choose one of {', '.join(FOUND)}")
-    if cfg.queries:
-        if cfg.also or cfg.find:
-            raise ConfigError("queries=FILE is asked text by text; also= and find= are for query= and image=")
-        return []
-    told = [str(cfg.query)] if cfg.query else []
-    told += [f"{PICTURE}{cfg.image}"] if cfg.image else []
-    plain = len(told) == 1 and not cfg.also
-    if plain and (cfg.find is None or (cfg.find == "texts") == bool(cfg.image)):
-        return []
-    pieces = [piece(one, 1.0, cfg) for one in told] + [weighted(str(one), cfg) for one in cfg.also]
-    if pieces and not any(one.weight > 0 for one in pieces):
-        raise ConfigError("also: one text or picture at least must have a weight above 0")
-    return pieces
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks: a text, a picture's file, a file of queries, entries of `also`, and what to find."""
 
+    query: str | None
+    image: str | None
+    queries: str | None
+    also: Sequence[Any]
+    find: str | None
+    max_pixels: int
 
-def weighted(told: str, cfg: DictConfig) -> Piece:
-    """One entry of `also`."""
-    found = WEIGHTED.fullmatch(told)
-    weight = float(found[1]) if found else 1.0
-    if weight == 0:
-        raise ConfigError(f"also={told}: a weight of 0 takes no part; leave it out")
-    return piece(found[2] if found else told, weight, cfg)
+    def pieces(self) -> list[Piece]:
+        """All that is put together; empty where it asks a text, a picture or a file of queries in the usual way."""
+        if self.find is not None and self.find not in FOUND:
+            raise ConfigError(f"find={self.find}: choose one of {', '.join(FOUND)}")
+        if self.queries:
+            if self.also or self.find:
+                raise ConfigError("queries=FILE is asked text by text; also= and find= are for query= and image=")
+            return []
+        told = [self.query] if self.query else []
+        told += [f"{PICTURE}{self.image}"] if self.image else []
+        if len(told) == 1 and not self.also and (self.find is None or (self.find == "texts") == bool(self.image)):
+            return []
+        pieces = [self._piece(one, 1.0) for one in told] + [self._weighted(str(one)) for one in self.also]
+        if pieces and not any(one.weight > 0 for one in pieces):
+            raise ConfigError("also: one text or picture at least must have a weight above 0")
+        return pieces
 
+    def _weighted(self, told: str) -> Piece:
+        """One entry of `also`."""
+        found = WEIGHTED.fullmatch(told)
+        weight = float(found[1]) if found else 1.0
+        if weight == 0:
+            raise ConfigError(f"also={told}: a weight of 0 takes no part; leave it out")
+        return self._piece(found[2] if found else told, weight)
 
-def piece(told: str, weight: float, cfg: DictConfig) -> Piece:
-    """A text, or a picture that is read here."""
-    if told.startswith(PICTURE):
-        file = told.removeprefix(PICTURE)
-        return Piece(weight, file, picture=read_picture(file, int(cfg.encode.max_pixels)))
-    if not told.strip():
-        raise ConfigError("also: an empty text; give a text, or image:FILE")
-    return Piece(weight, told.strip(), text=told.strip())
+    def _piece(self, told: str, weight: float) -> Piece:
+        """A text, or a picture that is read here."""
+        if told.startswith(PICTURE):
+            file = told.removeprefix(PICTURE)
+            return Piece(weight, file, picture=read_picture(file, self.max_pixels))
+        if not told.strip():
+            raise ConfigError("also: an empty text; give a text, or image:FILE")
+        return Piece(weight, told.strip(), text=told.strip())
 
-
-def finds_pictures(cfg: DictConfig, pieces: Sequence[Piece]) -> bool:
-    """What is looked for: as `find` says, else pictures where a text is among the pieces."""
-    return bool(cfg.find == "pictures" or (cfg.find is None and any(one.text for one in pieces)))
+    def finds_pictures(self, pieces: Sequence[Piece]) -> bool:
+        """What is looked for: as `find` says, else pictures where a text is among the pieces."""
+        return self.find == "pictures" or (self.find is None and any(one.text for one in pieces))
 
 
 def as_query(pieces: Sequence[Piece]) -> Query:

@@ -33,7 +33,7 @@ from picdesk.retrieval.features import head, picture_features, text_features
 from picdesk.retrieval.tools import Tools
 from picdesk.search.grouping import best_part_run
 from picdesk.tasks.asked import OnePicture, read_picture, read_texts, strong
-from picdesk.tasks.combined import Piece, as_query, finds_pictures, pieces_of, vector_of
+from picdesk.tasks.combined import Asked, Piece, as_query, vector_of
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ def retrieve(cfg: DictConfig) -> Run:
     """One job: `query=`, `queries=` or `image=` against one part of a data set, or against a saved index."""
     need_positive(cfg)
     asked = [name for name in ("query", "queries", "image") if cfg[name]]
-    pieces = pieces_of(cfg)
+    whole = Asked(cfg.query, cfg.image, cfg.queries, list(cfg.also), cfg.find, int(cfg.encode.max_pixels))
+    pieces = whole.pieces()
     if len(asked) != 1 and not pieces:
         given = " and ".join(asked) or "none of them"
         raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {given}")
@@ -72,7 +73,7 @@ def retrieve(cfg: DictConfig) -> Run:
     if pieces:
         refuse_reranker(cfg, "a query out of several, or a picture that finds pictures, is asked of the vectors alone")
         picture = next((one.picture for one in pieces if one.picture), b"")
-        queries = [as_query(pieces)] if finds_pictures(cfg, pieces) else []
+        queries = [as_query(pieces)] if whole.finds_pictures(pieces) else []
     if cfg.index_dir:
         from picdesk.tasks.search_saved import search_saved
 

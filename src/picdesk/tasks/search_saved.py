@@ -210,8 +210,9 @@ def cards_of(
             item_of(direction, run.item_ids[i], rank, s, shown, true) for rank, (i, s) in enumerate(places, 1)
         )
         if direction == "i2t":
-            told = {"picture": "q1", "note": file} if picture else {"text": file}
-            cards.append(QueryCard("q1", "i2t", (Ranking(items),), **told))
+            own, text = ("q1", "") if picture else ("", file)
+            note = file if picture else ""
+            cards.append(QueryCard("q1", "i2t", (Ranking(items),), text=text, picture=own, note=note))
             continue
         title = str(queries[row].fields["title"])
         note = "" if texts[row] == title else f"encoded as: {texts[row]}"
