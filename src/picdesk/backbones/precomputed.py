@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.given_heads import Head, Same
+from picdesk.backbones.heads import Head, Same
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Modality
