@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +16,18 @@ from picdesk.data.facts import PictureFacts
 from picdesk.data.groups import Known, see_all
 from picdesk.data.splits import Random
 from picdesk.embedding.progress import progress
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, MissingFileError, examples
 from picdesk.readers.split_files import with_left_out
+from picdesk.trec.files import read_qrels
+
+log = logging.getLogger(__name__)
 
 WHOLE = ("retrieve", "encode", "export", "index_build", "index_add", "index_remove", "write_captions")
 
 
 def read_and_split(cfg: DictConfig) -> tuple[Collection, Splits, tuple[str, ...]]:
     """The data set as its reader gives it, its parts, and what the split has to say of itself."""
-    collection: Collection = build(cfg, "data").read()
+    collection = judged(cfg, build(cfg, "data").read())
     split = build(cfg, "split")
     whole = whole_is_asked(cfg)
     if isinstance(split, Random) and whole:
@@ -59,6 +64,33 @@ def limited(collection: Collection, splits: Splits, limit: object) -> tuple[Coll
     fewer = {name: place[taken[name]] if name in taken else rows for name, rows in parts.items()}
     note = f"data.{LIMIT}={limit}: {len(kept):,} of {len(collection.picture_ids):,} pictures, drawn from every part"
     return collection.take(kept), fewer, note
+
+
+def judged(cfg: DictConfig, collection: Collection) -> Collection:
+    """The data set with what `data.qrels` says is relevant besides its own pairs, or with `data.qrels_only` in their place.
+
+    Raises `ConfigError` where none of its queries is in the data set.
+    """
+    if not cfg.data.get("qrels"):
+        return collection
+    name = str(cfg.data.qrels)
+    below = Path(str(cfg.data.get("root") or "")).expanduser() / name
+    path = below if below.is_file() else Path(name).expanduser()
+    if not path.is_file():
+        raise MissingFileError(f"data.qrels={name}: no such file, nor below data.root")
+    judgments = read_qrels(path)
+    known = {"t2i": set(collection.text_ids), "i2t": set(collection.picture_ids)}
+    for direction, own in judgments.items():
+        lost = [query for query in own.query_ids if query not in known[direction]]
+        if len(lost) == len(own.query_ids):
+            raise ConfigError(
+                f"data.qrels={name}: none of its {len(lost)} {direction} queries is in data={collection.name}, for example "
+                f"{examples(lost)}; the data set's own ids are like {examples(sorted(known[direction])[:2])}"
+            )
+        if lost:
+            many = len(own.query_ids)
+            log.warning("data.qrels=%s: %d of %d %s queries are not in the data set", name, len(lost), many, direction)
+    return replace(collection, judgments=judgments, judged_only=bool(cfg.data.get("qrels_only")))
 
 
 def whole_is_asked(cfg: DictConfig) -> bool:

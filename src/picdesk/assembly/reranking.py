@@ -121,9 +121,10 @@ def make(cfg: DictConfig, node: DictConfig) -> Reranker:
     reranker: Any = build(owner, "reranker")
     if checkpoint is not None:
         load(checkpoint, reranker.backbone.eval())
-    elif str(getattr(getattr(reranker, "backbone", None), "name", "")).startswith("lite"):
+    elif getattr(getattr(reranker, "backbone", None), "untrained", False):
         raise ConfigError(
-            "reranker.ckpt is missing: the heads of lite are untrained without one, and would rerank by chance"
+            f"reranker.ckpt is missing: the heads of {reranker.backbone.name} are untrained without one, and would rerank by "
+            "chance"
         )
     result: Reranker = reranker
     return result

@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.build import build
+from picdesk.assembly.correcting import corrected, unfitted
 from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
 from picdesk.assembly.saved import taken, write_config
 from picdesk.assembly.searching import built
@@ -18,23 +19,26 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import held
-from picdesk.interfaces import Index, Side
+from picdesk.interfaces import Direction, Embeddings, Index, Side
 from picdesk.retrieval.dataset import World
 from picdesk.retrieval.index_facts import made_from
+from picdesk.search.corrected import FILE, Corrected
 from picdesk.training.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
-INHERITED = ("data", "split", "part", "prompt", "index", "seed", "paths.data_root", "encode.precision")
+INHERITED = ("data", "split", "part", "prompt", "index", "scores", "seed", "paths.data_root", "encode.precision")
 INHERITED_TOO = ("encode.fast_decode", "encode.storage")
 TOLD = ("data", "fields", "checkpoint")  # said of an index, but no reason to refuse it
 
 
 def built_and_kept(
-    cfg: DictConfig, world: World, items: Side, gallery: str, backbone: TwoTower, encoder: Encoder
+    cfg: DictConfig, world: World, asked: Embeddings, items: Side, gallery: str, backbone: TwoTower, encoder: Encoder
 ) -> Index:
-    """The index of the config over the items; with `save_index=DIR` also written there."""
-    index = built(cfg, items)
+    """The index of the config over the items, with its score correction; with `save_index=DIR` also written there."""
+    assert items.embeddings is not None
+    direction: Direction = "t2i" if gallery == "pictures" else "i2t"
+    index = corrected(cfg, world, direction, asked, built(cfg, items), items.embeddings, backbone, encoder)
     if cfg.save_index:
         save(cfg, Path(str(cfg.save_index)), index, made_from(world, gallery, backbone, encoder))
     return index
@@ -50,6 +54,8 @@ def save(cfg: DictConfig, folder: Path, index: Index, facts: Mapping[str, Any]) 
     """Write the index, and beside it the config that rebuilds backbone and prompt."""
     with held(folder):
         index.save(folder, facts)
+        if not isinstance(index, Corrected):
+            (folder / FILE).unlink(missing_ok=True)
         keep_config(cfg, folder)
     log.info("index: %s: %s items", folder, f"{len(index.ids):,}")
 
@@ -107,7 +113,7 @@ def with_index(cfg: DictConfig, folder: Path, leave: tuple[str, ...] = ()) -> tu
 
 def open_index(cfg: DictConfig, folder: Path, expected: Mapping[str, Any], dim: int) -> Index:
     """Load the index of the config; refuse it where it was made from something else."""
-    index: Index = build(cfg, "index")
+    index: Index = unfitted(cfg, build(cfg, "index"))
     wanted = {key: value for key, value in expected.items() if key not in TOLD}
     index.load(folder, {**wanted, "dim": dim, "metric": "inner_product"})
     return index

@@ -1,9 +1,8 @@
-"""A sentence encoder: MiniLM over texts, no picture tower. For parts that compare text with text."""
+"""A sentence encoder over texts (MiniLM, mpnet), no picture tower: to compare texts, or beside picture vectors that are given."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.lite import load_minilm, tokenizer_digest
-from picdesk.backbones.reading import flags_of
+from picdesk.backbones.sentence_models import load_text_trunk
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
@@ -22,28 +20,25 @@ COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
 
 @config_part
 class Sentences(TwoTower):
-    """MiniLM-L6 (mean of tokens, 384-d); the head is the identity, so texts are compared as sentence-transformers does.
+    """MiniLM-L6 (384-d), mpnet (768-d) or both; the head is the identity, so texts are compared as sentence-transformers does.
 
     Its features are those of the text trunk of `backbone=lite`, so one place in the store serves both.
     """
 
-    def __init__(self, max_tokens: int = 128) -> None:
-        if max_tokens < 1:
-            raise ConfigError(f"max_tokens={max_tokens}: at least 1")
-        sentence, tokenizer, width = load_minilm()
-        rule = {"tokenizer": tokenizer_digest(tokenizer), "max_tokens": max_tokens, "pooling": "mean"}
+    def __init__(self, max_tokens: int = 128, text_trunk: str | Sequence[str] = "minilm_l6") -> None:
+        text = load_text_trunk(text_trunk, max_tokens)
         super().__init__(
-            name="sentences(minilm-l6)",
-            dim=width,
+            name=f"sentences({text.label})",
+            dim=text.width,
             image_trunk=nn.Identity(),
             image_head=nn.Identity(),
-            text_trunk=sentence,
+            text_trunk=text.module,
             text_head=nn.Identity(),
-            trunk_dims=(width, width),
-            preprocessing={"image": {"none": True}, "text": rule},
+            trunk_dims=(text.width, text.width),
+            preprocessing={"image": {"none": True}, "text": text.rule},
             logit_scale=COSINE_SCALE,
         )
-        self.max_tokens, self._tokenizer = max_tokens, tokenizer
+        self.max_tokens, self._text = max_tokens, text
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """There is no picture tower. Raises `ConfigError`."""
@@ -55,10 +50,11 @@ class Sentences(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """`input_ids` and `attention_mask`, [n, longest], at most `max_tokens`."""
-        batch: Any = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        )
-        return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+        return self._text.tokenize(texts)
+
+    def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """How many places of each text's inputs, [n], matter."""
+        return self._text.lengths(inputs)
 
     @property
     def context(self) -> int:
@@ -67,4 +63,4 @@ class Sentences(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, texts, self.max_tokens)
+        return self._text.flags(texts)

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.assembly import shared, shelf
+from picdesk.assembly import correcting, shared, shelf
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.embedding.encoder import Encoder
@@ -29,7 +29,7 @@ from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.dataset import World
 from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits
-from picdesk.retrieval.slices import slice_tables
+from picdesk.retrieval.slices import slice_tables, slices_json
 from picdesk.training.checkpoint import MODALITIES, Checkpoint
 
 log = logging.getLogger(__name__)
@@ -64,20 +64,12 @@ class Outcome:
 def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: Outcome, encoder: Encoder) -> None:
     """Write everything the job leaves, log it, print the tables and where the page is."""
     prompts = world.prompts(part)
+    outcome = replace(outcome, notes=(*correcting.notes(cfg), *outcome.notes))
     job.write_config(cfg)
+    spread = (int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level))
+    joint = [(name, rankings.joint_of(scores, *spread), role) for name, scores, role in outcome.systems]
+    fields = [str(name) for name in cfg.metrics.slices]
     with job.clock.stage("write"):
-        job.write_scores(outcome.scores, outcome.extra)
-        write_verdict(job, outcome.verdict)
-        if shelf.sweeping():
-            rankings.note(job.folder, outcome.scores)
-        log_final(
-            job.logger,
-            flat_metrics(outcome.scores),
-            show.retrieved_rows(part, prompts, outcome.scores, int(cfg.shown)),
-            plain(cfg),
-        )
-        job.logger.finish()
-        tables = (*show.metric_tables(outcome.systems), *outcome.tables)
         slices = slice_tables(
             part,
             prompts,
@@ -85,6 +77,24 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
             shared.look_alikes(cfg, world, part, encoder),
             int(cfg.bootstrap.resamples),
             int(cfg.seed),
+            fields,
+        )
+        extra = {**outcome.extra, **rankings.joint_json(joint[-1][1]), **slices_json(slices, fields)}
+        job.write_scores(outcome.scores, extra)
+        write_verdict(job, outcome.verdict)
+        if shelf.sweeping():
+            rankings.note(job.folder, outcome.scores)
+        log_final(
+            job.logger,
+            flat_metrics(outcome.scores) | {f"both/{key}": one.value for key, one in joint[-1][1].items()},
+            show.retrieved_rows(part, prompts, outcome.scores, int(cfg.shown)),
+            plain(cfg),
+        )
+        job.logger.finish()
+        tables = (
+            *show.metric_tables(outcome.systems),
+            *show.joint_tables(joint, outcome.scores),
+            *outcome.tables,
         )
         said = (Note(text) for text in world.split_notes)
         lost = (Note(line, True) for line in encoder.unread.told())
@@ -176,6 +186,7 @@ def facts(cfg: DictConfig, job: Job, weights: Mapping[str, str]) -> tuple[Fact, 
         "backbone": weights["name"],
         **({"loss": short(whole, "loss")} if str(cfg.task) == "train" else {}),
         "index": short(whole, "index"),
+        **({"scores": correcting.rule_of(cfg).told()} if correcting.rule_of(cfg).active else {}),
         "reranker": short(whole, "reranker"),
         "seed": str(cfg.seed),
         "precision": str(cfg.encode.precision),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from picdesk.evaluation.metrics import Ranks
 from picdesk.evaluation.statistics import Interval
 from picdesk.interfaces import DIRECTIONS, Direction
+from picdesk.measures.listing import KS, NAMES
 from picdesk.trec.runs import Qrels, Run
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,8 @@ log = logging.getLogger(__name__)
 class Scored:
     """One direction of one system: its run, what is relevant, the ranks, the metrics and their intervals, and how many
     seconds search and reranking took for all queries together (building the index took `index_seconds`). `exact_hits` is the
-    hits@1 of exact search over the same embeddings, where the index alone made the order."""
+    hits@1 of exact search over the same embeddings, where the index alone made the order. `names` and `ks` are the metrics that
+    were asked for, and `listed` what the lists together say of the gallery (hubness)."""
 
     run: Run
     qrels: Qrels
@@ -30,6 +32,9 @@ class Scored:
     seconds: float = 0.0
     exact_hits: float | None = None
     index_seconds: float = 0.0
+    names: tuple[str, ...] = NAMES
+    ks: tuple[int, ...] = KS
+    listed: Mapping[str, float] = field(default_factory=dict)
 
 
 def shortened(run: Run, depth: int) -> Run:

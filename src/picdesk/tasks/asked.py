@@ -14,7 +14,7 @@ from picdesk.errors import ConfigError, MissingFileError
 from picdesk.readers.queries import Query, bare, read_queries
 from picdesk.readers.subset import only
 from picdesk.search.grouping import at_least
-from picdesk.trec.runs import Run
+from picdesk.trec.runs import Floats, Run
 
 log = logging.getLogger(__name__)
 
@@ -55,17 +55,19 @@ def read_picture(file: str, max_pixels: int) -> bytes:
     return data
 
 
-def strong(cfg: DictConfig, run: Run) -> Run:
+def strong(cfg: DictConfig, run: Run, similarity: Floats | None = None) -> Run:
     """What the search scores `min_score` or more; where nothing is, that is said, with the score of the best.
 
-    It is the similarity that counts, as the scores of a reranked list are relative to that list.
+    It is the similarity that counts, as the scores of a reranked list are relative to that list, and corrected ones to a bank;
+    `similarity` [queries, depth] where the scores of the run are not it.
     """
-    kept = at_least(run, cfg.min_score)
+    kept = at_least(run, cfg.min_score, similarity)
+    shown = run.scores if similarity is None else similarity
     for q in np.flatnonzero(~(kept.index >= 0).any(axis=1)):
         log.warning(
             "%s: nothing scores min_score=%g or more; the best has %.3f",
             run.query_ids[q],
             cfg.min_score,
-            run.scores[q, 0],
+            shown[q].max(),
         )
     return kept

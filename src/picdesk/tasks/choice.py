@@ -30,6 +30,7 @@ TASKS = (
     "captioner",
     "tune_index",
     "tune_weights",
+    "agreement",
 )
 
 
@@ -69,6 +70,10 @@ def run_task(cfg: DictConfig) -> float:
         from picdesk.tasks.tune_weights import tune_weights
 
         return tune_weights(cfg)
+    if cfg.task == "agreement":
+        from picdesk.tasks.agreement import agreement
+
+        return agreement(cfg)
     if cfg.task == "export":
         from picdesk.tasks.export import export
 

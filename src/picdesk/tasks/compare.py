@@ -18,16 +18,17 @@ from picdesk.assembly.saved import taken
 from picdesk.assembly.searching import score
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
-from picdesk.evaluation.metrics import KS
+from picdesk.evaluation.joint import joint_differences
 from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.files import file_digest, write_json
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import DoneJob, choices_of, find_jobs
-from picdesk.jobs.rankings import pictures_of
+from picdesk.jobs.rankings import joint_of, pictures_of
+from picdesk.measures.listing import NAMES, measure_of
 from picdesk.pages import show
 from picdesk.pages.compare_cards import Scores, Side, groups
 from picdesk.report.charts import Histogram
-from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note
+from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note, Role
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.trec.files import read_qrels, read_runs
@@ -60,11 +61,14 @@ def compare(cfg: DictConfig) -> float:
     apart = compare_all(
         {direction: (one.scores[direction].ranks, other.scores[direction].ranks) for direction in both},
         {direction: pictures_of(direction, one.scores[direction].qrels) for direction in both},
+        ks=one.scores[both[0]].ks,
         seed=int(cfg.seed),
+        names=one.scores[both[0]].names,
     )
+    joint = joint_apart(sides, both, int(cfg.seed))
     folder = Path(HydraConfig.get().runtime.output_dir)
-    write_json(folder / "comparison.json", as_json(sides, apart))
-    tables = tuple(table(sides, direction, apart[direction]) for direction in both)
+    write_json(folder / "comparison.json", as_json(sides, apart, joint))
+    tables = (*(table(sides, direction, apart[direction]) for direction in both), *joint_table(cfg, sides, joint))
     part, prompts, notes = data_of(cfg, one.job)
     shown: tuple[Any, ...] = ()
     try:
@@ -138,6 +142,27 @@ def scores_of(cfg: DictConfig, job: DoneJob) -> Scores:
     return {direction: score(cfg, direction, runs[direction], qrels[direction]) for direction in runs}
 
 
+def joint_apart(sides: Sequence[Side], both: Sequence[Direction], seed: int) -> dict[str, Difference]:
+    """How far apart the two jobs are in the metrics over both directions that were asked for."""
+    one, other = (side.scores for side in sides)
+    paired = [(one[d].ranks, other[d].ranks, pictures_of(d, one[d].qrels)) for d in both]
+    return joint_differences(paired, one[both[0]].names, one[both[0]].ks, seed=seed)
+
+
+def joint_table(cfg: DictConfig, sides: Sequence[Side], apart: dict[str, Difference]) -> tuple[MetricTable, ...]:
+    """The metrics over both directions of both jobs, with their differences; none where none was asked for."""
+    spread = (int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level))
+    roles: tuple[Role, Role] = ("main", "other")
+    rows = [(side.name, joint_of(side.scores, *spread), role) for side, role in zip(sides, roles, strict=True)]
+    told = "; ".join(f"{name} {signed(one)} (p={one.p_family:.2g})" for name, one in apart.items())
+    return tuple(
+        replace(
+            table, note=f"Difference, first less second: {told}. Pictures with all their queries are drawn and swapped."
+        )
+        for table in show.joint_tables(rows, sides[0].scores)
+    )
+
+
 def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Difference]) -> MetricTable:
     """The metrics of both, and below them the differences with their intervals and p-values."""
     rows = tuple(
@@ -148,7 +173,8 @@ def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Differen
         for side in sides
         if direction in side.job.unseen
     )
-    told = [f"{name} {signed(apart[name])} (p={apart[name].p_family:.2g})" for name in TOLD if name in apart]
+    more = [name for name in apart if measure_of(name)[0].name not in NAMES]
+    told = [f"{name} {signed(apart[name])} (p={apart[name].p_family:.2g})" for name in (*TOLD, *more) if name in apart]
     note = (
         f"Difference, first less second: {'; '.join(told)}. Paired by picture: 95% bootstrap interval of each difference by "
         "itself; p by random signs, corrected for all metrics and directions compared (step-down maxT)."
@@ -160,15 +186,21 @@ def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Differen
 def signed(difference: Difference) -> str:
     """`+0.012 [0.001, 0.023]`."""
     span = difference.interval
-    return f"{span.value:+.3f} [{span.low:+.3f}, {span.high:+.3f}]"
+    value, low, high = (f"{number:+.{max(span.digits, 1)}f}" for number in (span.value, span.low, span.high))
+    return f"{value} [{low}, {high}]"
 
 
-def as_json(sides: Sequence[Side], apart: dict[Direction, dict[str, Difference]]) -> dict[str, Any]:
+def as_json(
+    sides: Sequence[Side], apart: dict[Direction, dict[str, Difference]], joint: dict[str, Difference]
+) -> dict[str, Any]:
     """Which jobs, and how far apart they are."""
     jobs = [
         {"name": side.name, "folder": str(side.job.folder), "manifest": file_digest(side.job.folder / "manifest.json")}
         for side in sides
     ]
+    named_apart: dict[str, dict[str, Difference]] = {str(d): own for d, own in apart.items()} | (
+        {"both": joint} if joint else {}
+    )
     found = {
         direction: {
             name: {
@@ -179,9 +211,9 @@ def as_json(sides: Sequence[Side], apart: dict[Direction, dict[str, Difference]]
             }
             for name, d in named.items()
         }
-        for direction, named in apart.items()
+        for direction, named in named_apart.items()
     }
-    return {"jobs": jobs, "cut_offs": list(KS), "differences": found}
+    return {"jobs": jobs, "cut_offs": list(next(iter(sides[0].scores.values())).ks), "differences": found}
 
 
 def facts(sides: Sequence[Side]) -> tuple[Fact, ...]:

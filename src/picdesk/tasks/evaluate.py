@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from picdesk.assembly import shared
+from picdesk.assembly.folds import score_folds
 from picdesk.assembly.reranking import contents, refuse_reranker
 from picdesk.assembly.searching import score, score_both
 from picdesk.errors import ConfigError, DataError, MissingFileError
@@ -16,6 +17,7 @@ from picdesk.files import file_digest
 from picdesk.interfaces import Direction
 from picdesk.jobs.folder import Job
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
+from picdesk.jobs.rankings import joint_json, joint_of
 from picdesk.jobs.verdict import Judge
 from picdesk.pages import show
 from picdesk.pages.finish import Outcome, finish, weights_of, write_run_page, write_verdict
@@ -53,16 +55,18 @@ def evaluate_model(
     with job.clock.stage("encode"):
         features = shared.features_of(cfg, world, part, backbone, encoder)
     with job.clock.stage("retrieve and score"):
-        sources = Sources.of(world, part, backbone, encoder)
-        scored = score_both(cfg, features, *embed(backbone, features), sources)
+        sources, both = Sources.of(world, part, backbone, encoder), embed(backbone, features)
+        scored = score_both(cfg, features, *both, sources)
+        folded = score_folds(cfg, features, *both, sources)
     learned = learned_by(cfg, checkpoint, world)
     apart = without_look_alikes(cfg, world, part, learned, scored)
     outcome = Outcome(
         systems=[("trained" if checkpoint else "as it is", scored, "main")],
         weights=weights,
-        notes=(*untrained_note(backbone.name, checkpoint), *learned_note(learned, part), *apart.notes),
+        notes=(*untrained_note(backbone), *learned_note(learned, part), *apart.notes),
         slices=apart.slices,
-        extra=apart.numbers,
+        tables=folded.tables,
+        extra={**apart.numbers, **(folded.numbers or {})},
         verdict=judge(cfg, scored),
     )
     finish(job, cfg, world, part, outcome, encoder)
@@ -94,12 +98,16 @@ def evaluate_files(cfg: DictConfig, judge: Judge, check_inputs: Check = no_check
     job.done_before(cfg, files, {})
     job.objective = mean_hits(list(scored.values()))
     job.write_config(cfg)
-    job.write_scores(scored, {})
-    job.logger.log_metrics(flat_metrics(scored))
+    joint = joint_of(scored, int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level))
+    job.write_scores(scored, joint_json(joint))
+    job.logger.log_metrics(flat_metrics(scored) | {f"both/{key}": one.value for key, one in joint.items()})
     job.logger.finish()
     verdict = judge(cfg, scored)
     write_verdict(job, verdict)
-    tables = show.metric_tables([("run", scored, "main")])
+    tables = (
+        *show.metric_tables([("run", scored, "main")]),
+        *show.joint_tables([("run", joint, "main")], scored),
+    )
     write_run_page(job, cfg, tables, show.rank_charts(scored), verdict)
     job.write_manifest(cfg, files, {}, None, 0)
     print_metrics(tables)

@@ -48,7 +48,11 @@ def export(cfg: DictConfig) -> float:
     names = [part.picture_ids[i] for i in part.picture_of]
     writer.writerows(zip(names, world.prompts(part), strict=True))
     write_text(folder / CAPTIONS, rows.getvalue())
-    job.write_config(cfg)
+    kept = cfg.copy()
+    kept.ckpt = (
+        None if checkpoint is None else str(checkpoint.path.absolute())
+    )  # whose text tower answers over these vectors
+    job.write_config(kept)
     data = shared.fingerprint(cfg, world, part, encoder)
     job.write_manifest(
         cfg, data, weights_of(backbone, checkpoint), encoder, len(world.collection.skipped), (FILE, CAPTIONS)
@@ -63,7 +67,7 @@ def export(cfg: DictConfig) -> float:
     )
     log.info(
         "read it with: data=npz data.root=%s data.file=%s data.image_names=image_names split=all part=all prompt=caption "
-        "backbone=precomputed backbone.dim=%d",
+        "backbone=precomputed backbone.dim=%d backbone.text_ckpt=export",
         folder,
         FILE,
         backbone.dim,

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
 from picdesk.assembly.build import build, check_all
+from picdesk.assembly.correcting import banks_of, unfitted
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.loading import load_backbone, load_world, make_encoder
 from picdesk.backbones.two_tower import TwoTower
@@ -29,8 +30,10 @@ from picdesk.jobs.folder import Job
 from picdesk.pages.finish import weights_of
 from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
+from picdesk.retrieval.banks import Banks
 from picdesk.retrieval.dataset import World
 from picdesk.retrieval.features import head
+from picdesk.search.corrected import Corrected
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.milvus import MilvusIndex
 from picdesk.search.saved import made_from
@@ -66,9 +69,19 @@ def build_index(cfg: DictConfig) -> None:
     job = Job(cfg)
     vectors = Vectors(world, part, str(cfg.gallery), backbone, encoder)
     facts = index_facts.made_from(world, str(cfg.gallery), backbone, encoder)
+    banks = banks_of(cfg, world, backbone, encoder)
     with job.clock.stage("encode and build"):
         index = built(cfg, vectors, folder, facts)
+        if banks is not None:
+            with held(folder):
+                correct(banks, str(cfg.gallery), index, vectors).save_correction(folder)
     report(job, cfg, index, folder, "built", weights_of(backbone, checkpoint), encoder)
+
+
+def correct(banks: Banks, gallery: str, index: Index, vectors: Vectors) -> Corrected:
+    """The index with its score correction, fitted shard by shard."""
+    fitted = banks.fitted_by_shards(direction_of(gallery), None, vectors.ids, vectors.matrices)
+    return Corrected(index, banks.rule, *fitted)
 
 
 def direction_of(gallery: str) -> Direction:
@@ -94,6 +107,10 @@ class Vectors:
         for start in range(0, len(self.ids), AT_ONCE):
             stop = min(start + AT_ONCE, len(self.ids))
             yield Embeddings(self.ids[start:stop], self._matrix(start, stop))
+
+    def matrices(self) -> Iterator[Any]:
+        """The same without their ids."""
+        return (shard.matrix for shard in self())
 
     def _matrix(self, start: int, stop: int) -> Any:
         if self._given is not None:
@@ -165,7 +182,7 @@ def remove_items(cfg: DictConfig) -> None:
     with held(folder):  # what is read now is what is written over
         cfg, _ = saved_index.with_index(cfg, folder)
         facts = made_from(folder)
-        index: Index = build(cfg, "index")
+        index: Index = unfitted(cfg, build(cfg, "index"))
         index.load(folder)
         job = Job(cfg)
         with job.clock.stage("remove"):

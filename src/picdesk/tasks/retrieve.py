@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from picdesk.assembly import saved_index
+from picdesk.assembly import correcting, saved_index
 from picdesk.assembly.build import build, check_all
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.loading import load_backbone, load_world, make_encoder
@@ -92,7 +92,7 @@ def retrieve(cfg: DictConfig) -> Run:
         else:
             run = search_texts(cfg, world, part, backbone, encoder, picture, pieces)
             cards = [text_card(part, world, run, asked_name(cfg, pieces), bool(picture))]
-    for note in untrained_note(backbone.name, checkpoint):
+    for note in (*correcting.notes(cfg), *untrained_note(backbone)):
         log.warning("%s", note.text)
     near = Tools(backbone, encoder).nearness(texts) if queries and not pieces else None
     write(job, cfg, part.name, run, cards, weights, picture, show.picture_reader(part), near)
@@ -127,6 +127,7 @@ def search_pictures(
     fields = tuple(query.fields for query in queries)
     tools = Tools.over(backbone, encoder, part)
     if backbone.by_captions:
+        correcting.refuse(cfg, f"backbone={backbone.name}, which has no vector of a picture to correct")
         if cfg.save_index:
             saved_index.refuse_captions(backbone, f"save_index={cfg.save_index}")
         known = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
@@ -137,7 +138,7 @@ def search_pictures(
     gallery = Embeddings(part.picture_ids, head(backbone, "image", picture_features(part, backbone, encoder)))
     items = Side(gallery.ids, gallery, pictures=part.pictures)
     keep = partial(strong, cfg)
-    index = saved_index.built_and_kept(cfg, world, items, "pictures", backbone, encoder)
+    index = saved_index.built_and_kept(cfg, world, asked, items, "pictures", backbone, encoder)
     return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts), fields), items, tools, index=index, keep=keep), texts
 
 
@@ -160,7 +161,7 @@ def search_texts(
         asked = Embeddings(("q1",), head(backbone, "image", encoder.pictures(backbone, source, open_picture)))
     gallery = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
     items = Side(gallery.ids, gallery, tuple(world.prompts(part)), part.texts)
-    index = saved_index.built_and_kept(cfg, world, items, "texts", backbone, encoder)
+    index = saved_index.built_and_kept(cfg, world, asked, items, "texts", backbone, encoder)
     tools = Tools(backbone, encoder)
     asking = Side(("q1",), asked, pictures=source)
     return retrieve_run(cfg, "i2t", asking, items, tools, index=index, keep=partial(strong, cfg))

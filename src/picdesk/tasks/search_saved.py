@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from picdesk.assembly import saved_index
+from picdesk.assembly import correcting, saved_index
 from picdesk.assembly.build import build, check_all
 from picdesk.assembly.loading import load_backbone, make_encoder
 from picdesk.assembly.reranking import contents, parts_at_work, weights_of_parts
@@ -34,6 +34,7 @@ from picdesk.rerankers.base import candidates_alone
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
 from picdesk.retrieval.tools import Tools
+from picdesk.search.corrected import Corrected
 from picdesk.search.saved import made_from
 from picdesk.tasks.asked import OnePicture, strong
 from picdesk.tasks.combined import Piece, as_query, vector_of
@@ -92,7 +93,7 @@ def search_saved(cfg: DictConfig, queries: list[Query], picture: bytes, pieces: 
         run = search(cfg, direction, index, asked, shown, prompt, tools)
     name = str(as_query(pieces).fields["title"]) if pieces else Path(str(cfg.image)).name
     cards = cards_of(direction, run, queries, texts, shown, name, bool(picture))
-    for note in untrained_note(backbone.name, checkpoint):
+    for note in (*correcting.notes(cfg), *untrained_note(backbone)):
         log.warning("%s", note.text)
     write(
         job,
@@ -125,7 +126,9 @@ def search(
 ) -> Run:
     """Search and rerank; `top_k` at most what the index holds. Only candidates are looked up in the data set."""
     assert asked.embeddings is not None
-    run, _ = candidates_alone(strong(cfg, index.search(asked.embeddings, int(cfg.top_k))))
+    found = index.search(asked.embeddings, int(cfg.top_k))
+    similarity = index.similarity(asked.embeddings, found) if isinstance(index, Corrected) else None
+    run, _ = candidates_alone(strong(cfg, found, similarity))
     if not parts_at_work(cfg):
         return reranked(cfg, run, RerankContext(direction, asked, Side(run.item_ids)), tools)
     items = candidates_of(direction, run.item_ids, shown, prompt)

@@ -64,7 +64,7 @@ def tune(cfg: DictConfig) -> float:
     }
     with job.clock.stage("tune"):
         tables = tuple(table_of(cfg, name, *side, settings) for name, side in sides.items())
-    notes = (*untrained_note(backbone.name, checkpoint), BY_LUCK, *choose_elsewhere(str(cfg.part)))
+    notes = (*untrained_note(backbone), BY_LUCK, *choose_elsewhere(str(cfg.part)))
     write(job, cfg, tables, weights_of(backbone, checkpoint), notes, part.name)
     data = shared.fingerprint(cfg, world, part, encoder)
     job.write_manifest(cfg, data, weights_of(backbone, checkpoint), encoder, len(world.collection.skipped))

@@ -12,19 +12,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk.assembly import shared
 from picdesk.assembly.build import build, check_all
+from picdesk.assembly.correcting import rule_of
 from picdesk.assembly.inherit import with_checkpoint
-from picdesk.assembly.reranking import contents, nodes_of, parts_of, weights_of_parts
+from picdesk.assembly.reranking import contents, nodes_of, parts_of, refuse_reranker, weights_of_parts
 from picdesk.assembly.searching import score_both
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.choosing import RULES, choose, standard_error
-from picdesk.evaluation.metrics import exact_ranks, per_query
+from picdesk.evaluation.metrics import exact_ranks, value_of
 from picdesk.files import write_text, written_whole
 from picdesk.interfaces import Direction
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
+from picdesk.measures.listing import higher_is_better, may_choose
 from picdesk.pages.finish import finish, weights_of
 from picdesk.pages.tuned import Tuned, outcome_of
 from picdesk.retrieval.dataset import PARTS, World
@@ -37,7 +39,6 @@ from picdesk.text.cells import PeopleWriter
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
-METRICS = ("hits@1", "hits@5", "hits@10", "recall@1", "recall@5", "recall@10", "mrr")
 
 
 def tune_weights(cfg: DictConfig) -> float:
@@ -45,11 +46,19 @@ def tune_weights(cfg: DictConfig) -> float:
     need_positive(cfg)
     direction, metric = wanted(cfg)
     check_all(cfg)
+    if rule_of(cfg).active:
+        refuse_reranker(
+            cfg, f"task=tune_weights scores={rule_of(cfg).name} chooses the settings of the correction alone"
+        )
+        from picdesk.tasks.tune_scores import tune_scores
+
+        return tune_scores(cfg, direction, metric)
     cfg, checkpoint = with_checkpoint(cfg)
     names = tuple(weights_of_parts(cfg))
     if all(str(node.get("_target_")).endswith(".Identity") for node in nodes_of(cfg).values()):
         raise ConfigError(
-            "task=tune_weights: reranker=identity scores as the search does; choose one whose weight matters"
+            "task=tune_weights: reranker=identity scores as the search does; choose one whose weight matters, or a correction: "
+            "scores=nnn"
         )
     points = grid(len(names), cfg.tune_weights.steps)
     parts_of(cfg)
@@ -98,9 +107,10 @@ def wanted(cfg: DictConfig) -> tuple[Direction, str]:
             "tune_weights.part=train: a checkpoint does better on what it was trained on; val shows what it is worth"
         )
     direction, _, metric = str(settings.metric).partition("/")
-    if direction not in ("t2i", "i2t") or metric not in METRICS:
+    if direction not in ("t2i", "i2t") or not may_choose(metric):
+        known = ", ".join(higher_is_better())
         raise ConfigError(
-            f"tune_weights.metric={settings.metric}: give t2i/ or i2t/ and one of {', '.join(METRICS)}, as in t2i/hits@1"
+            f"tune_weights.metric={settings.metric}: give t2i/ or i2t/ and one of {known}, as in t2i/hits@1"
         )
     if settings.rule not in RULES:
         raise ConfigError(f"tune_weights.rule={settings.rule}: choose one of {', '.join(RULES)}")
@@ -161,9 +171,7 @@ def swept(
     sweep: WeightSweep, names: tuple[str, ...], points: Sequence[tuple[float, ...]], metric: str, rule: str
 ) -> Tuned:
     """The metric at every point, and the choice."""
-    at = metric.partition("@")[2]
-    ks = [int(at)] if at else [1]
-    each = [per_query(sweep.ranks(point), ks)[metric] for point in points]
+    each = [value_of(sweep.ranks(point), metric) for point in points]
     cluster = sweep.base.cluster
     errors = np.array([standard_error(cluster, value) for value in each])
     chosen, best = choose(each, cluster, [sum(point) for point in points], rule)
