@@ -16,13 +16,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
+from picdesk.assembly.needed import of_data, of_parts
 from picdesk.assembly.schema import CONF
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
-from picdesk.needs import Need
+from picdesk.needs import Need, in_gb
 from picdesk.process import machine
 from picdesk.report.terminal import console
-from picdesk.tasks.doctor import in_gb, of_data, of_parts
 
 FOLDER = "experiment/reproduce"
 
