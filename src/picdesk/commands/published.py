@@ -13,7 +13,11 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+<<<<<<< HEAD
 from picdesk.assembly.needed import of_published
+=======
+from picdesk.assembly.needed import of_data, of_parts
+>>>>>>> models
 from picdesk.assembly.schema import CONF
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
