@@ -13,11 +13,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-<<<<<<< HEAD
 from picdesk.assembly.needed import of_published
-=======
-from picdesk.assembly.needed import of_data, of_parts
->>>>>>> models
 from picdesk.assembly.schema import CONF
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
