@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from picdesk.assembly import named
 from picdesk.assembly.allowed import FOREIGN, class_of
 from picdesk.assembly.kinds import check_values
 from picdesk.collection import Fields
@@ -117,10 +117,7 @@ def as_far_as_known(cfg: DictConfig, key: str) -> Any:
 
 def named_groups() -> set[str]:
     """Groups that the command line sets, or sets something in."""
-    if not HydraConfig.initialized():
-        return set(TRAINING)
-    keys = [override.lstrip("+~").partition("=")[0] for override in HydraConfig.get().overrides.task]
-    return {re.split(r"[./@]", key)[0] for key in keys}
+    return {re.split(r"[./@]", key)[0] for key in named.named_keys()} if named.known() else set(TRAINING)
 
 
 def parts_of(node: Any) -> list[dict[str, Any]]:

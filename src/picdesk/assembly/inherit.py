@@ -7,6 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import taken
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint, find
@@ -27,10 +28,7 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
     if cfg.ckpt is None:
         return cfg, None
     checkpoint = find(str(cfg.ckpt), Path(cfg.paths.outputs))
-    named = (
-        [override.lstrip("+~") for override in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
-    )
-    keys = [override.split("=", 1)[0] for override in named]
+    keys = named_keys()
     saved = taken(checkpoint.config_path, cfg)
     refuse_other_model(cfg, saved, keys)
     cfg.ckpt = str(checkpoint.path)

@@ -6,8 +6,6 @@ import logging
 import os
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from picdesk.assembly import shelf
 from picdesk.errors import UserError
 from picdesk.files import write_json
@@ -18,12 +16,11 @@ log = logging.getLogger(__name__)
 SAME = "same_as.json"
 
 
-def completed(cfg: DictConfig, folder: Path, fingerprint: str) -> float | None:
+def completed(outputs: Path, folder: Path, fingerprint: str) -> float | None:
     """The objective of a finished job with this fingerprint: this folder's own, or another's below the outputs.
 
     Another's is named in `same_as.json`, so that the leaderboard shows it. A job whose files were changed counts as not done.
     """
-    outputs = Path(cfg.paths.outputs)
     own = finished(folder, fingerprint)
     if own is not None:
         (folder / SAME).unlink(missing_ok=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from picdesk.evaluation.metrics import Ranks, ranks_of_run
 from picdesk.interfaces import Direction
+from picdesk.retrieval.measuring import pictures_of
 from picdesk.retrieval.scores import Scored
 from picdesk.trec.files import read_qrels, read_runs
-from picdesk.trec.runs import Qrels
 
 Rankings = dict[Direction, tuple[Ranks, tuple[str, ...]]]
 _NOTED: dict[Path, Rankings] = {}
@@ -41,10 +41,3 @@ def rankings_of(folder: Path) -> Rankings:
         )
         for direction in runs
     }
-
-
-def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:
-    """The picture that each query is about: itself, or the first that is relevant to it."""
-    if direction == "i2t":
-        return qrels.query_ids
-    return tuple(qrels.item_ids[i] for i in qrels.items[qrels.bounds[:-1]])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from rich.box import MARKDOWN
 from rich.table import Table
 
+from picdesk.assembly.schema import Settings
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import OutsideError
@@ -17,7 +16,7 @@ from picdesk.report.terminal import console
 from picdesk.retrieval.scores import Scored
 
 Scores = dict[Direction, Scored]
-Judge = Callable[[DictConfig, Scores], None]
+Judge = Callable[[Settings, Scores], None]
 Reported = Mapping[str, Mapping[str, float]]
 RANKS = ("median_rank", "mean_rank")
 
@@ -83,11 +82,9 @@ def judge(lines: Sequence[Line], tolerance: float, facts: Mapping[str, str]) -> 
         raise OutsideError(f"not reproduced: {', '.join(outside)}: further than {tolerance:g} from the reported value")
 
 
-def judge_expected(cfg: DictConfig, scored: Scores) -> None:
-    """Compare with the config's `expected` values, where there are any."""
-    if not cfg.get("expected"):
+def judge_expected(settings: Settings, scored: Scores) -> None:
+    """Compare with the `expected` values, where there are any."""
+    if not settings.expected:
         return
-    expected: Any = OmegaConf.to_container(cfg.expected, resolve=True)
-    lines = compared(expected, scored, float(cfg.tolerance), "expected")
-    protocol = {str(name): str(text) for name, text in cfg.protocol.items()}
-    judge(lines, float(cfg.tolerance), {**protocol, "source": str(cfg.source or "none given")})
+    lines = compared(settings.expected, scored, settings.tolerance, "expected")
+    judge(lines, settings.tolerance, {**settings.protocol, "source": settings.source or "none given"})

@@ -8,12 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from picdesk.assembly import shared, shelf
-from picdesk.backbones.two_tower import TwoTower
+from picdesk.assembly import shelf
+from picdesk.assembly.session import Session
 from picdesk.collection import Collection
-from picdesk.embedding.encoder import Encoder
 from picdesk.interfaces import Direction
 from picdesk.jobs import rankings
 from picdesk.jobs.folder import Job
@@ -24,10 +21,8 @@ from picdesk.report.content import Fact, JobPage, MetricTable, Note, Role, Slice
 from picdesk.report.loggers import log_final
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
-from picdesk.retrieval.dataset import World
 from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits
 from picdesk.retrieval.slices import slice_tables
-from picdesk.training.checkpoint import MODALITIES, Checkpoint
 
 log = logging.getLogger(__name__)
 Scores = dict[Direction, Scored]
@@ -56,10 +51,10 @@ class Outcome:
         return self.systems[-1][1]
 
 
-def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: Outcome, encoder: Encoder) -> None:
+def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> None:
     """Write everything the job leaves, log it, print the tables and where the page is."""
-    prompts = world.prompts(part)
-    job.write_config(cfg)
+    settings, encoder, prompts = session.settings, session.encoder, session.dataset.prompts(part)
+    job.write_config()
     with job.clock.stage("write"):
         job.write_scores(outcome.scores, outcome.extra)
         if shelf.sweeping():
@@ -67,8 +62,8 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
         log_final(
             job.logger,
             flat_metrics(outcome.scores),
-            show.retrieved_rows(part, prompts, outcome.scores, int(cfg.shown)),
-            plain(cfg),
+            show.retrieved_rows(part, prompts, outcome.scores, settings.shown),
+            session.plain(),
         )
         job.logger.finish()
         tables = (*show.metric_tables(outcome.systems), *outcome.tables)
@@ -76,35 +71,26 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
             part,
             prompts,
             outcome.scores,
-            shared.look_alikes(cfg, world, part, encoder),
-            int(cfg.bootstrap.resamples),
-            int(cfg.seed),
+            session.look_alikes(part),
+            settings.bootstrap.resamples,
+            settings.seed,
         )
-        said = (Note(text) for text in world.split_notes)
+        said = (Note(text) for text in session.dataset.split_notes)
         lost = (Note(line, True) for line in encoder.unread.told())
         shown = replace(outcome, notes=(*outcome.notes, *said, *lost))
-        write_the_page(job, cfg, part, prompts, shown, tables, slices)
+        write_the_page(job, session, part, prompts, shown, tables, slices)
     if job.objective is None:
         job.objective = mean_hits(list(outcome.scores.values()))
-    job.write_manifest(
-        cfg, shared.fingerprint(cfg, world, part, encoder), outcome.weights, encoder, len(world.collection.skipped)
-    )
+    job.write_manifest(session.fingerprint(part), outcome.weights, encoder, len(session.dataset.collection.skipped))
     print_metrics(tables)
     for note in outcome.notes:
         log.warning("%s", note.text)
     log.info("report page: %s", job.folder / "index.html")
 
 
-def plain(cfg: DictConfig) -> dict[str, object]:
-    """The resolved config as plain values."""
-    container = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
-
-
 def write_the_page(
     job: Job,
-    cfg: DictConfig,
+    session: Session,
     part: Collection,
     prompts: list[str],
     outcome: Outcome,
@@ -112,12 +98,12 @@ def write_the_page(
     slices: tuple[SliceTable, ...],
 ) -> None:
     """The page of the job, `index.html`."""
-    groups = show.card_groups(part, prompts, outcome.scores, int(cfg.shown))
+    groups = show.card_groups(part, prompts, outcome.scores, session.settings.shown)
     page = JobPage(
         title=f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts",
-        subtitle=f"{str(cfg.task).capitalize()} · {cfg.part} part · {outcome.weights['name']}",
-        task=str(cfg.task),
-        facts=facts(cfg, job, outcome.weights),
+        subtitle=f"{session.settings.task.capitalize()} · {session.settings.part} part · {outcome.weights['name']}",
+        task=session.settings.task,
+        facts=facts(session, job, outcome.weights),
         tables=tables,
         training=outcome.training,
         weights=outcome.curves,
@@ -131,19 +117,19 @@ def write_the_page(
     write_job(job.folder / "index.html", page, show.picture_reader(part))
 
 
-def facts(cfg: DictConfig, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:
+def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:
     """What was run, for the head of the page."""
-    whole = plain(cfg)
+    whole, settings = session.plain(), session.settings
     rows = {
         "data": short(whole, "data"),
         "split": short(whole, "split"),
         "prompt": short(whole, "prompt"),
         "backbone": weights["name"],
-        **({"loss": short(whole, "loss")} if str(cfg.task) == "train" else {}),
+        **({"loss": short(whole, "loss")} if settings.task == "train" else {}),
         "index": short(whole, "index"),
         "reranker": short(whole, "reranker"),
-        "seed": str(cfg.seed),
-        "precision": str(cfg.encode.precision),
+        "seed": str(settings.seed),
+        "precision": settings.encode.precision,
         "code": str(provenance.code()),
         "started": job.clock.started,
     }
@@ -158,9 +144,3 @@ def short(cfg: Mapping[str, Any], group: str) -> str:
     settings = [f"{k}={v:g}" for k, v in cfg[group].items() if isinstance(v, int | float) and not isinstance(v, bool)]
     name = str(cfg["choices"].get(group, cfg[group]["_target_"]))
     return f"{name} ({', '.join(settings)})" if settings and group in WITH_NUMBERS else name
-
-
-def weights_of(backbone: TwoTower, checkpoint: Checkpoint | None) -> dict[str, str]:
-    """What the embeddings were made by: trunk fingerprints and the checkpoint's digest."""
-    trunks = {f"{modality}_trunk": backbone.trunk_fingerprint(modality) for modality in MODALITIES}
-    return {"name": backbone.name, **trunks} | ({"checkpoint": checkpoint.digest} if checkpoint else {})

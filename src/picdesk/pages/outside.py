@@ -6,9 +6,9 @@ import io
 import logging
 from collections.abc import Callable
 
-from omegaconf import DictConfig
 from PIL import Image
 
+from picdesk.assembly.schema import Settings
 from picdesk.data.images import named_picture
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.files import write_text
@@ -20,23 +20,23 @@ from picdesk.trec.runs import Run
 log = logging.getLogger(__name__)
 
 
-def check_submission(cfg: DictConfig) -> None:
+def check_submission(settings: Settings) -> None:
     """Raise `ConfigError` before anything is encoded if the submission cannot be written as named, or subset has no queries."""
-    if cfg.subset and not cfg.queries:
-        raise ConfigError(f"subset={cfg.subset} picks among the queries of a file: give queries=FILE too")
-    if cfg.submission.group is None:
+    if settings.subset and not settings.queries:
+        raise ConfigError(f"subset={settings.subset} picks among the queries of a file: give queries=FILE too")
+    if settings.submission.group is None:
         return
-    if not cfg.queries:
+    if not settings.queries:
         raise ConfigError("submission.group: a submission answers articles; give them by queries=FILE")
-    if cfg.min_score is not None:
+    if settings.min_score is not None:
         raise ConfigError(
-            f"submission.group: a submission has a picture for every article, min_score={cfg.min_score} may leave some out; "
+            f"submission.group: a submission has a picture for every article, min_score={settings.min_score} may leave some out; "
             "leave min_score out"
         )
-    check_names(str(cfg.submission.group), str(cfg.submission.approach), str(cfg.submission.size))
+    check_names(settings.submission.group, settings.submission.approach, settings.submission.size)
 
 
-def write_answers(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], bytes]) -> None:
+def write_answers(job: Job, run: Run, read: Callable[[str], bytes]) -> None:
     """results.csv (query_id, rank, item_id, score), and the first picture of each article as a submission."""
     stream = io.StringIO()
     writer = PeopleWriter(stream, lineterminator="\n")
@@ -46,12 +46,12 @@ def write_answers(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], byt
             if item >= 0:
                 writer.writerow([name, rank, run.item_ids[item], f"{score:.6f}"])
     write_text(job.folder / "results.csv", stream.getvalue())
-    if cfg.submission.group is None:
+    settings, submission = job.session.settings, job.session.settings.submission
+    if submission.group is None:
         return
-    group, approach, size = (str(cfg.submission[key]) for key in ("group", "approach", "size"))
 
     def picture(item: str) -> Callable[[], Image.Image]:
-        return lambda: named_picture(read(item), item, int(cfg.encode.max_pixels))
+        return lambda: named_picture(read(item), item, settings.encode.max_pixels)
 
     empty = [name for query, name in enumerate(run.query_ids) if run.index[query, 0] < 0]
     if empty:
@@ -64,7 +64,7 @@ def write_answers(job: Job, cfg: DictConfig, run: Run, read: Callable[[str], byt
             f"submission: the picture {error} of the index is not in the data set; name it: data=..."
         ) from None
     found = {name: picture(run.item_ids[run.index[query, 0]]) for query, name in enumerate(run.query_ids)}
-    folder = write_submission(job.folder / "submission", group, approach, size, found)
+    folder = write_submission(job.folder / "submission", submission.group, submission.approach, submission.size, found)
     wrong = faults(folder.parent, run.query_ids)
     if wrong:
         raise DataError(f"submission: {wrong[0]} ({len(wrong)} faults)")

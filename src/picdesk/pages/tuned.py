@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
+from picdesk.assembly.schema import Settings
 from picdesk.evaluation.significance import compare_all
 from picdesk.interfaces import Direction
-from picdesk.jobs.rankings import pictures_of
 from picdesk.pages.finish import Outcome
 from picdesk.pages.weight_chart import weight_charts
 from picdesk.report.content import Note
+from picdesk.retrieval.measuring import pictures_of
 from picdesk.retrieval.scores import Scored, mean_hits
 
 
@@ -37,7 +37,7 @@ class Tuned:
 
 
 def outcome_of(
-    cfg: DictConfig,
+    settings: Settings,
     tuned: Tuned,
     before: dict[Direction, Scored],
     after: dict[Direction, Scored],
@@ -47,13 +47,14 @@ def outcome_of(
     tests = compare_all(
         {direction: (after[direction].ranks, before[direction].ranks) for direction in after},
         {direction: pictures_of(direction, after[direction].qrels) for direction in after},
-        resamples=int(cfg.bootstrap.resamples),
-        seed=int(cfg.seed),
-        level=float(cfg.bootstrap.level),
+        resamples=settings.bootstrap.resamples,
+        seed=settings.seed,
+        level=settings.bootstrap.level,
     )
+    by = settings.tune_weights
     shown = ", ".join(f"{name} {weight:g}" for name, weight in tuned.weights.items())
     told = (
-        f"chosen on {cfg.tune_weights.part} by {tuned.metric} ({cfg.tune_weights.rule}): {shown}, "
+        f"chosen on {by.part} by {tuned.metric} ({by.rule}): {shown}, "
         f"{tuned.values[tuned.chosen]:.4f} ± {tuned.errors[tuned.chosen]:.4f} (search alone {tuned.values[0]:.4f}, "
         f"highest {tuned.values[tuned.best]:.4f} at {', '.join(f'{w:g}' for w in tuned.points[tuned.best])}); of "
         f"{len(tuned.points):,} weights tried on the data that chose, so these values flatter"
@@ -63,7 +64,7 @@ def outcome_of(
         one = tests[direction]["hits@1"]
         notes.append(
             Note(
-                f"{direction} hits@1 on {cfg.part}, chosen weights less search alone: {one.interval.value:+.4f} "
+                f"{direction} hits@1 on {settings.part}, chosen weights less search alone: {one.interval.value:+.4f} "
                 f"[{one.interval.low:+.4f}, {one.interval.high:+.4f}], p = {one.p_family:.4f} (paired randomisation, corrected "
                 "for all metrics and directions)"
             )
@@ -71,8 +72,8 @@ def outcome_of(
     found = {
         "weights": tuned.weights,
         "metric": tuned.metric,
-        "rule": str(cfg.tune_weights.rule),
-        "part": str(cfg.tune_weights.part),
+        "rule": by.rule,
+        "part": by.part,
         "value": float(tuned.values[tuned.chosen]),
         "standard_error": float(tuned.errors[tuned.chosen]),
         "search_alone": float(tuned.values[0]),

@@ -15,7 +15,7 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction, Embeddings, PictureBytes, RerankContext, Side
-from picdesk.retrieval.dataset import World
+from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head
 from picdesk.training.checkpoint import MODALITIES
 
@@ -75,9 +75,9 @@ class Sources:
     tools: Tools
 
     @classmethod
-    def of(cls, world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> Sources:
+    def of(cls, dataset: Dataset, part: Collection, backbone: TwoTower, encoder: Encoder) -> Sources:
         """What there is of this part."""
-        return cls(part, tuple(world.prompts(part)), Tools(backbone, encoder, captions_of(part)))
+        return cls(part, tuple(dataset.prompts(part)), Tools(backbone, encoder, captions_of(part)))
 
     def sides(self, direction: Direction, queries: Embeddings, items: Embeddings) -> tuple[Side, Side]:
         """Queries and items of a direction."""

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from picdesk.assembly import loading
 from picdesk.assembly.inherit import raw_node
 from picdesk.assembly.saved import taken
-from picdesk.assembly.searching import score
+from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.evaluation.metrics import KS
@@ -23,13 +21,14 @@ from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.files import file_digest, write_json
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import DoneJob, choices_of, find_jobs
-from picdesk.jobs.rankings import pictures_of
 from picdesk.pages import show
 from picdesk.pages.compare_cards import Scores, Side, groups
 from picdesk.report.charts import Histogram
 from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
+from picdesk.retrieval.measuring import pictures_of
+from picdesk.retrieval.scores import Bars, score
 from picdesk.trec.files import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
@@ -50,19 +49,21 @@ TOLD = ("hits@1", "hits@5", "mrr")
 
 def compare(cfg: DictConfig) -> float:
     """Write comparison.json and the page, print the tables. Gives the difference of the mean hits@1."""
-    jobs = [done_job(cfg, key) for key in ("dir", "against")]
+    session = Session(cfg)
+    settings = session.settings
+    jobs = [done_job(key, name) for key, name in (("dir", settings.dir), ("against", settings.against))]
     names = called(jobs)
-    sides = [Side(name, job, scores_of(cfg, job)) for name, job in zip(names, jobs, strict=True)]
+    sides = [Side(name, job, scores_of(job, session.bars)) for name, job in zip(names, jobs, strict=True)]
     one, other = sides
     both = [d for d in DIRECTIONS if d in one.scores and d in other.scores]
     if not both:
-        raise DataError(f"dir={cfg.dir} and against={cfg.against} have no direction in common")
+        raise DataError(f"dir={settings.dir} and against={settings.against} have no direction in common")
     apart = compare_all(
         {direction: (one.scores[direction].ranks, other.scores[direction].ranks) for direction in both},
         {direction: pictures_of(direction, one.scores[direction].qrels) for direction in both},
-        seed=int(cfg.seed),
+        seed=settings.seed,
     )
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = session.output_dir
     write_json(folder / "comparison.json", as_json(sides, apart))
     tables = tuple(table(sides, direction, apart[direction]) for direction in both)
     part, prompts, notes = data_of(cfg, one.job)
@@ -73,7 +74,7 @@ def compare(cfg: DictConfig) -> float:
         facts=facts(sides),
         tables=tables,
         ranks=tuple(histogram(sides, direction) for direction in both),
-        groups=groups(sides, both, part, prompts, int(cfg.shown)) if part else (),
+        groups=groups(sides, both, part, prompts, settings.shown) if part else (),
         notes=notes,
         files=("comparison.json",),
     )
@@ -85,21 +86,21 @@ def compare(cfg: DictConfig) -> float:
     return float(np.mean([apart[d]["hits@1"].interval.value for d in both]))
 
 
-def done_job(cfg: DictConfig, key: str) -> DoneJob:
+def done_job(key: str, name: str | None) -> DoneJob:
     """The finished job that a key names."""
-    if not cfg[key]:
+    if not name:
         raise ConfigError(f"{key} must be given: task=compare dir=OUTPUT_DIR against=OUTPUT_DIR")
-    folder = Path(str(cfg[key]))
+    folder = Path(name)
     if not folder.is_dir():
-        raise MissingFileError(f"{key}={cfg[key]}: no such folder; give the output dir of a job")
+        raise MissingFileError(f"{key}={name}: no such folder; give the output dir of a job")
     found = find_jobs(folder)
     jobs = found.jobs
     if not jobs and len(found.failures) == 1:
-        raise DataError(f"{key}={cfg[key]}: {found.failures[0][1]}")
+        raise DataError(f"{key}={name}: {found.failures[0][1]}")
     if len(jobs) != 1:
-        raise ConfigError(f"{key}={cfg[key]}: {len(jobs)} finished jobs below that folder; give the output dir of one")
+        raise ConfigError(f"{key}={name}: {len(jobs)} finished jobs below that folder; give the output dir of one")
     if not (jobs[0].folder / "run.trec").is_file():
-        raise MissingFileError(f"{key}={cfg[key]}: run.trec is gone, and it holds the ranks that are compared")
+        raise MissingFileError(f"{key}={name}: run.trec is gone, and it holds the ranks that are compared")
     return replace(jobs[0], name=folder.name)
 
 
@@ -126,10 +127,10 @@ def chosen(job: DoneJob, with_numbers: bool) -> dict[str, str]:
     return {key: value for key, value in named.items() if key.split(".")[0] not in NOT_NAMED and key != "data.root"}
 
 
-def scores_of(cfg: DictConfig, job: DoneJob) -> Scores:
+def scores_of(job: DoneJob, bars: Bars) -> Scores:
     """Scores from the files that the job left."""
     runs, qrels = read_runs(job.folder / "run.trec"), read_qrels(job.folder / "qrels.trec")
-    return {direction: score(cfg, direction, runs[direction], qrels[direction]) for direction in runs}
+    return {direction: score(direction, runs[direction], qrels[direction], bars) for direction in runs}
 
 
 def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Difference]) -> MetricTable:
@@ -210,11 +211,10 @@ def data_of(cfg: DictConfig, job: DoneJob) -> tuple[Collection | None, list[str]
         return None, [], (Note("Only one caption of each picture asks in a captioner job; its queries are not shown."),)
     try:
         again = here(taken(job.folder / "config.yaml", cfg), cfg)
-        found = loading.load_world(again)
-        part = found.part(str(again.part))
-        same = found.fingerprint(part, loading.make_encoder(again), "fields" in job.manifest.data) == dict(
-            job.manifest.data
-        )
+        session = Session(again)
+        found, part = session.dataset, session.part
+        known = dict(job.manifest.data)
+        same = found.fingerprint(part, session.encoder, "fields" in known) == known
     except UserError as error:
         return None, [], (Note(f"The queries are not shown, because the data set cannot be read here: {error}", True),)
     if not same:

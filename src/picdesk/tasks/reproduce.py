@@ -6,13 +6,15 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.allowed import current
 from picdesk.assembly.inherit import raw_node, with_reranker_checkpoints
 from picdesk.assembly.limits import NEVER, OPEN
+from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import as_written, taken
+from picdesk.assembly.schema import Settings
+from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.identity import settings_of
@@ -49,14 +51,14 @@ def reproduce(cfg: DictConfig) -> float:
         theirs = {key: value for key, value in manifest.weights.items() if key != "name"}
         refuse(path, [*apart("data", manifest.data, data), *apart("weights", theirs, weights)])
 
-    def verdict(cfg: DictConfig, scored: Scores) -> None:
+    def verdict(settings: Settings, scored: Scores) -> None:
         numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
         facts = {"reproduced": str(path), "command": manifest.command_text}
-        judge(compared(numbers, scored, float(cfg.tolerance), "metrics.json"), float(cfg.tolerance), facts)
+        judge(compared(numbers, scored, settings.tolerance, "metrics.json"), settings.tolerance, facts)
 
     if again.run_file:
-        return evaluate_files(again, verdict, same_inputs)
-    return evaluate_model(again, weights_again(cfg, again, path, manifest), verdict, same_inputs)
+        return evaluate_files(Session(again), verdict, same_inputs)
+    return evaluate_model(Session(again, weights_again(cfg, again, path, manifest)), verdict, same_inputs)
 
 
 def rebuilt(cfg: DictConfig, path: Path, manifest: Manifest) -> DictConfig:
@@ -110,10 +112,7 @@ def under(key: str, name: str) -> bool:
 
 def named() -> list[str]:
     """Keys that the command line sets and that could change a number, or say where something lies."""
-    if not HydraConfig.initialized():
-        return []
-    keys = [override.lstrip("+~").partition("=")[0] for override in HydraConfig.get().overrides.task]
-    return [key for key in keys if key.split(".")[0] not in (*OF_THIS_MACHINE, "task")]
+    return [key for key in named_keys() if key.split(".")[0] not in (*OF_THIS_MACHINE, "task")]
 
 
 def apart(kind: str, reported: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
