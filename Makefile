@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+TORCH ?=
+# make demo TORCH=cpu: torch without CUDA (2 GB in place of 6), from where its makers keep such builds; also cu128, rocm6.3, auto
+OF_TORCH := ^(torch|torchvision|triton|(nvidia|cuda)-[a-z0-9-]+)==
 
 .PHONY: help demo test test-all lint format bench numbers tables lock clean-venv
 
@@ -14,8 +17,16 @@ help: ## this list
 $(READY): requirements.lock pyproject.toml
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check uv
-	@echo "installing the locked packages into $(VENV) (about 6 GB with torch)"
+	@echo "installing the locked packages into $(VENV) $(if $(TORCH),(torch for $(TORCH)),(about 6 GB with torch and CUDA; TORCH=cpu takes less))"
+ifeq ($(TORCH),)
 	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes --requirements requirements.lock
+else
+	@awk '/^[a-z]/ {left_out = ($$0 ~ /$(OF_TORCH)/)} !left_out' requirements.lock > $(VENV)/without-torch.lock
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(RUN) --torch-backend $(TORCH) \
+		$$(sed -nE 's/^((torch|torchvision)==[0-9.]+).*/\1/p' requirements.lock)
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes --no-deps \
+		--requirements $(VENV)/without-torch.lock
+endif
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --editable .
 	@touch $@
 

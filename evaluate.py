@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> float:
     from picdesk.assembly.replaced import without_replaced
     from picdesk.tasks.choice import evaluate
 
-    return job(lambda: evaluate(without_replaced(cfg, schema.CONF)))
+    return job(lambda: evaluate(without_replaced(cfg, schema.CONF)), cfg)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> None:
     from picdesk.assembly.replaced import without_replaced
     from picdesk.tasks.retrieve import run_task
 
-    job(lambda: run_task(without_replaced(cfg, schema.CONF)))
+    job(lambda: run_task(without_replaced(cfg, schema.CONF)), cfg)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> float:
     from picdesk.assembly.replaced import without_replaced
     from picdesk.tasks.train import train
 
-    return job(lambda: train(without_replaced(cfg, schema.CONF)))
+    return job(lambda: train(without_replaced(cfg, schema.CONF)), cfg)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from picdesk.assembly.checkpoints import find
 from picdesk.backbones.lite import Lite
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
@@ -26,7 +27,7 @@ from picdesk.embedding.store import Store
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
 from picdesk.interfaces import Embeddings
 from picdesk.readers import Flickr8k
-from picdesk.training.checkpoint import find, load
+from picdesk.training.checkpoint import load
 
 RESULT = Path(__file__).resolve().parent / "results" / "drift.md"
 LARGE = 1024

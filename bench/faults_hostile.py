@@ -104,6 +104,12 @@ def targets(made: World) -> dict[str, Change]:
         "the logger": put("logger", harm),
         "a callback of hydra": put("hydra", {"callbacks": {"x": harm}}),
         "code out of a folder": put("backbone", own),
+        "behind a key with a dot": put(
+            "reranker", {"_target_": "picdesk.rerankers.several.Several", "use": ["a.b"], "parts": {"a.b": own}}
+        ),
+        "behind a number as key": put(
+            "reranker", {"_target_": "picdesk.rerankers.several.Several", "use": [1], "parts": {1: own}}
+        ),
     }
 
 
@@ -177,6 +183,14 @@ def reaches(made: World) -> dict[str, Change]:
         "a list for a text": put("data.root", [1, 2]),
         "letters that steer a terminal": put("source", "\x1b]0;owned\x07"),
         "a name with a tag of HTML": put("data.name", "<script>alert(1)</script>"),
+        "a path in a table that another place names": lambda cfg: (
+            cfg.update(protocol={"file": f"{home}/diary.csv"}),
+            put("fusion.deep", "${protocol}")(cfg),
+        ),
+        "a text that grows": lambda cfg: cfg.update(
+            expected={**{f"n{i}": f"${{expected.n{i + 1}}}" * 10 for i in range(12)}, "n12": "x"}
+        ),
+        "resamples without end": put("bootstrap.resamples", 10**12),
         "a million letters": put("source", "x" * 5_000_000),
     }
 

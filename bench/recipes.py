@@ -23,11 +23,11 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from picdesk.evaluation.ranks import ranks_of_run
+from picdesk.evaluation.spread import Spread, over_draws, over_seeds_and_pictures, rounded
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.found import DoneJob, find_jobs
 from picdesk.trec.files import read_qrels, read_runs
-from spread import Spread, over_draws, over_seeds_and_pictures, rounded
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA_ROOT = Path(os.environ.get("PICDESK_DATA_ROOT", PROJECT.parent / "shared" / "data"))
@@ -134,7 +134,7 @@ def with_ends(measured: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def over_jobs(recipe: Recipe, jobs: Sequence[DoneJob], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of each direction and metric the mean over the jobs with its interval (`spread.py`)."""
+    """Of each direction and metric the mean over the jobs with its interval (`picdesk.evaluation.spread`)."""
     found: dict[str, Any] = {}
     split = OmegaConf.load(jobs[0].folder / "config.yaml").split
     for direction in DIRECTIONS:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.spread import over_draws, over_seeds_and_pictures
 from scripts import publish
 
+from picdesk.evaluation.spread import over_draws, over_seeds_and_pictures
 from tests.conftest import PROJECT
 
 BY_HAND = re.compile(r"\b0\.\d{3} (?:\[|± )")

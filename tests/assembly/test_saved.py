@@ -152,6 +152,14 @@ OUTSIDE = {
     "joined by interpolations": ("data.root", "${expected.nothing}/etc"),
     "by the text of another key": ("data.root", "${source}"),
     "of another system": ("data.root", "C:\\Users"),
+    "under any other name": ("backbone.whatever", "/srv/x"),
+    "deep under any other name": ("fusion.any.thing", [{"x": ["~/x"]}]),
+    "behind a word that libraries know": ("backbone.model", "local-dir:/srv/x"),
+    "as an address of a file": ("fusion.any", "file:/srv/x"),
+    "in a text, where such a file is": ("prompt.template", str(Path(__file__).resolve())),
+    "in a table that another place names": ("fusion.by_name.file", "/srv/x"),
+    "below a root that nobody reads by": ("fusion.parts.it.file", "pyproject.toml"),
+    "by its ending": ("fusion.parts.it.odd", "pyproject.toml"),
 }
 
 
@@ -162,7 +170,12 @@ def test_paths_lead_into_the_job_or_into_ones_own_data(tmp_path: Path, here: Dic
     def change(cfg: dict[str, Any]) -> None:
         put("expected.nothing", "")(cfg)
         cfg["source"] = "/etc"
-        put(key, value)(cfg)
+        put("fusion.parts.root", str(tmp_path / "data"))(cfg)
+        if "by_name" in key:
+            cfg["protocol"] = {"file": value}
+            put("fusion.by_name", "${protocol}")(cfg)
+        else:
+            put(key, value)(cfg)
 
     def all_open(found: object) -> bool:
         inner = found.values() if isinstance(found, dict) else found if isinstance(found, list) else None
@@ -194,6 +207,49 @@ def test_a_link_in_the_job_leads_nowhere(tmp_path: Path, here: DictConfig) -> No
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "job" / "inside").symlink_to(tmp_path / "elsewhere")
     assert select(taken(path, here), "data.root") == OPEN
+
+
+def test_a_link_below_a_folder_of_the_job_leads_nowhere(tmp_path: Path, here: DictConfig) -> None:
+    path = saved(tmp_path, here, put("data.root", str(tmp_path / "job" / "inside")))
+    (tmp_path / "job" / "inside").mkdir()
+    (tmp_path / "job" / "inside" / "a.csv").write_text("")
+    assert select(taken(path, here), "data.root") != OPEN
+    (tmp_path / "diary").write_text("")
+    (tmp_path / "job" / "inside" / "b.csv").symlink_to(tmp_path / "diary")
+    assert select(taken(path, here), "data.root") == OPEN
+
+
+HIDDEN = {"a dot": "a.b", "a bracket": "a[0]", "a number": 1, "a yes": True, "nothing": ""}
+
+
+@pytest.mark.parametrize("sign", [False, True])
+@pytest.mark.parametrize("what", HIDDEN)
+def test_no_key_hides_what_is_below_it(tmp_path: Path, here: DictConfig, what: str, sign: bool) -> None:
+    """A dotted path would not lead there, so no limit would look at it."""
+    harm = {"_target_": "picdesk.backbones.own_code.OwnCode", "model": "/srv/x", "allow_code": True}
+    parts = {"_target_": "picdesk.rerankers.several.Several", "parts": {HIDDEN[what]: harm}, "use": [HIDDEN[what]]}
+    with pytest.raises(DataError, match="without dots and brackets"):
+        taken(saved(tmp_path, here, put("reranker", parts), sign), here)
+
+
+GROWING: dict[str, dict[str, Any]] = {
+    "texts": {**{f"n{i}": f"${{expected.n{i + 1}}}" * 10 for i in range(12)}, "n12": "lol"},
+    "tables": {**{f"n{i}": {f"k{j}": f"${{expected.n{i + 1}}}" for j in range(10)} for i in range(12)}, "n12": {}},
+    "neighbours": {**{f"n{i}": f"${{.n{i + 1}}}" * 10 for i in range(12)}, "n12": "lol"},
+    "lists": {**{f"n{i}": [f"${{expected.n{i + 1}}}"] * 10 for i in range(12)}, "n12": ["lol"]},
+}
+
+
+@pytest.mark.parametrize("what", GROWING)
+def test_a_short_text_does_not_stand_for_a_billion_letters(tmp_path: Path, here: DictConfig, what: str) -> None:
+    with pytest.raises(DataError, match="beyond all measure"):
+        taken(saved(tmp_path, here, lambda cfg: cfg.update(expected=GROWING[what])), here)
+
+
+def test_nor_by_way_of_a_name_for_a_name(tmp_path: Path, here: DictConfig) -> None:
+    grown = {**GROWING["tables"], "other": "${expected.n0}", "x": "${expected.other.k0}"}
+    with pytest.raises(DataError, match=r"leads on through another name|beyond all measure"):
+        taken(saved(tmp_path, here, lambda cfg: cfg.update(expected={"x": grown.pop("x"), **grown})), here)
 
 
 def test_a_file_of_the_working_folder_is_not_the_jobs(
@@ -281,6 +337,15 @@ def test_what_is_no_config_is_one_line(tmp_path: Path, here: DictConfig, what: s
         taken(path, here)
     assert type(error.value).__name__ in ("DataError", "ConfigError")
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_number_in_quotes_becomes_a_number(tmp_path: Path, here: DictConfig) -> None:
+    def change(cfg: dict[str, Any]) -> None:
+        cfg["bootstrap"]["level"], cfg["top_k"], cfg["part"] = "nan", "7", "7"
+
+    cfg = taken(saved(tmp_path, here, change), here)
+    assert isinstance(cfg.bootstrap.level, float)
+    assert (cfg.top_k, cfg.part) == (7, "7")
 
 
 def test_a_huge_config_is_not_read(tmp_path: Path, here: DictConfig) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import tarfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from picdesk.commands import pack as door
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.jobs.archive import CHECKPOINT, pack, unpack
 from picdesk.report.manifest import BESIDE, Manifest
+from picdesk.report.page import STRICT, render_job
 from picdesk.report.provenance import Stopwatch
 
 
@@ -112,3 +114,29 @@ def test_the_command(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "reproduce=" in capsys.readouterr().out
     assert door.main(["--unpack", str(tmp_path / "a.tar.gz"), str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<script>alert(1)</script>",
+        '<!doctype html>\n<html lang="en">\n<head>\n<script>alert(1)</script>',
+        "{sound}<meta Http-Equiv='refresh' content='0;url=https://example.org'>",
+        "{sound}\xff",
+    ],
+)
+def test_a_page_from_elsewhere_runs_nothing(job: Path, tmp_path: Path, page: str) -> None:
+    from tests.report.sample import job as sample
+    from tests.report.sample import read_picture
+
+    sound = render_job(sample(), read_picture)
+    (job / "index.html").write_text(sound)
+    pack(job, tmp_path / "sound.tar.gz")
+    unpack(tmp_path / "sound.tar.gz", tmp_path / "sound")
+    opened = (tmp_path / "sound" / "index.html").read_text()
+    assert re.findall(r'content="(default-src[^"]*)"', opened) == [STRICT]
+    (job / "index.html").write_bytes(page.replace("{sound}", sound).encode("latin-1", "ignore"))
+    pack(job, tmp_path / "bad.tar.gz")
+    with pytest.raises(DataError, match=r"index\.html: not"):
+        unpack(tmp_path / "bad.tar.gz", tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()

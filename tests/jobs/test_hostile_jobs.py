@@ -1,6 +1,7 @@
 """A job that somebody else made to do harm, opened at the doors: refused in one line, or opened without what reaches too far."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,94 @@ def test_a_checkpoint_of_it_is_bound_too(capfd: Capture, job: Path, tmp_path: Pa
     ran = run(capfd, tmp_path / "out", "evaluate", f"ckpt={job}", data_root())
     assert ran.status == 2
     assert SECRET not in ran.out + ran.err
+
+
+LINKS = {"the log": "job.log", "what Hydra writes": ".hydra", "the state": "resume", "the checkpoint": "checkpoint"}
+
+
+@pytest.mark.parametrize("what", LINKS)
+def test_a_link_in_a_stopped_job_is_not_written_through(capfd: Capture, job: Path, tmp_path: Path, what: str) -> None:
+    (tmp_path / "home" / "x").mkdir(parents=True)
+    shutil.rmtree(job / ".hydra")
+    (job / "job.log").unlink(missing_ok=True)
+    (job / "resume").mkdir()
+    (job / LINKS[what]).rmdir() if (job / LINKS[what]).is_dir() else None
+    (job / LINKS[what]).symlink_to(tmp_path / "home" / ("log" if what == "the log" else "x"))
+    (tmp_path / "stopped" / "resume").mkdir(parents=True)
+    for asked in (f"resume={job}", f"hydra.run.dir={job}"):
+        ran = run(capfd, tmp_path / "out", "train", asked, data_root())
+        assert ran.status == 2
+        assert "is a link that leads out of the folder" in one_line(ran)
+    assert [path.name for path in (tmp_path / "home").rglob("*")] == ["x"]
+
+
+def test_a_file_of_it_is_no_link_and_has_a_digest(capfd: Capture, job: Path, tmp_path: Path) -> None:
+    shutil.copytree(job, job.parent / "other")
+    (job / "run.trec").replace(tmp_path / "run.trec")
+    (job / "run.trec").symlink_to(tmp_path / "run.trec")
+    ran = reproduce(capfd, job)
+    assert ran.status == 2
+    assert "run.trec: is a link that leads out" in one_line(ran)
+    (job / "run.trec").unlink()
+    shutil.copy(tmp_path / "run.trec", job / "run.trec")
+    manifest = json.loads((job / "manifest.json").read_text())
+    del manifest["files"]["metrics.json"]
+    resign(job, manifest)
+    ran = reproduce(capfd, job)
+    assert ran.status == 2
+    assert "metrics.json: manifest.json names no digest of it" in one_line(ran)
+
+
+def test_ids_that_the_data_does_not_have_are_said_and_escaped(capfd: Capture, job: Path, tmp_path: Path) -> None:
+    runs = (job / "run.trec").read_text().splitlines()
+    odd = "<script>alert(1)</script>"
+    first = next(line.split()[2] for line in runs if line and not line.startswith("#"))
+    for name in ("run.trec", "qrels.trec"):
+        (job / name).write_text(
+            (job / name).read_text().replace(f" {first} ", f" {odd} ").replace(f"{first} ", f"{odd} ")
+        )
+    resign(job, json.loads((job / "manifest.json").read_text()))
+    shutil.copytree(job, job.parent / "other")
+    ran = run(
+        capfd,
+        tmp_path / "out",
+        "evaluate",
+        "task=compare",
+        f"dir={job}",
+        f"against={job.parent / 'other'}",
+        data_root(),
+    )
+    assert ran.status == 0, ran.err
+    (page,) = (tmp_path / "out").rglob("index.html")
+    assert "which the data set does not have" in page.read_text()
+    assert "<script>alert" not in page.read_text()
+
+
+def test_nobody_resamples_for_ever(capfd: Capture, job: Path) -> None:
+    forge(job, bootstrap__resamples=10**12)
+    ran = reproduce(capfd, job)
+    assert ran.status == 2
+    assert "bootstrap.resamples=1000000000000: at least 20 are needed, and at most" in one_line(ran)
+
+
+ODD = {
+    "a key twice": ('"form": 1', '"form": 1, "seed": 0, "seed": 0'),
+    "a number without end": ('"seed": 0', f'"seed": 1{"0" * 400}'),
+    "an objective without end": ('"objective": 0', '"objective": 1e999'),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_a_manifest_says_each_thing_once_and_in_measure(capfd: Capture, job: Path, what: str) -> None:
+    text = (job / "manifest.json").read_text()
+    assert ODD[what][0].rstrip("0") in text
+    if "objective" in what:
+        text = re.sub(r'"objective": [\d.e-]+', '"objective": 0', text)
+    (job / "manifest.json").write_text(text.replace(*ODD[what]))
+    ran = reproduce(capfd, job)
+    assert ran.status == 2
+    assert "manifest.json" in one_line(ran)
+    assert any(word in one_line(ran) for word in ("twice", "beyond all measure"))
 
 
 def overridden(job: Path, *overrides: str) -> None:

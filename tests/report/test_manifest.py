@@ -1,7 +1,9 @@
 import json
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -120,7 +122,7 @@ def test_metrics_have_one_form(tmp_path):
     assert not (tmp_path / "c.json").exists()
 
 
-def test_the_code_revision_is_that_of_the_checkout_and_says_when_it_is_dirty(tmp_path):
+def test_the_code_revision_is_that_of_the_checkout_and_says_when_it_is_dirty(tmp_path, monkeypatch):
     def git(*arguments: str) -> str:
         names = ["-c", "user.name=a", "-c", "user.email=a@b"]
         return subprocess.run(
@@ -141,7 +143,10 @@ def test_the_code_revision_is_that_of_the_checkout_and_says_when_it_is_dirty(tmp
     (tmp_path / "notes.txt").write_text("nothing that runs")
     assert provenance.code_at(source).dirty is False
     (tmp_path / "pack" / "new.py").write_text("y = 2\n")
+    assert provenance.code_at(source).dirty is False  # it lies about, and nothing of it runs
+    monkeypatch.setitem(sys.modules, "pack.new", SimpleNamespace(__file__=str(tmp_path / "pack" / "new.py")))
     assert provenance.code_at(source).dirty is True
+    monkeypatch.delitem(sys.modules, "pack.new")
     (tmp_path / "pack" / "new.py").unlink()
     source.write_text("x = 2\n")
     assert provenance.code_at(source).dirty is True

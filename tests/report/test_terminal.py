@@ -23,6 +23,15 @@ def test_piped_metrics_are_a_markdown_table():
     assert lines[4] == "| mean rank | 3.2                  | 40.0                 | –        |"
 
 
+def test_recall_is_not_repeated_where_it_is_hits():
+    same = {"hits@1": c.Value(0.4, 0.3, 0.5), "recall@1": c.Value(0.4, 0.3, 0.5), "hits@5": c.Value(0.6)}
+    rows = (c.MetricRow("a", {**same, "recall@5": c.Value(0.6)}), c.MetricRow("b", same | {"recall@5": c.Value(0.5)}))
+    text = piped(terminal.print_metrics, [c.MetricTable("t2i", rows, 10, 10)])
+    assert "recall@1" not in text
+    assert "recall@5" in text
+    assert "recall@k is hits@k here" in text
+
+
 def test_many_systems_stay_within_100_columns():
     values = {column.key: c.Value(0.5, 0.4, 0.6) for column in c.METRICS}
     rows = tuple(c.MetricRow(f"system {i}", values) for i in range(9))

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from picdesk.jobs.archive import pack
 from tests.doors import Ran, run
 from tests.tiny import write_data
 
@@ -70,9 +71,27 @@ def test_another_clone_gives_the_same_bytes(capfd: Capture, other: Path, job: Pa
     assert "t2i/hits@1" in ran.out
     assert "within tolerance" not in ran.out
     assert "0 outside the tolerance" in ran.out
+    verdict = json.loads(ran.file("verdict.json"))
+    assert verdict["summary"] in ran.out
+    assert {line["verdict"] for line in verdict["lines"]} == {"exact"}
+    page = ran.file("index.html").decode()
+    assert "<h1>Reproduction of job: " in page
+    assert page.index('<section id="verdict"><h2>Reproduced</h2>') < page.index('<section id="metrics">')
     ours, theirs = (json.loads((folder / "manifest.json").read_text()) for folder in (ran.folder, job))
     for key in ("config", "settings", "data", "weights", "fingerprint"):
         assert ours[key] == theirs[key], key
+
+
+def test_a_packed_job_reproduces_as_it_is_sent(capfd: Capture, other: Path) -> None:
+    archive = other / "sent.tar.gz"
+    assert "index.html" in pack(other / "job", archive, checkpoint=True)
+    ran = run(capfd, other / "out", "evaluate", f"reproduce={archive}", f"data.root={other / 'data'}")
+    assert ran.status == 0, ran.err
+    assert "0 outside the tolerance" in ran.out
+    assert "<h1>Reproduction of sent.tar.gz: " in ran.file("index.html").decode()
+    sent = (ran.folder / "reproduced" / "index.html").read_text()
+    assert "script-src" not in sent
+    assert "default-src 'none'" in sent
 
 
 def test_a_machine_that_rounds_otherwise_is_told(capfd: Capture, other: Path, job: Path) -> None:

@@ -38,6 +38,9 @@ def test_the_trade_off_is_told_in_every_form(capfd: Capture, tmp_path: Path) -> 
         for k in (1, 5, 10):
             assert exact[f"hits@{k}"] == thorough[f"hits@{k}"]
     assert all(0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"] for row in rows)
+    page = (folder / "index.html").read_text()
+    assert page.index("<h2>Answer</h2>") < page.index("<h2>Plots</h2>") < page.index("<h2>Settings</h2>")
+    assert "Text to picture: take " in page
     with (folder / "tune_index.csv").open(encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream))
     assert [float(line["p95_ms"]) for line in lines] == [row["p95_ms"] for row in rows]

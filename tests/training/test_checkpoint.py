@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from picdesk.assembly.checkpoints import find
 from picdesk.assembly.saved_text import read_values
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
@@ -18,7 +19,7 @@ from picdesk.interfaces import Side
 from picdesk.report.manifest import Manifest
 from picdesk.report.provenance import Stopwatch
 from picdesk.retrieval.tools import Tools
-from picdesk.training.checkpoint import find, load, save
+from picdesk.training.checkpoint import load, save
 from tests.embedding.fakes import Tiny
 from tests.mutations import mutations
 from tests.training.test_fit import run_fit

@@ -14,12 +14,13 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from picdesk.assembly.checkpoints import find
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.backbones.transformers import Transformers
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.training.adaptation import BitFit, Full, Heads, LastBlocks, Lora
 from picdesk.training.averaging import Ema
-from picdesk.training.checkpoint import find, load, save
+from picdesk.training.checkpoint import load, save
 from picdesk.training.collapse import Collapse
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.features import Features

@@ -29,6 +29,9 @@ WRONG = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowEr
 Extra = Mapping[str, Any]
 
 
+LIMIT = "limit"
+
+
 def build(cfg: DictConfig, key: str, **extra: Any) -> Any:
     """What `cfg[key]` stands for, with `extra` arguments; all unknown and missing keys are told in one `ConfigError`."""
     node = resolved(cfg, key)
@@ -44,7 +47,10 @@ def resolved(cfg: DictConfig, key: str) -> Any:
         node = cfg[key]
         if not OmegaConf.is_config(node):
             raise ConfigError(f"{key}={node}: one of the options of the group {key} is needed")
-        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+        plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+        if isinstance(plain, dict) and key == "data":
+            plain.pop(LIMIT, None)  # of the data set, whatever its reader
+        return plain
     except MissingMandatoryValue as error:
         full = str(error.full_key or key)
         raise ConfigError(f"{full} must be given: add {full}=VALUE") from None

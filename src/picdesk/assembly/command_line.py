@@ -17,9 +17,11 @@ from picdesk.errors import ConfigError
 TEXTS = ("query",)
 FILES = (
     *("image", "queries", "subset", "captions_file", "run_file", "qrels_file"),
-    *("ckpt", "resume", "reproduce", "dir", "against", "save_index", "index_dir"),
+    *("ckpt", "resume", "reproduce", "dir", "against", "save_index", "index_dir", "hydra.run.dir", "hydra.sweep.dir"),
 )
 FILE_ENDS = ("root", "data_root", "outputs", "store", "file", "folder", "weights", "model", "head", "token_file")
+ADDED = ("data.more_columns", "index.params", "index.search_params", "data.limit")
+"""Keys that need no `+`: tables whose names are the user's choice, and what every option of a group takes."""
 PICTURES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     *(".heic", ".heif", ".avif", ".jxl", ".ppm"),
@@ -89,6 +91,8 @@ def quoted_override(argument: str, sweep: bool) -> str:
     if match is None:
         return argument
     key, value = match["key"], match["value"]
+    if not match["sign"] and any(key == name or key.startswith(f"{name}.") for name in ADDED):
+        return f"++{argument}"  # which lets Hydra take keys that the option does not list
     if key in TEXTS and not (sweep and re.fullmatch(r"choice\(.*\)", value, re.S)):
         return f"{match['sign']}{key}={in_quotes(value)}"
     is_file = key in FILES or key.rpartition(".")[2] in FILE_ENDS

@@ -7,10 +7,11 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from picdesk.assembly.checkpoints import find
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import taken
 from picdesk.errors import ConfigError, MissingFileError
-from picdesk.training.checkpoint import Checkpoint, find
+from picdesk.training.checkpoint import Checkpoint
 
 MODEL = ("backbone",)
 INHERITED = (

@@ -12,8 +12,10 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from picdesk.assembly.saved_text import OF_THIS_MACHINE
 from picdesk.errors import ConfigError
+from picdesk.process.folders import links_out
 
 OPEN = "???"
+DEEPEST = 80
 OF_THE_COMMAND = (
     *("resume", "reproduce", "save_index", "index_dir", "dir", "against", "skip_completed"),
     *("query", "queries", "image", "subset", "submission", "captions_file", "ids"),
@@ -33,11 +35,13 @@ FILES = frozenset(
         *("captions_file", "token_file", "text_encoder", "image_names", "shards"),
     )
 )
-"""Keys whose value may name a file or a folder, even where it does not look like one."""
+"""Keys whose value may name a file or a folder even where it does not look like one; at any other key its form decides."""
 TEXTS = frozenset(
     ("template", "system", "question", "source", "obtain", "delimiter", "tag_separators", "protocol", "choices")
 )
-"""Keys of texts for people or models, in which a stroke is no path."""
+"""Keys of texts for people or models, in which a stroke is no path, unless the whole text is the path of what is there."""
+FORM = re.compile(r"\s*(?!https?:)[A-Za-z][\w+.-]*:(?!\s)")
+"""What some libraries write before a path: `local-dir:`, `file:`."""
 AWAY = re.compile(r"(?:^|[{,])\s*[/~\\]|^[A-Za-z]:[\\/]|(?:^|[/\\{,])\.\.(?:$|[/\\},])")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|^pipe:", re.I)
 
@@ -80,46 +84,64 @@ def drop_paths(saved: DictConfig, here: DictConfig, folder: Path) -> list[str]:
 def looked_at(saved: DictConfig, here: DictConfig) -> Iterator[tuple[str, str]]:
     """Keys and texts that could reach out: no text for people, and not what this command says anyway."""
     for key, value in leaves(saved):
-        if not of_text(key) and key.rpartition(".")[2] not in NEVER and value != select(here, key):
+        if key.rpartition(".")[2] in NEVER or value == select(here, key):
+            continue
+        if not of_text(key) or is_place(value):
             yield key, value
 
 
+def is_place(value: str) -> bool:
+    """Whether a text is nothing but the path of something that lies on this machine, and longer than a mark between words."""
+    text = value.strip()
+    if len(text) < len("/xy") or AWAY.search(text) is None:
+        return False
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
 def own_roots(saved: DictConfig, folder: Path) -> list[Path]:
-    """The folders that a saved config may name: its job's, and those that this user's own paths name."""
+    """The folders that a saved config may name: its job's, which comes first, and those that this user's own paths name."""
     paths = saved.paths
     own = [Path(str(paths.data_root)), Path(str(paths.data_root)) / ".." / "weights", Path(str(paths.project)) / "data"]
     return [root.expanduser().resolve() for root in (folder.parent if folder.name == "checkpoint" else folder, *own)]
 
 
 def leads_away(saved: DictConfig, key: str, value: str, roots: list[Path]) -> bool:
-    """Whether a value names something outside these folders."""
-    last = re.sub(r"\.\d+$", "", key).rpartition(".")[2]
+    """Whether a value names something outside these folders, whatever its key is called."""
+    last = re.sub(r"(\.\d+)+$", "", key).rpartition(".")[2]
     base = root_above(saved, key) if last != "root" else None
+    value = FORM.sub("", value, count=1) if not re.match(r"[A-Za-z]:[\\/]", value) else value
     looks = AWAY.search(value) is not None
-    if not looks and last not in FILES:
-        return False
     if any(mark in value for mark in "{}*?[") and looks and not value.startswith("/"):
         return True  # a pattern that climbs
-    whole = (Path(str(base)) if isinstance(base, str) else Path()) / Path(value).expanduser()
     try:
-        if not looks and base is None and not whole.exists():
-            return False  # the name of a model, say
-        if not looks and base is not None:
-            return False  # below its root, which is looked at by itself
+        whole = (Path(str(base)) if isinstance(base, str) else Path()) / Path(value).expanduser()
+        if not looks and (base is not None or not names_file(whole, value, last)):
+            return False  # below its root, which is looked at by itself, or a word, or the name of a model
         found = whole.expanduser().resolve()
+        job, *own = roots
+        if any(found.is_relative_to(root) for root in own):
+            return False
+        return not found.is_relative_to(job) or bool(links_out(found, job))
     except (OSError, ValueError, RuntimeError):
         return True
-    return not any(found.is_relative_to(root) for root in roots)
+
+
+def names_file(path: Path, value: str, last: str) -> bool:
+    """Whether a value that does not look like a path is one all the same: by its key, or because such a file is there."""
+    if last in FILES:
+        return path.exists()
+    return bool(re.search(r"[./\\]", value)) and path.is_file()
 
 
 def root_above(saved: DictConfig, key: str) -> Any:
-    """The `root` of the nearest node around a key that has one: what relative names in it are read below."""
+    """The `root` of the object around a key: what relative names in it are read below. None where that object has none."""
     parent = key.rpartition(".")[0]
-    while parent:
-        if (base := select(saved, f"{parent}.root")) is not None:
-            return base
+    while parent and select(saved, f"{parent}._target_") is None:
         parent = parent.rpartition(".")[0]
-    return None
+    return select(saved, f"{parent}.root") if parent else None
 
 
 def leave_open(saved: DictConfig, keys: list[str]) -> list[str]:
@@ -147,6 +169,9 @@ def leaves(saved: DictConfig, whole: frozenset[str] = frozenset()) -> Iterator[t
 
 
 def _leaves(saved: DictConfig, node: Any, key: str, whole: frozenset[str]) -> Iterator[tuple[str, str]]:
+    if key.count(".") > DEEPEST:
+        raise ConfigError(f"{key[:80]}... of a saved config: nested beyond all measure")
+    node = meant(node, key)
     if key.rpartition(".")[2] in whole:
         yield key, ""
     elif OmegaConf.is_dict(node) and node._value() is not None and isinstance(node._value(), dict):
@@ -159,6 +184,19 @@ def _leaves(saved: DictConfig, node: Any, key: str, whole: frozenset[str]) -> It
         value = select(saved, key)
         if isinstance(value, str):
             yield key, value
+
+
+def meant(node: Any, key: str) -> Any:
+    """A node, or the table or list that it names by an interpolation: its keys are then those of the place that names it."""
+    if node is None or not node._is_interpolation():
+        return node
+    try:
+        found = node._maybe_dereference_node(throw_on_resolution_failure=True)
+    except InterpolationToMissingValueError:
+        return node
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise ConfigError(f"{key} of a saved config cannot be read ({str(error).splitlines()[0][:120]})") from None
+    return found if OmegaConf.is_config(found) else node
 
 
 def select(cfg: DictConfig, key: str) -> Any:
@@ -197,5 +235,5 @@ def raw(cfg: DictConfig, key: str) -> Any:
 
 def of_text(key: str) -> bool:
     """Whether a key holds a text for people or models."""
-    parts = re.sub(r"\.\d+$", "", key).split(".")
+    parts = re.sub(r"(\.\d+)+$", "", key).split(".")
     return parts[-1] in TEXTS or parts[0] in TEXTS

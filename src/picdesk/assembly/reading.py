@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from picdesk.assembly.build import LIMIT
 from picdesk.collection import Collection, Fields
 from picdesk.data.check_report import CheckReport
 from picdesk.data.checks import Splits, check_collection
@@ -61,14 +64,44 @@ class Looks:
 
 
 def read_and_split(
-    reader: Any, split: Any, looks: Looks, whole: bool = False
+    reader: Any, split: Any, looks: Looks, whole: bool = False, limit: object = None
 ) -> tuple[Collection, Splits, tuple[str, ...]]:
     """The data set as its reader gives it, its parts, and what the split has to say of itself.
 
-    Where the job takes the `whole` data set, whatever its parts, no picture is decoded to draw them.
+    Where the job takes the `whole` data set, whatever its parts, no picture is decoded to draw them. At most `limit` pictures
+    are taken, spread over the parts.
     """
     collection: Collection = reader.read()
     if isinstance(split, Random) and whole:
         split.groups = ()
     splits: Splits = split.assign(collection, looks.see)
-    return with_left_out(collection, split), splits, () if whole else split.notes
+    told = () if whole else split.notes
+    if limit is not None:
+        collection, splits, note = limited(collection, splits, limit)
+        told = (*told, note)
+    return with_left_out(collection, split), splits, told
+
+
+def limited(collection: Collection, splits: Splits, limit: object) -> tuple[Collection, Splits, str]:
+    """At most `limit` pictures with all their texts, each part's share of them; the same ones whenever it is asked.
+
+    Raises `ConfigError` unless `limit` is a whole number that leaves every part a picture.
+    """
+    parts = {name: np.asarray(rows, np.int64) for name, rows in splits.items()}
+    total = len(np.unique(np.concatenate(list(parts.values())))) if parts else 0
+    least = sum(len(rows) > 0 for rows in parts.values())
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < max(1, least):
+        raise ConfigError(
+            f"data.{LIMIT}={limit}: a whole number of pictures is needed, {max(1, least)} at least: one a part"
+        )
+    draw = np.random.default_rng(0)
+    shares = {name: max(1, round(limit * len(rows) / max(1, total))) for name, rows in parts.items() if len(rows)}
+    while sum(shares.values()) > limit:
+        shares[max(shares, key=lambda name: shares[name])] -= 1
+    taken = {name: np.sort(draw.permutation(parts[name])[:count]) for name, count in shares.items()}
+    kept = np.unique(np.concatenate(list(taken.values())))
+    place = np.full(len(collection.picture_ids), -1, np.int64)
+    place[kept] = np.arange(len(kept))
+    fewer = {name: place[taken[name]] if name in taken else rows for name, rows in parts.items()}
+    note = f"data.{LIMIT}={limit}: {len(kept):,} of {len(collection.picture_ids):,} pictures, drawn from every part"
+    return collection.take(kept), fewer, note

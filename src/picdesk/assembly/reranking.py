@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly import shelf
 from picdesk.assembly.build import build
+from picdesk.assembly.checkpoints import find
 from picdesk.assembly.saved import taken
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
@@ -19,7 +20,7 @@ from picdesk.rerankers.several import check_use
 from picdesk.retrieval.rerank_scores import Part
 from picdesk.retrieval.reranking import Reranking
 from picdesk.search.fusion import Single, check_weights
-from picdesk.training.checkpoint import find, load
+from picdesk.training.checkpoint import load
 
 log = logging.getLogger(__name__)
 NOT_THE_PART = ("weight",)

@@ -12,7 +12,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import Container, DictConfig, Node, OmegaConf, open_dict
+from omegaconf import AnyNode, Container, DictConfig, Node, OmegaConf, ValueNode, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk import marks
@@ -110,6 +110,18 @@ def check_kinds(path: Path, saved: DictConfig, here: DictConfig) -> None:
                 OmegaConf.update(trial, key, wanted, merge=True)
         except OmegaConfBaseException as error:
             raise DataError(f"{path}: {key}: {str(error).splitlines()[0][:160]}") from None
+        as_kind_of(trial, saved, key)
+        for name in known if typed else ():
+            as_kind_of(trial._get_node(key), value, str(name))
+
+
+def as_kind_of(typed: Any, saved: Any, key: str) -> None:
+    """A number that a saved config holds as a text becomes the number that the schema takes it for."""
+    fresh, there = typed._get_node(key) if key in typed else None, saved._get_node(key)
+    if isinstance(fresh, AnyNode | Container) or not isinstance(fresh, ValueNode) or not isinstance(there, ValueNode):
+        return
+    if isinstance(there._value(), str) and not there._is_interpolation() and not isinstance(fresh._value(), str):
+        saved[key] = fresh._value()
 
 
 def kind_of(node: Any) -> str:

@@ -1,7 +1,8 @@
 """The one reader of a saved config's text: plain values, and no order to this machine hidden among them.
 
 Refused: resolvers (`${oc.env:...}`), whatever could become one when texts are joined, aliases and tags of YAML, letters that
-steer a terminal, absurd sizes. What stands under `paths`, `logger` and the like is cut out first: it is never taken from a
+steer a terminal, absurd sizes, also those that a text has only once it is resolved, and keys that no dotted path leads to: what
+nobody can name, nobody looks at. What stands under `paths`, `logger` and the like is cut out first: it is never taken from a
 saved config.
 """
 
@@ -24,6 +25,7 @@ MOST_BYTES = 4 << 20
 MOST_DEPTH = 40
 PLAIN = re.compile(r"\$\{[\w.\[\]]*\}")
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+NO_KEY = re.compile(r"[.\[\]]")
 OF_THIS_MACHINE = ("paths", "logger", "hydra", "plugins", "network")
 """Groups and keys that a saved config holds for people to read; they are never taken from it."""
 
@@ -62,6 +64,8 @@ def _read_values(path: Path, changed: int | None, size: int | None) -> tuple[Dic
         kept["paths"] = {"data_root": data_root}
     for key, value in texts(kept):
         check_text(path, key, value)
+    check_keys(path, kept)
+    Weights(path, kept).check()
     try:
         return OmegaConf.create(kept), marked.own
     except OmegaConfBaseException as error:
@@ -129,3 +133,60 @@ def check_text(path: Path, key: str, value: str) -> None:
     rest = PLAIN.sub("\0", value)
     if "${" in rest or "$\0" in rest or rest.endswith("$"):
         raise DataError(f"{path}: {key}: {value[:60]!r} asks this machine for something; a saved config may not")
+
+
+def check_keys(path: Path, node: Any, where: str = "") -> None:
+    """Raise `DataError` for a key that is no text, or that a dotted path would take apart: no limit would find what is below."""
+    inside = list(node.items()) if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in inside:
+        if isinstance(node, dict) and (not isinstance(key, str) or not key or NO_KEY.search(key)):
+            raise DataError(f"{path}: {where}{str(key)[:40]!r}: a key of a config is a text without dots and brackets")
+        check_keys(path, value, f"{where}{key}.")
+
+
+class Weights:
+    """How large a saved config becomes when each `${key}` in it is replaced by what it names: a short text can stand for a
+    billion letters."""
+
+    def __init__(self, path: Path, whole: Any) -> None:
+        self._path, self._whole = path, whole
+        self._known: dict[tuple[Any, ...], int] = {}
+
+    def check(self) -> None:
+        """Raise `DataError` where it is absurd; what goes in a circle is left to those who resolve it."""
+        self._of(self._whole, ())
+
+    def _of(self, node: Any, at: tuple[Any, ...]) -> int:
+        """Letters and items of a node whose keys are `at`."""
+        if at in self._known:
+            return self._known[at]
+        self._known[at] = total = 0  # met again before it is known: a circle
+        if isinstance(node, dict | list):
+            pairs = node.items() if isinstance(node, dict) else enumerate(node)
+            total = sum(1 + self._of(value, (*at, key)) for key, value in pairs)
+        elif isinstance(node, str):
+            total = len(node) + sum(self._named(found[0][2:-1], at) for found in PLAIN.finditer(node))
+        if total > 2 * MOST_BYTES:
+            raise DataError(
+                f"{self._path}: {'.'.join(map(str, at))[:80]}: grows beyond all measure when it is resolved"
+            )
+        self._known[at] = total
+        return total
+
+    def _named(self, name: str, at: tuple[Any, ...]) -> int:
+        """The same of what a text at `at` names, `a.b[0]` from the top or `.b` from where it stands; 0 where there is nothing."""
+        rest = name.lstrip(".")
+        up = len(name) - len(rest)
+        way = [*(at[: max(len(at) - up, 0)] if up else ()), *re.findall(r"[^.\[\]]+", rest)]
+        node, place = self._whole, []
+        for step in way:
+            if isinstance(node, list) and str(step).isdecimal() and int(step) < len(node):
+                place.append(int(step))
+            elif isinstance(node, dict) and step in node:
+                place.append(step)
+            elif isinstance(node, str) and PLAIN.search(node):
+                raise DataError(f"{self._path}: ${{{name[:60]}}} leads on through another name; name the value itself")
+            else:
+                return 0
+            node = node[place[-1]]
+        return self._of(node, tuple(place))

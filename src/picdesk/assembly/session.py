@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.assembly.build import build, check_all, rendering
+from picdesk.assembly.build import LIMIT, build, check_all, rendering
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.loading import dataset_of
 from picdesk.assembly.reading import Looks, read_and_split
@@ -110,7 +110,8 @@ class Session:
 
     def read_and_split(self) -> tuple[Collection, Splits, tuple[str, ...]]:
         """The data set as its reader gives it, its parts, and what the split has to say of itself."""
-        return read_and_split(self.build("data"), self.build("split"), self.looks, self.whole)
+        limit = OmegaConf.select(self.cfg, f"data.{LIMIT}")
+        return read_and_split(self.build("data"), self.build("split"), self.looks, self.whole, limit)
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from picdesk.assembly.schema import top_keys
+from picdesk.commands.following import next_step
 from picdesk.errors import ConfigError
 from picdesk.jobs.mistakes import mistake, one_line, say
 from picdesk.process import stops
 
 Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 NO_GROUP = "Config group override must be"  # Hydra, for group=null
 NO_TRIAL = ("No trials are completed yet.", "Record does not exist.")  # Optuna, when it is asked for the best of none
 
 
-def job(run: Callable[[], Result]) -> Result:
+def job(run: Callable[[], Result], cfg: Mapping[str, Any]) -> Result:
     """Run the body of a door. A user's mistake ends a single job here, before Hydra reports it in several lines of its own.
+
+    A single job says at its start where its folder is, and at its end which command follows.
 
     In a sweep a failure of any kind is written down in the job's folder, and there is no objective: the other jobs run.
     """
@@ -31,8 +36,14 @@ def job(run: Callable[[], Result]) -> Result:
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return attempts.attempt(run)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    log.info("job: %s", folder)
     try:
-        return run()
+        result = run()
+        step = next_step(cfg, folder)
+        if step:
+            log.info("next: %s", step)
+        return result
     except attempts.OutsideError as outside:
         leave(outside, 1)
     except Exception as error:

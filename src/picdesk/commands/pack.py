@@ -26,7 +26,9 @@ def run(given: argparse.Namespace) -> int:
     done = unpack(given.source, given.target) if given.unpack else pack(given.source, given.target, given.checkpoint)
     print(f"{given.target}: {', '.join(done)}")
     if given.unpack:
-        print(f"check it: python evaluate.py reproduce={given.target / 'manifest.json'}")
+        print(f"next: python evaluate.py reproduce={given.target}")
+    else:
+        print(f"the reviewer checks it by: python evaluate.py reproduce={given.target.name}")
     return 0
 
 

@@ -17,12 +17,16 @@ MOST_LISTED = 1000
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of trouble: how many items have it, which, and whether they are left out or only reported."""
+    """One kind of trouble: how many items have it, which, and whether they are left out or only reported.
+
+    `together` are the ids of pictures that belong together (equal, or nearly so), one group an item.
+    """
 
     kind: str
     action: Action
     items: tuple[str, ...]
     unit: str
+    together: tuple[tuple[str, ...], ...] = ()
 
     @property
     def count(self) -> int:
@@ -69,6 +73,15 @@ class CheckReport:
         share = f"{self.bad_fraction():.3g} is above data.max_bad_fraction={max_bad_fraction:g}"
         raise DataError(f"data={self.name}: {counts}, {share}: {first}")
 
+    @property
+    def counts(self) -> str:
+        """How many pictures and texts are used, of how many."""
+        pictures, texts = (
+            f"{len(self.pictures):,} of {self.pictures_seen:,}",
+            f"{len(self.texts):,} of {self.texts_seen:,}",
+        )
+        return f"{pictures} pictures, {texts} texts are used"
+
     def to_json(self) -> dict[str, Any]:
         """As plain values; of each finding the first 1,000 items."""
         found = [
@@ -90,8 +103,7 @@ class CheckReport:
         from rich.table import Table
         from rich.text import Text
 
-        counts = f"{len(self.pictures)} of {self.pictures_seen} pictures, {len(self.texts)} of {self.texts_seen} texts are used"
-        table = Table(title=f"data={self.name}: {counts} ({self.level} check)", title_justify="left")
+        table = Table(title=f"data={self.name}: {self.counts} ({self.level} check)", title_justify="left")
         table.add_column("found", no_wrap=True)
         table.add_column("count", justify="right", no_wrap=True)
         table.add_column("what is done", no_wrap=True)

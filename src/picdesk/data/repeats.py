@@ -45,15 +45,17 @@ def repeated_pictures(
         "near-duplicate pictures": [([a[0], b[0]], a + b) for a, b in near],
     }
     for what, cases in found.items():
-        across: list[str] = []
-        within: list[str] = []
+        across: list[tuple[str, tuple[str, ...]]] = []
+        within: list[tuple[str, tuple[str, ...]]] = []
         for shown, involved in cases:
             apart = len({split_of[i] for i in involved} - {""}) > 1
             members = involved if apart else shown
             named = _listed([collection.picture_ids[i] for i in members], members, split_of)
-            (across if apart else within).append(named)
-        yield Finding(f"{what} across splits", "reported", tuple(across), "picture")
-        yield Finding(f"{what} within a split", "reported", tuple(within), "picture")
+            ids = tuple(collection.picture_ids[i] for i in shown)
+            (across if apart else within).append((named, ids))
+        for where, these in (("across splits", across), ("within a split", within)):
+            items, together = tuple(named for named, _ in these), tuple(ids for _, ids in these)
+            yield Finding(f"{what} {where}", "reported", items, "picture", together)
 
 
 def groups(keys: Sequence[str]) -> list[list[int]]:

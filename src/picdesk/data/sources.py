@@ -117,6 +117,12 @@ def origin(source: PictureBytes, i: int) -> tuple[PictureBytes, int]:
     return source, i
 
 
+def file_of(collection: Collection, i: int) -> str:
+    """Path of picture `i`, in its shard where it is a part of one; "" where it is in no file of its own."""
+    source, place = origin(collection.pictures, i)
+    return source.file(place)[1] if isinstance(source, PictureFiles | PictureParts) else ""
+
+
 @dataclass(frozen=True)
 class FilePart:
     """Some bytes inside a larger file, such as a member of a tar shard."""

@@ -1,6 +1,7 @@
-"""A job in one file for a reviewer: manifest, run, qrels, metrics, config, and the checkpoint where it is wanted.
+"""A job in one file for a reviewer: manifest, run, qrels, metrics, config, its page, and the checkpoint where it is wanted.
 
-The archive of the same files is the same bytes: names sorted, no times, no owners. Unpacking trusts nothing in it.
+The archive of the same files is the same bytes: names sorted, no times, no owners. Unpacking trusts nothing in it. The page is
+there to be looked at: no number is read from it, no digest covers it, and what is unpacked runs no script.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import IO, Any
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import workshop, written_whole
+from picdesk.process.folders import links_out
 from picdesk.report.manifest import BESIDE, Manifest
+from picdesk.report.page import without_script
 
 MANIFEST = "manifest.json"
 CHECKPOINT = ("checkpoint/config.yaml", "checkpoint/model.safetensors")
-ALLOWED = frozenset((MANIFEST, *BESIDE, *CHECKPOINT))
+PAGE = "index.html"
+ALLOWED = frozenset((MANIFEST, *BESIDE, *CHECKPOINT, PAGE))
 MOST_BYTES = 16 << 30
 _CHUNK = 1 << 20
 
@@ -49,13 +53,17 @@ def pack(folder: Path | str, file: Path | str, checkpoint: bool = False) -> list
     folder = Path(folder)
     manifest = Manifest.read(folder / MANIFEST)
     manifest.check_files(folder)
-    names = sorted([MANIFEST, *manifest.files, *(CHECKPOINT if checkpoint else ())])
+    page = [PAGE] if (folder / PAGE).is_file() else []
+    names = sorted([MANIFEST, *manifest.files, *page, *(CHECKPOINT if checkpoint else ())])
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise MissingFileError(f"{folder / missing[0]}: no such file; checkpoints are in the output dir of train.py")
     odd = [name for name in names if name not in ALLOWED]
     if odd:
         raise DataError(f"{folder / MANIFEST}: files: {odd[0]!r} is not a file that a job packs")
+    away = next((link for name in names if (link := links_out(folder / name, folder))), "")
+    if away:
+        raise DataError(f"{away}: is a link that leads out of the job's folder; nothing was packed")
     with (
         written_whole(file) as temporary,
         temporary.open("wb") as stream,
@@ -85,6 +93,8 @@ def unpack(file: Path | str, folder: Path | str, most_bytes: int = MOST_BYTES) -
     with workshop(folder) as temporary:
         names = _take_out(file, temporary, most_bytes)
         Manifest.read(temporary / MANIFEST).check_files(temporary)
+        if PAGE in names:
+            _tame(temporary / PAGE, file)
         temporary.chmod(0o755)
         temporary.replace(folder)
     return names
@@ -113,6 +123,14 @@ def _take_out(file: Path, into: Path, most: int) -> list[str]:
     if MANIFEST not in names:
         raise DataError(f"{file}: no {MANIFEST} in it; it is not a packed job")
     return names
+
+
+def _tame(page: Path, file: Path) -> None:
+    try:
+        html = page.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{file}: {PAGE}: not UTF-8; nothing was unpacked") from None
+    page.write_text(without_script(html, f"{file}: {PAGE}"), encoding="utf-8", newline="")
 
 
 def _refuse_odd(entry: tarfile.TarInfo, names: list[str], file: Path) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from picdesk.assembly import shelf
+from picdesk.assembly.same_as import SAME, point
 from picdesk.errors import UserError
-from picdesk.files import write_json
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_json
 
 log = logging.getLogger(__name__)
-SAME = "same_as.json"
 
 
 def completed(outputs: Path, folder: Path, fingerprint: str) -> float | None:
@@ -30,7 +28,7 @@ def completed(outputs: Path, folder: Path, fingerprint: str) -> float | None:
     for other in places.get(fingerprint, ()):
         objective = finished(other, fingerprint)
         if objective is not None:
-            write_json(folder / SAME, {"folder": os.path.relpath(other, folder)})
+            point(folder, other)
             log.info("done before: %s", other)
             return objective
     return None

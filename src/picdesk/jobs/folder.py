@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from picdesk.assembly.same_as import SAME
 from picdesk.assembly.saved import write_config
 from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
@@ -15,7 +16,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction
 from picdesk.jobs import attempts
-from picdesk.jobs.completed import SAME, completed
+from picdesk.jobs.completed import completed
 from picdesk.jobs.identity import job_fingerprint, settings_of
 from picdesk.process import stops
 from picdesk.report.manifest import Manifest
@@ -25,7 +26,7 @@ from picdesk.retrieval.scores import Scored, in_order
 from picdesk.trec.files import write_qrels, write_runs
 
 log = logging.getLogger(__name__)
-LEAST_RESAMPLES = 20
+LEAST_RESAMPLES, MOST_RESAMPLES = 20, 10_000_000
 REPORTED = "mean hits@1 of the data that is reported"
 
 
@@ -137,7 +138,8 @@ def need_positive(settings: Settings) -> None:
     bars = settings.bootstrap
     if not 0 < bars.level < 1:
         raise ConfigError(f"bootstrap.level={bars.level}: a share between 0 and 1 is needed, such as 0.95")
-    if bars.resamples < LEAST_RESAMPLES:
-        raise ConfigError(f"bootstrap.resamples={bars.resamples}: at least {LEAST_RESAMPLES} are needed")
+    if not LEAST_RESAMPLES <= bars.resamples <= MOST_RESAMPLES:
+        told = f"at least {LEAST_RESAMPLES} are needed, and at most {MOST_RESAMPLES}"
+        raise ConfigError(f"bootstrap.resamples={bars.resamples}: {told}")
     if not 0 <= settings.seed < 2**32:
         raise ConfigError(f"seed={settings.seed}: a whole number from 0 to {2**32 - 1} is needed")

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from picdesk.assembly.same_as import pointed
 from picdesk.assembly.saved import as_written
 from picdesk.assembly.saved_text import read_overrides
-from picdesk.errors import DataError, UserError
+from picdesk.errors import UserError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import FAILURE
-from picdesk.jobs.completed import SAME
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import LOOK_ALIKES, read_json, read_scores
 from picdesk.report.values import Value
@@ -141,17 +141,6 @@ def is_of_a_sweep(folder: Path) -> bool:
     return (folder.parent / "multirun.yaml").is_file() and not list(folder.glob("*.json"))
 
 
-def pointed(folder: Path) -> Path:
-    """The folder itself, or the one that `same_as.json` names; what else lies beside that is of an older run."""
-    if not (folder / SAME).is_file():
-        return folder
-    content = read_json(folder / SAME)
-    name = content.get("folder") if isinstance(content, dict) else None
-    if not isinstance(name, str) or not name or Path(name).is_absolute() or "\0" in name:
-        raise DataError(f"{folder / SAME}: names no folder")
-    return Path(os.path.normpath(folder / name))
-
-
 def overrides_of(folder: Path) -> dict[str, str]:
     """What the command line set, by key."""
     path = folder / ".hydra" / "overrides.yaml"
@@ -176,6 +165,15 @@ def short(name: str) -> str:
     """A folder named after its overrides, which have columns of their own, by the six digits at its end."""
     match = re.fullmatch(r"[^/]*-([0-9a-f]{6})", name)
     return match[1] if match else name
+
+
+def written(job: DoneJob, key: str) -> str:
+    """What the job's config.yaml says under a dotted key; "" where it says nothing, or cannot be read."""
+    try:
+        found = OmegaConf.select(as_written(job.folder / "config.yaml"), key, throw_on_resolution_failure=False)
+    except UserError:
+        return ""
+    return str(found) if found else ""
 
 
 def choices_of(job: DoneJob) -> Mapping[str, str]:

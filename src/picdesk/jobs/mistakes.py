@@ -10,6 +10,7 @@ from contextlib import suppress
 from picdesk.assembly.schema import top_keys
 from picdesk.errors import UserError
 from picdesk.process import machine, stops
+from picdesk.text.lines import ONE_LINE
 
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
@@ -34,7 +35,7 @@ def mistake(error: Exception) -> Exception:
 
 def say(text: str) -> None:
     """One line on the error stream; where nobody reads that any more, or it is on a full disk, nothing."""
-    told = re.sub(r"[\x00-\x1f\x7f-\x9f]+", "?", text)  # it may quote what somebody else wrote
+    told = ONE_LINE.sub("?", text)  # it may quote what somebody else wrote
     with suppress(OSError):
         print(f"picdesk: {told}", file=sys.stderr, flush=True)
 

@@ -10,13 +10,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly import shelf
+from picdesk.assembly.checkpoints import find
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import taken, write_config
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import write_json
 from picdesk.jobs.folder import Job
 from picdesk.report.metrics_file import read_json
-from picdesk.training.checkpoint import CONFIG, Checkpoint, find
+from picdesk.training.checkpoint import CONFIG, Checkpoint
 from picdesk.training.ranks import is_first_rank
 from picdesk.training.state import STATE
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rich.box import MARKDOWN
@@ -12,11 +12,11 @@ from picdesk.assembly.schema import Settings
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import OutsideError
+from picdesk.report.content import Fact, VerdictTable
 from picdesk.report.terminal import console
 from picdesk.retrieval.scores import Scored
 
 Scores = dict[Direction, Scored]
-Judge = Callable[[Settings, Scores], None]
 Reported = Mapping[str, Mapping[str, float]]
 RANKS = ("median_rank", "mean_rank")
 
@@ -61,30 +61,75 @@ def compared(reported: Reported, scored: Scores, tolerance: float, where: str) -
     return lines
 
 
-def judge(lines: Sequence[Line], tolerance: float, facts: Mapping[str, str]) -> None:
-    """Print the table; raise `OutsideError` if a number lies outside the tolerance."""
-    to = console()
-    for name, fact in facts.items():
-        to.print(f"{name}: {fact}", markup=False)
-    table = Table("metric", "reported", "measured", "difference", "verdict", box=None if to.is_terminal else MARKDOWN)
-    for line in lines:
-        numbers = (
-            f"{line.reported:.6g}",
-            f"{line.measured:.6g}",
-            f"{line.difference:+.2g}" if line.difference else "0",
-        )
-        table.add_row(line.name, *numbers, line.verdict)
-    to.print(table)
-    outside = [line.name for line in lines if line.verdict == "outside"]
-    exact = sum(line.verdict == "exact" for line in lines)
-    to.print(f"{exact} of {len(lines)} exact, {len(outside)} outside the tolerance of {tolerance:g}", markup=False)
-    if outside:
-        raise OutsideError(f"not reproduced: {', '.join(outside)}: further than {tolerance:g} from the reported value")
+@dataclass(frozen=True)
+class Verdict:
+    """All lines, the tolerance that they were held against, and what is compared with what; `title` is that of the page."""
+
+    lines: tuple[Line, ...]
+    tolerance: float
+    facts: Mapping[str, str]
+    title: str = ""
+
+    @property
+    def outside(self) -> list[str]:
+        """Names of the numbers that were not had again."""
+        return [line.name for line in self.lines if line.verdict == "outside"]
+
+    @property
+    def summary(self) -> str:
+        """How many numbers are the same to the last digit, and how many lie outside."""
+        exact = sum(line.verdict == "exact" for line in self.lines)
+        return f"{exact} of {len(self.lines)} exact, {len(self.outside)} outside the tolerance of {self.tolerance:g}"
+
+    def as_json(self) -> dict[str, object]:
+        """For verdict.json."""
+        lines = [
+            {
+                "metric": line.name,
+                "reported": line.reported,
+                "measured": line.measured,
+                "difference": line.difference,
+                "verdict": line.verdict,
+            }
+            for line in self.lines
+        ]
+        return {"tolerance": self.tolerance, "summary": self.summary, **self.facts, "lines": lines}
+
+    def table(self) -> VerdictTable:
+        """For the head of the page."""
+        rows = tuple((line.name, *digits(line), line.verdict) for line in self.lines)
+        facts = tuple(Fact(name, text, wide=True) for name, text in self.facts.items())
+        return VerdictTable(self.summary, not self.outside, rows, facts)
+
+    def settle(self) -> None:
+        """Print the table; raise `OutsideError` if a number lies outside the tolerance."""
+        to = console()
+        for name, fact in self.facts.items():
+            to.print(f"{name}: {fact}", markup=False)
+        box = None if to.is_terminal else MARKDOWN
+        table = Table("metric", "reported", "measured", "difference", "verdict", box=box)
+        for line in self.lines:
+            table.add_row(line.name, *digits(line), line.verdict)
+        to.print(table)
+        to.print(self.summary, markup=False)
+        if self.outside:
+            names = ", ".join(self.outside)
+            raise OutsideError(f"not reproduced: {names}: further than {self.tolerance:g} from the reported value")
 
 
-def judge_expected(settings: Settings, scored: Scores) -> None:
+Judge = Callable[[Settings, Scores], Verdict | None]
+
+
+def digits(line: Line) -> tuple[str, str, str]:
+    """Reported, measured and difference, as they are shown."""
+    apart = f"{line.difference:+.2g}" if line.difference else "0"
+    return f"{line.reported:.6g}", f"{line.measured:.6g}", apart
+
+
+def judge_expected(settings: Settings, scored: Scores) -> Verdict | None:
     """Compare with the `expected` values, where there are any."""
     if not settings.expected:
-        return
+        return None
     lines = compared(settings.expected, scored, settings.tolerance, "expected")
-    judge(lines, settings.tolerance, {**settings.protocol, "source": settings.source or "none given"})
+    facts = {**settings.protocol, "source": settings.source or "none given"}
+    return Verdict(tuple(lines), settings.tolerance, facts)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from picdesk.files import write_json
+from picdesk.errors import UserError
+from picdesk.files import write_json, write_text
 from picdesk.interfaces import Direction
 from picdesk.jobs.folder import Job
-from picdesk.pages.outside import write_answers
+from picdesk.pages import show
+from picdesk.pages.outside import write_submission_of
 from picdesk.readers.queries import Query
-from picdesk.report.content import Fact, Item, QueryCard, Ranking, RetrievalPage
+from picdesk.report.content import Fact, Item, Note, QueryCard, Ranking, RetrievalPage
 from picdesk.report.page import write_retrieval
 from picdesk.report.terminal import print_retrieval
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.search.grouping import answered
+from picdesk.text.cells import PeopleWriter
 from picdesk.trec.files import write_runs
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
+PRINTED = 5  # queries of a batch that the terminal shows
+COLUMNS = ("query_id", "rank", "item_id", "score", "query", "text", "path")
 
 
 def cards_of(
@@ -32,7 +38,7 @@ def cards_of(
     for row, query in enumerate(queries):
         true, asked = query.picture_id, str(query.fields["title"])
         found = found_in(run, row, catalogue, true)
-        truth = (Item(true, catalogue.title(true), true, None, None, True),) if true in catalogue else ()
+        truth = (item_of(true, catalogue, None, None, True),) if true in catalogue else ()
         rank = next((item.rank for item in found if item.relevant), None)
         note = "" if texts[row] == asked else f"encoded as: {texts[row]}"
         cards.append(QueryCard(query.id, "t2i", (Ranking(found, rank),), text=asked, truth=truth, note=note))
@@ -43,9 +49,15 @@ def found_in(run: Run, row: int, catalogue: Catalogue, true: str) -> tuple[Item,
     """The items of one list as the page shows them."""
     listed = [(run.item_ids[i], float(s)) for i, s in zip(run.index[row], run.scores[row], strict=True) if i >= 0]
     return tuple(
-        Item(name, catalogue.title(name), name if catalogue.direction == "t2i" else "", score, rank, name == true != "")
-        for rank, (name, score) in enumerate(listed, 1)
+        item_of(name, catalogue, score, rank, name == true != "") for rank, (name, score) in enumerate(listed, 1)
     )
+
+
+def item_of(name: str, catalogue: Catalogue, score: float | None, rank: int | None, relevant: bool) -> Item:
+    """One item with what the catalogue has of it."""
+    picture = name if catalogue.direction == "t2i" else ""
+    details = show.details_of(catalogue.fields(name))
+    return Item(name, catalogue.title(name), picture, score, rank, relevant, catalogue.file(name), details)
 
 
 def write(
@@ -62,23 +74,62 @@ def write(
     job.write_config()
     write_json(job.folder / "results.json", [as_json(card) for card in cards])
     write_runs(job.folder / "run.trec", {direction: answered(run)})
+    unread = unreadable(cards, read)
     page = RetrievalPage(
         title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {name}",
         subtitle=f"{run.gallery_size:,} items searched by {weights['name']}",
         cards=tuple(cards),
         facts=(Fact("data", name), Fact("part", job.session.settings.part), Fact("backbone", weights["name"])),
+        notes=(Note(unread, warning=True),) if unread else (),
         files=("results.json", "results.csv", "run.trec", "manifest.json", "config.yaml"),
     )
     write_retrieval(job.folder / "index.html", page, lambda item: picture if item == "q1" and picture else read(item))
-    write_answers(job, run, read)
-    print_retrieval(cards)
+    write_text(job.folder / "results.csv", as_csv(cards))
+    write_submission_of(job, run, read)
+    print_retrieval(cards[:PRINTED])
+    if len(cards) > PRINTED:
+        log.info("%d more queries: their answers are in %s", len(cards) - PRINTED, job.folder / "results.csv")
+    if unread:
+        log.warning("%s", unread)
     log.info("retrieval page: %s", job.folder / "index.html")
+
+
+def unreadable(cards: Sequence[QueryCard], read: Callable[[str], bytes]) -> str:
+    """Why the pictures that were found cannot be shown, and what helps; "" where the first of them can be read."""
+    first = next((item.picture for card in cards for item in card.rankings[0].found if item.picture), "")
+    if not first:
+        return ""
+    try:
+        read(first)
+    except (KeyError, OSError, UserError) as error:
+        why = str(error) if isinstance(error, UserError) else f"{first} is not in the data set"
+        return f"Pictures cannot be shown, so their ids and captions stand alone ({why}). Name where they are: data.root=FOLDER"
+    return ""
 
 
 def as_json(card: QueryCard) -> dict[str, Any]:
     """One query with its results, for results.json."""
     found = [
-        {"rank": item.rank, "id": item.id, "score": item.score, "text": item.text} for item in card.rankings[0].found
+        {"rank": item.rank, "id": item.id, "score": item.score, "text": item.text, **described(item)}
+        for item in card.rankings[0].found
     ]
     known = {"true_picture": card.truth[0].id, "true_rank": card.rankings[0].rank} if card.truth else {}
     return {"query_id": card.id, "query": card.text or card.note, **known, "results": found}
+
+
+def described(item: Item) -> dict[str, Any]:
+    """Path and further columns of an item, as far as there are any."""
+    return ({"path": item.file} if item.file else {}) | ({"columns": dict(item.details)} if item.details else {})
+
+
+def as_csv(cards: Sequence[QueryCard]) -> str:
+    """The same as lines of a table: query, rank, item, score, its text, its path, and the data set's further columns."""
+    found = [(card, item) for card in cards for item in card.rankings[0].found]
+    more = list(dict.fromkeys(name for _, item in found for name in item.details))
+    stream = io.StringIO()
+    writer = PeopleWriter(stream, lineterminator="\n")
+    writer.writerow([*COLUMNS, *(f"data.{name}" if name in COLUMNS else name for name in more)])
+    for card, item in found:
+        cells = [card.id, item.rank, item.id, f"{item.score:.6f}", card.text or card.note, item.text, item.file]
+        writer.writerow([*cells, *(item.details.get(name, "") for name in more)])
+    return stream.getvalue()

@@ -6,14 +6,17 @@ import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from picdesk.assembly import shelf
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
+from picdesk.files import write_json
 from picdesk.interfaces import Direction
 from picdesk.jobs import rankings
 from picdesk.jobs.folder import Job
+from picdesk.jobs.verdict import Verdict
 from picdesk.pages import advice, show
 from picdesk.report import provenance
 from picdesk.report.charts import Chart
@@ -27,13 +30,14 @@ from picdesk.retrieval.slices import slice_tables
 log = logging.getLogger(__name__)
 Scores = dict[Direction, Scored]
 WITH_NUMBERS = ("split", "loss", "index")
+VERDICT = "verdict.json"
 FILES = ("metrics.json", "manifest.json", "config.yaml", "run.trec", "qrels.trec")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job found. `systems` are name, scores and role; the last one is what the job is about. `tables` follow theirs, and
-    `slices` stand before those that every job has."""
+    """What a job found. `systems` are name, scores and role; the last one is what the job is about. `tables` follow theirs,
+    `slices` stand before those that every job has, and `verdict` heads the page."""
 
     systems: Sequence[tuple[str, Scores, Role]]
     weights: Mapping[str, str]
@@ -44,6 +48,7 @@ class Outcome:
     tables: tuple[MetricTable, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
     slices: tuple[SliceTable, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def scores(self) -> Scores:
@@ -57,6 +62,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
     job.write_config()
     with job.clock.stage("write"):
         job.write_scores(outcome.scores, outcome.extra)
+        write_verdict(job, outcome.verdict)
         if shelf.sweeping():
             rankings.note(job.folder, outcome.scores)
         log_final(
@@ -88,6 +94,12 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
     log.info("report page: %s", job.folder / "index.html")
 
 
+def write_verdict(job: Job, verdict: Verdict | None) -> None:
+    """verdict.json, where numbers were held against reported ones."""
+    if verdict is not None:
+        write_json(job.folder / VERDICT, verdict.as_json())
+
+
 def write_the_page(
     job: Job,
     session: Session,
@@ -100,7 +112,7 @@ def write_the_page(
     """The page of the job, `index.html`."""
     groups = show.card_groups(part, prompts, outcome.scores, session.settings.shown)
     page = JobPage(
-        title=f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts",
+        title=titled(outcome.verdict, f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts"),
         subtitle=f"{session.settings.task.capitalize()} · {session.settings.part} part · {outcome.weights['name']}",
         task=session.settings.task,
         facts=facts(session, job, outcome.weights),
@@ -112,9 +124,33 @@ def write_the_page(
         slices=(*outcome.slices, *slices),
         notes=outcome.notes,
         next_steps=(*outcome.steps, *advice.of_scores(outcome.scores, slices)),
-        files=FILES,
+        files=(*FILES, *((VERDICT,) if outcome.verdict else ())),
+        verdict=outcome.verdict.table() if outcome.verdict else None,
     )
     write_job(job.folder / "index.html", page, show.picture_reader(part))
+
+
+def write_run_page(
+    job: Job, tables: tuple[MetricTable, ...], ranks: tuple[Chart, ...], verdict: Verdict | None
+) -> None:
+    """The page of a job that scored a run file: its numbers, without pictures."""
+    settings = job.session.settings
+    page = JobPage(
+        title=titled(verdict, Path(str(settings.run_file)).name),
+        subtitle=f"A run file scored against {Path(str(settings.qrels_file)).name}",
+        task=settings.task,
+        facts=(Fact("command", shlex.join(provenance.command_line()), wide=True),),
+        tables=tables,
+        ranks=ranks,
+        files=(*FILES, *((VERDICT,) if verdict else ())),
+        verdict=verdict.table() if verdict else None,
+    )
+    write_job(job.folder / "index.html", page, show.no_picture)
+
+
+def titled(verdict: Verdict | None, title: str) -> str:
+    """The title of a job's page, after that of the verdict where there is one."""
+    return f"{verdict.title}: {title}" if verdict is not None and verdict.title else title
 
 
 def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:

@@ -1,8 +1,7 @@
-"""What a retrieval leaves beside its page: results.csv, and a submission folder where one is asked for."""
+"""The submission folder that a retrieval leaves where one is asked for."""
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable
 
@@ -11,10 +10,8 @@ from PIL import Image
 from picdesk.assembly.schema import Settings
 from picdesk.data.images import named_picture
 from picdesk.errors import ConfigError, DataError, examples
-from picdesk.files import write_text
 from picdesk.jobs.folder import Job
 from picdesk.report.submission import check_names, faults, write_submission
-from picdesk.text.cells import PeopleWriter
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -36,16 +33,8 @@ def check_submission(settings: Settings) -> None:
     check_names(settings.submission.group, settings.submission.approach, settings.submission.size)
 
 
-def write_answers(job: Job, run: Run, read: Callable[[str], bytes]) -> None:
-    """results.csv (query_id, rank, item_id, score), and the first picture of each article as a submission."""
-    stream = io.StringIO()
-    writer = PeopleWriter(stream, lineterminator="\n")
-    writer.writerow(["query_id", "rank", "item_id", "score"])
-    for query, name in enumerate(run.query_ids):
-        for rank, (item, score) in enumerate(zip(run.index[query], run.scores[query], strict=True), 1):
-            if item >= 0:
-                writer.writerow([name, rank, run.item_ids[item], f"{score:.6f}"])
-    write_text(job.folder / "results.csv", stream.getvalue())
+def write_submission_of(job: Job, run: Run, read: Callable[[str], bytes]) -> None:
+    """The first picture of each article as a submission, where one is asked for."""
     settings, submission = job.session.settings, job.session.settings.submission
     if submission.group is None:
         return

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.collection import Collection
-from picdesk.data.sources import has_pictures
+from picdesk.collection import Collection, Fields
+from picdesk.data.sources import file_of, has_pictures
 from picdesk.evaluation.metrics import chance
 from picdesk.interfaces import Direction
 from picdesk.report.charts import Chart, Curve, Histogram, Series
@@ -17,6 +17,7 @@ from picdesk.report.loggers import RetrievedRow
 from picdesk.retrieval.scores import Scored, in_order
 
 Scores = dict[Direction, Scored]
+PLAIN = ("title", "caption", "tags")
 
 
 def values_of(scored: Scored) -> dict[str, Value]:
@@ -136,13 +137,21 @@ def item(
     score: float | None,
     relevant: bool,
 ) -> Item:
-    """One gallery item: a picture with the first of its texts, or a text."""
+    """One gallery item: a picture with the first of its texts and what else is known of it, or a text."""
     if direction == "t2i":
         own = np.flatnonzero(part.picture_of == position)
         text = prompts[own[0]] if len(own) else ""
+        details = details_of(part.texts[own[0]]) if len(own) else {}
         name = part.picture_ids[position]
-        return Item(name, text, name, score, rank, relevant)
-    return Item(part.text_ids[position], prompts[position], "", score, rank, relevant)
+        return Item(name, text, name, score, rank, relevant, file_of(part, position), details)
+    details = details_of(part.texts[position])
+    return Item(part.text_ids[position], prompts[position], "", score, rank, relevant, details=details)
+
+
+def details_of(fields: Fields) -> dict[str, str]:
+    """What a record says besides its title, caption and tags: the columns of `data.more_columns`, say credit and source."""
+    named = {name: value if isinstance(value, str) else ", ".join(value) for name, value in fields.items()}
+    return {name: value for name, value in named.items() if value and name not in PLAIN}
 
 
 def retrieved_rows(
@@ -173,3 +182,8 @@ def picture_reader(part: Collection) -> Callable[[str], bytes]:
     """Bytes of a picture by its id."""
     place = {name: i for i, name in enumerate(part.picture_ids)}
     return lambda name: part.pictures.read(place[name])
+
+
+def no_picture(name: str) -> bytes:
+    """For a page that asks for no picture."""
+    raise KeyError(name)

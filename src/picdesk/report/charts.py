@@ -34,7 +34,8 @@ class Series:
 class Curve:
     """Lines over one number: loss by epoch, a metric by fusion weight. `marked` is the x that was chosen.
 
-    Intervals are drawn as a band, or, with `bars`, as an error bar at each point.
+    Intervals are drawn as a band, or, with `bars`, as an error bar at each point. Without `joined` no line leads from point to
+    point: they differ in more than what the axis shows.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Curve:
     log_x: bool = False
     bars: bool = False
     note: str = ""
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """One number over two parameters: `values[row][column]`, None where no job ran."""
+    """One number over two parameters: `values[row][column]`, None where no job ran; `best` is (row, column) of the best job."""
 
     title: str
     x_label: str
@@ -86,6 +88,7 @@ class HeatMap:
     y_values: tuple[str, ...]
     values: tuple[tuple[float | None, ...], ...]
     note: str = ""
+    best: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if [len(row) for row in self.values] != [len(self.x_values)] * len(self.y_values):
@@ -107,7 +110,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """Systems by cost and gain (milliseconds a query against hits@1); those no other beats on both are joined."""
+    """Systems by cost and gain (milliseconds a query against hits@1); those no other beats on both are joined.
+
+    Costs that are less than `noise` times a cheaper one's count as the same: a clock is no finer than that.
+    """
 
     title: str
     x_label: str
@@ -115,13 +121,17 @@ class Tradeoff:
     points: tuple[Point, ...]
     log_x: bool = True
     note: str = ""
+    noise: float = 1.0
 
     def front(self) -> tuple[Point, ...]:
         """Points that no other beats on both, cheapest first (the Pareto front)."""
         best: list[Point] = []
         for point in sorted(self.points, key=lambda p: (p.cost, -p.gain, p.name)):
-            if not best or point.gain > best[-1].gain:
-                best.append(point)
+            if best and point.gain <= best[-1].gain:
+                continue
+            while best and point.cost < self.noise * best[-1].cost:
+                best.pop()
+            best.append(point)
         return tuple(best)
 
 

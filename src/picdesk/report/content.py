@@ -1,7 +1,8 @@
 """What a report page shows, as plain values. Pipelines fill these in; the page knows nothing of torch, hydra or faiss."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 from picdesk.interfaces import Direction
@@ -65,7 +66,11 @@ class Note:
 
 @dataclass(frozen=True)
 class Item:
-    """A gallery item as shown: `text` of a text, `picture` (its picture id) of a picture; rank counts from 1."""
+    """A gallery item as shown: `text` of a text, `picture` (its picture id) of a picture; rank counts from 1.
+
+    `file` is where the picture lies, as far as that is known; `details` are the other columns that the data set has of it
+    (credit, source).
+    """
 
     id: str
     text: str = ""
@@ -73,6 +78,13 @@ class Item:
     score: float | None = None
     rank: int | None = None
     relevant: bool = False
+    file: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What people call the picture: its file's name, or its id."""
+        return PurePath(self.file).name if self.file else self.id
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,16 @@ class SliceTable:
 
 
 @dataclass(frozen=True)
+class VerdictTable:
+    """Whether reported numbers were had again: (metric, reported, measured, difference, verdict) a row."""
+
+    summary: str
+    good: bool
+    rows: tuple[tuple[str, ...], ...]
+    facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True)
 class JobPage:
     """The page of one job. Empty parts are left out. `files` are names of files beside the page.
 
@@ -154,6 +176,7 @@ class JobPage:
     notes: tuple[Note, ...] = ()
     next_steps: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    verdict: VerdictTable | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +187,33 @@ class RetrievalPage:
     subtitle: str
     cards: tuple[QueryCard, ...]
     facts: tuple[Fact, ...] = ()
+    notes: tuple[Note, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures the page shows, those that stand in several rankings once for each."""
+        return sum(bool(item.picture) for card in self.cards for ranking in card.rankings for item in ranking.found)
+
+
+@dataclass(frozen=True)
+class FoundGroup:
+    """One kind of trouble in a data set: how often, what is done, the first items, and pictures that belong side by side."""
+
+    kind: str
+    count: int
+    action: str
+    items: tuple[str, ...]
+    together: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckPage:
+    """The page of `task=check`."""
+
+    title: str
+    subtitle: str
+    groups: tuple[FoundGroup, ...]
     notes: tuple[Note, ...] = ()
     files: tuple[str, ...] = ()
 
@@ -194,6 +244,8 @@ class SweepPage:
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[Note, ...] = ()
     files: tuple[str, ...] = ()
+    over_seeds: "SweepPage | None" = None
+    next_steps: tuple[str, ...] = ()
 
     @property
     def shown(self) -> tuple[Column, ...]:

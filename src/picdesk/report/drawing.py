@@ -64,7 +64,13 @@ def _curve(chart: Curve, axes: Axes, palette: Palette) -> None:
     for series, color in zip(chart.series, colors(chart.series, palette), strict=True):
         few = len(series.x) <= 25 and series.role != "baseline"
         dashes = (0, (4, 3)) if series.role == "baseline" else "solid"
-        line = {"color": color, "linewidth": 1.5, "linestyle": dashes, "marker": "o" if few else "", "markersize": 3}
+        line = {
+            "color": color,
+            "linewidth": 1.5,
+            "linestyle": dashes if chart.joined else "",
+            "marker": "o" if few or not chart.joined else "",
+            "markersize": 3,
+        }
         axes.plot(series.x, series.y, label=plain(series.name), **line)
         if series.low and chart.bars:
             axes.vlines(series.x, series.low, series.high, color=color, linewidth=1)
@@ -106,7 +112,8 @@ def _heat_map(chart: HeatMap, axes: Axes, palette: Palette) -> None:
                 continue
             share = (value - low) / (high - low) if high > low else 1.0
             axes.add_patch(_rectangle(x, y, palette.main, 0.06 + 0.5 * share))
-            weight = "bold" if value == high else "normal"
+            is_best = (y, x) == chart.best if chart.best is not None else value == high
+            weight = "bold" if is_best else "normal"
             axes.text(
                 x, y, f"{value:.3f}", color=palette.ink, ha="center", va="center", fontsize=7.5, fontweight=weight
             )

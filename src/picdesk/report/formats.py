@@ -13,6 +13,16 @@ def number(value: float | None, digits: int = 3) -> str:
     return text if text.strip("-0.,") else text.lstrip("-")
 
 
+def setting(text: str, digits: int = 4) -> str:
+    """A config value as a table shows it: a number of many digits by its first four, anything else as it stands."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    short = f"{value:.{digits}g}"
+    return short if len(short) < len(text) else text
+
+
 def interval(value: Value, column: Column) -> str:
     """`[0.391, 0.434]`, or nothing."""
     if value.low is None or value.high is None:

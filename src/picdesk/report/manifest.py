@@ -12,8 +12,9 @@ from typing import Any
 
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import digest_of, file_digest, write_json
+from picdesk.process.folders import links_out
 from picdesk.report import provenance
-from picdesk.report.metrics_file import read_json
+from picdesk.report.metrics_file import MOST, read_json
 from picdesk.report.provenance import Code, Stage, Stopwatch
 
 FORM = 1
@@ -129,7 +130,17 @@ class Manifest:
         return shlex.join(self.command)
 
     def check_files(self, folder: Path | str, there: bool = True) -> None:
-        """Raise unless every file named is in `folder` with the digest written down; with `there=False` one may be gone."""
+        """Raise unless every file named is in `folder` with the digest written down; with `there=False` one may be gone.
+
+        Of the usual four none may lie there that is not named, and none may be a link that leads out of the folder.
+        """
+        for name in {*BESIDE, *self.files} & {entry.name for entry in Path(folder).iterdir()}:
+            if name not in self.files:
+                raise DataError(
+                    f"{Path(folder) / name}: manifest.json names no digest of it, so nobody can tell what it is"
+                )
+            if links_out(Path(folder) / name, Path(folder)):
+                raise DataError(f"{Path(folder) / name}: is a link that leads out of the job's folder")
         for name, digest in self.files.items():
             if Path(name).name != name or name in ("", ".", ".."):
                 raise DataError(f"manifest.json: files: {name!r} is not the name of a file beside the manifest")
@@ -180,6 +191,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if isinstance(value, str) and STEERING.search(value):
         raise DataError(f"{where}: holds letters that no manifest has")
     if origin is None and (type(value) is kind or number):
+        if isinstance(value, int | float) and not abs(value) < MOST:
+            raise DataError(f"{where}: a number beyond all measure")
         return kind(value)
     wanted = {tuple: "a list", Mapping: "an object"}.get(origin) or kind.__name__
     raise DataError(f"{where}: {value!r} is not {wanted}")

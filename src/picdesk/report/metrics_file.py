@@ -11,6 +11,7 @@ from picdesk.files import write_json
 from picdesk.interfaces import DIRECTIONS
 
 MOST = 1e15
+MOST_BYTES = 256 << 20
 LOOK_ALIKES = "without_look_alikes"
 
 
@@ -71,10 +72,21 @@ def _is_number(value: Any) -> bool:
 
 def read_json(path: Path) -> Any:
     """Content of a JSON file. Raises `DataError` naming it where it is none."""
+    if path.stat().st_size > MOST_BYTES:
+        raise DataError(f"{path}: {path.stat().st_size:,} bytes; no such file of a job is as large")
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_each_once
+        )
     except (ValueError, RecursionError) as error:  # of which broken UTF-8 and JSON are kinds
         raise DataError(f"{path}: not a JSON file: {(str(error).splitlines() or ['?'])[0][:160]}") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in it, and readers would not agree on which counts")
+    return found
 
 
 def _refuse_constant(name: str) -> float:

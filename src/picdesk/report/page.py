@@ -5,7 +5,9 @@ Everything shown is escaped; a policy inside the page refuses whatever else it m
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import picdesk
+from picdesk.errors import DataError
 from picdesk.files import write_text
-from picdesk.report import figures, formats
-from picdesk.report.content import JobPage, RetrievalPage, SweepPage
+from picdesk.report import figures, formats, thumbnails
+from picdesk.report.content import CheckPage, JobPage, RetrievalPage, SweepPage
 from picdesk.report.thumbnails import Contact
 from picdesk.report.tuning import TuningPage
 
 ReadPicture = Callable[[str], bytes]
 TEMPLATES = Path(__file__).parent / "templates"
-MOST_CARDS = 100  # of a retrieval page; about 8 kB a picture, so that the page stays a few MB
+STRICT = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_HEAD = re.compile(
+    r'\A<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    r'<meta http-equiv="Content-Security-Policy" content="(?P<policy>[^"<>]*)">\n'
+)
+MOST_CARDS = 100  # of a retrieval page
+SIDES = ((12, 1024), (60, 640), (240, 400))  # of so many pictures at most, this long a side: a page stays at a few MB
 
 
 def render_job(page: JobPage, read_picture: ReadPicture) -> str:
@@ -31,8 +40,13 @@ def render_job(page: JobPage, read_picture: ReadPicture) -> str:
 
 
 def render_retrieval(page: RetrievalPage, read_picture: ReadPicture) -> str:
-    """HTML of what `retrieve.py` found; of very many queries the first, and how many are left out."""
-    return _render("retrieval.html.j2", page, read_picture)
+    """HTML of what `retrieve.py` found; of very many queries the first, and how many are left out.
+
+    Pictures are large enough to choose from, and larger still where the page has few of them.
+    """
+    cut = replace(page, cards=page.cards[:MOST_CARDS])
+    side = next((side for most, side in SIDES if cut.pictures <= most), thumbnails.LEAST_TO_CHOOSE)
+    return _render("retrieval.html.j2", page, read_picture, side)
 
 
 def render_sweep(page: SweepPage) -> str:
@@ -55,14 +69,31 @@ def write_sweep(path: Path | str, page: SweepPage) -> None:
     write_text(path, render_sweep(page))
 
 
+def write_check(path: Path | str, page: CheckPage, read_picture: ReadPicture) -> None:
+    """Write the page of a check of a data set, whole."""
+    write_text(path, _render("check.html.j2", page, read_picture, thumbnails.LEAST_TO_CHOOSE))
+
+
 def write_tuning(path: Path | str, page: TuningPage) -> None:
     """Write the page of an index's trade-off, whole."""
     write_text(path, _render("tuning.html.j2", page, _no_picture))
 
 
-def _render(template: str, page: Any, read_picture: ReadPicture) -> str:
+def without_script(html: str, where: str) -> str:
+    """A page from elsewhere, fit to be opened: its own policy gives way to one that lets no script run and nothing be loaded.
+
+    Pages are complete without their script. Raises `DataError` naming `where` it comes from for what does not begin as a page of
+    this project does, with nothing before the policy, or holds another order to the browser (`http-equiv`).
+    """
+    head = _HEAD.match(html)
+    if head is None or re.search(r"<[^<>]*http-equiv", html[head.end() :], re.IGNORECASE):
+        raise DataError(f"{where}: not a page that a job of picdesk leaves")
+    return html[: head.start("policy")] + STRICT + html[head.end("policy") :]
+
+
+def _render(template: str, page: Any, read_picture: ReadPicture, side: int = thumbnails.SIDE) -> str:
     environment = _environment()
-    contact, plots = Contact(read_picture), figures.Plots()
+    contact, plots = Contact(read_picture, side), figures.Plots()
     # The body comes first: what it asks for decides which pictures the page embeds.
     body = Markup(environment.get_template(template).render(page=page, contact=contact, plots=plots))
     return environment.get_template("frame.html.j2").render(page=page, body=body, contact=contact, **_static())

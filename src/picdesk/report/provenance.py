@@ -42,7 +42,6 @@ CAPS = (
     *("OPENBLAS_CORETYPE", "ONEDNN_DEFAULT_FPMATH_MODE"),
 )
 _TYPED: list[str] = []
-MATTERS = (".py", ".yaml", ".toml", ".lock", ".j2")
 
 
 @dataclass(frozen=True)
@@ -110,16 +109,26 @@ def code() -> Code:
 def code_at(source: Path) -> Code:
     """Revision of the checkout that holds `source`; none where git is absent or `source` is not tracked by it.
 
-    Dirty means: a tracked file differs, or there is an untracked file that could change what the code does.
+    Dirty means: a tracked file differs, or this process has imported a file that is not tracked. What else lies about changes
+    nothing: options that were chosen stand in the job's own config.
     """
     if _git(source.parent, "ls-files", "--error-unmatch", source.name) is None:
         return Code(picdesk.__version__)
     revision = _git(source.parent, "rev-parse", "HEAD")
-    status = _git(source.parent, "status", "--porcelain", "--untracked-files=all", "--", ":/")
-    if revision is None or status is None:
+    top = _git(source.parent, "rev-parse", "--show-toplevel")
+    status = _git(source.parent, "status", "--porcelain", "-z", "--untracked-files=all", "--", ":/")
+    if revision is None or status is None or top is None:
         return Code(picdesk.__version__)
-    changed = [line for line in status.splitlines() if not line.startswith("??") or line.rstrip('"').endswith(MATTERS)]
-    return Code(picdesk.__version__, revision.strip(), bool(changed))
+    entries = [entry for entry in status.split("\0") if entry]
+    unknown = {os.path.realpath(Path(top.strip(), entry[3:])) for entry in entries if entry.startswith("??")}
+    changed = any(not entry.startswith("??") for entry in entries) or not unknown.isdisjoint(imported())
+    return Code(picdesk.__version__, revision.strip(), changed)
+
+
+def imported() -> set[str]:
+    """Files of the modules that this process has loaded."""
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return {os.path.realpath(file) for file in files if file}
 
 
 @cache

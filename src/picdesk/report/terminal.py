@@ -1,6 +1,5 @@
 """Tables for the terminal: metrics and retrieved items. Piped, they are plain Markdown of at most 100 columns."""
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from picdesk.report import formats
-from picdesk.report.content import MetricRow, MetricTable, QueryCard, Ranking, SweepPage
+from picdesk.report.content import Column, MetricRow, MetricTable, QueryCard, Ranking, SweepPage
+from picdesk.text.lines import UNPRINTABLE
 
 PIPED_WIDTH = 100
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,11 @@ def print_metrics(tables: Sequence[MetricTable], to: Console | None = None) -> N
     to = to or console()
     for table in tables:
         to.print(clean(f"{table.title}: {table.queries:,} queries, gallery of {table.gallery_size:,}"), style="bold")
+        columns = _without_repeats(table)
         for rows in _abreast(table, to.width):
-            _print_grid(_metric_grid(table, rows), to)
+            _print_grid(_metric_grid(columns, rows), to)
+        if len(columns) < len(table.shown):
+            to.print("recall@k is hits@k here: each query has one relevant item", style="dim")
         if table.note:
             to.print(clean(table.note), style="dim")
         to.print()
@@ -108,11 +110,20 @@ def _abreast(table: MetricTable, width: int) -> list[list[MetricRow]]:
     return groups
 
 
-def _metric_grid(table: MetricTable, rows: Sequence[MetricRow]) -> Grid:
+def _without_repeats(table: MetricTable) -> tuple[Column, ...]:
+    """The columns, less each recall@k that says the same as hits@k in every row."""
+
+    def repeats(column: Column) -> bool:
+        twin = column.key.replace("recall@", "hits@")
+        told = ((row.values.get(column.key), row.values.get(twin)) for row in table.rows)
+        return twin != column.key and all(formats.cell(one, column) == formats.cell(two, column) for one, two in told)
+
+    return tuple(column for column in table.shown if not repeats(column))
+
+
+def _metric_grid(columns: Sequence[Column], rows: Sequence[MetricRow]) -> Grid:
     styles = ["", *({"main": "bold green", "baseline": "dim"}.get(row.role, "") for row in rows)]
-    lines = [
-        [column.label, *(formats.cell(row.values.get(column.key), column) for row in rows)] for column in table.shown
-    ]
+    lines = [[column.label, *(formats.cell(row.values.get(column.key), column) for row in rows)] for column in columns]
     return Grid(["metric", *(row.name for row in rows)], lines, styles)
 
 

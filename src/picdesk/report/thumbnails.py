@@ -10,6 +10,7 @@ import PIL.Image
 import PIL.ImageOps
 
 SIDE = 176
+LEAST_TO_CHOOSE = 280  # enough for somebody who has to choose a picture
 QUALITY = 68
 PAPER = (255, 255, 255)
 

@@ -29,6 +29,9 @@ COLUMNS = (
 ON_TERMINAL = ("recall@10", "hits@1", "hits@10", "p50_ms", "p95_ms", "p99_ms", "queries_per_s")
 
 
+ENOUGH = 0.99  # of exact search's top 10, for a setting to be advised
+
+
 @dataclass(frozen=True)
 class TuningRow:
     """One setting of one index: `values` by column key; `front` if no other is both quicker (p50) and of higher recall."""
@@ -57,6 +60,24 @@ class TuningTable:
     def title(self) -> str:
         """`Text to picture` or `Picture to text`."""
         return DIRECTION_NAMES[self.direction]
+
+    @property
+    def answer(self) -> str:
+        """In a sentence: what to take, and what it costs. The first row is exact search."""
+        exact, *others = self.rows
+        ms = exact.values["p50_ms"]
+        good = [row for row in others if row.values["recall@10"] >= ENOUGH and row.values["p50_ms"] < ms]
+        spent = f"exact search takes {ms:.3g} ms a query"
+        if not good:
+            return (
+                f"{self.title}: take exact search: no setting is quicker and finds {ENOUGH:.0%} of its top 10; {spent}."
+            )
+        best = min(good, key=lambda row: (row.values["p50_ms"], -row.values["recall@10"], row.name))
+        told = f"{best.index} ({best.settings})" if best.settings else best.index
+        return (
+            f"{self.title}: take {told}: {best.values['p50_ms']:.3g} ms a query, {ms / best.values['p50_ms']:.1f} times as quick "
+            f"as exact search, of whose top 10 it finds {best.values['recall@10']:.1%}; {spent}."
+        )
 
     def charts(self) -> tuple[Tradeoff, Tradeoff]:
         """Recall of exact search, and hits@1, against the median time of a single query."""
@@ -94,6 +115,9 @@ def print_tuning(tables: Sequence[TuningTable]) -> None:
     """Print each direction: a line a setting; those on the front are marked."""
     to = console()
     shown = [column for column in COLUMNS if column.key in ON_TERMINAL]
+    for table in tables:
+        to.print(clean(table.answer))
+    to.print()
     for table in tables:
         to.print(clean(f"{table.title}: {table.queries:,} queries, gallery of {table.gallery_size:,}"), style="bold")
         lines = [

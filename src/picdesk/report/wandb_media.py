@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -21,6 +22,8 @@ from picdesk.report.loggers import COLUMNS, RetrievedRow
 from picdesk.report.reach import unreachable
 
 log = logging.getLogger(__name__)
+SIDE = 256  # pixels of a picture in the table, at most; offline, these wait in STAGED until they are sent
+STAGED = "wandb/artifacts/staging"
 INIT_S, SEND_S = 20.0, 30.0
 """How long a run may take to begin online, and how long a job waits at its end until all is sent."""
 MODES = ("auto", "offline", "online", "disabled")
@@ -109,6 +112,11 @@ class JobWandbLogger(WandbLogger):
                 log.warning(
                     "logger: not all could be sent to wandb; send it later: wandb sync %s", _folder(self.save_dir)
                 )
+            elif self._wandb_init["mode"] == "online":  # pictures that were sent are not kept twice
+                shutil.rmtree(Path(str(self.save_dir)) / STAGED, ignore_errors=True)
+        if self._wandb_init["mode"] == "offline":
+            look, send = Path(str(self.save_dir)) / "wandb", _folder(self.save_dir)
+            log.info("logger: wandb kept this run here; look at it: wandb leet %s; send it: wandb sync %s", look, send)
 
     @contextmanager
     def _not_ending_the_job(self) -> Iterator[None]:
@@ -207,5 +215,8 @@ def _staged_in(folder: Path) -> Iterator[None]:
 def _image(row: RetrievedRow) -> Any:
     if row.picture is None:
         return None
-    with PIL.Image.open(io.BytesIO(row.picture)) as picture:
-        return wandb.Image(picture.convert("RGB"), caption=f"{row.rank}: {row.item_id}")
+    with PIL.Image.open(io.BytesIO(row.picture)) as opened:
+        opened.draft("RGB", (2 * SIDE, 2 * SIDE))
+        picture = opened.convert("RGB")
+    picture.thumbnail((SIDE, SIDE))
+    return wandb.Image(picture, caption=f"{row.rank}: {row.item_id}", file_type="jpg")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from picdesk.collection import Chosen, Collection, Fields
-from picdesk.data.sources import PictureFiles, PictureMix, has_pictures, origin
+from picdesk.data.sources import file_of, has_pictures
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction, Side
 from picdesk.retrieval.tools import captions_of
@@ -58,16 +57,11 @@ class Catalogue:
             return str(known)
         return self.render(fields) if self.render is not None and fields else ""
 
-    def path(self, item: str) -> Path | None:
-        """The file of a picture, where it has one of its own."""
+    def file(self, item: str) -> str:
+        """The file of a picture, as far as it is known; "" for a text."""
         place = self.places.get(item)
-        if self.collection is None or place is None or self.direction != "t2i":
-            return None
-        source, i = origin(self.collection.pictures, place)
-        if isinstance(source, PictureFiles):
-            return source.paths[i]
-        own = source.places[i] if isinstance(source, PictureMix) else None
-        return own if isinstance(own, Path) else None
+        known = self.collection is not None and place is not None and self.direction == "t2i"
+        return file_of(self.collection, place) if known else ""  # type: ignore[arg-type]
 
     def read(self, item: str) -> bytes:
         """Bytes of a picture. Raises `KeyError` for one that is not in the data set."""

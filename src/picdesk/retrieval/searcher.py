@@ -36,7 +36,7 @@ class Row:
     score: float
     rank: int
     title: str = ""
-    path: Path | None = None
+    path: str = ""
     fields: Fields = field(default_factory=dict)
 
 
@@ -163,7 +163,7 @@ def rows_of(run: Run, gallery: Gallery, queries: Sequence[str]) -> list[Rows]:
     for q, query in enumerate(queries):
         listed = [(run.item_ids[i], float(s)) for i, s in zip(run.index[q], run.scores[q], strict=True) if i >= 0]
         rows = (
-            Row(name, score, rank, known.title(name), known.path(name), known.fields(name))
+            Row(name, score, rank, known.title(name), known.file(name), known.fields(name))
             for rank, (name, score) in enumerate(listed, 1)
         )
         found.append(Rows(query, tuple(rows)))

@@ -17,14 +17,16 @@ from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.folder import REPORTED
-from picdesk.jobs.found import DoneJob, choices_of, differing, find_jobs, short, value_of
+from picdesk.jobs.found import DoneJob, choices_of, differing, find_jobs, short, value_of, written
 from picdesk.jobs.rankings import Rankings, rankings_of
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
 from picdesk.report.leaderboard import write_csv
 from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
 from picdesk.report.values import Column, Value
+from picdesk.sweeps import seeds
 from picdesk.sweeps.charts import charts
+from picdesk.sweeps.seeds import OverSeeds, over_seeds
 
 log = logging.getLogger(__name__)
 SHOWN = ("hits@1", "hits@5", "hits@10", "mrr", "median_rank")
@@ -55,9 +57,14 @@ def write(root: Path, to: Path) -> list[str]:
     if page.best_config:
         write_text(to / "best.yaml", page.best_config)
     print_leaderboard(page)
+    if page.over_seeds:
+        write_csv(to / "over_seeds.csv", page.over_seeds)
+        print_leaderboard(page.over_seeds)
     if len(found.jobs) > 1:
         log.info("best config, ready to paste (%s):\n%s", to / "best.yaml", page.best_config.rstrip())
     log.info("leaderboard: %s", to / "leaderboard.html")
+    if page.next_steps:
+        log.info("next: %s", page.next_steps[0])
     return failed
 
 
@@ -68,6 +75,7 @@ def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tu
     keys = differing(ordered)
     ranks = {job.name: rankings_of(job.folder) for job in ordered}
     verdicts = against_best(ordered, ranks)
+    together = over_seeds(ordered, ranks, keys)
     rows = tuple(
         row(job, objective(job, measure), ranks[job.name], keys, verdicts.get(job.name, ""), to) for job in ordered
     )
@@ -81,8 +89,30 @@ def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tu
         best_config=best_config(ordered[0]) if ordered else "",
         failures=failures,
         notes=tuple(notes(ordered, failures)),
-        files=("leaderboard.csv", *(("best.yaml",) if ordered else ())),
+        files=(
+            "leaderboard.csv",
+            *(("best.yaml",) if ordered else ()),
+            *(("over_seeds.csv",) if together.rows else ()),
+        ),
+        over_seeds=of_seeds(together),
+        next_steps=go_on(ordered[0]) if ordered else (),
     )
+
+
+def of_seeds(together: OverSeeds) -> SweepPage | None:
+    """The table over seeds, where there is one."""
+    if not together.rows:
+        return None
+    return SweepPage("Over seeds", "", together.rows, seeds.COLUMNS, notes=(Note(together.note),))
+
+
+def go_on(job: DoneJob) -> tuple[str, ...]:
+    """The commands that go on with the best job: with its checkpoint where it left one, else by what it was asked."""
+    file = job.folder / "checkpoint" / "model.safetensors"
+    if not file.is_file():
+        return (f"python evaluate.py reproduce={shlex.quote(str(job.folder))}",)
+    named = f"ckpt={shlex.quote(str(file.parent.parent))}"
+    return f"python evaluate.py {named}", f'python retrieve.py {named} "what you look for"'
 
 
 def measures(jobs: Sequence[DoneJob]) -> list[str]:
@@ -176,19 +206,41 @@ def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Rankings]) -> dict[
 
 def best_config(job: DoneJob) -> str:
     """The best job as an experiment file, ready to be put into conf/experiment, under the command that it came from."""
-    overrides = {key: value for key, value in job.overrides.items() if may_be_repeated(key, value)}
+    asked = {key: as_it_was(job, key, value) for key, value in job.overrides.items()}
+    overrides = {key: value for key, value in asked.items() if may_be_repeated(key, value)}
     left_out = [shown(key) for key in job.overrides if key not in overrides]
     door = "train" if job.manifest.task == "train" else "evaluate"
     command = shlex.join(["python", f"{door}.py", *(f"{key}={value}" for key, value in overrides.items())])
     choices = choices_of(job)
     groups = {key: value for key, value in overrides.items() if key in choices or "/" in key or "@" in key}
     scalars = {key: value for key, value in overrides.items() if key not in groups}
-    lines = ["# @package _global_", f"# {command}"]
+    lines = ["# @package _global_", f"# {command}", *checkpoint_lines(job)]
     lines += [f"# left to the command line: {', '.join(left_out)}"] if left_out else []
     if groups:
         named = [f"{'' if key == 'experiment' else 'override /'}{key}: {value}" for key, value in groups.items()]
         lines += ["defaults:", *(f"  - {line}" for line in sorted(named, key=lambda line: "override" in line))]
     return "\n".join([*lines, *nested(scalars)]) + "\n"
+
+
+def as_it_was(job: DoneJob, key: str, value: str) -> str:
+    """The value of an override; of a checkpoint that was asked for by a word (`latest`, `best`), the file that it was then."""
+    if key.rpartition(".")[2] != "ckpt":
+        return value
+    return written(job, key) or value
+
+
+def checkpoint_lines(job: DoneJob) -> list[str]:
+    """Which checkpoint the best job left, or used, by path and digest."""
+    file, digest = job.folder / "checkpoint" / "model.safetensors", job.manifest.weights.get("checkpoint")
+    if not digest:
+        return []
+    where = f": {printable(str(file))}" if file.is_file() else ""
+    return [f"# checkpoint{where} (SHA-256 {shown(digest)})"]
+
+
+def printable(text: str) -> str:
+    """Text for one line of a comment."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def nested(scalars: dict[str, str], indent: int = 0) -> list[str]:

@@ -14,8 +14,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from picdesk.assembly import schema as schema  # a launcher's worker unpickles the callback, and so has our resolvers
+from picdesk.errors import DataError
 from picdesk.jobs.attempts import FAILED, RUNNING, TAKEN, close_loggers
+from picdesk.jobs.mistakes import one_line, say
 from picdesk.process import machine, stops
+from picdesk.process.folders import check_to_write
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +35,25 @@ def end_early() -> None:
     RUNNING.clear()
 
 
+def refuse_links(folder: str, key: str) -> None:
+    """End here where writing into a folder that is there already would write elsewhere. Hydra makes warnings of plain errors."""
+    try:
+        check_to_write(Path(folder).expanduser(), key)
+    except DataError as error:
+        say(one_line(error))
+        raise SystemExit(2) from None
+
+
 class Leaderboard(Callback):
     """At the end of a sweep, without being asked: leaderboard.csv, leaderboard.html, the table on the terminal."""
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra itself writes into the folder of a job, before the job begins."""
+        refuse_links(config.hydra.run.dir, "resume" if config.get("resume") else "hydra.run.dir")
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Nothing has failed yet."""
+        refuse_links(config.hydra.sweep.dir, "hydra.sweep.dir")
         FAILED.clear()
         TAKEN.clear()
         RUNNING[:] = [Path(config.hydra.sweep.dir)]

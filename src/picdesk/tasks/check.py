@@ -16,8 +16,12 @@ from picdesk.data.check_report import CheckReport, Finding
 from picdesk.errors import UserError
 from picdesk.files import write_json
 from picdesk.interfaces import CUT, UNKNOWN
+from picdesk.pages.show import picture_reader
+from picdesk.report.content import CheckPage, FoundGroup, Note
+from picdesk.report.page import write_check
 from picdesk.report.terminal import console
 
+MOST_SHOWN = 60
 log = logging.getLogger(__name__)
 
 
@@ -31,10 +35,21 @@ def check(cfg: DictConfig) -> float:
     report = with_texts_unread(session, collection, report, render)
     folder = session.output_dir
     write_json(folder / "check.json", report.to_json())
+    write_check(folder / "index.html", page_of(report), picture_reader(collection))
     console().print(report.table())
-    log.info("report: %s", folder / "check.json")
+    log.info("check page: %s", folder / "index.html")
     report.require(session.max_bad_fraction)
     return report.bad_fraction()
+
+
+def page_of(report: CheckReport) -> CheckPage:
+    """The page of the check: what was found, and pictures that look alike side by side."""
+    groups = tuple(
+        FoundGroup(f.kind, f.count, f.action, f.items[:MOST_SHOWN], f.together[:MOST_SHOWN]) for f in report.findings
+    )
+    title = f"{report.name}: {'what was found' if groups else 'nothing to say'}"
+    notes = tuple(Note(note) for note in report.notes)
+    return CheckPage(title, f"{report.counts} ({report.level} check)", groups, notes, ("check.json",))
 
 
 def with_texts_unread(

@@ -67,6 +67,12 @@ def compare(cfg: DictConfig) -> float:
     write_json(folder / "comparison.json", as_json(sides, apart))
     tables = tuple(table(sides, direction, apart[direction]) for direction in both)
     part, prompts, notes = data_of(cfg, one.job)
+    shown: tuple[Any, ...] = ()
+    try:
+        shown = groups(sides, both, part, prompts, settings.shown) if part else ()
+    except KeyError as error:  # the runs came with the jobs
+        told = f"The queries are not shown: the runs name {str(error)[:80]}, which the data set does not have."
+        part, notes = None, (*notes, Note(told, True))
     page = JobPage(
         title=f"{one.name} against {other.name}",
         subtitle=f"{one.job.manifest.task} and {other.job.manifest.task} on the same queries",
@@ -74,11 +80,11 @@ def compare(cfg: DictConfig) -> float:
         facts=facts(sides),
         tables=tables,
         ranks=tuple(histogram(sides, direction) for direction in both),
-        groups=groups(sides, both, part, prompts, settings.shown) if part else (),
+        groups=shown,
         notes=notes,
         files=("comparison.json",),
     )
-    write_job(folder / "index.html", page, show.picture_reader(part) if part else no_picture)
+    write_job(folder / "index.html", page, show.picture_reader(part) if part else show.no_picture)
     print_metrics(tables)
     for note in notes:
         log.warning("%s", note.text)
@@ -229,8 +235,3 @@ def here(saved: DictConfig, cfg: DictConfig) -> DictConfig:
         for key in (name for name in cfg if name not in saved):
             again[str(key)] = raw_node(cfg, str(key))
     return again
-
-
-def no_picture(name: str) -> bytes:
-    """No card is shown, so no picture is asked for."""
-    raise KeyError(name)

@@ -14,7 +14,7 @@ from picdesk.jobs.folder import Job
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
 from picdesk.jobs.verdict import Judge
 from picdesk.pages import show
-from picdesk.pages.finish import Outcome, finish
+from picdesk.pages.finish import Outcome, finish, write_run_page, write_verdict
 from picdesk.pages.notes import untrained_note
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score
@@ -30,7 +30,7 @@ def no_check(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
 
 def evaluate_model(session: Session, judge: Judge, check_inputs: Check = no_check) -> float:
     """Score a backbone, with a checkpoint's weights or as it is. `check_inputs` may refuse data or weights before anything
-    is scored; `judge` sees the scores when everything is written."""
+    is scored; what `judge` finds of the scores heads the page, and ends the job when everything is written."""
     part, backbone = session.part, session.backbone
     job = Job(session)
     weights, data = session.weights() | session.rerankers.contents(), session.fingerprint(part)
@@ -50,9 +50,11 @@ def evaluate_model(session: Session, judge: Judge, check_inputs: Check = no_chec
         notes=(*untrained_note(backbone.name, session.checkpoint), *learned_note(learned, part), *apart.notes),
         slices=apart.slices,
         extra=apart.numbers,
+        verdict=judge(session.settings, scored),
     )
     finish(job, session, part, outcome)
-    judge(session.settings, scored)
+    if outcome.verdict is not None:
+        outcome.verdict.settle()
     return mean_hits(list(scored.values()))
 
 
@@ -85,8 +87,13 @@ def evaluate_files(session: Session, judge: Judge, check_inputs: Check = no_chec
     job.write_scores(scored, {})
     job.logger.log_metrics(flat_metrics(scored))
     job.logger.finish()
+    verdict = judge(settings, scored)
+    write_verdict(job, verdict)
+    tables = show.metric_tables([("run", scored, "main")])
+    write_run_page(job, tables, show.rank_charts(scored), verdict)
     job.write_manifest(digests, {}, None, 0)
-    print_metrics(show.metric_tables([("run", scored, "main")]))
-    log.info("metrics: %s", job.folder / "metrics.json")
-    judge(settings, scored)
+    print_metrics(tables)
+    log.info("report page: %s", job.folder / "index.html")
+    if verdict is not None:
+        verdict.settle()
     return job.objective

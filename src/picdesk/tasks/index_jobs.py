@@ -25,6 +25,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import held, write_json
 from picdesk.interfaces import Embeddings, Index
 from picdesk.jobs.folder import Job
+from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
 from picdesk.search.faiss_index import FaissIndex
@@ -53,6 +54,7 @@ def build_index(cfg: DictConfig) -> None:
     if not cfg.index_dir:
         raise ConfigError("index_dir must be given: task=index_build writes the index there")
     folder = Path(str(cfg.index_dir)).expanduser()
+    check_to_write(folder, "index_dir")
     session = Session.open(cfg)
     gallery = session.settings.gallery
     vectors = Vectors(session, gallery)
@@ -124,6 +126,7 @@ def add_items(cfg: DictConfig) -> None:
     folder = saved_index.folder_of(typed(cfg))
     if not any(key == "data" or key.startswith("data.") for key in named_keys()):
         raise ConfigError("task=index_add: name what is to be added: data=... (for example data=folder data.root=DIR)")
+    check_to_write(folder, "index_dir")
     with held(folder):  # what is read now is what is written over
         session = saved_index.session_of(cfg, folder, leave=("data", "split", "part"))
         facts = made_from(folder)
@@ -145,6 +148,7 @@ def remove_items(cfg: DictConfig) -> None:
     ids = [str(item) for item in cfg.ids]
     if not ids:
         raise ConfigError("ids must be given: task=index_remove ids=[ID,ID,...]")
+    check_to_write(folder, "index_dir")
     with held(folder):  # what is read now is what is written over
         session = Session(*saved_index.with_index(cfg, folder))
         facts = made_from(folder)

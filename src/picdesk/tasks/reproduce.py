@@ -9,21 +9,24 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.allowed import current
+from picdesk.assembly.checkpoints import locate
 from picdesk.assembly.inherit import raw_node, with_reranker_checkpoints
 from picdesk.assembly.limits import NEVER, OPEN
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import as_written, taken
-from picdesk.assembly.schema import Settings
+from picdesk.assembly.schema import Settings, typed
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
+from picdesk.jobs.archive import MANIFEST, unpack
+from picdesk.jobs.folder import need_positive
 from picdesk.jobs.identity import settings_of
-from picdesk.jobs.verdict import Scores, compared, judge
+from picdesk.jobs.verdict import Scores, Verdict, compared
 from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
 from picdesk.tasks.evaluate import evaluate_files, evaluate_model
-from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check, locate
+from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
 
 log = logging.getLogger(__name__)
 TASKS = ("train", "evaluate", "tune_weights")
@@ -33,7 +36,8 @@ OF_THIS_MACHINE_ENCODE = ("batch_size", "workers", "device")
 
 def reproduce(cfg: DictConfig) -> float:
     """One job. Raises `ConfigError` naming each key whose fingerprint differs, before anything is scored."""
-    path = Path(str(cfg.reproduce))
+    given = Path(str(cfg.reproduce)).expanduser()
+    path = manifest_of(given, Session(cfg))
     manifest = Manifest.read(path)
     if manifest.task not in TASKS:
         raise ConfigError(
@@ -41,6 +45,7 @@ def reproduce(cfg: DictConfig) -> float:
             f"Repeat its command: {manifest.command_text}"
         )
     again = rebuilt(cfg, path, manifest)
+    need_positive(typed(again))
     manifest.check_files(path.parent)
     reported = read_scores(path.parent / "metrics.json")
     tell_other_code(manifest)
@@ -51,14 +56,27 @@ def reproduce(cfg: DictConfig) -> float:
         theirs = {key: value for key, value in manifest.weights.items() if key != "name"}
         refuse(path, [*apart("data", manifest.data, data), *apart("weights", theirs, weights)])
 
-    def verdict(settings: Settings, scored: Scores) -> None:
+    def verdict(settings: Settings, scored: Scores) -> Verdict:
         numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
         facts = {"reproduced": str(path), "command": manifest.command_text}
-        judge(compared(numbers, scored, settings.tolerance, "metrics.json"), settings.tolerance, facts)
+        title = f"Reproduction of {given.parent.name if path == given else given.name}"
+        lines = compared(numbers, scored, settings.tolerance, "metrics.json")
+        return Verdict(tuple(lines), settings.tolerance, facts, title)
 
     if again.run_file:
         return evaluate_files(Session(again), verdict, same_inputs)
     return evaluate_model(Session(again, weights_again(cfg, again, path, manifest)), verdict, same_inputs)
+
+
+def manifest_of(given: Path, session: Session) -> Path:
+    """The manifest that `reproduce=` means: itself, that of a job's folder, or of a packed job, which is unpacked first."""
+    if given.is_dir():
+        return given / MANIFEST
+    if given.name.endswith((".tar.gz", ".tgz")):
+        folder = session.output_dir / "reproduced"
+        unpack(given, folder)
+        return folder / MANIFEST
+    return given
 
 
 def rebuilt(cfg: DictConfig, path: Path, manifest: Manifest) -> DictConfig:

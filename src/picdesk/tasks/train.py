@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from picdesk.assembly.build import check_all
+from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.saved import as_yaml
 from picdesk.assembly.schema import typed
@@ -22,7 +23,7 @@ from picdesk.pages import show, training_advice
 from picdesk.pages.finish import Outcome, finish
 from picdesk.report.content import Note
 from picdesk.tasks import forgetting, trainer
-from picdesk.training.checkpoint import find, save
+from picdesk.training.checkpoint import save
 from picdesk.training.datamodule import FeatureData, Raw
 from picdesk.training.fit import Fitted, fit
 

@@ -64,35 +64,6 @@ def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], con
     return folder / WEIGHTS
 
 
-def find(ckpt: str, outputs: Path) -> Checkpoint:
-    """A checkpoint by its file, its folder, its job's output dir, or `latest`: the newest that a training job left.
-
-    Raises `DataError` where weights or config are not as they were saved.
-    """
-    checkpoint = locate(ckpt, outputs)
-    check(checkpoint)
-    return checkpoint
-
-
-def locate(ckpt: str, outputs: Path) -> Checkpoint:
-    """The same, not checked yet."""
-    path = newest(outputs) if ckpt == "latest" else Path(ckpt).expanduser()
-    for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
-        if candidate.is_file():
-            return Checkpoint(candidate)
-    raise MissingFileError(f"ckpt={ckpt}: no checkpoint there; give a {WEIGHTS}, or the output dir of a train.py job")
-
-
-def newest(outputs: Path) -> Path:
-    """The checkpoint written last under the outputs folder."""
-    found = [*outputs.glob(f"train/*/*/checkpoint/{WEIGHTS}"), *outputs.glob(f"train/*/*/*/checkpoint/{WEIGHTS}")]
-    if not found:
-        raise MissingFileError(
-            f"ckpt=latest: no training job has left a checkpoint under {outputs}; run train.py first"
-        )
-    return max(found, key=lambda path: (path.stat().st_mtime_ns, str(path)))
-
-
 def check(checkpoint: Checkpoint) -> None:
     """Raise `DataError` unless weights and config are what was saved together; say aloud where nobody can tell."""
     config = checkpoint.config_path

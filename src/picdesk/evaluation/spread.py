@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+
+from picdesk.evaluation.statistics import wilson
 
 Doubles = NDArray[np.float64]
 
@@ -24,6 +25,13 @@ class Spread:
     draws: float | None = None
 
 
+def _quantile(freedom: float) -> float:
+    """Student's 97.5% quantile."""
+    from scipy.stats import t as student
+
+    return float(student.ppf(0.975, freedom))
+
+
 def over_seeds_and_pictures(values: Doubles, pictures: NDArray[np.int64]) -> Spread:
     """The mean of `values` [seeds, queries] of jobs that were scored on the same queries; `pictures` [queries]: whose each is.
 
@@ -38,8 +46,11 @@ def over_seeds_and_pictures(values: Doubles, pictures: NDArray[np.int64]) -> Spr
     count = len(sizes)
     of_pictures = float((apart**2).sum()) / sizes.sum() ** 2 * count / (count - 1)
     error = of_seeds + of_pictures
-    parts = (of_seeds**2 / max(1, seeds - 1) + of_pictures**2 / (count - 1)) or 1.0
-    reach = float(student.ppf(0.975, max(1.0, error**2 / parts))) * math.sqrt(error)
+    if error == 0:  # every query right with every seed, or none: what is not known is the share of pictures
+        share = wilson(float(means.mean()) * count, count)
+        return Spread(float(means.mean()), share.low, share.high, 0.0 if seeds > 1 else None)
+    parts = of_seeds**2 / max(1, seeds - 1) + of_pictures**2 / (count - 1)
+    reach = _quantile(max(1.0, error**2 / parts)) * math.sqrt(error)
     mean = float(means.mean())
     return Spread(mean, mean - reach, mean + reach, float(means.std(ddof=1)) if seeds > 1 else None)
 
@@ -55,7 +66,7 @@ def over_draws(values: Doubles, tested_per_learned: float) -> Spread:
     of_draws = values.mean(axis=1)
     draws = len(of_draws)
     error = math.sqrt(float(of_draws.var(ddof=1)) * (1 / draws + tested_per_learned))
-    reach = float(student.ppf(0.975, draws - 1)) * error
+    reach = _quantile(draws - 1) * error
     mean = float(of_draws.mean())
     seeds = math.sqrt(float(values.var(axis=1, ddof=1).mean())) if values.shape[1] > 1 else None
     return Spread(mean, mean - reach, mean + reach, seeds, float(of_draws.std(ddof=1)))

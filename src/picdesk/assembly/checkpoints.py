@@ -1,0 +1,110 @@
+"""Which checkpoint `ckpt=` means: a file, a folder, `latest`; for `best` or the folder of a sweep, that of its best job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from picdesk.assembly.same_as import pointed
+from picdesk.errors import ConfigError, MissingFileError, UserError
+from picdesk.report.manifest import Manifest
+from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
+
+SWEEP = "multirun.yaml"
+DEPTH = ("*", "*/*", "*/*/*")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished training job of a sweep: its name there, its weights, the objective and what that measures."""
+
+    name: str
+    weights: Path
+    objective: float
+    measure: str
+
+
+def find(ckpt: str, outputs: Path) -> Checkpoint:
+    """A checkpoint by its file, its folder, its job's output dir; `latest`: the newest that a training job left; `best`, or the
+    folder of a sweep: that of the best job of the newest sweep, or of this one, by the objective.
+
+    Raises `DataError` where weights or config are not as they were saved.
+    """
+    checkpoint = locate(ckpt, outputs)
+    check(checkpoint)
+    return checkpoint
+
+
+def locate(ckpt: str, outputs: Path) -> Checkpoint:
+    """The same, not checked yet."""
+    path = newest(outputs) if ckpt == "latest" else Path(ckpt).expanduser()
+    if ckpt == "best":
+        path = newest_sweep(outputs)
+    if is_sweep(path):
+        return Checkpoint(best_of(ckpt, path))
+    for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
+        if candidate.is_file():
+            return Checkpoint(candidate)
+    raise MissingFileError(
+        f"ckpt={ckpt}: no checkpoint there; give a {WEIGHTS}, the output dir of a train.py job or sweep, latest, or best"
+    )
+
+
+def newest(outputs: Path) -> Path:
+    """The checkpoint written last under the outputs folder."""
+    found = [*outputs.glob(f"train/*/*/checkpoint/{WEIGHTS}"), *outputs.glob(f"train/*/*/*/checkpoint/{WEIGHTS}")]
+    if not found:
+        raise MissingFileError(
+            f"ckpt=latest: no training job has left a checkpoint under {outputs}; run train.py first"
+        )
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, str(path)))
+
+
+def newest_sweep(outputs: Path) -> Path:
+    """The folder of the sweep of train.py that ended last and left checkpoints. Raises `MissingFileError` where there is none."""
+    found = [path.parent for path in (*outputs.glob(f"train/*/*/{SWEEP}"), *outputs.glob(f"train/*/{SWEEP}"))]
+    swept = [folder for folder in found if candidates(folder)]
+    if not swept:
+        raise MissingFileError(
+            f"ckpt=best: no sweep of train.py has left a checkpoint under {outputs}; `train.py -m key=a,b` makes one, and "
+            "ckpt=latest is the newest checkpoint of any job"
+        )
+    return max(swept, key=lambda folder: ((folder / SWEEP).stat().st_mtime_ns, str(folder)))
+
+
+def best_of(ckpt: str, sweep: Path) -> Path:
+    """The weights of the best job of a sweep; of equal ones, the first by name.
+
+    Raises `MissingFileError` where no job left any, `ConfigError` where the objectives are of several kinds.
+    """
+    found = candidates(sweep)
+    if not found:
+        raise MissingFileError(f"ckpt={ckpt}: no finished training job of this sweep has left a checkpoint")
+    measures = sorted({one.measure for one in found})
+    if len(measures) > 1:
+        raise ConfigError(
+            f"ckpt={ckpt}: its jobs have objectives of several kinds ({'; '.join(measures)}), so none is best; "
+            "give the output dir of one"
+        )
+    return min(found, key=lambda one: (-one.objective, one.name)).weights
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether Hydra's multirun made this folder."""
+    return (folder / SWEEP).is_file()
+
+
+def candidates(sweep: Path) -> list[Candidate]:
+    """The finished jobs that left weights and an objective. A job that was done before counts where it was done."""
+    found = []
+    for folder in sorted({path.parent for depth in DEPTH for path in sweep.glob(f"{depth}/.hydra")}):
+        try:
+            source = pointed(folder)
+            manifest = Manifest.read(source / "manifest.json")
+        except UserError:
+            continue
+        file = source / "checkpoint" / WEIGHTS
+        if manifest.objective is not None and file.is_file():
+            name = folder.relative_to(sweep).as_posix()
+            found.append(Candidate(name, file, manifest.objective, manifest.measure))
+    return found

@@ -1,0 +1,66 @@
+"""`ckpt=best` and `ckpt=SWEEPDIR` are the checkpoint of the sweep's best job by its objective."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from picdesk.assembly.checkpoints import best_of, newest_sweep
+from picdesk.assembly.same_as import point
+from picdesk.errors import ConfigError, MissingFileError
+from picdesk.files import file_digest
+from picdesk.report.manifest import Manifest
+from tests.commands.test_mistakes import one_line
+from tests.doors import run
+from tests.tiny import write_data
+
+Capture = pytest.CaptureFixture[str]
+TINY = ("data=parquet", "data.caption_column=caption", "backbone._target_=tests.tiny.Tiny", "backbone.dim=8")
+FIT = ("trainer.max_epochs=1", "training.batch_size=16", "bootstrap.resamples=50")
+
+
+def fitted(capfd: Capture, tmp_path: Path, name: str, *more: str) -> tuple[Path, float]:
+    """One job of a made-up sweep, and its objective."""
+    folder = tmp_path / "train" / "2026-01-01" / "10-00-00" / name
+    data = f"data.root={write_data(tmp_path / 'data', 60)}"
+    ran = run(capfd, tmp_path, "train", *TINY, data, *FIT, f"hydra.run.dir={folder}", *more)
+    assert ran.status == 0, ran.err
+    return folder, float(json.loads((folder / "manifest.json").read_text())["objective"])
+
+
+def test_best_of_a_sweep(capfd: Capture, tmp_path: Path) -> None:
+    jobs = dict(fitted(capfd, tmp_path, f"seed={seed}", f"seed={seed}") for seed in (0, 1, 2))
+    sweep = next(iter(jobs)).parent
+    with pytest.raises(MissingFileError, match=r"ckpt=best: no sweep of train\.py has left a checkpoint"):
+        newest_sweep(tmp_path)
+    (sweep / "multirun.yaml").touch()
+    wanted = min(jobs, key=lambda folder: (-jobs[folder], folder.name)) / "checkpoint" / "model.safetensors"
+    assert best_of("x", sweep) == wanted
+    for ckpt in ("best", str(sweep)):
+        ran = run(capfd, tmp_path, "evaluate", f"ckpt={ckpt}", "bootstrap.resamples=50")
+        assert ran.status == 0, ran.err
+        manifest = json.loads(ran.file("manifest.json"))
+        assert manifest["weights"]["checkpoint"] == file_digest(wanted)
+    worst = min(jobs, key=lambda folder: jobs[folder])
+    other = tmp_path / "train" / "2026-01-02" / "10-00-00"
+    (other / "again" / ".hydra").mkdir(parents=True)
+    (other / "multirun.yaml").touch()
+    point(other / "again", worst)  # a job that was done before counts where it was done
+    assert newest_sweep(tmp_path) == other
+    assert best_of("x", other).resolve() == worst / "checkpoint" / "model.safetensors"
+
+
+def test_a_sweep_without_a_best_is_one_line(capfd: Capture, tmp_path: Path) -> None:
+    (tmp_path / "sweep" / "job" / ".hydra").mkdir(parents=True)
+    (tmp_path / "sweep" / "multirun.yaml").touch()
+    ran = run(capfd, tmp_path, "evaluate", f"ckpt={tmp_path / 'sweep'}")
+    one_line(ran, f"ckpt={tmp_path / 'sweep'}: no finished training job of this sweep has left a checkpoint")
+
+
+def test_objectives_of_several_kinds_have_no_best(capfd: Capture, tmp_path: Path) -> None:
+    one, _ = fitted(capfd, tmp_path, "a")
+    fitted(capfd, tmp_path, "b")
+    replace(Manifest.read(one / "manifest.json"), measure="mean rank").write(one / "manifest.json")
+    with pytest.raises(ConfigError, match="objectives of several kinds"):
+        best_of("x", one.parent)

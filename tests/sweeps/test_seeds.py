@@ -1,0 +1,105 @@
+"""Jobs that differ in their seed alone are put together, and plots do not join what was drawn at random."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from picdesk.evaluation.metrics import ranks_of_run
+from picdesk.jobs.found import DoneJob
+from picdesk.jobs.rankings import Rankings
+from picdesk.report.charts import Curve, Point, Tradeoff
+from picdesk.report.formats import setting
+from picdesk.sweeps.charts import charts
+from picdesk.sweeps.seeds import over_seeds
+from picdesk.trec.runs import Qrels, Run
+
+PICTURES = 200
+
+
+def ranking(share: float, seed: int, first: int = 0) -> Rankings:
+    """t2i ranks of queries of which about a share is right."""
+    ids = tuple(f"p{first + i:04}" for i in range(PICTURES))
+    queries = tuple(f"q{first + i:04}" for i in range(PICTURES))
+    right = np.random.default_rng(seed).random(PICTURES) < share
+    place = np.arange(PICTURES)
+    index = np.where(
+        right[:, None], np.stack([place, (place + 1) % PICTURES], 1), np.stack([(place + 1) % PICTURES, place], 1)
+    )
+    run = Run(queries, ids, index.astype(np.int32), np.tile(np.float32([2, 1]), (PICTURES, 1)), PICTURES)
+    return {"t2i": (ranks_of_run(run, Qrels.from_pairs(queries, ids, place, place)), ids)}
+
+
+def job(name: str, ranks: Rankings, overrides: Mapping[str, str], settings: Mapping[str, str] | None = None) -> DoneJob:
+    hits = float((ranks["t2i"][0].first <= 1).mean())
+    metrics: dict[str, Any] = {"t2i": {"metrics": {"hits@1": hits, "queries": PICTURES}, "intervals": {}}}
+    manifest = SimpleNamespace(settings=settings or {}, objective=None, stages=())
+    return DoneJob(name, Path("/nowhere"), overrides, manifest, metrics)  # type: ignore[arg-type]
+
+
+def test_seeds_are_put_together_over_the_same_queries() -> None:
+    ranks = {f"{share}-{seed}": ranking(share, seed) for share in (0.3, 0.5) for seed in range(4)}
+    jobs = [job(name, one, dict(zip(("lr", "seed"), name.split("-"), strict=True))) for name, one in ranks.items()]
+    found = over_seeds(jobs, ranks, ["lr", "seed"])
+    assert [row.name for row in found.rows] == ["lr=0.5", "lr=0.3"]
+    for row, share in zip(found.rows, (0.5, 0.3), strict=True):
+        value = row.values["t2i/hits@1"]
+        assert value.low is not None
+        assert value.high is not None
+        assert value.low < share < value.high
+        own = [one.hits for one in jobs if one.overrides["lr"] == str(share)]
+        assert value.value == pytest.approx(np.mean(own))
+        assert row.values["t2i/sd"].value == pytest.approx(np.std(own, ddof=1))
+        assert row.values["seeds"].value == 4
+        assert "other queries" not in found.note
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_seeds_that_drew_other_splits_are_draws(known: bool) -> None:
+    settings = {"split.train": "0.8", "split.test": "0.1"} if known else {}
+    ranks = {f"s{seed}": ranking(0.4, seed, 1000 * seed) for seed in range(5)}
+    jobs = [job(name, one, {"seed": name}, settings) for name, one in ranks.items()]
+    [row] = over_seeds(jobs, ranks, ["seed"]).rows
+    assert row.name == "all jobs"
+    assert (row.values["t2i/hits@1"].low is not None) == known
+    assert "other queries" in over_seeds(jobs, ranks, ["seed"]).note
+
+
+def test_without_seeds_there_is_no_such_table() -> None:
+    ranks = {name: ranking(0.4, 1) for name in "ab"}
+    jobs = [job(name, one, {"lr": name}) for name, one in ranks.items()]
+    assert over_seeds(jobs, ranks, ["lr"]).rows == ()
+
+
+def test_a_random_search_is_drawn_as_points() -> None:
+    generator = np.random.default_rng(0)
+    ranks = {f"j{i}": ranking(0.3 + 0.03 * i, i) for i in range(10)}
+    drawn = [
+        job(name, one, {"lr": str(10 ** generator.uniform(-5, -2)), "margin": str(0.1 + 0.02 * i), "seed": str(i)})
+        for i, (name, one) in enumerate(ranks.items())
+    ]
+    curves = [chart for chart in charts(drawn, ["lr", "margin", "seed"]) if isinstance(chart, Curve)]
+    assert [chart.x_label for chart in curves] == ["margin", "lr"]  # the number that goes with hits@1 first; no seed
+    assert not any(chart.joined for chart in curves)
+    assert "Rank correlation with hits@1: +" in curves[0].note
+    stepped = [job(name, one, {"lr": str(i % 2), "margin": str(i // 2)}) for i, (name, one) in enumerate(ranks.items())]
+    assert all(chart.joined for chart in charts(stepped, ["lr", "margin"]) if isinstance(chart, Curve))
+
+
+def test_the_front_takes_no_step_that_is_noise() -> None:
+    points = (Point("a", 1.0, 0.5), Point("b", 1.1, 0.6), Point("c", 3.0, 0.7))
+    assert [p.name for p in Tradeoff("", "", "", points, noise=1.25).front()] == ["b", "c"]
+    assert [p.name for p in Tradeoff("", "", "", points).front()] == ["a", "b", "c"]
+
+
+def test_settings_have_four_digits() -> None:
+    assert [setting(text) for text in ("0.00084372193", "0.5", "flat", "1e-05", "12345678")] == [
+        "0.0008437",
+        "0.5",
+        "flat",
+        "1e-05",
+        "12345678",
+    ]
