@@ -1,8 +1,7 @@
 """Image-text retrieval experiments: configured by Hydra, trained by Lightning, searched by faiss, repeatable."""
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
+TYPE_CHECKING = False  # as typing has it, without importing that
 
 if TYPE_CHECKING:
     from picdesk.assembly.opening import load
@@ -40,7 +39,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """A name of the face, imported when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'picdesk' has no attribute {name!r}")
