@@ -102,8 +102,9 @@ def _embedded() -> Mapping[str, np.ndarray]:
 
 
 def _made(folder: Path) -> dict[str, np.ndarray]:
-    """Train, export the dev list, the whole of Flickr8k, and NewsImages through the same heads."""
-    _door(folder, "train", "experiment=flickr8k_lite")
+    """Train, unless heads are there already; export the dev list, the whole of Flickr8k, and NewsImages through these heads."""
+    if not any((folder / "outputs").glob("train/*/*/checkpoint/model.safetensors")):
+        _door(folder, "train", "experiment=flickr8k_lite")
     asked, owners = _exported(folder, "part=test")
     whole, _ = _exported(folder, "part=all")
     news, _ = _exported(folder, "data=newsimages", "split=all", "part=all", "prompt=title")

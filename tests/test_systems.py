@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from picdesk.assembly import schema
 from tests.test_configs import CONF
 
-BACKBONES = ("clip_b32", "clip_l14", "siglip_b16", "siglip2_so400m", "align")
+BACKBONES = ("clip_b32", "clip_l14", "siglip_b16", "siglip2_so400m", "align", "blip", "jina_clip")
 RERANKERS = ("identity", "vlm_judge", "llm_rewriting", "aesthetics")
 
 

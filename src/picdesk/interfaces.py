@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +87,14 @@ class Backbone(Protocol):
     def trunk_dim(self, modality: Modality) -> int:
         """Width of the trunk's features, which is the head's input."""
 
+    def facing(self, direction: Direction) -> Self:
+        """The backbone as it encodes for a direction: one with prompts for what asks and what is found tells them apart."""
+
     def picture_to_pixels(self, picture: PIL.Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture to uint8 [3, height, width]; runs in loader workers."""
+
+    def picture_inputs(self, pictures: Sequence[NDArray[Any]]) -> dict[str, torch.Tensor]:
+        """Pictures as `picture_to_pixels` gave them, as one batch: `pixels` [n, 3, height, width], or the trunk's own names."""
 
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 [n, 3, height, width] to the trunk's float input; runs on the device."""
@@ -189,7 +195,8 @@ class RerankContext:
     t2i: the queries are texts and the items pictures; i2t: the other way round. `made_by` is the name of the backbone that
     made the embeddings, `space` adds a digest of its weights, and `encode_texts` puts further texts into that space: [n, dim],
     rows of length 1. `captions` are the texts that the data set has of its pictures, by picture id. `tuned` are the towers of
-    that backbone whose weights were trained further since it was published.
+    that backbone whose weights were trained further since it was published. `known` are all fields of the texts that the data set
+    has of its pictures, by picture id.
     """
 
     direction: Direction
@@ -201,6 +208,7 @@ class RerankContext:
     captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     embedder: Embedder | None = None
     tuned: frozenset[Modality] = frozenset()
+    known: Mapping[str, Sequence[Mapping[str, str | Sequence[str]]]] = field(default_factory=dict)
 
     @property
     def texts(self) -> Side:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.errors import ConfigError, UserError
+from tests.conftest import PROJECT
 
 TINY = {
     "embed_dim": 24,
@@ -28,6 +29,11 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("models")
     (folder / "tiny-test.json").write_text(json.dumps(TINY))
     (folder / "tiny-test-custom.json").write_text(json.dumps(TINY | {"custom_text": True}))
+    multimodal = {"context_length": 76, "width": 48, "heads": 4, "layers": 1, "vocab_size": 49408}
+    coca_text = TINY["text_cfg"] | {"context_length": 76, "embed_cls": True, "output_tokens": True}
+    coca_vision = TINY["vision_cfg"] | {"attentional_pool": True, "attn_pooler_heads": 4, "output_tokens": True}
+    coca = TINY | {"text_cfg": coca_text, "vision_cfg": coca_vision, "custom_text": True, "multimodal_cfg": multimodal}
+    (folder / "tiny-coca.json").write_text(json.dumps(coca))
     open_clip.add_model_config(folder)
 
 
@@ -55,6 +61,40 @@ def test_embeddings_are_the_librarys(name: str, picture: Image.Image) -> None:
         tokens = open_clip.get_tokenizer(name)(TEXTS)
         np.testing.assert_allclose(text, theirs.encode_text(tokens, normalize=True), atol=1e-5)
     assert (ours.dim, ours.trunk_dim("image"), ours.trunk_dim("text")) == (24, 64, 48)
+
+
+def test_coca_is_the_librarys_in_a_batch_and_one_at_a_time(picture: Image.Image) -> None:
+    ours, theirs = OpenClip("tiny-coca", seed=5), library_model("tiny-coca")
+    assert not any("decoder" in name for name, _ in ours.named_parameters()), "what writes captions is not kept"
+    pixels = ours.normalise_pixels(torch.from_numpy(ours.picture_to_pixels(picture).copy())[None].repeat(2, 1, 1, 1))
+    tokens = open_clip.get_tokenizer("tiny-coca")(TEXTS)
+    with torch.inference_mode():
+        images = ours.embed("image", ours.image_trunk(pixels))
+        texts = ours.embed("text", ours.text_trunk(**ours.tokenize(TEXTS)))
+        np.testing.assert_allclose(images, theirs.encode_image(pixels, normalize=True), atol=1e-5)
+        np.testing.assert_allclose(texts, theirs.encode_text(tokens, normalize=True), atol=1e-5)
+        for text, row in zip(TEXTS, texts, strict=True):
+            alone = ours.embed("text", ours.text_trunk(**ours.tokenize([text])))
+            np.testing.assert_allclose(alone[0], row, atol=1e-5)
+
+
+def test_dim_and_prompts_are_options(picture: Image.Image) -> None:
+    whole, short = OpenClip("tiny-test", seed=5), OpenClip("tiny-test", seed=5, dim=8, prompts={"query": "find: "})
+    with torch.inference_mode():
+        plain = whole.embed("text", whole.text_trunk(**whole.tokenize([f"find: {text}" for text in TEXTS])))[:, :8]
+        found = short.embed("text", short.text_trunk(**short.tokenize(TEXTS)))
+    torch.testing.assert_close(found, torch.nn.functional.normalize(plain, dim=-1))
+    assert short.facing("i2t").trunk_fingerprint("text") == whole.trunk_fingerprint("text")
+
+
+def test_the_library_is_one_whose_models_were_compared() -> None:
+    """Version 4 has another training stack, other loaders and another default for the end of a text."""
+    import tomllib
+    from importlib.metadata import version
+
+    wanted = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert "open_clip_torch>=3.2,<4" in wanted
+    assert (3, 2) <= tuple(int(part) for part in version("open_clip_torch").split(".")[:2]) < (4, 0)
 
 
 def test_a_weights_file_is_loaded(tmp_path: Path, picture: Image.Image) -> None:

@@ -125,12 +125,55 @@ def siglip(folder: Path) -> None:
     save(folder, siglip_model(len(tokenizer)), hf.SiglipProcessor(siglip_pictures(), tokenizer))
 
 
+def tipsv2(folder: Path) -> None:
+    """TIPSv2: towers that end without a projection; mean of the text's states, the picture's first class token."""
+    tokenizer = hf.Tipsv2Tokenizer(vocab=letters("<pad>", "<unk>"), merges=[])
+    text = SMALL | {"vocab_size": len(tokenizer), "max_position_embeddings": 64}
+    vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+    model = hf.Tipsv2Model(hf.Tipsv2Config(text_config=text, vision_config=vision))
+    pictures = hf.Tipsv2ImageProcessor(size={"height": 32, "width": 32})
+    save(folder, model, hf.Tipsv2Processor(pictures, tokenizer))
+
+
+def flava(folder: Path) -> None:
+    """FLAVA: projections of every place of both towers, of which the first one's is compared."""
+    tokenizer = bert_tokenizer()
+    text = SMALL | {"vocab_size": len(tokenizer), "max_position_embeddings": 64}
+    config = hf.FlavaConfig(text_config=text, image_config=VISION, multimodal_config=SMALL, projection_dim=24)
+    sizes = {"size": {"height": 32, "width": 32}, "crop_size": {"height": 32, "width": 32}}
+    save(folder, hf.FlavaModel(config), hf.FlavaProcessor(hf.FlavaImageProcessor(**sizes), tokenizer))
+
+
+def metaclip2(folder: Path) -> None:
+    """MetaCLIP 2: CLIP's towers with a multilingual tokenizer."""
+    clip(folder / "plain")
+    tokenizer = hf.AutoTokenizer.from_pretrained(folder / "plain")
+    text = SMALL | {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
+    model = hf.MetaClip2Model(hf.MetaClip2Config(text_config=text, vision_config=VISION, projection_dim=24))
+    pictures = hf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    save(folder, model, hf.CLIPProcessor(pictures, tokenizer))
+
+
+def bge_vl(folder: Path) -> None:
+    """BGE-VL: CLIP's classes under a config that also names code of its own, which is not needed and never run."""
+    import json
+
+    clip(folder)
+    path = folder / "config.json"
+    named = json.loads(path.read_text()) | {"auto_map": {"AutoModel": "modeling_mmret.CLIPModel"}}
+    path.write_text(json.dumps(named))
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     "clip": clip,
     "siglip": siglip,
     "siglip2": siglip2,
     "align": align,
     "blip": blip,
+    "tipsv2": tipsv2,
+    "flava": flava,
+    "metaclip2": metaclip2,
+    "bge_vl": bge_vl,
 }
 
 

@@ -4,20 +4,26 @@ import csv
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from picdesk.collection import Collection
+from picdesk.data.near import alike
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
 from picdesk.errors import DataError
-from picdesk.report.submission import faults
+from picdesk.interfaces import PictureBytes
+from picdesk.pages.submitting import Choice, png
 from picdesk.retrieval.tools import Tools
+from picdesk.submissions.folders import faults
 from picdesk.tasks.captioner import written
+from picdesk.trec.runs import Run
 from tests.commands.test_mistakes import one_line
 from tests.doors import run
 from tests.tiny import Tiny
@@ -78,6 +84,49 @@ def test_articles_ask_a_gallery_of_any_kind(capfd: Capture, tmp_path: Path, arti
     assert ran.file("run.trec").startswith(b"t2i/n5 Q0 ")
     assert faults(ran.folder / "submission" / "desk", ["n5", "n7"]) == []
     assert (ran.folder / "submission" / "desk" / "RET_tiny_LARGE" / "n7_desk_tiny.png").is_file()
+
+
+def test_two_runs_of_2026_show_no_picture_twice(capfd: Capture, tmp_path: Path, articles: Path) -> None:
+    """The table of 2026 has no tags; pictures are cut to 460x260, and the second run takes the next best."""
+    rows = ["article_id,article_url,article_title,image_id", *(f"n{i},u,Title {i},i{i}.JPG" for i in range(3))]
+    (tmp_path / "articles26.csv").write_text("\n".join(rows))
+    data = (*gallery(tmp_path / "gallery", "folder"), TINY, "split=all", f"queries={tmp_path / 'articles26.csv'}")
+    sent = ("prompt=title", "submission.group=desk", "submission.edition=2026", f"paths.store={tmp_path / 'store'}")
+    first = run(capfd, tmp_path / "one", "retrieve", *data, *sent, "submission.approach=first")
+    assert first.status == 0, first.err
+    made = first.folder / "submission"
+    assert faults(made, ["n0", "n1", "n2"], 2026, alike) == []
+    with Image.open(made / "desk_first" / "n1_desk_first.png") as picture:
+        assert picture.size == (460, 260)
+    again = ("submission.approach=second", f"submission.other_runs={made}")
+    second = run(capfd, tmp_path / "two", "retrieve", *data, *sent, *again)
+    assert second.status == 0, second.err
+    (second.folder / "submission" / "desk_second").rename(made / "desk_second")
+    assert faults(made, ["n0", "n1", "n2"], 2026, alike) == []
+    same = run(capfd, tmp_path / "three", "retrieve", *data, *sent, "submission.approach=third", "top_k=1", again[1])
+    assert same.status == 2
+    assert "other runs show all that was found for 3 articles" in same.err
+    wrong = run(capfd, tmp_path / "four", "retrieve", *data, *sent[:2], "submission.crop=middle")
+    assert "submission.crop=middle: choose one of similar, centre" in wrong.err
+
+
+def test_of_a_wide_picture_the_part_that_fits_best_is_shown() -> None:
+    wide = Image.new("RGB", (2000, 260), "green")
+    wide.paste((255, 0, 0), (1600, 0, 2000, 260))
+    asked: list[int] = []
+
+    def redness(rows: Sequence[int], parts: PictureBytes) -> NDArray[np.float32]:
+        asked.extend(rows)
+        opened = [Image.open(io.BytesIO(parts.read(i))).convert("RGB") for i in range(len(parts))]
+        return np.array([np.asarray(one)[..., 0].mean() for one in opened], np.float32)
+
+    found = Run(("n0",), ("a",), np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32), 1)
+    shown, sources = Choice(lambda name: png(wide), 10**7, near=redness).pictures(found)
+    assert np.asarray(shown["n0"])[..., 0].mean() > 200
+    assert asked == [0] * 5
+    assert set(sources) == {"n0"}
+    middle, _ = Choice(lambda name: png(wide), 10**7).pictures(found)
+    assert np.asarray(middle["n0"])[..., 0].max() < 10
 
 
 def test_a_submission_keeps_to_the_most_pixels_of_the_config(capfd: Capture, tmp_path: Path, articles: Path) -> None:

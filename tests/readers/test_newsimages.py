@@ -87,3 +87,17 @@ def test_titles_and_tags_are_text_or_are_told(tmp_path: Path) -> None:
         {"title": '"No" to it', "tags": ("k",)},
     ]
     assert "data.title_column=article_title holds a record with the keys en" in reasons(collection)[0]
+
+
+def test_the_table_of_2026_has_no_tags_and_ids_with_endings(tmp_path: Path) -> None:
+    rows = ["1,u,Storm hits Cape Town,P0.JPG", "2,u,Elections,P1", "3,u,Nothing there,P9.JPG"]
+    put(tmp_path / "news_articles.csv", "article_id,article_url,article_title,image_id\n" + "\n".join(rows) + "\n")
+    (tmp_path / "newsimages").mkdir()
+    put(tmp_path / "newsimages" / "P0.JPG", jpeg(colour(0)))
+    put(tmp_path / "newsimages" / "P1.jpg", jpeg(colour(1)))
+    collection = NewsImages(root=str(tmp_path), file="news_articles.csv", tags_column=None).read()
+    assert [set(fields) for fields in collection.texts] == [{"title"}] * 2
+    assert len(collection.skipped) == 1
+    check_pictures(collection, {name: colour(i) for i, name in enumerate(collection.picture_ids)})
+    with pytest.raises(DataError, match=r"data\.tags_column=article_tags"):
+        NewsImages(root=str(tmp_path), file="news_articles.csv").read()

@@ -125,3 +125,48 @@ def test_the_fingerprint_follows_files_and_settings(folder: Path) -> None:
         for s in ({}, {"weight": 0.7}, {"batch_size": 1}, {"score": "probability"})
     ]
     assert marks[0] == marks[1] == marks[2] != marks[3]
+
+
+@pytest.fixture(scope="module")
+def blip2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("blip2")
+    tokenizer = bert_tokenizer()
+    asking = SMALL | {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "encoder_hidden_size": 32}
+    config = hf.Blip2Config(
+        vision_config=VISION,
+        qformer_config=asking | {"use_qformer_text_input": True},
+        text_config=hf.OPTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=40).to_dict(),
+        num_query_tokens=4,
+        image_text_hidden_size=16,
+    )
+    config.image_token_index = None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = hf.Blip2ForImageTextRetrieval(config)
+        for weight in model.parameters():
+            torch.nn.init.normal_(weight, std=0.2)
+    save(place, model, hf.BlipProcessor(hf.BlipImageProcessor(size={"height": 32, "width": 32}), tokenizer))
+    return place
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+def test_blip_2_is_the_librarys_own_forward_pass(blip2: Path, direction: Direction) -> None:
+    run = run_over([[3, 0, 1], [2, 3, -1]], 5 if direction == "t2i" else 4)
+    texts, pictures = (TEXTS[:2], PICTURES) if direction == "t2i" else (TEXTS, PICTURES[:2])
+    reranker = own(blip2)
+    scores = reranker.score(run, context_of(run, texts, pictures, direction))
+    library, (_, processor, tokenizer) = hf.Blip2ForImageTextRetrieval.from_pretrained(blip2).eval(), reranker._parts
+    for query, place in zip(*np.nonzero(run.index >= 0), strict=True):
+        item = int(run.index[query, place])
+        text, picture = (texts[query], pictures[item]) if direction == "t2i" else (texts[item], pictures[query])
+        image = context_of(run_over([[0]], 1), ["x"], [b""]).embedder.decode(picture)  # type: ignore[union-attr]
+        given = tokenizer(text, return_tensors="pt") | processor(images=image, return_tensors="pt")
+        with torch.inference_mode():
+            told = {name: given[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+            match = library(**told, use_image_text_matching_head=True).logits_per_image[0, 1]
+            expected = float(match + library(**told, use_image_text_matching_head=False).logits_per_image[0, 0])
+        assert scores[query, place] == pytest.approx(expected, abs=1e-5)
+    alone = own(blip2, batch_size=1).score(run, context_of(run, texts, pictures, direction))
+    assert scores == pytest.approx(alone, abs=1e-5, nan_ok=True)
+    with pytest.raises(ConfigError, match=r"reranker\.first_token=6: BLIP-2 has no such token"):
+        own(blip2, first_token=6).score(run, context_of(run, texts, pictures, direction))

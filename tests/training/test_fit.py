@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -208,3 +209,23 @@ def test_a_loss_stands_in_the_row_of_its_own_epoch() -> None:
     assert [row["train/loss"] for row in other.history[1:]] == [every.history[i]["train/loss"] for i in (2, 4)]
     assert short.history[1] == every.history[1]
     assert short.history[2]["train/loss"] != every.history[2]["train/loss"]
+
+
+def test_an_epoch_says_how_far_it_is(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from picdesk.embedding import progress
+    from picdesk.process import stops
+    from picdesk.training.fit import Steps
+
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    trainer = SimpleNamespace(current_epoch=3, num_training_batches=100, is_global_zero=True)
+    steps = Steps()
+    with caplog.at_level("INFO"):
+        steps.on_train_epoch_start(trainer, None)  # type: ignore[arg-type]
+        for _ in range(40):
+            now[0] += 1
+            steps.on_train_batch_end(trainer)  # type: ignore[arg-type]
+    assert [record.getMessage() for record in caplog.records] == ["epoch 4, steps: 30 of 100 (1/s, 70 s left)"]
+    assert "while at: epoch 4" in stops.line(stops.Stop(2))
+    stops.at("")

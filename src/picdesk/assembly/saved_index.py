@@ -109,9 +109,10 @@ def gallery_in(session: Session, folder: Path, direction: Direction) -> Gallery:
     """The gallery of a saved index. Its items are looked up in the data set that it was built over, where that can be read."""
     facts = made_from(folder)
     prompt = session.build("prompt").choose(tuple(facts["fields"])) if facts.get("fields") else None
-    expected = of_backbone(session.backbone, session.encoder) | {"prompt": told(prompt)}
+    backbone = session.backbone.facing(direction)
+    expected = of_backbone(backbone, session.encoder) | {"prompt": told(prompt)}
     expected["gallery"] = "pictures" if direction == "t2i" else "texts"
-    index = open_index(session.new_index(), folder, expected, session.backbone.dim)
+    index = open_index(session.new_index(), folder, expected, backbone.dim)
     catalogue = Catalogue(collection_of_index(session), direction, prompt.render if prompt is not None else None)
     check_count(session, index, catalogue)
     check_pictures(session, catalogue)

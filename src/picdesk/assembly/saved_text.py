@@ -25,6 +25,8 @@ MOST_BYTES = 4 << 20
 MOST_DEPTH = 40
 PLAIN = re.compile(r"\$\{[\w.\[\]]*\}")
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+CHOICES = "choices"
+GROUP = re.compile(r"[\w./@-]+")
 NO_KEY = re.compile(r"[.\[\]]")
 OF_THIS_MACHINE = ("paths", "logger", "hydra", "plugins", "network")
 """Groups and keys that a saved config holds for people to read; they are never taken from it."""
@@ -139,9 +141,19 @@ def check_keys(path: Path, node: Any, where: str = "") -> None:
     """Raise `DataError` for a key that is no text, or that a dotted path would take apart: no limit would find what is below."""
     inside = list(node.items()) if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in inside:
+        if not where and key == CHOICES and isinstance(value, dict):
+            check_choices(path, value)
+            continue
         if isinstance(node, dict) and (not isinstance(key, str) or not key or NO_KEY.search(key)):
             raise DataError(f"{path}: {where}{str(key)[:40]!r}: a key of a config is a text without dots and brackets")
         check_keys(path, value, f"{where}{key}.")
+
+
+def check_choices(path: Path, chosen: dict[Any, Any]) -> None:
+    """Raise `DataError` unless the names of the chosen options are texts by group: `backbone@reranker.backbone` is a group."""
+    for key, value in chosen.items():
+        if not (isinstance(key, str) and GROUP.fullmatch(key) and isinstance(value, str)):
+            raise DataError(f"{path}: {CHOICES}.{str(key)[:40]!r}: the name of an option by its group belongs there")
 
 
 class Weights:

@@ -73,11 +73,18 @@ class TuneWeights:
 
 @dataclass
 class Submission:
-    """A MediaEval submission folder, written where `group` is given; `size` is the gallery: LARGE or SMALL."""
+    """A MediaEval submission folder, written where `group` is given; `size` is the gallery (LARGE or SMALL) in edition 2025.
+
+    In edition 2026 pictures are cut to 460x260 by `crop` (similar, centre); `other_runs` is a folder with the runs that were
+    made before, whose picture of an article is not taken again.
+    """
 
     group: str | None = None
     approach: str = "picdesk"
     size: str = "SMALL"
+    edition: int = 2025
+    crop: str = "similar"
+    other_runs: str | None = None
 
 
 @dataclass
@@ -96,6 +103,8 @@ class Settings:
     qrels_file: str | None = None
     query: str | None = None
     image: str | None = None
+    also: list[Any] = field(default_factory=list)
+    find: str | None = None
     queries: str | None = None
     save_index: str | None = None
     index_dir: str | None = None

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.assembly.build import LIMIT, build, check_all, rendering
+from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plugins_of, rendering
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.loading import dataset_of
 from picdesk.assembly.reading import Looks, read_and_split
@@ -66,6 +66,15 @@ class Session:
     def build(self, key: str, **extra: Any) -> Any:
         """The object that a node of the config stands for."""
         return build(self.cfg, key, **extra)
+
+    def as_far_as_known(self, name: str) -> Any:
+        """One node as plain values, resolved where that is possible yet."""
+        return as_far_as_known(self.cfg, name)
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The packages of the user's own that are named."""
+        return plugins_of(self.cfg)
 
     def plain_node(self, name: str) -> Any:
         """One node of the config, resolved, as plain values."""

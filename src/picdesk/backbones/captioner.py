@@ -7,7 +7,7 @@ MiniLM (Wang et al. 2020, arXiv 2002.10957) encodes captions and queries alike, 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from picdesk.backbones.transformers_files import (
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, UserError
 from picdesk.hub import folder_of
+from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.weights import from_folder
 
@@ -79,6 +80,11 @@ class Captioner(TwoTower):
         self._processor = loaded.processor if loaded else None
         self.register_buffer("factor", loaded.factor if loaded else torch.ones(1), persistent=False)
         self.register_buffer("offset", loaded.offset if loaded else torch.zeros(1), persistent=False)
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The folder or hub id."""
+        return [model_need(values["model"], f"{key}.model", pick_files, FILES)] if values.get("model") else []
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The image processor's own resize and crop: uint8 [3, height, width]. Raises `ConfigError` without a model."""

@@ -48,8 +48,9 @@ class TextTrunk(nn.Module):
     def forward(self, text: torch.Tensor) -> torch.Tensor:
         """Token ids [n, length] to features [n, width]."""
         if not self.cuttable:
-            whole: torch.Tensor = self.tower.encode_text(text) if self._whole else self.tower(text)
-            return whole
+            whole: Any = self.tower.encode_text(text) if self._whole else self.tower(text)
+            latent: torch.Tensor = whole[0] if isinstance(whole, tuple) else whole  # CoCa's gives all states beside it
+            return latent
         tower: Any = self.tower
         end = self._end(text)
         text = text[:, : int(end.max()) + 1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk import network
 from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
 from picdesk.backbones.open_clip_weights import load_weights, local_file
+from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.reading import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalised
-from picdesk.errors import ConfigError, UserError
+from picdesk.errors import UserError
+from picdesk.needs import Need, weights_size
 from picdesk.parts import config_part
 from picdesk.weights import why
 
@@ -36,7 +40,8 @@ class OpenClip(TwoTower):
     `model` is one of open_clip's names, a local folder in the form in which open_clip publishes (`open_clip_config.json` and
     weights), or an `hf-hub:` id of such a folder. With a name, `pretrained` is a tag of that model, a path to a weights file
     (safetensors, or a `weights_only` .pt), or null for random weights drawn by `seed`; `weights` a file or folder that holds
-    the weights of the tag, so that no hub is asked. `quick_gelu` null means: as the weights need.
+    the weights of the tag, so that no hub is asked. `quick_gelu` null means: as the weights need. `prompts` are put before texts
+    that ask and texts that are found; `dim` keeps the first numbers of each vector (null: all).
     """
 
     def __init__(
@@ -46,8 +51,12 @@ class OpenClip(TwoTower):
         quick_gelu: bool | None = None,
         seed: int = 0,
         weights: str | None = None,
+        dim: int | None = None,
+        prompts: Mapping[str, str | None] | None = None,
     ) -> None:
         import open_clip
+
+        told = read_prompts(prompts, TEXT_PROMPTS)
 
         source = find(model, pretrained, weights, quick_gelu)
         quick = source.quick_gelu
@@ -55,16 +64,16 @@ class OpenClip(TwoTower):
             log.info("backbone: the weights '%s' were trained with QuickGELU; %s is built with it", pretrained, model)
         tokenizer = load_tokenizer(source)
         clip = create(source, seed)
-        dim = int(source.config["embed_dim"])
-        image_head, image_dim = take_image_head(clip, dim)
-        text_head, text_dim = take_text_head(clip, dim)
+        full = int(source.config["embed_dim"])
+        image_head, image_dim = take_image_head(clip, full)
+        text_head, text_dim = take_text_head(clip, full)
         cfg = clip.visual.preprocess_cfg
         scale = float(clip.logit_scale.detach())
         towers = {"image": source.config["vision_cfg"], "text": source.config["text_cfg"]}
         super().__init__(
             name=f"open_clip({model}, {pretrained or 'random'})",
-            dim=dim,
-            image_trunk=clip.visual,
+            dim=full,
+            image_trunk=Latent(clip.visual) if hasattr(clip, "text_decoder") else clip.visual,
             image_head=image_head,
             text_trunk=TextTrunk(clip),
             text_head=text_head,
@@ -81,6 +90,8 @@ class OpenClip(TwoTower):
             },
             logit_scale=scale,
             logit_bias=bias_of(clip),
+            shorter=dim,
+            prompts=told,
         )
         self.quick_gelu, self._cfg, self._tokenizer = quick, cfg, tokenizer
         self.shortest_side = int(np.max(cfg["size"]))
@@ -96,6 +107,29 @@ class OpenClip(TwoTower):
         self.register_buffer("mean", torch.tensor(cfg["mean"]), persistent=False)
         self.register_buffer("std", torch.tensor(cfg["std"]), persistent=False)
 
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The weights: a file, a folder, the copy in the hub's cache, or none for random ones."""
+        model, tag = str(values["model"]), values.get("pretrained")
+        with network.closed():
+            try:
+                source = find(model, tag, values.get("weights"), values.get("quick_gelu"))
+            except UserError as error:
+                remedy = told_of_tag(model, tag, key) or str(error)
+                return [
+                    Need(
+                        key, f"the weights {tag or ''} of {model}".replace("  ", " "), False, "", size_of(model), remedy
+                    )
+                ]
+        if source.weights is None and tag is None and not model.startswith(("hf-hub:", "local-dir:")):
+            return [Need(key, f"{model} with random weights", True)]
+        place = Path(source.weights or source.library_name.removeprefix("local-dir:")).expanduser()
+        what = f"the weights {tag} of {model}" if tag else f"the model {model}"
+        if place.exists():
+            size = place.stat().st_size if place.is_file() else weights_size(place)
+            return [Need(key, what, True, str(place), size)]
+        return [Need(key, what, False, "", size_of(model), told_of_tag(model, tag, key))]
+
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The library's own evaluation transform up to uint8 [3, height, width]."""
         for step in self._resize:
@@ -108,7 +142,7 @@ class OpenClip(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """`text`: token ids [n, context length], by the tokenizer of the model."""
-        return {"text": self._tokenizer(list(texts))}
+        return {"text": self._tokenizer(self.prompted(texts))}
 
     @property
     def context(self) -> int:
@@ -117,12 +151,49 @@ class OpenClip(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of_open_clip(self._tokenizer, texts)
+        return flags_of_open_clip(self._tokenizer, self.prompted(texts))
 
     def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Tokens up to the end-of-text one, [n]; the full context where the tower looks beyond it."""
         assert isinstance(self.text_trunk, TextTrunk)
         return self.text_trunk.lengths(inputs["text"])
+
+
+def told_of_tag(model: str, tag: str | None, key: str) -> str:
+    """Where the weights of a tag are published, and what to give once they are here; "" for what is no tag."""
+    import open_clip
+
+    known = open_clip.get_pretrained_cfg(model, tag) if tag else None
+    if not known:
+        return ""
+    place = f"from the hub id {str(known['hf_hub']).rstrip('/')}" if known.get("hf_hub") else "elsewhere"
+    return f"download them {place} and give {key}.weights=FILE (or let the job fetch them)"
+
+
+def size_of(model: str) -> int | None:
+    """Bytes of a model's float32 weights, by its architecture alone; None where that needs more than is here."""
+    import open_clip
+
+    try:
+        with quiet_library(), torch.device("meta"), network.closed():
+            made = open_clip.create_model(model, load_weights=False, pretrained_text=False, device="meta")
+    except Exception:  # text towers of other libraries want their config from a hub
+        return None
+    size: int = sum(4 * parameter.numel() for parameter in made.parameters())
+    return size
+
+
+class Latent(nn.Module):
+    """CoCa's picture tower, which gives the states of all places beside the picture's vector, which alone is wanted here."""
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalised pixels [n, 3, height, width] to features [n, width]."""
+        features: torch.Tensor = self.tower(pixels)[0]
+        return features
 
 
 def create(source: Source, seed: int) -> Any:
@@ -154,10 +225,6 @@ def create(source: Source, seed: int) -> Any:
             f"backbone: {source.library_name} with the weights {where} could not be loaded ({why(error, file)}); give a file "
             "that holds them: backbone.weights=FILE"
         ) from error
-    if hasattr(clip, "text_decoder"):
-        raise ConfigError(
-            f"backbone.model={source.library_name} is a CoCa model, which is not known here; choose a CLIP or SigLIP"
-        )
     return clip.eval().requires_grad_(False)
 
 

@@ -21,12 +21,14 @@ from torch import nn
 
 from picdesk.backbones.depth import parameters_behind
 from picdesk.backbones.padding import Padding, padding_of, tokens_of
+from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.reading import flags_of
 from picdesk.backbones.transformers import pooled
 from picdesk.backbones.transformers_files import FILES, described, digest_of_tokenizer, first_line
 from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError, UserError
 from picdesk.hub import folder_of, one_set_of_weights
+from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.weights import from_folder
 
@@ -40,10 +42,19 @@ class OwnCode(TwoTower):
     """A model with `get_image_features(pixel_values)` and `get_text_features(**tokens)`; heads are the identity.
 
     `model` is a local folder or a hub id. `max_tokens` cuts longer texts. Without `allow_code` it is refused. Pixels come out of
-    the folder's own image processor as it gives them, float32.
+    the folder's own image processor as it gives them, float32. `prompts` are put before texts that ask and texts that are found;
+    `dim` keeps the first numbers of each vector (null: all).
     """
 
-    def __init__(self, model: str, allow_code: bool = False, max_tokens: int = 512) -> None:
+    def __init__(
+        self,
+        model: str,
+        allow_code: bool = False,
+        max_tokens: int = 512,
+        dim: int | None = None,
+        prompts: Mapping[str, str | None] | None = None,
+    ) -> None:
+        told = read_prompts(prompts, TEXT_PROMPTS)
         if not allow_code:
             raise ConfigError(
                 f"backbone.model={model}: loading it runs code out of that folder; read its .py files, "
@@ -59,17 +70,17 @@ class OwnCode(TwoTower):
         digest = digest_of_tokenizer(tokenizer)  # here and not later: every call leaves settings in it
         pixels = processor(Image.new("RGB", (64, 64)), return_tensors="pt")["pixel_values"]
         image, _ = tower(whole, "get_image_features", {"pixel_values": pixels})
-        text, dim = tower(whole, "get_text_features", tokens)
+        text, full = tower(whole, "get_text_features", tokens)
         padding = padding_of(text, tokenizer, length, model)
         rule = {"library": "own code", "code": code_digest(folder), "config": described(whole.config)}
         super().__init__(
             name=f"own_code({model})",
-            dim=dim,
+            dim=full,
             image_trunk=image,
             image_head=nn.Identity(),
             text_trunk=text,
             text_head=nn.Identity(),
-            trunk_dims=(dim, dim),
+            trunk_dims=(full, full),
             preprocessing={
                 "image": rule | {"processor": described(processor)},
                 "text": rule
@@ -78,9 +89,16 @@ class OwnCode(TwoTower):
             },
             logit_scale=float(whole.logit_scale.detach()) if hasattr(whole, "logit_scale") else COSINE_SCALE,
             logit_bias=bias_of(whole),
+            shorter=dim,
+            prompts=told,
         )
         self._processor, self._tokenizer, self.max_length = processor, tokenizer, length
         self._padding, self.reads_padding = padding, padding.fill
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The folder or hub id."""
+        return [model_need(values["model"], f"{key}.model", pick_files, WANTED)]
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[Any]:
         """The folder's own image processing: float32 [3, height, width]."""
@@ -93,7 +111,7 @@ class OwnCode(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """What the folder's tokenizer gives, [n, longest], or [n, context] where the tower reads padding."""
-        return tokens_of(self._tokenizer, self._padding.side, self.max_length, list(texts), self._padding.rule)
+        return tokens_of(self._tokenizer, self._padding.side, self.max_length, self.prompted(texts), self._padding.rule)
 
     @property
     def context(self) -> int:
@@ -102,7 +120,7 @@ class OwnCode(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, texts, self.max_length)
+        return flags_of(self._tokenizer, self.prompted(texts), self.max_length)
 
 
 class Tower(nn.Module):

@@ -43,6 +43,8 @@ class Precomputed(TwoTower):
     `text_encoder` (a backbone, null for none) encodes texts that are asked from outside, with its trunk and head.
     """
 
+    knows_given_alone = True
+
     def __init__(self, dim: int, text_encoder: TwoTower | None = None) -> None:
         if text_encoder is not None and text_encoder.dim != dim:
             raise ConfigError(

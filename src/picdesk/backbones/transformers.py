@@ -1,13 +1,14 @@
 """`backbone=transformers`: any dual encoder of the transformers library, by hub id or local folder.
 
-CLIP, SigLIP and SigLIP 2 (fixed resolution), ALIGN, BLIP's contrastive part, MetaCLIP 2, Chinese-CLIP, AltCLIP and every other
-model of theirs with `vision_model`, `text_model` and a text projection. Code out of a repository is never run.
+CLIP (BGE-VL too), SigLIP and SigLIP 2 (fixed resolution), ALIGN, BLIP's contrastive part, MetaCLIP 2, Chinese-CLIP, AltCLIP,
+FLAVA, TIPSv2 and every other model of theirs with a picture tower, a text tower and projections. Code out of a repository is
+never run.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.padding import padding_of, tokens_of
+from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.reading import flags_of
 from picdesk.backbones.transformers_files import (
     FILES,
@@ -33,6 +35,7 @@ from picdesk.backbones.transformers_files import (
 from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError
 from picdesk.hub import folder_of
+from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 
 
@@ -41,10 +44,12 @@ class Transformers(TwoTower):
     """A dual encoder of the transformers library, split into trunks and heads.
 
     `model` is a local folder as `save_pretrained` writes it (config, weights, tokenizer, image processor) or a hub id.
-    Pictures go through the folder's own image processor, texts through its own tokenizer.
+    Pictures go through the folder's own image processor, texts through its own tokenizer, after the `prompts` for texts that
+    ask and texts that are found. `dim` keeps the first numbers of each vector (null: all).
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, dim: int | None = None, prompts: Mapping[str, str | None] | None = None) -> None:
+        told = read_prompts(prompts, TEXT_PROMPTS)
         folder = folder_of(model, "backbone.model", pick_files, FILES)
         whole = load_model(folder, model)
         processor, tokenizer = load_processors(folder, model)
@@ -52,21 +57,21 @@ class Transformers(TwoTower):
         text, text_head = cut_text(whole, model)
         digest = digest_of_tokenizer(tokenizer)  # before its first call, which leaves settings in it
         factor, offset, shape = affine_of(processor, model)
-        dim = text_head.out_features
+        full = width_of(text_head, whole.config.text_config)
         length = context_length(whole.config.text_config, tokenizer, str(whole.config.model_type))
         padding = padding_of(text, tokenizer, length, model)
         super().__init__(
             name=f"transformers({model})",
-            dim=dim,
+            dim=full,
             image_trunk=image,
             image_head=image_head,
             text_trunk=text,
             text_head=text_head,
-            trunk_dims=(image_head.in_features if isinstance(image_head, nn.Linear) else dim, text_head.in_features),
+            trunk_dims=(width_into(image_head, full), width_into(text_head, full)),
             preprocessing={
                 "image": {
                     "library": "transformers",
-                    "config": described(whole.config.vision_config),
+                    "config": described(getattr(whole.config, "vision_config", None) or whole.config.image_config),
                     "processor": described(processor) | {"class": type(processor).__name__, "shape": shape},
                     "affine": [factor.tolist(), offset.tolist()],
                 },
@@ -81,11 +86,18 @@ class Transformers(TwoTower):
             },
             logit_scale=logit_scale_of(whole),
             logit_bias=bias_of(whole),
+            shorter=dim,
+            prompts=told,
         )
         self.max_length, self._padding, self.reads_padding = length, padding, padding.fill
         self._processor, self._tokenizer = processor, tokenizer
         self.register_buffer("factor", factor, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The folder or hub id."""
+        return [model_need(values["model"], f"{key}.model", pick_files, FILES)]
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The image processor's own resize and crop: uint8 [3, height, width]."""
@@ -98,7 +110,7 @@ class Transformers(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """What the tokenizer gives (ids, and mask where the model reads one), [n, length]."""
-        return tokens_of(self._tokenizer, self._padding.side, self.max_length, list(texts), self._padding.rule)
+        return tokens_of(self._tokenizer, self._padding.side, self.max_length, self.prompted(texts), self._padding.rule)
 
     @property
     def context(self) -> int:
@@ -107,7 +119,7 @@ class Transformers(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, texts, self.max_length)
+        return flags_of(self._tokenizer, self.prompted(texts), self.max_length)
 
 
 class ImageTrunk(nn.Module):
@@ -135,35 +147,53 @@ class TextTrunk(nn.Module):
 
 
 def pooled(output: Any) -> torch.Tensor:
-    """The library's features, which it hands over alone or within a record, by version."""
+    """The library's features, which it hands over alone or within a record, by version; of FLAVA's, the first place's."""
     features: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
-    return features
+    return features[:, 0] if features.ndim == 3 else features
 
 
 def cut_image(model: Any) -> tuple[ImageTrunk, nn.Module]:
     """The picture trunk, and its projection as the head (the identity where the model has none: SigLIP, ALIGN)."""
-    part = with_parts(model, "vi")
-    projection = getattr(part, "visual_projection", None)
-    if not isinstance(projection, nn.Linear):
-        return ImageTrunk(part), nn.Identity()
-    part.visual_projection = nn.Identity()
-    return ImageTrunk(part), projection
+    part = with_parts(model, "vi", "image_")
+    for attribute in ("visual_projection", "image_projection"):
+        projection = getattr(part, attribute, None)
+        if isinstance(projection, nn.Linear):
+            setattr(part, attribute, nn.Identity())
+            return ImageTrunk(part), projection
+    return ImageTrunk(part), nn.Identity()
 
 
-def cut_text(model: Any, name: str) -> tuple[TextTrunk, nn.Linear]:
-    """The text trunk, and its projection as the head (SigLIP's stands inside the tower)."""
+def cut_text(model: Any, name: str) -> tuple[TextTrunk, nn.Module]:
+    """The text trunk, and its projection as the head (SigLIP's stands inside the tower; TIPSv2 has none on either side)."""
     part = with_parts(model, "text")
     for owner, attribute in ((part, "text_projection"), (part.text_model, "head")):
         projection = getattr(owner, attribute, None)
         if isinstance(projection, nn.Linear):
             setattr(owner, attribute, nn.Identity())
             return TextTrunk(part), projection
-    raise ConfigError(f"backbone.model={name}: a {model.config.model_type} model has no linear projection of its texts")
+    sides = [
+        getattr(getattr(model.config, side, None), "hidden_size", None) for side in ("text_config", "vision_config")
+    ]
+    if sides[0] is None or sides[0] != sides[1] or hasattr(model, "visual_projection"):
+        raise ConfigError(
+            f"backbone.model={name}: a {model.config.model_type} model has no linear projection of its texts"
+        )
+    return TextTrunk(part), nn.Identity()
 
 
-def with_parts(model: Any, start: str) -> Any:
-    """The model with only the submodules whose names begin with `start`; they are shared, the rest is left out."""
+def width_of(head: nn.Module, config: Any) -> int:
+    """How many numbers a head gives."""
+    return int(head.out_features if isinstance(head, nn.Linear) else config.hidden_size)
+
+
+def with_parts(model: Any, *starts: str) -> Any:
+    """The model with only the submodules whose names begin with one of `starts`; they are shared, the rest is left out."""
     part = copy.copy(model)
-    part._modules = {name: module for name, module in model._modules.items() if name.startswith(start)}
+    part._modules = {name: module for name, module in model._modules.items() if name.startswith(starts)}
     part._parameters = {}  # the temperature and the bias belong to both towers
     return part
+
+
+def width_into(head: nn.Module, otherwise: int) -> int:
+    """How many numbers a head takes; a head that passes on takes what the space has."""
+    return head.in_features if isinstance(head, nn.Linear) else otherwise

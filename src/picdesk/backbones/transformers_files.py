@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from picdesk.backbones.lite import tokenizer_digest
 from picdesk.errors import ConfigError, MissingFileError, UserError
@@ -28,6 +29,8 @@ NEEDED = {
     "tokenizer": ("tokenizer.json", "vocab.json", "vocab.txt", "*.model"),
 }
 LOWER_CASED = ("siglip", "siglip2")  # trained on texts in small letters
+VISION_PARTS = ("vision_model", "image_model")  # FLAVA has the second
+BLIP = "BlipForImageTextRetrieval"
 PLAIN_CLIP = 77  # tokens of the published CLIPs
 CASED = "A Red Ball, ÉTÉ"
 PROBES = ((0, (64, 48)), (255, (48, 64)), (100, (90, 30)))  # plain pictures: their level, their width and height
@@ -47,16 +50,19 @@ def load_model(folder: Path, name: str) -> Any:
     chatter.disable_progress_bar()
     try:
         options: dict[str, Any] = {"local_files_only": True, "dtype": torch.float32, "weights_only": True}
-        model = from_folder(transformers.AutoModel, folder, f"backbone.model={name}", **options)
+        blip = is_matching_blip(folder)
+        kind = transformers.BlipForImageTextRetrieval if blip else transformers.AutoModel
+        model = from_folder(kind, folder, f"backbone.model={name}", **options)
+        model = BlipPair(model) if blip else model
     except UserError:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
         raise UserError(f"backbone.model={name} could not be loaded ({first_line(error)}); wanted: {FILES}") from error
-    if not all(
-        hasattr(model, part) for part in ("get_image_features", "get_text_features", "vision_model", "text_model")
-    ):
+    parts = ("get_image_features", "get_text_features", "text_model")
+    if not all(hasattr(model, part) for part in parts) or not any(hasattr(model, part) for part in VISION_PARTS):
         raise ConfigError(
-            f"backbone.model={name} is a {model.config.model_type} model; wanted a dual encoder such as CLIP, SigLIP or ALIGN"
+            f"backbone.model={name} is a {model.config.model_type} model; wanted a dual encoder such as CLIP, SigLIP or "
+            "ALIGN (a model of another kind: backbone=sentence_transformers)"
         )
     return model.eval().requires_grad_(False)
 
@@ -152,7 +158,7 @@ def affine_of(processor: Any, name: str) -> tuple[torch.Tensor, torch.Tensor, li
         if pixels.dtype != np.uint8 or len(pixels) != 3 or done.shape != pixels.shape or shapes[0] != shapes[-1]:
             raise ConfigError(
                 f"backbone.model={name}: its {type(processor).__name__} does not give pictures of one fixed size; "
-                "choose a fixed-resolution model (of SigLIP 2: one whose name ends with a resolution, not NaFlex)"
+                "take it by backbone=sentence_transformers (SigLIP 2 NaFlex), or choose a model of fixed resolution"
             )
         values.append(done.mean((1, 2)))
     factor, offset = (values[1] - values[0]) / 255, values[0]
@@ -183,3 +189,41 @@ def digest_of_tokenizer(tokenizer: Any) -> str:
 def first_line(error: BaseException, most: int = 200) -> str:
     """The first line of an error's text, for the end of ours, at most `most` characters of it."""
     return why(error, most=most)
+
+
+def is_matching_blip(folder: Path) -> bool:
+    """Whether a folder holds that model, by its config."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return BLIP in (content.get("architectures") or ())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+class BlipPair(nn.Module):
+    """BLIP's matching model as a dual encoder, by the towers that its contrastive loss trained.
+
+    `vision_model`, `visual_projection`, `text_model` and `text_projection`, under the names that other dual encoders have.
+    """
+
+    def __init__(self, whole: Any) -> None:
+        super().__init__()
+        self.config = whole.config
+        self.vision_model, self.visual_projection = whole.vision_model, whole.vision_proj
+        self.text_model, self.text_projection = whole.text_encoder, whole.text_proj
+        self.logit_scale = nn.Parameter(torch.tensor(float(whole.config.logit_scale_init_value)))
+
+    def get_image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """[n, width] of normalised pixels: the first state, projected."""
+        features: torch.Tensor = self.visual_projection(
+            self.vision_model(pixel_values=pixel_values).last_hidden_state[:, 0]
+        )
+        return features
+
+    def get_text_features(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: torch.Tensor
+    ) -> torch.Tensor:
+        """[n, width] of tokens: the first state, projected."""
+        states = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        features: torch.Tensor = self.text_projection(states[:, 0])
+        return features

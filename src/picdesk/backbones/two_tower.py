@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk.backbones.heads import shortened
+from picdesk.backbones.prompts import Prompts
 from picdesk.files import digest_of
-from picdesk.interfaces import Modality
+from picdesk.interfaces import DIRECTIONS, Direction, Modality
 
 
 class TwoTower(nn.Module):
@@ -25,10 +28,17 @@ class TwoTower(nn.Module):
     bias of a model trained with the pairwise sigmoid loss (SigLIP), None for the others. `by_captions`: a picture has no vector
     of its own, but scores by the best of the captions that its data set has of it. `tuned` are the towers whose weights are no
     longer those that the backbone was built with. `reads_padding`: a text's feature depends on its padding, so none is cut off.
+
+    `dim` is what the heads give; `shorter` cuts that to the first numbers (a model trained for it, see `heads`). `prompts`
+    stand before texts; where those of texts that ask differ from those that are found, `facing` gives the backbone as it encodes
+    for one direction (`direction`, t2i unless turned). `trunks_learn`: whether a trunk can be trained here; `knows_given_alone`:
+    it encodes no pictures, but has the vectors that came with the data set.
     """
 
     logit_bias: nn.Parameter | None
     by_captions: bool = False
+    trunks_learn: bool = True
+    knows_given_alone: bool = False
 
     def __init__(
         self,
@@ -43,13 +53,16 @@ class TwoTower(nn.Module):
         preprocessing: Mapping[Modality, Mapping[str, Any]],
         logit_scale: float,
         logit_bias: float | None = None,
+        shorter: int | None = None,
+        prompts: Prompts | None = None,
     ) -> None:
         super().__init__()
         self.name = name
-        self.dim = dim
+        self.dim = dim if shorter is None else shorter
+        self.prompts, self.direction = prompts or Prompts(), DIRECTIONS[0]
         self.shortest_side: int | None = None
-        self.image_trunk, self.image_head = image_trunk, image_head
-        self.text_trunk, self.text_head = text_trunk, text_head
+        self.image_trunk, self.image_head = image_trunk, shortened(image_head, shorter, dim)
+        self.text_trunk, self.text_head = text_trunk, shortened(text_head, shorter, dim)
         self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
         self.register_parameter("logit_bias", None)
         if logit_bias is not None:
@@ -59,6 +72,28 @@ class TwoTower(nn.Module):
         self._fingerprints: dict[Modality, str] = {}
         self.tuned: frozenset[Modality] = frozenset()
         self.reads_padding = False
+
+    @property
+    def turns(self) -> bool:
+        """Whether a text or a picture has another vector when it asks than when it is found."""
+        return self.prompts.differ
+
+    def facing(self, direction: Direction) -> Self:
+        """This backbone as it encodes for a direction: texts ask and pictures are found, or the other way round.
+
+        Trunks and heads are shared; itself where nothing differs. The two fill two places of the store.
+        """
+        if direction == self.direction or not self.turns:
+            return self
+        turned = copy.copy(self)
+        turned._modules = dict(self._modules)
+        turned.direction, turned._fingerprints = direction, {}
+        return turned
+
+    def prompted(self, texts: Sequence[str]) -> list[str]:
+        """The texts with what the model wants before them in this direction."""
+        start = self.prompts.of("text", self.direction)
+        return [start + text for text in texts] if start else list(texts)
 
     def trunk_dim(self, modality: Modality) -> int:
         """Width of a trunk's features."""
@@ -95,6 +130,10 @@ class TwoTower(nn.Module):
         """Resize and crop an RGB picture to uint8 [3, height, width]."""
         raise NotImplementedError
 
+    def picture_inputs(self, pictures: Sequence[NDArray[Any]]) -> dict[str, torch.Tensor]:
+        """What `picture_to_pixels` gave, as one batch: `pixels` [n, 3, height, width], or what a trunk takes by other names."""
+        return {"pixels": torch.from_numpy(np.stack(pictures))}
+
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 [n, 3, height, width] to the trunk's float input."""
         raise NotImplementedError
@@ -129,9 +168,14 @@ class TwoTower(nn.Module):
                 "weights": weights_digest(self.trunk(modality)),
                 "preprocessing": self._preprocessing[modality],
                 "dim": self.trunk_dim(modality),
-            }
+            } | self.role_parts(modality)
             self._fingerprints[modality] = digest_of(parts)
         return self._fingerprints[modality]
+
+    def role_parts(self, modality: Modality) -> dict[str, Any]:
+        """What of a fingerprint depends on the prompt that one side has in this direction; nothing where there is none."""
+        prompt = self.prompts.of(modality, self.direction)
+        return {"prompt": prompt} if prompt else {}
 
     def forget_fingerprints(self) -> None:
         """To be called when a trunk's weights have been changed or loaded."""

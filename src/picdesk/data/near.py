@@ -5,8 +5,9 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from picdesk.data.facts import THUMB_SIDE, Look
+from picdesk.data.facts import THUMB_SIDE, Look, take_look
 
 PHASH_BITS = 10
 DHASH_BITS = 16
@@ -45,6 +46,11 @@ def near_pairs(looks: Sequence[Look]) -> Longs:
         alike = (steps.mean(axis=1) <= MEAN_STEPS) & (steps.max(axis=1, initial=0) <= MOST_STEPS)
         found.append(np.stack([first[alike], second[alike]], axis=1))
     return np.unique(np.concatenate(found), axis=0)
+
+
+def alike(pictures: Sequence[Image.Image]) -> list[tuple[int, int]]:
+    """Pairs (i < j) of RGB pictures that look alike."""
+    return [(int(i), int(j)) for i, j in near_pairs([take_look(picture) for picture in pictures])]
 
 
 def _all_with_all(count: int) -> Iterator[tuple[Longs, Longs]]:

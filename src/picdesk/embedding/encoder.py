@@ -108,7 +108,7 @@ class Encoder:
 
             def batches(parts: Iterator[list[int]]) -> Iterator[tuple[list[int], Inputs]]:
                 for part, arrays in ahead(pool, pixels_of, parts):
-                    yield part, {"pixels": torch.from_numpy(np.stack(arrays))}
+                    yield part, backbone.picture_inputs(arrays)
 
             decoding = "draft" if self.fast_decode else "full"
             features = self._encode(backbone, "image", keys, lambda rows: (rows, batches), decoding)

@@ -50,7 +50,8 @@ class Forward:
         return np.concatenate(done)
 
     def _run(self, inputs: Inputs) -> NDArray[np.float32]:
-        on_device = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        stays = getattr(self.trunk, "on_host", False)
+        on_device = inputs if stays else {name: tensor.to(self.device) for name, tensor in inputs.items()}
         if "pixels" in on_device:
             pixels = self.normalise(on_device["pixels"])
             features = self.trunk(pixels.to(self.dtype, memory_format=self.layout))

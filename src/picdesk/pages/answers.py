@@ -13,6 +13,7 @@ from picdesk.interfaces import Direction
 from picdesk.jobs.folder import Job
 from picdesk.pages import show
 from picdesk.pages.outside import write_submission_of
+from picdesk.pages.submitting import Near
 from picdesk.readers.queries import Query
 from picdesk.report.content import Fact, Item, Note, QueryCard, Ranking, RetrievalPage
 from picdesk.report.page import write_retrieval
@@ -29,11 +30,15 @@ COLUMNS = ("query_id", "rank", "item_id", "score", "query", "text", "path")
 
 
 def cards_of(
-    run: Run, catalogue: Catalogue, queries: Sequence[Query], texts: Sequence[str], file: str
+    run: Run, catalogue: Catalogue, queries: Sequence[Query], texts: Sequence[str], name: str, picture: bool = True
 ) -> list[QueryCard]:
-    """What was found for each text, the true picture outlined where it is known; without texts, for the picture in `file`."""
+    """What was found for each text, the true picture outlined where it is known; without texts, for the picture of that name, or
+    for what is called so."""
     if not queries:
-        return [QueryCard("q1", "i2t", (Ranking(found_in(run, 0, catalogue, "")),), picture="q1", note=file)]
+        listed = (Ranking(found_in(run, 0, catalogue, "")),)
+        if not picture:
+            return [QueryCard("q1", "i2t", listed, text=name)]
+        return [QueryCard("q1", "i2t", listed, picture="q1", note=name)]
     cards = []
     for row, query in enumerate(queries):
         true, asked = query.picture_id, str(query.fields["title"])
@@ -68,6 +73,7 @@ def write(
     weights: dict[str, str],
     picture: bytes,
     read: Callable[[str], bytes],
+    near: Near | None = None,
 ) -> None:
     """results.json, results.csv, run.trec, the page, a submission where one is asked for; the terminal table."""
     direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
@@ -85,7 +91,7 @@ def write(
     )
     write_retrieval(job.folder / "index.html", page, lambda item: picture if item == "q1" and picture else read(item))
     write_text(job.folder / "results.csv", as_csv(cards))
-    write_submission_of(job, run, read)
+    write_submission_of(job, run, read, near)
     print_retrieval(cards[:PRINTED])
     if len(cards) > PRINTED:
         log.info("%d more queries: their answers are in %s", len(cards) - PRINTED, job.folder / "results.csv")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from PIL import Image
 
-from picdesk.assembly.schema import Settings
+from picdesk.assembly.schema import Settings, Submission
 from picdesk.data.images import named_picture
+from picdesk.data.near import alike
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.jobs.folder import Job
-from picdesk.report.submission import check_names, faults, write_submission
+from picdesk.pages.submitting import Choice, Near, check_crop
+from picdesk.submissions.folders import Names, faults, write_submission
+from picdesk.submissions.other_runs import shown_before
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -30,11 +34,21 @@ def check_submission(settings: Settings) -> None:
             f"submission.group: a submission has a picture for every article, min_score={settings.min_score} may leave some out; "
             "leave min_score out"
         )
-    check_names(settings.submission.group, settings.submission.approach, settings.submission.size)
+    names = names_of(settings.submission)
+    check_crop(settings.submission.crop)
+    if settings.submission.other_runs and names.edition != 2026:
+        raise ConfigError("submission.other_runs is of edition 2026: give submission.edition=2026 too, or leave it out")
+    if settings.submission.other_runs:
+        shown_before(settings.submission.other_runs, ())
 
 
-def write_submission_of(job: Job, run: Run, read: Callable[[str], bytes]) -> None:
-    """The first picture of each article as a submission, where one is asked for."""
+def names_of(submission: Submission) -> Names:
+    """What the submission is named by."""
+    return Names(str(submission.group), submission.approach, submission.size, submission.edition)
+
+
+def write_submission_of(job: Job, run: Run, read: Callable[[str], bytes], near: Near | None = None) -> None:
+    """A picture of each article as a submission, where one is asked for."""
     settings, submission = job.session.settings, job.session.settings.submission
     if submission.group is None:
         return
@@ -52,9 +66,27 @@ def write_submission_of(job: Job, run: Run, read: Callable[[str], bytes]) -> Non
         raise DataError(
             f"submission: the picture {error} of the index is not in the data set; name it: data=..."
         ) from None
-    found = {name: picture(run.item_ids[run.index[query, 0]]) for query, name in enumerate(run.query_ids)}
-    folder = write_submission(job.folder / "submission", submission.group, submission.approach, submission.size, found)
-    wrong = faults(folder.parent, run.query_ids)
+    names, root = names_of(submission), job.folder / "submission"
+    if names.edition == 2026:
+        folder = write_2026(settings, root, names, run, read, near)
+    else:
+        found = {name: picture(run.item_ids[run.index[query, 0]]) for query, name in enumerate(run.query_ids)}
+        folder = write_submission(root, names, found)
+    wrong = faults(names.checked(root), run.query_ids, names.edition, alike)
     if wrong:
         raise DataError(f"submission: {wrong[0]} ({len(wrong)} faults)")
-    log.info("submission: %d pictures in %s", len(found), folder)
+    log.info("submission: %d pictures in %s", len(run.query_ids), folder)
+
+
+def write_2026(
+    settings: Settings, root: Path, names: Names, run: Run, read: Callable[[str], bytes], near: Near | None
+) -> Path:
+    """Pictures cut to one size, none of which another run shows for the article; the folder."""
+    submission = settings.submission
+    told = submission.other_runs
+    before = shown_before(told, run.query_ids) if told else {}
+    by_text = near if submission.crop == "similar" else None
+    if by_text is None and submission.crop == "similar":
+        log.warning("submission.crop=similar: this backbone encodes no pictures, so their middle is taken")
+    shown, sources = Choice(read, settings.encode.max_pixels, before, by_text).pictures(run)
+    return write_submission(root, names, {name: lambda own=own: own for name, own in shown.items()}, sources)  # type: ignore[misc]

@@ -16,8 +16,9 @@ from picdesk.text.table import delimiter_named, need_columns, read_table
 class NewsImages:
     """One text an article (fields title, tags; its id is the article's), one picture file for its `image_id`.
 
-    An `image_id` may have its ending or not, and the file's name may be in letters of another case. Rows whose picture is
-    not there are listed in `skipped` and left out; the rows around them keep their own pictures.
+    `tags_column` null is for a table without tags (2026). An `image_id` may have its ending or not, and the file's name may be in
+    letters of another case. Rows whose picture is not there are listed in `skipped` and left out; the rows around them keep
+    their own pictures.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class NewsImages:
         suffixes: tuple[str, ...] | list[str] = (".jpg", ".jpeg", ".png", ".webp"),
         id_column: str = "article_id",
         title_column: str = "article_title",
-        tags_column: str = "article_tags",
+        tags_column: str | None = "article_tags",
         picture_column: str = "image_id",
         tag_separators: str = ";|",
         max_bad_fraction: float = 0.1,
@@ -42,10 +43,11 @@ class NewsImages:
         self.file = file
         self.folder = folder
         self.suffixes = tuple(suffixes)
+        self.tags_column = tags_column
         self.columns = {
             "id_column": id_column,
             "title_column": title_column,
-            "tags_column": tags_column,
+            **({} if tags_column is None else {"tags_column": tags_column}),
             "picture_column": picture_column,
         }
         self.tag_separators = tag_separators
@@ -62,9 +64,7 @@ class NewsImages:
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
         gathering = Gathering[Path](self.name)
         gathering.left_out(table, self.file)
-        columns = TextColumns(
-            None, self.columns["title_column"], self.columns["tags_column"], None, self.tag_separators
-        )
+        columns = TextColumns(None, self.columns["title_column"], self.tags_column, None, self.tag_separators)
         for line, row in table.rows:
             self._article(gathering, inside, row, columns.take(row), line)
         gathering.notes += inside.notes()

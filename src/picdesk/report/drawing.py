@@ -8,6 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from picdesk.report.charts import Chart, Curve, HeatMap, Histogram, Point, Series, Tradeoff
 
+MOST_LETTERS = 44  # beside each other below a plot
 Axes = Any  # matplotlib.axes.Axes; its stubs are not strict enough to be of use
 
 
@@ -119,7 +120,9 @@ def _heat_map(chart: HeatMap, axes: Axes, palette: Palette) -> None:
             )
     axes.set_xlim(-0.5, max(len(chart.x_values), 1) - 0.5)
     axes.set_ylim(-0.5, max(len(chart.y_values), 1) - 0.5)
-    axes.set_xticks(range(len(chart.x_values)), [plain(v) for v in chart.x_values])
+    crowded = sum(len(value) + 2 for value in chart.x_values) > MOST_LETTERS
+    turned = {"rotation": 35, "ha": "right", "fontsize": 7} if crowded else {}
+    axes.set_xticks(range(len(chart.x_values)), [plain(v) for v in chart.x_values], **turned)
     axes.set_yticks(range(len(chart.y_values)), [plain(v) for v in chart.y_values])
     for spine in axes.spines.values():
         spine.set_visible(False)

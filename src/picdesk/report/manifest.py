@@ -134,6 +134,9 @@ class Manifest:
 
         Of the usual four none may lie there that is not named, and none may be a link that leads out of the folder.
         """
+        for name in self.files:
+            if Path(name).name != name or name in ("", ".", ".."):
+                raise DataError(f"manifest.json: files: {name!r} is not the name of a file beside the manifest")
         for name in {*BESIDE, *self.files} & {entry.name for entry in Path(folder).iterdir()}:
             if name not in self.files:
                 raise DataError(
@@ -142,8 +145,6 @@ class Manifest:
             if links_out(Path(folder) / name, Path(folder)):
                 raise DataError(f"{Path(folder) / name}: is a link that leads out of the job's folder")
         for name, digest in self.files.items():
-            if Path(name).name != name or name in ("", ".", ".."):
-                raise DataError(f"manifest.json: files: {name!r} is not the name of a file beside the manifest")
             if not there and not (Path(folder) / name).exists():
                 continue
             found = _digest(Path(folder) / name)

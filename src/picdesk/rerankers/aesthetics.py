@@ -8,9 +8,10 @@ Both were trained on embeddings of length 1 of one particular CLIP, and mean not
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import digest_of, file_digest
 from picdesk.interfaces import Backbone, Modality, RerankContext
+from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, candidates, taken, unscored
 from picdesk.trec.runs import Run
@@ -52,6 +54,11 @@ class Aesthetics(Scorer):
             raise ConfigError(f"reranker.embeddings={embeddings}: choose one of {', '.join(WAYS)}")
         self.head, self.trained_on, self.backbone, self.way = head, tuple(trained_on), backbone, embeddings
         self.layers = read_head(head)
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The head."""
+        return [file_need(values["head"], f"{key}.head", "the aesthetic head")]
 
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """The head's value for each candidate [queries, depth], the same for every query."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import Doubled, digest_of, json_objects, json_value
 from picdesk.interfaces import Backbone, RerankContext, Side
+from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.cross_backbone import backbone_digest
@@ -50,6 +52,11 @@ class Captions(Scorer):
         super().__init__(weight, top_k)
         self.sentences, self.pooling, self.leave_out_query = sentences, checked_pooling(pooling), leave_out_query
         self.given = read_captions(file, "reranker.file") if file is not None else None
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The file of captions, where one is named."""
+        return [file_need(values["file"], f"{key}.file", "captions by id")] if values.get("file") else []
 
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """Cosines [queries, depth]."""

@@ -31,26 +31,30 @@ class CrossBackbone(Scorer):
         embedder = context.embedder
         if embedder is None:
             return unscored(run)
-        asked = self._vectors(embedder, context.queries)
+        backbone = self.backbone.facing(context.direction)
+        asked = vectors(backbone, embedder, context.queries)
         rows = candidates(run)
         there = np.full((len(context.items.ids), asked.shape[1]), np.nan, np.float32)
-        there[rows] = self._vectors(embedder, taken(context.items, rows))
+        there[rows] = vectors(backbone, embedder, taken(context.items, rows))
         return similarities(run, asked, there)
 
     def fingerprint(self, context: RerankContext) -> str:
-        """Trunks, preprocessing and heads of the backbone."""
-        return self.content()
+        """Trunks, preprocessing and heads of the backbone, with the prompts of the direction."""
+        turned = self.backbone.facing(context.direction)
+        return self.content() if turned is self.backbone else digest_of([self.content(), backbone_digest(turned)])
 
     def content(self) -> str:
         """The same, whatever is searched."""
         self._fingerprint = self._fingerprint or digest_of([type(self).__name__, backbone_digest(self.backbone)])
         return self._fingerprint
 
-    def _vectors(self, embedder: Embedder, side: Side) -> NDArray[np.float32]:
-        if side.texts:
-            return embedder.texts(self.backbone, side.texts)
-        assert side.pictures is not None
-        return embedder.pictures(self.backbone, side.pictures)
+
+def vectors(backbone: Backbone, embedder: Embedder, side: Side) -> NDArray[np.float32]:
+    """Embeddings [n, dim] of the texts, or the pictures, of a side."""
+    if side.texts:
+        return embedder.texts(backbone, side.texts)
+    assert side.pictures is not None
+    return embedder.pictures(backbone, side.pictures)
 
 
 def backbone_digest(backbone: Backbone) -> str:

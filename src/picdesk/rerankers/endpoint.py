@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from picdesk import network
 from picdesk.errors import ConfigError, NoAnswerError, UserError
 from picdesk.files import digest_of
 from picdesk.language import Answer, Question
+from picdesk.needs import Need, variable_need
 from picdesk.parts import config_part
 
 KINDS = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"GI": "gif", b"RI": "webp"}
@@ -61,6 +62,14 @@ class Endpoint:
         self.settings |= {"seed": seed} if seed is not None else {}
         self.structured, self.timeout_s, self.retries, self.backoff_s = structured, timeout_s, retries, backoff_s
         self._sleep = sleep
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """Address, model and key, each from the config or the environment."""
+        found = [] if values.get("base_url") else [variable_need(["OPENAI_BASE_URL"], f"{key}.base_url", "an address")]
+        found += [] if values.get("model") else [variable_need(["OPENAI_MODEL"], f"{key}.model", "the name of a model")]
+        variable = str(values.get("key_variable") or "OPENAI_API_KEY")
+        return [*found, variable_need([variable], f"{key}.key_variable", "the key of the address")]
 
     def fingerprint(self) -> str:
         """The model's name and the generation settings; not the address, so that a server may move."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import RerankContext
 from picdesk.language import LanguageModel, Question
+from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.base import Scorer, unscored
@@ -81,6 +83,11 @@ class LlmRewriting(Scorer):
         self.given = read_captions(file, "reranker.file") if file is not None else None
         self.counts = writer.asker.counts
         self.unusable = writer.asker.unusable
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The file of captions, where one is named."""
+        return [file_need(values["file"], f"{key}.file", "captions by id")] if values.get("file") else []
 
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """Cosines [queries, depth]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of, file_digest
 from picdesk.hub import WEIGHTS, fits, folder_of, small_files
 from picdesk.language import Answer, Question
+from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.weights import from_folder, why
 
@@ -56,6 +57,11 @@ class LocalModel:
         self.temperature, self.top_p, self.max_tokens, self.seed = temperature, top_p, max_tokens, seed
         self.folder = folder_of(model, "language_model.model", pick_files, FILES)
         self._one = threading.Lock()
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The folder or hub id."""
+        return [model_need(values["model"], f"{key}.model", pick_files, FILES)]
 
     def fingerprint(self) -> str:
         """The model's small files, its weights (size, beginning and end of each file) and the generation settings."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,6 @@ from picdesk.collection import Chosen, Collection, Fields
 from picdesk.data.sources import file_of, has_pictures
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction, Side
-from picdesk.retrieval.tools import captions_of
 
 Render = Callable[[Fields], str]
 
@@ -72,11 +71,6 @@ class Catalogue:
     def has_pictures(self) -> bool:
         """Whether bytes of pictures are there to be looked at."""
         return self.collection is not None and has_pictures(self.collection)
-
-    @cached_property
-    def captions(self) -> Mapping[str, Sequence[str]]:
-        """The captions that the data set has of its pictures, by picture id."""
-        return captions_of(self.collection) if self.collection is not None and self.direction == "t2i" else {}
 
     def side(self, ids: tuple[str, ...]) -> Side:
         """Texts, or pictures, of these items. Raises `ConfigError` where the data set does not have one of them."""

@@ -73,6 +73,7 @@ def gallery_of(
     if direction == "i2t":
         if not part.text_ids:
             raise ConfigError(f"data={part.name} has no texts to find for a picture")
+        backbone = backbone.facing("i2t")
         texts = Embeddings(part.text_ids, head(backbone, "text", text_features(dataset, part, backbone, encoder)))
         items = Side(texts.ids, texts, tuple(dataset.prompts(part)), part.texts)
         return Gallery(direction, build(items), catalogue, items, part.name, dataset.prompt)

@@ -20,7 +20,7 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection, Fields
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.evaluation.metrics import add_tail, exact_ranks_both
+from picdesk.evaluation.metrics import add_tail, exact_ranks, exact_ranks_both
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, Index, RerankContext, Side
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import embed, features_of
@@ -69,9 +69,9 @@ class System:
     bars: Bars = field(default_factory=lambda: Bars())
     keep: Keep = make_anew
 
-    def tools(self, captions: Mapping[str, Sequence[str]] | None = None) -> Tools:
-        """What rerankers are handed; `captions` are those that the data set has of its pictures."""
-        return Tools(self.backbone, self.encoder, captions or {})
+    def tools(self, known: Collection | None = None) -> Tools:
+        """What rerankers are handed; `known` has what is said of the pictures that are searched."""
+        return Tools.over(self.backbone, self.encoder, known)
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings [n, dim] of texts, as they are given; rows of length 1."""
@@ -102,12 +102,13 @@ class System:
         if not 0 <= share <= 1:
             raise ConfigError(f"share={share}: the share of the picture in a mixed query is a number from 0 to 1")
         names = tuple(ids) or tuple(f"q{i}" for i in range(1, count + 1))
-        source = PicturesInMemory(tuple(pictures))
-        if texts and pictures:
-            mixed = (1 - share) * self.encode_texts(texts) + share * self.encode_images(pictures)
-            matrix = (mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)).astype(np.float32)
-        else:
-            matrix = self.encode_texts(texts) if texts else self.encode_images(pictures)
+        source, tools = PicturesInMemory(tuple(pictures)), self.tools()
+        sides = [tools.texts(self.backbone.facing("t2i"), texts)] if texts else []
+        sides += [tools.pictures(self.backbone.facing("i2t"), source)] if pictures else []
+        if len(sides) == 2:
+            mixed = (1 - share) * sides[0] + share * sides[1]
+            sides = [(mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)).astype(np.float32)]
+        matrix = sides[0]
         shown = source if pictures else None
         return Side(names, Embeddings(names, matrix), tuple(texts), tuple(fields), shown)
 
@@ -142,7 +143,7 @@ class System:
         run = self.strong(gallery.search(queries.embeddings, depth))
         if not reranking.active:
             return shortened(run, k or self.run_depth)
-        tools = self.tools(gallery.catalogue.captions)
+        tools = self.tools(gallery.catalogue.collection if gallery.direction == "t2i" else None)
         context = tools.context(gallery.direction, queries, gallery.candidates(run))
         return shortened(reranking.apply(run, context, tools), k or depth)
 
@@ -168,9 +169,13 @@ class System:
 
     def score_both(self, features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources) -> Scores:
         """The same from embeddings. Pictures without texts are in the gallery but are not queries. Rerankers see `sources`."""
-        exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True))
+        sides = sides_of(features, texts, pictures, sources)
+        if sides["i2t"][1] is texts:
+            exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True))
+        else:
+            exact = {name: exact_ranks(*side, direction=name) for name, side in sides.items()}
         scored = Scores()
-        for direction, (queries, items, qrels) in sides_of(features, texts, pictures).items():
+        for direction, (queries, items, qrels) in sides.items():
             run, building, searching = self.timed(direction, *sources.sides(direction, queries, items), sources.tools)
             one = score(direction, add_tail(run, exact[direction], qrels), qrels, self.bars)
             hits = float((exact[direction].first == 1).mean()) if not self.reranking.active else None
@@ -199,8 +204,12 @@ class System:
 
 
 def sides_of(
-    features: Features, texts: Embeddings, pictures: Embeddings
+    features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources
 ) -> dict[Direction, tuple[Embeddings, Embeddings, Qrels]]:
-    """Queries, items and what is relevant, by direction. Pictures without texts are in the gallery but are not queries."""
+    """Queries, items and what is relevant, by direction. Pictures without texts are in the gallery but are not queries.
+
+    A backbone that encodes what asks and what is found apart has other embeddings for i2t.
+    """
     asking = np.flatnonzero(np.bincount(features.picture_of, minlength=len(pictures.ids)))
-    return {"t2i": (texts, pictures, features.t2i), "i2t": (pictures.take(asking), texts, features.i2t)}
+    found, shown = sources.turned(texts, pictures)
+    return {"t2i": (texts, pictures, features.t2i), "i2t": (shown.take(asking), found, features.i2t)}

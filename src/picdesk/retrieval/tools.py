@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from picdesk.backbones.two_tower import TwoTower, weights_digest
-from picdesk.collection import Chosen, Collection
+from picdesk.collection import Chosen, Collection, Fields
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.files import digest_of
@@ -27,6 +27,12 @@ class Tools:
     backbone: TwoTower
     encoder: Encoder
     captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    known: Mapping[str, Sequence[Fields]] = field(default_factory=dict)
+
+    @classmethod
+    def over(cls, backbone: TwoTower, encoder: Encoder, part: Collection | None) -> Tools:
+        """With all that a data set says of its pictures."""
+        return cls(backbone, encoder, captions_of(part), known_of(part)) if part is not None else cls(backbone, encoder)
 
     @property
     def device(self) -> str:
@@ -41,15 +47,30 @@ class Tools:
         """Embeddings [n, dim] of pictures by any backbone."""
         return head(backbone, "image", self.encoder.pictures(backbone, pictures, open_picture))
 
+    def nearness(self, texts: Sequence[str]) -> Callable[[Sequence[int], PictureBytes], NDArray[np.float32]] | None:
+        """What tells how near each picture is to one of the texts, by its number; None where no picture can be encoded."""
+        if self.backbone.by_captions or self.backbone.knows_given_alone:
+            return None
+
+        def near(rows: Sequence[int], pictures: PictureBytes) -> NDArray[np.float32]:
+            asked = self.texts(self.backbone, texts)[list(rows)]
+            found: NDArray[np.float32] = np.einsum("nd,nd->n", asked, self.pictures(self.backbone, pictures)).astype(
+                np.float32
+            )
+            return found
+
+        return near
+
     def decode(self, data: bytes) -> Image.Image:
         """Bytes to an RGB picture."""
         return open_picture(data, self.encoder.max_pixels)
 
-    def space(self) -> str:
+    def space(self, direction: Direction) -> str:
         """The name of the searched space with a digest of everything that made it."""
-        trunks = [self.backbone.trunk_fingerprint(modality) for modality in MODALITIES]
-        heads = [weights_digest(self.backbone.head(modality)) for modality in MODALITIES]
-        return f"{self.backbone.name}:{digest_of([trunks, heads, self.encoder.precision, self.encoder.storage])}"
+        backbone = self.backbone.facing(direction)
+        trunks = [backbone.trunk_fingerprint(modality) for modality in MODALITIES]
+        heads = [weights_digest(backbone.head(modality)) for modality in MODALITIES]
+        return f"{backbone.name}:{digest_of([trunks, heads, self.encoder.precision, self.encoder.storage])}"
 
     def context(self, direction: Direction, queries: Side, items: Side) -> RerankContext:
         """What a reranker may look at."""
@@ -57,12 +78,13 @@ class Tools:
             direction,
             queries,
             items,
-            self.space(),
-            lambda texts: self.texts(self.backbone, texts),
+            self.space(direction),
+            lambda texts: self.texts(self.backbone.facing(direction), texts),
             self.backbone.name,
             self.captions,
             self,
             self.backbone.tuned,
+            self.known,
         )
 
 
@@ -77,13 +99,21 @@ class Sources:
     @classmethod
     def of(cls, dataset: Dataset, part: Collection, backbone: TwoTower, encoder: Encoder) -> Sources:
         """What there is of this part."""
-        return cls(part, tuple(dataset.prompts(part)), Tools(backbone, encoder, captions_of(part)))
+        return cls(part, tuple(dataset.prompts(part)), Tools.over(backbone, encoder, part))
 
     def sides(self, direction: Direction, queries: Embeddings, items: Embeddings) -> tuple[Side, Side]:
         """Queries and items of a direction."""
         if direction == "t2i":
             return self._texts(queries), self._pictures(items)
         return self._pictures(queries), self._texts(items)
+
+    def turned(self, texts: Embeddings, pictures: Embeddings) -> tuple[Embeddings, Embeddings]:
+        """Texts and pictures as they are embedded for i2t, given those for t2i; the same where the backbone has one of each."""
+        backbone = self.tools.backbone.facing("i2t")
+        if backbone is self.tools.backbone:
+            return texts, pictures
+        found, asking = self.tools.texts(backbone, self.prompts), self.tools.pictures(backbone, self.part.pictures)
+        return Embeddings(texts.ids, found), Embeddings(pictures.ids, asking)
 
     def _texts(self, embeddings: Embeddings) -> Side:
         return Side(embeddings.ids, embeddings, self.prompts, self.part.texts)
@@ -104,4 +134,12 @@ def captions_of(part: Collection) -> dict[str, list[str]]:
         text = fields.get("caption") or fields.get("title")
         if isinstance(text, str) and text:
             found.setdefault(part.picture_ids[picture], []).append(text)
+    return found
+
+
+def known_of(part: Collection) -> dict[str, list[Fields]]:
+    """All fields of the texts that the data set has of its pictures, by picture id."""
+    found: dict[str, list[Fields]] = {}
+    for fields, picture in zip(part.texts, part.picture_of.tolist(), strict=True):
+        found.setdefault(part.picture_ids[picture], []).append(fields)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from picdesk.errors import ConfigError, DataError, check_new, check_unique, examples
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings
+from picdesk.needs import Need, package_need
 from picdesk.parts import config_part
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.milvus_client import LONGEST_ID, Collection
@@ -52,6 +53,11 @@ class MilvusIndex:
         self._ids: tuple[str, ...] | None = None
         self._facts: dict[str, Any] = {}
         self._resuming = False
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """The client."""
+        return [package_need("pymilvus", key, "'picdesk[milvus]'")]
 
     @property
     def ids(self) -> tuple[str, ...]:

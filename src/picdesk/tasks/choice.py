@@ -17,6 +17,7 @@ from picdesk.tasks.evaluate import evaluate_files, evaluate_model
 
 BY_MODULE = {
     "check": "check",
+    "doctor": "doctor",
     "encode": "encode",
     "leaderboard": "leaderboard",
     "compare": "compare",

@@ -23,7 +23,7 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import held, write_json
-from picdesk.interfaces import Embeddings, Index
+from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
@@ -59,17 +59,25 @@ def build_index(cfg: DictConfig) -> None:
     gallery = session.settings.gallery
     vectors = Vectors(session, gallery)
     job = Job(session)
-    facts = index_facts.made_from(session.dataset, gallery, session.backbone, session.encoder)
+    facts = index_facts.made_from(
+        session.dataset, gallery, session.backbone.facing(direction_of(gallery)), session.encoder
+    )
     with job.clock.stage("encode and build"):
         index = built(session, vectors, folder, facts)
     report(job, index, folder, "built", session.weights(), session.encoder)
+
+
+def direction_of(gallery: str) -> Direction:
+    """The direction in which items of this kind are found."""
+    return "i2t" if gallery == "texts" else "t2i"
 
 
 class Vectors:
     """The embeddings of one part, in shards, as often as they are asked for; encoded the first time, then out of the store."""
 
     def __init__(self, session: Session, gallery: str) -> None:
-        dataset, part, backbone, encoder = session.dataset, session.part, session.backbone, session.encoder
+        dataset, part, encoder = session.dataset, session.part, session.encoder
+        backbone = session.backbone.facing(direction_of(gallery))
         self.ids = part.picture_ids if gallery == "pictures" else part.text_ids
         if not self.ids:
             raise ConfigError(f"gallery={gallery}: data={part.name} has none")
@@ -131,7 +139,9 @@ def add_items(cfg: DictConfig) -> None:
         session = saved_index.session_of(cfg, folder, leave=("data", "split", "part"))
         facts = made_from(folder)
         gallery = str(facts["gallery"])
-        expected = index_facts.made_from(session.dataset, gallery, session.backbone, session.encoder)
+        expected = index_facts.made_from(
+            session.dataset, gallery, session.backbone.facing(direction_of(gallery)), session.encoder
+        )
         if gallery == "pictures":
             expected["prompt"] = facts["prompt"]  # a text has no share in these vectors
         index = saved_index.open_index(session.new_index(), folder, expected, session.backbone.dim)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
-from picdesk.assembly.schema import typed
+from picdesk.assembly.schema import Settings, typed
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction, Side
@@ -21,6 +22,7 @@ from picdesk.retrieval import index_facts
 from picdesk.retrieval.dataset import QUERY_FIELDS
 from picdesk.retrieval.gallery import CaptionIndex, Gallery
 from picdesk.tasks.asked import read_picture, read_texts
+from picdesk.tasks.combined import Piece, as_query, finds_pictures, pieces_of, vector_of
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -49,12 +51,18 @@ def retrieve(cfg: DictConfig) -> Run:
     need_positive(settings)
     given = {"query": settings.query, "queries": settings.queries, "image": settings.image}
     asked = [name for name, value in given.items() if value]
-    if len(asked) != 1:
-        told = " and ".join(asked) or "none of them"
+    pieces = pieces_of(settings)
+    told = " and ".join(asked) or "none of them"
+    if len(asked) != 1 and not pieces:
         raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {told}")
+    if "queries" in asked and len(asked) > 1:
+        raise ConfigError(f"queries=FILE is asked by itself; given: {told}")
     check_submission(settings)
-    queries = read_texts(settings) if not settings.image else []
-    picture = read_picture(settings.image, settings.encode.max_pixels) if settings.image else b""
+    queries, picture = whats_asked(settings, pieces)
+    if pieces:
+        Session(cfg).rerankers.refuse(
+            "a query out of several, or a picture that finds pictures, is asked of the vectors alone"
+        )
     folder = saved_index.folder_of(settings) if settings.index_dir else None
     session = saved_index.session_of(cfg, folder) if folder else Session.open(cfg)
     direction: Direction = "t2i" if queries else "i2t"
@@ -64,12 +72,15 @@ def retrieve(cfg: DictConfig) -> Run:
     with job.clock.stage("load index" if folder else "encode gallery"):
         gallery = saved_index.gallery_in(session, folder, direction) if folder else gallery_of(session, direction)
     with job.clock.stage("encode and search"):
-        asks = asked_of(session, gallery, queries, picture)
+        asks = asked_of(session, gallery, queries, picture, pieces)
         run = session.system.search(asks, gallery)
     for note in untrained_note(session.backbone.name, session.checkpoint):
         log.warning("%s", note.text)
-    cards = cards_of(run, gallery.catalogue, queries, asks.texts, Path(str(settings.image)).name)
-    write(job, gallery.name, run, cards, weights, picture, gallery.catalogue.read)
+    name = str(as_query(pieces).fields["title"]) if pieces else Path(str(settings.image)).name
+    texts = asks.texts or [name]
+    cards = cards_of(run, gallery.catalogue, queries, texts, name, bool(picture))
+    near = session.system.tools().nearness(texts) if queries and not pieces else None
+    write(job, gallery.name, run, cards, weights, picture, gallery.catalogue.read, near)
     if data is None:
         job.write_manifest({"index": gallery.index.fingerprint}, weights, session.encoder, 0)
     else:
@@ -91,8 +102,23 @@ def gallery_of(session: Session, direction: Direction) -> Gallery:
     return gallery
 
 
-def asked_of(session: Session, gallery: Gallery, queries: list[Query], picture: bytes) -> Side:
+def whats_asked(settings: Settings, pieces: Sequence[Piece]) -> tuple[list[Query], bytes]:
+    """The texts that are asked, or the picture; of a query out of several pieces, its name and the first picture in it."""
+    if pieces:
+        picture = next((one.picture for one in pieces if one.picture), b"")
+        return ([as_query(pieces)] if finds_pictures(settings, pieces) else []), picture
+    if settings.image:
+        return [], read_picture(settings.image, settings.encode.max_pixels)
+    return read_texts(settings), b""
+
+
+def asked_of(session: Session, gallery: Gallery, queries: list[Query], picture: bytes, pieces: Sequence[Piece]) -> Side:
     """What is asked, in the shared space."""
+    if pieces:
+        prompt = gallery.prompt or (
+            None if session.settings.index_dir else session.build("prompt").choose(QUERY_FIELDS)
+        )
+        return Side(("q1",), vector_of(session.backbone, session.encoder, prompt, pieces))
     if not queries:
         return session.system.asks(pictures=[picture])
     if session.settings.index_dir:

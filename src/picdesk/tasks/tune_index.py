@@ -25,6 +25,7 @@ from picdesk.report.plots import save_png
 from picdesk.report.tuning import TuningPage, TuningRow, TuningTable, print_tuning, write_tuning_csv
 from picdesk.retrieval.features import embed
 from picdesk.retrieval.system import sides_of
+from picdesk.retrieval.tools import Sources
 from picdesk.search.auto import AutoIndex
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.tuning import TradeOff, tune_index
@@ -52,7 +53,8 @@ def tune(cfg: DictConfig) -> float:
     job = Job(session)
     with job.clock.stage("encode"):
         features = session.features_of(part)
-    sides = sides_of(features, *embed(backbone, features))
+    sources = Sources.of(session.dataset, part, backbone, session.encoder)
+    sides = sides_of(features, *embed(backbone, features), sources)
     with job.clock.stage("tune"):
         tables = tuple(table_of(session, name, *side, settings) for name, side in sides.items())
     notes = (*untrained_note(backbone.name, session.checkpoint), BY_LUCK, *choose_elsewhere(session.settings.part))

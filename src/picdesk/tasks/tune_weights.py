@@ -115,8 +115,8 @@ def candidates_of(session: Session, job: Job, part: Collection, direction: Direc
             "fusion=single mixes nothing, so there is no weight to choose; use fusion=weighted_sum or rrf"
         )
     features = session.features_of(part)
-    queries, items, qrels = sides_of(features, *embed(session.backbone, features))[direction]
     sources = Sources.of(session.dataset, part, session.backbone, session.encoder)
+    queries, items, qrels = sides_of(features, *embed(session.backbone, features), sources)[direction]
     asked, searched = sources.sides(direction, queries, items)
     run: Run = session.system.indexed(searched).search(queries, min(session.settings.top_k, len(items.ids)))
     context = sources.tools.context(direction, asked, searched)

@@ -68,6 +68,11 @@ class Adaptation:
                 "adapted by itself; choose one that trains both as they are (adaptation=full)"
             )
         trunks = [name for modality in self.towers for name in self.chosen(backbone, modality)]
+        if trunks and not backbone.trunks_learn:
+            raise ConfigError(
+                f"adaptation={self.name}: the trunks of {backbone.name} are used as their library has them and do not "
+                "learn here; train a backbone=transformers, open_clip or lite"
+            )
         if not trunks and not any(True for part in self.heads(backbone) for _ in part.parameters()):
             raise ConfigError(
                 f"adaptation={self.name}: {backbone.name} has no head of its own to train; choose another adaptation"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from picdesk.backbones.two_tower import TwoTower
+from picdesk.embedding.progress import EVERY_S, Lines
 from picdesk.process import stops
 from picdesk.training.averaging import Interpolation, Weights, copy_into, wise_ft
 from picdesk.training.collapse import Stopped
@@ -85,6 +86,26 @@ class Best(pl.Callback):
             setattr(self, name, state_dict.get(name, getattr(self, name)))
 
 
+class Steps(pl.Callback):
+    """Says how far an epoch is, every half minute, where no terminal shows it; and to a job that is stopped, in which it was."""
+
+    def __init__(self) -> None:
+        self._lines: Lines | None = None
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count from the epoch's first step."""
+        name = f"epoch {trainer.current_epoch + 1}"
+        stops.at(name)
+        total = trainer.num_training_batches
+        known = trainer.is_global_zero and not sys.stderr.isatty() and isinstance(total, int)
+        self._lines = Lines(f"{name}, steps", int(total), EVERY_S) if known else None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *given: Any) -> None:
+        """One more."""
+        if self._lines is not None:
+            self._lines.advance(1)
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What a fit found: a row of metrics for each validation, the best of them, the way from the start to it, and what the
@@ -140,7 +161,7 @@ def fit(
     backbone.eval()  # the trunks stay so: their dropout and batch statistics are not to move
     backbone.image_head.train()
     backbone.text_head.train()
-    kept: dict[str, Any] = {"callbacks": [best, *callbacks]}
+    kept: dict[str, Any] = {"callbacks": [best, Steps(), *callbacks]}
     going_on = state is not None and state.is_file()
     if state is not None:
         kept = {"callbacks": [*kept["callbacks"], KeepState(state, data, state_seconds)], "plugins": [WholeFiles()]}

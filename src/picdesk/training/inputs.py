@@ -90,7 +90,7 @@ class PictureRows:
     def take(self, rows: Sequence[int], epoch: int | None = None) -> dict[str, torch.Tensor]:
         """`pixels`: uint8 [rows, 3, height, width]. Raises `DataError` naming a picture that cannot be decoded."""
         made = self._pool.map(lambda row: self._pixels(int(row), epoch), rows)
-        return {PIXELS: torch.from_numpy(np.stack(list(made)))}
+        return self.backbone.picture_inputs(list(made))
 
     def _pixels(self, row: int, epoch: int | None) -> NDArray[np.uint8]:
         shortest = self.backbone.shortest_side if self.fast_decode else None

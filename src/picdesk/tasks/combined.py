@@ -1,0 +1,120 @@
+"""What is asked out of several texts and pictures: their vectors, each with its weight, added up; a weight below 0 takes away.
+
+`query=TEXT` and `image=FILE` have weight 1; `also=[...]` adds more, as `TEXT`, `image:FILE`, or either with a weight and a colon
+before it: `also=['-0.5:night','2:image:dog.jpg']`. `find=pictures` (or texts) says what is looked for; a picture alone finds
+texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from picdesk.assembly.schema import Settings
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.data.images import open_picture
+from picdesk.embedding.encoder import Encoder
+from picdesk.errors import ConfigError
+from picdesk.interfaces import Embeddings
+from picdesk.readers.queries import Query, bare
+from picdesk.retrieval.features import head
+from picdesk.retrieval.system import PicturesInMemory
+from picdesk.tasks.asked import read_picture
+
+WEIGHTED = re.compile(r"([+-]?\d+(?:\.\d+)?):(.+)", re.DOTALL)
+PICTURE = "image:"
+FOUND = ("pictures", "texts")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A text, or the bytes of a picture, and its weight; `name` is what a person reads."""
+
+    weight: float
+    name: str
+    text: str = ""
+    picture: bytes = b""
+
+
+def pieces_of(settings: Settings) -> list[Piece]:
+    """All that the command line puts together; empty where it asks a text, a picture or a file of queries in the usual way."""
+    if settings.find is not None and settings.find not in FOUND:
+        raise ConfigError(f"find={settings.find}: choose one of {', '.join(FOUND)}")
+    if settings.queries:
+        if settings.also or settings.find:
+            raise ConfigError("queries=FILE is asked text by text; also= and find= are for query= and image=")
+        return []
+    told = [settings.query] if settings.query else []
+    told += [f"{PICTURE}{settings.image}"] if settings.image else []
+    plain = len(told) == 1 and not settings.also
+    if plain and (settings.find is None or (settings.find == "texts") == bool(settings.image)):
+        return []
+    pieces = [piece(one, 1.0, settings) for one in told] + [weighted(str(one), settings) for one in settings.also]
+    if pieces and not any(one.weight > 0 for one in pieces):
+        raise ConfigError("also: one text or picture at least must have a weight above 0")
+    return pieces
+
+
+def weighted(told: str, settings: Settings) -> Piece:
+    """One entry of `also`."""
+    found = WEIGHTED.fullmatch(told)
+    weight = float(found[1]) if found else 1.0
+    if weight == 0:
+        raise ConfigError(f"also={told}: a weight of 0 takes no part; leave it out")
+    return piece(found[2] if found else told, weight, settings)
+
+
+def piece(told: str, weight: float, settings: Settings) -> Piece:
+    """A text, or a picture that is read here."""
+    if told.startswith(PICTURE):
+        file = told.removeprefix(PICTURE)
+        return Piece(weight, file, picture=read_picture(file, settings.encode.max_pixels))
+    if not told.strip():
+        raise ConfigError("also: an empty text; give a text, or image:FILE")
+    return Piece(weight, told.strip(), text=told.strip())
+
+
+def finds_pictures(settings: Settings, pieces: Sequence[Piece]) -> bool:
+    """What is looked for: as `find` says, else pictures where a text is among the pieces."""
+    return bool(settings.find == "pictures" or (settings.find is None and any(one.text for one in pieces)))
+
+
+def as_query(pieces: Sequence[Piece]) -> Query:
+    """The whole as one query, named by its pieces: `a dog + 2 x dog.jpg - 0.5 x night`."""
+    parts = []
+    for number, one in enumerate(pieces):
+        sign = "- " if one.weight < 0 else "+ " if number else ""
+        size = "" if abs(one.weight) == 1 else f"{abs(one.weight):g} x "
+        parts.append(f"{sign}{size}{one.name}")
+    return bare("q1", " ".join(parts))
+
+
+def vector_of(backbone: TwoTower, encoder: Encoder, prompt: Any, pieces: Sequence[Piece]) -> Embeddings:
+    """The sum [1, dim] of the pieces' vectors by their weights, of length 1; each asks, so each has the prompt of what asks.
+
+    Raises `ConfigError` where nothing is left.
+    """
+    whole = np.zeros(backbone.dim, np.float32)
+    for one in pieces:
+        whole += one.weight * (of_picture if one.picture else of_text)(backbone, encoder, prompt, one)
+    length = float(np.linalg.norm(whole))
+    if length < 1e-6:
+        raise ConfigError("also: the texts and pictures cancel each other out; change a weight")
+    return Embeddings(("q1",), (whole / length)[None].astype(np.float32))
+
+
+def of_text(backbone: TwoTower, encoder: Encoder, prompt: Any, one: Piece) -> Any:
+    """The vector of a text."""
+    said = prompt.render(bare("q1", one.text).fields) if prompt else one.text
+    asks = backbone.facing("t2i")
+    return head(asks, "text", encoder.texts(asks, [said]))[0]
+
+
+def of_picture(backbone: TwoTower, encoder: Encoder, prompt: Any, one: Piece) -> Any:
+    """The vector of a picture."""
+    asks = backbone.facing("i2t")
+    return head(asks, "image", encoder.pictures(asks, PicturesInMemory((one.picture,)), open_picture))[0]

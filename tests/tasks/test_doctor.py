@@ -1,0 +1,69 @@
+"""What a job will need, told before it begins."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backbones.tiny_models import make
+from tests.doors import Ran, run
+
+Capture = pytest.CaptureFixture[str]
+
+
+def told(ran: Ran) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(next(ran.folder.rglob("doctor.json")).read_text())
+    return found
+
+
+def test_what_is_missing_is_told_at_once_with_what_to_do(capfd: Capture, tmp_path: Path) -> None:
+    asked = ("task=doctor", "experiment=system_a", f"paths.data_root={tmp_path}", "queries=none.csv")
+    ran = run(capfd, tmp_path / "out", "evaluate", *asked)
+    assert ran.status == 1
+    found = {need["what"]: need for need in told(ran)}
+    weights = found["the weights laion2b_s39b_b160k of ViT-bigG-14"]
+    assert not weights["there"]
+    assert "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k" in weights["remedy"]
+    assert weights["size"] == pytest.approx(10.16e9, rel=0.01)
+    assert "give reranker.model=FOLDER" in found["the model Salesforce/blip-itm-base-coco"]["remedy"]
+    assert not found["the folder of the data set"]["there"]
+    assert not found["what it names"]["there"]
+    assert found["the device cpu"]["there"]
+    assert "missing: the folder of the data set (data.root)" in ran.err + ran.out
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_nothing_is_missing_where_everything_is_there(capfd: Capture, tmp_path: Path) -> None:
+    model = make("clip", tmp_path / "clip")
+    (tmp_path / "pictures").mkdir()
+    data = ("data=folder", f"data.root={tmp_path / 'pictures'}", "split=all")
+    ran = run(
+        capfd, tmp_path / "out", "evaluate", "task=doctor", *data, "backbone=transformers", f"backbone.model={model}"
+    )
+    assert ran.status == 0, ran.err
+    found = {need["key"]: need for need in told(ran)}
+    assert found["backbone.model"]["size"] == (model / "model.safetensors").stat().st_size
+    open_one = run(capfd, tmp_path / "open", "evaluate", "task=doctor", "data=csv", "backbone=lite")
+    assert open_one.status == 1
+    assert {need["key"] for need in told(open_one) if not need["there"]} == {"data.root"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (("reranker=vlm_judge", "language_model=endpoint"), "reranker.language_model.key_variable"),
+        (("reranker=cross_encoder",), "reranker.model"),
+        (("reranker=several", "reranker.use=[itm]"), "reranker.parts.itm.model"),
+        (("backbone=sentence_transformers",), "backbone.model"),
+        (("encode.device=cuda:9",), "encode.device"),
+    ],
+)
+def test_each_part_says_what_it_lacks(
+    capfd: Capture, tmp_path: Path, overrides: tuple[str, ...], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    ran = run(capfd, tmp_path / "out", "evaluate", "task=doctor", *overrides)
+    assert ran.status == 1
+    assert key in {need["key"] for need in told(ran) if not need["there"]}
