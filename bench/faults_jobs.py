@@ -80,16 +80,16 @@ def prepare() -> None:
     import pytorch_lightning  # noqa: F401
     import torch
 
-    from picdesk.backbones import lite
+    from picdesk.backbones import lite, sentences
     from picdesk.rerankers import captions  # noqa: F401
 
     torch.set_num_threads(1)
     parse_once()
     gc.collect()
     gc.freeze()
-    image, text = lite.load_image_trunks(["efficientnet_lite0"], False), lite.load_minilm()
+    image, text = lite.load_image_trunks(["efficientnet_lite0"], False), sentences.load_minilm()
     lite.load_image_trunks = lambda names, mirrored: copy.deepcopy(image)  # type: ignore[assignment]
-    lite.load_minilm = lambda: (copy.deepcopy(text[0]), *text[1:])  # type: ignore[assignment, return-value]
+    sentences.LOADERS["minilm_l6"] = lambda: (copy.deepcopy(text[0]), *text[1:])  # type: ignore[return-value]
 
 
 def parse_once() -> None:

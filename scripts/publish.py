@@ -287,6 +287,48 @@ def large_batches() -> str:
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
+@cache
+def vectors() -> dict[str, Any]:
+    """What `bench/vectors.py` found."""
+    content: dict[str, Any] = json.loads((RESULTS / "vectors.json").read_text(encoding="utf-8"))
+    return content
+
+
+def spread_of(over: Mapping[str, Any], sign: str = "") -> str:
+    """`0.532 [0.501, 0.563]` over draws; over seeds of a fixed list the mean, and the least and the most."""
+    low, high = (over["low"], over["high"]) if "low" in over else (over["least"], over["most"])
+    between = ", " if "low" in over else " to "
+    return f"{over['mean']:{sign}.3f} [{low:{sign}.3f}{between}{high:{sign}.3f}]"
+
+
+def given_heads() -> str:
+    """Heads on real CLIP vectors beside a backbone that sees the pictures."""
+    lines = ["| what learns | t2i hits@1 | i2t hits@1 | less `lite_pair`, t2i | i2t |", "|---|---|---|---|---|"]
+    for name, row in vectors()["heads"].items():
+        own = [spread_of(row[d]["over"]) for d in DIRECTIONS]
+        less = (
+            ["", ""] if name == "lite_pair" else [spread_of(row["less_lite_pair"][d]["over"], "+") for d in DIRECTIONS]
+        )
+        lines.append(f"| {row['title']} | {' | '.join([*own, *less])} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def score_corrections() -> str:
+    """Every rule on every data set, as chosen on validation data."""
+    lines = [
+        "| data | scores | t2i: plain, corrected | difference | i2t: plain, corrected | difference |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, found in vectors().items():
+        for rule, own in found.get("scores", {}).items() if name != "heads" else ():
+            cells = []
+            for d in DIRECTIONS:
+                plain, corrected = own[d]["mean"]
+                cells += [f"{plain:.3f}, {corrected:.3f}", spread_of(own[d]["over"], "+")]
+            lines.append(f"| {found['fit']['title']} | `{rule}` | {' | '.join(cells)} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": demo_tables,
     "demo-seeds": demo_seeds,
@@ -300,6 +342,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "reranking": reranking,
     "second-tower": second_tower,
     "captions": captions,
+    "given-heads": given_heads,
+    "score-corrections": score_corrections,
 }
 
 

@@ -22,8 +22,8 @@ LEFT_OPEN = re.compile(r"^(\w+=)?\.\.\.$")  # `data=...`: any; `...`: as above
 
 def commands() -> list[tuple[str, str]]:
     """Page and command, lines that go on taken together."""
-    texts = {page.name: page.read_text(encoding="utf-8").replace("\\\n", " ") for page in PAGES}
-    return [(name, command) for name, text in texts.items() for command in DOOR.findall(text)]
+    texts = [(page.name, page.read_text(encoding="utf-8").replace("\\\n", " ")) for page in PAGES]
+    return [(name, command) for name, text in texts for command in DOOR.findall(text)]
 
 
 @pytest.fixture(autouse=True)

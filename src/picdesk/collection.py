@@ -37,7 +37,9 @@ class Collection:
     texts may share a picture, and a picture may have none. `official` names, where the data set has its own split lists,
     the split of each picture ("" for none); a *split* config option turns that, or a seed, into the split that is used.
     `skipped` lists what the reader left out, `notes` what it found worth saying about what it kept (an encoding, line ends).
-    `vectors` holds embeddings that came with the data set, [pictures, dim] and [texts, dim], where there are any.
+    `vectors` holds embeddings that came with the data set, [pictures, dim] and [texts, dim], where there are any. `judgments` say
+    by direction what else is relevant, in whatever part; with `judged_only` they alone count, and what they do not name is no
+    query.
     Raises `DataError` where the parts do not fit together.
     """
 
@@ -51,6 +53,8 @@ class Collection:
     skipped: tuple[Skipped, ...] = field(default=())
     notes: tuple[str, ...] = ()
     vectors: Mapping[Modality, NDArray[np.float32]] = field(default_factory=dict)
+    judgments: Mapping[Direction, Qrels] = field(default_factory=dict)
+    judged_only: bool = False
 
     def __post_init__(self) -> None:
         check_unique(self.picture_ids, f"data={self.name}: pictures")
@@ -106,13 +110,47 @@ class Collection:
         )
 
     def qrels(self, direction: Direction) -> Qrels:
-        """Which items are relevant: t2i, each text's picture; i2t, each picture's texts (pictures without texts ask nothing)."""
+        """Which items are relevant: t2i, each text's picture; i2t, each picture's texts (pictures without texts ask nothing);
+        and what the judgments name besides."""
+        if direction in self.judgments:
+            own = None if self.judged_only else self._own_qrels(direction)
+            items = self.picture_ids if direction == "t2i" else self.text_ids
+            queries = self.text_ids if direction == "t2i" else self.picture_ids
+            return together(own, self.judgments[direction], queries, items)
+        return self._own_qrels(direction)
+
+    def _own_qrels(self, direction: Direction) -> Qrels:
+        """The same by the pairs of the data set alone."""
         texts = np.arange(len(self.text_ids), dtype=np.int64)
         if direction == "t2i":
             return Qrels.from_pairs(self.text_ids, self.picture_ids, texts, self.picture_of)
         asked = np.unique(self.picture_of)
         ids = tuple(self.picture_ids[i] for i in asked)
         return Qrels.from_pairs(ids, self.text_ids, np.searchsorted(asked, self.picture_of), texts)
+
+
+def together(own: Qrels | None, more: Qrels, queries: tuple[str, ...], items: tuple[str, ...]) -> Qrels:
+    """The pairs of both among these queries and items, at their higher grade; queries without a relevant item are left out.
+
+    Raises `DataError` where nothing is left.
+    """
+    query_place = {name: i for i, name in enumerate(queries)}
+    item_place = {name: i for i, name in enumerate(items)}
+    pairs: dict[tuple[int, int], int] = {}
+    for qrels in (own, more):
+        if qrels is None:
+            continue
+        grades = np.ones(len(qrels.items), np.int64) if qrels.grades is None else qrels.grades
+        for q, i, grade in zip(qrels.query_of.tolist(), qrels.items.tolist(), grades.tolist(), strict=True):
+            place = (query_place.get(qrels.query_ids[q], -1), item_place.get(qrels.item_ids[i], -1))
+            if min(place) >= 0:
+                pairs[place] = max(grade, pairs.get(place, 0))
+    if not pairs:
+        raise DataError("data.qrels: it names no query of this part together with an item of it")
+    asked, item = np.array(sorted(pairs), np.int64).T
+    kept, number = np.unique(asked, return_inverse=True)
+    grade = np.array([pairs[pair] for pair in sorted(pairs)], np.int64)
+    return Qrels.from_pairs(tuple(queries[q] for q in kept), items, number.ravel(), item, grade)
 
 
 @dataclass(frozen=True)

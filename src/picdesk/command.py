@@ -16,6 +16,7 @@ DOORS = {
 TOOLS = {
     "store": "list, verify and prune kept features",
     "pack": "a job as one archive, and back",
+    "published": "published numbers: which can be checked here, and what is missing for the others",
     "check-submission": "whether a NewsImages submission folder is complete",
 }
 

@@ -116,11 +116,16 @@ class Backbone(Protocol):
 class Index(Protocol):
     """Finds the gallery items nearest to each query by inner product.
 
-    `ids` are the items that can be found; `fingerprint` is a digest over all that was taken in and out.
+    Equal vectors score the same, wherever they stand.
     """
 
-    ids: tuple[str, ...]
-    fingerprint: str
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The items that can be found."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest over all that was taken in and out."""
 
     def build(self, gallery: Embeddings, queries: Embeddings | None = None) -> None:
         """Take in the whole gallery. `queries` are examples of what will be asked, for an index that measures itself."""

@@ -60,3 +60,8 @@ def variable_need(names: Sequence[str], key: str, what: str) -> Need:
 def weights_size(folder: Path) -> int:
     """Bytes of the files of weights in a folder, those of its modules too."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and fits(path.name, WEIGHTS))
+
+
+def in_gb(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.1f} MB"

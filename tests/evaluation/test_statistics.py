@@ -5,8 +5,9 @@ import pytest
 from tests.evaluation.ranking_cases import random_case
 
 from picdesk.errors import DataError
+from picdesk.evaluation.joint import mean_of_both
 from picdesk.evaluation.metrics import Ranks, metrics_of, ranks_of_run
-from picdesk.evaluation.shares import mean_of_both, sliced_hits
+from picdesk.evaluation.shares import sliced_hits
 from picdesk.evaluation.significance import compare
 from picdesk.evaluation.statistics import Interval, intervals, wilson
 

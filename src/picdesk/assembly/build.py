@@ -27,6 +27,8 @@ FIXED = {"_convert_": "all", "_recursive_": True}
 """Keys that Hydra knows, with the one value each that says what is done here anyway."""
 WRONG = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError)
 Extra = Mapping[str, Any]
+OF_THE_JOB = {"data": ("qrels", "qrels_only")}
+"""Keys of a group that no class takes: the job reads them itself."""
 
 
 LIMIT = "limit"
@@ -65,7 +67,8 @@ def make(node: Any, key: str, plugins: Sequence[str], extra: Extra) -> Any:
         return [make(item, f"{key}[{i}]", plugins, {}) for i, item in enumerate(node)]
     if not isinstance(node, dict):
         return node
-    own = {str(name): value for name, value in node.items() if name not in (TARGET, PARTIAL, *FIXED)}
+    left = (TARGET, PARTIAL, *FIXED, *OF_THE_JOB.get(key, ()))
+    own = {str(name): value for name, value in node.items() if name not in left}
     if TARGET not in node:
         return {name: make(value, f"{key}.{name}", plugins, {}) for name, value in node.items()}
     values = {name: make(value, f"{key}.{name}", plugins, {}) for name, value in own.items()} | dict(extra)
@@ -143,7 +146,8 @@ def check(node: dict[str, Any], key: str, extra: Extra, plugins: Sequence[str] =
     target = str(node[TARGET])
     signature = inspect.signature(class_of(node[TARGET], key, plugins))
     check_words(node, key)
-    given = {str(name) for name in node if name not in (TARGET, PARTIAL, *FIXED)} | set(extra)
+    left = (TARGET, PARTIAL, *FIXED, *OF_THE_JOB.get(key, ()))
+    given = {str(name) for name in node if name not in left} | set(extra)
     taken = {name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     unknown = sorted(given - taken) if not open_ended else []

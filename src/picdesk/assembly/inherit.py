@@ -62,7 +62,9 @@ def with_choices(cfg: DictConfig) -> DictConfig:
         chosen = HydraConfig.get().runtime.choices
         with open_dict(noted):
             noted.choices = {
-                str(k): str(v) for k, v in chosen.items() if v is not None and not str(k).startswith("hydra")
+                str(k): str(v)
+                for k, v in chosen.items()
+                if v is not None and not str(k).startswith("hydra") and "." not in str(k)
             }
     return noted
 

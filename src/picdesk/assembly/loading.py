@@ -5,17 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig, open_dict
 
+from picdesk.assembly.build import build
+from picdesk.assembly.checkpoints import find
+from picdesk.assembly.inherit import is_open, raw_node
+from picdesk.assembly.saved import taken
+from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.data.checks import Splits
 from picdesk.errors import ConfigError, examples
+from picdesk.report.manifest import Manifest
 from picdesk.retrieval.dataset import PARTS, QUERY_FIELDS, Dataset
+from picdesk.training.checkpoint import MANIFEST, Checkpoint, load
 
 log = logging.getLogger(__name__)
 MakePrompt = Callable[[], Any]
+EXPORT = "export"
 
 
 def dataset_of(
@@ -55,3 +65,43 @@ def gallery_if_asked(collection: Collection, make_prompt: MakePrompt) -> Collect
         vectors.pop("text", None)
         return replace(collection, text_ids=(), texts=(), picture_of=np.empty(0, np.int64), vectors=vectors)
     return collection
+
+
+def given_backbone(cfg: DictConfig) -> TwoTower:
+    """`backbone=precomputed` with `text_ckpt`: the text tower is that of the checkpoint, or of what made an export.
+
+    Raises `ConfigError` where an export does not say what made it, or says it of another file than lies there.
+    """
+    key = f"backbone.text_ckpt={cfg.backbone.text_ckpt}"
+    if str(cfg.backbone.text_ckpt) == EXPORT:
+        saved, checkpoint = made_export(cfg, key)
+    else:
+        checkpoint = find(str(cfg.backbone.text_ckpt), Path(cfg.paths.outputs))
+        saved = taken(checkpoint.config_path, cfg)
+    named = cfg.copy()
+    with open_dict(named):
+        named.backbone.text_encoder = raw_node(saved, "backbone")
+    backbone: Any = build(named, "backbone")
+    if checkpoint is not None:
+        load(checkpoint, backbone.text_encoder)
+        backbone.forget_fingerprints()
+        log.info("text tower: %s", checkpoint.path)
+    made: TwoTower = backbone
+    return made
+
+
+def made_export(cfg: DictConfig, key: str) -> tuple[DictConfig, Checkpoint | None]:
+    """The config of the export that the data set is, and the checkpoint that made its vectors (None: a backbone as it is)."""
+    folder = Path(str(cfg.data.get("root") or "")).expanduser()
+    if not (folder / "config.yaml").is_file() or not (folder / MANIFEST).is_file():
+        raise ConfigError(f"{key}: data.root={folder} is no folder that task=export left; name a checkpoint instead")
+    saved, manifest = taken(folder / "config.yaml", cfg), Manifest.read(folder / MANIFEST)
+    wanted = manifest.weights.get("checkpoint")
+    if wanted is None:
+        return saved, None
+    if is_open(saved, "ckpt"):
+        raise ConfigError(f"{key}: the checkpoint of this export lies outside it: name it: backbone.text_ckpt=FILE")
+    checkpoint = find(str(saved.ckpt), Path(cfg.paths.outputs))
+    if checkpoint.digest != wanted:
+        raise ConfigError(f"{key}: {checkpoint.path} is not the checkpoint that made this export: its digest differs")
+    return saved, checkpoint

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from picdesk.data.facts import PictureFacts
 from picdesk.data.groups import Known, see_all
 from picdesk.data.splits import Random
 from picdesk.embedding.progress import progress
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, MissingFileError, examples
 from picdesk.readers.split_files import with_left_out
+from picdesk.trec.files import read_qrels
+
+log = logging.getLogger(__name__)
 
 CHECKS = ("quick", "full")
 
@@ -64,14 +68,15 @@ class Looks:
 
 
 def read_and_split(
-    reader: Any, split: Any, looks: Looks, whole: bool = False, limit: object = None
+    reader: Any, split: Any, looks: Looks, whole: bool = False, limit: object = None, qrels: Judgments | None = None
 ) -> tuple[Collection, Splits, tuple[str, ...]]:
     """The data set as its reader gives it, its parts, and what the split has to say of itself.
 
     Where the job takes the `whole` data set, whatever its parts, no picture is decoded to draw them. At most `limit` pictures
-    are taken, spread over the parts.
+    are taken, spread over the parts. `qrels` are further judgments of what is relevant.
     """
     collection: Collection = reader.read()
+    collection = qrels.of(collection) if qrels is not None else collection
     if isinstance(split, Random) and whole:
         split.groups = ()
     splits: Splits = split.assign(collection, looks.see)
@@ -105,3 +110,33 @@ def limited(collection: Collection, splits: Splits, limit: object) -> tuple[Coll
     fewer = {name: place[taken[name]] if name in taken else rows for name, rows in parts.items()}
     note = f"data.{LIMIT}={limit}: {len(kept):,} of {len(collection.picture_ids):,} pictures, drawn from every part"
     return collection.take(kept), fewer, note
+
+
+@dataclass(frozen=True)
+class Judgments:
+    """`data.qrels`: a file of what is relevant besides the data set's own pairs, or (`only`) in their place; below `root`."""
+
+    name: str
+    root: str = ""
+    only: bool = False
+
+    def of(self, collection: Collection) -> Collection:
+        """The data set with them. Raises `ConfigError` where none of their queries is in the data set."""
+        below = Path(self.root).expanduser() / self.name
+        path = below if below.is_file() else Path(self.name).expanduser()
+        if not path.is_file():
+            raise MissingFileError(f"data.qrels={self.name}: no such file, nor below data.root")
+        judgments = read_qrels(path)
+        known = {"t2i": set(collection.text_ids), "i2t": set(collection.picture_ids)}
+        for direction, own in judgments.items():
+            lost = [query for query in own.query_ids if query not in known[direction]]
+            many = len(own.query_ids)
+            if len(lost) == many:
+                raise ConfigError(
+                    f"data.qrels={self.name}: none of its {many} {direction} queries is in data={collection.name}, for example "
+                    f"{examples(lost)}; the data set's own ids are like {examples(sorted(known[direction])[:2])}"
+                )
+            if lost:
+                told = "data.qrels=%s: %d of %d %s queries are not in the data set"
+                log.warning(told, self.name, len(lost), many, direction)
+        return replace(collection, judgments=judgments, judged_only=self.only)

@@ -105,9 +105,8 @@ class Rerankers:
         reranker: Any = build(owner, "reranker")
         if checkpoint is not None:
             load(checkpoint, reranker.backbone.eval())
-        elif str(getattr(getattr(reranker, "backbone", None), "name", "")).startswith("lite"):
-            raise ConfigError(
-                "reranker.ckpt is missing: the heads of lite are untrained without one, and would rerank by chance"
-            )
+        elif getattr(getattr(reranker, "backbone", None), "untrained", False):
+            told = f"the heads of {reranker.backbone.name} are untrained without one, and would rerank by chance"
+            raise ConfigError(f"reranker.ckpt is missing: {told}")
         result: Reranker = reranker
         return result

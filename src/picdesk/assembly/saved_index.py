@@ -23,12 +23,13 @@ from picdesk.interfaces import Direction, Index
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.index_facts import of_backbone, told
+from picdesk.search.corrected import FILE, Corrected
 from picdesk.search.saved import made_from
 from picdesk.training.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
-INHERITED = ("data", "split", "part", "prompt", "index", "seed", "paths.data_root", "encode.precision")
+INHERITED = ("data", "split", "part", "prompt", "index", "scores", "seed", "paths.data_root", "encode.precision")
 INHERITED_TOO = ("encode.fast_decode", "encode.storage")
 TOLD = ("data", "fields", "checkpoint")  # said of an index, but no reason to refuse it
 
@@ -43,6 +44,8 @@ def save(cfg: DictConfig, folder: Path, index: Index, facts: Mapping[str, Any]) 
     """Write the index, and beside it the config that rebuilds backbone and prompt."""
     with held(folder):
         index.save(folder, facts)
+        if not isinstance(index, Corrected):
+            (folder / FILE).unlink(missing_ok=True)
         keep_config(cfg, folder)
     log.info("index: %s: %s items", folder, f"{len(index.ids):,}")
 
@@ -112,7 +115,7 @@ def gallery_in(session: Session, folder: Path, direction: Direction) -> Gallery:
     backbone = session.backbone.facing(direction)
     expected = of_backbone(backbone, session.encoder) | {"prompt": told(prompt)}
     expected["gallery"] = "pictures" if direction == "t2i" else "texts"
-    index = open_index(session.new_index(), folder, expected, backbone.dim)
+    index = open_index(session.index_to_load(), folder, expected, backbone.dim)
     catalogue = Catalogue(collection_of_index(session), direction, prompt.render if prompt is not None else None)
     check_count(session, index, catalogue)
     check_pictures(session, catalogue)

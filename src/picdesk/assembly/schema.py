@@ -54,6 +54,29 @@ class Bootstrap:
 
 
 @dataclass
+class Metrics:
+    """Which metrics are reported (`picdesk.measures.listing`, or all), at which cut-offs; over how many folds of the pictures
+    besides (0: none; 5 is COCO's protocol of 1,000 pictures); by which fields of the texts queries are parted."""
+
+    names: list[Any] = field(default_factory=lambda: ["hits", "recall", "mrr", "median_rank", "mean_rank"])
+    ks: list[Any] = field(default_factory=lambda: [1, 5, 10])
+    folds: int = 0
+    slices: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class Agreement:
+    """`task=agreement`: the file of people's judgments, its form (table, pairs, expert, crowdflower) and its columns."""
+
+    file: str | None = None
+    form: str = "table"
+    text_column: str = "text"
+    picture_column: str = "picture"
+    rating_column: str = "rating"
+    other_column: str = "other"
+
+
+@dataclass
 class Tune:
     """`task=tune_index`: the search settings to try (none: the index's own ladders), and how many single queries to time."""
 
@@ -120,6 +143,8 @@ class Settings:
     shown: int = 5
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)
+    agreement: Agreement = field(default_factory=Agreement)
+    metrics: Metrics = field(default_factory=Metrics)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     tune: Tune = field(default_factory=Tune)
     tune_weights: TuneWeights = field(default_factory=TuneWeights)
@@ -153,6 +178,7 @@ class Task(Settings):
     trainer: Any = MISSING
     callbacks: Any = MISSING
     index: Any = MISSING
+    scores: Any = MISSING
     reranker: Any = MISSING
     fusion: Any = MISSING
     language_model: Any = MISSING

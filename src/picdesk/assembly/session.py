@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plugins_of, rendering
 from picdesk.assembly.inherit import with_checkpoint
-from picdesk.assembly.loading import dataset_of
-from picdesk.assembly.reading import Looks, read_and_split
+from picdesk.assembly.loading import dataset_of, given_backbone
+from picdesk.assembly.reading import Judgments, Looks, read_and_split
 from picdesk.assembly.reranking import Rerankers
 from picdesk.assembly.schema import Settings, typed
 from picdesk.assembly.shelf import kept, sweeping
@@ -27,11 +27,14 @@ from picdesk.embedding.store import Store
 from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of
 from picdesk.interfaces import Index
+from picdesk.measures.listing import checked
 from picdesk.retrieval import slices
+from picdesk.retrieval.banks import unfitted
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import features_of
-from picdesk.retrieval.scores import Bars
+from picdesk.retrieval.scores import Bars, Metrics
 from picdesk.retrieval.system import System
+from picdesk.search.corrections import Correction
 from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.features import Features
 
@@ -120,7 +123,9 @@ class Session:
     def read_and_split(self) -> tuple[Collection, Splits, tuple[str, ...]]:
         """The data set as its reader gives it, its parts, and what the split has to say of itself."""
         limit = OmegaConf.select(self.cfg, f"data.{LIMIT}")
-        return read_and_split(self.build("data"), self.build("split"), self.looks, self.whole, limit)
+        qrels, root = self.cfg.data.get("qrels"), str(self.cfg.data.get("root") or "")
+        judged = Judgments(str(qrels), root, bool(self.cfg.data.get("qrels_only"))) if qrels else None
+        return read_and_split(self.build("data"), self.build("split"), self.looks, self.whole, limit, judged)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -151,7 +156,8 @@ class Session:
         return kept("backbone", key, self._backbone)
 
     def _backbone(self) -> TwoTower:
-        backbone: TwoTower = self.build("backbone")
+        given = self.cfg.backbone.get("text_ckpt")
+        backbone: TwoTower = given_backbone(self.cfg) if given else self.build("backbone")
         if self.checkpoint is not None:
             load(self.checkpoint, backbone)
             log.info("checkpoint: %s", self.checkpoint.path)
@@ -175,6 +181,17 @@ class Session:
         return Bars(self.settings.bootstrap.resamples, self.settings.bootstrap.level, self.settings.seed)
 
     @cached_property
+    def correction(self) -> Correction:
+        """What takes hubs out of the scores."""
+        rule: Correction = self.build("scores")
+        return rule
+
+    @property
+    def metrics(self) -> Metrics:
+        """What is reported. Raises `ConfigError` for what is no metric."""
+        return Metrics(*checked(self.settings.metrics.names, self.settings.metrics.ks))
+
+    @cached_property
     def system(self) -> System:
         """All that answers a query."""
         return System(
@@ -187,12 +204,18 @@ class Session:
             self.settings.min_score,
             self.bars,
             kept,
+            self.correction,
+            self.metrics,
         )
 
     def new_index(self) -> Index:
         """An empty index of the chosen kind."""
         index: Index = self.build("index")
         return index
+
+    def index_to_load(self) -> Index:
+        """An empty index that a saved one is loaded into, with the score correction that is loaded beside it."""
+        return unfitted(self.correction, self.new_index())
 
     def features_of(self, part: Collection, without: tuple[Any, ...] = ()) -> Features:
         """Trunk features of one part; `without` leaves the matrices of some sides empty."""

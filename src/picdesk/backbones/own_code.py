@@ -20,9 +20,8 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.depth import parameters_behind
-from picdesk.backbones.padding import Padding, padding_of, tokens_of
 from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
-from picdesk.backbones.reading import flags_of
+from picdesk.backbones.tokens import Padding, flags_of, padding_of, tokens_of
 from picdesk.backbones.transformers import pooled
 from picdesk.backbones.transformers_files import FILES, described, digest_of_tokenizer, first_line
 from picdesk.backbones.two_tower import TwoTower, bias_of

@@ -1,6 +1,7 @@
-"""`backbone=precomputed`: the embeddings came with the data set, made elsewhere; nothing is encoded here.
+"""`backbone=precomputed`: the embeddings came with the data set, made elsewhere. As they are, or with heads to be trained.
 
-For new texts it takes the text tower of another backbone, which must be the one that made the vectors.
+Texts that have no vectors, and texts from outside, are encoded by the text tower of another backbone (`text_encoder`). Without a
+text head that must be the one that made the vectors; a head learns to bring any text tower to the pictures.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk.backbones.heads import Head, Same
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Modality
@@ -21,6 +23,10 @@ from picdesk.parts import config_part
 
 COMPARED = 16  # texts of the data set that are encoded to see whether the text encoder made its vectors
 SAME_SPACE = 0.3  # other prompts leave a text above it; towers of two trainings are near 0 to each other
+FIRST_SCALE = 2.66  # ln(1 / 0.07)
+OF_TEXTS = (
+    "the text tower that made them: +backbone@backbone.text_encoder=vit_b_32_openai (of an export: text_ckpt=export)"
+)
 UNKNOWN = "backbone=precomputed knows the vectors of its data set alone; {what} needs {key}"
 
 
@@ -38,47 +44,83 @@ class TextTower(nn.Module):
 
 @config_part
 class Precomputed(TwoTower):
-    """Vectors of `dim` numbers as they are: both heads are the identity.
+    """Given vectors, `image_width` and `text_width` numbers each (None: `dim`), brought to `dim` by a head on either side.
 
-    `text_encoder` (a backbone, null for none) encodes texts that are asked from outside, with its trunk and head.
+    `text_encoder` (a backbone, null for none) encodes texts without a vector and texts that are asked from outside, with its
+    trunk and head; where it is the backbone of a checkpoint, `text_ckpt` names that. `seed` draws the heads. `logit_scale` is
+    where a fit begins (None: the text encoder's own, else 2.66).
     """
 
     knows_given_alone = True
 
-    def __init__(self, dim: int, text_encoder: TwoTower | None = None) -> None:
-        if text_encoder is not None and text_encoder.dim != dim:
+    def __init__(
+        self,
+        dim: int,
+        text_encoder: TwoTower | None = None,
+        image_head: Head | None = None,
+        text_head: Head | None = None,
+        image_width: int | None = None,
+        text_width: int | None = None,
+        logit_scale: float | None = None,
+        seed: int = 0,
+        text_ckpt: str | None = None,
+    ) -> None:
+        if text_ckpt and text_encoder is None:
+            raise ConfigError(f"backbone.text_ckpt={text_ckpt}: no text tower came of it")
+        image_head, text_head = image_head or Same(), text_head or Same()
+        widths = (image_width or dim, text_width or (text_encoder.dim if text_encoder else dim))
+        if text_encoder is not None and text_encoder.dim != (dim if isinstance(text_head, Same) else widths[1]):
             raise ConfigError(
                 f"backbone.text_encoder={text_encoder.name} makes {text_encoder.dim} numbers a text, "
-                f"the data set's vectors have backbone.dim={dim}: another model made them"
+                f"the data set's vectors have {'backbone.text_width' if text_width else 'backbone.dim'}="
+                f"{text_width or dim}: another model made them, or a text head is needed (backbone/head@backbone.text_head)"
             )
         rule = {"precomputed": True, "encoder": text_encoder.trunk_fingerprint("text") if text_encoder else None}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            heads = image_head.make(widths[0], dim, "image"), text_head.make(widths[1], dim, "text")
         super().__init__(
-            name="precomputed" if text_encoder is None else f"precomputed+{text_encoder.name}",
+            name=name_of(image_head, text_head, text_encoder),
             dim=dim,
             image_trunk=nn.Identity(),
-            image_head=nn.Identity(),
+            image_head=heads[0],
             text_trunk=TextTower(text_encoder) if text_encoder else nn.Identity(),
-            text_head=nn.Identity(),
-            trunk_dims=(dim, dim),
+            text_head=heads[1],
+            trunk_dims=widths,
             preprocessing={"image": {"precomputed": True}, "text": rule},
-            logit_scale=float(text_encoder.logit_scale.detach()) if text_encoder else 0.0,
+            logit_scale=scale_of(text_encoder) if logit_scale is None else logit_scale,
         )
+        self.untrained = image_head.chance or text_head.chance
         self._text_encoder = (
             [text_encoder] if text_encoder else []
         )  # in a list: its image tower is no part of this module
 
+    @property
+    def text_encoder(self) -> TwoTower | None:
+        """The backbone whose text tower encodes texts."""
+        return self._text_encoder[0] if self._text_encoder else None
+
     def given(
         self, modality: Modality, vectors: Mapping[Modality, NDArray[np.float32]], name: str
-    ) -> NDArray[np.float32]:
-        """The data set's vectors, [n, dim]. Raises `ConfigError` where it has none, or of another width."""
+    ) -> NDArray[np.float32] | None:
+        """The data set's vectors, [n, width]; None for texts that the text encoder encodes. Raises `ConfigError` where there
+        are none, or of another width."""
+        if modality not in vectors and modality == "text" and self._text_encoder:
+            return None
         if modality not in vectors:
-            raise ConfigError(
-                f"backbone=precomputed: data={name} has no {modality} embeddings; use data=npz or data=clip_retrieval"
+            more = (
+                "; for its texts name a text tower: +backbone@backbone.text_encoder=minilm"
+                if modality == "text"
+                else ""
             )
-        width = vectors[modality].shape[1]
-        if width != self.dim:
             raise ConfigError(
-                f"backbone.dim={self.dim}: the {modality} embeddings of data={name} have {width} numbers each"
+                f"backbone=precomputed: data={name} has no {modality} embeddings; use data=npz or data=clip_retrieval{more}"
+            )
+        width, wanted = vectors[modality].shape[1], self.trunk_dim(modality)
+        if width != wanted:
+            key = "dim" if wanted == self.dim else f"{modality}_width"
+            raise ConfigError(
+                f"backbone.{key}={wanted}: the {modality} embeddings of data={name} have {width} numbers each"
             )
         return vectors[modality]
 
@@ -105,7 +147,8 @@ class Precomputed(TwoTower):
         """The text encoder's tokens. Raises `ConfigError` where there is none."""
         if not self._text_encoder:
             self._refuse(
-                "a text from outside", "the text tower that made them: +backbone@backbone.text_encoder=vit_b_32_openai"
+                "a text from outside",
+                OF_TEXTS,
             )
         return self._text_encoder[0].tokenize(texts)
 
@@ -125,3 +168,15 @@ class Precomputed(TwoTower):
 
     def _refuse(self, what: str, key: str) -> NoReturn:
         raise ConfigError(UNKNOWN.format(what=what, key=key))
+
+
+def name_of(image_head: Head, text_head: Head, text_encoder: TwoTower | None) -> str:
+    """With heads that are no identity, and the text tower: `precomputed(mlp, residual)+sentences(minilm-l6)`."""
+    heads = [head.name for head in (image_head, text_head)]
+    shown = f"({', '.join(heads)})" if set(heads) != {"identity"} else ""
+    return f"precomputed{shown}" + (f"+{text_encoder.name}" if text_encoder is not None else "")
+
+
+def scale_of(text_encoder: TwoTower | None) -> float:
+    """Where the temperature begins: the text encoder's, else 1 / 0.07."""
+    return float(text_encoder.logit_scale.detach()) if text_encoder is not None else FIRST_SCALE

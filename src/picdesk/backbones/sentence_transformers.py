@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.packed import pack, unpack
-from picdesk.backbones.padding import FILLED, indifferent
 from picdesk.backbones.prompts import ALL_PROMPTS, Prompts, Role, read_prompts, role_of
-from picdesk.backbones.reading import flags_of
+from picdesk.backbones.tokens import FILLED, flags_of, indifferent
 from picdesk.backbones.transformers_files import LOWER_CASED, lower_cased
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.hub import folder_of
 from picdesk.interfaces import Direction, Modality
 from picdesk.needs import Need, model_need
+from picdesk.packed import pack, unpack
 from picdesk.parts import config_part
 from picdesk.sentence_models import FILES, digest_of_folder, load, pick_files
 

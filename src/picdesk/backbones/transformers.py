@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.padding import padding_of, tokens_of
 from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
-from picdesk.backbones.reading import flags_of
+from picdesk.backbones.tokens import flags_of, padding_of, tokens_of
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,
@@ -67,7 +66,7 @@ class Transformers(TwoTower):
             image_head=image_head,
             text_trunk=text,
             text_head=text_head,
-            trunk_dims=(width_into(image_head, full), width_into(text_head, full)),
+            trunk_dims=(taken_by(image_head, full), taken_by(text_head, full)),
             preprocessing={
                 "image": {
                     "library": "transformers",
@@ -186,14 +185,14 @@ def width_of(head: nn.Module, config: Any) -> int:
     return int(head.out_features if isinstance(head, nn.Linear) else config.hidden_size)
 
 
+def taken_by(head: nn.Module, given: int) -> int:
+    """How many numbers a head takes; one that is no projection gives (`given`) what it takes."""
+    return int(head.in_features if isinstance(head, nn.Linear) else given)
+
+
 def with_parts(model: Any, *starts: str) -> Any:
     """The model with only the submodules whose names begin with one of `starts`; they are shared, the rest is left out."""
     part = copy.copy(model)
     part._modules = {name: module for name, module in model._modules.items() if name.startswith(starts)}
     part._parameters = {}  # the temperature and the bias belong to both towers
     return part
-
-
-def width_into(head: nn.Module, otherwise: int) -> int:
-    """How many numbers a head takes; a head that passes on takes what the space has."""
-    return head.in_features if isinstance(head, nn.Linear) else otherwise

@@ -28,6 +28,7 @@ class TwoTower(nn.Module):
     bias of a model trained with the pairwise sigmoid loss (SigLIP), None for the others. `by_captions`: a picture has no vector
     of its own, but scores by the best of the captions that its data set has of it. `tuned` are the towers whose weights are no
     longer those that the backbone was built with. `reads_padding`: a text's feature depends on its padding, so none is cut off.
+    `untrained`: a head was drawn by chance, and no checkpoint has taken its place.
 
     `dim` is what the heads give; `shorter` cuts that to the first numbers (a model trained for it, see `heads`). `prompts`
     stand before texts; where those of texts that ask differ from those that are found, `facing` gives the backbone as it encodes
@@ -72,6 +73,7 @@ class TwoTower(nn.Module):
         self._fingerprints: dict[Modality, str] = {}
         self.tuned: frozenset[Modality] = frozenset()
         self.reads_padding = False
+        self.untrained = False
 
     @property
     def turns(self) -> bool:

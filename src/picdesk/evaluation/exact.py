@@ -134,7 +134,7 @@ def _ranks(direction: Direction, qrels: Qrels, gallery: Embeddings, item: Longs,
     before[order] = np.arange(len(order)) - qrels.bounds[qrels.query_of]
     size = len(gallery.ids)
     ranks = (1 + level + before).astype(np.int32)
-    return Ranks(direction, qrels.query_ids, qrels.bounds, ranks, size, size, clusters_of(qrels), score)
+    return Ranks(direction, qrels.query_ids, qrels.bounds, ranks, size, size, clusters_of(qrels), score, qrels.grades)
 
 
 def _one_picture_a_text(t2i: Qrels, i2t: Qrels, texts: int) -> bool:

@@ -23,7 +23,7 @@ class Ranks:
     where a run lists a part of the gallery and has no tail. `depth` is the rank down to which every rank is known: the
     gallery size, unless something was not found. `cluster` numbers the queries by the item that they are about (the first of
     their relevant items by id), so that the captions of one picture share a number. `scores` are those of the relevant
-    items, where they were computed.
+    items, where they were computed; `grades` say how relevant each is (None: all alike).
     """
 
     direction: Direction
@@ -34,6 +34,7 @@ class Ranks:
     depth: int
     cluster: Longs
     scores: Floats | None = None
+    grades: Ints | None = None
 
     @cached_property
     def first(self) -> NDArray[np.float64]:
@@ -53,7 +54,9 @@ class Ranks:
         entries = np.arange(bounds[-1]) + np.repeat(self.bounds[queries] - bounds[:-1], counts)
         clusters = np.unique(self.cluster[queries], return_inverse=True)[1].astype(np.int64)
         ids = tuple(self.query_ids[i] for i in queries)
-        return replace(self, query_ids=ids, bounds=bounds, ranks=self.ranks[entries], cluster=clusters, scores=None)
+        grades = None if self.grades is None else self.grades[entries]
+        kept = {"query_ids": ids, "bounds": bounds, "ranks": self.ranks[entries], "cluster": clusters, "grades": grades}
+        return replace(self, **kept, scores=None)
 
 
 def align(run: Run, qrels: Qrels) -> tuple[Longs, Longs]:
@@ -110,7 +113,8 @@ def ranks_of_run(run: Run, qrels: Qrels, direction: Direction = "t2i") -> Ranks:
     lost = query[ranks == 0]
     depth = int((run.index[lost] >= 0).sum(axis=1).min()) if len(lost) else run.gallery_size
     size, short = run.gallery_size, ranks.astype(np.int32)
-    return Ranks(direction, qrels.query_ids, qrels.bounds, short, size, depth, clusters_of(qrels))
+    cluster = clusters_of(qrels)
+    return Ranks(direction, qrels.query_ids, qrels.bounds, short, size, depth, cluster, grades=qrels.grades)
 
 
 def clusters_of(qrels: Qrels) -> Longs:

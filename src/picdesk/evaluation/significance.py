@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from picdesk.errors import ConfigError, DataError, examples
+from picdesk.errors import DataError, examples
 from picdesk.evaluation.families import all_pairs_p, family_p, random_signs
-from picdesk.evaluation.metrics import KS, Doubles, per_query
+from picdesk.evaluation.metrics import KS, NAMES, Doubles, per_query, value_of
 from picdesk.evaluation.ranks import Longs, Ranks
 from picdesk.evaluation.statistics import (
     RESAMPLES,
@@ -23,6 +23,7 @@ from picdesk.evaluation.statistics import (
     with_digits,
 )
 from picdesk.interfaces import Direction
+from picdesk.measures.listing import is_rank
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,20 @@ class Standing:
 
 
 def compare(
-    a: Ranks, b: Ranks, ks: Sequence[int] = KS, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+    a: Ranks,
+    b: Ranks,
+    ks: Sequence[int] = KS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+    names: Sequence[str] = NAMES,
 ) -> dict[str, Difference]:
-    """Differences a - b of every metric that is a mean over queries. Negative mean_rank means that a is better.
+    """Differences a - b of every chosen metric that is a mean over queries. Negative mean_rank means that a is better.
 
     `p_family` is corrected for these metrics. Raises `DataError` unless both runs answer the same queries, about the same
     pictures, over galleries of one size.
     """
-    return compare_all({a.direction: (a, b)}, {}, ks, resamples, seed, level)[a.direction]
+    return compare_all({a.direction: (a, b)}, {}, ks, resamples, seed, level, names)[a.direction]
 
 
 def compare_all(
@@ -69,6 +76,7 @@ def compare_all(
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
+    names: Sequence[str] = NAMES,
 ) -> dict[Direction, dict[str, Difference]]:
     """`compare` for every direction, with one family of all metrics and directions.
 
@@ -80,7 +88,7 @@ def compare_all(
     found: dict[Direction, dict[str, Difference]] = {}
     columns: dict[tuple[Direction, str], Doubles] = {}
     for direction, (a, b) in paired.items():
-        apart = _apart(a, b, ks)
+        apart = _apart(a, b, ks, names)
         found[direction] = _differences(a, apart, resamples, seed, level)
         columns |= {(direction, name): cluster_sums(number[direction], value) for name, value in apart.items()}
     many = max(len(column) for column in columns.values())
@@ -115,8 +123,8 @@ def against_best(
     """
     first = next(iter(runs.values()))
     aligned = {name: in_order_of(first, ranks) for name, ranks in runs.items()}
-    sign = 1 if metric == "mean_rank" else -1
-    order = sorted(aligned, key=lambda name: sign * _values(aligned[name], metric).mean())
+    sign = 1 if is_rank(metric) else -1
+    order = sorted(aligned, key=lambda name: sign * value_of(aligned[name], metric).mean())
     board = {name: aligned[name] for name in order}
     return stand_to_first({first.direction: board}, {}, metric, resamples, seed)[first.direction]
 
@@ -133,7 +141,7 @@ def stand_to_first(
     The rows of a board have their queries in one order (`in_order_of`); `pictures` is as for `compare_all`.
     """
     number = _numbered({d: _pictures(pictures, next(iter(rows.values()))) for d, rows in boards.items()})
-    values = {d: {name: _values(ranks, metric) for name, ranks in rows.items()} for d, rows in boards.items()}
+    values = {d: {name: value_of(ranks, metric) for name, ranks in rows.items()} for d, rows in boards.items()}
     many = 1 + max(int(own.max()) for own in number.values())
     sums = [
         np.stack([_filled(cluster_sums(number[d], value), many) for value in rows.values()], axis=1)
@@ -164,9 +172,9 @@ def _filled(column: Doubles, size: int) -> Doubles:
     return np.concatenate([column, np.zeros(size - len(column))])
 
 
-def _apart(a: Ranks, b: Ranks, ks: Sequence[int]) -> dict[str, Doubles]:
+def _apart(a: Ranks, b: Ranks, ks: Sequence[int], names: Sequence[str]) -> dict[str, Doubles]:
     """a - b for each query [queries], for every metric that both have."""
-    left, right = per_query(a, ks), per_query(b, ks)
+    left, right = per_query(a, ks, names), per_query(b, ks, names)
     return {name: left[name] - right[name] for name in left if name in right}
 
 
@@ -186,13 +194,6 @@ def _differences(
         for name in sums
     ]
     return {name: Difference(span, float(p), float(p)) for name, span, p in zip(sums, spans, chances, strict=True)}
-
-
-def _values(ranks: Ranks, metric: str) -> Doubles:
-    values = per_query(ranks, [int(metric.partition("@")[2])] if "@" in metric else [1])
-    if metric not in values:
-        raise ConfigError(f"metric={metric}: runs are compared by one of {', '.join(per_query(ranks))}")
-    return values[metric]
 
 
 def in_order_of(a: Ranks, b: Ranks) -> Ranks:

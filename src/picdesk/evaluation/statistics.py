@@ -15,8 +15,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.evaluation.metrics import KS, Doubles, per_query
+from picdesk.evaluation.metrics import KS, NAMES, Doubles, per_query
 from picdesk.evaluation.ranks import Longs, Ranks
+from picdesk.measures.listing import is_rank
 
 RESAMPLES = 10_000
 _CELLS = 1 << 18
@@ -42,35 +43,48 @@ class Interval:
 
 
 def intervals(
-    ranks: Ranks, ks: Sequence[int] = KS, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+    ranks: Ranks,
+    ks: Sequence[int] = KS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+    names: Sequence[str] = NAMES,
 ) -> dict[str, Interval]:
-    """The interval of every metric of `metrics_of` that is an average or a median; the same seed gives the same intervals.
+    """The interval of every chosen metric of `metrics_of` that is an average or a median; the same seed gives the same intervals.
 
     With a single picture only hits@k and recall@k have one. Meant for 50 pictures or more: fewer give intervals that are a
     little too short.
     """
-    values = per_query(ranks, ks)
+    values = per_query(ranks, ks, names)
     sizes = np.bincount(ranks.cluster).astype(np.float64)
     sums = {name: cluster_sums(ranks.cluster, value) for name, value in values.items()}
     simple = [name for name in values if name != "mean_rank" and _yes_or_no(sizes, sums[name], values[name])]
     result = {name: wilson(float(sums[name].clip(max=1).sum()), len(sizes), level) for name in simple}
     averaged = [name for name in values if name not in simple]
     if len(sizes) > 1:
-        result |= _bootstrapped(ranks, {name: sums[name] for name in averaged}, sizes, resamples, seed, level)
+        with_median = "median_rank" in names
+        own = {name: sums[name] for name in averaged}
+        result |= _bootstrapped(ranks, own, sizes, resamples, seed, level, with_median)
     order = [*values, "median_rank"]
     return {name: with_digits(name, result[name]) for name in order if name in result}
 
 
 def with_digits(metric: str, interval: Interval) -> Interval:
     """The interval as the metric is shown."""
-    return replace(interval, digits=1) if metric.endswith("_rank") else interval
+    return replace(interval, digits=1) if is_rank(metric) else interval
 
 
 def _bootstrapped(
-    ranks: Ranks, sums: dict[str, Doubles], sizes: Doubles, resamples: int, seed: int, level: float
+    ranks: Ranks,
+    sums: dict[str, Doubles],
+    sizes: Doubles,
+    resamples: int,
+    seed: int,
+    level: float,
+    with_median: bool = True,
 ) -> dict[str, Interval]:
     """Intervals of the averages whose sums are given for each cluster, and of the median."""
-    grid = _median_grid(ranks.first, ranks.cluster, sizes)
+    grid = _median_grid(ranks.first, ranks.cluster, sizes) if with_median else np.empty(0)
     columns = {"size": sizes, **sums}
     if "mean_rank" in sums:
         rank = sums["mean_rank"]
@@ -165,7 +179,7 @@ def unseen(clusters: int, level: float) -> float:
 
 def ends_of(metric: str, ranks: Ranks) -> tuple[float, float]:
     """The least and the most that a metric can be for one query."""
-    if metric.endswith("_rank"):
+    if is_rank(metric):
         return 1.0, float(ranks.gallery_size)
     return (1.0 / ranks.gallery_size if metric == "mrr" else 0.0), 1.0
 

@@ -56,9 +56,13 @@ class Job:
         skips = settings.skip_completed and not settings.expected and not settings.reproduce
         return completed(self.session.outputs, self.folder, self.fingerprint) if skips else None
 
-    def write_config(self) -> None:
-        """The config as the job used it. Interpolations stay as they are, so that it can be used in another folder too."""
-        write_config(self.folder / "config.yaml", self.session.cfg)
+    def write_config(self, **other: str | None) -> None:
+        """The config as the job used it, but for `other` values of keys at its top. Interpolations stay as they are, so that it
+        can be used in another folder too."""
+        cfg = self.session.cfg.copy() if other else self.session.cfg
+        for key, value in other.items():
+            cfg[key] = value
+        write_config(self.folder / "config.yaml", cfg)
 
     def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
         """run.trec, qrels.trec and metrics.json; the content of the last."""

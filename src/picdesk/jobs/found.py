@@ -66,6 +66,11 @@ class DoneJob:
         return {direction: values_of(self.metrics[direction]) for direction in DIRECTIONS if direction in self.metrics}
 
     @cached_property
+    def both(self) -> dict[str, Value]:
+        """The metrics over both directions; empty where none was asked for."""
+        return values_of(self.metrics["both"]) if "both" in self.metrics else {}
+
+    @cached_property
     def unseen(self) -> dict[Direction, dict[str, Value]]:
         """The same without queries about look-alikes of what was learned from; empty where there are none, or none are told."""
         parts = self.metrics.get(LOOK_ALIKES, {})

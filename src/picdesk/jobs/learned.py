@@ -19,7 +19,7 @@ from picdesk.collection import Collection
 from picdesk.data.groups import KINDS, Flags, find_links, joined
 from picdesk.data.sources import has_pictures
 from picdesk.errors import UserError
-from picdesk.evaluation.metrics import KS, metrics_of
+from picdesk.evaluation.metrics import metrics_of
 from picdesk.evaluation.statistics import intervals
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction
@@ -118,8 +118,8 @@ def without_look_alikes(
         kept = one.ranks.take(np.flatnonzero(~of_query)) if not of_query.all() else None
         if kept is None:
             continue
-        bars = intervals(kept, KS, bars_by.resamples, bars_by.seed, bars_by.level)
-        metrics = metrics_of(kept, KS)
+        bars = intervals(kept, one.ks, bars_by.resamples, bars_by.seed, bars_by.level, one.names)
+        metrics = metrics_of(kept, one.ks, one.names)
         ends = {name: [bars[name].low, bars[name].high] for name in bars}
         numbers[direction] = {"metrics": metrics, "intervals": ends}
         if of_query.any():

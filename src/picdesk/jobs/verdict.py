@@ -12,13 +12,13 @@ from picdesk.assembly.schema import Settings
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import OutsideError
+from picdesk.measures.listing import is_rank
 from picdesk.report.content import Fact, VerdictTable
 from picdesk.report.terminal import console
 from picdesk.retrieval.scores import Scored
 
 Scores = dict[Direction, Scored]
 Reported = Mapping[str, Mapping[str, float]]
-RANKS = ("median_rank", "mean_rank")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def compared(reported: Reported, scored: Scores, tolerance: float, where: str) -
         for name, value in metrics.items():
             if name not in measured:
                 raise ConfigError(f"{where}.{direction}.{name}: not measured; choose of {', '.join(measured)}")
-            allowed = tolerance * value if name in RANKS else tolerance
+            allowed = tolerance * value if is_rank(name) else tolerance
             lines.append(Line(f"{direction}/{name}", float(value), float(measured[name]), allowed))
     return lines
 

@@ -20,7 +20,7 @@ def of_scores(scored: Mapping[Direction, Scored], tables: Sequence[SliceTable]) 
 def reranking(scored: Mapping[Direction, Scored]) -> list[str]:
     """A true item among the first ten that is not the first is what a reranker can win."""
     gaps = {
-        direction: one.metrics["hits@10"] - one.metrics["hits@1"]
+        direction: float((one.ranks.first <= 10).mean()) - one.metrics["hits@1"]
         for direction, one in in_order(dict(scored))
         if one.metrics["hits@1"] * one.run.gallery_size > CHANCE_LEVEL
     }

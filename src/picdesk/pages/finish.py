@@ -24,8 +24,9 @@ from picdesk.report.content import Fact, JobPage, MetricTable, Note, Role, Slice
 from picdesk.report.loggers import log_final
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
+from picdesk.retrieval import banks
 from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits
-from picdesk.retrieval.slices import slice_tables
+from picdesk.retrieval.slices import slice_tables, slices_json
 
 log = logging.getLogger(__name__)
 Scores = dict[Direction, Scored]
@@ -59,20 +60,11 @@ class Outcome:
 def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> None:
     """Write everything the job leaves, log it, print the tables and where the page is."""
     settings, encoder, prompts = session.settings, session.encoder, session.dataset.prompts(part)
+    outcome = replace(outcome, notes=(*banks.notes(session.correction), *outcome.notes))
     job.write_config()
+    joint = [(name, rankings.joint_of(scores, session.bars), role) for name, scores, role in outcome.systems]
+    fields = [str(name) for name in settings.metrics.slices]
     with job.clock.stage("write"):
-        job.write_scores(outcome.scores, outcome.extra)
-        write_verdict(job, outcome.verdict)
-        if shelf.sweeping():
-            rankings.note(job.folder, outcome.scores)
-        log_final(
-            job.logger,
-            flat_metrics(outcome.scores),
-            show.retrieved_rows(part, prompts, outcome.scores, settings.shown),
-            session.plain(),
-        )
-        job.logger.finish()
-        tables = (*show.metric_tables(outcome.systems), *outcome.tables)
         slices = slice_tables(
             part,
             prompts,
@@ -80,6 +72,24 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
             session.look_alikes(part),
             settings.bootstrap.resamples,
             settings.seed,
+            fields,
+        )
+        extra = {**outcome.extra, **rankings.joint_json(joint[-1][1]), **slices_json(slices, fields)}
+        job.write_scores(outcome.scores, extra)
+        write_verdict(job, outcome.verdict)
+        if shelf.sweeping():
+            rankings.note(job.folder, outcome.scores)
+        log_final(
+            job.logger,
+            flat_metrics(outcome.scores) | {f"both/{key}": one.value for key, one in joint[-1][1].items()},
+            show.retrieved_rows(part, prompts, outcome.scores, settings.shown),
+            session.plain(),
+        )
+        job.logger.finish()
+        tables = (
+            *show.metric_tables(outcome.systems),
+            *show.joint_tables(joint, outcome.scores),
+            *outcome.tables,
         )
         said = (Note(text) for text in session.dataset.split_notes)
         lost = (Note(line, True) for line in encoder.unread.told())
@@ -163,6 +173,7 @@ def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact,
         "backbone": weights["name"],
         **({"loss": short(whole, "loss")} if settings.task == "train" else {}),
         "index": short(whole, "index"),
+        **({"scores": session.correction.told()} if session.correction.active else {}),
         "reranker": short(whole, "reranker"),
         "seed": str(settings.seed),
         "precision": settings.encode.precision,

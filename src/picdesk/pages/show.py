@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection, Fields
 from picdesk.data.sources import file_of, has_pictures
 from picdesk.evaluation.metrics import chance
+from picdesk.evaluation.statistics import Interval
 from picdesk.interfaces import Direction
+from picdesk.measures.listing import LISTED
 from picdesk.report.charts import Chart, Curve, Histogram, Series
 from picdesk.report.content import CardGroup, Item, MetricRow, MetricTable, QueryCard, Ranking, Role, Value
 from picdesk.report.loggers import RetrievedRow
 from picdesk.retrieval.scores import Scored, in_order
+from picdesk.retrieval.slices import text_rows
 
 Scores = dict[Direction, Scored]
 PLAIN = ("title", "caption", "tags")
@@ -28,7 +31,7 @@ def values_of(scored: Scored) -> dict[str, Value]:
             continue
         interval = scored.intervals.get(name)
         out[name] = Value(value) if interval is None else Value(value, interval.low, interval.high)
-    return out
+    return out | {name: Value(value) for name, value in scored.listed.items()}
 
 
 def metric_tables(systems: Sequence[tuple[str, Scores, Role]]) -> tuple[MetricTable, ...]:
@@ -36,12 +39,32 @@ def metric_tables(systems: Sequence[tuple[str, Scores, Role]]) -> tuple[MetricTa
     tables = []
     for direction, main in in_order(systems[-1][1]):
         rows = [MetricRow(name, values_of(scores[direction]), role) for name, scores, role in systems]
-        expected = {name: Value(value) for name, value in chance(main.qrels, main.run.gallery_size).items()}
-        rows.append(MetricRow("chance", expected, "baseline"))
+        rows.append(MetricRow("chance", by_chance(main), "baseline"))
         tables.append(
             MetricTable(direction, tuple(rows), queries=len(main.qrels.query_ids), gallery_size=main.run.gallery_size)
         )
     return tuple(tables)
+
+
+def by_chance(scored: Scored) -> dict[str, Value]:
+    """What a random order would score in everything that is reported."""
+    queries, gallery = len(scored.qrels.query_ids), scored.run.gallery_size
+    expected = chance(scored.qrels, gallery, scored.ks, scored.names)
+    expected |= {name: LISTED[name].by_chance(queries, gallery) for name in scored.listed}
+    return {name: Value(value) for name, value in expected.items()}
+
+
+def joint_tables(systems: Sequence[tuple[str, Mapping[str, Interval], Role]], main: Scores) -> tuple[MetricTable, ...]:
+    """The metrics over both directions, a row a system; none where none was asked for."""
+    rows = tuple(
+        MetricRow(name, {key: Value(one.value, one.low, one.high) for key, one in found.items()}, role)
+        for name, found, role in systems
+        if found
+    )
+    if not rows:
+        return ()
+    queries = sum(len(one.qrels.query_ids) for one in main.values())
+    return (MetricTable("both", rows, queries, max(one.run.gallery_size for one in main.values())),)
 
 
 def rank_charts(scores: Scores) -> tuple[Chart, ...]:
@@ -117,7 +140,7 @@ def card(
         id=query_id,
         direction=direction,
         rankings=(Ranking(tuple(found), rank),),
-        text=prompts[query] if direction == "t2i" else "",
+        text=prompts[text_rows(part, scored)[query]] if direction == "t2i" else "",
         picture=query_id if direction == "i2t" else "",
         truth=truth,
     )
@@ -161,7 +184,7 @@ def retrieved_rows(
     if "t2i" not in scores or not has_pictures(part):
         return []
     run, first = scores["t2i"].run, scores["t2i"].ranks.first
-    rows = []
+    rows, of_query = [], text_rows(part, scores["t2i"])
     for query in range(min(most, len(run.query_ids))):
         relevant = set(scores["t2i"].qrels.relevant(query).tolist())
         for rank, i in enumerate(run.index[query, :shown], 1):
@@ -172,7 +195,14 @@ def retrieved_rows(
             name = run.item_ids[i]
             rows.append(
                 RetrievedRow(
-                    run.query_ids[query], prompts[query], rank, name, score, int(i) in relevant, true_rank, picture
+                    run.query_ids[query],
+                    prompts[of_query[query]],
+                    rank,
+                    name,
+                    score,
+                    int(i) in relevant,
+                    true_rank,
+                    picture,
                 )
             )
     return rows

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.assembly.schema import Settings
-from picdesk.evaluation.significance import compare_all
+from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.interfaces import Direction
 from picdesk.pages.finish import Outcome
 from picdesk.pages.weight_chart import weight_charts
 from picdesk.report.content import Note
 from picdesk.retrieval.measuring import pictures_of
 from picdesk.retrieval.scores import Scored, mean_hits
+
+Tests = Mapping[Direction, Mapping[str, Difference]]
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,11 @@ def outcome_of(
     tests = compare_all(
         {direction: (after[direction].ranks, before[direction].ranks) for direction in after},
         {direction: pictures_of(direction, after[direction].qrels) for direction in after},
+        ks=next(iter(after.values())).ks,
         resamples=settings.bootstrap.resamples,
         seed=settings.seed,
         level=settings.bootstrap.level,
+        names=next(iter(after.values())).names,
     )
     by = settings.tune_weights
     shown = ", ".join(f"{name} {weight:g}" for name, weight in tuned.weights.items())
@@ -59,16 +63,7 @@ def outcome_of(
         f"highest {tuned.values[tuned.best]:.4f} at {', '.join(f'{w:g}' for w in tuned.points[tuned.best])}); of "
         f"{len(tuned.points):,} weights tried on the data that chose, so these values flatter"
     )
-    notes = [Note(told)]
-    for direction in tests:
-        one = tests[direction]["hits@1"]
-        notes.append(
-            Note(
-                f"{direction} hits@1 on {settings.part}, chosen weights less search alone: {one.interval.value:+.4f} "
-                f"[{one.interval.low:+.4f}, {one.interval.high:+.4f}], p = {one.p_family:.4f} (paired randomisation, corrected "
-                "for all metrics and directions)"
-            )
-        )
+    notes = [Note(told), *difference_notes(tests, settings.part, "chosen weights less search alone")]
     found = {
         "weights": tuned.weights,
         "metric": tuned.metric,
@@ -80,13 +75,7 @@ def outcome_of(
         "best_value": float(tuned.values[tuned.best]),
         "best_weights": list(tuned.points[tuned.best]),
     }
-    differences = {
-        direction: {
-            name: [d.interval.value, d.interval.low, d.interval.high, d.p, d.p_family] for name, d in own.items()
-        }
-        for direction, own in tests.items()
-    }
-    extra = {"tuned": found, "less_search_alone": differences, "search_alone": show_metrics(before)}
+    extra = {"tuned": found, "less_search_alone": differences_json(tests), "search_alone": show_metrics(before)}
     return Outcome(
         systems=[("search alone", before, "other"), (f"reranked ({shown})", after, "main")],
         weights=weights,
@@ -94,6 +83,31 @@ def outcome_of(
         notes=tuple(notes),
         extra=extra,
     )
+
+
+def difference_notes(tests: Tests, part: str, what: str) -> list[Note]:
+    """A line a direction: how far the two are apart in hits@1, and whether that can be luck."""
+    said = []
+    for direction, own in tests.items():
+        one = own["hits@1"]
+        said.append(
+            Note(
+                f"{direction} hits@1 on {part}, {what}: {one.interval.value:+.4f} [{one.interval.low:+.4f}, "
+                f"{one.interval.high:+.4f}], p = {one.p_family:.4f} (paired randomisation, corrected for all metrics and "
+                "directions)"
+            )
+        )
+    return said
+
+
+def differences_json(tests: Tests) -> dict[str, dict[str, list[float]]]:
+    """Value, ends of the interval, p and corrected p of every difference, for metrics.json."""
+    return {
+        direction: {
+            name: [d.interval.value, d.interval.low, d.interval.high, d.p, d.p_family] for name, d in own.items()
+        }
+        for direction, own in tests.items()
+    }
 
 
 def show_metrics(scored: Mapping[Direction, Scored]) -> dict[str, dict[str, float]]:

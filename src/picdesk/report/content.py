@@ -10,9 +10,15 @@ from picdesk.report.charts import Chart
 from picdesk.report.values import METRICS as METRICS
 from picdesk.report.values import Column as Column
 from picdesk.report.values import Value as Value
+from picdesk.report.values import columns_of as columns_of
 
 Role = Literal["main", "other", "baseline"]
-DIRECTION_NAMES: dict[Direction, str] = {"t2i": "Text to picture", "i2t": "Picture to text"}
+Shown = Direction | Literal["both"]
+DIRECTION_NAMES: dict[Shown, str] = {
+    "t2i": "Text to picture",
+    "i2t": "Picture to text",
+    "both": "Both directions",
+}
 
 
 @dataclass(frozen=True)
@@ -26,13 +32,14 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class MetricTable:
-    """The metrics of one direction. Columns in which no row has a value are not shown."""
+    """The metrics of one direction, or of both. Columns in which no row has a value are not shown; `columns` None: those of
+    the metrics that there are."""
 
-    direction: Direction
+    direction: Shown
     rows: tuple[MetricRow, ...]
     queries: int
     gallery_size: int
-    columns: tuple[Column, ...] = METRICS
+    columns: tuple[Column, ...] | None = None
     note: str = ""
     of: str = ""
 
@@ -44,7 +51,8 @@ class MetricTable:
     @property
     def shown(self) -> tuple[Column, ...]:
         """Columns that at least one row fills."""
-        return tuple(column for column in self.columns if any(column.key in row.values for row in self.rows))
+        columns = columns_of(key for row in self.rows for key in row.values) if self.columns is None else self.columns
+        return tuple(column for column in columns if any(column.key in row.values for row in self.rows))
 
 
 @dataclass(frozen=True)
@@ -58,10 +66,12 @@ class Fact:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence for the reader; `warning` for what they must know before they trust a number."""
+    """A sentence for the reader; `warning` for what they must know before they trust a number, `loud` for what stands in large
+    letters."""
 
     text: str
     warning: bool = False
+    loud: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,22 +137,26 @@ class CardGroup:
 
 @dataclass(frozen=True)
 class Slice:
-    """One part of the queries (texts of 5 to 8 words, ...), how many there are, and the metric over them."""
+    """One part of the queries (texts of 5 to 8 words, ...), how many there are, the metric over them, and how far that is from
+    the metric over the rest, with p corrected for all parts of the table."""
 
     name: str
     queries: int
     value: Value
+    less_rest: Value | None = None
+    p: float | None = None
 
 
 @dataclass(frozen=True)
 class SliceTable:
-    """One metric over parts of the queries, beside the metric over all of them."""
+    """One metric over parts of the queries, beside the metric over all of them and the mean over the parts (`macro`)."""
 
     title: str
     metric: Column
     slices: tuple[Slice, ...]
     overall: Value
     note: str = ""
+    macro: Value | None = None
 
 
 @dataclass(frozen=True)

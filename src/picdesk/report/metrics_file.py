@@ -43,6 +43,8 @@ def read_scores(path: Path | str) -> dict[str, Any]:
         raise DataError(f"{path}: no metrics of {' or '.join(DIRECTIONS)}")
     for direction in there:
         _check_direction(content[direction], f"{path}: {direction}")
+    if "both" in content:
+        _check_direction(content["both"], f"{path}: both", ())
     apart = content.get(LOOK_ALIKES, {})
     if not isinstance(apart, dict):
         raise DataError(f"{path}: {LOOK_ALIKES}: wanted metrics by direction")
@@ -51,11 +53,11 @@ def read_scores(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def _check_direction(part: Any, where: str) -> None:
+def _check_direction(part: Any, where: str, needed: tuple[str, ...] = ("hits@1", "queries")) -> None:
     """Raise `DataError` unless this is metrics by name, with intervals by name."""
     if not isinstance(part, dict) or not all(isinstance(part.get(key), dict) for key in ("metrics", "intervals")):
         raise DataError(f"{where}: wanted metrics and intervals")
-    lacking = [name for name in ("hits@1", "queries") if name not in part["metrics"]]
+    lacking = [name for name in needed if name not in part["metrics"]]
     if lacking:
         raise DataError(f"{where}: {', '.join(lacking)} is missing")
     for name, value in part["metrics"].items():

@@ -1,10 +1,12 @@
 """A measured number with its interval, and the columns in which such numbers stand."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from picdesk.errors import DataError
+from picdesk.measures.listing import JOINTS, KS, LISTED, MEASURES, NAMES
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,39 @@ class Column:
     bar: bool = True
 
 
-METRICS: tuple[Column, ...] = (
-    Column("hits@1", "hits@1"),
-    Column("hits@5", "hits@5"),
-    Column("hits@10", "hits@10"),
-    Column("recall@1", "recall@1"),
-    Column("recall@5", "recall@5"),
-    Column("recall@10", "recall@10"),
-    Column("mrr", "MRR"),
-    Column("mrr_at_least", "MRR, at least"),
-    Column("mrr_at_most", "MRR, at most"),
-    Column("median_rank", "median rank", 1, "low", False),
-    Column("mean_rank", "mean rank", 1, "low", False),
-)
+BOUNDS = {"mrr_at_least": "MRR, at least", "mrr_at_most": "MRR, at most"}
+"""What stands in the place of an MRR that is not known."""
+
+
+def column_of(key: str) -> Column:
+    """How the metric of this key is shown."""
+    name = key if key in {*MEASURES, *LISTED, *JOINTS} else key.rpartition("@")[0]
+    if name in JOINTS:
+        joint = JOINTS[name]
+        return Column(key, joint.label_of(key), joint.digits, bar=joint.most == 1.0)
+    if name in LISTED:
+        return Column(key, LISTED[name].label, LISTED[name].digits, "low", LISTED[name].bar)
+    if key in BOUNDS:
+        return Column(key, BOUNDS[key])
+    measure = MEASURES[name]
+    better: Literal["high", "low"] = "low" if measure.is_rank else "high"
+    return Column(key, measure.label_of(key), measure.digits, better, not measure.is_rank)
+
+
+def columns_of(keys: Iterable[str]) -> tuple[Column, ...]:
+    """A column for each key that is a metric's, in the order of the list of metrics, cut-offs rising."""
+    names = [*MEASURES, *LISTED, *JOINTS]
+    places: dict[str, tuple[int, int]] = {}
+    for key in keys:
+        head, _, k = key.rpartition("@")
+        if key in names:
+            places[key] = (names.index(key), 0)
+        elif key in BOUNDS:
+            places[key] = (names.index("mrr"), 1 + list(BOUNDS).index(key))
+        elif head in names and k.isdecimal():
+            places[key] = (names.index(head), int(k))
+    return tuple(column_of(key) for key in sorted(places, key=places.__getitem__))
+
+
+METRICS: tuple[Column, ...] = columns_of([*(key for name in NAMES for key in MEASURES[name].keys(KS)), *BOUNDS])
+"""The columns of what is reported unless the config names others."""

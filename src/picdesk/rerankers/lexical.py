@@ -44,7 +44,7 @@ class Lexical(Scorer):
         fields: Sequence[str] = ("caption", "title"),
         file: str | None = None,
         score: str = "bm25",
-        pooling: str = "sum",
+        pooling: str = "mean",
         language: str | None = "english",
         k1: float = 1.2,
         b: float = 0.75,

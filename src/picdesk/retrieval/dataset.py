@@ -111,8 +111,18 @@ class Dataset:
             "texts": digest_of(list(zip(part.text_ids, self.prompts(part), strict=True))),
             "pairs": digest_of([part.picture_ids[i] for i in part.picture_of]),
             **({"vectors": digest_of(vectors)} if vectors else {}),
+            **({"judgments": digest_of(judged(part))} if part.judgments else {}),
             **({"fields": digest_of([plain(own) for own in part.texts])} if fields else {}),
         }
+
+
+def judged(part: Collection) -> list[object]:
+    """What is relevant besides the data set's own pairs, as JSON has it."""
+    told: list[object] = [part.judged_only]
+    for direction, own in sorted(part.judgments.items()):
+        grades = None if own.grades is None else own.grades.tolist()
+        told.append([direction, own.query_ids, own.item_ids, own.bounds.tolist(), own.items.tolist(), grades])
+    return told
 
 
 def plain(fields: Mapping[str, str | Sequence[str]]) -> dict[str, str | list[str]]:

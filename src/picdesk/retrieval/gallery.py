@@ -16,8 +16,11 @@ from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head, picture_features, text_features
 from picdesk.retrieval.tools import Tools
+from picdesk.search.corrected import Corrected
 from picdesk.search.grouping import best_part_run
-from picdesk.trec.runs import Run
+from picdesk.trec.runs import Floats, Run
+
+Kept = Callable[[Run, Floats | None], Run]
 
 
 @dataclass
@@ -49,9 +52,14 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.index.ids)
 
-    def search(self, queries: Embeddings, top_k: int) -> Run:
-        """The `top_k` best items of each query, over all items or, where they are looked up, over the candidates alone."""
+    def search(self, queries: Embeddings, top_k: int, keep: Kept | None = None) -> Run:
+        """The `top_k` best items of each query, over all items or, where they are looked up, over the candidates alone.
+
+        `keep` may drop what was found, by its similarity [queries, top_k], which is given where the scores are corrected ones.
+        """
         run = self.index.search(queries, min(top_k, len(self)))
+        if keep is not None:
+            run = keep(run, self.index.similarity(queries, run) if isinstance(self.index, Corrected) else None)
         return run if self.items is not None else candidates_alone(run)[0]
 
     def candidates(self, run: Run) -> Side:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from picdesk.evaluation.metrics import KS, Ranks, chance, metrics_of, ranks_of_run
+from picdesk.evaluation.metrics import Ranks, chance, metrics_of, ranks_of_run
 from picdesk.evaluation.statistics import Interval, intervals
 from picdesk.interfaces import DIRECTIONS, Direction
+from picdesk.measures.listing import KS, LISTED, NAMES
 from picdesk.trec.runs import Qrels, Run
 
 if TYPE_CHECKING:
@@ -27,10 +28,22 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """Which metrics are reported, by name, and at which cut-offs; `measures.listing.checked` refuses what is none."""
+
+    names: tuple[str, ...] = NAMES
+    ks: tuple[int, ...] = KS
+
+
+USUAL = Metrics()
+
+
+@dataclass(frozen=True)
 class Scored:
     """One direction of one system: its run, what is relevant, the ranks, the metrics and their intervals, and how many
     seconds search and reranking took for all queries together (building the index took `index_seconds`). `exact_hits` is the
-    hits@1 of exact search over the same embeddings, where the index alone made the order."""
+    hits@1 of exact search over the same embeddings, where the index alone made the order. `names` and `ks` are the metrics that
+    were asked for, and `listed` what the lists together say of the gallery (hubness)."""
 
     run: Run
     qrels: Qrels
@@ -40,6 +53,9 @@ class Scored:
     seconds: float = 0.0
     exact_hits: float | None = None
     index_seconds: float = 0.0
+    names: tuple[str, ...] = NAMES
+    ks: tuple[int, ...] = KS
+    listed: Mapping[str, float] = field(default_factory=dict)
 
 
 def shortened(run: Run, depth: int) -> Run:
@@ -84,7 +100,7 @@ def ends_of(one: Scored, name: str) -> dict[str, float | None]:
 
 def table_of(direction: Direction, one: Scored) -> str:
     """One direction as a Markdown table."""
-    expected = chance(one.qrels, one.run.gallery_size)
+    expected = chance(one.qrels, one.run.gallery_size, one.ks, one.names)
     lines = [
         f"| {direction} | {len(one.qrels.query_ids):,} queries over {one.run.gallery_size:,} | chance |",
         "|---|---|---|",
@@ -97,11 +113,13 @@ def table_of(direction: Direction, one: Scored) -> str:
     return "\n".join(lines)
 
 
-def score(direction: Direction, run: Run, qrels: Qrels, bars: Bars) -> Scored:
+def score(direction: Direction, run: Run, qrels: Qrels, bars: Bars, metrics: Metrics = USUAL) -> Scored:
     """Ranks, metrics and intervals of one run."""
-    ranks = ranks_of_run(run, qrels, direction)
-    ends = intervals(ranks, KS, resamples=bars.resamples, seed=bars.seed, level=bars.level)
-    return Scored(run, qrels, ranks, metrics_of(ranks, KS), ends)
+    ranks, names, ks = ranks_of_run(run, qrels, direction), metrics.names, metrics.ks
+    ends = intervals(ranks, ks, resamples=bars.resamples, seed=bars.seed, level=bars.level, names=names)
+    listed = {name: one.of_lists(run.index, run.gallery_size) for name, one in LISTED.items()}
+    found = metrics_of(ranks, ks, names) | {name: value for name, value in listed.items() if name in names}
+    return Scored(run, qrels, ranks, found, ends, names=names, ks=ks, listed=listed)
 
 
 def flat_metrics(scored: dict[Direction, Scored]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ from picdesk.data.facts import PictureFacts
 from picdesk.data.near import near_pairs
 from picdesk.data.sources import has_pictures
 from picdesk.embedding.progress import progress
-from picdesk.errors import DataError
+from picdesk.errors import ConfigError, DataError
+from picdesk.evaluation.parts import Rest, against_rest
 from picdesk.evaluation.shares import sliced_hits
 from picdesk.interfaces import Direction
 from picdesk.report.content import DIRECTION_NAMES, METRICS, Slice, SliceTable, Value
@@ -23,6 +25,7 @@ HITS = METRICS[0]
 MOST_LOOKED_AT = 10_000
 SMALLEST = 20
 PARTS = 4
+MOST_VALUES = 20
 ERROR = 0.05
 Flags = NDArray[np.bool_]
 
@@ -43,14 +46,17 @@ def slice_tables(
     twins: Flags | None,
     resamples: int,
     seed: int,
+    fields: Sequence[str] = (),
 ) -> tuple[SliceTable, ...]:
     """Every slicing of every direction in which at least two parts hold 20 queries or more.
 
-    `prompts` are the texts as they were encoded; `twins` says which pictures have a look-alike (None: not known).
+    `prompts` are the texts as they were encoded; `twins` says which pictures have a look-alike (None: not known); `fields` are
+    fields of the texts that queries are parted by besides.
     """
     wanted = []
     for direction, one in in_order(dict(scored)):
-        for sliced in slicings(direction, part, prompts, one, twins):
+        asked = [by_field(name, direction, part, one) for name in fields]
+        for sliced in (*asked, *slicings(direction, part, prompts, one, twins)):
             large = Sliced(sliced.title, tuple(p for p in sliced.parts if p[1].sum() >= SMALLEST), sliced.note)
             if len(large.parts) > 1:
                 wanted.append((direction, one, large))
@@ -65,10 +71,11 @@ def slicings(
     about = picture_asked_about(direction, part, one)
     found = []
     if direction == "t2i":
-        words = np.array([len(text.split()) for text in prompts])
+        rows = text_rows(part, one)
+        words = np.array([len(prompts[row].split()) for row in rows])
         found.append(Sliced("Length of the text", by_number(words, "word"), "Words of the text as it was encoded"))
         if "tags" in part.field_names():
-            tags = np.array([tag_count(fields.get("tags", ())) for fields in part.texts])
+            tags = np.array([tag_count(part.texts[row].get("tags", ())) for row in rows])
             found.append(Sliced("Number of tags", by_number(tags, "tag")))
     if twins is not None:
         whose = "The true picture" if direction == "t2i" else "The picture that is asked about"
@@ -87,9 +94,45 @@ def tag_count(tags: str | Sequence[str]) -> int:
 def picture_asked_about(direction: Direction, part: Collection, one: Scored) -> NDArray[np.int64]:
     """Position of the picture of each query [queries]."""
     if direction == "t2i":
-        return part.picture_of
+        return part.picture_of[text_rows(part, one)]
     place = {name: i for i, name in enumerate(part.picture_ids)}
     return np.array([place[name] for name in one.qrels.query_ids], np.int64)
+
+
+def text_rows(part: Collection, one: Scored) -> NDArray[np.int64]:
+    """Position of the text of each query [queries], where the queries are texts."""
+    if one.qrels.query_ids == part.text_ids:
+        return np.arange(len(part.text_ids))
+    place = {name: i for i, name in enumerate(part.text_ids)}
+    return np.array([place[name] for name in one.qrels.query_ids], np.int64)
+
+
+def by_field(name: str, direction: Direction, part: Collection, one: Scored) -> Sliced:
+    """The queries by what a field of their text says, or of the first text of the picture that asks; the most frequent values.
+
+    Raises `ConfigError` where no text has the field.
+    """
+    if name not in part.field_names():
+        known = ", ".join(part.field_names())
+        raise ConfigError(f"metrics.slices={name}: no text of data={part.name} has that field; there are {known}")
+    said = [value_of_field(fields.get(name, "")) for fields in part.texts]
+    if direction == "t2i":
+        own = [said[row] for row in text_rows(part, one)]
+    else:
+        first = dict(zip(reversed(part.picture_of.tolist()), reversed(said), strict=True))
+        own = [first.get(int(picture), "") for picture in picture_asked_about(direction, part, one)]
+    values = np.array(own, object)
+    counted = Counter(own).most_common()
+    parts = [(value or "(none)", np.asarray(values == value, np.bool_)) for value, _ in counted[:MOST_VALUES]]
+    if len(counted) > MOST_VALUES:
+        others = ~np.logical_or.reduce([mask for _, mask in parts])
+        parts.append((f"{len(counted) - MOST_VALUES} others", np.asarray(others, np.bool_)))
+    return Sliced(name, tuple(parts), f"By the field {name}")
+
+
+def value_of_field(value: str | Sequence[str]) -> str:
+    """A field in one text."""
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def by_number(numbers: NDArray[np.int64], unit: str) -> tuple[tuple[str, Flags], ...]:
@@ -138,13 +181,42 @@ def measured(direction: Direction, one: Scored, sliced: Sliced, resamples: int, 
     """hits@1 over each part; the intervals hold for `together` parts at once, as any of them may catch the reader's eye."""
     masks = [mask for _, mask in sliced.parts]
     found = sliced_hits(one.ranks, masks, resamples, seed, level=1 - ERROR / together)
+    rest = against_rest(one.ranks, masks, resamples, seed)
     slices = tuple(
-        Slice(name, int(mask.sum()), Value(interval.value, interval.low, interval.high))
-        for (name, mask), interval in zip(sliced.parts, found, strict=True)
+        Slice(name, int(mask.sum()), Value(interval.value, interval.low, interval.high), *told_of(apart))
+        for (name, mask), interval, apart in zip(sliced.parts, found, rest, strict=True)
     )
     whole = one.intervals.get("hits@1")
     value = one.metrics["hits@1"]
     overall = Value(value) if whole is None else Value(value, whole.low, whole.high)
     said = f"Intervals: 95% for the {together} parts of this page together (Bonferroni)"
     note = "; ".join(text for text in (sliced.note, said) if text)
-    return SliceTable(f"{DIRECTION_NAMES[direction]}: {sliced.title.lower()}", HITS, slices, overall, note)
+    macro = Value(float(np.mean([interval.value for interval in found])))
+    return SliceTable(f"{DIRECTION_NAMES[direction]}: {sliced.title.lower()}", HITS, slices, overall, note, macro)
+
+
+def told_of(apart: Rest | None) -> tuple[Value | None, float | None]:
+    """The difference to the rest with its interval, and its corrected p."""
+    if apart is None:
+        return None, None
+    return Value(apart.interval.value, apart.interval.low, apart.interval.high), apart.p_family
+
+
+def slices_json(tables: Sequence[SliceTable], fields: Sequence[str]) -> dict[str, object]:
+    """For metrics.json: the parts by the fields that were asked for; nothing where none was."""
+    titles = {f"{title}: {name.lower()}": (d, name) for d, title in DIRECTION_NAMES.items() for name in fields}
+    found: dict[str, dict[str, object]] = {}
+    for table in tables:
+        if table.title in titles and table.macro is not None:
+            direction, name = titles[table.title]
+            parts = {one.name: slice_json(one) for one in table.slices}
+            found.setdefault(name, {})[direction] = {"macro_mean": table.macro.value, "parts": parts}
+    return {"slices": found} if found else {}
+
+
+def slice_json(one: Slice) -> dict[str, object]:
+    """One part: hits@1 with its interval, and how far it is from the rest."""
+    own: dict[str, object] = {"queries": one.queries, "hits@1": [one.value.value, one.value.low, one.value.high]}
+    if one.less_rest is not None:
+        own |= {"less_rest": [one.less_rest.value, one.less_rest.low, one.less_rest.high], "p_family": one.p}
+    return own

@@ -54,10 +54,8 @@ class Tools:
 
         def near(rows: Sequence[int], pictures: PictureBytes) -> NDArray[np.float32]:
             asked = self.texts(self.backbone, texts)[list(rows)]
-            found: NDArray[np.float32] = np.einsum("nd,nd->n", asked, self.pictures(self.backbone, pictures)).astype(
-                np.float32
-            )
-            return found
+            nearness: NDArray[np.float32] = np.einsum("nd,nd->n", asked, self.pictures(self.backbone, pictures))
+            return nearness
 
         return near
 
@@ -95,11 +93,12 @@ class Sources:
     part: Collection
     prompts: tuple[str, ...]
     tools: Tools
+    dataset: Dataset | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, part: Collection, backbone: TwoTower, encoder: Encoder) -> Sources:
         """What there is of this part."""
-        return cls(part, tuple(dataset.prompts(part)), Tools.over(backbone, encoder, part))
+        return cls(part, tuple(dataset.prompts(part)), Tools.over(backbone, encoder, part), dataset)
 
     def sides(self, direction: Direction, queries: Embeddings, items: Embeddings) -> tuple[Side, Side]:
         """Queries and items of a direction."""
@@ -116,7 +115,12 @@ class Sources:
         return Embeddings(texts.ids, found), Embeddings(pictures.ids, asking)
 
     def _texts(self, embeddings: Embeddings) -> Side:
-        return Side(embeddings.ids, embeddings, self.prompts, self.part.texts)
+        if len(embeddings.ids) == len(self.part.text_ids):
+            return Side(embeddings.ids, embeddings, self.prompts, self.part.texts)
+        place = {name: i for i, name in enumerate(self.part.text_ids)}
+        rows = [place[name] for name in embeddings.ids]
+        texts = tuple(self.prompts[row] for row in rows)
+        return Side(embeddings.ids, embeddings, texts, tuple(self.part.texts[row] for row in rows))
 
     def _pictures(self, embeddings: Embeddings) -> Side:
         """All pictures, or those of them that have texts."""

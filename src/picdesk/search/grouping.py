@@ -48,13 +48,20 @@ def distinct(matrix: Floats) -> tuple[Floats, NDArray[np.int64]]:
     return matrix[np.unique(of_row, return_index=True)[1]], of_row
 
 
-def at_least(run: Run, min_score: float | None) -> Run:
-    """The run without what scores below `min_score`; None keeps all. Places that fall away are padded with -1."""
+def at_least(run: Run, min_score: float | None, similarity: Floats | None = None) -> Run:
+    """The run without what scores below `min_score`; None keeps all. Places that fall away are padded with -1.
+
+    `similarity` [queries, depth] is what counts where the scores are corrected ones; what is kept moves up.
+    """
     if min_score is None:
         return run
-    low = run.scores < np.float32(min_score)
+    low = (run.scores if similarity is None else similarity) < np.float32(min_score)
     index = np.where(low, -1, run.index).astype(np.int32)
-    return replace(run, index=index, scores=np.where(low, -np.inf, run.scores).astype(np.float32))
+    scores = np.where(low, -np.inf, run.scores).astype(np.float32)
+    if similarity is not None:
+        order = np.argsort(low, axis=1, kind="stable")
+        index, scores = np.take_along_axis(index, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    return replace(run, index=index, scores=scores)
 
 
 def answered(run: Run) -> Run:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError
+from picdesk.interfaces import Embeddings
 from picdesk.parts import config_part
 from picdesk.search import making, ties
 from picdesk.search.faiss_index import FaissIndex
@@ -38,6 +39,11 @@ class FlatIndex(FaissIndex):
         super()._set_ids(at_place)
         stored = faiss.rev_swig_ptr(self._faiss.get_xb(), self._faiss.ntotal * self.dim)
         self._matrix = stored.reshape(self._faiss.ntotal, self.dim)
+
+    @property
+    def vectors(self) -> Embeddings:
+        """What is in the index, in the order of `ids`."""
+        return Embeddings(self.ids, np.array(self._matrix))
 
     def _drop(self, gone: NDArray[np.bool_]) -> None:
         kept = np.ascontiguousarray(self._matrix[~gone])

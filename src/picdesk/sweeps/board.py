@@ -6,43 +6,55 @@ import logging
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from picdesk.assembly.allowed import shown
 from picdesk.assembly.saved import may_be_repeated
 from picdesk.errors import DataError
+from picdesk.evaluation.joint import mean_of_both
 from picdesk.evaluation.ranks import Ranks
-from picdesk.evaluation.shares import mean_of_both
 from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.folder import REPORTED
 from picdesk.jobs.found import DoneJob, choices_of, differing, find_jobs, short, value_of, written
 from picdesk.jobs.rankings import Rankings, rankings_of
+from picdesk.measures.listing import KS, MEASURES, NAMES
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
 from picdesk.report.leaderboard import write_csv
 from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
-from picdesk.report.values import Column, Value
+from picdesk.report.values import Column, Value, columns_of
 from picdesk.sweeps import seeds
 from picdesk.sweeps.charts import charts
 from picdesk.sweeps.seeds import OverSeeds, over_seeds
 
 log = logging.getLogger(__name__)
-SHOWN = ("hits@1", "hits@5", "hits@10", "mrr", "median_rank")
-COLUMNS = (
-    Column("objective", "objective"),
-    Column("hits@1", "hits@1, mean"),
-    *(
-        Column(
-            f"{d}/{name}", f"{d} {name}", 1 if "rank" in name else 3, "low" if "rank" in name else "high", "@" in name
-        )
-        for name in SHOWN
-        for d in DIRECTIONS
-    ),
+FIRST = (Column("objective", "objective"), Column("hits@1", "hits@1, mean"))
+LAST = (
     *(Column(f"unseen/{d}/hits@1", f"{d} hits@1 without look-alikes", 3, "high", False) for d in DIRECTIONS),
     Column("ms", "ms a query", 3, "low", False),
 )
+USUAL = tuple(key for name in NAMES if MEASURES[name].on_board for key in MEASURES[name].keys(KS))
+
+
+def columns(jobs: Sequence[DoneJob]) -> tuple[Column, ...]:
+    """The objective, what the jobs report in each direction and in both, and what it costs."""
+    found = {key for job in jobs for own in job.numbers.values() for key in own if on_board(key)}
+    each = [
+        replace(column, key=f"{d}/{column.key}", label=f"{d} {column.key}", bar="@" in column.key)
+        for column in columns_of({*USUAL, *found})
+        for d in DIRECTIONS
+    ]
+    both = columns_of(dict.fromkeys(key for job in jobs for key in job.both))
+    return (*FIRST, *each, *(replace(column, key=f"both/{column.key}") for column in both), *LAST)
+
+
+def on_board(key: str) -> bool:
+    """Whether a metric has a column on the leaderboard."""
+    name = key if key in MEASURES else key.rpartition("@")[0]
+    return name in MEASURES and MEASURES[name].on_board
 
 
 def write(root: Path, to: Path) -> list[str]:
@@ -83,7 +95,7 @@ def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tu
         title=f"Sweep of {len(jobs) + len(failures)} jobs",
         subtitle=f"{root.name}: {len(jobs)} finished, {len(failures)} failed",
         rows=rows,
-        columns=COLUMNS[1:] if measure == REPORTED else COLUMNS,
+        columns=columns(ordered)[1:] if measure == REPORTED else columns(ordered),
         facts=(Fact("folder", root.name), *((Fact("code", str(ordered[0].manifest.code)),) if ordered else ())),
         charts=charts(ordered, keys),
         best_config=best_config(ordered[0]) if ordered else "",
@@ -139,7 +151,8 @@ def row(job: DoneJob, value: float, ranks: Rankings, keys: Sequence[str], verdic
         both = mean_of_both([(one, pictures) for one, pictures in ranks.values()], seed=job.manifest.seed)
         values["hits@1"] = Value(job.hits, min(both.low, job.hits), max(both.high, job.hits))
     for direction, own in job.numbers.items():
-        values |= {f"{direction}/{name}": own[name] for name in SHOWN if name in own}
+        values |= {f"{direction}/{name}": value for name, value in own.items() if on_board(name)}
+    values |= {f"both/{name}": value for name, value in job.both.items()}
     values |= {f"unseen/{direction}/hits@1": own["hits@1"] for direction, own in job.unseen.items()}
     if job.milliseconds is not None:
         values["ms"] = Value(job.milliseconds)

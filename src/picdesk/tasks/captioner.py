@@ -170,7 +170,7 @@ def to_pictures(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
     place = located(run, query[qrels.query_of], item[qrels.items]).place
     exact = replace(ranks_of_run(run, qrels, "t2i"), scores=run.scores[query[qrels.query_of], place])
     listed = shortened(run, session.settings.run_depth)
-    return score("t2i", add_tail(listed, exact, qrels), qrels, session.bars)
+    return score("t2i", add_tail(listed, exact, qrels), qrels, session.bars, session.metrics)
 
 
 def to_texts(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
@@ -185,7 +185,7 @@ def to_texts(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
     qrels = Qrels.from_pairs(queries.ids, known.ids, row_of[owner[columns]], columns)
     run, _, _ = session.system.timed("i2t", Side(queries.ids, queries), Side(known.ids, known))
     exact = exact_ranks(queries, known, qrels, direction="i2t")
-    return score("i2t", add_tail(run, exact, qrels), qrels, session.bars)
+    return score("i2t", add_tail(run, exact, qrels), qrels, session.bars, session.metrics)
 
 
 def threshold(min_score: float | None, scored: Mapping[Direction, Scored]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from contextlib import nullcontext
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -17,7 +18,6 @@ from picdesk.tasks.evaluate import evaluate_files, evaluate_model
 
 BY_MODULE = {
     "check": "check",
-    "doctor": "doctor",
     "encode": "encode",
     "leaderboard": "leaderboard",
     "compare": "compare",
@@ -25,9 +25,10 @@ BY_MODULE = {
     "captioner": "captioner",
     "tune_index": "tune",
     "tune_weights": "tune_weights",
+    "agreement": "agreement",
 }
 """The tasks beside `evaluate` itself: a module of `tasks/` each, and the function in it; imported once it is asked for."""
-TASKS = ("evaluate", *BY_MODULE)
+TASKS = ("evaluate", "doctor", *BY_MODULE)
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -41,6 +42,11 @@ def evaluate(cfg: DictConfig) -> float:
 
 def run_task(cfg: DictConfig) -> float:
     """The task that `task` names."""
+    if cfg.task == "doctor":
+        from picdesk.assembly.needed import needs_of
+        from picdesk.tasks.doctor import doctor
+
+        return doctor(needs_of(cfg), Path(str(cfg.paths.output_dir)))
     if cfg.task in BY_MODULE:
         name = BY_MODULE[cfg.task]
         found: float = getattr(importlib.import_module(f"picdesk.tasks.{cfg.task}"), name)(cfg)

@@ -16,15 +16,17 @@ from picdesk.assembly.saved import taken
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
-from picdesk.evaluation.metrics import KS
+from picdesk.evaluation.joint import joint_differences
 from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.files import file_digest, write_json
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import DoneJob, choices_of, find_jobs
+from picdesk.jobs.rankings import joint_of
+from picdesk.measures.listing import NAMES, measure_of
 from picdesk.pages import show
 from picdesk.pages.compare_cards import Scores, Side, groups
 from picdesk.report.charts import Histogram
-from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note
+from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note, Role
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.measuring import pictures_of
@@ -53,7 +55,7 @@ def compare(cfg: DictConfig) -> float:
     settings = session.settings
     jobs = [done_job(key, name) for key, name in (("dir", settings.dir), ("against", settings.against))]
     names = called(jobs)
-    sides = [Side(name, job, scores_of(job, session.bars)) for name, job in zip(names, jobs, strict=True)]
+    sides = [Side(name, job, scores_of(job, session)) for name, job in zip(names, jobs, strict=True)]
     one, other = sides
     both = [d for d in DIRECTIONS if d in one.scores and d in other.scores]
     if not both:
@@ -61,11 +63,15 @@ def compare(cfg: DictConfig) -> float:
     apart = compare_all(
         {direction: (one.scores[direction].ranks, other.scores[direction].ranks) for direction in both},
         {direction: pictures_of(direction, one.scores[direction].qrels) for direction in both},
+        ks=one.scores[both[0]].ks,
         seed=settings.seed,
+        names=one.scores[both[0]].names,
     )
+    joint = joint_apart(sides, both, settings.seed)
     folder = session.output_dir
-    write_json(folder / "comparison.json", as_json(sides, apart))
-    tables = tuple(table(sides, direction, apart[direction]) for direction in both)
+    write_json(folder / "comparison.json", as_json(sides, apart, joint))
+    separate = (table(sides, direction, apart[direction]) for direction in both)
+    tables = (*separate, *joint_table(session.bars, sides, joint))
     part, prompts, notes = data_of(cfg, one.job)
     shown: tuple[Any, ...] = ()
     try:
@@ -133,10 +139,30 @@ def chosen(job: DoneJob, with_numbers: bool) -> dict[str, str]:
     return {key: value for key, value in named.items() if key.split(".")[0] not in NOT_NAMED and key != "data.root"}
 
 
-def scores_of(job: DoneJob, bars: Bars) -> Scores:
+def scores_of(job: DoneJob, session: Session) -> Scores:
     """Scores from the files that the job left."""
     runs, qrels = read_runs(job.folder / "run.trec"), read_qrels(job.folder / "qrels.trec")
-    return {direction: score(direction, runs[direction], qrels[direction], bars) for direction in runs}
+    return {d: score(d, runs[d], qrels[d], session.bars, session.metrics) for d in runs}
+
+
+def joint_apart(sides: Sequence[Side], both: Sequence[Direction], seed: int) -> dict[str, Difference]:
+    """How far apart the two jobs are in the metrics over both directions that were asked for."""
+    one, other = (side.scores for side in sides)
+    paired = [(one[d].ranks, other[d].ranks, pictures_of(d, one[d].qrels)) for d in both]
+    return joint_differences(paired, one[both[0]].names, one[both[0]].ks, seed=seed)
+
+
+def joint_table(bars: Bars, sides: Sequence[Side], apart: dict[str, Difference]) -> tuple[MetricTable, ...]:
+    """The metrics over both directions of both jobs, with their differences; none where none was asked for."""
+    roles: tuple[Role, Role] = ("main", "other")
+    rows = [(side.name, joint_of(side.scores, bars), role) for side, role in zip(sides, roles, strict=True)]
+    told = "; ".join(f"{name} {signed(one)} (p={one.p_family:.2g})" for name, one in apart.items())
+    return tuple(
+        replace(
+            table, note=f"Difference, first less second: {told}. Pictures with all their queries are drawn and swapped."
+        )
+        for table in show.joint_tables(rows, sides[0].scores)
+    )
 
 
 def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Difference]) -> MetricTable:
@@ -149,7 +175,8 @@ def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Differen
         for side in sides
         if direction in side.job.unseen
     )
-    told = [f"{name} {signed(apart[name])} (p={apart[name].p_family:.2g})" for name in TOLD if name in apart]
+    more = [name for name in apart if measure_of(name)[0].name not in NAMES]
+    told = [f"{name} {signed(apart[name])} (p={apart[name].p_family:.2g})" for name in (*TOLD, *more) if name in apart]
     note = (
         f"Difference, first less second: {'; '.join(told)}. Paired by picture: 95% bootstrap interval of each difference by "
         "itself; p by random signs, corrected for all metrics and directions compared (step-down maxT)."
@@ -161,15 +188,21 @@ def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Differen
 def signed(difference: Difference) -> str:
     """`+0.012 [0.001, 0.023]`."""
     span = difference.interval
-    return f"{span.value:+.3f} [{span.low:+.3f}, {span.high:+.3f}]"
+    value, low, high = (f"{number:+.{max(span.digits, 1)}f}" for number in (span.value, span.low, span.high))
+    return f"{value} [{low}, {high}]"
 
 
-def as_json(sides: Sequence[Side], apart: dict[Direction, dict[str, Difference]]) -> dict[str, Any]:
+def as_json(
+    sides: Sequence[Side], apart: dict[Direction, dict[str, Difference]], joint: dict[str, Difference]
+) -> dict[str, Any]:
     """Which jobs, and how far apart they are."""
     jobs = [
         {"name": side.name, "folder": str(side.job.folder), "manifest": file_digest(side.job.folder / "manifest.json")}
         for side in sides
     ]
+    named_apart: dict[str, dict[str, Difference]] = {str(d): own for d, own in apart.items()} | (
+        {"both": joint} if joint else {}
+    )
     found = {
         direction: {
             name: {
@@ -180,9 +213,9 @@ def as_json(sides: Sequence[Side], apart: dict[Direction, dict[str, Difference]]
             }
             for name, d in named.items()
         }
-        for direction, named in apart.items()
+        for direction, named in named_apart.items()
     }
-    return {"jobs": jobs, "cut_offs": list(KS), "differences": found}
+    return {"jobs": jobs, "cut_offs": list(next(iter(sides[0].scores.values())).ks), "differences": found}
 
 
 def facts(sides: Sequence[Side]) -> tuple[Fact, ...]:

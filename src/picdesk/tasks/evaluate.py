@@ -12,12 +12,16 @@ from picdesk.files import file_digest
 from picdesk.interfaces import Direction
 from picdesk.jobs.folder import Job
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
+from picdesk.jobs.rankings import joint_json, joint_of
 from picdesk.jobs.verdict import Judge
 from picdesk.pages import show
 from picdesk.pages.finish import Outcome, finish, write_run_page, write_verdict
 from picdesk.pages.notes import untrained_note
 from picdesk.report.terminal import print_metrics
+from picdesk.retrieval.features import embed
+from picdesk.retrieval.folds import score_folds
 from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score
+from picdesk.retrieval.tools import Sources
 from picdesk.trec.files import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
@@ -41,15 +45,19 @@ def evaluate_model(session: Session, judge: Judge, check_inputs: Check = no_chec
     with job.clock.stage("encode"):
         features = session.features_of(part)
     with job.clock.stage("retrieve and score"):
-        scored = session.system.evaluate(session.dataset, part, features)
+        sources = Sources.of(session.dataset, part, backbone, session.encoder)
+        both = embed(backbone, features)
+        scored = session.system.score_both(features, *both, sources)
+        folded = score_folds(session.system, session.settings.metrics.folds, features, *both, sources)
     learned = learned_by(session)
     apart = without_look_alikes(session, part, learned, scored)
     outcome = Outcome(
         systems=[("trained" if session.checkpoint else "as it is", scored, "main")],
         weights=weights,
-        notes=(*untrained_note(backbone.name, session.checkpoint), *learned_note(learned, part), *apart.notes),
+        notes=(*untrained_note(backbone), *learned_note(learned, part), *apart.notes),
         slices=apart.slices,
-        extra=apart.numbers,
+        tables=folded.tables,
+        extra={**apart.numbers, **(folded.numbers or {})},
         verdict=judge(session.settings, scored),
     )
     finish(job, session, part, outcome)
@@ -78,18 +86,23 @@ def evaluate_files(session: Session, judge: Judge, check_inputs: Check = no_chec
             f"run_file holds {', '.join(sorted(runs))} but qrels_file {', '.join(sorted(qrels))}: not the same job's"
         )
     scored: dict[Direction, Scored] = {
-        direction: score(direction, runs[direction], qrels[direction], session.bars) for direction in runs
+        direction: score(direction, runs[direction], qrels[direction], session.bars, session.metrics)
+        for direction in runs
     }
     job = Job(session)
     job.done_before(digests, {})
     job.objective = mean_hits(list(scored.values()))
     job.write_config()
-    job.write_scores(scored, {})
-    job.logger.log_metrics(flat_metrics(scored))
+    joint = joint_of(scored, session.bars)
+    job.write_scores(scored, joint_json(joint))
+    job.logger.log_metrics(flat_metrics(scored) | {f"both/{key}": one.value for key, one in joint.items()})
     job.logger.finish()
     verdict = judge(settings, scored)
     write_verdict(job, verdict)
-    tables = show.metric_tables([("run", scored, "main")])
+    tables = (
+        *show.metric_tables([("run", scored, "main")]),
+        *show.joint_tables([("run", joint, "main")], scored),
+    )
     write_run_page(job, tables, show.rank_charts(scored), verdict)
     job.write_manifest(digests, {}, None, 0)
     print_metrics(tables)

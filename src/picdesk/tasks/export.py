@@ -42,7 +42,8 @@ def export(cfg: DictConfig) -> float:
     names = [part.picture_ids[i] for i in part.picture_of]
     writer.writerows(zip(names, dataset.prompts(part), strict=True))
     write_text(folder / CAPTIONS, rows.getvalue())
-    job.write_config()
+    checkpoint = session.checkpoint  # whose text tower answers over these vectors
+    job.write_config(ckpt=None if checkpoint is None else str(checkpoint.path.absolute()))
     left_out = len(dataset.collection.skipped)
     job.write_manifest(session.fingerprint(part), session.weights(), session.encoder, left_out, (FILE, CAPTIONS))
     job.logger.finish()
@@ -55,7 +56,7 @@ def export(cfg: DictConfig) -> float:
     )
     log.info(
         "read it with: data=npz data.root=%s data.file=%s data.image_names=image_names split=all part=all prompt=caption "
-        "backbone=precomputed backbone.dim=%d",
+        "backbone=precomputed backbone.dim=%d backbone.text_ckpt=export",
         folder,
         FILE,
         backbone.dim,

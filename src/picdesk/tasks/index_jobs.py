@@ -28,6 +28,7 @@ from picdesk.jobs.folder import Job
 from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
+from picdesk.search.corrected import Corrected
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.milvus import MilvusIndex
 from picdesk.search.saved import made_from
@@ -64,7 +65,16 @@ def build_index(cfg: DictConfig) -> None:
     )
     with job.clock.stage("encode and build"):
         index = built(session, vectors, folder, facts)
+        if session.correction.active:
+            with held(folder):
+                correct(session, index, vectors).save_correction(folder)
     report(job, index, folder, "built", session.weights(), session.encoder)
+
+
+def correct(session: Session, index: Index, vectors: Vectors) -> Corrected:
+    """The index with its score correction, fitted shard by shard."""
+    banks, direction = session.system.banks(session.dataset), direction_of(session.settings.gallery)
+    return Corrected(index, session.correction, *banks.fitted_by_shards(direction, None, vectors.ids, vectors.matrices))
 
 
 def direction_of(gallery: str) -> Direction:
@@ -92,6 +102,10 @@ class Vectors:
         for start in range(0, len(self.ids), AT_ONCE):
             stop = min(start + AT_ONCE, len(self.ids))
             yield Embeddings(self.ids[start:stop], self._matrix(start, stop))
+
+    def matrices(self) -> Iterator[Any]:
+        """The same without their ids."""
+        return (shard.matrix for shard in self())
 
     def _matrix(self, start: int, stop: int) -> Any:
         if self._given is not None:
@@ -144,7 +158,7 @@ def add_items(cfg: DictConfig) -> None:
         )
         if gallery == "pictures":
             expected["prompt"] = facts["prompt"]  # a text has no share in these vectors
-        index = saved_index.open_index(session.new_index(), folder, expected, session.backbone.dim)
+        index = saved_index.open_index(session.index_to_load(), folder, expected, session.backbone.dim)
         job = Job(session)
         with job.clock.stage("encode and add"):
             index.add(whole(Vectors(session, gallery)))
@@ -162,7 +176,7 @@ def remove_items(cfg: DictConfig) -> None:
     with held(folder):  # what is read now is what is written over
         session = Session(*saved_index.with_index(cfg, folder))
         facts = made_from(folder)
-        index = session.new_index()
+        index = session.index_to_load()
         index.load(folder)
         job = Job(session)
         with job.clock.stage("remove"):

@@ -18,7 +18,7 @@ from picdesk.pages.answers import cards_of, write
 from picdesk.pages.notes import untrained_note
 from picdesk.pages.outside import check_submission
 from picdesk.readers.queries import Query
-from picdesk.retrieval import index_facts
+from picdesk.retrieval import banks, index_facts
 from picdesk.retrieval.dataset import QUERY_FIELDS
 from picdesk.retrieval.gallery import CaptionIndex, Gallery
 from picdesk.tasks.asked import read_picture, read_texts
@@ -74,7 +74,7 @@ def retrieve(cfg: DictConfig) -> Run:
     with job.clock.stage("encode and search"):
         asks = asked_of(session, gallery, queries, picture, pieces)
         run = session.system.search(asks, gallery)
-    for note in untrained_note(session.backbone.name, session.checkpoint):
+    for note in (*banks.notes(session.correction), *untrained_note(session.backbone)):
         log.warning("%s", note.text)
     name = str(as_query(pieces).fields["title"]) if pieces else Path(str(settings.image)).name
     texts = asks.texts or [name]
@@ -92,6 +92,9 @@ def retrieve(cfg: DictConfig) -> Run:
 def gallery_of(session: Session, direction: Direction) -> Gallery:
     """The gallery of the data set; with `save_index=DIR` its index is also written there."""
     save = session.settings.save_index
+    if save and session.correction.active and session.correction.transductive:
+        told = "a bank of these very queries is not to be kept; leave transductive out"
+        raise ConfigError(f"scores.transductive=true, save_index={save}: {told}")
     if save and direction == "t2i":
         saved_index.refuse_captions(session.backbone, f"save_index={save}")
     gallery = session.system.gallery(session.dataset, session.part, direction)

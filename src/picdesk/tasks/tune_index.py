@@ -57,7 +57,7 @@ def tune(cfg: DictConfig) -> float:
     sides = sides_of(features, *embed(backbone, features), sources)
     with job.clock.stage("tune"):
         tables = tuple(table_of(session, name, *side, settings) for name, side in sides.items())
-    notes = (*untrained_note(backbone.name, session.checkpoint), BY_LUCK, *choose_elsewhere(session.settings.part))
+    notes = (*untrained_note(backbone), BY_LUCK, *choose_elsewhere(session.settings.part))
     write(job, session, tables, session.weights(), notes, part.name)
     left_out = len(session.dataset.collection.skipped)
     job.write_manifest(session.fingerprint(part), session.weights(), session.encoder, left_out)

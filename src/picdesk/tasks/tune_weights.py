@@ -15,11 +15,12 @@ from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.choosing import RULES, choose, standard_error
-from picdesk.evaluation.metrics import exact_ranks, per_query
+from picdesk.evaluation.metrics import exact_ranks, value_of
 from picdesk.files import write_text, written_whole
 from picdesk.interfaces import Direction
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
+from picdesk.measures.listing import higher_is_better, may_choose
 from picdesk.pages.finish import finish
 from picdesk.pages.tuned import Tuned, outcome_of
 from picdesk.rerankers.identity import Identity
@@ -34,7 +35,6 @@ from picdesk.text.cells import PeopleWriter
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
-METRICS = ("hits@1", "hits@5", "hits@10", "recall@1", "recall@5", "recall@10", "mrr")
 
 
 def tune_weights(cfg: DictConfig) -> float:
@@ -42,11 +42,18 @@ def tune_weights(cfg: DictConfig) -> float:
     need_positive(typed(cfg))
     direction, metric = wanted(typed(cfg))
     session = Session.open(cfg)
+    if session.correction.active:
+        told = f"task=tune_weights scores={session.correction.name} chooses the settings of the correction alone"
+        session.rerankers.refuse(told)
+        from picdesk.tasks.tune_scores import tune_scores
+
+        return tune_scores(session, direction, metric)
     settings, names = session.settings, tuple(session.rerankers.weights)
     points = grid(len(names), settings.tune_weights.steps)
     if all(isinstance(part.reranker, Identity) for part in session.rerankers.parts()):
         raise ConfigError(
-            "task=tune_weights: reranker=identity scores as the search does; choose one whose weight matters"
+            "task=tune_weights: reranker=identity scores as the search does; choose one whose weight matters, or a correction: "
+            "scores=nnn"
         )
     chosen_on, reported = session.dataset.part(settings.tune_weights.part), session.part
     refuse_shared(chosen_on, reported, settings)
@@ -90,10 +97,9 @@ def wanted(settings: Settings) -> tuple[Direction, str]:
             "tune_weights.part=train: a checkpoint does better on what it was trained on; val shows what it is worth"
         )
     direction, _, metric = tune.metric.partition("/")
-    if direction not in ("t2i", "i2t") or metric not in METRICS:
-        raise ConfigError(
-            f"tune_weights.metric={tune.metric}: give t2i/ or i2t/ and one of {', '.join(METRICS)}, as in t2i/hits@1"
-        )
+    if direction not in ("t2i", "i2t") or not may_choose(metric):
+        known = ", ".join(higher_is_better())
+        raise ConfigError(f"tune_weights.metric={tune.metric}: give t2i/ or i2t/ and one of {known}, as in t2i/hits@1")
     if tune.rule not in RULES:
         raise ConfigError(f"tune_weights.rule={tune.rule}: choose one of {', '.join(RULES)}")
     return ("t2i" if direction == "t2i" else "i2t"), metric
@@ -138,9 +144,7 @@ def swept(
     sweep: WeightSweep, names: tuple[str, ...], points: Sequence[tuple[float, ...]], metric: str, rule: str
 ) -> Tuned:
     """The metric at every point, and the choice."""
-    at = metric.partition("@")[2]
-    ks = [int(at)] if at else [1]
-    each = [per_query(sweep.ranks(point), ks)[metric] for point in points]
+    each = [value_of(sweep.ranks(point), metric) for point in points]
     cluster = sweep.base.cluster
     errors = np.array([standard_error(cluster, value) for value in each])
     chosen, best = choose(each, cluster, [sum(point) for point in points], rule)

@@ -93,6 +93,7 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
     with torch.no_grad():
         for name, value in weights.items():
             own[name].copy_(value)
+    backbone.untrained = False
     backbone.forget_fingerprints()
     for modality, wanted in about.get("trunks", {}).items():
         if backbone.trunk_fingerprint(modality) != wanted:

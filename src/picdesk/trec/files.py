@@ -38,6 +38,7 @@ _TYPES = {
     "relevance": pa.int64(),
 }
 _CHUNK = 1 << 20
+MOST_GRADE = 10**6
 
 
 def write_runs(path: Path | str, runs: Mapping[Direction, Run]) -> None:
@@ -84,12 +85,17 @@ def read_runs(path: Path | str) -> dict[Direction, Run]:
 
 
 def read_qrels(path: Path | str) -> dict[Direction, Qrels]:
-    """Read a qrels file; lines of relevance 0 or less are left out. Raises `DataError` naming file and line."""
+    """Read a qrels file; the fourth column is the grade, and lines of 0 or less are left out. Raises `DataError` naming file
+    and line."""
     path = Path(path)
     table = _read(path, QRELS_COLUMNS)
-    relevant = values(table["relevance"], np.int64) > 0
+    relevance = values(table["relevance"], np.int64)
+    relevant = relevance > 0
     if not relevant.any():
         raise DataError(f"{path}: no line says that an item is relevant (fourth column above 0)")
+    if relevance.max() > MOST_GRADE:
+        raise DataError(f"{path}: a relevance of {relevance.max()}; at most {MOST_GRADE} can be told apart")
+    grade = relevance[relevant]
     query, queries = codes(table["query"])
     item, items = codes(table["item"])
     found: dict[Direction, Qrels] = {}
@@ -102,7 +108,7 @@ def read_qrels(path: Path | str) -> dict[Direction, Qrels]:
         sorted_place[order] = np.arange(len(order))
         with _named(path, direction):
             found[direction] = Qrels.from_pairs(
-                query_ids, tuple(item_ids[i] for i in order), kept, sorted_place[places]
+                query_ids, tuple(item_ids[i] for i in order), kept, sorted_place[places], grade[rows]
             )
     return found
 
@@ -199,7 +205,10 @@ def _write_pairs(stream: BinaryIO, direction: Direction, qrels: Qrels) -> None:
     order = np.lexsort((place[qrels.items], qrels.query_of))
     query = _names(qrels.query_ids, f"{direction}/").take(numbers(qrels.query_of[order]))
     item = _names(qrels.item_ids).take(numbers(qrels.items[order]))
-    _write_joined(stream, query, "0", item, "1\n")
+    if qrels.grades is None:
+        _write_joined(stream, query, "0", item, "1\n")
+    else:
+        _write_joined(stream, query, "0", item, strings([f"{grade}\n" for grade in qrels.grades[order]]))
 
 
 def _write_joined(stream: BinaryIO, *columns: Any) -> None:

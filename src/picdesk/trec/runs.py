@@ -23,19 +23,22 @@ class Qrels:
     """Relevant items of each query, in compressed rows.
 
     `items[bounds[q]:bounds[q + 1]]` are the positions, in `item_ids`, of what is relevant to `query_ids[q]`; ascending, at
-    least one for each query.
+    least one for each query. `grades` says how relevant each of them is, 1 or more (None: all are 1).
     """
 
     query_ids: tuple[str, ...]
     item_ids: tuple[str, ...]
     bounds: NDArray[np.int64]
     items: Ints
+    grades: Ints | None = None
 
     def __post_init__(self) -> None:
         check_unique(self.query_ids, "qrels queries")
         check_unique(self.item_ids, "qrels items")
         if len(self.bounds) != len(self.query_ids) + 1 or int(self.bounds[-1]) != len(self.items):
             raise DataError(f"qrels: bounds of {len(self.bounds) - 1} rows for {len(self.query_ids)} queries")
+        if self.grades is not None and (self.grades.shape != self.items.shape or (self.grades < 1).any()):
+            raise DataError(f"qrels: a grade of 1 or more is needed for each of the {len(self.items)} relevant items")
         empty = np.flatnonzero(np.diff(self.bounds) == 0)
         if len(empty):
             names = examples([self.query_ids[q] for q in empty[:4]])
@@ -48,12 +51,19 @@ class Qrels:
         item_ids: tuple[str, ...],
         query: NDArray[np.int64],
         item: NDArray[np.int64],
+        grade: NDArray[np.int64] | None = None,
     ) -> "Qrels":
-        """Build from pairs of positions (query[i], item[i]); a pair that stands twice counts once."""
-        pairs = np.unique(np.stack([query.astype(np.int64), item.astype(np.int64)], axis=1), axis=0)
+        """Build from pairs of positions (query[i], item[i]) of `grade[i]`; a pair that stands twice counts once, at its highest
+        grade. Where all grades are 1 none are kept."""
+        both = np.stack([query.astype(np.int64), item.astype(np.int64)], axis=1)
+        pairs, at = np.unique(both, axis=0, return_inverse=True)
         counts = np.bincount(pairs[:, 0], minlength=len(query_ids)) if len(pairs) else np.zeros(len(query_ids), int)
         bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return cls(query_ids, item_ids, bounds, pairs[:, 1].astype(np.int32))
+        grades: Ints | None = None
+        if grade is not None and (grade != 1).any():
+            grades = np.zeros(len(pairs), np.int32)
+            np.maximum.at(grades, at.ravel(), grade.astype(np.int32))
+        return cls(query_ids, item_ids, bounds, pairs[:, 1].astype(np.int32), grades)
 
     @cached_property
     def query_of(self) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""How a text tower may be given texts of different lengths: asked of the tower itself, not of its tokenizer.
+"""How a text tower may be given texts of different lengths, asked of the tower itself, and what its tokenizer leaves of a text.
 
 A tower that leaves padding out of account (by an attention mask, or because it is causal and reads the end-of-text place) gives
 a text the same feature alone, beside a longer one and filled up to the context; batches are then cut after their longest text.
@@ -9,13 +9,17 @@ A tower that reads the last place, or attends to the padding, does not: it was t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
+
+from picdesk.interfaces import CUT, UNKNOWN
 
 log = logging.getLogger(__name__)
 SHORT = "a dog"
@@ -66,3 +70,25 @@ def indifferent(trunk: nn.Module, tokens: Callable[[list[str], str], Tokens]) ->
         )
     size = alone.abs().max()
     return all(bool((other - alone).abs().max() <= AGREE * size) for other in (beside, full))
+
+
+def flags_of(tokenizer: Any, texts: Sequence[str], most: int) -> NDArray[np.uint8]:
+    """`CUT` where a text has more than `most` tokens, `UNKNOWN` where none of them stands for a part of it: [n]."""
+    rows = tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
+    unknown = tokenizer.unk_token_id
+    empty = set(tokenizer.all_special_ids) | {unknown}
+    return np.array(
+        [CUT * (len(row) > most) | UNKNOWN * all(token in empty for token in row) for row in rows], np.uint8
+    )
+
+
+def flags_of_open_clip(tokenizer: Any, texts: Sequence[str]) -> NDArray[np.uint8]:
+    """The same by a tokenizer of open_clip: its own byte pairs, or one of the transformers library behind its cleaning."""
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is not None and hasattr(inner, "all_special_ids"):
+        return flags_of(inner, [tokenizer.clean_fn(text) for text in texts], int(tokenizer.context_length))
+    ids = tokenizer(list(texts)).numpy()
+    found = np.where((ids[:, 2:] == 0).all(1), UNKNOWN, 0).astype(np.uint8)  # a start and an end, nothing between
+    for row in np.flatnonzero(ids[:, -1]).tolist():  # only a full one can have been cut
+        found[row] |= CUT * (len(tokenizer.encode(texts[row])) + 2 > ids.shape[1])
+    return found

@@ -1,0 +1,126 @@
+"""Metrics over both directions (RSUM, mean recall, the mean of hits@1): value, interval and paired test, picture by picture.
+
+The two directions are not independent, so what is drawn, and what is swapped, is a picture with all its queries of every
+direction.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from picdesk.evaluation.families import family_p
+from picdesk.evaluation.metrics import Doubles, value_of
+from picdesk.evaluation.ranks import Longs, Ranks
+from picdesk.evaluation.significance import Difference, in_order_of
+from picdesk.evaluation.statistics import RESAMPLES, Interval, percentiles, resampled
+from picdesk.measures.listing import JOINTS, Joint
+
+Asked = Sequence[tuple[Ranks, Sequence[str]]]
+"""For each direction its ranks, and which picture each query is about (its id)."""
+Terms = Mapping[str, float]
+
+
+def wanted(names: Sequence[str], ks: Sequence[int], directions: int) -> dict[str, tuple[Joint, Terms]]:
+    """The joint metrics among these names that so many directions have, by key, with the terms of their sums."""
+    found: dict[str, tuple[Joint, Terms]] = {}
+    for name, joint in JOINTS.items():
+        if name in names and directions >= joint.needs:
+            for key, k in zip(joint.keys(ks), ks if joint.cut else (0,), strict=True):
+                found[key] = (joint, joint.terms(k, directions))
+    return found
+
+
+def joint_intervals(
+    directions: Asked,
+    names: Sequence[str],
+    ks: Sequence[int],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval]:
+    """Value and interval of every joint metric among the names, by key."""
+    return {
+        key: interval_of(directions, terms, joint.most, resamples, seed, level, joint.digits)
+        for key, (joint, terms) in wanted(names, ks, len(directions)).items()
+    }
+
+
+def interval_of(
+    directions: Asked,
+    terms: Terms,
+    most: float = 1.0,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+    digits: int = 3,
+) -> Interval:
+    """The sum over the directions of the weighted means over queries, with its interval; it lies between 0 and `most`."""
+    number = _numbered(directions)
+    columns: dict[str, Doubles] = {}
+    for i, ((ranks, _), own) in enumerate(zip(directions, number, strict=True)):
+        many = 1 + max(int(each.max()) for each in number)
+        columns[f"n{i}"] = np.bincount(own, minlength=many).astype(np.float64)
+        columns[f"s{i}"] = np.bincount(own, _weighted(ranks, terms), many).astype(np.float64)
+    value = float(sum(columns[f"s{i}"].sum() / columns[f"n{i}"].sum() for i in range(len(directions))))
+    drawn = resampled(columns, resamples, seed)
+    each = [drawn[f"s{i}"] / np.maximum(drawn[f"n{i}"], 1) for i in range(len(directions))]
+    found = percentiles(value, np.sum(each, axis=0), level, len(columns["n0"]), (0.0, most))
+    return Interval(found.value, found.low, found.high, digits)
+
+
+def mean_of_both(directions: Asked, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95) -> Interval:
+    """The mean of hits@1 over the directions there are."""
+    return interval_of(directions, {"hits@1": 1 / len(directions)}, 1.0, resamples, seed, level)
+
+
+def joint_differences(
+    sides: Sequence[tuple[Ranks, Ranks, Sequence[str]]],
+    names: Sequence[str],
+    ks: Sequence[int],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Difference]:
+    """The first run less the second in every joint metric among the names; one family of all of them.
+
+    `sides` holds for each direction the ranks of both runs and which picture each query of the first is about.
+    """
+    chosen = wanted(names, ks, len(sides))
+    if not chosen:
+        return {}
+    asked = [(a, pictures) for a, _, pictures in sides]
+    number, others = _numbered(asked), [in_order_of(a, b) for a, b, _ in sides]
+    many = 1 + max(int(own.max()) for own in number)
+    sums, spans = [np.zeros(many)], {}
+    for key, (joint, terms) in chosen.items():
+        columns: dict[str, Doubles] = {}
+        total = np.zeros(many)
+        for i, ((a, _), b, own) in enumerate(zip(asked, others, number, strict=True)):
+            apart = np.bincount(own, _weighted(a, terms) - _weighted(b, terms), many).astype(np.float64)
+            columns |= {f"n{i}": np.bincount(own, minlength=many).astype(np.float64), f"s{i}": apart}
+            total += apart / len(own)
+        drawn = resampled(columns, resamples, seed)
+        each = [drawn[f"s{i}"] / np.maximum(drawn[f"n{i}"], 1) for i in range(len(sides))]
+        span = percentiles(float(total.sum()), np.sum(each, axis=0), level, many, (-joint.most, joint.most))
+        spans[key] = Interval(span.value, span.low, span.high, joint.digits)
+        sums.append(total)
+    board, pairs = np.stack(sums, axis=1), np.array([[i + 1, 0] for i in range(len(chosen))])
+    family = family_p(board, pairs, resamples, seed)
+    alone = [float(family_p(board, pairs[i : i + 1], resamples, seed)[0]) for i in range(len(chosen))]
+    told = zip(chosen, alone, family, strict=True)
+    return {key: Difference(spans[key], p, max(float(p_family), p)) for key, p, p_family in told}
+
+
+def _weighted(ranks: Ranks, terms: Terms) -> Doubles:
+    """What each query adds [queries], before its direction is divided by their number."""
+    total = np.zeros(len(ranks.query_ids))
+    for key, weight in terms.items():
+        total += weight * value_of(ranks, key)
+    return total
+
+
+def _numbered(directions: Asked) -> list[Longs]:
+    """The picture of each query as a number, the same in every direction."""
+    names = [name for _, pictures in directions for name in pictures]
+    number = np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
+    return np.split(number, np.cumsum([len(pictures) for _, pictures in directions])[:-1])

@@ -1,0 +1,158 @@
+"""`evaluate.py task=agreement agreement.file=FILE`: do the similarities go with people's ratings, or with what they chose?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from picdesk.assembly.schema import Agreement, typed
+from picdesk.assembly.session import Session
+from picdesk.collection import Collection
+from picdesk.errors import ConfigError, DataError, MissingFileError, examples
+from picdesk.evaluation.agreement import choices_met, kendall
+from picdesk.evaluation.statistics import Interval
+from picdesk.files import file_digest, write_json
+from picdesk.jobs.folder import Job
+from picdesk.pages.notes import untrained_note
+from picdesk.products import exact_scores
+from picdesk.report.terminal import console, print_table
+from picdesk.retrieval.features import embed
+from picdesk.text.table import Table, read_table
+
+log = logging.getLogger(__name__)
+FORMS = ("table", "pairs", "expert", "crowdflower")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One rating of a text with a picture; of a choice of two, `other` is the second picture and `rating` 1 for the first."""
+
+    text: str
+    picture: str
+    rating: float
+    other: str = ""
+
+
+def agreement(cfg: DictConfig) -> float:
+    """One job: agreement.json, and a table on the terminal. Gives tau-b, or the share of choices that are met."""
+    settings = typed(cfg).agreement
+    if settings.form not in FORMS:
+        raise ConfigError(f"agreement.form={settings.form}: choose one of {', '.join(FORMS)}")
+    if not settings.file:
+        raise ConfigError("agreement.file must be given: the ratings of task=agreement")
+    path = Path(settings.file).expanduser()
+    if not path.is_file():
+        raise MissingFileError(f"agreement.file={settings.file}: no such file")
+    session = Session.open(cfg)
+    session.rerankers.refuse("task=agreement compares similarities with ratings")
+    judged = read(settings, path)
+    part, backbone = session.part, session.backbone
+    kept = known(judged, part, settings.file)
+    job = Job(session)
+    with job.clock.stage("encode"):
+        texts, pictures = embed(backbone, session.features_of(part))
+    place = {name: i for i, name in enumerate(part.picture_ids)}, {name: i for i, name in enumerate(part.text_ids)}
+    rows = np.array([place[1][one.text] for one in kept], np.int64)
+    columns = [
+        np.array([place[0][getattr(one, key) or one.picture] for one in kept], np.int64) for key in ("picture", "other")
+    ]
+    scores = [exact_scores(texts.matrix, pictures.matrix, rows, column).astype(np.float64) for column in columns]
+    found = told(session, kept, scores, columns[0])
+    values = {name: [one.value, one.low, one.high] for name, one in found.items()}
+    content = {"form": settings.form, "judgments": len(kept), "left_out": len(judged) - len(kept), **values}
+    write_json(job.folder / "agreement.json", content)
+    job.write_config()
+    job.objective, job.measure = next(iter(found.values())).value, next(iter(found))
+    data = session.fingerprint(part) | {"judgments": file_digest(path)}
+    job.write_manifest(data, session.weights(), session.encoder, 0, ("agreement.json",))
+    print_table(["agreement", f"{len(kept):,} judgments"], [[name, str(one)] for name, one in found.items()], console())
+    for note in untrained_note(backbone):
+        log.warning("%s", note.text)
+    return job.objective
+
+
+def told(
+    session: Session, kept: Sequence[Judged], scores: list[np.ndarray], picture: np.ndarray
+) -> dict[str, Interval]:
+    """What the form asks for."""
+    resamples, seed, level = session.bars.resamples, session.bars.seed, session.bars.level
+    ratings = np.array([one.rating for one in kept])
+    if session.settings.agreement.form == "pairs":
+        return {"choices met": choices_met(scores[0], scores[1], ratings > 0, picture, resamples, seed, level)}
+    return {
+        "tau-b": kendall(scores[0], ratings, picture, "b", resamples, seed, level),
+        "tau-c": kendall(scores[0], ratings, picture, "c", resamples, seed, level),
+    }
+
+
+def known(judged: Sequence[Judged], part: Collection, name: str) -> list[Judged]:
+    """The judgments whose texts and pictures are in the part. Raises `DataError` where none is."""
+    texts, pictures = set(part.text_ids), set(part.picture_ids)
+    kept = [
+        one
+        for one in judged
+        if one.text in texts and one.picture in pictures and (one.other or one.picture) in pictures
+    ]
+    if not kept:
+        asked = examples([one.text for one in judged[:2]])
+        own = examples(list(part.text_ids[:2]))
+        raise DataError(
+            f"agreement.file={name}: none of its {len(judged)} judgments is of this part: its texts are like {asked}, those of "
+            f"data={part.name} like {own}"
+        )
+    if len(kept) < len(judged):
+        log.warning(
+            "agreement.file=%s: %d of %d judgments are not of this part", name, len(judged) - len(kept), len(judged)
+        )
+    return kept
+
+
+def read(settings: Agreement, path: Path) -> list[Judged]:
+    """The judgments of a file. Raises `DataError` naming file and line."""
+    form = settings.form
+    if form in ("expert", "crowdflower"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        named = [(line, f"{path.name} line {n}") for n, line in enumerate(lines, 1) if line]
+        return [one for line, where in named for one in of_flickr(form, line, where)]
+    table: Table = read_table(path)
+    names = [settings.text_column, settings.picture_column, settings.rating_column]
+    names += [settings.other_column] if form == "pairs" else []
+    lacking = [name for name in names if name not in table.header]
+    if lacking:
+        raise DataError(f"{path.name}: no column {', '.join(lacking)}; there are {', '.join(table.header)}")
+    return [of_row(form, [row[name] for name in names], f"{path.name} line {line}") for line, row in table.rows]
+
+
+def of_row(form: str, cells: list[str], where: str) -> Judged:
+    """A row of a table: text, picture, rating; of a choice text, first picture, `a` or `b`, second picture."""
+    text, picture, said = (cell.strip() for cell in cells[:3])
+    if form == "pairs":
+        if said.lower() not in ("a", "b"):
+            raise DataError(f"{where}: {said!r}: a (the first picture fits better) or b is wanted")
+        return Judged(text, picture, float(said.lower() == "a"), cells[3].strip())
+    return Judged(text, picture, number(said, where))
+
+
+def of_flickr(form: str, line: str, where: str) -> list[Judged]:
+    """A line of Flickr8k's own files: picture, text, and three experts' ratings of 1 to 4, or the share of the crowd's yes."""
+    cells = line.split("\t")
+    if len(cells) < (5 if form == "expert" else 3):
+        raise DataError(f"{where}: {len(cells)} columns, which is no line of Flickr8k's {form} judgments")
+    said = cells[2:5] if form == "expert" else cells[2:3]
+    return [Judged(cells[1], cells[0], number(value, where)) for value in said]
+
+
+def number(text: str, where: str) -> float:
+    """A rating. Raises `DataError` for what is no finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise DataError(f"{where}: {text!r} is no rating")
+    return value

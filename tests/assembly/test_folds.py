@@ -1,0 +1,169 @@
+"""Folds of the pictures, further positives and slices by fields, through the door; the folds against the ECCV package too."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from picdesk.assembly.folds import pooled
+
+from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
+from picdesk.evaluation.parts import against_rest
+from picdesk.evaluation.ranks import Ranks
+from picdesk.interfaces import Embeddings
+from picdesk.report.metrics_file import read_metrics
+from picdesk.trec.runs import Qrels
+from tests.doors import run
+from tests.evaluation.ranking_cases import embeddings
+
+Capture = pytest.CaptureFixture[str]
+
+
+def five_folds() -> tuple[Embeddings, Embeddings, np.ndarray]:
+    """60 pictures with five texts each."""
+    rng = np.random.default_rng(0)
+    pictures = rng.standard_normal((60, 8))
+    owner = np.repeat(np.arange(60), 5)
+    return embeddings("t", pictures[owner] + 1.2 * rng.standard_normal((300, 8))), embeddings("p", pictures), owner
+
+
+def test_five_folds_are_those_of_the_eccv_package(capsys: Capture) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        eccv = pytest.importorskip("eccv_caption._metrics", reason="eccv-caption is not installed (extra: dev)")
+    texts, pictures, owner = five_folds()
+    scores = texts.matrix @ pictures.matrix.T
+    listed = {t: np.argsort(-scores[t]).tolist() for t in range(300)}
+    theirs, parts = [], []
+    for fold in np.array_split(np.arange(60), 5):
+        own = np.flatnonzero(np.isin(owner, fold))
+        relevant = {int(t): [int(owner[t])] for t in own}
+        theirs.append(eccv.compute_coco1k_r_at_k(listed, relevant, set(fold.tolist()), 5))
+        at = np.searchsorted(fold, owner[own])
+        ids = (tuple(texts.ids[t] for t in own), tuple(pictures.ids[p] for p in fold))
+        t2i = Qrels.from_pairs(*ids, np.arange(len(own)), at)
+        i2t = Qrels.from_pairs(ids[1], ids[0], at, np.arange(len(own)))
+        parts.append(exact_ranks_both(texts.take(own), pictures.take(fold), t2i, i2t)[0])
+    assert metrics_of(pooled(parts))["hits@5"] == pytest.approx(np.mean(theirs), abs=1e-9)
+    assert len(np.unique(pooled(parts).cluster)) == 60
+
+
+@pytest.fixture(scope="module")
+def fielded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100 pictures with two texts each, one a language; French ones are farther from their pictures."""
+    folder = tmp_path_factory.mktemp("fielded")
+    rng = np.random.default_rng(0)
+    pictures = rng.standard_normal((100, 16))
+    owner = np.repeat(np.arange(100), 2)
+    noise = np.where(np.arange(200) % 2, 2.5, 0.4)[:, None] * rng.standard_normal((200, 16))
+    arrays = {"image_embeddings": pictures, "text_embeddings": pictures[owner] + noise}
+    names = np.array([f"p{i:03}" for i in range(100)])
+    np.savez(folder / "v.npz", image_names=names, **{k: v.astype(np.float32) for k, v in arrays.items()})  # type: ignore[arg-type]
+    rows = [f"p{owner[t]:03},text {t}" for t in range(200)]
+    (folder / "captions.csv").write_text("\n".join(["image,caption", *rows]) + "\n")
+    return folder
+
+
+def arguments(folder: Path, *more: str) -> tuple[str, ...]:
+    data = (
+        "data=npz",
+        f"data.root={folder}",
+        "data.file=v.npz",
+        "data.image_names=image_names",
+        "split=all",
+        "part=all",
+    )
+    return (*data, "prompt=caption", "backbone=precomputed", "backbone.dim=16", "bootstrap.resamples=200", *more)
+
+
+def test_folds_at_the_door(capfd: Capture, outputs: Path, fielded: Path) -> None:
+    ran = run(capfd, outputs, "evaluate", *arguments(fielded, "metrics.folds=5"))
+    assert ran.status == 0, ran.err
+    found = read_metrics(ran.folder / "metrics.json")
+    assert found["folds"]["t2i"]["metrics"]["gallery"] == 20
+    assert found["folds"]["t2i"]["metrics"]["queries"] == 200
+    assert found["folds"]["t2i"]["metrics"]["hits@1"] > found["t2i"]["metrics"]["hits@1"]
+    assert "Text to picture, 5 folds" in ran.out
+    refused = run(capfd, outputs, "evaluate", *arguments(fielded, "metrics.folds=20"))
+    assert refused.status == 2
+    assert "metrics.folds=20: 0, or 2 or more of 10 pictures at least, and there are 100 pictures" in refused.err
+
+
+def test_further_positives_count_and_may_count_alone(capfd: Capture, outputs: Path, fielded: Path) -> None:
+    plain = run(capfd, outputs, "evaluate", *arguments(fielded))
+    assert plain.status == 0, plain.err
+    lines = [line.split() for line in (plain.folder / "run.trec").read_text().splitlines() if line.startswith("t2i/")]
+    first = {query: item for query, _, item, rank, *_ in lines if rank == "1"}
+    wrong = list(first.items())[:30]
+    (fielded / "more.trec").write_text("".join(f"{query} 0 {item} 2\n" for query, item in wrong))
+    more = run(capfd, outputs, "evaluate", *arguments(fielded, "data.qrels=more.trec", "metrics.names=[ndcg,map@r]"))
+    assert more.status == 0, more.err
+    was, now = (read_metrics(one.folder / "metrics.json")["t2i"]["metrics"] for one in (plain, more))
+    assert now["hits@1"] > was["hits@1"]
+    assert " 2\n" in (more.folder / "qrels.trec").read_text()
+    alone = run(capfd, outputs, "evaluate", *arguments(fielded, "data.qrels=more.trec", "data.qrels_only=true"))
+    assert alone.status == 0, alone.err
+    found = read_metrics(alone.folder / "metrics.json")
+    assert found["t2i"]["metrics"]["hits@1"] == 1.0
+    assert found["t2i"]["metrics"]["queries"] == 30
+    assert found["i2t"]["metrics"]["queries"] == 100
+    (fielded / "odd.trec").write_text("t2i/nobody 0 p000 1\n")
+    odd = run(capfd, outputs, "evaluate", *arguments(fielded, "data.qrels=odd.trec"))
+    assert odd.status == 2
+    assert "none of its 1 t2i queries is in data=npz, for example 'nobody'" in odd.err
+    gone = run(capfd, outputs, "evaluate", *arguments(fielded, "data.qrels=gone.trec"))
+    assert gone.status == 2
+    assert "data.qrels=gone.trec: no such file" in gone.err
+
+
+def test_any_field_is_a_slice(capfd: Capture, outputs: Path, tmp_path: Path) -> None:
+    rows = [{"image": f"p{i % 30:02}.png", "caption": f"text {i}", "source": "a" if i % 2 else "b"} for i in range(90)]
+    from PIL import Image
+
+    for i in range(30):
+        Image.new("RGB", (8, 8), (i * 8, 255 - i * 8, 90)).save(tmp_path / f"p{i:02}.png")
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    data = ("data=jsonl", f"data.root={tmp_path}", "data.file=rows.jsonl", "data.picture_column=image", "data.folder=.")
+    fields = ("+data.more_columns.source=source", "metrics.slices=[source]")
+    settings = ("split=all", "part=all", "backbone._target_=tests.tiny.Tiny", "bootstrap.resamples=200")
+    ran = run(capfd, outputs, "evaluate", *data, *fields, *settings)
+    assert ran.status == 0, ran.err
+    found = read_metrics(ran.folder / "metrics.json")["slices"]["source"]["t2i"]
+    assert set(found["parts"]) == {"a", "b"}
+    values = [one["hits@1"][0] for one in found["parts"].values()]
+    assert found["macro_mean"] == pytest.approx(np.mean(values))
+    assert found["parts"]["a"]["less_rest"][0] == pytest.approx(-found["parts"]["b"]["less_rest"][0])
+    odd = run(capfd, outputs, "evaluate", *data, *settings, "metrics.slices=[year]")
+    assert odd.status == 2
+    assert "metrics.slices=year: no text of data=" in odd.err
+
+
+def ranks_of(hit: np.ndarray, cluster: np.ndarray) -> Ranks:
+    names = tuple(f"q{i}" for i in range(len(hit)))
+    return Ranks("t2i", names, np.arange(len(hit) + 1), np.where(hit, 1, 9).astype(np.int32), 50, 50, cluster)
+
+
+def test_a_part_that_is_really_harder_is_told_from_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    hard = np.arange(600) % 3 == 0
+    ranks = ranks_of(rng.random(600) < np.where(hard, 0.3, 0.6), np.arange(600) // 3)
+    found = against_rest(ranks, [hard, ~hard, np.ones(600, bool)], resamples=999)
+    assert found[2] is None
+    assert found[0] is not None
+    assert found[0].p_family < 0.01
+    assert found[0].interval.high < 0
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_parts_that_are_alike_are_seldom_told_apart(mixed: bool) -> None:
+    """Four parts; each picture's queries in one of them, or in all. At 5%, 200 simulated boards name 5% +- 3.1."""
+    named = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        luck = np.repeat(rng.random(120), 4)
+        ranks = ranks_of(rng.random(480) < luck, np.arange(480) // 4)
+        group = np.arange(480) % 4 if mixed else np.arange(480) // 4 % 4
+        found = against_rest(ranks, [group == i for i in range(4)], resamples=299, seed=seed)
+        named += any(one is not None and one.p_family < 0.05 for one in found)
+    assert named <= 20

@@ -1,0 +1,136 @@
+"""Heads on given vectors: they begin where the vectors are, they learn; what they leave is searched, exported and asked again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from picdesk.report.metrics_file import read_metrics
+from picdesk.trec.files import read_runs
+from tests.doors import Ran, run
+
+Capture = pytest.CaptureFixture[str]
+HEADS = ("identity", "linear", "mlp", "residual", "low_rank")
+BEGIN_THERE = ("residual", "low_rank")
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """150 pictures with two texts each: text vectors are the pictures' under a rotation that a head can learn, and noise."""
+    folder = tmp_path_factory.mktemp("given")
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((150, 32))
+    turn = np.linalg.qr(np.eye(32) + 0.35 * rng.standard_normal((32, 32)))[0]
+    owner = np.repeat(np.arange(150), 2)
+    texts = images[owner] @ turn + 0.6 * rng.standard_normal((300, 32))
+    names = np.array([f"p{i:03}" for i in range(150)])
+    arrays = {"image_embeddings": images.astype(np.float32), "text_embeddings": texts.astype(np.float32)}
+    np.savez(folder / "given.npz", image_names=names, **arrays)  # type: ignore[arg-type]
+    rows = [f"p{i:03},red thing {i} number {n}" for i in range(150) for n in range(2)]
+    (folder / "captions.csv").write_text("\n".join(["image,caption", *rows]) + "\n")
+    return folder
+
+
+def arguments(folder: Path, *more: str) -> tuple[str, ...]:
+    data = ("data=npz", f"data.root={folder}", "data.file=given.npz", "data.image_names=image_names")
+    return (*data, "prompt=caption", "backbone=precomputed", "backbone.dim=32", "bootstrap.resamples=100", *more)
+
+
+def heads(image: str, text: str) -> tuple[str, str]:
+    return f"backbone/head@backbone.image_head={image}", f"backbone/head@backbone.text_head={text}"
+
+
+FIT = ("trainer.max_epochs=20", "training.batch_size=64", "loss=infonce", "optimizer.lr=1e-2")
+
+
+def hits(ran: Ran) -> float:
+    assert ran.status == 0, ran.err
+    found = read_metrics(ran.folder / "metrics.json")
+    return float(found["t2i"]["metrics"]["hits@1"])
+
+
+@pytest.mark.parametrize("head", BEGIN_THERE)
+def test_before_training_the_order_is_that_of_the_vectors_to_the_bit(
+    capfd: Capture, outputs: Path, given: Path, head: str
+) -> None:
+    plain = run(capfd, outputs, "evaluate", *arguments(given))
+    adapted = run(capfd, outputs, "evaluate", *arguments(given, *heads(head, head)))
+    assert hits(adapted) == hits(plain)
+    for name in ("metrics.json", "run.trec"):
+        assert adapted.file(name) == plain.file(name)
+    assert "untrained" not in adapted.out
+
+
+def test_an_adapter_learns_is_scored_and_answers(capfd: Capture, outputs: Path, given: Path) -> None:
+    plain = hits(run(capfd, outputs, "evaluate", *arguments(given)))
+    fitted = run(capfd, outputs, "train", *arguments(given, *heads("residual", "low_rank"), *FIT))
+    assert hits(fitted) > plain + 0.1
+    again = run(capfd, outputs, "evaluate", f"ckpt={fitted.folder}", "bootstrap.resamples=100")
+    assert again.status == 0, again.err
+    ours, theirs = (read_runs(one.folder / "run.trec")["t2i"] for one in (again, fitted))
+    assert ours.index.tolist() == theirs.index.tolist()
+
+
+def test_texts_without_vectors_are_encoded_and_an_export_knows_who_answers(
+    capfd: Capture, outputs: Path, given: Path
+) -> None:
+    """Picture vectors are given, texts go through MiniLM and a head; the export of that is searched by text."""
+    tower = ("data.text_array=null", "+backbone@backbone.text_encoder=minilm")
+    fitted = run(capfd, outputs, "train", *arguments(given, *tower, *heads("linear", "mlp"), *FIT))
+    assert fitted.status == 0, fitted.err
+    made = run(capfd, outputs, "evaluate", "task=export", f"ckpt={fitted.folder}", "part=test")
+    assert made.status == 0, made.err
+    folder = max((outputs / "export").rglob("embeddings.npz"), key=lambda path: path.stat().st_mtime_ns).parent
+    where = (
+        *arguments(folder)[:2],
+        "data.file=embeddings.npz",
+        "data.image_names=image_names",
+        "split=all",
+        "part=all",
+    )
+    asking = ("prompt=caption", "backbone=precomputed", "backbone.dim=32", "query=red thing 3 number 1", "top_k=5")
+    refused = run(capfd, outputs, "retrieve", *where, *asking)
+    assert refused.status == 2
+    assert "of an export: text_ckpt=export" in refused.err
+    answered = run(capfd, outputs, "retrieve", *where, *asking, "backbone.text_ckpt=export")
+    assert answered.status == 0, answered.err
+    direct = run(capfd, outputs, "retrieve", f"ckpt={fitted.folder}", "part=test", *asking[-2:])
+    assert direct.status == 0, direct.err
+    assert named(answered) == named(direct)
+    other = run(capfd, outputs, "retrieve", *arguments(given), *asking[-2:], "backbone.text_ckpt=export", "part=all")
+    assert other.status == 2
+    assert "is no folder that task=export left" in other.err
+
+
+def named(ran: Ran) -> list[str]:
+    one = read_runs(ran.folder / "run.trec")["t2i"]
+    return [one.item_ids[i] for i in one.index[0]]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("backbone.image_width=64", *heads("residual", "mlp")), "backbone.image_head=residual: 64 numbers come in"),
+        (
+            (*heads("mlp", "mlp"), "backbone.image_width=64"),
+            "backbone.image_width=64: the image embeddings of data=npz have 32",
+        ),
+        (("data.text_array=null",), "for its texts name a text tower: +backbone@backbone.text_encoder=minilm"),
+        (("backbone.text_ckpt=nowhere",), "ckpt=nowhere: no checkpoint there"),
+        ((*heads("mlp", "mlp"), "backbone.image_head.dropout=1.5"), "dropout=1.5: within [0, 1)"),
+        ((*heads("low_rank", "mlp"), "backbone.image_head.rank=0"), "rank=0: at least 1"),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_line(
+    capfd: Capture, outputs: Path, given: Path, more: tuple[str, ...], told: str
+) -> None:
+    ran = run(capfd, outputs, "evaluate", *arguments(given, *more))
+    assert ran.status == 2, ran.out
+    assert told in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_heads_by_chance_are_called_so(capfd: Capture, outputs: Path, given: Path) -> None:
+    ran = run(capfd, outputs, "evaluate", *arguments(given, *heads("mlp", "linear")))
+    assert ran.status == 0, ran.err
+    assert "the heads of precomputed(mlp, linear) are untrained, so these are chance results" in ran.out + ran.err
