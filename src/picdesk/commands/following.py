@@ -18,6 +18,7 @@ def next_step(cfg: Mapping[str, Any], folder: Path) -> str:
         "evaluate": f"python -m picdesk.commands.pack {here} job.tar.gz (one file that another person can check)",
         "encode": "the same command with task=evaluate, which finds every vector in the store",
         "check": "the same command with task=encode",
+        "doctor": "the same command with task=check",
         "captioner": f"open {page}",
         "compare": f"open {page}",
         "tune_weights": f"open {page}",
