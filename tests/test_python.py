@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,12 @@ def blocks(text: str) -> list[str]:
 
 
 @pytest.fixture
-def latest(trained: Ran, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
-    """The shared training job as `latest`."""
-    monkeypatch.setenv("PICDESK_OUTPUTS", str(outputs))
-    return trained
+def latest(trained: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
+    """The shared training job as `latest`, whatever other tests have trained."""
+    folder = tmp_path / "outputs" / "train" / "day" / "time"
+    shutil.copytree(trained.folder, folder)
+    monkeypatch.setenv("PICDESK_OUTPUTS", str(tmp_path / "outputs"))
+    return replace(trained, folder=folder)
 
 
 def numbers(job: Ran) -> dict[str, dict[str, float]]:

@@ -11,6 +11,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from picdesk.assembly.allowed import class_of
 from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plugins_of, rendering
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.loading import dataset_of, given_backbone
@@ -69,6 +70,10 @@ class Session:
     def build(self, key: str, **extra: Any) -> Any:
         """The object that a node of the config stands for."""
         return build(self.cfg, key, **extra)
+
+    def kind_of(self, key: str) -> type:
+        """The class that a node of the config names; nothing is built."""
+        return class_of(self.cfg[key]._target_, key, self.plugins)
 
     def as_far_as_known(self, name: str) -> Any:
         """One node as plain values, resolved where that is possible yet."""

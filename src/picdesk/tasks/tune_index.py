@@ -88,12 +88,13 @@ def wanted_settings(tune: Tune) -> Settings | None:
 
 def buildable(session: Session) -> FaissIndex | AutoIndex:
     """The index of the config, empty. Raises `ConfigError` for one whose settings are not faiss's."""
-    index = session.new_index()
-    if not isinstance(index, FaissIndex | AutoIndex):
+    kind = session.kind_of("index")
+    if not issubclass(kind, FaissIndex | AutoIndex):
         raise ConfigError(
-            f"task=tune_index: index={type(index).__name__} cannot be tuned here; choose flat, hnsw, ivf_flat, ivf_pq, "
+            f"task=tune_index: index={kind.__name__} cannot be tuned here; choose flat, hnsw, ivf_flat, ivf_pq, "
             "ivf_pq_fastscan, pq_fastscan, factory or auto"
         )
+    index: FaissIndex | AutoIndex = session.build("index")
     return index
 
 
