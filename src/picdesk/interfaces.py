@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -227,13 +227,16 @@ class RerankContext:
 
 
 class Reranker(Protocol):
-    """Looks again, and more closely, at the candidates of each query.
+    """Looks again, and more closely, at the candidates of each query. `rerankers.base.Scorer` has all but `score`.
 
-    It may have `top_k`, how many candidates of each query it looks at (None: all), and `block`, how many queries it is
-    given at a time, so that what is scored is kept if the job is killed (0: all at once).
+    `top_k` is how many candidates of each query it looks at (None: all), `block` how many queries it is given at a time, so
+    that what is scored is kept if the job is killed (0: all at once); `counts` grow with what it does.
     """
 
     weight: float
+    top_k: int | None
+    block: int
+    counts: dict[str, int]
 
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """A score for each candidate, in the shape of `run.index` [queries, depth], higher is better; NaN = unscored.
@@ -244,6 +247,12 @@ class Reranker(Protocol):
     def fingerprint(self, context: RerankContext) -> str:
         """Digest over all that the scores depend on besides the texts, the pictures and which are candidates; "" where
         scores are too cheap to be kept."""
+
+    def content(self) -> str:
+        """Digest of the weights and files that it works by, wherever they lie; "" where there are none."""
+
+    def check_fit(self, made_by: str, tuned: Collection[Modality]) -> None:
+        """Raise `ConfigError` where what a fit of these towers leaves could not be scored."""
 
 
 class Fusion(Protocol):

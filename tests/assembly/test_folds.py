@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from picdesk.assembly.folds import pooled
+
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
 from picdesk.evaluation.parts import against_rest
 from picdesk.evaluation.ranks import Ranks

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from picdesk.assembly import schema, shared
+from picdesk.assembly import schema
 from picdesk.assembly.schema import job_folder
+from picdesk.assembly.session import Session
+from picdesk.retrieval.system import System
 from picdesk.sweeps.callbacks import Leaderboard
 from tests.conftest import PROJECT
 from tests.doors import Ran, run
@@ -84,10 +86,8 @@ def table(folder: Path) -> list[dict[str, str]]:
 def test_a_killed_sweep_runs_what_is_missing(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from picdesk.tasks import evaluate
-
     scored: list[int] = []
-    original = evaluate.score_both
+    original = System.evaluate
 
     def counted(*args: object) -> object:
         if len(scored) == 3 and not killed:
@@ -97,7 +97,7 @@ def test_a_killed_sweep_runs_what_is_missing(
         return original(*args)  # type: ignore[arg-type]
 
     killed: list[bool] = []
-    monkeypatch.setattr(evaluate, "score_both", counted)
+    monkeypatch.setattr(System, "evaluate", counted)
     first = swept(capfd, tmp_path, *tiny, *EIGHT)
     assert first.status == 130
     assert len(list(tmp_path.rglob("manifest.json"))) == 3
@@ -143,16 +143,16 @@ def test_jobs_share_what_they_can_but_not_what_they_train(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    for name in ("load_world", "load_backbone"):
-        original = getattr(shared.single, name)
+    for name in ("_dataset", "_backbone"):
+        original = getattr(Session, name)
         monkeypatch.setattr(
-            shared.single, name, lambda *a, original=original, name=name: (made.append(name), original(*a))[1]
+            Session, name, lambda *a, original=original, name=name: (made.append(name), original(*a))[1]
         )
     fit = ("split=random_70_10_20", "trainer.max_epochs=2", "training.batch_size=16", "prompt=caption")
     settings = (*(s for s in tiny if not s.startswith("split")), *fit)
     both = run(capfd, tmp_path / "a", "train", "-m", *settings, "loss.margin=0.1,0.3")
     assert both.status == 0, both.err
-    assert made == ["load_world", "load_backbone"]
+    assert made == ["_dataset", "_backbone"]
     alone = run(capfd, tmp_path / "b", "train", *settings, "loss.margin=0.3")
     assert alone.status == 0, alone.err
     twin = next(path for path in (tmp_path / "a").rglob("metrics.json") if "margin-0.3" in path.parent.name)

@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from picdesk.assembly import named
 from picdesk.assembly.allowed import FOREIGN, class_of
 from picdesk.assembly.kinds import check_values
 from picdesk.collection import Fields
@@ -49,10 +49,7 @@ def resolved(cfg: DictConfig, key: str) -> Any:
         node = cfg[key]
         if not OmegaConf.is_config(node):
             raise ConfigError(f"{key}={node}: one of the options of the group {key} is needed")
-        plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-        if isinstance(plain, dict) and key == "data":
-            plain.pop(LIMIT, None)  # of the data set, whatever its reader
-        return plain
+        return without_limit(OmegaConf.to_container(node, resolve=True, throw_on_missing=True), key)
     except MissingMandatoryValue as error:
         full = str(error.full_key or key)
         raise ConfigError(f"{full} must be given: add {full}=VALUE") from None
@@ -119,17 +116,22 @@ def as_far_as_known(cfg: DictConfig, key: str) -> Any:
     if not OmegaConf.is_config(node):
         return None
     try:
-        return OmegaConf.to_container(cfg[key], resolve=True)
+        plain = OmegaConf.to_container(cfg[key], resolve=True)
     except OmegaConfBaseException:
-        return OmegaConf.to_container(node, resolve=False)
+        plain = OmegaConf.to_container(node, resolve=False)
+    return without_limit(plain, key)
+
+
+def without_limit(plain: Any, key: str) -> Any:
+    """A node without what is of the data set, whatever its reader."""
+    if isinstance(plain, dict) and key == "data":
+        plain.pop(LIMIT, None)
+    return plain
 
 
 def named_groups() -> set[str]:
     """Groups that the command line sets, or sets something in."""
-    if not HydraConfig.initialized():
-        return set(TRAINING)
-    keys = [override.lstrip("+~").partition("=")[0] for override in HydraConfig.get().overrides.task]
-    return {re.split(r"[./@]", key)[0] for key in keys}
+    return {re.split(r"[./@]", key)[0] for key in named.named_keys()} if named.known() else set(TRAINING)
 
 
 def parts_of(node: Any) -> list[dict[str, Any]]:

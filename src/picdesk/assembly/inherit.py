@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.checkpoints import find
+from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import taken
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint
@@ -28,10 +29,7 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
     if cfg.ckpt is None:
         return cfg, None
     checkpoint = find(str(cfg.ckpt), Path(cfg.paths.outputs))
-    named = (
-        [override.lstrip("+~") for override in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
-    )
-    keys = [override.split("=", 1)[0] for override in named]
+    keys = named_keys()
     saved = taken(checkpoint.config_path, cfg)
     refuse_other_model(cfg, saved, keys)
     cfg.ckpt = str(checkpoint.path)

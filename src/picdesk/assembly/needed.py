@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk.assembly.allowed import class_of
 from picdesk.assembly.build import TARGET, as_far_as_known, plugins_of
-from picdesk.assembly.reranking import nodes_of, weights_of_parts
+from picdesk.assembly.reranking import Rerankers
 from picdesk.assembly.schema import CONF
 from picdesk.embedding.forward import check_device
 from picdesk.errors import UserError
@@ -62,9 +62,8 @@ def of_data(cfg: DictConfig) -> list[Need]:
 def of_parts(cfg: DictConfig) -> list[Need]:
     """What backbone, index and the rerankers at work say that they need."""
     found = [need for key in ("backbone", "index") for need in of_node(as_far_as_known(cfg, key), key, cfg)]
-    weights = weights_of_parts(cfg)
-    for name in nodes_of(cfg):
-        if weights[name]:
+    for name, weight in Rerankers(cfg).weights.items():
+        if weight:
             place = f"reranker.parts.{name}" if "parts" in cfg.reranker else "reranker"
             node = as_far_as_known(cfg, "reranker")
             found += of_node(node["parts"][name] if "parts" in node else node, place, cfg)

@@ -1,17 +1,19 @@
-"""The data set as its reader gives it, and its parts."""
+"""The data set as its reader gives it, its parts, and what a look over it finds. What it costs is remembered beside the store."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 
-from picdesk.assembly.build import LIMIT, build
-from picdesk.collection import Collection
-from picdesk.data.checks import Splits
+from picdesk.assembly.build import LIMIT
+from picdesk.collection import Collection, Fields
+from picdesk.data.check_report import CheckReport
+from picdesk.data.checks import Splits, check_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.data.groups import Known, see_all
 from picdesk.data.splits import Random
@@ -22,19 +24,63 @@ from picdesk.trec.files import read_qrels
 
 log = logging.getLogger(__name__)
 
-WHOLE = ("retrieve", "encode", "export", "index_build", "index_add", "index_remove", "write_captions")
+CHECKS = ("quick", "full")
 
 
-def read_and_split(cfg: DictConfig) -> tuple[Collection, Splits, tuple[str, ...]]:
-    """The data set as its reader gives it, its parts, and what the split has to say of itself."""
-    collection = judged(cfg, build(cfg, "data").read())
-    split = build(cfg, "split")
-    whole = whole_is_asked(cfg)
+@dataclass(frozen=True)
+class Looks:
+    """How pictures are looked at before anything is encoded: what is known of them, and how large they may be."""
+
+    store: Path
+    max_pixels: int
+
+    def facts(self) -> PictureFacts:
+        """What is remembered of pictures."""
+        return PictureFacts(self.store / "facts.json")
+
+    def see(self, collection: Collection, looks: bool = True) -> list[Known]:
+        """What is known of each picture."""
+        with progress("comparing pictures", len(collection.picture_ids)) as advance:
+            return see_all(collection, looks, self.facts(), self.max_pixels, lambda: advance(1))
+
+    def check(
+        self,
+        collection: Collection,
+        splits: Splits,
+        level: str,
+        max_bad_fraction: float,
+        render: Callable[[Fields], str] | None,
+    ) -> CheckReport:
+        """Look the data over: `quick` by the first bytes of pictures, `full` by decoding them all."""
+        if level not in CHECKS:
+            raise ConfigError(f"check={level}: choose one of {', '.join(CHECKS)}")
+        with progress("checking pictures", len(collection.picture_ids)) as advance:
+            return check_collection(
+                collection,
+                splits,
+                max_bad_fraction=max_bad_fraction,
+                max_pixels=self.max_pixels,
+                level="full" if level == "full" else "quick",
+                facts=self.facts(),
+                on_picture=lambda: advance(1),
+                render=render,
+            )
+
+
+def read_and_split(
+    reader: Any, split: Any, looks: Looks, whole: bool = False, limit: object = None, qrels: Judgments | None = None
+) -> tuple[Collection, Splits, tuple[str, ...]]:
+    """The data set as its reader gives it, its parts, and what the split has to say of itself.
+
+    Where the job takes the `whole` data set, whatever its parts, no picture is decoded to draw them. At most `limit` pictures
+    are taken, spread over the parts. `qrels` are further judgments of what is relevant.
+    """
+    collection: Collection = reader.read()
+    collection = qrels.of(collection) if qrels is not None else collection
     if isinstance(split, Random) and whole:
         split.groups = ()
-    splits: Splits = split.assign(collection, lambda pictures, looks: see(cfg, pictures, looks))
+    splits: Splits = split.assign(collection, looks.see)
     told = () if whole else split.notes
-    limit = OmegaConf.select(cfg, f"data.{LIMIT}")
     if limit is not None:
         collection, splits, note = limited(collection, splits, limit)
         told = (*told, note)
@@ -66,40 +112,31 @@ def limited(collection: Collection, splits: Splits, limit: object) -> tuple[Coll
     return collection.take(kept), fewer, note
 
 
-def judged(cfg: DictConfig, collection: Collection) -> Collection:
-    """The data set with what `data.qrels` says is relevant besides its own pairs, or with `data.qrels_only` in their place.
+@dataclass(frozen=True)
+class Judgments:
+    """`data.qrels`: a file of what is relevant besides the data set's own pairs, or (`only`) in their place; below `root`."""
 
-    Raises `ConfigError` where none of its queries is in the data set.
-    """
-    if not cfg.data.get("qrels"):
-        return collection
-    name = str(cfg.data.qrels)
-    below = Path(str(cfg.data.get("root") or "")).expanduser() / name
-    path = below if below.is_file() else Path(name).expanduser()
-    if not path.is_file():
-        raise MissingFileError(f"data.qrels={name}: no such file, nor below data.root")
-    judgments = read_qrels(path)
-    known = {"t2i": set(collection.text_ids), "i2t": set(collection.picture_ids)}
-    for direction, own in judgments.items():
-        lost = [query for query in own.query_ids if query not in known[direction]]
-        if len(lost) == len(own.query_ids):
-            raise ConfigError(
-                f"data.qrels={name}: none of its {len(lost)} {direction} queries is in data={collection.name}, for example "
-                f"{examples(lost)}; the data set's own ids are like {examples(sorted(known[direction])[:2])}"
-            )
-        if lost:
+    name: str
+    root: str = ""
+    only: bool = False
+
+    def of(self, collection: Collection) -> Collection:
+        """The data set with them. Raises `ConfigError` where none of their queries is in the data set."""
+        below = Path(self.root).expanduser() / self.name
+        path = below if below.is_file() else Path(self.name).expanduser()
+        if not path.is_file():
+            raise MissingFileError(f"data.qrels={self.name}: no such file, nor below data.root")
+        judgments = read_qrels(path)
+        known = {"t2i": set(collection.text_ids), "i2t": set(collection.picture_ids)}
+        for direction, own in judgments.items():
+            lost = [query for query in own.query_ids if query not in known[direction]]
             many = len(own.query_ids)
-            log.warning("data.qrels=%s: %d of %d %s queries are not in the data set", name, len(lost), many, direction)
-    return replace(collection, judgments=judgments, judged_only=bool(cfg.data.get("qrels_only")))
-
-
-def whole_is_asked(cfg: DictConfig) -> bool:
-    """Whether the job takes the whole data set, whatever its parts: then no picture is decoded to draw them."""
-    return str(cfg.part) == "all" and str(cfg.task) in WHOLE
-
-
-def see(cfg: DictConfig, collection: Collection, looks: bool = True) -> list[Known]:
-    """What is known of each picture; what it costs to hash and decode is remembered beside the store."""
-    facts = PictureFacts(Path(cfg.paths.store) / "facts.json")
-    with progress("comparing pictures", len(collection.picture_ids)) as advance:
-        return see_all(collection, looks, facts, int(cfg.encode.max_pixels), lambda: advance(1))
+            if len(lost) == many:
+                raise ConfigError(
+                    f"data.qrels={self.name}: none of its {many} {direction} queries is in data={collection.name}, for example "
+                    f"{examples(lost)}; the data set's own ids are like {examples(sorted(known[direction])[:2])}"
+                )
+            if lost:
+                told = "data.qrels=%s: %d of %d %s queries are not in the data set"
+                log.warning(told, self.name, len(lost), many, direction)
+        return replace(collection, judgments=judgments, judged_only=self.only)

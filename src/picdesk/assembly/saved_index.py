@@ -7,22 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from picdesk.assembly.build import build
-from picdesk.assembly.correcting import corrected, unfitted
+from picdesk.assembly.build import check_all
 from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
+from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import taken, write_config
-from picdesk.assembly.searching import built
+from picdesk.assembly.schema import Settings
+from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.embedding.encoder import Encoder
-from picdesk.errors import ConfigError, MissingFileError
+from picdesk.collection import Collection
+from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import held
-from picdesk.interfaces import Direction, Embeddings, Index, Side
-from picdesk.retrieval.dataset import World
-from picdesk.retrieval.index_facts import made_from
+from picdesk.interfaces import Direction, Index
+from picdesk.retrieval.catalogue import Catalogue
+from picdesk.retrieval.gallery import Gallery
+from picdesk.retrieval.index_facts import of_backbone, told
 from picdesk.search.corrected import FILE, Corrected
+from picdesk.search.saved import made_from
 from picdesk.training.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -30,18 +32,6 @@ CONFIG = "config.yaml"
 INHERITED = ("data", "split", "part", "prompt", "index", "scores", "seed", "paths.data_root", "encode.precision")
 INHERITED_TOO = ("encode.fast_decode", "encode.storage")
 TOLD = ("data", "fields", "checkpoint")  # said of an index, but no reason to refuse it
-
-
-def built_and_kept(
-    cfg: DictConfig, world: World, asked: Embeddings, items: Side, gallery: str, backbone: TwoTower, encoder: Encoder
-) -> Index:
-    """The index of the config over the items, with its score correction; with `save_index=DIR` also written there."""
-    assert items.embeddings is not None
-    direction: Direction = "t2i" if gallery == "pictures" else "i2t"
-    index = corrected(cfg, world, direction, asked, built(cfg, items), items.embeddings, backbone, encoder)
-    if cfg.save_index:
-        save(cfg, Path(str(cfg.save_index)), index, made_from(world, gallery, backbone, encoder))
-    return index
 
 
 def refuse_captions(backbone: TwoTower, key: str) -> None:
@@ -73,22 +63,15 @@ def keep_config(cfg: DictConfig, folder: Path) -> None:
     write_config(folder / CONFIG, kept)
 
 
-def folder_of(cfg: DictConfig) -> Path:
+def folder_of(settings: Settings) -> Path:
     """`index_dir`. Raises `ConfigError` or `MissingFileError` where there is no saved index."""
-    if not cfg.index_dir:
-        raise ConfigError(f"index_dir must be given: task={cfg.task} needs the folder of a saved index")
-    folder = Path(str(cfg.index_dir)).expanduser()
+    if not settings.index_dir:
+        raise ConfigError(f"index_dir must be given: task={settings.task} needs the folder of a saved index")
+    folder = Path(settings.index_dir).expanduser()
     if not (folder / CONFIG).is_file():
-        raise MissingFileError(
-            f"index_dir={cfg.index_dir}: no saved index there ({CONFIG} is missing); save_index=DIR or task=index_build makes one"
-        )
+        told = f"no saved index there ({CONFIG} is missing); save_index=DIR or task=index_build makes one"
+        raise MissingFileError(f"index_dir={settings.index_dir}: {told}")
     return folder
-
-
-def named_keys() -> list[str]:
-    """The keys that the command line sets."""
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    return [override.lstrip("+~").split("=", 1)[0] for override in given]
 
 
 def with_index(cfg: DictConfig, folder: Path, leave: tuple[str, ...] = ()) -> tuple[DictConfig, Checkpoint | None]:
@@ -111,9 +94,65 @@ def with_index(cfg: DictConfig, folder: Path, leave: tuple[str, ...] = ()) -> tu
     return cfg, checkpoint
 
 
-def open_index(cfg: DictConfig, folder: Path, expected: Mapping[str, Any], dim: int) -> Index:
-    """Load the index of the config; refuse it where it was made from something else."""
-    index: Index = unfitted(cfg, build(cfg, "index"))
+def session_of(cfg: DictConfig, folder: Path, leave: tuple[str, ...] = ()) -> Session:
+    """A session by what the index in `folder` was built by, and by what the command line names itself."""
+    cfg, checkpoint = with_index(cfg, folder, leave)
+    check_all(cfg)
+    return Session(cfg, checkpoint)
+
+
+def open_index(index: Index, folder: Path, expected: Mapping[str, Any], dim: int) -> Index:
+    """Load a saved index into an empty one of its kind; refuse it where it was made from something else."""
     wanted = {key: value for key, value in expected.items() if key not in TOLD}
     index.load(folder, {**wanted, "dim": dim, "metric": "inner_product"})
     return index
+
+
+def gallery_in(session: Session, folder: Path, direction: Direction) -> Gallery:
+    """The gallery of a saved index. Its items are looked up in the data set that it was built over, where that can be read."""
+    facts = made_from(folder)
+    prompt = session.build("prompt").choose(tuple(facts["fields"])) if facts.get("fields") else None
+    backbone = session.backbone.facing(direction)
+    expected = of_backbone(backbone, session.encoder) | {"prompt": told(prompt)}
+    expected["gallery"] = "pictures" if direction == "t2i" else "texts"
+    index = open_index(session.index_to_load(), folder, expected, backbone.dim)
+    catalogue = Catalogue(collection_of_index(session), direction, prompt.render if prompt is not None else None)
+    check_count(session, index, catalogue)
+    check_pictures(session, catalogue)
+    return Gallery(direction, index, catalogue, None, str(facts.get("data")), prompt)
+
+
+def collection_of_index(session: Session) -> Collection | None:
+    """The data set that the index was built over, nothing encoded; None, with a word, where it cannot be read."""
+    try:
+        collection: Collection = session.build("data").read()
+    except UserError as error:
+        if any(key == "data" or key.startswith("data.") for key in named_keys()):
+            raise
+        log.warning("the data set of the index cannot be read, so items are shown by their ids alone: %s", error)
+        return None
+    return collection
+
+
+def check_count(session: Session, index: Index, catalogue: Catalogue) -> None:
+    """Where the command line names a data set, the index must hold as many of its items as it holds at all."""
+    if catalogue.collection is None or "data" not in named_keys():
+        return
+    unknown = [item for item in index.ids if item not in catalogue]
+    if unknown:
+        raise ConfigError(
+            f"index_dir={session.settings.index_dir} does not fit data={catalogue.collection.name}: count: {len(unknown)} of "
+            f"its {len(index.ids)} items are not in the data set, for example {unknown[0]!r}; leave data out"
+        )
+
+
+def check_pictures(session: Session, catalogue: Catalogue) -> None:
+    """Raise `ConfigError` where the data set cannot be read, but a reranker or a submission needs it."""
+    if catalogue.collection is not None:
+        return
+    settings = session.settings
+    wanted = [f"reranker={name}" for name, weight in session.rerankers.weights.items() if weight]
+    wanted += [f"submission.group={settings.submission.group}"] if settings.submission.group else []
+    if wanted:
+        needs = f"{' and '.join(wanted)} needs it; name it: data=..."
+        raise ConfigError(f"index_dir={settings.index_dir}: its data set cannot be read, and {needs}")

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from picdesk.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parents[3]
 CONF = PROJECT / "conf"
@@ -108,8 +111,8 @@ class Submission:
 
 
 @dataclass
-class Task:
-    """Every scalar that a door reads. The groups below are nodes with a `_target_`."""
+class Settings:
+    """Every scalar that a door reads, typed: what a session hands on, below which there is no config."""
 
     task: str = MISSING
     plugins: list[Any] = field(default_factory=list)
@@ -155,6 +158,12 @@ class Task:
     protocol: dict[str, str] = field(default_factory=dict)
     obtain: str | None = None
     choices: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Task(Settings):
+    """The scalars, and the groups: nodes with a `_target_`."""
+
     paths: Any = MISSING
     data: Any = MISSING
     split: Any = MISSING
@@ -175,6 +184,23 @@ class Task:
     language_model: Any = MISSING
     writing: Any = MISSING
     logger: Any = MISSING
+
+
+def typed(cfg: DictConfig) -> Settings:
+    """The scalars of a config as typed settings. Raises `ConfigError` for a value of another kind than the schema's."""
+    given = {name: resolved_value(cfg, name) for name in (one.name for one in fields(Settings)) if name in cfg}
+    try:
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), given))
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    assert isinstance(made, Settings)
+    return made
+
+
+def resolved_value(cfg: DictConfig, name: str) -> Any:
+    """One value, or one node as plain values."""
+    value = cfg[name]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def top_keys() -> set[str]:

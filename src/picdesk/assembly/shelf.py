@@ -14,7 +14,7 @@ from picdesk.files import digest_of
 Thing = TypeVar("Thing")
 
 
-MOST = {"world": 2, "backbone": 2, "features": 6, "unread": 6, "fingerprint": 12, "reranker": 8}
+MOST = {"dataset": 2, "backbone": 2, "features": 6, "unread": 6, "fingerprint": 12, "reranker": 8}
 
 
 _KEPT: dict[str, OrderedDict[str, Any]] = {}

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
 
 from picdesk.files import write_json
 from picdesk.process import machine, stops
@@ -72,19 +70,6 @@ def close_loggers() -> None:
         with suppress(Exception):
             logger.finish(failed=True)
     OPEN.clear()
-
-
-def grouped(cfg: DictConfig) -> DictConfig:
-    """The config with the logger's group and name filled in for a job of a sweep, where the logger knows groups."""
-    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if not in_sweep or "group" not in cfg.logger:
-        return cfg
-    named = cfg.copy()
-    sweep, job = Path(HydraConfig.get().sweep.dir), Path(HydraConfig.get().runtime.output_dir)
-    for key, value in (("group", f"{sweep.parent.name}/{sweep.name}"), ("name", job.name)):
-        if named.logger.get(key) is None:
-            OmegaConf.update(named, f"logger.{key}", value)
-    return named
 
 
 def leave_if_failed() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from picdesk.assembly import shelf
 from picdesk.assembly.same_as import SAME, point
 from picdesk.errors import UserError
@@ -16,12 +14,11 @@ from picdesk.report.metrics_file import read_json
 log = logging.getLogger(__name__)
 
 
-def completed(cfg: DictConfig, folder: Path, fingerprint: str) -> float | None:
+def completed(outputs: Path, folder: Path, fingerprint: str) -> float | None:
     """The objective of a finished job with this fingerprint: this folder's own, or another's below the outputs.
 
     Another's is named in `same_as.json`, so that the leaderboard shows it. A job whose files were changed counts as not done.
     """
-    outputs = Path(cfg.paths.outputs)
     own = finished(folder, fingerprint)
     if own is not None:
         (folder / SAME).unlink(missing_ok=True)

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from picdesk.assembly.build import build
 from picdesk.assembly.same_as import SAME
 from picdesk.assembly.saved import write_config
+from picdesk.assembly.schema import Settings
+from picdesk.assembly.session import Session
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
@@ -35,30 +33,35 @@ REPORTED = "mean hits@1 of the data that is reported"
 class Job:
     """One job: its folder, its clock, its logger."""
 
-    def __init__(self, cfg: DictConfig) -> None:
-        self.cfg = cfg
-        self.folder = Path(HydraConfig.get().runtime.output_dir)
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.folder = session.output_dir
         self.clock = Stopwatch()
-        self.logger = build(attempts.grouped(cfg), "logger")
+        self.logger = session.logger()
         self.fingerprint = ""
         self.objective: float | None = None
         self.measure = REPORTED
         self.compared: Mapping[str, Mapping[str, float]] = {}
         attempts.OPEN.append(self.logger)
         if not attempts.RUNNING:
-            stops.go_on_by(lambda: again(self.folder, str(cfg.paths.store)))
+            stops.go_on_by(lambda: again(self.folder, session.store))
 
-    def done_before(self, cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
+    def done_before(self, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
         """Take the job's fingerprint; with skip_completed=true, the objective of a finished job that has the same one.
 
         A job that is to be judged (`expected`, `reproduce`) is never skipped: a manifest does not say what came of that.
         """
-        self.fingerprint = job_fingerprint(cfg, data, weights)
-        skips = cfg.skip_completed and not cfg.get("expected") and not cfg.get("reproduce")
-        return completed(cfg, self.folder, self.fingerprint) if skips else None
+        self.fingerprint = job_fingerprint(self.session.cfg, data, weights)
+        settings = self.session.settings
+        skips = settings.skip_completed and not settings.expected and not settings.reproduce
+        return completed(self.session.outputs, self.folder, self.fingerprint) if skips else None
 
-    def write_config(self, cfg: DictConfig) -> None:
-        """The config as the job used it. Interpolations stay as they are, so that it can be used in another folder too."""
+    def write_config(self, **other: str | None) -> None:
+        """The config as the job used it, but for `other` values of keys at its top. Interpolations stay as they are, so that it
+        can be used in another folder too."""
+        cfg = self.session.cfg.copy() if other else self.session.cfg
+        for key, value in other.items():
+            cfg[key] = value
         write_config(self.folder / "config.yaml", cfg)
 
     def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +77,6 @@ class Job:
 
     def write_manifest(
         self,
-        cfg: DictConfig,
         data: Mapping[str, str],
         weights: Mapping[str, str],
         encoder: Encoder | None,
@@ -88,16 +90,16 @@ class Job:
                 counts[f"{modality}s_encoded"] = encoder.counts.encoded[modality]
                 counts[f"{modality}s_reused"] = encoder.counts.reused[modality]
             counts |= encoder.counts.more | encoder.unread.counts()
-        settings = settings_of(cfg)
+        settings = settings_of(self.session.cfg)
         manifest = Manifest.of_job(
             self.folder,
             self.clock,
-            task=str(cfg.task),
-            seed=int(cfg.seed),
+            task=self.session.settings.task,
+            seed=self.session.settings.seed,
             data=data,
             weights=weights,
             config=digest_of(settings),
-            index=str(cfg.index.get("_target_")),
+            index=str(self.session.cfg.index.get("_target_")),
             counts=counts,
             files=None if files is None else ("config.yaml", *files),
             settings=settings,
@@ -122,25 +124,26 @@ def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
     }
 
 
-def again(folder: Path, store: str) -> str:
+def again(folder: Path, store: Path) -> str:
     """How to go on with a job that was stopped: from its state where it was training, else anew with what is encoded."""
     if any((folder / "resume").glob("*.pt")):
         return f"go on: python train.py resume={folder}"
     return f"run the same command again; what was encoded is kept in {store}"
 
 
-def need_positive(cfg: DictConfig) -> None:
+def need_positive(settings: Settings) -> None:
     """Refuse counts that make no sense before anything is read."""
-    for key in ("top_k", "run_depth", "shown"):
-        if int(cfg[key]) < 1:
-            raise ConfigError(f"{key}={cfg[key]}: at least 1 is needed")
-    if int(cfg.run_depth) < 10:
-        raise ConfigError(f"run_depth={cfg.run_depth}: at least 10 is needed, as hits@10 is reported")
-    if not 0 < float(cfg.bootstrap.level) < 1:
-        raise ConfigError(f"bootstrap.level={cfg.bootstrap.level}: a share between 0 and 1 is needed, such as 0.95")
-    if not LEAST_RESAMPLES <= int(cfg.bootstrap.resamples) <= MOST_RESAMPLES:
-        raise ConfigError(
-            f"bootstrap.resamples={cfg.bootstrap.resamples}: at least {LEAST_RESAMPLES} are needed, and at most {MOST_RESAMPLES}"
-        )
-    if not 0 <= int(cfg.seed) < 2**32:
-        raise ConfigError(f"seed={cfg.seed}: a whole number from 0 to {2**32 - 1} is needed")
+    counts = {"top_k": settings.top_k, "run_depth": settings.run_depth, "shown": settings.shown}
+    for key, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"{key}={count}: at least 1 is needed")
+    if settings.run_depth < 10:
+        raise ConfigError(f"run_depth={settings.run_depth}: at least 10 is needed, as hits@10 is reported")
+    bars = settings.bootstrap
+    if not 0 < bars.level < 1:
+        raise ConfigError(f"bootstrap.level={bars.level}: a share between 0 and 1 is needed, such as 0.95")
+    if not LEAST_RESAMPLES <= bars.resamples <= MOST_RESAMPLES:
+        told = f"at least {LEAST_RESAMPLES} are needed, and at most {MOST_RESAMPLES}"
+        raise ConfigError(f"bootstrap.resamples={bars.resamples}: {told}")
+    if not 0 <= settings.seed < 2**32:
+        raise ConfigError(f"seed={settings.seed}: a whole number from 0 to {2**32 - 1} is needed")

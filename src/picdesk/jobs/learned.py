@@ -10,10 +10,11 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from picdesk.assembly import shared, shelf
+from picdesk.assembly import shelf
 from picdesk.assembly.inherit import raw_node
-from picdesk.assembly.reading import read_and_split, see
+from picdesk.assembly.reading import Looks
 from picdesk.assembly.saved import taken
+from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.data.groups import KINDS, Flags, find_links, joined
 from picdesk.data.sources import has_pictures
@@ -24,10 +25,9 @@ from picdesk.files import digest_of
 from picdesk.interfaces import Direction
 from picdesk.report.content import Note, SliceTable
 from picdesk.report.metrics_file import LOOK_ALIKES
-from picdesk.retrieval.dataset import World
+from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.scores import Scored, in_order
 from picdesk.retrieval.slices import Sliced, measured, picture_asked_about
-from picdesk.training.checkpoint import Checkpoint
 
 WHERE = ("root", "max_bad_fraction", "quoting", "encoding", "delimiter", "records")
 
@@ -52,29 +52,30 @@ class Apart:
     notes: tuple[Note, ...]
 
 
-def learned_by_fit(world: World, start: Learned | None = None) -> Learned:
+def learned_by_fit(dataset: Dataset, start: Learned | None = None) -> Learned:
     """What a fit on this data set learns from: its train and val parts, and what its start has learned from of the same data."""
     before = start.ids if start is not None and not start.elsewhere else frozenset()
-    return Learned(world.collection, ids_of(world.collection, world.splits) | before)
+    return Learned(dataset.collection, ids_of(dataset.collection, dataset.splits) | before)
 
 
-def learned_by(cfg: DictConfig, checkpoint: Checkpoint | None, world: World) -> Learned | None:
+def learned_by(session: Session) -> Learned | None:
     """What a checkpoint has learned from, by the data set and the split of the config beside it; None without a checkpoint."""
+    cfg, checkpoint, dataset = session.cfg, session.checkpoint, session.dataset
     if checkpoint is None:
         return None
     saved = taken(checkpoint.config_path, cfg)
     elsewhere = settings(saved, "data") != settings(cfg, "data")
     if not elsewhere and settings(saved, "split") == settings(cfg, "split"):
-        return learned_by_fit(world)
+        return learned_by_fit(dataset)
     again = cfg.copy()
     with open_dict(again):
         again.split = OmegaConf.to_container(saved.split, resolve=True)
         if elsewhere:
             again.data = raw_node(saved, "data")
     try:
-        collection, splits, _ = read_and_split(again)
+        collection, splits, _ = Session(again).read_and_split()
     except (UserError, OmegaConfBaseException) as error:  # what is gone, say a split file: no reason to refuse the job
-        return Learned(world.collection, frozenset(), elsewhere, str(error).splitlines()[0])
+        return Learned(dataset.collection, frozenset(), elsewhere, str(error).splitlines()[0])
     return Learned(collection, ids_of(collection, splits), elsewhere)
 
 
@@ -103,21 +104,21 @@ def learned_note(learned: Learned | None, part: Collection) -> tuple[Note, ...]:
 
 
 def without_look_alikes(
-    cfg: DictConfig, world: World, part: Collection, learned: Learned | None, scores: Mapping[Direction, Scored]
+    session: Session, part: Collection, learned: Learned | None, scores: Mapping[Direction, Scored]
 ) -> Apart:
     """The scores without queries about pictures that were learned from or look like, or have the text of, one that was."""
     if learned is None or learned.unknown or not learned.ids:
         return Apart({}, (), ())
-    key = digest_of([shared.part_key(cfg, world, part), learned.collection.name, sorted(learned.ids)])
-    alike = shelf.kept("seen_before", key, lambda: look_alikes(cfg, world, part, learned))
+    key = digest_of([session.dataset.part_key(part), learned.collection.name, sorted(learned.ids)])
+    alike = shelf.kept("seen_before", key, lambda: look_alikes(session.dataset, part, learned, session.looks))
     numbers: dict[str, object] = {"pictures": len(alike), "look_alikes": int(alike.sum())}
-    tables, said = [], []
+    tables, said, bars_by = [], [], session.bars
     for direction, one in in_order(dict(scores)):
         of_query = alike[picture_asked_about(direction, part, one)]
         kept = one.ranks.take(np.flatnonzero(~of_query)) if not of_query.all() else None
         if kept is None:
             continue
-        bars = intervals(kept, one.ks, cfg.bootstrap.resamples, cfg.seed, cfg.bootstrap.level, one.names)
+        bars = intervals(kept, one.ks, bars_by.resamples, bars_by.seed, bars_by.level, one.names)
         metrics = metrics_of(kept, one.ks, one.names)
         ends = {name: [bars[name].low, bars[name].high] for name in bars}
         numbers[direction] = {"metrics": metrics, "intervals": ends}
@@ -129,9 +130,7 @@ def without_look_alikes(
             sliced = Sliced(
                 "Seen before", parts, "Equal pictures, near-duplicates and equal texts; see docs/metrics.md"
             )
-            tables.append(
-                measured(direction, one, sliced, int(cfg.bootstrap.resamples), int(cfg.seed), 2 * len(scores))
-            )
+            tables.append(measured(direction, one, sliced, bars_by.resamples, bars_by.seed, 2 * len(scores)))
     return Apart({LOOK_ALIKES: numbers}, tuple(tables), (note_of(learned, alike, said),))
 
 
@@ -144,18 +143,18 @@ def note_of(learned: Learned, alike: Flags, said: list[str]) -> Note:
     return Note(f"{of}. Without them: {'; '.join(said) or 'nothing is left'}", True)
 
 
-def look_alikes(cfg: DictConfig, world: World, part: Collection, learned: Learned) -> Flags:
+def look_alikes(dataset: Dataset, part: Collection, learned: Learned, looks: Looks) -> Flags:
     """Which pictures [pictures of the part] were learned from, or have a look-alike among those that were."""
     if learned.elsewhere:
         there = learned.collection
         known = np.array([name in learned.ids for name in there.picture_ids] + [False] * len(part.picture_ids))
         both = joined(there, part)
         comparable = KINDS if has_pictures(there) and has_pictures(part) else KINDS[2:]
-        links = find_links(both, comparable, lambda pictures, looks: see(cfg, pictures, looks))
+        links = find_links(both, comparable, looks.see)
         return links.alike(known)[len(there.picture_ids) :]
-    links = find_links(world.collection, KINDS, lambda pictures, looks: see(cfg, pictures, looks))
-    known = np.array([name in learned.ids for name in world.collection.picture_ids])
-    place = {name: i for i, name in enumerate(world.collection.picture_ids)}
+    links = find_links(dataset.collection, KINDS, looks.see)
+    known = np.array([name in learned.ids for name in dataset.collection.picture_ids])
+    place = {name: i for i, name in enumerate(dataset.collection.picture_ids)}
     found: Flags = (links.alike(known) | known)[[place[name] for name in part.picture_ids]]
     return found
 

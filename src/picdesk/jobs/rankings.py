@@ -9,9 +9,9 @@ from picdesk.evaluation.joint import joint_intervals
 from picdesk.evaluation.metrics import Ranks, ranks_of_run
 from picdesk.evaluation.statistics import Interval
 from picdesk.interfaces import Direction
-from picdesk.retrieval.scores import Scored
+from picdesk.retrieval.measuring import pictures_of
+from picdesk.retrieval.scores import Bars, Scored
 from picdesk.trec.files import read_qrels, read_runs
-from picdesk.trec.runs import Qrels
 
 Rankings = dict[Direction, tuple[Ranks, tuple[str, ...]]]
 _NOTED: dict[Path, Rankings] = {}
@@ -45,11 +45,11 @@ def rankings_of(folder: Path) -> Rankings:
     }
 
 
-def joint_of(scored: Mapping[Direction, Scored], resamples: int, seed: int, level: float) -> dict[str, Interval]:
+def joint_of(scored: Mapping[Direction, Scored], bars: Bars) -> dict[str, Interval]:
     """The metrics over both directions that were asked for, by key."""
     one = next(iter(scored.values()))
     asked = [(own.ranks, pictures_of(direction, own.qrels)) for direction, own in scored.items()]
-    return joint_intervals(asked, one.names, one.ks, resamples, seed, level)
+    return joint_intervals(asked, one.names, one.ks, bars.resamples, bars.seed, bars.level)
 
 
 def joint_json(found: Mapping[str, Interval]) -> dict[str, object]:
@@ -58,10 +58,3 @@ def joint_json(found: Mapping[str, Interval]) -> dict[str, object]:
         return {}
     values = {key: one.value for key, one in found.items()}
     return {"both": {"metrics": values, "intervals": {key: [one.low, one.high] for key, one in found.items()}}}
-
-
-def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:
-    """The picture that each query is about: itself, or the first that is relevant to it."""
-    if direction == "i2t":
-        return qrels.query_ids
-    return tuple(qrels.item_ids[i] for i in qrels.items[qrels.bounds[:-1]])

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly import shelf
 from picdesk.assembly.checkpoints import find
+from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import taken, write_config
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import write_json
@@ -37,21 +37,16 @@ def resumed(cfg: DictConfig) -> tuple[DictConfig, bool]:
         raise MissingFileError(
             f"resume={cfg.resume}: no stopped training there; give the output dir of a train.py job that was killed"
         )
-    others = [name for name in named() if name.split(".")[0] not in ("resume", *OF_THIS_MACHINE)]
+    others = [name for name in named_keys() if name.split(".")[0] not in ("resume", *OF_THIS_MACHINE)]
     if others:
         raise ConfigError(f"resume={cfg.resume}: a job goes on as it was begun; leave out {', '.join(others)}")
     saved = taken(folder / CONFIG, cfg)
     with open_dict(saved):
         saved.resume = cfg.resume
-        for key in named():
+        for key in named_keys():
             if key.split(".")[0] in OF_THIS_MACHINE:
                 OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False)
     return saved, True
-
-
-def named() -> list[str]:
-    """The keys that the command line sets."""
-    return [override.lstrip("+~").partition("=")[0] for override in HydraConfig.get().overrides.task]
 
 
 def checkpoint_of(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
@@ -59,23 +54,23 @@ def checkpoint_of(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
     return cfg, None if cfg.ckpt is None else find(str(cfg.ckpt), Path(cfg.paths.outputs))
 
 
-def keep(cfg: DictConfig, job: Job, going_on: bool) -> Path:
+def keep(job: Job, going_on: bool) -> Path:
     """Where the state of this job lies. Raises `ConfigError` where data, weights or code are not those it was begun with.
 
     What an earlier job left in the same folder, that of a sweep started again, is taken up with `skip_completed=true` if it is
     of this very job, and else thrown away.
     """
-    folder = job.folder / FOLDER
-    if not going_on and not (cfg.skip_completed and begun_with(folder) == job.fingerprint):
+    folder, session = job.folder / FOLDER, job.session
+    if not going_on and not (session.settings.skip_completed and begun_with(folder) == job.fingerprint):
         if is_first_rank():
             (folder / STATE).unlink(missing_ok=True)
-            write_config(folder / CONFIG, cfg)
+            write_config(folder / CONFIG, session.cfg)
             write_json(folder / ABOUT, {"fingerprint": job.fingerprint, "logger": job.logger.identity()})
         return folder / STATE
     if begun_with(folder) != job.fingerprint:
         raise ConfigError(
-            f"resume={cfg.resume}: the data set, the weights or the code are no longer what this job was begun with; "
-            "run it anew"
+            f"resume={session.settings.resume}: the data set, the weights or the code are no longer what this job was begun "
+            "with; run it anew"
         )
     job.logger.go_on(str(read_json(folder / ABOUT).get("logger", "")))
     if (folder / STATE).is_file():

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from rich.box import MARKDOWN
 from rich.table import Table
 
+from picdesk.assembly.schema import Settings
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import OutsideError
@@ -118,7 +117,7 @@ class Verdict:
             raise OutsideError(f"not reproduced: {names}: further than {self.tolerance:g} from the reported value")
 
 
-Judge = Callable[[DictConfig, Scores], Verdict | None]
+Judge = Callable[[Settings, Scores], Verdict | None]
 
 
 def digits(line: Line) -> tuple[str, str, str]:
@@ -127,11 +126,10 @@ def digits(line: Line) -> tuple[str, str, str]:
     return f"{line.reported:.6g}", f"{line.measured:.6g}", apart
 
 
-def judge_expected(cfg: DictConfig, scored: Scores) -> Verdict | None:
-    """Compare with the config's `expected` values, where there are any."""
-    if not cfg.get("expected"):
+def judge_expected(settings: Settings, scored: Scores) -> Verdict | None:
+    """Compare with the `expected` values, where there are any."""
+    if not settings.expected:
         return None
-    expected: Any = OmegaConf.to_container(cfg.expected, resolve=True)
-    lines = compared(expected, scored, float(cfg.tolerance), "expected")
-    protocol = {str(name): str(text) for name, text in cfg.protocol.items()}
-    return Verdict(tuple(lines), float(cfg.tolerance), {**protocol, "source": str(cfg.source or "none given")})
+    lines = compared(settings.expected, scored, settings.tolerance, "expected")
+    facts = {**settings.protocol, "source": settings.source or "none given"}
+    return Verdict(tuple(lines), settings.tolerance, facts)

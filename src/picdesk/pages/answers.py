@@ -7,9 +7,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from omegaconf import DictConfig
-
-from picdesk.collection import Collection
 from picdesk.errors import UserError
 from picdesk.files import write_json, write_text
 from picdesk.interfaces import Direction
@@ -21,7 +18,7 @@ from picdesk.readers.queries import Query
 from picdesk.report.content import Fact, Item, Note, QueryCard, Ranking, RetrievalPage
 from picdesk.report.page import write_retrieval
 from picdesk.report.terminal import print_retrieval
-from picdesk.retrieval.dataset import World
+from picdesk.retrieval.catalogue import Catalogue
 from picdesk.search.grouping import answered
 from picdesk.text.cells import PeopleWriter
 from picdesk.trec.files import write_runs
@@ -32,39 +29,44 @@ PRINTED = 5  # queries of a batch that the terminal shows
 COLUMNS = ("query_id", "rank", "item_id", "score", "query", "text", "path")
 
 
-def picture_card(part: Collection, world: World, run: Run, q: int, text: str, query: Query) -> QueryCard:
-    """One text and the pictures found for it; the true one outlined where it is known."""
-    prompts = world.titles(part)
-    places = list(part.picture_ids)
-    found = tuple(
-        show.item("t2i", part, prompts, int(i), rank, float(s), part.picture_ids[i] == query.picture_id)
-        for rank, (i, s) in enumerate(zip(run.index[q], run.scores[q], strict=True), 1)
-        if i >= 0
-    )
-    true = places.index(query.picture_id) if query.picture_id in places else None
-    truth = (show.item("t2i", part, prompts, true, None, None, True),) if true is not None else ()
-    rank = next((item.rank for item in found if item.relevant), None)
-    asked = str(query.fields["title"])
-    note = "" if text == asked else f"encoded as: {text}"
-    return QueryCard(query.id, "t2i", (Ranking(found, rank),), text=asked, truth=truth, note=note)
+def cards_of(
+    run: Run, catalogue: Catalogue, queries: Sequence[Query], texts: Sequence[str], name: str, picture: bool = True
+) -> list[QueryCard]:
+    """What was found for each text, the true picture outlined where it is known; without texts, for the picture of that name, or
+    for what is called so."""
+    if not queries:
+        listed = (Ranking(found_in(run, 0, catalogue, "")),)
+        if not picture:
+            return [QueryCard("q1", "i2t", listed, text=name)]
+        return [QueryCard("q1", "i2t", listed, picture="q1", note=name)]
+    cards = []
+    for row, query in enumerate(queries):
+        true, asked = query.picture_id, str(query.fields["title"])
+        found = found_in(run, row, catalogue, true)
+        truth = (item_of(true, catalogue, None, None, True),) if true in catalogue else ()
+        rank = next((item.rank for item in found if item.relevant), None)
+        note = "" if texts[row] == asked else f"encoded as: {texts[row]}"
+        cards.append(QueryCard(query.id, "t2i", (Ranking(found, rank),), text=asked, truth=truth, note=note))
+    return cards
 
 
-def text_card(part: Collection, world: World, run: Run, name: str, has_picture: bool = True) -> QueryCard:
-    """The picture that is asked about, or the name of what is asked, and the texts found for it."""
-    prompts = world.titles(part)
-    found = tuple(
-        show.item("i2t", part, prompts, int(i), rank, float(s), False)
-        for rank, (i, s) in enumerate(zip(run.index[0], run.scores[0], strict=True), 1)
-        if i >= 0
+def found_in(run: Run, row: int, catalogue: Catalogue, true: str) -> tuple[Item, ...]:
+    """The items of one list as the page shows them."""
+    listed = [(run.item_ids[i], float(s)) for i, s in zip(run.index[row], run.scores[row], strict=True) if i >= 0]
+    return tuple(
+        item_of(name, catalogue, score, rank, name == true != "") for rank, (name, score) in enumerate(listed, 1)
     )
-    if not has_picture:
-        return QueryCard("q1", "i2t", (Ranking(found),), text=name)
-    return QueryCard("q1", "i2t", (Ranking(found),), picture="q1", note=name)
+
+
+def item_of(name: str, catalogue: Catalogue, score: float | None, rank: int | None, relevant: bool) -> Item:
+    """One item with what the catalogue has of it."""
+    picture = name if catalogue.direction == "t2i" else ""
+    details = show.details_of(catalogue.fields(name))
+    return Item(name, catalogue.title(name), picture, score, rank, relevant, catalogue.file(name), details)
 
 
 def write(
     job: Job,
-    cfg: DictConfig,
     name: str,
     run: Run,
     cards: list[QueryCard],
@@ -75,7 +77,7 @@ def write(
 ) -> None:
     """results.json, results.csv, run.trec, the page, a submission where one is asked for; the terminal table."""
     direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
-    job.write_config(cfg)
+    job.write_config()
     write_json(job.folder / "results.json", [as_json(card) for card in cards])
     write_runs(job.folder / "run.trec", {direction: answered(run)})
     unread = unreadable(cards, read)
@@ -83,13 +85,13 @@ def write(
         title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {name}",
         subtitle=f"{run.gallery_size:,} items searched by {weights['name']}",
         cards=tuple(cards),
-        facts=(Fact("data", name), Fact("part", str(cfg.part)), Fact("backbone", weights["name"])),
+        facts=(Fact("data", name), Fact("part", job.session.settings.part), Fact("backbone", weights["name"])),
         notes=(Note(unread, warning=True),) if unread else (),
         files=("results.json", "results.csv", "run.trec", "manifest.json", "config.yaml"),
     )
     write_retrieval(job.folder / "index.html", page, lambda item: picture if item == "q1" and picture else read(item))
     write_text(job.folder / "results.csv", as_csv(cards))
-    write_submission_of(job, cfg, run, read, near)
+    write_submission_of(job, run, read, near)
     print_retrieval(cards[:PRINTED])
     if len(cards) > PRINTED:
         log.info("%d more queries: their answers are in %s", len(cards) - PRINTED, job.folder / "results.csv")

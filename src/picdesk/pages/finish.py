@@ -9,12 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from picdesk.assembly import correcting, shared, shelf
-from picdesk.backbones.two_tower import TwoTower
+from picdesk.assembly import shelf
+from picdesk.assembly.session import Session
 from picdesk.collection import Collection
-from picdesk.embedding.encoder import Encoder
 from picdesk.files import write_json
 from picdesk.interfaces import Direction
 from picdesk.jobs import rankings
@@ -27,10 +24,9 @@ from picdesk.report.content import Fact, JobPage, MetricTable, Note, Role, Slice
 from picdesk.report.loggers import log_final
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
-from picdesk.retrieval.dataset import World
+from picdesk.retrieval import banks
 from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits
 from picdesk.retrieval.slices import slice_tables, slices_json
-from picdesk.training.checkpoint import MODALITIES, Checkpoint
 
 log = logging.getLogger(__name__)
 Scores = dict[Direction, Scored]
@@ -61,22 +57,21 @@ class Outcome:
         return self.systems[-1][1]
 
 
-def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: Outcome, encoder: Encoder) -> None:
+def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> None:
     """Write everything the job leaves, log it, print the tables and where the page is."""
-    prompts = world.prompts(part)
-    outcome = replace(outcome, notes=(*correcting.notes(cfg), *outcome.notes))
-    job.write_config(cfg)
-    spread = (int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level))
-    joint = [(name, rankings.joint_of(scores, *spread), role) for name, scores, role in outcome.systems]
-    fields = [str(name) for name in cfg.metrics.slices]
+    settings, encoder, prompts = session.settings, session.encoder, session.dataset.prompts(part)
+    outcome = replace(outcome, notes=(*banks.notes(session.correction), *outcome.notes))
+    job.write_config()
+    joint = [(name, rankings.joint_of(scores, session.bars), role) for name, scores, role in outcome.systems]
+    fields = [str(name) for name in settings.metrics.slices]
     with job.clock.stage("write"):
         slices = slice_tables(
             part,
             prompts,
             outcome.scores,
-            shared.look_alikes(cfg, world, part, encoder),
-            int(cfg.bootstrap.resamples),
-            int(cfg.seed),
+            session.look_alikes(part),
+            settings.bootstrap.resamples,
+            settings.seed,
             fields,
         )
         extra = {**outcome.extra, **rankings.joint_json(joint[-1][1]), **slices_json(slices, fields)}
@@ -87,8 +82,8 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
         log_final(
             job.logger,
             flat_metrics(outcome.scores) | {f"both/{key}": one.value for key, one in joint[-1][1].items()},
-            show.retrieved_rows(part, prompts, outcome.scores, int(cfg.shown)),
-            plain(cfg),
+            show.retrieved_rows(part, prompts, outcome.scores, settings.shown),
+            session.plain(),
         )
         job.logger.finish()
         tables = (
@@ -96,15 +91,13 @@ def finish(job: Job, cfg: DictConfig, world: World, part: Collection, outcome: O
             *show.joint_tables(joint, outcome.scores),
             *outcome.tables,
         )
-        said = (Note(text) for text in world.split_notes)
+        said = (Note(text) for text in session.dataset.split_notes)
         lost = (Note(line, True) for line in encoder.unread.told())
         shown = replace(outcome, notes=(*outcome.notes, *said, *lost))
-        write_the_page(job, cfg, part, prompts, shown, tables, slices)
+        write_the_page(job, session, part, prompts, shown, tables, slices)
     if job.objective is None:
         job.objective = mean_hits(list(outcome.scores.values()))
-    job.write_manifest(
-        cfg, shared.fingerprint(cfg, world, part, encoder), outcome.weights, encoder, len(world.collection.skipped)
-    )
+    job.write_manifest(session.fingerprint(part), outcome.weights, encoder, len(session.dataset.collection.skipped))
     print_metrics(tables)
     for note in outcome.notes:
         log.warning("%s", note.text)
@@ -117,16 +110,9 @@ def write_verdict(job: Job, verdict: Verdict | None) -> None:
         write_json(job.folder / VERDICT, verdict.as_json())
 
 
-def plain(cfg: DictConfig) -> dict[str, object]:
-    """The resolved config as plain values."""
-    container = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
-
-
 def write_the_page(
     job: Job,
-    cfg: DictConfig,
+    session: Session,
     part: Collection,
     prompts: list[str],
     outcome: Outcome,
@@ -134,12 +120,12 @@ def write_the_page(
     slices: tuple[SliceTable, ...],
 ) -> None:
     """The page of the job, `index.html`."""
-    groups = show.card_groups(part, prompts, outcome.scores, int(cfg.shown))
+    groups = show.card_groups(part, prompts, outcome.scores, session.settings.shown)
     page = JobPage(
         title=titled(outcome.verdict, f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts"),
-        subtitle=f"{str(cfg.task).capitalize()} · {cfg.part} part · {outcome.weights['name']}",
-        task=str(cfg.task),
-        facts=facts(cfg, job, outcome.weights),
+        subtitle=f"{session.settings.task.capitalize()} · {session.settings.part} part · {outcome.weights['name']}",
+        task=session.settings.task,
+        facts=facts(session, job, outcome.weights),
         tables=tables,
         training=outcome.training,
         weights=outcome.curves,
@@ -155,13 +141,14 @@ def write_the_page(
 
 
 def write_run_page(
-    job: Job, cfg: DictConfig, tables: tuple[MetricTable, ...], ranks: tuple[Chart, ...], verdict: Verdict | None
+    job: Job, tables: tuple[MetricTable, ...], ranks: tuple[Chart, ...], verdict: Verdict | None
 ) -> None:
     """The page of a job that scored a run file: its numbers, without pictures."""
+    settings = job.session.settings
     page = JobPage(
-        title=titled(verdict, Path(str(cfg.run_file)).name),
-        subtitle=f"A run file scored against {Path(str(cfg.qrels_file)).name}",
-        task=str(cfg.task),
+        title=titled(verdict, Path(str(settings.run_file)).name),
+        subtitle=f"A run file scored against {Path(str(settings.qrels_file)).name}",
+        task=settings.task,
         facts=(Fact("command", shlex.join(provenance.command_line()), wide=True),),
         tables=tables,
         ranks=ranks,
@@ -176,20 +163,20 @@ def titled(verdict: Verdict | None, title: str) -> str:
     return f"{verdict.title}: {title}" if verdict is not None and verdict.title else title
 
 
-def facts(cfg: DictConfig, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:
+def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:
     """What was run, for the head of the page."""
-    whole = plain(cfg)
+    whole, settings = session.plain(), session.settings
     rows = {
         "data": short(whole, "data"),
         "split": short(whole, "split"),
         "prompt": short(whole, "prompt"),
         "backbone": weights["name"],
-        **({"loss": short(whole, "loss")} if str(cfg.task) == "train" else {}),
+        **({"loss": short(whole, "loss")} if settings.task == "train" else {}),
         "index": short(whole, "index"),
-        **({"scores": correcting.rule_of(cfg).told()} if correcting.rule_of(cfg).active else {}),
+        **({"scores": session.correction.told()} if session.correction.active else {}),
         "reranker": short(whole, "reranker"),
-        "seed": str(cfg.seed),
-        "precision": str(cfg.encode.precision),
+        "seed": str(settings.seed),
+        "precision": settings.encode.precision,
         "code": str(provenance.code()),
         "started": job.clock.started,
     }
@@ -204,9 +191,3 @@ def short(cfg: Mapping[str, Any], group: str) -> str:
     settings = [f"{k}={v:g}" for k, v in cfg[group].items() if isinstance(v, int | float) and not isinstance(v, bool)]
     name = str(cfg["choices"].get(group, cfg[group]["_target_"]))
     return f"{name} ({', '.join(settings)})" if settings and group in WITH_NUMBERS else name
-
-
-def weights_of(backbone: TwoTower, checkpoint: Checkpoint | None) -> dict[str, str]:
-    """What the embeddings were made by: trunk fingerprints and the checkpoint's digest."""
-    trunks = {f"{modality}_trunk": backbone.trunk_fingerprint(modality) for modality in MODALITIES}
-    return {"name": backbone.name, **trunks} | ({"checkpoint": checkpoint.digest} if checkpoint else {})

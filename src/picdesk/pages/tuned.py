@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
+from picdesk.assembly.schema import Settings
 from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.interfaces import Direction
-from picdesk.jobs.rankings import pictures_of
 from picdesk.pages.finish import Outcome
 from picdesk.pages.weight_chart import weight_charts
 from picdesk.report.content import Note
+from picdesk.retrieval.measuring import pictures_of
 from picdesk.retrieval.scores import Scored, mean_hits
 
 Tests = Mapping[Direction, Mapping[str, Difference]]
@@ -39,7 +39,7 @@ class Tuned:
 
 
 def outcome_of(
-    cfg: DictConfig,
+    settings: Settings,
     tuned: Tuned,
     before: dict[Direction, Scored],
     after: dict[Direction, Scored],
@@ -50,24 +50,25 @@ def outcome_of(
         {direction: (after[direction].ranks, before[direction].ranks) for direction in after},
         {direction: pictures_of(direction, after[direction].qrels) for direction in after},
         ks=next(iter(after.values())).ks,
-        resamples=int(cfg.bootstrap.resamples),
-        seed=int(cfg.seed),
-        level=float(cfg.bootstrap.level),
+        resamples=settings.bootstrap.resamples,
+        seed=settings.seed,
+        level=settings.bootstrap.level,
         names=next(iter(after.values())).names,
     )
+    by = settings.tune_weights
     shown = ", ".join(f"{name} {weight:g}" for name, weight in tuned.weights.items())
     told = (
-        f"chosen on {cfg.tune_weights.part} by {tuned.metric} ({cfg.tune_weights.rule}): {shown}, "
+        f"chosen on {by.part} by {tuned.metric} ({by.rule}): {shown}, "
         f"{tuned.values[tuned.chosen]:.4f} ± {tuned.errors[tuned.chosen]:.4f} (search alone {tuned.values[0]:.4f}, "
         f"highest {tuned.values[tuned.best]:.4f} at {', '.join(f'{w:g}' for w in tuned.points[tuned.best])}); of "
         f"{len(tuned.points):,} weights tried on the data that chose, so these values flatter"
     )
-    notes = [Note(told), *difference_notes(tests, str(cfg.part), "chosen weights less search alone")]
+    notes = [Note(told), *difference_notes(tests, settings.part, "chosen weights less search alone")]
     found = {
         "weights": tuned.weights,
         "metric": tuned.metric,
-        "rule": str(cfg.tune_weights.rule),
-        "part": str(cfg.tune_weights.part),
+        "rule": by.rule,
+        "part": by.part,
         "value": float(tuned.values[tuned.chosen]),
         "standard_error": float(tuned.errors[tuned.chosen]),
         "search_alone": float(tuned.values[0]),

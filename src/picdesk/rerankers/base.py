@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from picdesk.collection import Chosen
 from picdesk.errors import ConfigError
-from picdesk.interfaces import RerankContext, Side
+from picdesk.interfaces import Modality, RerankContext, Side
 from picdesk.trec.runs import Run
 
 
@@ -36,6 +37,9 @@ class Scorer:
     def fingerprint(self, context: RerankContext) -> str:
         """Not kept, unless a reranker says otherwise."""
         return ""
+
+    def check_fit(self, made_by: str, tuned: Collection[Modality]) -> None:
+        """Raise `ConfigError` where what a fit of these towers leaves could not be scored; most rerankers take anything."""
 
     def content(self) -> str:
         """Digest of the weights and files that it works by, wherever they lie; "" where there are none."""

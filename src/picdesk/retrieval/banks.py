@@ -13,7 +13,8 @@ from picdesk.collection import Collection
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, examples
 from picdesk.interfaces import Direction, Embeddings, Index
-from picdesk.retrieval.dataset import World
+from picdesk.report.content import Note
+from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head, picture_features, text_features
 from picdesk.search.corrected import Corrected, blocks_of, gate_of, with_bias, with_gate
 from picdesk.search.corrections import Bank, Blocks, Correction, Fitted
@@ -29,7 +30,7 @@ class Banks:
     `reported` are the pictures that are asked about and scored, none of which may be in a bank (empty: nothing is scored).
     """
 
-    world: World
+    dataset: Dataset | None
     backbone: TwoTower
     encoder: Encoder
     rule: Correction
@@ -57,12 +58,14 @@ class Banks:
             if queries is None:
                 raise ConfigError("scores.transductive=true: there are no queries yet, so no bank can be made of them")
             return Bank.of(queries.matrix)
-        part = self._part()
-        return self._of_texts(part, ids) if direction == "t2i" else self._of_pictures(part, ids)
+        dataset, part = self._part()
+        return self._of_texts(dataset, part, ids) if direction == "t2i" else self._of_pictures(part, ids)
 
-    def _part(self) -> Collection:
+    def _part(self) -> tuple[Dataset, Collection]:
+        if self.dataset is None:
+            raise ConfigError(f"scores={self.rule.name}: there is no data set here to take a bank of")
         try:
-            part = self.world.part(self.rule.bank)
+            part = self.dataset.part(self.rule.bank)
         except ConfigError as error:
             raise ConfigError(f"scores.bank={self.rule.bank}: {error}") from None
         both = set(part.picture_ids) & set(self.reported)
@@ -73,13 +76,13 @@ class Banks:
             )
         if not part.text_ids:
             raise ConfigError(f"scores.bank={self.rule.bank}: data={part.name} has no texts there")
-        return part
+        return self.dataset, part
 
-    def _of_texts(self, part: Collection, ids: Sequence[str]) -> Bank:
+    def _of_texts(self, dataset: Dataset, part: Collection, ids: Sequence[str]) -> Bank:
         """The texts of the part, each known to ask for its own picture."""
         some = part.with_texts(self._drawn(len(part.text_ids)))
         backbone = self.backbone.facing("t2i")
-        matrix = head(backbone, "text", text_features(self.world, some, backbone, self.encoder))
+        matrix = head(backbone, "text", text_features(dataset, some, backbone, self.encoder))
         place = {name: i for i, name in enumerate(ids)}
         item = np.array([place.get(some.picture_ids[p], -1) for p in some.picture_of], np.int64)
         known = np.flatnonzero(item >= 0)
@@ -116,3 +119,26 @@ def in_one_dimension_more(queries: Embeddings, items: Embeddings, fitted: Fitted
         plain.build(items)
         gate = gate_of(queries, plain, fitted)
     return with_gate(queries, gate), with_bias(items, fitted)
+
+
+def unfitted(rule: Correction, index: Index) -> Index:
+    """An index that is about to be loaded, with its correction, which is loaded with it."""
+    if not rule.active:
+        return index
+    if rule.transductive:
+        raise ConfigError("scores.transductive=true: a saved index has a bank of its own; leave transductive out")
+    nothing = np.zeros((1, 1), np.float32)
+    return Corrected(index, rule, Bank.of(nothing), Fitted(np.zeros(0, np.float32), 0.0, None, np.zeros(1)))
+
+
+def notes(rule: Correction) -> tuple[Note, ...]:
+    """What the reader must know of scores that were corrected."""
+    if not rule.active:
+        return ()
+    if rule.transductive:
+        told = (
+            f"transductive: the reported queries themselves, all at once, corrected the scores ({rule.told()}). "
+            "No system that answers one query after the other can do that; do not compare with those that do"
+        )
+        return (Note(told, True, loud=True),)
+    return (Note(f"scores corrected for hubs: {rule.told()}, by a bank of the queries of {rule.bank}"),)

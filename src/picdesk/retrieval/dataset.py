@@ -1,27 +1,34 @@
-"""What every job needs before it can do anything: the data set, its parts, the backbone, the encoder."""
+"""The data set: a collection with its parts, and the prompt that makes its texts."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from picdesk.collection import Collection
 from picdesk.data.checks import Splits
+from picdesk.data.prompts import Auto
 from picdesk.data.sources import has_pictures
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
+from picdesk.readers import Csv, Folder, Jsonl
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import pandas as pd
+
 PARTS = ("train", "val", "test", "all")
 QUERY_FIELDS = ("title", "caption", "tags")  # what a text that is asked from outside has
 
 
 @dataclass(frozen=True)
-class World:
+class Dataset:
     """The data set with its parts, and the prompt that makes its texts; `key` stands for all that they were made from, and
     `split_notes` are what the split has to say of itself."""
 
@@ -30,6 +37,35 @@ class World:
     prompt: Any
     key: str = ""
     split_notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, collection: Collection, prompt: Any = None) -> Dataset:
+        """A data set of one part, `test`, with the prompt that suits its texts."""
+        everything = np.arange(len(collection.picture_ids), dtype=np.int64)
+        none = np.empty(0, np.int64)
+        names = collection.field_names()
+        chosen = (prompt or Auto()).choose(names) if names else None
+        key = digest_of([collection.name, list(collection.picture_ids), list(collection.text_ids)])
+        return cls(collection, {"train": none, "val": none, "test": everything}, chosen, key)
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Dataset:
+        """Every picture below a folder; captions are in a .txt file of the same name, where there is one."""
+        return cls.of(Folder(root=str(folder)).read())
+
+    @classmethod
+    def from_csv(cls, file: str | Path, **columns: Any) -> Dataset:
+        """A CSV or TSV file beside its pictures; `columns` are keys of `conf/data/csv.yaml` (`picture_column="file"`, ...)."""
+        path = Path(file).expanduser()
+        return cls.of(Csv(root=str(path.parent), file=path.name, **columns).read())
+
+    @classmethod
+    def from_pandas(cls, frame: pd.DataFrame, folder: str | Path, **columns: Any) -> Dataset:
+        """The rows of a frame, whose pictures lie below `folder`; `columns` as for a CSV file."""
+        pictures = str(Path(folder).expanduser().resolve())
+        with tempfile.TemporaryDirectory() as place:
+            frame.to_json(Path(place) / "rows.jsonl", orient="records", lines=True, force_ascii=False)
+            return cls.of(Jsonl(root=place, file="rows.jsonl", folder=pictures, name="frame", **columns).read())
 
     def part(self, name: str) -> Collection:
         """One part of the data set. Raises `ConfigError` for an unknown or empty one."""
@@ -59,6 +95,10 @@ class World:
         """Digest over which pictures each part holds."""
         ids = self.collection.picture_ids
         return digest_of({name: sorted(ids[i] for i in rows) for name, rows in self.splits.items()})
+
+    def part_key(self, part: Collection) -> str:
+        """What one part with its texts depends on."""
+        return digest_of([self.key, list(part.picture_ids)])
 
     def fingerprint(self, part: Collection, encoder: Encoder, fields: bool = False) -> dict[str, str]:
         """Digests over the pictures' content, the prompts, which belongs to which, and the ids; with `fields` also over all

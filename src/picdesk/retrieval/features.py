@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from typing import Any
 
@@ -12,9 +13,12 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.data.images import Noted
 from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.unread import Unread
 from picdesk.errors import ConfigError
+from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings, Modality
-from picdesk.retrieval.dataset import World
+from picdesk.retrieval.dataset import Dataset
+from picdesk.retrieval.keeping import Keep, make_anew
 from picdesk.training.checkpoint import MODALITIES
 from picdesk.training.features import Features
 
@@ -22,9 +26,39 @@ log = logging.getLogger(__name__)
 
 
 def features_of(
-    world: World, part: Collection, backbone: TwoTower, encoder: Encoder, without: tuple[Modality, ...] = ()
+    dataset: Dataset,
+    part: Collection,
+    backbone: TwoTower,
+    encoder: Encoder,
+    without: tuple[Modality, ...] = (),
+    keep: Keep = make_anew,
 ) -> Features:
-    """Trunk features of one part, through the store; `without` leaves the matrices of some sides empty."""
+    """Trunk features of one part, through the store; `without` leaves the matrices of some sides empty.
+
+    What `keep` has of them is not encoded again; counts and unread texts are then those of the first time.
+    """
+    trunks = [backbone.trunk_fingerprint(modality) for modality in MODALITIES]
+    how = (encoder.precision, encoder.fast_decode, encoder.storage, list(without))
+    key = digest_of([dataset.part_key(part), trunks, *how])
+    made: list[Features] = []
+
+    def make() -> Features:
+        made.append(encoded_features(dataset, part, backbone, encoder, without))
+        keep("unread", key, lambda: copy.deepcopy(encoder.unread))
+        return made[0]
+
+    features = keep("features", key, make)
+    if not made:
+        encoder.counts.reused["image"] += len(features.images)
+        encoder.counts.reused["text"] += len(features.texts)
+        encoder.unread.take_over(keep("unread", key, Unread))
+    return features
+
+
+def encoded_features(
+    dataset: Dataset, part: Collection, backbone: TwoTower, encoder: Encoder, without: tuple[Modality, ...] = ()
+) -> Features:
+    """The same, whatever is kept."""
     if not part.text_ids:
         raise ConfigError(f"data={part.name}: this part has no texts, so there is nothing to train on or to score")
     none = {modality: np.empty((0, backbone.trunk_dim(modality)), np.float32) for modality in MODALITIES}
@@ -32,7 +66,7 @@ def features_of(
         picture_ids=part.picture_ids,
         text_ids=part.text_ids,
         images=none["image"] if "image" in without else picture_features(part, backbone, encoder),
-        texts=none["text"] if "text" in without else text_features(world, part, backbone, encoder),
+        texts=none["text"] if "text" in without else text_features(dataset, part, backbone, encoder),
         picture_of=part.picture_of,
         t2i=part.qrels("t2i"),
         i2t=part.qrels("i2t"),
@@ -51,12 +85,12 @@ def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> 
     return rows
 
 
-def text_features(world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
+def text_features(dataset: Dataset, part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
     """Trunk features [texts, trunk_dim] of one part, through the store or as they came with the data set."""
     given = backbone.given("text", part.vectors, part.name)
     if given is None:
-        return encoder.texts(backbone, world.prompts(part))
-    backbone.check_texts(world.prompts(part), given)
+        return encoder.texts(backbone, dataset.prompts(part))
+    backbone.check_texts(dataset.prompts(part), given)
     return given
 
 

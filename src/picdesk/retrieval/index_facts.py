@@ -7,18 +7,18 @@ from typing import Any
 from picdesk.backbones.two_tower import TwoTower, weights_digest
 from picdesk.embedding.encoder import Encoder
 from picdesk.files import digest_of
-from picdesk.retrieval.dataset import World
+from picdesk.retrieval.dataset import Dataset
 from picdesk.training.checkpoint import MODALITIES
 
 
-def made_from(world: World, gallery: str, backbone: TwoTower, encoder: Encoder) -> dict[str, Any]:
+def made_from(dataset: Dataset, gallery: str, backbone: TwoTower, encoder: Encoder) -> dict[str, Any]:
     """What the embeddings of an index were made with; each key must be the same when it is asked."""
     return {
         "gallery": gallery,
         **of_backbone(backbone, encoder),
-        "prompt": told(world.prompt),
-        "data": world.collection.name,
-        "fields": list(world.collection.field_names()),
+        "prompt": told(dataset.prompt),
+        "data": dataset.collection.name,
+        "fields": list(dataset.collection.field_names()),
     }
 
 

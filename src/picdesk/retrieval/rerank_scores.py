@@ -35,10 +35,10 @@ class Part:
 def scores_of(part: Part, run: Run, context: RerankContext, tools: Tools | None) -> NDArray[np.float32]:
     """Scores [queries, depth] of one reranker over its candidates, out of the store where they were made before."""
     reranker, depth = part.reranker, run.depth
-    top_k = min(getattr(reranker, "top_k", None) or depth, depth)
+    top_k = min(reranker.top_k or depth, depth)
     head_run = replace(run, index=run.index[:, :top_k], scores=run.scores[:, :top_k])
     scores = np.full(run.index.shape, np.nan, np.float32)
-    step = getattr(reranker, "block", 0) or max(len(run.query_ids), 1)
+    step = reranker.block or max(len(run.query_ids), 1)
     for start in range(0, len(run.query_ids), step):
         rows = np.arange(start, min(start + step, len(run.query_ids)))
         some, own = (head_run, context) if step >= len(run.query_ids) else section(head_run, context, rows)
@@ -96,12 +96,12 @@ def kept_scores(part: Part, run: Run, context: RerankContext, tools: Tools | Non
 
 def counted(reranker: Reranker, run: Run, context: RerankContext, tools: Tools | None) -> NDArray[np.float32]:
     """Score, and add what it cost to the counts of the job."""
-    before: Mapping[str, int] = dict(getattr(reranker, "counts", {}))
+    before: Mapping[str, int] = dict(reranker.counts)
     scores = reranker.score(run, context)
     if tools is not None:
         counts = tools.encoder.counts.more
         counts["pairs_scored"] = counts.get("pairs_scored", 0) + int((~np.isnan(scores)).sum())
-        for name, value in getattr(reranker, "counts", {}).items():
+        for name, value in reranker.counts.items():
             counts[name] = counts.get(name, 0) + value - before.get(name, 0)
     return scores
 

@@ -1,20 +1,41 @@
-"""The one retrieval path: embeddings, candidates, rerankers, fusion, run; and what a run scores."""
+"""What a run scores: ranks, metrics and their intervals, by direction."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from picdesk.evaluation.metrics import Ranks
-from picdesk.evaluation.statistics import Interval
+from picdesk.evaluation.metrics import Ranks, chance, metrics_of, ranks_of_run
+from picdesk.evaluation.statistics import Interval, intervals
 from picdesk.interfaces import DIRECTIONS, Direction
-from picdesk.measures.listing import KS, NAMES
+from picdesk.measures.listing import KS, LISTED, NAMES
 from picdesk.trec.runs import Qrels, Run
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Bars:
+    """How error bars are drawn: resamples of the pictures, the level of the intervals, the seed."""
+
+    resamples: int = 10_000
+    level: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Which metrics are reported, by name, and at which cut-offs; `measures.listing.checked` refuses what is none."""
+
+    names: tuple[str, ...] = NAMES
+    ks: tuple[int, ...] = KS
+
+
+USUAL = Metrics()
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,65 @@ class Scored:
 def shortened(run: Run, depth: int) -> Run:
     """The first `depth` places of each list."""
     return replace(run, index=run.index[:, :depth], scores=run.scores[:, :depth]) if depth < run.depth else run
+
+
+class Scores(dict[Direction, Scored]):
+    """The scores of one system by direction."""
+
+    @property
+    def hits(self) -> float:
+        """Mean of hits@1 over the directions there are."""
+        return mean_hits(list(self.values()))
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Metrics by direction, as `metrics.json` has them."""
+        return {direction: dict(one.metrics) for direction, one in in_order(self)}
+
+    def table(self) -> str:
+        """The metrics with their intervals and what chance would give, as a Markdown table a direction."""
+        return "\n\n".join(table_of(direction, one) for direction, one in in_order(self))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with a row a metric: direction, metric, value, low, high."""
+        import pandas as pd
+
+        rows = [
+            {"direction": direction, "metric": name, "value": value, **ends_of(one, name)}
+            for direction, one in in_order(self)
+            for name, value in one.metrics.items()
+        ]
+        return pd.DataFrame(rows, columns=["direction", "metric", "value", "low", "high"])
+
+
+def ends_of(one: Scored, name: str) -> dict[str, float | None]:
+    """The ends of a metric's interval, where it has one."""
+    interval = one.intervals.get(name)
+    return {"low": interval.low if interval else None, "high": interval.high if interval else None}
+
+
+def table_of(direction: Direction, one: Scored) -> str:
+    """One direction as a Markdown table."""
+    expected = chance(one.qrels, one.run.gallery_size, one.ks, one.names)
+    lines = [
+        f"| {direction} | {len(one.qrels.query_ids):,} queries over {one.run.gallery_size:,} | chance |",
+        "|---|---|---|",
+    ]
+    for name, value in one.metrics.items():
+        if name in one.intervals:
+            ends = one.intervals[name]
+            by_chance = f"{expected[name]:.3f}" if name in expected else ""
+            lines.append(f"| {name} | {value:.3f} [{ends.low:.3f}, {ends.high:.3f}] | {by_chance} |")
+    return "\n".join(lines)
+
+
+def score(direction: Direction, run: Run, qrels: Qrels, bars: Bars, metrics: Metrics = USUAL) -> Scored:
+    """Ranks, metrics and intervals of one run."""
+    ranks, names, ks = ranks_of_run(run, qrels, direction), metrics.names, metrics.ks
+    ends = intervals(ranks, ks, resamples=bars.resamples, seed=bars.seed, level=bars.level, names=names)
+    listed = {name: one.of_lists(run.index, run.gallery_size) for name, one in LISTED.items()}
+    found = metrics_of(ranks, ks, names) | {name: value for name, value in listed.items() if name in names}
+    return Scored(run, qrels, ranks, found, ends, names=names, ks=ks, listed=listed)
 
 
 def flat_metrics(scored: dict[Direction, Scored]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction, Embeddings, PictureBytes, RerankContext, Side
-from picdesk.retrieval.dataset import World
+from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head
 from picdesk.training.checkpoint import MODALITIES
 
@@ -93,12 +93,12 @@ class Sources:
     part: Collection
     prompts: tuple[str, ...]
     tools: Tools
-    world: World | None = None
+    dataset: Dataset | None = None
 
     @classmethod
-    def of(cls, world: World, part: Collection, backbone: TwoTower, encoder: Encoder) -> Sources:
+    def of(cls, dataset: Dataset, part: Collection, backbone: TwoTower, encoder: Encoder) -> Sources:
         """What there is of this part."""
-        return cls(part, tuple(world.prompts(part)), Tools.over(backbone, encoder, part), world)
+        return cls(part, tuple(dataset.prompts(part)), Tools.over(backbone, encoder, part), dataset)
 
     def sides(self, direction: Direction, queries: Embeddings, items: Embeddings) -> tuple[Side, Side]:
         """Queries and items of a direction."""

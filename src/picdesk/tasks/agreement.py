@@ -10,17 +10,14 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from picdesk.assembly import shared
-from picdesk.assembly.build import check_all
-from picdesk.assembly.inherit import with_checkpoint
-from picdesk.assembly.reranking import refuse_reranker
+from picdesk.assembly.schema import Agreement, typed
+from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.evaluation.agreement import choices_met, kendall
 from picdesk.evaluation.statistics import Interval
 from picdesk.files import file_digest, write_json
 from picdesk.jobs.folder import Job
-from picdesk.pages.finish import weights_of
 from picdesk.pages.notes import untrained_note
 from picdesk.products import exact_scores
 from picdesk.report.terminal import console, print_table
@@ -43,51 +40,49 @@ class Judged:
 
 def agreement(cfg: DictConfig) -> float:
     """One job: agreement.json, and a table on the terminal. Gives tau-b, or the share of choices that are met."""
-    settings = cfg.agreement
+    settings = typed(cfg).agreement
     if settings.form not in FORMS:
         raise ConfigError(f"agreement.form={settings.form}: choose one of {', '.join(FORMS)}")
     if not settings.file:
         raise ConfigError("agreement.file must be given: the ratings of task=agreement")
-    path = Path(str(settings.file)).expanduser()
+    path = Path(settings.file).expanduser()
     if not path.is_file():
         raise MissingFileError(f"agreement.file={settings.file}: no such file")
-    check_all(cfg)
-    refuse_reranker(cfg, "task=agreement compares similarities with ratings")
-    judged = read(cfg, path)
-    cfg, checkpoint = with_checkpoint(cfg)
-    world = shared.load_world(cfg)
-    part = world.part(str(cfg.part))
-    kept = known(judged, part, str(settings.file))
-    backbone, encoder = shared.load_backbone(cfg, checkpoint), shared.make_encoder(cfg)
-    job = Job(cfg)
+    session = Session.open(cfg)
+    session.rerankers.refuse("task=agreement compares similarities with ratings")
+    judged = read(settings, path)
+    part, backbone = session.part, session.backbone
+    kept = known(judged, part, settings.file)
+    job = Job(session)
     with job.clock.stage("encode"):
-        texts, pictures = embed(backbone, shared.features_of(cfg, world, part, backbone, encoder))
+        texts, pictures = embed(backbone, session.features_of(part))
     place = {name: i for i, name in enumerate(part.picture_ids)}, {name: i for i, name in enumerate(part.text_ids)}
     rows = np.array([place[1][one.text] for one in kept], np.int64)
     columns = [
         np.array([place[0][getattr(one, key) or one.picture] for one in kept], np.int64) for key in ("picture", "other")
     ]
     scores = [exact_scores(texts.matrix, pictures.matrix, rows, column).astype(np.float64) for column in columns]
-    found = told(cfg, kept, scores, columns[0])
+    found = told(session, kept, scores, columns[0])
     values = {name: [one.value, one.low, one.high] for name, one in found.items()}
-    content = {"form": str(settings.form), "judgments": len(kept), "left_out": len(judged) - len(kept), **values}
+    content = {"form": settings.form, "judgments": len(kept), "left_out": len(judged) - len(kept), **values}
     write_json(job.folder / "agreement.json", content)
-    job.write_config(cfg)
-    weights = weights_of(backbone, checkpoint)
+    job.write_config()
     job.objective, job.measure = next(iter(found.values())).value, next(iter(found))
-    data = shared.fingerprint(cfg, world, part, encoder) | {"judgments": file_digest(path)}
-    job.write_manifest(cfg, data, weights, encoder, 0, ("agreement.json",))
+    data = session.fingerprint(part) | {"judgments": file_digest(path)}
+    job.write_manifest(data, session.weights(), session.encoder, 0, ("agreement.json",))
     print_table(["agreement", f"{len(kept):,} judgments"], [[name, str(one)] for name, one in found.items()], console())
     for note in untrained_note(backbone):
         log.warning("%s", note.text)
     return job.objective
 
 
-def told(cfg: DictConfig, kept: Sequence[Judged], scores: list[np.ndarray], picture: np.ndarray) -> dict[str, Interval]:
+def told(
+    session: Session, kept: Sequence[Judged], scores: list[np.ndarray], picture: np.ndarray
+) -> dict[str, Interval]:
     """What the form asks for."""
-    resamples, seed, level = int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level)
+    resamples, seed, level = session.bars.resamples, session.bars.seed, session.bars.level
     ratings = np.array([one.rating for one in kept])
-    if cfg.agreement.form == "pairs":
+    if session.settings.agreement.form == "pairs":
         return {"choices met": choices_met(scores[0], scores[1], ratings > 0, picture, resamples, seed, level)}
     return {
         "tau-b": kendall(scores[0], ratings, picture, "b", resamples, seed, level),
@@ -117,17 +112,16 @@ def known(judged: Sequence[Judged], part: Collection, name: str) -> list[Judged]
     return kept
 
 
-def read(cfg: DictConfig, path: Path) -> list[Judged]:
+def read(settings: Agreement, path: Path) -> list[Judged]:
     """The judgments of a file. Raises `DataError` naming file and line."""
-    form = str(cfg.agreement.form)
+    form = settings.form
     if form in ("expert", "crowdflower"):
         lines = path.read_text(encoding="utf-8").splitlines()
         named = [(line, f"{path.name} line {n}") for n, line in enumerate(lines, 1) if line]
         return [one for line, where in named for one in of_flickr(form, line, where)]
     table: Table = read_table(path)
-    settings = cfg.agreement
-    names = [str(settings.text_column), str(settings.picture_column), str(settings.rating_column)]
-    names += [str(settings.other_column)] if form == "pairs" else []
+    names = [settings.text_column, settings.picture_column, settings.rating_column]
+    names += [settings.other_column] if form == "pairs" else []
     lacking = [name for name in names if name not in table.header]
     if lacking:
         raise DataError(f"{path.name}: no column {', '.join(lacking)}; there are {', '.join(table.header)}")

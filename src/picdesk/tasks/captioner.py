@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from picdesk.assembly import shared
-from picdesk.assembly.searching import retrieve_run, score
+from picdesk.assembly.build import check_all
+from picdesk.assembly.inherit import with_choices
+from picdesk.assembly.schema import typed
+from picdesk.assembly.session import Session
 from picdesk.backbones.captioner import Captioner
 from picdesk.collection import Collection
 from picdesk.data.images import named_picture
@@ -29,15 +31,15 @@ from picdesk.evaluation.ranks import align, located, ranks_of_run
 from picdesk.evaluation.statistics import Interval
 from picdesk.files import file_digest
 from picdesk.interfaces import Direction, Embeddings, Side
-from picdesk.jobs.folder import Job
+from picdesk.jobs.folder import Job, need_positive
 from picdesk.pages import finish, show
 from picdesk.readers.queries import read_captions
 from picdesk.report.content import JobPage, Note
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
-from picdesk.retrieval.dataset import World
+from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head
-from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, shortened
+from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score, shortened
 from picdesk.search.grouping import at_least, best_part_run
 from picdesk.trec.runs import Qrels, Tail
 
@@ -58,38 +60,41 @@ class Bridge:
 
 def captioner(cfg: DictConfig) -> float:
     """One job. Gives the mean hits@1 of both directions."""
-    world = shared.load_world(cfg)
-    part = world.part(str(cfg.part))
-    backbone, encoder = shared.load_backbone(cfg, None), shared.make_encoder(cfg)
+    need_positive(typed(cfg))
+    check_all(cfg)
+    session = Session(with_choices(cfg))
+    session.rerankers.refuse("task=captioner compares captions and nothing else")
+    dataset, backbone, encoder, settings = session.dataset, session.backbone, session.encoder, session.settings
     if not isinstance(backbone, Captioner):
         raise ConfigError(f"task=captioner needs backbone=captioner or backbone=sentences; this one is {backbone.name}")
-    job = Job(cfg)
+    job = Job(session)
     with job.clock.stage("caption and encode"):
-        bridge = build_bridge(cfg, world, part, backbone)
-        vectors = sentence_vectors(world, bridge, backbone, encoder)
+        bridge = build_bridge(session, backbone)
+        vectors = sentence_vectors(dataset, bridge, backbone, encoder)
     with job.clock.stage("retrieve and score"):
         scored: dict[Direction, Scored] = {
-            "t2i": to_pictures(cfg, bridge, vectors),
-            "i2t": to_texts(cfg, bridge, vectors),
+            "t2i": to_pictures(session, bridge, vectors),
+            "i2t": to_texts(session, bridge, vectors),
         }
-    extra = {"captions": about_captions(world, bridge)} | threshold(cfg, scored)
-    weights = finish.weights_of(backbone, None)
-    weights |= {"captions_file": file_digest(cfg.captions_file)} if cfg.captions_file else {}
-    write(cfg, job, world, bridge, scored, extra, encoder, weights)
+    extra = {"captions": about_captions(dataset, bridge)} | threshold(settings.min_score, scored)
+    weights = session.weights()
+    weights |= {"captions_file": file_digest(settings.captions_file)} if settings.captions_file else {}
+    write(job, bridge, scored, extra, weights)
     return mean_hits(list(scored.values()))
 
 
-def build_bridge(cfg: DictConfig, world: World, part: Collection, backbone: Captioner) -> Bridge:
+def build_bridge(session: Session, backbone: Captioner) -> Bridge:
     """Part the captions into those that ask and those that are known, and say a sentence for each picture."""
+    dataset, part, file = session.dataset, session.part, session.settings.captions_file
     if not len(part.picture_of):
         raise ConfigError(f"data={part.name}: this part has no texts; task=captioner compares captions")
-    asked, prompts = np.unique(part.picture_of, return_index=True)[1], world.prompts(part)
-    if cfg.captions_file:
-        said, source = given(cfg, part), str(cfg.captions_file)
+    asked, prompts = np.unique(part.picture_of, return_index=True)[1], dataset.prompts(part)
+    if file:
+        said, source = given(file, part), file
     elif backbone.by_captions:
         said, source = {int(part.picture_of[j]): prompts[j] for j in asked}, "the first caption of each picture"
     else:
-        said, source = written(part, backbone, int(cfg.encode.max_pixels)), backbone.name
+        said, source = written(part, backbone, session.settings.encode.max_pixels), backbone.name
     known = np.setdiff1d(np.arange(len(part.text_ids)), asked)
     own = [j for j in known if said.get(int(part.picture_of[j])) == prompts[j]]
     if own:
@@ -101,29 +106,27 @@ def build_bridge(cfg: DictConfig, world: World, part: Collection, backbone: Capt
     return Bridge(part, asked, known, said, source)
 
 
-def given(cfg: DictConfig, part: Collection) -> dict[int, str]:
+def given(file: str, part: Collection) -> dict[int, str]:
     """Sentences from a file of two columns, picture id and caption; some pictures may be absent, none may be unknown to both."""
-    captions = read_captions(str(cfg.captions_file))
+    captions = read_captions(file)
     place = {name: i for i, name in enumerate(part.picture_ids)}
     found = {place[name]: text for name, text in captions.items() if name in place}
     if not found:
         raise DataError(
-            f"captions_file={cfg.captions_file}: none of its {len(captions)} pictures is in data={part.name}; "
+            f"captions_file={file}: none of its {len(captions)} pictures is in data={part.name}; "
             f"it names {examples(captions)}, the data set {examples(part.picture_ids)}"
         )
     if len(found) < len(captions):
         others = examples([name for name in captions if name not in place])
         log.warning(
             "captions_file=%s: %d of %d captions are of no picture of this part: %s",
-            cfg.captions_file,
+            file,
             len(captions) - len(found),
             len(captions),
             others,
         )
     if len(found) < len(place):
-        log.warning(
-            "captions_file=%s: no caption for %d of %d pictures", cfg.captions_file, len(place) - len(found), len(place)
-        )
+        log.warning("captions_file=%s: no caption for %d of %d pictures", file, len(place) - len(found), len(place))
     return found
 
 
@@ -142,9 +145,9 @@ class Vectors:
     said: Embeddings
 
 
-def sentence_vectors(world: World, bridge: Bridge, backbone: Captioner, encoder: Encoder) -> Vectors:
+def sentence_vectors(dataset: Dataset, bridge: Bridge, backbone: Captioner, encoder: Encoder) -> Vectors:
     """Encode every caption once, through the store."""
-    part, prompts = bridge.part, world.prompts(bridge.part)
+    part, prompts = bridge.part, dataset.prompts(bridge.part)
     said = sorted(bridge.said)
     every = head(backbone, "text", encoder.texts(backbone, [*prompts, *(bridge.said[i] for i in said)]))
 
@@ -155,7 +158,7 @@ def sentence_vectors(world: World, bridge: Bridge, backbone: Captioner, encoder:
     return Vectors(of(bridge.asked), of(bridge.known), pictures)
 
 
-def to_pictures(cfg: DictConfig, bridge: Bridge, vectors: Vectors) -> Scored:
+def to_pictures(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
     """Asking captions to pictures, each by its best known caption."""
     part = bridge.part
     run = best_part_run(
@@ -166,10 +169,11 @@ def to_pictures(cfg: DictConfig, bridge: Bridge, vectors: Vectors) -> Scored:
     query, item = align(run, qrels)
     place = located(run, query[qrels.query_of], item[qrels.items]).place
     exact = replace(ranks_of_run(run, qrels, "t2i"), scores=run.scores[query[qrels.query_of], place])
-    return score(cfg, "t2i", add_tail(shortened(run, int(cfg.run_depth)), exact, qrels), qrels)
+    listed = shortened(run, session.settings.run_depth)
+    return score("t2i", add_tail(listed, exact, qrels), qrels, session.bars, session.metrics)
 
 
-def to_texts(cfg: DictConfig, bridge: Bridge, vectors: Vectors) -> Scored:
+def to_texts(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
     """Pictures, by the sentence that stands for each, to the known captions: the ordinary search."""
     part, owner = bridge.part, bridge.part.picture_of[bridge.known]
     said = np.array(sorted(bridge.said), np.int64)
@@ -179,31 +183,32 @@ def to_texts(cfg: DictConfig, bridge: Bridge, vectors: Vectors) -> Scored:
     row_of[said[asking]] = np.arange(len(asking))
     columns = np.flatnonzero(row_of[owner] >= 0)
     qrels = Qrels.from_pairs(queries.ids, known.ids, row_of[owner[columns]], columns)
-    run = retrieve_run(cfg, "i2t", Side(queries.ids, queries), Side(known.ids, known))
-    return score(cfg, "i2t", add_tail(run, exact_ranks(queries, known, qrels, direction="i2t"), qrels), qrels)
+    run, _, _ = session.system.timed("i2t", Side(queries.ids, queries), Side(known.ids, known))
+    exact = exact_ranks(queries, known, qrels, direction="i2t")
+    return score("i2t", add_tail(run, exact, qrels), qrels, session.bars, session.metrics)
 
 
-def threshold(cfg: DictConfig, scored: Mapping[Direction, Scored]) -> dict[str, Any]:
+def threshold(min_score: float | None, scored: Mapping[Direction, Scored]) -> dict[str, Any]:
     """With `min_score`: how many texts are answered at all, and what hits@k comes to when weaker answers are not given."""
-    if cfg.min_score is None:
+    if min_score is None:
         return {}
     listed = scored["t2i"].run
-    cut = at_least(replace(listed, tail=Tail()), float(cfg.min_score))
+    cut = at_least(replace(listed, tail=Tail()), min_score)
     ranks = replace(ranks_of_run(cut, scored["t2i"].qrels, "t2i"), depth=cut.gallery_size)  # what is cut is not found
     found = {name: value for name, value in metrics_of(ranks).items() if name.startswith("hits@")}
     answered = float((cut.index[:, 0] >= 0).mean())
     log.info(
         "min_score=%g: %.1f%% of the texts are answered; t2i %s",
-        cfg.min_score,
+        min_score,
         100 * answered,
         ", ".join(f"{name} {value:.3f}" for name, value in found.items()),
     )
-    return {"min_score": {"threshold": float(cfg.min_score), "answered": answered, "t2i": found}}
+    return {"min_score": {"threshold": min_score, "answered": answered, "t2i": found}}
 
 
-def about_captions(world: World, bridge: Bridge) -> dict[str, Any]:
+def about_captions(dataset: Dataset, bridge: Bridge) -> dict[str, Any]:
     """BLEU of what stands for the pictures, against the known captions of each."""
-    prompts, owner = world.prompts(bridge.part), bridge.part.picture_of[bridge.known]
+    prompts, owner = dataset.prompts(bridge.part), bridge.part.picture_of[bridge.known]
     references: dict[int, list[str]] = {}
     for j, i in zip(bridge.known, owner, strict=True):
         references.setdefault(int(i), []).append(prompts[j])
@@ -214,19 +219,13 @@ def about_captions(world: World, bridge: Bridge) -> dict[str, Any]:
 
 
 def write(
-    cfg: DictConfig,
-    job: Job,
-    world: World,
-    bridge: Bridge,
-    scored: dict[Direction, Scored],
-    extra: dict[str, Any],
-    encoder: Encoder,
-    weights: dict[str, str],
+    job: Job, bridge: Bridge, scored: dict[Direction, Scored], extra: dict[str, Any], weights: dict[str, str]
 ) -> None:
     """Files, tables, page."""
-    part = bridge.part
+    part, session = bridge.part, job.session
+    dataset, settings, encoder = session.dataset, session.settings, session.encoder
     job.objective = mean_hits(list(scored.values()))
-    job.write_config(cfg)
+    job.write_config()
     job.write_scores(scored, extra)
     job.logger.log_metrics(flat_metrics(scored))
     job.logger.finish()
@@ -236,9 +235,9 @@ def write(
         for direction, one in scored.items()
         for group in show.card_groups(
             sides[direction],
-            world.prompts(sides[direction]),
+            dataset.prompts(sides[direction]),
             {direction: one},
-            int(cfg.shown),
+            settings.shown,
         )
     ]
     told = extra["captions"]
@@ -246,9 +245,9 @@ def write(
     tables = show.metric_tables([("by captions", scored, "main")])
     page = JobPage(
         title=f"{part.name}: captions between texts and pictures",
-        subtitle=f"{cfg.part} part · {weights['name']}",
+        subtitle=f"{settings.part} part · {weights['name']}",
         task="captioner",
-        facts=finish.facts(cfg, job, weights),
+        facts=finish.facts(session, job, weights),
         tables=tables,
         ranks=show.rank_charts(scored),
         groups=tuple(groups),
@@ -256,7 +255,6 @@ def write(
         files=finish.FILES,
     )
     write_job(job.folder / "index.html", page, show.picture_reader(part))
-    data = shared.fingerprint(cfg, world, part, encoder)
-    job.write_manifest(cfg, data, weights, encoder, len(world.collection.skipped))
+    job.write_manifest(session.fingerprint(part), weights, encoder, len(dataset.collection.skipped))
     print_metrics(tables)
     log.info("report page: %s", job.folder / "index.html")

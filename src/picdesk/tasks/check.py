@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from picdesk.assembly.build import build, rendering
-from picdesk.assembly.loading import check_data
-from picdesk.assembly.reading import read_and_split
-from picdesk.collection import Collection
+from picdesk.assembly.build import rendering
+from picdesk.assembly.session import Session
+from picdesk.collection import Collection, Fields
 from picdesk.data.check_report import CheckReport, Finding
 from picdesk.errors import UserError
 from picdesk.files import write_json
@@ -29,16 +27,18 @@ log = logging.getLogger(__name__)
 
 def check(cfg: DictConfig) -> float:
     """One job: the report on the terminal and as `check.json`. Gives the fraction that is bad."""
-    collection, splits, notes = read_and_split(cfg)
+    session = Session(cfg)
+    collection, splits, notes = session.read_and_split()
     noted = replace(collection, notes=(*collection.notes, *notes))
-    report = check_data(cfg, noted, splits, "full", max_bad_fraction=1.0)
-    report = with_texts_unread(cfg, collection, report)
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    render = rendering(cfg, collection.field_names())
+    report = session.looks.check(noted, splits, "full", max_bad_fraction=1.0, render=render)
+    report = with_texts_unread(session, collection, report, render)
+    folder = session.output_dir
     write_json(folder / "check.json", report.to_json())
     write_check(folder / "index.html", page_of(report), picture_reader(collection))
     console().print(report.table())
     log.info("check page: %s", folder / "index.html")
-    report.require(float(cfg.data.max_bad_fraction))
+    report.require(session.max_bad_fraction)
     return report.bad_fraction()
 
 
@@ -52,13 +52,14 @@ def page_of(report: CheckReport) -> CheckPage:
     return CheckPage(title, f"{report.counts} ({report.level} check)", groups, notes, ("check.json",))
 
 
-def with_texts_unread(cfg: DictConfig, collection: Collection, report: CheckReport) -> CheckReport:
+def with_texts_unread(
+    session: Session, collection: Collection, report: CheckReport, render: Callable[[Fields], str] | None
+) -> CheckReport:
     """The report with the texts of which the backbone's tokenizer leaves a part, or nothing; a note where it is not at hand."""
-    render = rendering(cfg, collection.field_names())
     if render is None or not len(report.texts):
         return report
     try:
-        backbone = build(cfg, "backbone")
+        backbone = session.build("backbone")
     except UserError as error:
         note = f"which texts are too long for the backbone, or unknown to it, is not known: {error}"
         return replace(report, notes=(*report.notes, note))

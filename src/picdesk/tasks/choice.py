@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import importlib
+from contextlib import nullcontext
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from picdesk import network
-from picdesk.assembly.build import check_all
-from picdesk.assembly.inherit import with_checkpoint, with_choices
-from picdesk.assembly.reranking import refuse_reranker
+from picdesk.assembly.schema import typed
+from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.jobs.folder import need_positive
 from picdesk.jobs.verdict import judge_expected
-from picdesk.tasks.check import check
 from picdesk.tasks.evaluate import evaluate_files, evaluate_model
-from picdesk.tasks.leaderboard import leaderboard
 
-TASKS = (
-    "evaluate",
-    "check",
-    "doctor",
-    "encode",
-    "leaderboard",
-    "compare",
-    "export",
-    "captioner",
-    "tune_index",
-    "tune_weights",
-    "agreement",
-)
+BY_MODULE = {
+    "check": "check",
+    "encode": "encode",
+    "leaderboard": "leaderboard",
+    "compare": "compare",
+    "export": "export",
+    "captioner": "captioner",
+    "tune_index": "tune",
+    "tune_weights": "tune_weights",
+    "agreement": "agreement",
+}
+"""The tasks beside `evaluate` itself: a module of `tasks/` each, and the function in it; imported once it is asked for."""
+TASKS = ("evaluate", "doctor", *BY_MODULE)
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -45,63 +42,25 @@ def evaluate(cfg: DictConfig) -> float:
 
 def run_task(cfg: DictConfig) -> float:
     """The task that `task` names."""
-    if cfg.task == "check":
-        return check(cfg)
     if cfg.task == "doctor":
         from picdesk.assembly.needed import needs_of
         from picdesk.tasks.doctor import doctor
 
         return doctor(needs_of(cfg), Path(str(cfg.paths.output_dir)))
-    if cfg.task == "leaderboard":
-        return leaderboard(cfg)
-    if cfg.task == "encode":
-        from picdesk.tasks.encode import encode
-
-        return encode(cfg)
-    if cfg.task == "tune_index":
-        from picdesk.tasks.tune_index import tune
-
-        return tune(cfg)
-    if cfg.task == "compare":
-        from picdesk.tasks.compare import compare
-
-        return compare(cfg)
-    if cfg.task == "tune_weights":
-        from picdesk.tasks.tune_weights import tune_weights
-
-        return tune_weights(cfg)
-    if cfg.task == "agreement":
-        from picdesk.tasks.agreement import agreement
-
-        return agreement(cfg)
-    if cfg.task == "export":
-        from picdesk.tasks.export import export
-
-        return export(cfg)
-    if cfg.task == "captioner":
-        from picdesk.tasks.captioner import captioner
-
-        need_positive(cfg)
-        check_all(cfg)
-        refuse_reranker(cfg, "task=captioner compares captions and nothing else")
-        return captioner(with_choices(cfg))
+    if cfg.task in BY_MODULE:
+        name = BY_MODULE[cfg.task]
+        found: float = getattr(importlib.import_module(f"picdesk.tasks.{cfg.task}"), name)(cfg)
+        return found
     if cfg.reproduce:
         from picdesk.tasks.reproduce import reproduce
 
         return reproduce(cfg)
-    need_positive(cfg)
-    if cfg.run_file or cfg.qrels_file:
-        return evaluate_files(cfg, judge_expected)
-    check_all(cfg)
-    cfg, checkpoint = with_checkpoint(cfg)
-    with how_to_obtain(cfg):
-        return evaluate_model(cfg, checkpoint, judge_expected)
-
-
-@contextmanager
-def how_to_obtain(cfg: DictConfig) -> Iterator[None]:
-    """Where data or weights are not there and the experiment says how to get them, say it in the same line."""
+    settings = typed(cfg)
+    need_positive(settings)
+    if settings.run_file or settings.qrels_file:
+        return evaluate_files(Session(cfg), judge_expected)
+    session = Session.open(cfg)
     try:
-        yield
-    except MissingFileError as error:
-        raise MissingFileError(f"{error}; {cfg.obtain}" if cfg.obtain else str(error)) from error
+        return evaluate_model(session, judge_expected)
+    except MissingFileError as error:  # data or weights are not there; the experiment may say how to get them
+        raise MissingFileError(f"{error}; {settings.obtain}" if settings.obtain else str(error)) from error

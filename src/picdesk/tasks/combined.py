@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from picdesk.assembly.schema import Settings
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
@@ -21,7 +22,8 @@ from picdesk.errors import ConfigError
 from picdesk.interfaces import Embeddings
 from picdesk.readers.queries import Query, bare
 from picdesk.retrieval.features import head
-from picdesk.tasks.asked import OnePicture, read_picture
+from picdesk.retrieval.system import PicturesInMemory
+from picdesk.tasks.asked import read_picture
 
 WEIGHTED = re.compile(r"([+-]?\d+(?:\.\d+)?):(.+)", re.DOTALL)
 PICTURE = "image:"
@@ -38,54 +40,47 @@ class Piece:
     picture: bytes = b""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a command line asks: a text, a picture's file, a file of queries, entries of `also`, and what to find."""
+def pieces_of(settings: Settings) -> list[Piece]:
+    """All that the command line puts together; empty where it asks a text, a picture or a file of queries in the usual way."""
+    if settings.find is not None and settings.find not in FOUND:
+        raise ConfigError(f"find={settings.find}: choose one of {', '.join(FOUND)}")
+    if settings.queries:
+        if settings.also or settings.find:
+            raise ConfigError("queries=FILE is asked text by text; also= and find= are for query= and image=")
+        return []
+    told = [settings.query] if settings.query else []
+    told += [f"{PICTURE}{settings.image}"] if settings.image else []
+    plain = len(told) == 1 and not settings.also
+    if plain and (settings.find is None or (settings.find == "texts") == bool(settings.image)):
+        return []
+    pieces = [piece(one, 1.0, settings) for one in told] + [weighted(str(one), settings) for one in settings.also]
+    if pieces and not any(one.weight > 0 for one in pieces):
+        raise ConfigError("also: one text or picture at least must have a weight above 0")
+    return pieces
 
-    query: str | None
-    image: str | None
-    queries: str | None
-    also: Sequence[Any]
-    find: str | None
-    max_pixels: int
 
-    def pieces(self) -> list[Piece]:
-        """All that is put together; empty where it asks a text, a picture or a file of queries in the usual way."""
-        if self.find is not None and self.find not in FOUND:
-            raise ConfigError(f"find={self.find}: choose one of {', '.join(FOUND)}")
-        if self.queries:
-            if self.also or self.find:
-                raise ConfigError("queries=FILE is asked text by text; also= and find= are for query= and image=")
-            return []
-        told = [self.query] if self.query else []
-        told += [f"{PICTURE}{self.image}"] if self.image else []
-        if len(told) == 1 and not self.also and (self.find is None or (self.find == "texts") == bool(self.image)):
-            return []
-        pieces = [self._piece(one, 1.0) for one in told] + [self._weighted(str(one)) for one in self.also]
-        if pieces and not any(one.weight > 0 for one in pieces):
-            raise ConfigError("also: one text or picture at least must have a weight above 0")
-        return pieces
+def weighted(told: str, settings: Settings) -> Piece:
+    """One entry of `also`."""
+    found = WEIGHTED.fullmatch(told)
+    weight = float(found[1]) if found else 1.0
+    if weight == 0:
+        raise ConfigError(f"also={told}: a weight of 0 takes no part; leave it out")
+    return piece(found[2] if found else told, weight, settings)
 
-    def _weighted(self, told: str) -> Piece:
-        """One entry of `also`."""
-        found = WEIGHTED.fullmatch(told)
-        weight = float(found[1]) if found else 1.0
-        if weight == 0:
-            raise ConfigError(f"also={told}: a weight of 0 takes no part; leave it out")
-        return self._piece(found[2] if found else told, weight)
 
-    def _piece(self, told: str, weight: float) -> Piece:
-        """A text, or a picture that is read here."""
-        if told.startswith(PICTURE):
-            file = told.removeprefix(PICTURE)
-            return Piece(weight, file, picture=read_picture(file, self.max_pixels))
-        if not told.strip():
-            raise ConfigError("also: an empty text; give a text, or image:FILE")
-        return Piece(weight, told.strip(), text=told.strip())
+def piece(told: str, weight: float, settings: Settings) -> Piece:
+    """A text, or a picture that is read here."""
+    if told.startswith(PICTURE):
+        file = told.removeprefix(PICTURE)
+        return Piece(weight, file, picture=read_picture(file, settings.encode.max_pixels))
+    if not told.strip():
+        raise ConfigError("also: an empty text; give a text, or image:FILE")
+    return Piece(weight, told.strip(), text=told.strip())
 
-    def finds_pictures(self, pieces: Sequence[Piece]) -> bool:
-        """What is looked for: as `find` says, else pictures where a text is among the pieces."""
-        return self.find == "pictures" or (self.find is None and any(one.text for one in pieces))
+
+def finds_pictures(settings: Settings, pieces: Sequence[Piece]) -> bool:
+    """What is looked for: as `find` says, else pictures where a text is among the pieces."""
+    return bool(settings.find == "pictures" or (settings.find is None and any(one.text for one in pieces)))
 
 
 def as_query(pieces: Sequence[Piece]) -> Query:
@@ -122,4 +117,4 @@ def of_text(backbone: TwoTower, encoder: Encoder, prompt: Any, one: Piece) -> An
 def of_picture(backbone: TwoTower, encoder: Encoder, prompt: Any, one: Piece) -> Any:
     """The vector of a picture."""
     asks = backbone.facing("i2t")
-    return head(asks, "image", encoder.pictures(asks, OnePicture(one.picture), open_picture))[0]
+    return head(asks, "image", encoder.pictures(asks, PicturesInMemory((one.picture,)), open_picture))[0]

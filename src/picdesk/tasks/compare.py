@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from picdesk.assembly import loading
 from picdesk.assembly.inherit import raw_node
 from picdesk.assembly.saved import taken
-from picdesk.assembly.searching import score
+from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.evaluation.joint import joint_differences
@@ -23,7 +21,7 @@ from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.files import file_digest, write_json
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import DoneJob, choices_of, find_jobs
-from picdesk.jobs.rankings import joint_of, pictures_of
+from picdesk.jobs.rankings import joint_of
 from picdesk.measures.listing import NAMES, measure_of
 from picdesk.pages import show
 from picdesk.pages.compare_cards import Scores, Side, groups
@@ -31,6 +29,8 @@ from picdesk.report.charts import Histogram
 from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note, Role
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
+from picdesk.retrieval.measuring import pictures_of
+from picdesk.retrieval.scores import Bars, score
 from picdesk.trec.files import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
@@ -51,28 +51,31 @@ TOLD = ("hits@1", "hits@5", "mrr")
 
 def compare(cfg: DictConfig) -> float:
     """Write comparison.json and the page, print the tables. Gives the difference of the mean hits@1."""
-    jobs = [done_job(cfg, key) for key in ("dir", "against")]
+    session = Session(cfg)
+    settings = session.settings
+    jobs = [done_job(key, name) for key, name in (("dir", settings.dir), ("against", settings.against))]
     names = called(jobs)
-    sides = [Side(name, job, scores_of(cfg, job)) for name, job in zip(names, jobs, strict=True)]
+    sides = [Side(name, job, scores_of(job, session)) for name, job in zip(names, jobs, strict=True)]
     one, other = sides
     both = [d for d in DIRECTIONS if d in one.scores and d in other.scores]
     if not both:
-        raise DataError(f"dir={cfg.dir} and against={cfg.against} have no direction in common")
+        raise DataError(f"dir={settings.dir} and against={settings.against} have no direction in common")
     apart = compare_all(
         {direction: (one.scores[direction].ranks, other.scores[direction].ranks) for direction in both},
         {direction: pictures_of(direction, one.scores[direction].qrels) for direction in both},
         ks=one.scores[both[0]].ks,
-        seed=int(cfg.seed),
+        seed=settings.seed,
         names=one.scores[both[0]].names,
     )
-    joint = joint_apart(sides, both, int(cfg.seed))
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    joint = joint_apart(sides, both, settings.seed)
+    folder = session.output_dir
     write_json(folder / "comparison.json", as_json(sides, apart, joint))
-    tables = (*(table(sides, direction, apart[direction]) for direction in both), *joint_table(cfg, sides, joint))
+    separate = (table(sides, direction, apart[direction]) for direction in both)
+    tables = (*separate, *joint_table(session.bars, sides, joint))
     part, prompts, notes = data_of(cfg, one.job)
     shown: tuple[Any, ...] = ()
     try:
-        shown = groups(sides, both, part, prompts, int(cfg.shown)) if part else ()
+        shown = groups(sides, both, part, prompts, settings.shown) if part else ()
     except KeyError as error:  # the runs came with the jobs
         told = f"The queries are not shown: the runs name {str(error)[:80]}, which the data set does not have."
         part, notes = None, (*notes, Note(told, True))
@@ -95,21 +98,21 @@ def compare(cfg: DictConfig) -> float:
     return float(np.mean([apart[d]["hits@1"].interval.value for d in both]))
 
 
-def done_job(cfg: DictConfig, key: str) -> DoneJob:
+def done_job(key: str, name: str | None) -> DoneJob:
     """The finished job that a key names."""
-    if not cfg[key]:
+    if not name:
         raise ConfigError(f"{key} must be given: task=compare dir=OUTPUT_DIR against=OUTPUT_DIR")
-    folder = Path(str(cfg[key]))
+    folder = Path(name)
     if not folder.is_dir():
-        raise MissingFileError(f"{key}={cfg[key]}: no such folder; give the output dir of a job")
+        raise MissingFileError(f"{key}={name}: no such folder; give the output dir of a job")
     found = find_jobs(folder)
     jobs = found.jobs
     if not jobs and len(found.failures) == 1:
-        raise DataError(f"{key}={cfg[key]}: {found.failures[0][1]}")
+        raise DataError(f"{key}={name}: {found.failures[0][1]}")
     if len(jobs) != 1:
-        raise ConfigError(f"{key}={cfg[key]}: {len(jobs)} finished jobs below that folder; give the output dir of one")
+        raise ConfigError(f"{key}={name}: {len(jobs)} finished jobs below that folder; give the output dir of one")
     if not (jobs[0].folder / "run.trec").is_file():
-        raise MissingFileError(f"{key}={cfg[key]}: run.trec is gone, and it holds the ranks that are compared")
+        raise MissingFileError(f"{key}={name}: run.trec is gone, and it holds the ranks that are compared")
     return replace(jobs[0], name=folder.name)
 
 
@@ -136,10 +139,10 @@ def chosen(job: DoneJob, with_numbers: bool) -> dict[str, str]:
     return {key: value for key, value in named.items() if key.split(".")[0] not in NOT_NAMED and key != "data.root"}
 
 
-def scores_of(cfg: DictConfig, job: DoneJob) -> Scores:
+def scores_of(job: DoneJob, session: Session) -> Scores:
     """Scores from the files that the job left."""
     runs, qrels = read_runs(job.folder / "run.trec"), read_qrels(job.folder / "qrels.trec")
-    return {direction: score(cfg, direction, runs[direction], qrels[direction]) for direction in runs}
+    return {d: score(d, runs[d], qrels[d], session.bars, session.metrics) for d in runs}
 
 
 def joint_apart(sides: Sequence[Side], both: Sequence[Direction], seed: int) -> dict[str, Difference]:
@@ -149,11 +152,10 @@ def joint_apart(sides: Sequence[Side], both: Sequence[Direction], seed: int) -> 
     return joint_differences(paired, one[both[0]].names, one[both[0]].ks, seed=seed)
 
 
-def joint_table(cfg: DictConfig, sides: Sequence[Side], apart: dict[str, Difference]) -> tuple[MetricTable, ...]:
+def joint_table(bars: Bars, sides: Sequence[Side], apart: dict[str, Difference]) -> tuple[MetricTable, ...]:
     """The metrics over both directions of both jobs, with their differences; none where none was asked for."""
-    spread = (int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level))
     roles: tuple[Role, Role] = ("main", "other")
-    rows = [(side.name, joint_of(side.scores, *spread), role) for side, role in zip(sides, roles, strict=True)]
+    rows = [(side.name, joint_of(side.scores, bars), role) for side, role in zip(sides, roles, strict=True)]
     told = "; ".join(f"{name} {signed(one)} (p={one.p_family:.2g})" for name, one in apart.items())
     return tuple(
         replace(
@@ -248,11 +250,10 @@ def data_of(cfg: DictConfig, job: DoneJob) -> tuple[Collection | None, list[str]
         return None, [], (Note("Only one caption of each picture asks in a captioner job; its queries are not shown."),)
     try:
         again = here(taken(job.folder / "config.yaml", cfg), cfg)
-        found = loading.load_world(again)
-        part = found.part(str(again.part))
-        same = found.fingerprint(part, loading.make_encoder(again), "fields" in job.manifest.data) == dict(
-            job.manifest.data
-        )
+        session = Session(again)
+        found, part = session.dataset, session.part
+        known = dict(job.manifest.data)
+        same = found.fingerprint(part, session.encoder, "fields" in known) == known
     except UserError as error:
         return None, [], (Note(f"The queries are not shown, because the data set cannot be read here: {error}", True),)
     if not same:

@@ -7,11 +7,8 @@ import sys
 
 from omegaconf import DictConfig
 
-from picdesk.assembly.build import check_all
-from picdesk.assembly.inherit import with_checkpoint
-from picdesk.assembly.loading import load_backbone, load_world, make_encoder
+from picdesk.assembly.session import Session
 from picdesk.jobs.folder import Job
-from picdesk.pages.finish import weights_of
 from picdesk.retrieval.features import picture_features, text_features
 from picdesk.tasks.trainer import hush_other_ranks, made, refuse_sweep
 from picdesk.training.checkpoint import MODALITIES
@@ -22,15 +19,12 @@ log = logging.getLogger(__name__)
 
 def encode(cfg: DictConfig) -> float:
     """One job, on every rank of the trainer. Gives the number of items that went through a trunk."""
-    check_all(cfg, training=True)
     hush_other_ranks()
-    cfg, checkpoint = with_checkpoint(cfg)
-    world = load_world(cfg)
-    part = world.part(str(cfg.part))
-    backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
-    job = Job(cfg)
+    session = Session.open(cfg, training=True)
+    dataset, part, backbone, encoder = session.dataset, session.part, session.backbone, session.encoder
+    job = Job(session)
     root = str(job.folder)
-    trainer = made(cfg, logger=False, callbacks=[], default_root_dir=root, enable_checkpointing=False)
+    trainer = made(session, logger=False, callbacks=[], default_root_dir=root, enable_checkpointing=False)
     refuse_sweep(trainer)
 
     def work() -> list[int]:
@@ -38,7 +32,7 @@ def encode(cfg: DictConfig) -> float:
             encoder.device = str(trainer.strategy.root_device)
         picture_features(part, backbone, encoder)
         if part.text_ids:
-            text_features(world, part, backbone, encoder)
+            text_features(dataset, part, backbone, encoder)
         return [encoder.counts.encoded[modality] for modality in MODALITIES]
 
     with job.clock.stage("encode"):
@@ -48,10 +42,10 @@ def encode(cfg: DictConfig) -> float:
     known = {"image": len(part.picture_ids), "text": len(part.text_ids)}
     for modality, count in zip(MODALITIES, (pictures, texts), strict=True):
         encoder.counts.encoded[modality], encoder.counts.reused[modality] = count, max(0, known[modality] - count)
-    job.write_config(cfg)
-    data = world.fingerprint(part, encoder)
-    job.write_manifest(cfg, data, weights_of(backbone, checkpoint), encoder, len(world.collection.skipped))
+    job.write_config()
+    data = dataset.fingerprint(part, encoder)
+    job.write_manifest(data, session.weights(), encoder, len(dataset.collection.skipped))
     log.info(
-        "encoded %d pictures and %d texts on %d ranks; store: %s", pictures, texts, trainer.world_size, cfg.paths.store
+        "encoded %d pictures and %d texts on %d ranks; store: %s", pictures, texts, trainer.world_size, session.store
     )
     return float(pictures + texts)

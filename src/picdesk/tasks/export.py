@@ -9,12 +9,9 @@ import logging
 import numpy as np
 from omegaconf import DictConfig
 
-from picdesk.assembly import shared
-from picdesk.assembly.build import check_all
-from picdesk.assembly.inherit import with_checkpoint
+from picdesk.assembly.session import Session
 from picdesk.files import write_text, written_whole
 from picdesk.jobs.folder import Job
-from picdesk.pages.finish import weights_of
 from picdesk.retrieval.features import embed
 
 log = logging.getLogger(__name__)
@@ -27,13 +24,10 @@ def export(cfg: DictConfig) -> float:
     `image_embeddings` [pictures, dim] belong to `image_names`, row j of `text_embeddings` to row j of the captions, whose
     texts are those that were encoded; float32, of length 1.
     """
-    check_all(cfg)
-    cfg, checkpoint = with_checkpoint(cfg)
-    world = shared.load_world(cfg)
-    part = world.part(str(cfg.part))
-    backbone, encoder = shared.load_backbone(cfg, checkpoint), shared.make_encoder(cfg)
-    texts, pictures = embed(backbone, shared.features_of(cfg, world, part, backbone, encoder))
-    job = Job(cfg)
+    session = Session.open(cfg)
+    dataset, part, backbone = session.dataset, session.part, session.backbone
+    texts, pictures = embed(backbone, session.features_of(part))
+    job = Job(session)
     folder = job.folder
     arrays = {
         "image_embeddings": pictures.matrix,
@@ -46,17 +40,12 @@ def export(cfg: DictConfig) -> float:
     writer = csv.writer(rows, lineterminator="\n")  # read back by data=npz: the texts as they are, to the character
     writer.writerow(["image", "caption"])
     names = [part.picture_ids[i] for i in part.picture_of]
-    writer.writerows(zip(names, world.prompts(part), strict=True))
+    writer.writerows(zip(names, dataset.prompts(part), strict=True))
     write_text(folder / CAPTIONS, rows.getvalue())
-    kept = cfg.copy()
-    kept.ckpt = (
-        None if checkpoint is None else str(checkpoint.path.absolute())
-    )  # whose text tower answers over these vectors
-    job.write_config(kept)
-    data = shared.fingerprint(cfg, world, part, encoder)
-    job.write_manifest(
-        cfg, data, weights_of(backbone, checkpoint), encoder, len(world.collection.skipped), (FILE, CAPTIONS)
-    )
+    checkpoint = session.checkpoint  # whose text tower answers over these vectors
+    job.write_config(ckpt=None if checkpoint is None else str(checkpoint.path.absolute()))
+    left_out = len(dataset.collection.skipped)
+    job.write_manifest(session.fingerprint(part), session.weights(), session.encoder, left_out, (FILE, CAPTIONS))
     job.logger.finish()
     log.info(
         "%d pictures and %d texts of %d numbers each: %s",

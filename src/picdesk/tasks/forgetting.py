@@ -5,51 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 
-from picdesk.assembly import shared
 from picdesk.assembly.inherit import raw_node
-from picdesk.assembly.searching import score_both
+from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction
 from picdesk.pages import show
 from picdesk.report.content import MetricTable, Note
-from picdesk.retrieval.dataset import World
-from picdesk.retrieval.features import embed
 from picdesk.retrieval.scores import Scored, flat_metrics, in_order
-from picdesk.retrieval.tools import Sources
 
 Scores = dict[Direction, Scored]
 
 
 @dataclass(frozen=True)
 class Second:
-    """The second data set of a job: its config, its parts, and what was scored on it before the fit and after."""
+    """The second data set of a job: its session, and what was scored on it before the fit and after."""
 
-    cfg: DictConfig
-    world: World
+    session: Session
     before: Scores | None = None
     after: Scores | None = None
 
+    @property
+    def name(self) -> str:
+        """What the data set is called."""
+        return self.session.dataset.collection.name
+
     def scored(self, backbone: TwoTower, encoder: Encoder) -> Second:
         """The scores of the backbone as it is: the first call is before the fit, the second after it."""
-        part = self.world.part(str(self.cfg.part))
-        features = shared.features_of(self.cfg, self.world, part, backbone, encoder)
-        sources = Sources.of(self.world, part, backbone, encoder)
-        scores = score_both(self.cfg, features, *embed(backbone, features), sources)
+        self.session.backbone, self.session.encoder = backbone, encoder
+        scores = self.session.system.evaluate(self.session.dataset, self.session.part)
         return replace(self, before=scores) if self.before is None else replace(self, after=scores)
 
-    def fingerprint(self, encoder: Encoder) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, str]:
         """Digests of the second data set's content, under names of their own."""
-        whole = shared.fingerprint(self.cfg, self.world, self.world.part("all"), encoder)
-        whole |= {"split": self.world.split_digest()}
+        dataset = self.session.dataset
+        whole = self.session.fingerprint(dataset.part("all")) | {"split": dataset.split_digest()}
         return {f"forget_on.{key}": value for key, value in whole.items()}
 
 
-def second_of(cfg: DictConfig) -> Second | None:
+def second_of(session: Session) -> Second | None:
     """The second data set, read and split, where `forget_on` names one. Raises `ConfigError` for a part it has not."""
+    cfg = session.cfg
     if "data" not in cfg.forget_on:
         return None
     own = cfg.copy()
@@ -57,12 +56,13 @@ def second_of(cfg: DictConfig) -> Second | None:
         for key in ("data", "split", "prompt"):
             OmegaConf.update(own, key, raw_node(cfg, f"forget_on.{key}"), merge=False)
         own.part = cfg.forget_on.part
-    world = shared.load_world(own)
+    second = Session(own)
+    second.encoder = session.encoder
     try:
-        world.part(str(own.part))
+        second.dataset.part(second.settings.part)
     except ConfigError as error:
         raise ConfigError(f"forget_on.{error}") from None
-    return Second(own, world)
+    return Second(second)
 
 
 def tables(second: Second | None) -> tuple[MetricTable, ...]:
@@ -70,7 +70,7 @@ def tables(second: Second | None) -> tuple[MetricTable, ...]:
     if second is None or second.before is None or second.after is None:
         return ()
     made = show.metric_tables([("before", second.before, "other"), ("after", second.after, "other")])
-    return tuple(replace(table, of=f"second data set {second.world.collection.name}") for table in made)
+    return tuple(replace(table, of=f"second data set {second.name}") for table in made)
 
 
 def numbers(second: Second | None) -> dict[str, object]:
@@ -79,7 +79,7 @@ def numbers(second: Second | None) -> dict[str, object]:
         return {}
     sides = {"before": second.before, "after": second.after}
     found: dict[str, object] = {name: plain(scores) for name, scores in sides.items()}
-    return {"forget_on": {"data": second.world.collection.name, "part": str(second.cfg.part), **found}}
+    return {"forget_on": {"data": second.name, "part": second.session.settings.part, **found}}
 
 
 def kept(before: Scores, second: Second | None) -> dict[str, dict[str, float]]:
@@ -103,7 +103,7 @@ def gained_and_lost(name: str, before: Scores, after: Scores, second: Second | N
     lost = any(
         one.metrics["hits@1"] < second.before[direction].metrics["hits@1"] for direction, one in second.after.items()
     )
-    return (Note(f"{name} (trained on): {here}. {second.world.collection.name} (forget_on): {there}", lost),)
+    return (Note(f"{name} (trained on): {here}. {second.name} (forget_on): {there}", lost),)
 
 
 def changes(before: Scores, after: Scores) -> str:

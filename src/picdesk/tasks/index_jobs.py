@@ -15,23 +15,18 @@ import numpy as np
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
-from picdesk.assembly.build import build, check_all
-from picdesk.assembly.correcting import banks_of, unfitted
-from picdesk.assembly.inherit import with_checkpoint
-from picdesk.assembly.loading import load_backbone, load_world, make_encoder
-from picdesk.backbones.two_tower import TwoTower
-from picdesk.collection import Chosen, Collection
+from picdesk.assembly.named import named_keys
+from picdesk.assembly.schema import typed
+from picdesk.assembly.session import Session
+from picdesk.collection import Chosen
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import held, write_json
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
-from picdesk.pages.finish import weights_of
 from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
-from picdesk.retrieval.banks import Banks
-from picdesk.retrieval.dataset import World
 from picdesk.retrieval.features import head
 from picdesk.search.corrected import Corrected
 from picdesk.search.faiss_index import FaissIndex
@@ -59,29 +54,27 @@ def build_index(cfg: DictConfig) -> None:
     """`task=index_build`: an index over a part of a data set, never all of its vectors in memory."""
     if not cfg.index_dir:
         raise ConfigError("index_dir must be given: task=index_build writes the index there")
-    check_all(cfg)
     folder = Path(str(cfg.index_dir)).expanduser()
     check_to_write(folder, "index_dir")
-    cfg, checkpoint = with_checkpoint(cfg)
-    world = load_world(cfg)
-    part = world.part(str(cfg.part))
-    backbone, encoder = load_backbone(cfg, checkpoint).facing(direction_of(str(cfg.gallery))), make_encoder(cfg)
-    job = Job(cfg)
-    vectors = Vectors(world, part, str(cfg.gallery), backbone, encoder)
-    facts = index_facts.made_from(world, str(cfg.gallery), backbone, encoder)
-    banks = banks_of(cfg, world, backbone, encoder)
+    session = Session.open(cfg)
+    gallery = session.settings.gallery
+    vectors = Vectors(session, gallery)
+    job = Job(session)
+    facts = index_facts.made_from(
+        session.dataset, gallery, session.backbone.facing(direction_of(gallery)), session.encoder
+    )
     with job.clock.stage("encode and build"):
-        index = built(cfg, vectors, folder, facts)
-        if banks is not None:
+        index = built(session, vectors, folder, facts)
+        if session.correction.active:
             with held(folder):
-                correct(banks, str(cfg.gallery), index, vectors).save_correction(folder)
-    report(job, cfg, index, folder, "built", weights_of(backbone, checkpoint), encoder)
+                correct(session, index, vectors).save_correction(folder)
+    report(job, index, folder, "built", session.weights(), session.encoder)
 
 
-def correct(banks: Banks, gallery: str, index: Index, vectors: Vectors) -> Corrected:
+def correct(session: Session, index: Index, vectors: Vectors) -> Corrected:
     """The index with its score correction, fitted shard by shard."""
-    fitted = banks.fitted_by_shards(direction_of(gallery), None, vectors.ids, vectors.matrices)
-    return Corrected(index, banks.rule, *fitted)
+    banks, direction = session.system.banks(session.dataset), direction_of(session.settings.gallery)
+    return Corrected(index, session.correction, *banks.fitted_by_shards(direction, None, vectors.ids, vectors.matrices))
 
 
 def direction_of(gallery: str) -> Direction:
@@ -92,7 +85,9 @@ def direction_of(gallery: str) -> Direction:
 class Vectors:
     """The embeddings of one part, in shards, as often as they are asked for; encoded the first time, then out of the store."""
 
-    def __init__(self, world: World, part: Collection, gallery: str, backbone: TwoTower, encoder: Encoder) -> None:
+    def __init__(self, session: Session, gallery: str) -> None:
+        dataset, part, encoder = session.dataset, session.part, session.encoder
+        backbone = session.backbone.facing(direction_of(gallery))
         self.ids = part.picture_ids if gallery == "pictures" else part.text_ids
         if not self.ids:
             raise ConfigError(f"gallery={gallery}: data={part.name} has none")
@@ -100,7 +95,7 @@ class Vectors:
         if gallery == "pictures":
             saved_index.refuse_captions(backbone, "gallery=pictures")
         self._given = backbone.given("text" if gallery == "texts" else "image", part.vectors, part.name)
-        self._prompts = world.prompts(part) if gallery == "texts" else None
+        self._prompts = dataset.prompts(part) if gallery == "texts" else None
 
     def __call__(self) -> Iterator[Embeddings]:
         """Shard after shard, in the order of the part."""
@@ -122,15 +117,15 @@ class Vectors:
         return head(self._backbone, "image", features)
 
 
-def built(cfg: DictConfig, vectors: Vectors, folder: Path, facts: dict[str, Any]) -> Index:
+def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any]) -> Index:
     """The index of the config, built shard by shard and saved."""
-    index: Index = build(cfg, "index")
-    if cfg.on_disk:
+    index: Index = session.new_index()
+    if session.settings.on_disk:
         if not isinstance(index, FaissIndex):
             raise ConfigError(f"on_disk=true: {type(index).__name__} has no inverted lists; choose ivf_flat or factory")
         with held(folder):
             index = build_on_disk(index, vectors, folder, facts)
-            saved_index.keep_config(cfg, folder)
+            saved_index.keep_config(session.cfg, folder)
         return index
     if isinstance(index, FaissIndex):
         build_from_shards(index, vectors)
@@ -138,7 +133,7 @@ def built(cfg: DictConfig, vectors: Vectors, folder: Path, facts: dict[str, Any]
         index.build_from_shards(vectors)
     else:  # it compares kinds on the gallery, so it has to have it
         index.build(whole(vectors))
-    saved_index.save(cfg, folder, index, facts)
+    saved_index.save(session.cfg, folder, index, facts)
     return index
 
 
@@ -150,56 +145,53 @@ def whole(vectors: Callable[[], Iterator[Embeddings]]) -> Embeddings:
 
 def add_items(cfg: DictConfig) -> None:
     """`task=index_add data=...`: encode a part of a data set and take it into a saved index, which is not built again."""
-    folder = saved_index.folder_of(cfg)
-    if not any(key == "data" or key.startswith("data.") for key in saved_index.named_keys()):
+    folder = saved_index.folder_of(typed(cfg))
+    if not any(key == "data" or key.startswith("data.") for key in named_keys()):
         raise ConfigError("task=index_add: name what is to be added: data=... (for example data=folder data.root=DIR)")
     check_to_write(folder, "index_dir")
     with held(folder):  # what is read now is what is written over
-        cfg, checkpoint = saved_index.with_index(cfg, folder, leave=("data", "split", "part"))
-        check_all(cfg)
+        session = saved_index.session_of(cfg, folder, leave=("data", "split", "part"))
         facts = made_from(folder)
-        world = load_world(cfg)
         gallery = str(facts["gallery"])
-        backbone, encoder = load_backbone(cfg, checkpoint).facing(direction_of(gallery)), make_encoder(cfg)
-        expected = index_facts.made_from(world, gallery, backbone, encoder)
+        expected = index_facts.made_from(
+            session.dataset, gallery, session.backbone.facing(direction_of(gallery)), session.encoder
+        )
         if gallery == "pictures":
             expected["prompt"] = facts["prompt"]  # a text has no share in these vectors
-        index = saved_index.open_index(cfg, folder, expected, backbone.dim)
-        job = Job(cfg)
+        index = saved_index.open_index(session.index_to_load(), folder, expected, session.backbone.dim)
+        job = Job(session)
         with job.clock.stage("encode and add"):
-            index.add(whole(Vectors(world, world.part(str(cfg.part)), gallery, backbone, encoder)))
+            index.add(whole(Vectors(session, gallery)))
             index.save(folder, facts)
-        report(job, cfg, index, folder, "added to", weights_of(backbone, checkpoint), encoder)
+        report(job, index, folder, "added to", session.weights(), session.encoder)
 
 
 def remove_items(cfg: DictConfig) -> None:
     """`task=index_remove ids=[...]`: take items out of a saved index."""
-    folder = saved_index.folder_of(cfg)
+    folder = saved_index.folder_of(typed(cfg))
     ids = [str(item) for item in cfg.ids]
     if not ids:
         raise ConfigError("ids must be given: task=index_remove ids=[ID,ID,...]")
     check_to_write(folder, "index_dir")
     with held(folder):  # what is read now is what is written over
-        cfg, _ = saved_index.with_index(cfg, folder)
+        session = Session(*saved_index.with_index(cfg, folder))
         facts = made_from(folder)
-        index: Index = unfitted(cfg, build(cfg, "index"))
+        index = session.index_to_load()
         index.load(folder)
-        job = Job(cfg)
+        job = Job(session)
         with job.clock.stage("remove"):
             index.remove(ids)
             index.save(folder, facts)
-        report(job, cfg, index, folder, "removed from", {"name": str(facts["backbone"])}, None)
+        report(job, index, folder, "removed from", {"name": str(facts["backbone"])}, None)
 
 
-def report(
-    job: Job, cfg: DictConfig, index: Index, folder: Path, what: str, weights: dict[str, str], encoder: Encoder | None
-) -> None:
+def report(job: Job, index: Index, folder: Path, what: str, weights: dict[str, str], encoder: Encoder | None) -> None:
     """index.json and the manifest of the job; a line on the terminal."""
-    job.write_config(cfg)
+    job.write_config()
     count = len(index.ids)
     write_json(
         job.folder / "index.json",
-        {"task": str(cfg.task), "folder": str(folder), "count": count, "fingerprint": index.fingerprint},
+        {"task": job.session.settings.task, "folder": str(folder), "count": count, "fingerprint": index.fingerprint},
     )
-    job.write_manifest(cfg, {"index": index.fingerprint}, weights, encoder, 0)
+    job.write_manifest({"index": index.fingerprint}, weights, encoder, 0)
     log.info("%s %s: it holds %s items now", what, folder, f"{count:,}")

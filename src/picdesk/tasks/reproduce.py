@@ -6,14 +6,16 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.allowed import current
 from picdesk.assembly.checkpoints import locate
 from picdesk.assembly.inherit import raw_node, with_reranker_checkpoints
 from picdesk.assembly.limits import NEVER, OPEN
+from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import as_written, taken
+from picdesk.assembly.schema import Settings, typed
+from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.archive import MANIFEST, unpack
@@ -35,7 +37,7 @@ OF_THIS_MACHINE_ENCODE = ("batch_size", "workers", "device")
 def reproduce(cfg: DictConfig) -> float:
     """One job. Raises `ConfigError` naming each key whose fingerprint differs, before anything is scored."""
     given = Path(str(cfg.reproduce)).expanduser()
-    path = manifest_of(given)
+    path = manifest_of(given, Session(cfg))
     manifest = Manifest.read(path)
     if manifest.task not in TASKS:
         raise ConfigError(
@@ -43,7 +45,7 @@ def reproduce(cfg: DictConfig) -> float:
             f"Repeat its command: {manifest.command_text}"
         )
     again = rebuilt(cfg, path, manifest)
-    need_positive(again)
+    need_positive(typed(again))
     manifest.check_files(path.parent)
     reported = read_scores(path.parent / "metrics.json")
     tell_other_code(manifest)
@@ -54,24 +56,24 @@ def reproduce(cfg: DictConfig) -> float:
         theirs = {key: value for key, value in manifest.weights.items() if key != "name"}
         refuse(path, [*apart("data", manifest.data, data), *apart("weights", theirs, weights)])
 
-    def verdict(cfg: DictConfig, scored: Scores) -> Verdict:
+    def verdict(settings: Settings, scored: Scores) -> Verdict:
         numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
         facts = {"reproduced": str(path), "command": manifest.command_text}
-        tolerance = float(cfg.tolerance)
         title = f"Reproduction of {given.parent.name if path == given else given.name}"
-        return Verdict(tuple(compared(numbers, scored, tolerance, "metrics.json")), tolerance, facts, title)
+        lines = compared(numbers, scored, settings.tolerance, "metrics.json")
+        return Verdict(tuple(lines), settings.tolerance, facts, title)
 
     if again.run_file:
-        return evaluate_files(again, verdict, same_inputs)
-    return evaluate_model(again, weights_again(cfg, again, path, manifest), verdict, same_inputs)
+        return evaluate_files(Session(again), verdict, same_inputs)
+    return evaluate_model(Session(again, weights_again(cfg, again, path, manifest)), verdict, same_inputs)
 
 
-def manifest_of(given: Path) -> Path:
+def manifest_of(given: Path, session: Session) -> Path:
     """The manifest that `reproduce=` means: itself, that of a job's folder, or of a packed job, which is unpacked first."""
     if given.is_dir():
         return given / MANIFEST
     if given.name.endswith((".tar.gz", ".tgz")):
-        folder = Path(HydraConfig.get().runtime.output_dir) / "reproduced"
+        folder = session.output_dir / "reproduced"
         unpack(given, folder)
         return folder / MANIFEST
     return given
@@ -128,10 +130,7 @@ def under(key: str, name: str) -> bool:
 
 def named() -> list[str]:
     """Keys that the command line sets and that could change a number, or say where something lies."""
-    if not HydraConfig.initialized():
-        return []
-    keys = [override.lstrip("+~").partition("=")[0] for override in HydraConfig.get().overrides.task]
-    return [key for key in keys if key.split(".")[0] not in (*OF_THIS_MACHINE, "task")]
+    return [key for key in named_keys() if key.split(".")[0] not in (*OF_THIS_MACHINE, "task")]
 
 
 def apart(kind: str, reported: Mapping[str, str], found: Mapping[str, str]) -> list[str]:

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from picdesk.assembly import correcting, saved_index
-from picdesk.assembly.build import build, check_all
-from picdesk.assembly.inherit import with_checkpoint
-from picdesk.assembly.loading import load_backbone, load_world, make_encoder
-from picdesk.assembly.reranking import contents, refuse_reranker
-from picdesk.assembly.searching import reranked, retrieve_run
-from picdesk.backbones.two_tower import TwoTower
-from picdesk.collection import Collection
-from picdesk.data.images import open_picture
-from picdesk.embedding.encoder import Encoder
+from picdesk.assembly import saved_index
+from picdesk.assembly.schema import Settings, typed
+from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
-from picdesk.interfaces import Embeddings, Side
+from picdesk.interfaces import Direction, Side
 from picdesk.jobs.folder import Job, need_positive
-from picdesk.pages import show
-from picdesk.pages.answers import picture_card, text_card, write
-from picdesk.pages.finish import weights_of
+from picdesk.pages.answers import cards_of, write
 from picdesk.pages.notes import untrained_note
 from picdesk.pages.outside import check_submission
 from picdesk.readers.queries import Query
-from picdesk.retrieval.dataset import QUERY_FIELDS, World
-from picdesk.retrieval.features import head, picture_features, text_features
-from picdesk.retrieval.tools import Tools
-from picdesk.search.grouping import best_part_run
-from picdesk.tasks.asked import OnePicture, read_picture, read_texts, strong
-from picdesk.tasks.combined import Asked, Piece, as_query, vector_of
+from picdesk.retrieval import banks, index_facts
+from picdesk.retrieval.dataset import QUERY_FIELDS
+from picdesk.retrieval.gallery import CaptionIndex, Gallery
+from picdesk.tasks.asked import read_picture, read_texts
+from picdesk.tasks.combined import Piece, as_query, finds_pictures, pieces_of, vector_of
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -58,110 +47,86 @@ def run_task(cfg: DictConfig) -> None:
 
 def retrieve(cfg: DictConfig) -> Run:
     """One job: `query=`, `queries=` or `image=` against one part of a data set, or against a saved index."""
-    need_positive(cfg)
-    asked = [name for name in ("query", "queries", "image") if cfg[name]]
-    whole = Asked(cfg.query, cfg.image, cfg.queries, list(cfg.also), cfg.find, int(cfg.encode.max_pixels))
-    pieces = whole.pieces()
+    settings = typed(cfg)
+    need_positive(settings)
+    given = {"query": settings.query, "queries": settings.queries, "image": settings.image}
+    asked = [name for name, value in given.items() if value]
+    pieces = pieces_of(settings)
+    told = " and ".join(asked) or "none of them"
     if len(asked) != 1 and not pieces:
-        given = " and ".join(asked) or "none of them"
-        raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {given}")
+        raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {told}")
     if "queries" in asked and len(asked) > 1:
-        raise ConfigError(f"queries=FILE is asked by itself; given: {' and '.join(asked)}")
-    check_submission(cfg)
-    queries = read_texts(cfg) if asked != ["image"] and not pieces else []
-    picture = read_picture(str(cfg.image), int(cfg.encode.max_pixels)) if asked == ["image"] and not pieces else b""
+        raise ConfigError(f"queries=FILE is asked by itself; given: {told}")
+    check_submission(settings)
+    queries, picture = whats_asked(settings, pieces)
     if pieces:
-        refuse_reranker(cfg, "a query out of several, or a picture that finds pictures, is asked of the vectors alone")
-        picture = next((one.picture for one in pieces if one.picture), b"")
-        queries = [as_query(pieces)] if whole.finds_pictures(pieces) else []
-    if cfg.index_dir:
-        from picdesk.tasks.search_saved import search_saved
-
-        return search_saved(cfg, queries, picture, pieces)
-    check_all(cfg)
-    cfg, checkpoint = with_checkpoint(cfg)
-    world = load_world(cfg)
-    part = world.part(str(cfg.part))
-    backbone, encoder = load_backbone(cfg, checkpoint), make_encoder(cfg)
-    weights = weights_of(backbone, checkpoint) | contents(cfg)
-    job = Job(cfg)
+        Session(cfg).rerankers.refuse(
+            "a query out of several, or a picture that finds pictures, is asked of the vectors alone"
+        )
+    folder = saved_index.folder_of(settings) if settings.index_dir else None
+    session = saved_index.session_of(cfg, folder) if folder else Session.open(cfg)
+    direction: Direction = "t2i" if queries else "i2t"
+    data = None if folder else session.part
+    weights = session.weights() | session.rerankers.contents()
+    job = Job(session)
+    with job.clock.stage("load index" if folder else "encode gallery"):
+        gallery = saved_index.gallery_in(session, folder, direction) if folder else gallery_of(session, direction)
     with job.clock.stage("encode and search"):
-        if queries:
-            run, texts = search_pictures(cfg, world, part, backbone, encoder, queries, pieces)
-            cards = [picture_card(part, world, run, q, texts[q], query) for q, query in enumerate(queries)]
-        else:
-            run = search_texts(cfg, world, part, backbone, encoder, picture, pieces)
-            cards = [text_card(part, world, run, asked_name(cfg, pieces), bool(picture))]
-    for note in (*correcting.notes(cfg), *untrained_note(backbone)):
+        asks = asked_of(session, gallery, queries, picture, pieces)
+        run = session.system.search(asks, gallery)
+    for note in (*banks.notes(session.correction), *untrained_note(session.backbone)):
         log.warning("%s", note.text)
-    near = Tools(backbone, encoder).nearness(texts) if queries and not pieces else None
-    write(job, cfg, part.name, run, cards, weights, picture, show.picture_reader(part), near)
-    job.write_manifest(cfg, world.fingerprint(part, encoder), weights, encoder, len(world.collection.skipped))
+    name = str(as_query(pieces).fields["title"]) if pieces else Path(str(settings.image)).name
+    texts = asks.texts or [name]
+    cards = cards_of(run, gallery.catalogue, queries, texts, name, bool(picture))
+    near = session.system.tools().nearness(texts) if queries and not pieces else None
+    write(job, gallery.name, run, cards, weights, picture, gallery.catalogue.read, near)
+    if data is None:
+        job.write_manifest({"index": gallery.index.fingerprint}, weights, session.encoder, 0)
+    else:
+        left_out = len(session.dataset.collection.skipped)
+        job.write_manifest(session.dataset.fingerprint(data, session.encoder), weights, session.encoder, left_out)
     return run
 
 
-def asked_name(cfg: DictConfig, pieces: Sequence[Piece]) -> str:
-    """What is asked, for a page without its text."""
-    return str(as_query(pieces).fields["title"]) if pieces else Path(str(cfg.image)).name
+def gallery_of(session: Session, direction: Direction) -> Gallery:
+    """The gallery of the data set; with `save_index=DIR` its index is also written there."""
+    save = session.settings.save_index
+    if save and session.correction.active and session.correction.transductive:
+        told = "a bank of these very queries is not to be kept; leave transductive out"
+        raise ConfigError(f"scores.transductive=true, save_index={save}: {told}")
+    if save and direction == "t2i":
+        saved_index.refuse_captions(session.backbone, f"save_index={save}")
+    gallery = session.system.gallery(session.dataset, session.part, direction)
+    if save and not isinstance(gallery.index, CaptionIndex):
+        kind = "pictures" if direction == "t2i" else "texts"
+        facts = index_facts.made_from(session.dataset, kind, session.backbone, session.encoder)
+        saved_index.save(session.cfg, Path(save), gallery.index, facts)
+    return gallery
 
 
-def search_pictures(
-    cfg: DictConfig,
-    world: World,
-    part: Collection,
-    backbone: TwoTower,
-    encoder: Encoder,
-    queries: list[Query],
-    pieces: Sequence[Piece] = (),
-) -> tuple[Run, list[str]]:
-    """The pictures nearest to each text, and the texts as encoded."""
-    prompt = world.prompt or build(cfg, "prompt").choose(QUERY_FIELDS)
-    texts = [prompt.render(query.fields) if not pieces else str(query.fields["title"]) for query in queries]
-    ids = tuple(query.id for query in queries)
-    if part.text_ids and "text" in part.vectors:
-        backbone.check_texts(world.prompts(part), part.vectors["text"])
+def whats_asked(settings: Settings, pieces: Sequence[Piece]) -> tuple[list[Query], bytes]:
+    """The texts that are asked, or the picture; of a query out of several pieces, its name and the first picture in it."""
     if pieces:
-        asked = vector_of(backbone, encoder, prompt, pieces)
-    else:
-        asked = Embeddings(ids, head(backbone, "text", encoder.texts(backbone, texts)))
-    fields = tuple(query.fields for query in queries)
-    tools = Tools.over(backbone, encoder, part)
-    if backbone.by_captions:
-        correcting.refuse(cfg, f"backbone={backbone.name}, which has no vector of a picture to correct")
-        if cfg.save_index:
-            saved_index.refuse_captions(backbone, f"save_index={cfg.save_index}")
-        known = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
-        run = best_part_run(asked, known, part.picture_of, part.picture_ids, int(cfg.top_k))
-        items = Side(part.picture_ids, pictures=part.pictures)
-        context = tools.context("t2i", Side(ids, asked, tuple(texts), fields), items)
-        return reranked(cfg, strong(cfg, run), context, tools), texts
-    gallery = Embeddings(part.picture_ids, head(backbone, "image", picture_features(part, backbone, encoder)))
-    items = Side(gallery.ids, gallery, pictures=part.pictures)
-    keep = partial(strong, cfg)
-    index = saved_index.built_and_kept(cfg, world, asked, items, "pictures", backbone, encoder)
-    return retrieve_run(cfg, "t2i", Side(ids, asked, tuple(texts), fields), items, tools, index=index, keep=keep), texts
+        picture = next((one.picture for one in pieces if one.picture), b"")
+        return ([as_query(pieces)] if finds_pictures(settings, pieces) else []), picture
+    if settings.image:
+        return [], read_picture(settings.image, settings.encode.max_pixels)
+    return read_texts(settings), b""
 
 
-def search_texts(
-    cfg: DictConfig,
-    world: World,
-    part: Collection,
-    backbone: TwoTower,
-    encoder: Encoder,
-    picture: bytes,
-    pieces: Sequence[Piece] = (),
-) -> Run:
-    """The texts nearest to a picture."""
-    if not part.text_ids:
-        raise ConfigError(f"data={part.name} has no texts to find for image={cfg.image}")
-    source, backbone = OnePicture(picture), backbone.facing("i2t")
+def asked_of(session: Session, gallery: Gallery, queries: list[Query], picture: bytes, pieces: Sequence[Piece]) -> Side:
+    """What is asked, in the shared space."""
     if pieces:
-        asked = vector_of(backbone, encoder, world.prompt, pieces)
+        prompt = gallery.prompt or (
+            None if session.settings.index_dir else session.build("prompt").choose(QUERY_FIELDS)
+        )
+        return Side(("q1",), vector_of(session.backbone, session.encoder, prompt, pieces))
+    if not queries:
+        return session.system.asks(pictures=[picture])
+    if session.settings.index_dir:
+        render = gallery.catalogue.render or (lambda fields: str(fields["caption"]))
     else:
-        asked = Embeddings(("q1",), head(backbone, "image", encoder.pictures(backbone, source, open_picture)))
-    gallery = Embeddings(part.text_ids, head(backbone, "text", text_features(world, part, backbone, encoder)))
-    items = Side(gallery.ids, gallery, tuple(world.prompts(part)), part.texts)
-    index = saved_index.built_and_kept(cfg, world, asked, items, "texts", backbone, encoder)
-    tools = Tools(backbone, encoder)
-    asking = Side(("q1",), asked, pictures=source)
-    return retrieve_run(cfg, "i2t", asking, items, tools, index=index, keep=partial(strong, cfg))
+        render = gallery.catalogue.render or session.build("prompt").choose(QUERY_FIELDS).render
+    texts = [render(query.fields) for query in queries]
+    return session.system.asks(texts, ids=[query.id for query in queries], fields=[query.fields for query in queries])

@@ -9,25 +9,19 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from picdesk.assembly import reranking, shared
-from picdesk.assembly.build import build, check_all
+from picdesk.assembly.build import check_all
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import with_checkpoint
-from picdesk.assembly.reranking import contents
 from picdesk.assembly.saved import as_yaml
-from picdesk.assembly.searching import score_both
-from picdesk.backbones.two_tower import TwoTower
-from picdesk.embedding.encoder import Encoder
+from picdesk.assembly.schema import typed
+from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 from picdesk.jobs import resume
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_by_fit, learned_note, without_look_alikes
 from picdesk.pages import show, training_advice
-from picdesk.pages.finish import Outcome, finish, weights_of
+from picdesk.pages.finish import Outcome, finish
 from picdesk.report.content import Note
-from picdesk.retrieval.dataset import World
-from picdesk.retrieval.features import embed
-from picdesk.retrieval.tools import Sources
 from picdesk.tasks import forgetting, trainer
 from picdesk.training.checkpoint import save
 from picdesk.training.datamodule import FeatureData, Raw
@@ -42,42 +36,42 @@ def train(cfg: DictConfig) -> float:
     """One job. Gives the best mean hits@1 on validation data, which a sweep may choose by."""
     trainer.hush_other_ranks()
     cfg, going_on = resume.resumed(cfg)
-    need_positive(cfg)
-    parts = build_parts(cfg)
+    need_positive(typed(cfg))
+    check_all(cfg, training=True)
+    parts = build_parts(Session(cfg))
     check_part(str(cfg.part))
-    cfg, start = resume.checkpoint_of(cfg) if going_on else with_checkpoint(cfg)
-    world = shared.load_world(cfg)
-    part = world.part(str(cfg.part))
-    backbone, encoder = shared.load_backbone(cfg, start, to_train=True), shared.make_encoder(cfg)
+    session = Session(*(resume.checkpoint_of(cfg) if going_on else with_checkpoint(cfg)))
+    dataset, part, backbone = session.dataset, session.part, session.backbone_to_train()
     parts["adaptation"].check(backbone)
-    reranking.check_fit(cfg, backbone.name, parts["adaptation"].tunes(backbone))
-    job, second = Job(cfg), forgetting.second_of(cfg)
-    content = shared.fingerprint(cfg, world, world.part("all"), encoder) | {"split": world.split_digest()}
-    content |= second.fingerprint(encoder) if second else {}
-    judges = contents(cfg)
-    done = job.done_before(cfg, content, weights_of(backbone, start) | judges)
+    session.rerankers.check_fit(backbone.name, parts["adaptation"].tunes(backbone))
+    job, second = Job(session), forgetting.second_of(session)
+    content = session.fingerprint(dataset.part("all")) | {"split": dataset.split_digest()}
+    content |= second.fingerprint() if second else {}
+    judges = session.rerankers.contents()
+    done = job.done_before(content, session.weights() | judges)
     if done is not None:
         return done
     with job.clock.stage("encode"):
-        report = shared.features_of(cfg, world, part, backbone, encoder)
-        data = make_data(cfg, world, backbone, encoder, parts)
-        second = second.scored(backbone, encoder) if second else None
-    sources = Sources.of(world, part, backbone, encoder)
-    before = score_both(cfg, report, *embed(backbone, report), sources)
-    state = resume.keep(cfg, job, going_on)
+        report = session.features_of(part)
+        data = make_data(session, parts)
+        second = second.scored(backbone, session.encoder) if second else None
+    before = session.system.evaluate(dataset, part, report)
+    state = resume.keep(job, going_on)
     with job.clock.stage("fit"):
-        best = run_fit(cfg, job, backbone, data, parts, state)
-    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), as_yaml(cfg))
+        best = run_fit(session, job, data, parts, state)
+    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), as_yaml(session.cfg))
     with job.clock.stage("retrieve and score"):
         if data.raw is not None:  # new trunks: the report part goes through the store again, under their fingerprints
-            report = shared.features_of(cfg, world, part, backbone, encoder)
-        after = score_both(cfg, report, *embed(backbone, report), sources)
-        second = second.scored(backbone, encoder) if second else None
-    learned = learned_by(cfg, start, world)
-    apart = without_look_alikes(cfg, world, part, learned_by_fit(world, learned), after)
+            report = session.features_of(part)
+        after = session.system.evaluate(dataset, part, report)
+        second = second.scored(backbone, session.encoder) if second else None
+    learned = learned_by(session)
+    apart = without_look_alikes(session, part, learned_by_fit(dataset, learned), after)
+    start = "untrained" if session.checkpoint is None else "before"
+    session.checkpoint = find(str(path), job.folder)
     outcome = Outcome(
-        systems=[("untrained" if start is None else "before", before, "other"), ("trained", after, "main")],
-        weights=weights_of(backbone, find(str(path), job.folder)) | judges,
+        systems=[(start, before, "other"), ("trained", after, "main")],
+        weights=session.weights() | judges,
         training=show.training_charts(best.history, best.best),
         curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
         notes=(
@@ -95,7 +89,7 @@ def train(cfg: DictConfig) -> float:
     job.measure = VALIDATED
     job.objective = float(best.path.scores[best.path.best])
     job.compared = forgetting.kept(before, second)
-    finish(job, cfg, world, part, outcome, encoder)
+    finish(job, session, part, outcome)
     resume.forget(job)
     log.info("checkpoint:  %s", path)
     return job.objective
@@ -107,11 +101,10 @@ def check_part(part: str) -> None:
         raise ConfigError(f"part={part}: a fit is reported on pictures that it neither learned from nor chose by: test")
 
 
-def build_parts(cfg: DictConfig) -> dict[str, Any]:
+def build_parts(session: Session) -> dict[str, Any]:
     """The parts of training, built before anything costly is begun, so that a mistake in one is told at once."""
-    check_all(cfg, training=True)
-    trainer.check_trainer(cfg)
-    parts = {name: build(cfg, name) for name in PARTS}
+    trainer.check_trainer(session)
+    parts = {name: session.build(name) for name in PARTS}
     parts["callbacks"] = {name: part for name, part in parts["callbacks"].items() if part is not None}
     trainer.check_steps(parts["optimizer"], parts["scheduler"])
     if parts["augmentation"].active and "image" not in parts["adaptation"].towers:
@@ -119,41 +112,38 @@ def build_parts(cfg: DictConfig) -> dict[str, Any]:
             f"augmentation: with adaptation={parts['adaptation'].name} the picture trunk is frozen and training runs on its "
             "features, not on pictures; take augmentation=none"
         )
-    for key in ("chunk", "logits_block", "state_seconds"):
-        if float(cfg.training[key]) < 0:
-            raise ConfigError(f"training.{key}={cfg.training[key]}: 0 or more")
+    for key, value in vars(session.settings.training).items():
+        if key in ("chunk", "logits_block", "state_seconds") and value < 0:
+            raise ConfigError(f"training.{key}={value}: 0 or more")
     return parts
 
 
-def make_data(
-    cfg: DictConfig, world: World, backbone: TwoTower, encoder: Encoder, parts: dict[str, Any]
-) -> FeatureData:
+def make_data(session: Session, parts: dict[str, Any]) -> FeatureData:
     """What is trained and validated on: features from the store, and for trunks that learn pictures and texts."""
-    learning = parts["adaptation"].towers
-    seen = {name: world.part(name) for name in ("train", "val")}
-    train, val = (shared.features_of(cfg, world, seen[name], backbone, encoder, learning) for name in seen)
+    learning, encoder = parts["adaptation"].towers, session.encoder
+    seen = {name: session.dataset.part(name) for name in ("train", "val")}
+    train, val = (session.features_of(seen[name], learning) for name in seen)
     raw = Raw(
-        backbone,
+        session.backbone,
         learning,
         pictures={name: part.pictures for name, part in seen.items()},
-        texts={name: world.prompts(part) for name, part in seen.items()},
+        texts={name: session.dataset.prompts(part) for name, part in seen.items()},
         augment=parts["augmentation"],
         fast_decode=encoder.fast_decode,
         workers=encoder.workers,
         max_pixels=encoder.max_pixels,
     )
-    settings = cfg.training
-    return FeatureData(train, val, int(settings.batch_size), int(cfg.seed), str(settings.sampler), raw)
+    settings = session.settings.training
+    return FeatureData(train, val, settings.batch_size, session.settings.seed, settings.sampler, raw)
 
 
-def run_fit(
-    cfg: DictConfig, job: Job, backbone: TwoTower, data: FeatureData, parts: dict[str, Any], state: Path
-) -> Fitted:
+def run_fit(session: Session, job: Job, data: FeatureData, parts: dict[str, Any], state: Path) -> Fitted:
     """Freeze and thaw, then fit."""
+    backbone, settings = session.backbone, session.settings.training
     trained = parts["adaptation"].prepare(backbone)
 
     def make_trainer(**kept: Any) -> pl.Trainer:
-        return trainer.made(cfg, logger=trainer.logger_of(job), **kept, **trainer.settings(job))
+        return trainer.made(session, logger=trainer.logger_of(job), **kept, **trainer.settings(job))
 
     return fit(
         backbone,
@@ -164,11 +154,11 @@ def run_fit(
         data=data,
         make_trainer=make_trainer,
         callbacks=list(parts["callbacks"].values()),
-        seed=int(cfg.seed),
-        chunk=int(cfg.training.chunk),
-        logits_block=int(cfg.training.logits_block),
+        seed=session.settings.seed,
+        chunk=settings.chunk,
+        logits_block=settings.logits_block,
         state=state,
-        state_seconds=float(cfg.training.state_seconds),
+        state_seconds=settings.state_seconds,
     )
 
 

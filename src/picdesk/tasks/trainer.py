@@ -9,34 +9,34 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
 from picdesk.assembly import shelf
-from picdesk.assembly.build import build
+from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 from picdesk.jobs.folder import Job
 from picdesk.training.fit import quiet_lightning
 from picdesk.training.ranks import is_first_rank
 
 
-def check_trainer(cfg: DictConfig) -> None:
+def check_trainer(session: Session) -> None:
     """Raise `ConfigError` where Lightning would refuse the trainer, or a job would not be trained as it says."""
-    steps = cfg.trainer.get("max_steps", -1)
-    for key, value, least in (("max_epochs", cfg.trainer.get("max_epochs"), 0), ("max_steps", steps, -1)):
+    node = session.plain_node("trainer")
+    steps, epochs = node.get("max_steps", -1), node.get("max_epochs")
+    for key, value, least in (("max_epochs", epochs, 0), ("max_steps", steps, -1)):
         if not isinstance(value, int) or value < least:
             raise ConfigError(f"trainer.{key}={value}: a whole number, {least} or more")
-    if cfg.trainer.get("accumulate_grad_batches", 1) != 1:
+    if node.get("accumulate_grad_batches", 1) != 1:
         raise ConfigError(
-            f"trainer.accumulate_grad_batches={cfg.trainer.accumulate_grad_batches}: gradients of small batches added up "
+            f"trainer.accumulate_grad_batches={node['accumulate_grad_batches']}: gradients of small batches added up "
             "leave out the negatives of the others; take a large training.batch_size, and training.chunk for small memory"
         )
-    trainer = made(cfg, logger=False, enable_checkpointing=False)
+    trainer = made(session, logger=False, enable_checkpointing=False)
     refuse_sweep(trainer)
     refuse_strategy(trainer)
-    if int(cfg.training.batch_size) % trainer.world_size:
+    if session.settings.training.batch_size % trainer.world_size:
         raise ConfigError(
-            f"training.batch_size={cfg.training.batch_size}: not a multiple of the {trainer.world_size} processes"
+            f"training.batch_size={session.settings.training.batch_size}: not a multiple of the {trainer.world_size} processes"
         )
 
 
@@ -72,12 +72,12 @@ def logger_of(job: Job) -> Logger | bool:
     return job.logger if isinstance(job.logger, Logger) else False
 
 
-def made(cfg: DictConfig, **settings: Any) -> pl.Trainer:
-    """A trainer out of `cfg.trainer`. Raises `ConfigError` with Lightning's own words where it refuses."""
+def made(session: Session, **settings: Any) -> pl.Trainer:
+    """A trainer of the config. Raises `ConfigError` with Lightning's own words where it refuses."""
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}
     try:
         with quiet_lightning():
-            trainer: pl.Trainer = build(cfg, "trainer", **(quiet | settings))
+            trainer: pl.Trainer = session.build("trainer", **(quiet | settings))
     except Exception as error:  # wrapped by the one who instantiates
         cause = error.__cause__ or error
         if isinstance(cause, MisconfigurationException | ValueError | TypeError | ImportError):

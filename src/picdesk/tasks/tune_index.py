@@ -7,25 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from picdesk.assembly import shared
-from picdesk.assembly.build import build, check_all
-from picdesk.assembly.inherit import with_checkpoint
-from picdesk.assembly.reranking import refuse_reranker
+from picdesk.assembly.build import check_all
+from picdesk.assembly.schema import Tune
+from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 from picdesk.evaluation.metrics import ranks_of_run
 from picdesk.files import write_json
 from picdesk.interfaces import Direction, Embeddings
 from picdesk.jobs.folder import Job, need_positive
-from picdesk.pages.finish import facts, weights_of
+from picdesk.pages.finish import facts
 from picdesk.pages.notes import untrained_note
 from picdesk.report.content import Note
 from picdesk.report.page import write_tuning
 from picdesk.report.plots import save_png
 from picdesk.report.tuning import TuningPage, TuningRow, TuningTable, print_tuning, write_tuning_csv
 from picdesk.retrieval.features import embed
+from picdesk.retrieval.system import sides_of
 from picdesk.retrieval.tools import Sources
 from picdesk.search.auto import AutoIndex
 from picdesk.search.faiss_index import FaissIndex
@@ -43,31 +42,25 @@ BY_LUCK = Note(
 
 def tune(cfg: DictConfig) -> float:
     """One job: both directions, every setting. Gives the mean hits@1 of exact search."""
-    need_positive(cfg)
+    start = Session(cfg)
+    need_positive(start.settings)
     check_all(cfg)
-    refuse_reranker(cfg, "task=tune_index measures the search alone")
-    settings = wanted_settings(cfg)
-    buildable(cfg)
-    cfg, checkpoint = with_checkpoint(cfg)
-    world = shared.load_world(cfg)
-    part = world.part(str(cfg.part))
-    backbone, encoder = shared.load_backbone(cfg, checkpoint), shared.make_encoder(cfg)
-    job = Job(cfg)
+    start.rerankers.refuse("task=tune_index measures the search alone")
+    settings = wanted_settings(start.settings.tune)
+    buildable(start)
+    session = Session.open(cfg)
+    part, backbone = session.part, session.backbone
+    job = Job(session)
     with job.clock.stage("encode"):
-        features = shared.features_of(cfg, world, part, backbone, encoder)
-    texts, pictures = embed(backbone, features)
-    found, shown = Sources.of(world, part, backbone, encoder).turned(texts, pictures)
-    asking = shown.take(np.unique(features.picture_of))
-    sides: dict[Direction, tuple[Embeddings, Embeddings, Qrels]] = {
-        "t2i": (texts, pictures, features.t2i),
-        "i2t": (asking, found, features.i2t),
-    }
+        features = session.features_of(part)
+    sources = Sources.of(session.dataset, part, backbone, session.encoder)
+    sides = sides_of(features, *embed(backbone, features), sources)
     with job.clock.stage("tune"):
-        tables = tuple(table_of(cfg, name, *side, settings) for name, side in sides.items())
-    notes = (*untrained_note(backbone), BY_LUCK, *choose_elsewhere(str(cfg.part)))
-    write(job, cfg, tables, weights_of(backbone, checkpoint), notes, part.name)
-    data = shared.fingerprint(cfg, world, part, encoder)
-    job.write_manifest(cfg, data, weights_of(backbone, checkpoint), encoder, len(world.collection.skipped))
+        tables = tuple(table_of(session, name, *side, settings) for name, side in sides.items())
+    notes = (*untrained_note(backbone), BY_LUCK, *choose_elsewhere(session.settings.part))
+    write(job, session, tables, session.weights(), notes, part.name)
+    left_out = len(session.dataset.collection.skipped)
+    job.write_manifest(session.fingerprint(part), session.weights(), session.encoder, left_out)
     return float(np.mean([table.rows[0].values["hits@1"] for table in tables]))
 
 
@@ -80,11 +73,11 @@ def choose_elsewhere(part: str) -> tuple[Note, ...]:
     )
 
 
-def wanted_settings(cfg: DictConfig) -> Settings | None:
+def wanted_settings(tune: Tune) -> Settings | None:
     """`tune.settings`, or None for the index's own ladders. Raises `ConfigError` for what no setting can be."""
-    if int(cfg.tune.queries) < 1:
-        raise ConfigError(f"tune.queries={cfg.tune.queries}: at least 1 is needed")
-    plain: Any = OmegaConf.to_container(cfg.tune.settings, resolve=True)
+    if tune.queries < 1:
+        raise ConfigError(f"tune.queries={tune.queries}: at least 1 is needed")
+    plain: list[Any] = tune.settings
     if not all(isinstance(one, dict) and one for one in plain):
         raise ConfigError(f"tune.settings={plain}: a list of tables by faiss's names, such as [{{efSearch:16}}]")
     wrong = [f"{name}={value}" for one in plain for name, value in one.items() if not isinstance(value, int | float)]
@@ -93,20 +86,20 @@ def wanted_settings(cfg: DictConfig) -> Settings | None:
     return [{str(name): float(value) for name, value in one.items()} for one in plain] or None
 
 
-def buildable(cfg: DictConfig) -> FaissIndex | AutoIndex:
+def buildable(session: Session) -> FaissIndex | AutoIndex:
     """The index of the config, empty. Raises `ConfigError` for one whose settings are not faiss's."""
-    kind = get_object(str(cfg.index._target_))
+    kind = session.kind_of("index")
     if not issubclass(kind, FaissIndex | AutoIndex):
         raise ConfigError(
             f"task=tune_index: index={kind.__name__} cannot be tuned here; choose flat, hnsw, ivf_flat, ivf_pq, "
             "ivf_pq_fastscan, pq_fastscan, factory or auto"
         )
-    index: FaissIndex | AutoIndex = build(cfg, "index")
+    index: FaissIndex | AutoIndex = session.build("index")
     return index
 
 
 def table_of(
-    cfg: DictConfig,
+    session: Session,
     direction: Direction,
     queries: Embeddings,
     items: Embeddings,
@@ -114,7 +107,7 @@ def table_of(
     settings: Settings | None,
 ) -> TuningTable:
     """Every setting in one direction, exact search first."""
-    index = buildable(cfg)
+    index = buildable(session)
     if isinstance(index, AutoIndex):
         index.build(items, queries)
         index = index.chosen
@@ -124,7 +117,7 @@ def table_of(
         return {f"hits@{k}": float((first <= k).mean()) for k in KS}
 
     log.info("%s: %s over %d items", direction, index.kind, len(items.ids))
-    rows = tune_index(index, items, queries, hits, TOP_K, settings, int(cfg.tune.queries))
+    rows = tune_index(index, items, queries, hits, TOP_K, settings, session.settings.tune.queries)
     return TuningTable(direction, tuple(row_of(row) for row in rows), len(queries.ids), len(items.ids))
 
 
@@ -138,14 +131,14 @@ def row_of(found: TradeOff) -> TuningRow:
 
 def write(
     job: Job,
-    cfg: DictConfig,
+    session: Session,
     tables: tuple[TuningTable, ...],
     weights: Mapping[str, str],
     notes: tuple[Note, ...],
     name: str,
 ) -> None:
     """tune_index.json, tune_index.csv, a PNG a direction, the page; the tables on the terminal."""
-    job.write_config(cfg)
+    job.write_config()
     plain = [
         {"direction": table.direction, "index": row.index, "settings": row.settings, "front": row.front, **row.values}
         for table in tables
@@ -158,9 +151,9 @@ def write(
         save_png(table.charts()[0], job.folder / file)
     page = TuningPage(
         title=f"{name}: what the index costs",
-        subtitle=f"{tables[0].rows[-1].index} · {cfg.part} part · {weights['name']}",
+        subtitle=f"{tables[0].rows[-1].index} · {session.settings.part} part · {weights['name']}",
         tables=tables,
-        facts=facts(cfg, job, weights),
+        facts=facts(session, job, weights),
         notes=notes,
         files=("tune_index.csv", "tune_index.json", *pictures, "manifest.json", "config.yaml"),
     )

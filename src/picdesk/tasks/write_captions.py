@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from omegaconf import DictConfig
 
-from picdesk.assembly.build import build, check_all
+from picdesk.assembly.build import check_all
 from picdesk.assembly.inherit import with_choices
-from picdesk.assembly.loading import load_world, make_encoder
+from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import digest_of, write_json
 from picdesk.jobs.folder import Job
@@ -28,23 +28,23 @@ def write_captions(cfg: DictConfig) -> None:
     if cfg.query or cfg.image:
         raise ConfigError("task=write_captions: give queries=FILE, or leave it out to take the texts of data and part")
     check_all(cfg)
-    cfg = with_choices(cfg)
-    ids, fields, texts = asked(cfg)
-    writer = build(cfg, "writing")
-    job = Job(cfg)
+    session = Session(with_choices(cfg))
+    ids, fields, texts = asked(session)
+    writer = session.build("writing")
+    job = Job(session)
     with job.clock.stage("write captions"):
         found = writer.write(ids, fields, texts)
     lost = writer.asker.unusable
     if not found:
         raise DataError(f"task=write_captions: none of the {len(ids)} answers could be used; see the answers' folder")
-    job.write_config(cfg)
+    job.write_config()
     write_json(job.folder / "captions.json", {name: list(captions) for name, captions in found.items()})
     write_json(job.folder / "unusable.json", list(lost))
-    encoder = make_encoder(cfg)
+    encoder = session.encoder
     encoder.counts.more |= writer.asker.counts
     model = {"name": writer.asker.model.name, "language_model": writer.asker.model.fingerprint()}
     data = {"texts": digest_of([list(ids), list(texts)])}
-    job.write_manifest(cfg, data, model, encoder, len(lost))
+    job.write_manifest(data, model, encoder, len(lost))
     counts = writer.asker.counts
     log.info(
         "captions of %d of %d texts; %d calls, %d tokens read, %d written, %d answers kept from before",
@@ -58,17 +58,17 @@ def write_captions(cfg: DictConfig) -> None:
     log.info("captions: %s (use it: reranker=llm_rewriting reranker.file=...)", job.folder / "captions.json")
 
 
-def asked(cfg: DictConfig) -> tuple[Sequence[str], Sequence[Fields], Sequence[str]]:
+def asked(session: Session) -> tuple[Sequence[str], Sequence[Fields], Sequence[str]]:
     """Ids, fields and texts to write captions for."""
-    if cfg.queries:
-        queries = only(read_queries(str(cfg.queries)), cfg.subset)
+    settings = session.settings
+    if settings.queries:
+        queries = only(read_queries(settings.queries), settings.subset)
         return (
             [query.id for query in queries],
             [query.fields for query in queries],
             [str(query.fields["title"]) for query in queries],
         )
-    world = load_world(cfg)
-    part = world.part(str(cfg.part))
+    dataset, part = session.dataset, session.part
     if not part.text_ids:
         raise ConfigError(f"data={part.name}: this part has no texts to write captions for; give queries=FILE")
-    return part.text_ids, part.texts, world.prompts(part)
+    return part.text_ids, part.texts, dataset.prompts(part)

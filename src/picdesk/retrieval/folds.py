@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
-from picdesk.assembly.searching import reported, score_both
 from picdesk.errors import ConfigError
 from picdesk.evaluation.metrics import chance, metrics_of
 from picdesk.evaluation.ranks import Ranks
@@ -21,6 +19,7 @@ from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings
 from picdesk.report.content import MetricRow, MetricTable
 from picdesk.report.values import Value
+from picdesk.retrieval.system import System
 from picdesk.retrieval.tools import Sources
 from picdesk.training.features import Features
 
@@ -37,10 +36,9 @@ class Folded:
 
 
 def score_folds(
-    cfg: DictConfig, features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources
+    system: System, folds: int, features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources
 ) -> Folded:
     """Retrieve and score each fold by itself; nothing for `metrics.folds=0`. Raises `ConfigError` for folds too small."""
-    folds = int(cfg.metrics.folds)
     if folds == 0:
         return Folded()
     count = len(features.picture_ids)
@@ -53,10 +51,10 @@ def score_folds(
         own = taken(features, rows, sources)
         place = {name: i for i, name in enumerate(texts.ids)}
         chosen = np.array([place[name] for name in own.text_ids], np.int64)
-        scored = score_both(cfg, own, texts.take(chosen), pictures.take(rows), sources_of(sources, rows))
+        scored = system.score_both(own, texts.take(chosen), pictures.take(rows), sources_of(sources, rows))
         for direction, one in scored.items():
             found[direction].append(one.ranks)
-    return told(cfg, {direction: pooled(ranks) for direction, ranks in found.items()}, folds)
+    return told(system, {direction: pooled(ranks) for direction, ranks in found.items()}, folds)
 
 
 def taken(features: Features, rows: Longs, sources: Sources) -> Features:
@@ -100,15 +98,14 @@ def pooled(parts: Sequence[Ranks]) -> Ranks:
     )
 
 
-def told(cfg: DictConfig, found: dict[Direction, Ranks], folds: int) -> Folded:
+def told(system: System, found: dict[Direction, Ranks], folds: int) -> Folded:
     """A table a direction, and the numbers with their intervals."""
-    names, ks = reported(cfg)
+    names, ks, by = system.metrics.names, system.metrics.ks, system.bars
     tables: list[MetricTable] = []
     numbers: dict[str, object] = {}
     for direction, ranks in found.items():
         metrics = metrics_of(ranks, ks, names)
-        spread = (int(cfg.bootstrap.resamples), int(cfg.seed), float(cfg.bootstrap.level))
-        bars = intervals(ranks, ks, *spread, names=names)
+        bars = intervals(ranks, ks, by.resamples, by.seed, by.level, names=names)
         ends = {name: [one.low, one.high] for name, one in bars.items()}
         numbers[direction] = {"metrics": metrics, "intervals": ends}
         values = {

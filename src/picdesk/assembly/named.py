@@ -1,0 +1,39 @@
+"""The config keys that the command line names, or a caller in Python does: read here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from hydra.core.hydra_config import HydraConfig
+
+_GIVEN: ContextVar[tuple[str, ...] | None] = ContextVar("given", default=None)
+
+
+def overrides() -> list[str]:
+    """`key=value` as it was typed, without the signs before it."""
+    given = _GIVEN.get()
+    if given is None:
+        given = tuple(HydraConfig.get().overrides.task) if HydraConfig.initialized() else ()
+    return [override.lstrip("+~") for override in given]
+
+
+def named_keys() -> list[str]:
+    """The keys alone."""
+    return [override.partition("=")[0] for override in overrides()]
+
+
+def known() -> bool:
+    """Whether there is a command line at all, or a caller who says what is named."""
+    return _GIVEN.get() is not None or HydraConfig.initialized()
+
+
+@contextmanager
+def given(named: Sequence[str]) -> Iterator[None]:
+    """Within, these overrides stand for the command line."""
+    token = _GIVEN.set(tuple(named))
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)

@@ -1,0 +1,252 @@
+"""A job's session: here the config ends. Typed settings, and the data set, backbone and system that are built once asked for."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from picdesk.assembly.allowed import class_of
+from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plugins_of, rendering
+from picdesk.assembly.inherit import with_checkpoint
+from picdesk.assembly.loading import dataset_of, given_backbone
+from picdesk.assembly.reading import Judgments, Looks, read_and_split
+from picdesk.assembly.reranking import Rerankers
+from picdesk.assembly.schema import Settings, typed
+from picdesk.assembly.shelf import kept, sweeping
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.collection import Collection
+from picdesk.data.checks import Splits, cleaned
+from picdesk.data.facts import PictureFacts
+from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.store import Store
+from picdesk.evaluation.ranks import Flags
+from picdesk.files import digest_of
+from picdesk.interfaces import Index
+from picdesk.measures.listing import checked
+from picdesk.retrieval import slices
+from picdesk.retrieval.banks import unfitted
+from picdesk.retrieval.dataset import Dataset
+from picdesk.retrieval.features import features_of
+from picdesk.retrieval.scores import Bars, Metrics
+from picdesk.retrieval.system import System
+from picdesk.search.corrections import Correction
+from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
+from picdesk.training.features import Features
+
+log = logging.getLogger(__name__)
+WHOLE = ("retrieve", "encode", "export", "index_build", "index_add", "index_remove", "write_captions")
+
+
+class Session:
+    """What a job works with. `cfg` is kept to be written down; nothing below reads it.
+
+    In a sweep, what is costly comes from the shelf that its jobs share.
+    """
+
+    def __init__(self, cfg: DictConfig, checkpoint: Checkpoint | None = None) -> None:
+        self.cfg, self.checkpoint = cfg, checkpoint
+        self.settings: Settings = typed(cfg)
+        self.store, self.outputs = Path(cfg.paths.store), Path(cfg.paths.outputs)
+        self.rerankers = Rerankers(cfg)
+
+    @classmethod
+    def open(cls, cfg: DictConfig, training: bool = False) -> Session:
+        """Check every part of the config, take over what the checkpoint brings, and begin."""
+        check_all(cfg, training)
+        return cls(*with_checkpoint(cfg))
+
+    def changed(self, cfg: DictConfig) -> Session:
+        """The same session by a config that differs in how things are searched alone: data, backbone and encoder stay."""
+        other = Session(cfg, self.checkpoint)
+        other.dataset, other.backbone, other.encoder = self.dataset, self.backbone, self.encoder
+        return other
+
+    def build(self, key: str, **extra: Any) -> Any:
+        """The object that a node of the config stands for."""
+        return build(self.cfg, key, **extra)
+
+    def kind_of(self, key: str) -> type:
+        """The class that a node of the config names; nothing is built."""
+        return class_of(self.cfg[key]._target_, key, self.plugins)
+
+    def as_far_as_known(self, name: str) -> Any:
+        """One node as plain values, resolved where that is possible yet."""
+        return as_far_as_known(self.cfg, name)
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The packages of the user's own that are named."""
+        return plugins_of(self.cfg)
+
+    def plain_node(self, name: str) -> Any:
+        """One node of the config, resolved, as plain values."""
+        return plain_of(self.cfg, name)
+
+    def plain(self) -> dict[str, Any]:
+        """The whole config, resolved, as plain values."""
+        container = OmegaConf.to_container(self.cfg, resolve=True)
+        assert isinstance(container, dict)
+        return {str(key): value for key, value in container.items()}
+
+    @property
+    def output_dir(self) -> Path:
+        """The folder that Hydra made for this job."""
+        return Path(HydraConfig.get().runtime.output_dir)
+
+    def logger(self) -> Any:
+        """The job's logger; in a sweep with its group and name, where the logger knows groups."""
+        named = self.cfg
+        if sweeping() and "group" in self.cfg.logger:
+            named = self.cfg.copy()
+            sweep = Path(HydraConfig.get().sweep.dir)
+            for key, value in (("group", f"{sweep.parent.name}/{sweep.name}"), ("name", self.output_dir.name)):
+                if named.logger.get(key) is None:
+                    OmegaConf.update(named, f"logger.{key}", value)
+        return build(named, "logger")
+
+    @property
+    def looks(self) -> Looks:
+        """How pictures are looked at before anything is encoded."""
+        return Looks(self.store, self.settings.encode.max_pixels)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the job takes the whole data set, whatever its parts."""
+        return self.settings.part == "all" and self.settings.task in WHOLE
+
+    @property
+    def max_bad_fraction(self) -> float:
+        """How much of the data set may be bad."""
+        return float(self.cfg.data.max_bad_fraction)
+
+    def read_and_split(self) -> tuple[Collection, Splits, tuple[str, ...]]:
+        """The data set as its reader gives it, its parts, and what the split has to say of itself."""
+        limit = OmegaConf.select(self.cfg, f"data.{LIMIT}")
+        qrels, root = self.cfg.data.get("qrels"), str(self.cfg.data.get("root") or "")
+        judged = Judgments(str(qrels), root, bool(self.cfg.data.get("qrels_only"))) if qrels else None
+        return read_and_split(self.build("data"), self.build("split"), self.looks, self.whole, limit, judged)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set with its parts."""
+        key = digest_of([self.key_of("data", "split", "prompt", "check"), self.looks.max_pixels, self.whole])
+        return kept("world", key, lambda: self._dataset(key))
+
+    def _dataset(self, key: str) -> Dataset:
+        collection, splits, notes = self.read_and_split()
+        render = rendering(self.cfg, collection.field_names())
+        report = self.looks.check(collection, splits, self.settings.check, self.max_bad_fraction, render)
+        asked = bool(self.settings.query or self.settings.queries)
+        return dataset_of(*cleaned(collection, splits, report), notes, lambda: self.build("prompt"), asked, key)
+
+    @property
+    def part(self) -> Collection:
+        """The part of the data set that the job is about."""
+        return self.dataset.part(self.settings.part)
+
+    def key_of(self, *names: str) -> str:
+        """Digest of the resolved nodes of these names."""
+        return digest_of([{name: plain_of(self.cfg, name) for name in names}, str(self.cfg.paths.store)])
+
+    @cached_property
+    def backbone(self) -> TwoTower:
+        """The backbone with the checkpoint's weights."""
+        key = digest_of([self.key_of("backbone"), self.checkpoint.digest if self.checkpoint else None])
+        return kept("backbone", key, self._backbone)
+
+    def _backbone(self) -> TwoTower:
+        given = self.cfg.backbone.get("text_ckpt")
+        backbone: TwoTower = given_backbone(self.cfg) if given else self.build("backbone")
+        if self.checkpoint is not None:
+            load(self.checkpoint, backbone)
+            log.info("checkpoint: %s", self.checkpoint.path)
+        return backbone.eval()
+
+    def backbone_to_train(self) -> TwoTower:
+        """The backbone of this session from now on: in a sweep a copy of its own, as the others share theirs."""
+        if sweeping():
+            self.backbone = copy.deepcopy(self.backbone)
+        return self.backbone
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encode loop, with counts of its own, on the store that the jobs share."""
+        store = kept("store", str(self.store.resolve()), lambda: Store(self.store))
+        return Encoder(store, digests=self.looks.facts(), **plain_of(self.cfg, "encode"))
+
+    @property
+    def bars(self) -> Bars:
+        """How error bars are drawn."""
+        return Bars(self.settings.bootstrap.resamples, self.settings.bootstrap.level, self.settings.seed)
+
+    @cached_property
+    def correction(self) -> Correction:
+        """What takes hubs out of the scores."""
+        rule: Correction = self.build("scores")
+        return rule
+
+    @property
+    def metrics(self) -> Metrics:
+        """What is reported. Raises `ConfigError` for what is no metric."""
+        return Metrics(*checked(self.settings.metrics.names, self.settings.metrics.ks))
+
+    @cached_property
+    def system(self) -> System:
+        """All that answers a query."""
+        return System(
+            self.backbone,
+            self.encoder,
+            self.new_index,
+            self.rerankers.reranking(),
+            self.settings.top_k,
+            self.settings.run_depth,
+            self.settings.min_score,
+            self.bars,
+            kept,
+            self.correction,
+            self.metrics,
+        )
+
+    def new_index(self) -> Index:
+        """An empty index of the chosen kind."""
+        index: Index = self.build("index")
+        return index
+
+    def index_to_load(self) -> Index:
+        """An empty index that a saved one is loaded into, with the score correction that is loaded beside it."""
+        return unfitted(self.correction, self.new_index())
+
+    def features_of(self, part: Collection, without: tuple[Any, ...] = ()) -> Features:
+        """Trunk features of one part; `without` leaves the matrices of some sides empty."""
+        return features_of(self.dataset, part, self.backbone, self.encoder, without, kept)
+
+    def fingerprint(self, part: Collection) -> dict[str, str]:
+        """Digests of one part's content; also of all that is said of its texts where rerankers read it."""
+        fields = any(self.rerankers.weights.values())
+        key = digest_of([self.dataset.part_key(part), fields])
+        return kept("fingerprint", key, lambda: self.dataset.fingerprint(part, self.encoder, fields))
+
+    def look_alikes(self, part: Collection) -> Flags | None:
+        """Which pictures of one part have a near-duplicate in it; None where that is not known."""
+        facts = self.encoder.digests
+        if not isinstance(facts, PictureFacts):
+            return None
+        return kept("look_alikes", self.dataset.part_key(part), lambda: slices.look_alikes(part, facts))
+
+    def weights(self) -> dict[str, str]:
+        """What the embeddings were made by: trunk fingerprints and the checkpoint's digest."""
+        trunks = {f"{modality}_trunk": self.backbone.trunk_fingerprint(modality) for modality in MODALITIES}
+        checkpoint = {"checkpoint": self.checkpoint.digest} if self.checkpoint else {}
+        return {"name": self.backbone.name, **trunks} | checkpoint
+
+
+def plain_of(cfg: DictConfig, name: str) -> Any:
+    """One node as plain values."""
+    node = cfg[name]
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

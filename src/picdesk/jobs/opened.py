@@ -1,0 +1,93 @@
+"""A finished job, and the jobs of a sweep, as Python sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from picdesk.assembly.saved import as_written
+from picdesk.errors import MissingFileError
+from picdesk.interfaces import DIRECTIONS, Direction
+from picdesk.jobs.found import find_jobs, value_of
+from picdesk.report.manifest import Manifest
+from picdesk.report.metrics_file import read_scores
+from picdesk.retrieval.scores import Bars, Scores, score
+from picdesk.trec.files import read_qrels, read_runs
+from picdesk.trec.runs import Qrels, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class OpenedJob:
+    """A job's output dir; each file is read when it is first asked for."""
+
+    folder: Path
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the job was."""
+        return Manifest.read(self.folder / "manifest.json")
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Any]:
+        """metrics.json: by direction, `metrics` and `intervals`."""
+        return read_scores(self.folder / "metrics.json")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.yaml as plain values, interpolations as they are."""
+        plain = OmegaConf.to_container(as_written(self.folder / "config.yaml"), resolve=False)
+        assert isinstance(plain, dict)
+        return {str(key): value for key, value in plain.items()}
+
+    @cached_property
+    def run(self) -> dict[Direction, Run]:
+        """What was found, by direction."""
+        return read_runs(self.folder / "run.trec")
+
+    @cached_property
+    def qrels(self) -> dict[Direction, Qrels]:
+        """What is relevant, by direction."""
+        return read_qrels(self.folder / "qrels.trec")
+
+    def scores(self, resamples: int = 10_000, level: float = 0.95, seed: int = 0) -> Scores:
+        """The scores of the run again, with intervals."""
+        bars = Bars(resamples, level, seed)
+        return Scores({d: score(d, self.run[d], self.qrels[d], bars) for d in DIRECTIONS if d in self.run})
+
+
+def open_job(folder: str | Path) -> OpenedJob:
+    """The finished job in a folder. Raises `MissingFileError` where there is none."""
+    path = Path(folder).expanduser()
+    if not (path / "manifest.json").is_file():
+        raise MissingFileError(f"{folder}: no finished job there (manifest.json is missing)")
+    return OpenedJob(path)
+
+
+def sweep_results(folder: str | Path) -> pd.DataFrame:
+    """A frame with a row a finished job below a folder: its name, what was swept, and its metrics (`t2i/hits@1`, ...)."""
+    import pandas as pd
+
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise MissingFileError(f"{folder}: no such folder; give that of a sweep")
+    jobs = find_jobs(path).jobs
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    rows = [
+        {"job": job.name, **{key: value_of(job, key) for key in keys}}
+        | {
+            f"{d}/{name}": value
+            for d in DIRECTIONS
+            if d in job.metrics
+            for name, value in job.metrics[d]["metrics"].items()
+        }
+        for job in jobs
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,98 @@
+"""What is searched: an index that is ready, and what is known of its items. Built over a data set or opened from a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.collection import Collection
+from picdesk.errors import ConfigError
+from picdesk.interfaces import Direction, Embeddings, Index, Side
+from picdesk.rerankers.base import candidates_alone
+from picdesk.retrieval.catalogue import Catalogue
+from picdesk.retrieval.dataset import Dataset
+from picdesk.retrieval.features import head, picture_features, text_features
+from picdesk.retrieval.tools import Tools
+from picdesk.search.corrected import Corrected
+from picdesk.search.grouping import best_part_run
+from picdesk.trec.runs import Floats, Run
+
+Kept = Callable[[Run, Floats | None], Run]
+
+
+@dataclass
+class CaptionIndex:
+    """The index of a backbone that finds pictures by what is said of them: a picture scores by its best caption."""
+
+    known: Embeddings
+    owner: NDArray[np.int64]
+    ids: tuple[str, ...]
+    fingerprint: str = ""
+
+    def search(self, queries: Embeddings, top_k: int) -> Run:
+        """The `top_k` best pictures of each query, exhaustively."""
+        return best_part_run(queries, self.known, self.owner, self.ids, top_k)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """An index over pictures (direction t2i) or texts (i2t). `items` are all that is known of them, in the order of the index;
+    None where vectors are in the index alone, and items are looked up in the `catalogue` once they are candidates."""
+
+    direction: Direction
+    index: Index | CaptionIndex
+    catalogue: Catalogue
+    items: Side | None = None
+    name: str = ""
+    prompt: object = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.index.ids)
+
+    def search(self, queries: Embeddings, top_k: int, keep: Kept | None = None) -> Run:
+        """The `top_k` best items of each query, over all items or, where they are looked up, over the candidates alone.
+
+        `keep` may drop what was found, by its similarity [queries, top_k], which is given where the scores are corrected ones.
+        """
+        run = self.index.search(queries, min(top_k, len(self)))
+        if keep is not None:
+            run = keep(run, self.index.similarity(queries, run) if isinstance(self.index, Corrected) else None)
+        return run if self.items is not None else candidates_alone(run)[0]
+
+    def candidates(self, run: Run) -> Side:
+        """What rerankers may look at: the items of the run."""
+        return self.items if self.items is not None else self.catalogue.side(run.item_ids)
+
+
+def gallery_of(
+    dataset: Dataset,
+    part: Collection,
+    direction: Direction,
+    tools: Tools,
+    build: Callable[[Side], Index],
+) -> Gallery:
+    """The gallery of one part of a data set: its pictures (t2i) or its texts (i2t), encoded through the store and indexed."""
+    backbone, encoder = tools.backbone, tools.encoder
+    render = dataset.prompt.render if dataset.prompt is not None else None
+    catalogue = Catalogue(part, direction, render)
+    if direction == "i2t":
+        if not part.text_ids:
+            raise ConfigError(f"data={part.name} has no texts to find for a picture")
+        backbone = backbone.facing("i2t")
+        texts = Embeddings(part.text_ids, head(backbone, "text", text_features(dataset, part, backbone, encoder)))
+        items = Side(texts.ids, texts, tuple(dataset.prompts(part)), part.texts)
+        return Gallery(direction, build(items), catalogue, items, part.name, dataset.prompt)
+    if part.text_ids and "text" in part.vectors:
+        backbone.check_texts(dataset.prompts(part), part.vectors["text"])
+    if backbone.by_captions:
+        known = Embeddings(part.text_ids, head(backbone, "text", text_features(dataset, part, backbone, encoder)))
+        index = CaptionIndex(known, part.picture_of, part.picture_ids)
+        return Gallery(
+            direction, index, catalogue, Side(part.picture_ids, pictures=part.pictures), part.name, dataset.prompt
+        )
+    pictures = Embeddings(part.picture_ids, head(backbone, "image", picture_features(part, backbone, encoder)))
+    items = Side(pictures.ids, pictures, pictures=part.pictures)
+    return Gallery(direction, build(items), catalogue, items, part.name, dataset.prompt)

@@ -1,0 +1,142 @@
+"""Scores of anybody's own numbers: a matrix of similarities, two sides of embeddings, or a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.errors import DataError
+from picdesk.evaluation.metrics import add_tail, exact_ranks_both
+from picdesk.evaluation.significance import Difference, compare_all
+from picdesk.interfaces import DIRECTIONS, Direction, Embeddings
+from picdesk.retrieval.scores import Bars, Scores, score
+from picdesk.trec.runs import Qrels, Run, id_ranks, order_rows
+
+DEPTH = 20
+
+
+def measure(
+    found: Any,
+    relevant: Any,
+    *,
+    text_ids: Sequence[str] | None = None,
+    picture_ids: Sequence[str] | None = None,
+    resamples: int = 10_000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Scores:
+    """Metrics in both directions, with intervals by bootstrap over pictures; ties count against the system.
+
+    `found` is a matrix of similarities [texts, pictures]; or the pair (text embeddings [texts, dim], picture embeddings
+    [pictures, dim]), rows of any length, compared by cosine; or a `Run`, with `Qrels` for `relevant` (text to picture).
+    `relevant` [texts] is the position of the picture that each text belongs to, or a matrix [texts, pictures] of true and
+    false. Ids are numbers where they are not given. Raises `DataError` where shapes do not fit, or a score is no number.
+    """
+    bars = Bars(resamples, level, seed)
+    if isinstance(found, Run):
+        return Scores({"t2i": score("t2i", found, relevant, bars)})
+    if isinstance(found, tuple):
+        texts, pictures = (np.asarray(side, np.float32) for side in found)
+        if texts.ndim != 2 or pictures.ndim != 2 or texts.shape[1] != pictures.shape[1]:
+            raise DataError(
+                f"embeddings of {texts.shape} and {pictures.shape}: [texts, dim] and [pictures, dim] are needed"
+            )
+        names = ids_of(text_ids, len(texts), "t"), ids_of(picture_ids, len(pictures), "p")
+        qrels = qrels_of(relevant, *names)
+        return scores_of_embeddings(
+            Embeddings(names[0], unit(texts)), Embeddings(names[1], unit(pictures)), qrels, bars
+        )
+    matrix = np.asarray(found, np.float32)
+    if matrix.ndim != 2:
+        raise DataError(f"scores of shape {matrix.shape}: a matrix [texts, pictures] is needed")
+    names = ids_of(text_ids, len(matrix), "t"), ids_of(picture_ids, matrix.shape[1], "p")
+    qrels = qrels_of(relevant, *names)
+    t2i = score("t2i", run_of(matrix, *names), qrels["t2i"], bars)
+    asking = np.array([names[1].index(name) for name in qrels["i2t"].query_ids], np.int64)
+    i2t = score("i2t", run_of(matrix.T[asking], qrels["i2t"].query_ids, names[0]), qrels["i2t"], bars)
+    return Scores({"t2i": t2i, "i2t": i2t})
+
+
+def compare(a: Scores, b: Scores, resamples: int = 10_000, seed: int = 0) -> dict[Direction, dict[str, Difference]]:
+    """How far two systems are apart on the same queries, `a` less `b`: by direction and metric, with interval and p-values.
+
+    Paired by picture; `p_family` is corrected for all metrics and directions (random signs, step-down maxT).
+    """
+    both = [direction for direction in DIRECTIONS if direction in a and direction in b]
+    if not both:
+        raise DataError("the two have no direction in common")
+    pairs = {direction: (a[direction].ranks, b[direction].ranks) for direction in both}
+    return compare_all(pairs, {d: pictures_of(d, a[d].qrels) for d in both}, resamples=resamples, seed=seed)
+
+
+def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:
+    """The picture that each query is about: itself, or the first that is relevant to it."""
+    if direction == "i2t":
+        return qrels.query_ids
+    return tuple(qrels.item_ids[i] for i in qrels.items[qrels.bounds[:-1]])
+
+
+def scores_of_embeddings(
+    texts: Embeddings, pictures: Embeddings, qrels: Mapping[Direction, Qrels], bars: Bars
+) -> Scores:
+    """Exact search over both sides, scored; the lists are as deep as a job's."""
+    found = Scores()
+    asking = pictures.take(np.array([pictures.ids.index(name) for name in qrels["i2t"].query_ids], np.int64))
+    sides = {"t2i": (texts, pictures), "i2t": (asking, texts)}
+    exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, qrels["t2i"], qrels["i2t"]), strict=True))
+    for direction in DIRECTIONS:
+        queries, items = sides[direction]
+        run = run_of(queries.matrix @ items.matrix.T, queries.ids, items.ids, DEPTH)
+        found[direction] = score(direction, add_tail(run, exact[direction], qrels[direction]), qrels[direction], bars)
+    return found
+
+
+def run_of(
+    matrix: NDArray[np.float32], query_ids: tuple[str, ...], item_ids: tuple[str, ...], depth: int | None = None
+) -> Run:
+    """The run of a matrix of scores [queries, items]: best first, equal scores by item id."""
+    if not np.isfinite(matrix).all():
+        raise DataError(f"{int((~np.isfinite(matrix)).sum())} scores are no numbers")
+    places = np.broadcast_to(np.arange(len(item_ids), dtype=np.int32), matrix.shape)
+    index, scores = order_rows(places, matrix, id_ranks(item_ids))
+    return Run(query_ids, item_ids, index[:, :depth], scores[:, :depth], len(item_ids))
+
+
+def qrels_of(relevant: Any, text_ids: tuple[str, ...], picture_ids: tuple[str, ...]) -> dict[Direction, Qrels]:
+    """What is relevant to what, in both directions."""
+    given = np.asarray(relevant)
+    if given.shape == (len(text_ids),) and given.dtype.kind in "iu":
+        texts, pictures = np.arange(len(text_ids)), given.astype(np.int64)
+    elif given.shape == (len(text_ids), len(picture_ids)):
+        texts, pictures = np.nonzero(given)
+    else:
+        shapes = f"[{len(text_ids)}] or [{len(text_ids)}, {len(picture_ids)}]"
+        raise DataError(f"relevant of shape {given.shape}: positions {shapes} are needed")
+    if not len(texts) or pictures.min() < 0 or pictures.max() >= len(picture_ids):
+        raise DataError(f"relevant: positions from 0 to {len(picture_ids) - 1} are needed")
+    asked = np.unique(pictures)
+    order = np.argsort(pictures, kind="stable")
+    back = Qrels.from_pairs(
+        tuple(picture_ids[i] for i in asked), text_ids, np.searchsorted(asked, pictures[order]), texts[order]
+    )
+    return {"t2i": Qrels.from_pairs(text_ids, picture_ids, texts, pictures), "i2t": back}
+
+
+def ids_of(given: Sequence[str] | None, count: int, letter: str) -> tuple[str, ...]:
+    """The ids, or numbers in their place."""
+    ids = tuple(given) if given is not None else tuple(f"{letter}{i:07d}" for i in range(count))
+    if len(ids) != count:
+        raise DataError(f"{len(ids)} ids for {count} rows")
+    return ids
+
+
+def unit(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of length 1. Raises `DataError` for a row that has no direction."""
+    lengths = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or not lengths.all():
+        raise DataError("embeddings: a row is zero or holds what is no number")
+    scaled: NDArray[np.float32] = (matrix / lengths).astype(np.float32)
+    return scaled

@@ -1,0 +1,175 @@
+"""A system with what it searches: texts and pictures in, rows out. What a notebook and the server hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.collection import Fields
+from picdesk.errors import ConfigError
+from picdesk.interfaces import Direction, Side
+from picdesk.readers.queries import bare
+from picdesk.retrieval.dataset import Dataset
+from picdesk.retrieval.gallery import Gallery
+from picdesk.retrieval.scores import Scores
+from picdesk.retrieval.system import System
+from picdesk.trec.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Find = Literal["pictures", "texts"]
+Picture = bytes | str | Path
+DIRECTION_OF: dict[str, Direction] = {"pictures": "t2i", "texts": "i2t"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One item that was found: its place in the list from 1, its score, and what is known of it."""
+
+    id: str
+    score: float
+    rank: int
+    title: str = ""
+    path: str = ""
+    fields: Fields = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rows(Sequence[Row]):
+    """What was found for one query, best first."""
+
+    query: str
+    rows: tuple[Row, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.rows[place]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with the columns id, score, rank, path, title."""
+        import pandas as pd
+
+        columns = ["id", "score", "rank", "path", "title"]
+        return pd.DataFrame([{name: asdict(row)[name] for name in columns} for row in self.rows], columns=columns)
+
+
+class Searcher:
+    """`system` is all that answers, `dataset` what it was opened with (None for a saved index), `render` makes the text that
+    is encoded out of a query's fields. Galleries are built, or opened, when they are first searched."""
+
+    def __init__(
+        self,
+        system: System,
+        open_gallery: Callable[[Direction], Gallery],
+        render: Callable[[Fields], str],
+        read_dataset: Callable[[], Dataset] | None = None,
+        name: str = "",
+    ) -> None:
+        self.system, self.name = system, name
+        self._open, self._render, self._read = open_gallery, render, read_dataset
+        self._galleries: dict[Direction, Gallery] = {}
+
+    def __repr__(self) -> str:
+        return f"<picdesk system {self.name}: {self.system.backbone.name}>"
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set with its parts. Raises `ConfigError` for a saved index, which has none."""
+        if self._read is None:
+            raise ConfigError("a saved index holds vectors alone; load its checkpoint to have the data set")
+        return self._read()
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings [n, dim] of texts as they are given; rows of length 1."""
+        return self.system.encode_texts(texts)
+
+    def encode_images(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+        """Embeddings [n, dim] of pictures, by their files or their bytes; rows of length 1."""
+        return self.system.encode_images([bytes_of(picture) for picture in pictures])
+
+    def gallery(self, find: Find = "pictures") -> Gallery:
+        """What is searched."""
+        if find not in DIRECTION_OF:
+            raise ConfigError(f"find={find}: choose one of {', '.join(DIRECTION_OF)}")
+        direction = DIRECTION_OF[find]
+        if direction not in self._galleries:
+            self._galleries[direction] = self._open(direction)
+        return self._galleries[direction]
+
+    def index(self, dataset: Dataset | str | Path) -> Searcher:
+        """The same system over another data set, or over a folder of pictures."""
+        other = dataset if isinstance(dataset, Dataset) else Dataset.from_folder(dataset)
+
+        def opened(direction: Direction) -> Gallery:
+            return self.system.gallery(other, other.collection, direction)
+
+        return Searcher(self.system, opened, self._render, lambda: other, other.collection.name)
+
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        picture: Picture | None = None,
+        k: int = 10,
+        find: Find | None = None,
+        weights: Mapping[str, float] | None = None,
+        share: float = 0.5,
+    ) -> Rows:
+        """The `k` best items for a text, a picture, or both together (`share` is the picture's part of the vector).
+
+        A text finds pictures and a picture finds texts, unless `find` says otherwise. `weights` are those of the rerankers,
+        by name. Raises `ConfigError` for an empty query.
+        """
+        wanted: Find = find or ("pictures" if query is not None else "texts")
+        asks = self.asks([query] if query is not None else [], [picture] if picture is not None else [], share)
+        gallery = self.gallery(wanted)
+        told = query if query is not None else "a picture"
+        return rows_of(self.system.search(asks, gallery, k, weights), gallery, [told])[0]
+
+    def search_many(
+        self, queries: Sequence[str], k: int = 10, weights: Mapping[str, float] | None = None
+    ) -> list[Rows]:
+        """Pictures for many texts at once."""
+        gallery = self.gallery("pictures")
+        return rows_of(self.system.search(self.asks(queries), gallery, k, weights), gallery, queries)
+
+    def asks(self, texts: Sequence[str], pictures: Sequence[Picture] = (), share: float = 0.5) -> Side:
+        """Queries in the shared space, their texts through the prompt."""
+        if any(not text.strip() for text in texts):
+            raise ConfigError("query is empty; give a text, for example 'flood warnings in the north'")
+        fields = [bare(f"q{i}", text.strip()).fields for i, text in enumerate(texts, 1)]
+        contents = [bytes_of(picture) for picture in pictures]
+        return self.system.asks([self._render(own) for own in fields], contents, fields=fields, share=share)
+
+    def evaluate(self, part: str = "test") -> Scores:
+        """Both directions over a part of the data set: train, val, test or all."""
+        return self.system.evaluate(self.dataset, self.dataset.part(part))
+
+
+def rows_of(run: Run, gallery: Gallery, queries: Sequence[str]) -> list[Rows]:
+    """The lists of a run as rows."""
+    known, found = gallery.catalogue, []
+    for q, query in enumerate(queries):
+        listed = [(run.item_ids[i], float(s)) for i, s in zip(run.index[q], run.scores[q], strict=True) if i >= 0]
+        rows = (
+            Row(name, score, rank, known.title(name), known.file(name), known.fields(name))
+            for rank, (name, score) in enumerate(listed, 1)
+        )
+        found.append(Rows(query, tuple(rows)))
+    return found
+
+
+def bytes_of(picture: Picture) -> bytes:
+    """The bytes of a picture that is given as such or by its file."""
+    return picture if isinstance(picture, bytes) else Path(picture).expanduser().read_bytes()

@@ -1,0 +1,282 @@
+"""The system: all that answers a query, in plain Python. The doors, the server and a notebook ask the same one.
+
+    run = system.search(system.asks(texts=["a harbour at night"]), gallery)
+    scores = system.evaluate(dataset, dataset.part("test"))
+
+Texts are given as they are encoded; `Gallery` is what is searched.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.collection import Collection, Fields
+from picdesk.embedding.encoder import Encoder
+from picdesk.errors import ConfigError
+from picdesk.evaluation.metrics import add_tail, exact_ranks, exact_ranks_both
+from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, Index, RerankContext, Side
+from picdesk.retrieval.banks import Banks, in_one_dimension_more
+from picdesk.retrieval.dataset import Dataset
+from picdesk.retrieval.features import embed, features_of
+from picdesk.retrieval.gallery import CaptionIndex, Gallery, gallery_of
+from picdesk.retrieval.keeping import Keep, make_anew
+from picdesk.retrieval.reranking import Reranking
+from picdesk.retrieval.scores import USUAL, Bars, Metrics, Scores, score, shortened
+from picdesk.retrieval.tools import Sources, Tools
+from picdesk.search.corrected import Corrected
+from picdesk.search.corrections import Bank, Correction, Fitted, Plain
+from picdesk.search.grouping import at_least
+from picdesk.training.features import Features
+from picdesk.trec.runs import Floats, Qrels, Run
+
+log = logging.getLogger(__name__)
+Sides = Mapping[Direction, tuple[Embeddings, Embeddings, Qrels]]
+
+
+@dataclass(frozen=True)
+class PicturesInMemory:
+    """Pictures that are asked about, as a source."""
+
+    contents: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def read(self, i: int) -> bytes:
+        """Bytes of picture `i`."""
+        return self.contents[i]
+
+
+@dataclass(frozen=True)
+class System:
+    """Backbone, encoder, index, rerankers and fusion, with their depths.
+
+    `new_index` makes an empty index of the chosen kind. `top_k` candidates are searched for and reranked; where nothing is
+    reranked, the first `run_depth` of them are listed. What the search scores below `min_score` is left out. `bars` say how
+    error bars are drawn; `keep` keeps what is costly (the jobs of a sweep share it). `correction` takes hubs out of the
+    scores of the search, by a bank of other queries; `metrics` are those that are reported.
+    """
+
+    backbone: TwoTower
+    encoder: Encoder
+    new_index: Callable[[], Index]
+    reranking: Reranking = field(default_factory=Reranking)
+    top_k: int = 100
+    run_depth: int = 20
+    min_score: float | None = None
+    bars: Bars = field(default_factory=lambda: Bars())
+    keep: Keep = make_anew
+    correction: Correction = field(default_factory=Plain)
+    metrics: Metrics = USUAL
+
+    def tools(self, known: Collection | None = None) -> Tools:
+        """What rerankers are handed; `known` has what is said of the pictures that are searched."""
+        return Tools.over(self.backbone, self.encoder, known)
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings [n, dim] of texts, as they are given; rows of length 1."""
+        return self.tools().texts(self.backbone, texts)
+
+    def encode_images(self, pictures: Sequence[bytes]) -> NDArray[np.float32]:
+        """Embeddings [n, dim] of pictures, given as the bytes of their files; rows of length 1."""
+        return self.tools().pictures(self.backbone, PicturesInMemory(tuple(pictures)))
+
+    def asks(
+        self,
+        texts: Sequence[str] = (),
+        pictures: Sequence[bytes] = (),
+        ids: Sequence[str] = (),
+        fields: Sequence[Fields] = (),
+        share: float = 0.5,
+    ) -> Side:
+        """Queries in the shared space: texts, or pictures, or both, row by row, as mixed queries.
+
+        A mixed query is `(1 - share) * text + share * picture`, of length 1 again. `ids` are q1, q2, ... where they are not
+        given; `fields` are what the texts were made of, for rerankers. Raises `ConfigError` where counts differ.
+        """
+        count = len(texts) or len(pictures)
+        if not count or (texts and pictures and len(texts) != len(pictures)):
+            raise ConfigError(
+                f"{len(texts)} texts and {len(pictures)} pictures ask: texts, pictures, or as many of both"
+            )
+        if not 0 <= share <= 1:
+            raise ConfigError(f"share={share}: the share of the picture in a mixed query is a number from 0 to 1")
+        names = tuple(ids) or tuple(f"q{i}" for i in range(1, count + 1))
+        source, tools = PicturesInMemory(tuple(pictures)), self.tools()
+        sides = [tools.texts(self.backbone.facing("t2i"), texts)] if texts else []
+        sides += [tools.pictures(self.backbone.facing("i2t"), source)] if pictures else []
+        if len(sides) == 2:
+            mixed = (1 - share) * sides[0] + share * sides[1]
+            sides = [(mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)).astype(np.float32)]
+        matrix = sides[0]
+        shown = source if pictures else None
+        return Side(names, Embeddings(names, matrix), tuple(texts), tuple(fields), shown)
+
+    def gallery(self, dataset: Dataset, part: Collection, direction: Direction) -> Gallery:
+        """The pictures (t2i) or the texts (i2t) of one part of a data set, ready to be searched."""
+        if self.backbone.by_captions and self.correction.active:
+            told = f"backbone={self.backbone.name}, which has no vector of a picture to correct"
+            raise ConfigError(f"scores={self.correction.name} has no share in {told}: leave it out (scores=plain)")
+
+        def built(items: Side) -> Index:
+            return self.corrected(dataset, direction, None, self.indexed(items), items)
+
+        return gallery_of(dataset, part, direction, self.tools(), built)
+
+    def banks(self, dataset: Dataset | None, reported: Sequence[str] = ()) -> Banks:
+        """What the scores are corrected by; `reported` are the pictures whose queries are scored, which no bank may hold."""
+        return Banks(dataset, self.backbone, self.encoder, self.correction, self.bars.seed, reported)
+
+    def corrected(
+        self, dataset: Dataset | None, direction: Direction, queries: Embeddings | None, index: Index, items: Side
+    ) -> Index:
+        """The index with the score correction before it; itself where there is none, or where it waits for the queries."""
+        if not self.correction.active or self.correction.transductive is (queries is None):
+            return index
+        assert items.embeddings is not None
+        return self.banks(dataset).corrected(direction, queries, index, items.embeddings)
+
+    def indexed(self, items: Side) -> Index:
+        """The index over these items."""
+        assert items.embeddings is not None
+        index = self.new_index()
+        index.build(items.embeddings)
+        return index
+
+    def search(
+        self,
+        queries: Side,
+        gallery: Gallery,
+        k: int | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> Run:
+        """Search, rerank, fuse: the `k` best items of each query (by default `run_depth`, or all that was reranked).
+
+        `weights` are those of the rerankers, by name; the system's own where they are not given. Raises `ConfigError` where
+        rerankers are at work and the queries have no text to compare with pictures.
+        """
+        assert queries.embeddings is not None
+        reranking = self.reranking.with_weights(weights) if weights else self.reranking
+        if reranking.active and gallery.direction == "t2i" and not queries.texts:
+            raise ConfigError("rerankers compare texts with pictures, and these queries are pictures alone: weight 0")
+        depth = self.depth_over(len(gallery)) if k is None else max(self.top_k, k)
+        if gallery.items is not None and not isinstance(gallery.index, CaptionIndex):
+            index = self.corrected(None, gallery.direction, queries.embeddings, gallery.index, gallery.items)
+            gallery = replace(gallery, index=index)
+        run = gallery.search(queries.embeddings, depth, self.strong)
+        if not reranking.active:
+            return shortened(run, k or self.depth)
+        tools = self.tools(gallery.catalogue.collection if gallery.direction == "t2i" else None)
+        context = tools.context(gallery.direction, queries, gallery.candidates(run))
+        return shortened(reranking.apply(run, context, tools), k or depth)
+
+    @property
+    def depth(self) -> int:
+        """How many are listed where nothing is reranked: `run_depth`, or more where metrics are cut further down."""
+        return max(self.run_depth, *self.metrics.ks)
+
+    def strong(self, run: Run, similarity: Floats | None = None) -> Run:
+        """What the search scores `min_score` or more; where nothing is, that is said, with the score of the best.
+
+        It is the similarity that counts, as the scores of a reranked list are relative to that list, and corrected ones to a
+        bank; `similarity` [queries, depth] where the scores of the run are not it.
+        """
+        kept = at_least(run, self.min_score, similarity)
+        shown = run.scores if similarity is None else similarity
+        for q in np.flatnonzero(~(kept.index >= 0).any(axis=1)) if self.min_score is not None else ():
+            told = "%s: nothing scores min_score=%g or more; the best has %.3f"
+            log.warning(told, run.query_ids[q], self.min_score, shown[q].max())
+        return kept
+
+    def features(self, dataset: Dataset, part: Collection) -> Features:
+        """Trunk features of both sides of one part, with what is relevant to what."""
+        return features_of(dataset, part, self.backbone, self.encoder, keep=self.keep)
+
+    def evaluate(self, dataset: Dataset, part: Collection, features: Features | None = None) -> Scores:
+        """Retrieve and score one part of a data set in both directions. `features` are the part's own."""
+        own = features or self.features(dataset, part)
+        return self.score_both(own, *embed(self.backbone, own), Sources.of(dataset, part, self.backbone, self.encoder))
+
+    def score_both(self, features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources) -> Scores:
+        """The same from embeddings. Pictures without texts are in the gallery but are not queries. Rerankers see `sources`."""
+        sides = sides_of(features, texts, pictures, sources)
+        fitted = self.fitted(sides, features, sources)
+        if fitted:
+            wide = {d: in_one_dimension_more(*side[:2], fitted[d][1]) for d, side in sides.items()}
+            exact = {d: exact_ranks(*wide[d], sides[d][2], direction=d) for d in sides}
+        elif sides["i2t"][1] is texts:
+            exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True))
+        else:
+            exact = {name: exact_ranks(*side, direction=name) for name, side in sides.items()}
+        scored = Scores()
+        for direction, (queries, items, qrels) in sides.items():
+            both = sources.sides(direction, queries, items)
+            run, building, searching = self.timed(direction, *both, sources.tools, fitted.get(direction))
+            one = score(direction, add_tail(run, exact[direction], qrels), qrels, self.bars, self.metrics)
+            hits = float((exact[direction].first == 1).mean()) if not self.reranking.active else None
+            scored[direction] = replace(one, seconds=searching, exact_hits=hits, index_seconds=building)
+        return scored
+
+    def fitted(self, sides: Sides, features: Features, sources: Sources) -> dict[Direction, tuple[Bank, Fitted]]:
+        """What banks say of the items of both directions; nothing where scores stay as they are."""
+        if not self.correction.active:
+            return {}
+        asking = [features.picture_ids[i] for i in np.unique(features.picture_of)]
+        banks = self.banks(sources.dataset, asking)
+        return {direction: banks.fitted(direction, *side[:2]) for direction, side in sides.items()}
+
+    def timed(
+        self,
+        direction: Direction,
+        queries: Side,
+        items: Side,
+        tools: Tools | None = None,
+        fitted: tuple[Bank, Fitted] | None = None,
+    ) -> tuple[Run, float, float]:
+        """The run of these queries over these items, and the seconds for building the index and for search with reranking.
+
+        `fitted` is the bank of a score correction with what it says of the items.
+        """
+        assert queries.embeddings is not None
+        begun = time.perf_counter()
+        index = self.indexed(items)
+        index = Corrected(index, self.correction, *fitted) if fitted is not None else index
+        start = time.perf_counter()
+        run = index.search(queries.embeddings, self.depth_over(len(items.ids)))
+        context = tools.context(direction, queries, items) if tools else RerankContext(direction, queries, items)
+        fused = self.reranking.apply(run, context, tools)
+        fused = shortened(fused, self.depth) if fused is run else fused
+        return fused, round(start - begun, 6), round(time.perf_counter() - start, 6)
+
+    def depth_over(self, gallery: int) -> int:
+        """`top_k`, or all there are; then that is said."""
+        if gallery < self.top_k:
+            log.info("top_k=%d is more than the gallery of %d holds: all %d are listed", self.top_k, gallery, gallery)
+        return min(self.top_k, gallery)
+
+
+def sides_of(features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources) -> Sides:
+    """Queries, items and what is relevant, by direction. Pictures without texts are in the gallery but are not queries.
+
+    A backbone that encodes what asks and what is found apart has other embeddings for i2t.
+    """
+    found, shown = sources.turned(texts, pictures)
+    return {
+        "t2i": (asked(texts, features.t2i), pictures, features.t2i),
+        "i2t": (asked(shown, features.i2t), found, features.i2t),
+    }
+
+
+def asked(embeddings: Embeddings, qrels: Qrels) -> Embeddings:
+    """Those that are queries: what the qrels name, in their order."""
+    if embeddings.ids == qrels.query_ids:
+        return embeddings
+    place = {name: i for i, name in enumerate(embeddings.ids)}
+    return embeddings.take(np.array([place[name] for name in qrels.query_ids], np.int64))

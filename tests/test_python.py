@@ -1,0 +1,115 @@
+"""What a notebook does: the same numbers as the doors, and the documented lines run."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import picdesk
+from tests.conftest import PROJECT
+from tests.doors import Ran
+
+TINY = "tests.tiny.Tiny"
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, re.S)
+
+
+@pytest.fixture
+def latest(trained: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
+    """The shared training job as `latest`, whatever other tests have trained."""
+    folder = tmp_path / "outputs" / "train" / "day" / "time"
+    shutil.copytree(trained.folder, folder)
+    monkeypatch.setenv("PICDESK_OUTPUTS", str(tmp_path / "outputs"))
+    return replace(trained, folder=folder)
+
+
+def numbers(job: Ran) -> dict[str, dict[str, float]]:
+    content = json.loads(job.file("metrics.json"))
+    return {direction: content[direction]["metrics"] for direction in ("t2i", "i2t")}
+
+
+def test_a_system_reaches_the_numbers_of_its_job_to_the_digit(latest: Ran) -> None:
+    system = picdesk.load("latest")
+    scores = system.evaluate("test")
+    assert scores.metrics == numbers(latest)
+    assert picdesk.open_job(latest.folder).scores().metrics == numbers(latest)
+    rows = system.search("a ship", k=5)
+    assert [row.rank for row in rows] == [1, 2, 3, 4, 5]
+    assert list(rows.to_pandas().columns) == ["id", "score", "rank", "path", "title"]
+    assert rows[0].title
+    assert rows[0].score >= rows[4].score
+    known = system.dataset.collection
+    like = system.search(picture=known.pictures.read(3), k=1, find="pictures")
+    assert like[0].id == known.picture_ids[3], "a picture is nearest to itself"
+    mixed = system.search("a ship", picture=known.pictures.read(3), share=1.0, k=1, find="pictures")
+    assert mixed[0].id == known.picture_ids[3], "a share of 1 is the picture alone"
+
+
+def test_the_documented_lines_run(latest: Ran, capfd: pytest.CaptureFixture[str]) -> None:
+    known: dict[str, Any] = {}
+    for block in blocks((PROJECT / "docs" / "python.md").read_text(encoding="utf-8")):
+        exec(block, known)
+    hits = numbers(latest)["t2i"]["hits@1"]
+    assert f"| hits@1 | {hits:.3f} [" in capfd.readouterr().out
+    assert known["vectors"].shape[0] == 2
+
+
+def test_the_lines_of_the_readme_and_the_notebook_run(latest: Ran, capfd: pytest.CaptureFixture[str]) -> None:
+    readme = blocks((PROJECT / "README.md").read_text(encoding="utf-8"))
+    assert len(readme) == 1
+    notebook = json.loads((PROJECT / "notebooks" / "first_steps.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) >= 4
+    for lines in ("\n".join(readme), "\n".join(cells)):
+        exec(lines, {})
+        assert f"| hits@1 | {numbers(latest)['i2t']['hits@1']:.3f} [" in capfd.readouterr().out
+
+
+def test_a_matrix_is_measured_by_hand() -> None:
+    similarity = np.array([[0.9, 0.1, 0.3], [0.2, 0.8, 0.1], [0.4, 0.6, 0.5], [0.1, 0.2, 0.7]])
+    scores = picdesk.measure(similarity, [0, 1, 2, 2], resamples=50)
+    assert scores["t2i"].metrics["hits@1"] == 3 / 4, "the third text has its picture second"
+    assert scores["t2i"].metrics["mrr"] == (1 + 1 + 1 / 2 + 1) / 4
+    assert scores["i2t"].metrics["hits@1"] == 1.0
+    tied = picdesk.measure(np.zeros((3, 3)), [0, 1, 2], resamples=50)
+    assert tied["t2i"].metrics["hits@1"] == 0.0, "ties count against the system"
+    with pytest.raises(picdesk.DataError, match="relevant"):
+        picdesk.measure(similarity, [0, 1, 2, 3])
+
+
+def test_embeddings_are_measured_as_their_matrix_is() -> None:
+    draw = np.random.default_rng(0)
+    texts, pictures, of = draw.normal(size=(30, 8)), draw.normal(size=(12, 8)), draw.integers(0, 12, 30)
+    by_vectors = picdesk.measure((texts, pictures), of, resamples=50)
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (texts, pictures)]
+    by_matrix = picdesk.measure(unit[0] @ unit[1].T, of, resamples=50)
+    assert by_vectors.metrics == by_matrix.metrics
+    apart = picdesk.compare(by_vectors, by_matrix, resamples=50)
+    assert apart["t2i"]["hits@1"].interval.value == 0
+
+
+def test_a_folder_and_a_frame_are_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        Image.new("RGB", (16, 16), colour).save(tmp_path / f"{name}.png")
+    frame = pd.DataFrame({"file": ["red.png", "blue.png"], "text": ["a red square", "a blue square"]})
+    of_frame = picdesk.Dataset.from_pandas(frame, tmp_path, picture_column="file", caption_column="text")
+    assert of_frame.collection.picture_ids == ("red.png", "blue.png")
+    assert of_frame.prompts(of_frame.part("test")) == ["a red square", "a blue square"]
+    monkeypatch.setenv("PICDESK_OUTPUTS", str(tmp_path / "outputs"))
+    system = picdesk.load("lite", "plugins=[tests]", f"backbone._target_={TINY}", data=of_frame)
+    assert len(system.search("a red square")) == 2
+    assert system.index(tmp_path).search("anything", k=1)[0].path.endswith(".png")
+
+
+def test_a_source_that_is_nothing_is_told() -> None:
+    with pytest.raises(picdesk.ConfigError, match=r"no backbone: .*lite"):
+        picdesk.load("nothing_of_that_name")
