@@ -29,7 +29,7 @@ def read(root: Path, content: str | bytes, file: str = "t.json", **options: Any)
         "\n".join(map(json.dumps, ROWS)),
         "\r".join(map(json.dumps, ROWS)),
         json.dumps(ROWS).encode("utf-16"),
-        gzip.compress(json.dumps(ROWS).encode()),
+        gzip.compress(json.dumps(ROWS).encode(), mtime=0),
         json.dumps({row["image"]: row["caption"] for row in ROWS}),
     ],
 )
