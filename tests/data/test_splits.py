@@ -10,9 +10,9 @@ import pytest
 from picdesk.collection import Collection
 from picdesk.data.checks import check_collection
 from picdesk.data.sources import NoPictures
-from picdesk.data.splits import All, Official, OfficialDev, Random, SplitFile
+from picdesk.data.splits import All, Official, OfficialDev, Random
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.readers.split_files import with_left_out
+from picdesk.readers.split_files import SplitFile, with_left_out
 from tests.data.samples import put
 
 
