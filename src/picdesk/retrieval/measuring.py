@@ -69,7 +69,8 @@ def compare(a: Scores, b: Scores, resamples: int = 10_000, seed: int = 0) -> dic
     if not both:
         raise DataError("the two have no direction in common")
     pairs = {direction: (a[direction].ranks, b[direction].ranks) for direction in both}
-    return compare_all(pairs, {d: pictures_of(d, a[d].qrels) for d in both}, resamples=resamples, seed=seed)
+    one, about = a[both[0]], {d: pictures_of(d, a[d].qrels) for d in both}
+    return compare_all(pairs, about, ks=one.ks, resamples=resamples, seed=seed, names=one.names)
 
 
 def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:

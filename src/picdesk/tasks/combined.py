@@ -1,8 +1,8 @@
-"""What is asked out of several texts and pictures: their vectors, each with its weight, added up; a weight below 0 takes away.
+"""What a retrieval asks: texts of the command line or a file, one picture, or several of both, added up by their weights.
 
 `query=TEXT` and `image=FILE` have weight 1; `also=[...]` adds more, as `TEXT`, `image:FILE`, or either with a weight and a colon
-before it: `also=['-0.5:night','2:image:dog.jpg']`. `find=pictures` (or texts) says what is looked for; a picture alone finds
-texts.
+before it: `also=['-0.5:night','2:image:dog.jpg']`; a weight below 0 takes away. `find=pictures` (or texts) says what is looked
+for; a picture alone finds texts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ from picdesk.assembly.schema import Settings
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import Embeddings
-from picdesk.readers.queries import Query, bare
+from picdesk.readers.queries import Query, bare, read_queries
+from picdesk.readers.subset import only
 from picdesk.retrieval.features import head
 from picdesk.retrieval.system import PicturesInMemory
-from picdesk.tasks.asked import read_picture
 
 WEIGHTED = re.compile(r"([+-]?\d+(?:\.\d+)?):(.+)", re.DOTALL)
 PICTURE = "image:"
@@ -38,6 +39,29 @@ class Piece:
     name: str
     text: str = ""
     picture: bytes = b""
+
+
+def read_texts(settings: Settings) -> list[Query]:
+    """The queries of the command line."""
+    if settings.queries:
+        return only(read_queries(settings.queries), settings.subset)
+    text = str(settings.query).strip()
+    if not text:
+        raise ConfigError("query is empty; give a text, for example query='flood warnings in the north'")
+    return [bare("q1", text)]
+
+
+def read_picture(file: str, max_pixels: int) -> bytes:
+    """Bytes of the picture that is asked about, which must be one, of at most `max_pixels` pixels."""
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise MissingFileError(f"image={file}: no such file")
+    data = path.read_bytes()
+    try:
+        open_picture(data, max_pixels)
+    except ValueError as error:
+        raise ConfigError(f"image={file}: {error}") from None
+    return data
 
 
 def pieces_of(settings: Settings) -> list[Piece]:

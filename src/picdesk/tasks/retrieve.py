@@ -21,8 +21,7 @@ from picdesk.readers.queries import Query
 from picdesk.retrieval import banks, index_facts
 from picdesk.retrieval.dataset import QUERY_FIELDS
 from picdesk.retrieval.gallery import CaptionIndex, Gallery
-from picdesk.tasks.asked import read_picture, read_texts
-from picdesk.tasks.combined import Piece, as_query, finds_pictures, pieces_of, vector_of
+from picdesk.tasks.combined import Piece, as_query, finds_pictures, pieces_of, read_picture, read_texts, vector_of
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picdesk.assembly.folds import pooled
 
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
 from picdesk.evaluation.parts import against_rest
 from picdesk.evaluation.ranks import Ranks
 from picdesk.interfaces import Embeddings
 from picdesk.report.metrics_file import read_metrics
+from picdesk.retrieval.folds import pooled
 from picdesk.trec.runs import Qrels
 from tests.doors import run
 from tests.evaluation.ranking_cases import embeddings
