@@ -20,6 +20,7 @@ def next_step(cfg: Mapping[str, Any], folder: Path) -> str:
         "check": "the same command with task=encode",
         "doctor": "the same command without task=doctor",
         "captioner": f"open {page}",
+        "agreement": f"open {folder / 'agreement.json'}",
         "compare": f"open {page}",
         "tune_weights": f"open {page}",
         "tune_index": f"open {page}",
