@@ -21,7 +21,7 @@ def test_first_and_last_line_of_a_job(capfd: Capture, tmp_path: Path) -> None:
     lines = ran.out.splitlines()
     assert lines[0] == f"job: {out}"
     assert (
-        lines[-1] == f"next: python -m picdesk.commands.pack {out} job.tar.gz (one file that another person can check)"
+        lines[-1] == f"next: picdesk pack {out} job.tar.gz (one file that another person can check)"
     )
 
 

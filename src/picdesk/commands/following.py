@@ -15,7 +15,7 @@ def next_step(cfg: Mapping[str, Any], folder: Path) -> str:
     here, page = shlex.quote(str(folder)), folder / "index.html"
     steps = {
         "train": f"python retrieve.py ckpt={here} {SEARCH}",
-        "evaluate": f"python -m picdesk.commands.pack {here} job.tar.gz (one file that another person can check)",
+        "evaluate": f"picdesk pack {here} job.tar.gz (one file that another person can check)",
         "encode": "the same command with task=evaluate, which finds every vector in the store",
         "check": "the same command with task=encode",
         "doctor": "the same command without task=doctor",
