@@ -21,7 +21,6 @@ def next_step(cfg: Mapping[str, Any], folder: Path) -> str:
         "doctor": "the same command without task=doctor",
         "agreement": f"read {folder / 'agreement.json'}",
         "captioner": f"open {page}",
-        "agreement": f"open {folder / 'agreement.json'}",
         "compare": f"open {page}",
         "tune_weights": f"open {page}",
         "tune_index": f"open {page}",
