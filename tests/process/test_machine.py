@@ -159,7 +159,7 @@ def test_commands_say_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
-    code = "import os, picdesk.machine as m\ntry: os.getcwd()\nexcept OSError as e: print(m.fault(e))"
+    code = "import os, picdesk.process.machine as m\ntry: os.getcwd()\nexcept OSError as e: print(m.fault(e))"
     gone = tmp_path / "gone"
     gone.mkdir()
     script = f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})\n{code}"

@@ -87,7 +87,7 @@ def test_a_killed_sweep_runs_what_is_missing(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored: list[int] = []
-    original = System.evaluate
+    original = System.score_both
 
     def counted(*args: object) -> object:
         if len(scored) == 3 and not killed:
@@ -97,7 +97,7 @@ def test_a_killed_sweep_runs_what_is_missing(
         return original(*args)  # type: ignore[arg-type]
 
     killed: list[bool] = []
-    monkeypatch.setattr(System, "evaluate", counted)
+    monkeypatch.setattr(System, "score_both", counted)
     first = swept(capfd, tmp_path, *tiny, *EIGHT)
     assert first.status == 130
     assert len(list(tmp_path.rglob("manifest.json"))) == 3

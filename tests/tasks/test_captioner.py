@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
 from picdesk.collection import Collection
 from picdesk.data.sources import NoPictures
@@ -177,6 +176,6 @@ def test_captions_of_no_picture_are_counted(tmp_path: Path, caplog: pytest.LogCa
     part = Collection("x", ("a.jpg", "b.jpg"), NoPictures(2), (), (), np.empty(0, np.int64))
     file = tmp_path / "said.csv"
     file.write_text("image,caption\na.jpg,one\nz.jpg,two\n")
-    assert given(OmegaConf.create({"captions_file": str(file)}), part) == {0: "one"}
+    assert given(str(file), part) == {0: "one"}
     assert "1 of 2 captions are of no picture of this part: 'z.jpg'" in caplog.text
     assert "no caption for 1 of 2 pictures" in caplog.text

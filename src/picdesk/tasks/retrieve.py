@@ -50,8 +50,8 @@ def retrieve(cfg: DictConfig) -> Run:
     need_positive(settings)
     given = {"query": settings.query, "queries": settings.queries, "image": settings.image}
     asked = [name for name, value in given.items() if value]
-    pieces = pieces_of(settings)
     told = " and ".join(asked) or "none of them"
+    pieces = pieces_of(settings)
     if len(asked) != 1 and not pieces:
         raise ConfigError(f"exactly one of query=TEXT, queries=FILE and image=FILE is needed; given: {told}")
     if "queries" in asked and len(asked) > 1:
