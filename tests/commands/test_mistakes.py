@@ -77,7 +77,7 @@ def test_query_files(capfd: Capture, tmp_path: Path, name: str, content: str, wo
 
 def test_no_query_and_two(capfd: Capture, tmp_path: Path) -> None:
     one_line(run(capfd, tmp_path, "retrieve"), "exactly one of query=TEXT")
-    one_line(run(capfd, tmp_path, "retrieve", "query=a", "image=b.jpg"), "query and image")
+    one_line(run(capfd, tmp_path, "retrieve", "query=a", "queries=b.txt"), "query and queries")
 
 
 def test_top_k_beyond_the_gallery_is_said_and_clipped(capfd: Capture, outputs: Path, trained: Ran) -> None:

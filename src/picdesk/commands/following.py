@@ -19,7 +19,7 @@ def next_step(cfg: Mapping[str, Any], folder: Path) -> str:
         "encode": "the same command with task=evaluate, which finds every vector in the store",
         "check": "the same command with task=encode",
         "doctor": "the same command without task=doctor",
-        "agreement": f"read {folder / 'agreement.json'}",
+        "agreement": f"open {folder / 'agreement.json'}",
         "captioner": f"open {page}",
         "compare": f"open {page}",
         "tune_weights": f"open {page}",
