@@ -116,7 +116,7 @@ def test_a_killed_sweep_runs_what_is_missing(
     (board,) = [path for path in tmp_path.rglob("leaderboard.csv") if path.parent.name != "sweep"]
     assert len(board.read_text().splitlines()) == 3
     page = (tmp_path / "sweep" / "leaderboard.html").read_text()
-    for words in ("hits@1 over seed", "hits@1 over seed and backbone.dim", "hits@1 against time", "Best config"):
+    for words in ("Over seeds", "hits@1 over backbone.dim", "hits@1 against time", "Best config"):
         assert words in page, words
     assert (tmp_path / "sweep" / "best.yaml").read_text().startswith("# @package _global_\n# python evaluate.py ")
     at_once = (tmp_path / "sweep" / "leaderboard.csv").read_bytes()
