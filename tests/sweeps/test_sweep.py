@@ -168,7 +168,8 @@ def test_the_best_config_keeps_groups_and_scalars_apart(tmp_path: Path) -> None:
 
     (tmp_path / "config.yaml").write_text("backbone: {}\nchoices: {index: hnsw, prompt: title}\n")
     overrides = {"ckpt": "outputs/a/", "index": "hnsw", "prompt": "title", "optimizer.lr": "0.1", "seed": "3"}
-    job = SimpleNamespace(folder=tmp_path, overrides=overrides, manifest=SimpleNamespace(task="evaluate", settings={}))
+    manifest = SimpleNamespace(task="evaluate", settings={}, weights={})
+    job = SimpleNamespace(folder=tmp_path, overrides=overrides, manifest=manifest)
     told = yaml.safe_load(best_config(job))  # type: ignore[arg-type]
     assert told["defaults"] == [{"override /index": "hnsw"}, {"override /prompt": "title"}]
     assert (told["ckpt"], told["optimizer"], told["seed"]) == ("outputs/a/", {"lr": 0.1}, 3)

@@ -15,7 +15,7 @@ def test_look_alikes_stand_side_by_side(capfd: Capture, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for name in ("first", "second", "third"):
+    for name in ("first", "second", "third", *(f"further-{number}" for number in range(12))):
         Image.fromarray(generator.integers(0, 255, (64, 96, 3), np.uint8)).save(folder / f"{name}.png")
     twin = "a-very-long-name-of-a-picture-that-a-terminal-would-have-cut-somewhere-in-the-middle.png"
     (folder / twin).write_bytes((folder / "first.png").read_bytes())
