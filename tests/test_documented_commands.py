@@ -11,8 +11,7 @@ from omegaconf import open_dict
 
 from picdesk.assembly import schema
 from picdesk.assembly.build import check_all
-from picdesk.assembly.command_line import hydra_arguments
-from picdesk.assembly.schema import top_keys
+from picdesk.assembly.command_line import door_arguments
 from tests.conftest import PROJECT
 
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
@@ -54,7 +53,7 @@ def test_there_are_commands() -> None:
 def test_a_command_composes(page: str, command: str) -> None:
     door, *words = shlex.split(command, comments=True)
     swept = "-m" in words
-    words = hydra_arguments([word for word in words if not LEFT_OPEN.match(word)], top_keys(), door == "retrieve.py")
+    words = door_arguments([word for word in words if not LEFT_OPEN.match(word)], door == "retrieve.py")
     overrides = [word for word in words if word != "-m"]
     launched = [word for word in overrides if word.startswith(("hydra", "hparams_search"))]
     if any("slurm" in word for word in launched):

@@ -55,6 +55,12 @@ def resolved(cfg: DictConfig, key: str) -> Any:
         raise ConfigError(f"{full} must be given: add {full}=VALUE") from None
 
 
+def plain_of(cfg: DictConfig, name: str) -> Any:
+    """One node as plain values."""
+    node = cfg[name]
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
 def plugins_of(cfg: DictConfig) -> tuple[str, ...]:
     """The packages of the user's own that the command line or the user's config names."""
     top = OmegaConf.select(cfg._get_root(), "plugins")

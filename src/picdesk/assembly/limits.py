@@ -17,10 +17,13 @@ from picdesk.process.folders import links_out
 OPEN = "???"
 DEEPEST = 80
 OF_THE_COMMAND = (
-    *("resume", "reproduce", "save_index", "index_dir", "dir", "against", "skip_completed"),
+    "skip_completed",
+    *("resume", "reproduce", "save_index", "index_dir", "dir", "against"),
     *("query", "queries", "image", "subset", "submission", "captions_file", "ids"),
 )
-"""What is asked for, and where results go: this command's own."""
+"""What is asked for, and where results go: this command's own. Older configs have at their top what stands below `task` now."""
+SCORED = ("run_file", "qrels_file")
+"""Of a saved task, what is taken: the files that it scored."""
 NEVER = frozenset(
     (
         *("allow_code", "trust_remote_code", "base_url", "uri", "url", "endpoint", "address", "proxy"),

@@ -9,8 +9,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
+from picdesk.assembly.command_line import in_tasks
 from picdesk.assembly.named import given
-from picdesk.assembly.schema import CONF, register
+from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
 from picdesk.collection import Fields
 from picdesk.errors import ConfigError
@@ -32,10 +33,10 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     that the checkpoint was trained on, or of `data`. Raises `UserError` saying what is wrong, as the doors do.
     """
     named, folder = overrides_for(str(source))
-    named = [*named, f"part={part}", *overrides]
-    cfg = composed(named)
+    named = in_tasks([*named, f"part={part}", *overrides], top_keys(), task_keys())
     with given(named):
-        session = saved_index.session_of(cfg, folder) if folder else Session.open(cfg)
+        start = Session(composed(named))
+        session = saved_index.session_of(start, folder) if folder else start.opened(whole=True)
     if data is not None:
         session.dataset = data
     return searcher_of(session, folder, str(source))

@@ -141,14 +141,17 @@ def write_the_page(
 
 
 def write_run_page(
-    job: Job, tables: tuple[MetricTable, ...], ranks: tuple[Chart, ...], verdict: Verdict | None
+    job: Job,
+    files: Mapping[str, Path],
+    tables: tuple[MetricTable, ...],
+    ranks: tuple[Chart, ...],
+    verdict: Verdict | None,
 ) -> None:
     """The page of a job that scored a run file: its numbers, without pictures."""
-    settings = job.session.settings
     page = JobPage(
-        title=titled(verdict, Path(str(settings.run_file)).name),
-        subtitle=f"A run file scored against {Path(str(settings.qrels_file)).name}",
-        task=settings.task,
+        title=titled(verdict, files["run_file"].name),
+        subtitle=f"A run file scored against {files['qrels_file'].name}",
+        task=job.session.settings.task,
         facts=(Fact("command", shlex.join(provenance.command_line()), wide=True),),
         tables=tables,
         ranks=ranks,
