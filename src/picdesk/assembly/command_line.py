@@ -39,6 +39,7 @@ FLAGS = (
 )
 SWEEPS = ("--multirun", "-m", "hydra.mode=MULTIRUN")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+SEARCH = "hydra.searchpath="
 OVERRIDE = re.compile(r"(?P<sign>\+{0,2})(?P<key>[A-Za-z_][\w./@:$-]*)=(?P<value>.*)", re.S)
 
 
@@ -47,7 +48,30 @@ def door_arguments(typed: Sequence[str], takes_text: bool = False) -> list[str]:
     from picdesk.assembly.schema import task_keys, top_keys
 
     known, tasks = top_keys(), task_keys()
-    return in_tasks(hydra_arguments(typed, known.union(*tasks.values()), takes_text), known, tasks)
+    given = hydra_arguments(typed, known.union(*tasks.values()), takes_text)
+    return with_plugin_options(in_tasks(given, known, tasks))
+
+
+def with_plugin_options(arguments: list[str]) -> list[str]:
+    """The arguments, with the `conf` folders of the user's plug-ins on Hydra's search path; `ConfigError` for no package."""
+    from picdesk.assembly.allowed import installed_plugins, option_folders
+
+    named = [name for argument in arguments if argument.startswith("plugins=") for name in values_of(argument)]
+    folders = [f"file://{folder}" for folder in option_folders([*named, *installed_plugins()])]
+    before = [argument for argument in arguments if argument.startswith(SEARCH)]
+    places = [*(place for argument in before for place in values_of(argument)), *folders]
+    if not folders:
+        return arguments
+    listed = ",".join(in_quotes(place) for place in dict.fromkeys(places))
+    return [*(argument for argument in arguments if argument not in before), f"{SEARCH}[{listed}]"]
+
+
+def values_of(override: str) -> list[str]:
+    """The texts of an override that is a list, or one text."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    value = OverridesParser.create().parse_override(override).value()
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
 def hydra_arguments(typed: Sequence[str], known: Collection[str], takes_text: bool = False) -> list[str]:

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
-from picdesk.assembly.command_line import in_tasks
+from picdesk.assembly.command_line import in_tasks, with_plugin_options
 from picdesk.assembly.named import given
 from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
@@ -35,7 +35,7 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     named, folder = overrides_for(str(source))
     named = in_tasks([*named, f"part={part}", *overrides], top_keys(), task_keys())
     with given(named):
-        start = Session(composed(named))
+        start = Session(composed(named)).with_plugins()
         session = saved_index.session_of(start, folder) if folder else start.opened(whole=True)
     if data is not None:
         session.dataset = data
@@ -99,4 +99,4 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     """The config of `retrieve.py` with these overrides."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("retrieve", overrides=[*overrides, "logger=none"])
+        return compose("retrieve", overrides=with_plugin_options([*overrides, "logger=none"]))

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.assembly.allowed import class_of
+from picdesk.assembly.allowed import class_of, import_plugins
 from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plain_of, plugins_of, rendering
 from picdesk.assembly.inherit import with_checkpoint, with_choices
 from picdesk.assembly.loading import dataset_of, given_backbone
@@ -69,6 +69,11 @@ class Session:
         """The session of a job: every part of the config checked, what the checkpoint brings taken over."""
         self.check(training)
         return Session(*with_checkpoint(self.cfg), whole, asked)
+
+    def with_plugins(self) -> Session:
+        """This session, once the packages of the user's own are imported."""
+        import_plugins(self.plugins)
+        return self
 
     def check(self, training: bool = False) -> None:
         """Check every part of the config. Raises `ConfigError`."""

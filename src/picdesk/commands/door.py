@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from picdesk.assembly.schema import CONF
 from picdesk.errors import ConfigError
 from picdesk.jobs.mistakes import mistake, one_line, say
 from picdesk.process import stops
@@ -59,7 +58,7 @@ def done(cfg: DictConfig, door: str) -> tuple[float | None, Task]:
     from picdesk.assembly.session import Session
     from picdesk.tasks.base import run, task_of
 
-    session = Session(without_replaced(cfg, CONF))
+    session = Session(without_replaced(cfg)).with_plugins()
     task = task_of(session, door)
     return run(session, task), task
 
