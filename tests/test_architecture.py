@@ -25,7 +25,7 @@ FLOORS = (
 GROUND = "ground"
 TOP = {"command"}
 """The loose file that stands over all rooms."""
-FORMER = {"pipelines/__init__.py", "pipelines/config.py", "pipelines/identity.py", "data/readers.py", "data/queries.py"}
+FORMER = {"pipelines/__init__.py", "pipelines/config.py", "pipelines/identity.py", "data/queries.py"}
 """Old names that scripts elsewhere import: a docstring and one line that forwards."""
 FOREIGN = {
     "faiss": ("search/",),

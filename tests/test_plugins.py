@@ -64,9 +64,9 @@ def test_a_reranker_and_a_metric_score_a_backbone(capfd: Capture, mylab: Path) -
     metrics = json.loads(ran.file("metrics.json"))["t2i"]["metrics"]
     assert 0 <= metrics["hits@1"] <= metrics["first_page"] <= 1
     alone = asked(capfd, mylab, "evaluate", "backbone=colours", names)
-    assert json.loads(alone.file("metrics.json")) != json.loads(ran.file("metrics.json")), (
-        "the reranker changes the order"
-    )
+    assert alone.file("metrics.json") != ran.file("metrics.json"), "the reranker changes the order"
+    both = asked(capfd, mylab, "evaluate", "backbone=colours", "reranker=several", "reranker.use=[captions,lengths]")
+    assert both.status == 0, both.err
 
 
 def test_a_task_is_run(capfd: Capture, mylab: Path) -> None:

@@ -27,7 +27,7 @@ FOREIGN = (
 )
 """Classes of other libraries that `conf/` names, each by the one path that it is named by."""
 SHOWN_BY = ("picdesk.readers",)
-"""Packages that show their parts by names of their own, in `__all__`; a config may name those."""
+"""Packages that give their parts by name alone, whichever of their files defines them; a config may name those so."""
 FORMER = {
     "picdesk.training.schedules.cosine": "picdesk.training.schedules.Cosine",
     "picdesk.data.splits.SplitFile": "picdesk.readers.split_files.SplitFile",
@@ -80,8 +80,7 @@ def own_part(path: str, module: str, name: str) -> object:
     listed = PARTS.get(f"{found.__module__}.{found.__qualname__}") if isinstance(found, type) else None
     if listed is None or listed is not found:
         return None
-    shown_here = module in SHOWN_BY and name in home.__all__
-    return found if shown_here or path == f"{found.__module__}.{found.__qualname__}" else None
+    return found if module in SHOWN_BY or path == f"{found.__module__}.{found.__qualname__}" else None
 
 
 def plugin_class(path: str, module: str, name: str, key: str, plugins: Sequence[str]) -> type:

@@ -49,15 +49,35 @@ def door_arguments(typed: Sequence[str], takes_text: bool = False) -> list[str]:
 
     known, tasks = top_keys(), task_keys()
     given = hydra_arguments(typed, known.union(*tasks.values()), takes_text)
-    return with_plugin_options(in_tasks(given, known, tasks))
+    return with_plugin_options(with_used_rerankers(in_tasks(given, known, tasks)))
 
 
-def with_plugin_options(arguments: list[str]) -> list[str]:
-    """The arguments, with the `conf` folders of the user's plug-ins on Hydra's search path; `ConfigError` for no package."""
+def with_used_rerankers(arguments: list[str]) -> list[str]:
+    """The arguments, with each reranker that `reranker.use` names among the parts of `reranker=several`, if it is not there."""
+    from picdesk.assembly.schema import CONF, several_rerankers
+
+    used = [name for argument in arguments if argument.startswith("reranker.use=") for name in values_of(argument)]
+    folders = [CONF, *plugin_folders(arguments)] if used else []
+    there, given = several_rerankers() if used else set(), " ".join(arguments)
+    added = []
+    for name in dict.fromkeys(used):
+        is_option = any((folder / "reranker" / f"{name}.yaml").is_file() for folder in folders)
+        if is_option and name not in there and f"reranker.parts.{name}=" not in given:
+            added.append(f"+reranker@reranker.parts.{name}={name}")
+    return [*added, *arguments]
+
+
+def plugin_folders(arguments: Sequence[str]) -> list[Path]:
+    """The `conf` folders of the plug-ins that are named, or installed so. Raises `ConfigError` for what is no package."""
     from picdesk.assembly.allowed import installed_plugins, option_folders
 
     named = [name for argument in arguments if argument.startswith("plugins=") for name in values_of(argument)]
-    folders = [f"file://{folder}" for folder in option_folders([*named, *installed_plugins()])]
+    return option_folders([*named, *installed_plugins()])
+
+
+def with_plugin_options(arguments: list[str]) -> list[str]:
+    """The arguments, with the `conf` folders of the user's plug-ins on Hydra's search path."""
+    folders = [f"file://{folder}" for folder in plugin_folders(arguments)]
     before = [argument for argument in arguments if argument.startswith(SEARCH)]
     places = [*(place for argument in before for place in values_of(argument)), *folders]
     if not folders:
@@ -70,8 +90,9 @@ def values_of(override: str) -> list[str]:
     """The texts of an override that is a list, or one text."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    value = OverridesParser.create().parse_override(override).value()
-    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    read = OverridesParser.create().parse_override(override)
+    values = list(read.sweep_iterator()) if read.is_sweep_override() else [read.value()]
+    return [str(one) for value in values for one in (value if isinstance(value, list) else [value])]
 
 
 def hydra_arguments(typed: Sequence[str], known: Collection[str], takes_text: bool = False) -> list[str]:

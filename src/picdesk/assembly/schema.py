@@ -157,6 +157,12 @@ def task_keys() -> dict[str, tuple[str, ...]]:
     return {name: tuple(str(key) for key in node if key not in OF_EVERY_TASK) for name, node in found.items()}
 
 
+def several_rerankers() -> set[str]:
+    """The rerankers that `reranker=several` has among its parts without being told."""
+    listed: Any = OmegaConf.to_container(OmegaConf.load(CONF / "reranker" / "several.yaml"))
+    return {name for entry in listed["defaults"] if isinstance(entry, str) for name in entry.split("@")[:1]}
+
+
 def tasks_of(door: str) -> dict[str, str]:
     """The tasks of a door, each with the first line of its file, which says what it is for."""
     files = [path for path in sorted((CONF / "task").glob("*.yaml")) if OmegaConf.load(path).door == door]
