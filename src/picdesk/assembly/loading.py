@@ -47,7 +47,7 @@ def dataset_of(
         f"{len(collection.picture_ids):,}",
         f"{len(collection.text_ids):,}",
         ", ".join(f"{name} {len(splits[name]):,}" for name in PARTS[:3]),
-        getattr(prompt, "name", "none"),
+        "none" if prompt is None else prompt.name,
     )
     return Dataset(collection, splits, prompt, key, notes)
 

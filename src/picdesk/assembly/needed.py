@@ -17,7 +17,7 @@ from picdesk.assembly.schema import CONF
 from picdesk.assembly.session import Session
 from picdesk.embedding.forward import check_device
 from picdesk.errors import UserError
-from picdesk.needs import Need, file_need, in_gb, variable_need
+from picdesk.needs import Need, SaysNeeds, file_need, in_gb, variable_need
 
 MISSING = "???"
 FLOAT32 = 2  # a checkpoint is often half precision on disk, and float32 in memory
@@ -83,8 +83,8 @@ def of_node(node: Any, key: str, plugins: Sequence[str]) -> list[Need]:
     open_ones = [name for name, value in node.items() if value == MISSING]
     if open_ones:
         return [*(Need(f"{key}.{n}", "a value", False, remedy=f"give {key}.{n}=VALUE") for n in open_ones), *inner]
-    asked = getattr(class_of(node[TARGET], key, plugins), "needs", None)
-    return [*(asked(key, node) if asked else []), *inner]
+    kind = class_of(node[TARGET], key, plugins)
+    return [*(kind.needs(key, node) if isinstance(kind, SaysNeeds) else []), *inner]
 
 
 def of_checkpoint(ckpt: str | None) -> list[Need]:

@@ -21,7 +21,7 @@ from picdesk.interfaces import Direction, Index
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.index_facts import of_backbone, told
-from picdesk.search.corrected import FILE, Corrected
+from picdesk.search.corrected import FILE
 from picdesk.search.saved import made_from
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def save(session: Session, folder: Path, index: Index, facts: Mapping[str, Any])
     """Write the index, and beside it the config that rebuilds backbone and prompt."""
     with held(folder):
         index.save(folder, facts)
-        if not isinstance(index, Corrected):
+        if not index.corrected:
             (folder / FILE).unlink(missing_ok=True)
         keep_config(session, folder)
     log.info("index: %s: %s items", folder, f"{len(index.ids):,}")

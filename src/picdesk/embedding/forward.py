@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from picdesk.errors import ConfigError
+from picdesk.interfaces import OnHost
 from picdesk.process.machine import first_line, no_memory
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Forward:
         return np.concatenate(done)
 
     def _run(self, inputs: Inputs) -> NDArray[np.float32]:
-        stays = getattr(self.trunk, "on_host", False)
+        stays = isinstance(self.trunk, OnHost) and self.trunk.on_host
         on_device = inputs if stays else {name: tensor.to(self.device) for name, tensor in inputs.items()}
         if "pixels" in on_device:
             pixels = self.normalise(on_device["pixels"])

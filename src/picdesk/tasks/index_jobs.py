@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,10 @@ from picdesk.parts import config_part
 from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
+from picdesk.search.base import whole
 from picdesk.search.corrected import Corrected
-from picdesk.search.faiss_index import FaissIndex
-from picdesk.search.milvus import MilvusIndex
 from picdesk.search.saved import made_from
-from picdesk.search.streaming import build_from_shards, build_on_disk
+from picdesk.search.streaming import build_on_disk
 from picdesk.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -141,26 +140,13 @@ def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any
     """The index of the config, built shard by shard and saved."""
     index: Index = session.new_index()
     if on_disk:
-        if not isinstance(index, FaissIndex):
-            raise ConfigError(f"on_disk=true: {type(index).__name__} has no inverted lists; choose ivf_flat or factory")
         with held(folder):
             index = build_on_disk(index, vectors, folder, facts)
             saved_index.keep_config(session, folder)
         return index
-    if isinstance(index, FaissIndex):
-        build_from_shards(index, vectors)
-    elif isinstance(index, MilvusIndex):
-        index.build_from_shards(vectors)
-    else:  # it compares kinds on the gallery, so it has to have it
-        index.build(whole(vectors))
+    index.build_from_shards(vectors)
     saved_index.save(session, folder, index, facts)
     return index
-
-
-def whole(vectors: Callable[[], Iterator[Embeddings]]) -> Embeddings:
-    """All shards in one."""
-    parts = list(vectors())
-    return Embeddings(tuple(i for part in parts for i in part.ids), np.concatenate([part.matrix for part in parts]))
 
 
 @config_part
@@ -185,7 +171,7 @@ class AddItems(IndexTask):
             index = saved_index.open_index(session.index_to_load(), folder, expected, session.backbone.dim)
             job = Job(session)
             with job.clock.stage("encode and add"):
-                index.add(whole(Vectors(session, gallery)))
+                index.add(whole(list(Vectors(session, gallery)())))
                 index.save(folder, facts)
             report(job, index, folder, "added to", session.weights(), session.encoder)
 

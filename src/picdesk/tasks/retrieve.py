@@ -20,7 +20,7 @@ from picdesk.parts import config_part
 from picdesk.readers.queries import Query
 from picdesk.retrieval import banks, index_facts
 from picdesk.retrieval.dataset import QUERY_FIELDS
-from picdesk.retrieval.gallery import CaptionIndex, Gallery
+from picdesk.retrieval.gallery import Gallery
 from picdesk.submissions.asked import Submission
 from picdesk.tasks.base import Task
 from picdesk.tasks.combined import (
@@ -130,7 +130,7 @@ def gallery_of(session: Session, direction: Direction, save: str | None) -> Gall
     if save and direction == "t2i":
         saved_index.refuse_captions(session.backbone, f"save_index={save}")
     gallery = session.system.gallery(session.dataset, session.part, direction)
-    if save and not isinstance(gallery.index, CaptionIndex):
+    if save and gallery.index.of_vectors:
         kind = "pictures" if direction == "t2i" else "texts"
         facts = index_facts.made_from(session.dataset, kind, session.backbone, session.encoder)
         saved_index.save(session, Path(save), gallery.index, facts)

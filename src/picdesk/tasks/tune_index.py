@@ -13,7 +13,7 @@ from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 from picdesk.evaluation.metrics import ranks_of_run
 from picdesk.files import write_json
-from picdesk.interfaces import Direction, Embeddings
+from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.pages.finish import facts
 from picdesk.pages.notes import untrained_note
@@ -25,7 +25,6 @@ from picdesk.report.tuning import TuningPage, TuningRow, TuningTable, print_tuni
 from picdesk.retrieval.features import embed
 from picdesk.retrieval.system import sides_of
 from picdesk.retrieval.tools import Sources
-from picdesk.search.auto import AutoIndex
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.tuning import TradeOff, tune_index
 from picdesk.tasks.base import Task
@@ -99,16 +98,15 @@ def wanted_settings(plain: list[Any], queries: int) -> Settings | None:
     return [{str(name): float(value) for name, value in one.items()} for one in plain] or None
 
 
-def buildable(session: Session) -> FaissIndex | AutoIndex:
+def buildable(session: Session) -> Index:
     """The index of the config, empty. Raises `ConfigError` for one whose settings are not faiss's."""
-    kind = session.kind_of("index")
-    if not issubclass(kind, FaissIndex | AutoIndex):
+    kind: type[Index] = session.kind_of("index")
+    if not kind.tunable:
         raise ConfigError(
             f"task=tune_index: index={kind.__name__} cannot be tuned here; choose flat, hnsw, ivf_flat, ivf_pq, "
             "ivf_pq_fastscan, pq_fastscan, factory or auto"
         )
-    index: FaissIndex | AutoIndex = session.build("index")
-    return index
+    return session.new_index()
 
 
 def table_of(
@@ -121,10 +119,7 @@ def table_of(
     timed: int,
 ) -> TuningTable:
     """Every setting in one direction, exact search first."""
-    index = buildable(session)
-    if isinstance(index, AutoIndex):
-        index.build(items, queries)
-        index = index.chosen
+    index: FaissIndex = buildable(session).to_tune(items, queries)
 
     def hits(run: Run) -> Mapping[str, float]:
         first = ranks_of_run(run, qrels, direction).first  # an index that lists fewer than ten has missed the others

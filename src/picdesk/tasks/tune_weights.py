@@ -24,7 +24,6 @@ from picdesk.measures.listing import higher_is_better, may_choose
 from picdesk.pages.finish import finish
 from picdesk.pages.tuned import Choosing, Tuned, outcome_of
 from picdesk.parts import config_part
-from picdesk.rerankers.identity import Identity
 from picdesk.retrieval.dataset import PARTS
 from picdesk.retrieval.features import embed
 from picdesk.retrieval.rerank_scores import scores_of
@@ -69,7 +68,7 @@ def tune_weights(session: Session, choosing: Choosing, steps: int | None) -> flo
     """Try every weight on the tuning part, report the chosen ones on the other."""
     settings, names = session.settings, tuple(session.rerankers.weights)
     points = grid(len(names), steps)
-    if all(isinstance(part.reranker, Identity) for part in session.rerankers.parts()):
+    if not any(part.reranker.changes_order for part in session.rerankers.parts()):
         raise ConfigError(
             "task=tune_weights: reranker=identity scores as the search does; choose one whose weight matters, or a correction: "
             "scores=nnn"
@@ -134,8 +133,8 @@ def refuse_shared(chosen_on: Collection, reported: Collection, tuned_part: str, 
 
 def candidates_of(session: Session, job: Job, part: Collection, direction: Direction) -> WeightSweep:
     """Search the tuning part, score every candidate once, keep the scores in the job's folder."""
-    fusion = session.build("fusion")
-    if not isinstance(fusion, Mixture):
+    fusion: Mixture = session.build("fusion")
+    if not fusion.mixes:
         raise ConfigError(
             "fusion=single mixes nothing, so there is no weight to choose; use fusion=weighted_sum or rrf"
         )
