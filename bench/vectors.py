@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from spread import over_draws, rounded
 
 import recipes
 from picdesk.evaluation.significance import compare_all
+from picdesk.evaluation.spread import over_draws, rounded
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.found import DoneJob, find_jobs
