@@ -39,6 +39,7 @@ FOREIGN = {
 STILL = {"jobs/attempts.py", "jobs/mistakes.py"}
 """Files above `assembly/` that ask Hydra itself: how a job of a sweep began, what its errors mean. The list only gets shorter."""
 MOST_FILES, MOST_LINES, LARGEST_SHARE = 22, 300, 0.105
+MOST_CONFIGS = 40
 LEAST_FILES, LEAST_ROOMS = 250, 17
 
 
@@ -140,6 +141,22 @@ def test_every_room_is_on_a_floor() -> None:
 
 def test_there_is_no_circle_and_none_is_hidden_in_functions() -> None:
     assert circles(graph(sources())) == []
+
+
+def takes_a_config(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return any(one.arg == "cfg" or (one.annotation and "DictConfig" in ast.unparse(one.annotation)) for one in given)
+
+
+def test_few_functions_take_a_config_and_none_below_the_assembly() -> None:
+    taking = [
+        path.relative_to(SRC).as_posix()
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and takes_a_config(node)
+    ]
+    assert 10 <= len(taking) <= MOST_CONFIGS
+    assert {room_of(place) for place in taking} <= {"assembly", "commands", "sweeps"}
 
 
 def test_the_list_of_files_that_still_take_a_config_holds_no_other() -> None:

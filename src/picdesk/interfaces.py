@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,13 +114,6 @@ class Backbone(Protocol):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8] | None:
         """`CUT` and `UNKNOWN` of each text, [n]; None where the backbone cannot tell."""
-
-
-@runtime_checkable
-class OnHost(Protocol):
-    """A trunk whose inputs stay in main memory where `on_host` is True: it reads pictures itself."""
-
-    on_host: bool
 
 
 class Index(Protocol):

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 
 from picdesk.assembly import shelf
+from picdesk.assembly.build import plain_of
 from picdesk.assembly.checkpoints import find
-from picdesk.assembly.inherit import raw_node, with_reranker_checkpoints
-from picdesk.assembly.limits import OPEN
+from picdesk.assembly.inherit import with_reranker_checkpoints
+from picdesk.assembly.limits import OPEN, raw_node
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import taken
 from picdesk.assembly.session import Session
@@ -66,8 +67,9 @@ def learned_on(session: Session) -> tuple[Session | None, bool]:
     if session.checkpoint is None:
         raise ValueError("a session without a checkpoint has learned nothing")
     cfg, saved = session.cfg, taken(session.checkpoint.config_path, session.cfg)
-    elsewhere = _settings(saved, "data") != _settings(cfg, "data")
-    if not elsewhere and _settings(saved, "split") == _settings(cfg, "split"):
+    apart = [name for name in ("data", "split") if _what(plain_of(saved, name)) != _what(plain_of(cfg, name))]
+    elsewhere = "data" in apart
+    if not apart:
         return None, False
     again = cfg.copy()
     with open_dict(again):
@@ -77,10 +79,8 @@ def learned_on(session: Session) -> tuple[Session | None, bool]:
     return Session(again), elsewhere
 
 
-def _settings(cfg: DictConfig, name: str) -> dict[str, Any]:
-    """A node as plain values, less where things lie."""
-    node = OmegaConf.to_container(cfg[name], resolve=True)
-    assert isinstance(node, dict)
+def _what(node: Mapping[Any, Any]) -> dict[str, Any]:
+    """A node of plain values, less where things lie."""
     return {str(key): value for key, value in node.items() if key not in WHERE}
 
 

@@ -42,10 +42,12 @@ def option_of(folders: Sequence[Path], name: str) -> DictConfig | None:
     return found if isinstance(found, DictConfig) else None
 
 
-def groups_replaced(conf: Path, meant: DictConfig, overrides: Iterable[str]) -> list[str]:
+def groups_replaced(conf: Path, meant: Mapping[str, object], overrides: Iterable[str]) -> list[str]:
     """Groups in which the experiment sets something, and whose option the command line chooses."""
     named = {override.partition("=")[0] for override in overrides}
-    return [str(key) for key in meant if key in named and (conf / str(key)).is_dir() and OmegaConf.is_dict(meant[key])]
+    return [
+        str(key) for key in meant if key in named and (conf / str(key)).is_dir() and isinstance(meant[key], Mapping)
+    ]
 
 
 def surplus(

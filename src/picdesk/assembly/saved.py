@@ -15,24 +15,12 @@ from typing import Any
 from omegaconf import AnyNode, Container, DictConfig, Node, OmegaConf, ValueNode, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from picdesk import marks
 from picdesk.assembly.allowed import current
-from picdesk.assembly.limits import ADDRESS, NEVER, OF_THE_COMMAND, SCORED, drop_addresses, drop_never, drop_paths
+from picdesk.assembly.limits import ADDRESS, NEVER, OF_THE_COMMAND, SCORED, Limits
 from picdesk.assembly.saved_text import OF_THIS_MACHINE, read_values
 from picdesk.errors import DataError
-from picdesk.files import write_text
 
 log = logging.getLogger(__name__)
-
-
-def write_config(path: Path, cfg: DictConfig) -> None:
-    """Write a job's config, whole, with its last line. Interpolations stay, so that it can be used in another folder too."""
-    write_text(path, marks.signed(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
-
-
-def as_yaml(cfg: DictConfig) -> str:
-    """The config as YAML with its interpolations, as it is kept beside a checkpoint."""
-    return OmegaConf.to_yaml(cfg, resolve=False)
 
 
 def as_written(path: Path) -> dict[str, Any]:
@@ -67,11 +55,8 @@ def taken(path: Path, here: DictConfig) -> DictConfig:
                 saved[key] = plain[key]
         if root is not None:
             saved.paths.data_root = root
-    left = [
-        *drop_never(saved, here),
-        *drop_addresses(saved, here),
-        *(drop_paths(saved, here, path.parent) if not own else ()),
-    ]
+    limits = Limits(saved, here)
+    left = [*limits.drop_never(), *limits.drop_addresses(), *(limits.drop_paths(path.parent) if not own else ())]
     if left:
         told = ", ".join(left[:6]) + (", ..." if len(left) > 6 else "")
         log.warning("%s: not taken from a saved config: %s; give again on the command line what is needed", path, told)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf, open_dict
 
 from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved import taken, write_config
+from picdesk.assembly.saved import taken
 from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
@@ -57,7 +57,7 @@ def keep_config(session: Session, folder: Path) -> None:
     with open_dict(kept):
         kept.task = {"name": session.settings.task}
         kept.ckpt = None if cfg.ckpt is None else str(Path(str(cfg.ckpt)).absolute())
-    write_config(folder / CONFIG, kept)
+    Session(kept).write_config(folder / CONFIG)
 
 
 def folder_of(index_dir: str | None) -> Path:

@@ -13,13 +13,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from picdesk import marks
 from picdesk.assembly.allowed import class_of, import_plugins
 from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plain_of, plugins_of, rendering
 from picdesk.assembly.inherit import with_checkpoint, with_choices
 from picdesk.assembly.loading import dataset_of, given_backbone
 from picdesk.assembly.reading import Judgments, Looks, read_and_split
 from picdesk.assembly.reranking import Rerankers
-from picdesk.assembly.saved import as_yaml, write_config
 from picdesk.assembly.schema import Settings, typed
 from picdesk.assembly.shelf import kept, sweeping
 from picdesk.backbones.two_tower import TwoTower
@@ -29,7 +29,7 @@ from picdesk.data.facts import PictureFacts
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
 from picdesk.evaluation.ranks import Flags
-from picdesk.files import digest_of
+from picdesk.files import digest_of, write_text
 from picdesk.interfaces import Index
 from picdesk.measures.listing import checked
 from picdesk.retrieval import slices
@@ -134,7 +134,7 @@ class Session:
 
     def config_text(self) -> str:
         """The config as YAML with its interpolations, as it is kept beside a checkpoint."""
-        return as_yaml(self.cfg)
+        return OmegaConf.to_yaml(self.cfg, resolve=False)
 
     def write_config(self, path: Path, **other: str | None) -> None:
         """The config as a file, but for `other` values of keys at its top. Interpolations stay, so that it can be used in another
@@ -142,7 +142,7 @@ class Session:
         cfg = self.cfg.copy() if other else self.cfg
         for key, value in other.items():
             cfg[key] = value
-        write_config(path, cfg)
+        write_text(path, marks.signed(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
 
     @property
     def output_dir(self) -> Path:

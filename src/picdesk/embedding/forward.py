@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,11 +15,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from picdesk.errors import ConfigError
-from picdesk.interfaces import OnHost
 from picdesk.process.machine import first_line, no_memory
 
 log = logging.getLogger(__name__)
 Inputs = dict[str, torch.Tensor]
+
+
+@runtime_checkable
+class OnHost(Protocol):
+    """A trunk whose inputs stay in main memory where `on_host` is True: it reads pictures itself."""
+
+    on_host: bool
 
 
 @dataclass

@@ -189,8 +189,8 @@ def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact,
     return (*(Fact(name, value) for name, value in rows.items()), *wide)
 
 
-def short(cfg: Mapping[str, Any], group: str) -> str:
+def short(plain: Mapping[str, Any], group: str) -> str:
     """A part of a plain config in a few words: the chosen option and its numbers."""
-    settings = [f"{k}={v:g}" for k, v in cfg[group].items() if isinstance(v, int | float) and not isinstance(v, bool)]
-    name = str(cfg["choices"].get(group, cfg[group]["_target_"]))
+    settings = [f"{k}={v:g}" for k, v in plain[group].items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    name = str(plain["choices"].get(group, plain[group]["_target_"]))
     return f"{name} ({', '.join(settings)})" if settings and group in WITH_NUMBERS else name
