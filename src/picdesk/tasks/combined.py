@@ -20,8 +20,7 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import Embeddings
-from picdesk.readers.queries import Query, bare, read_queries
-from picdesk.readers.subset import only
+from picdesk.readers.queries import Query, bare, only, read_queries
 from picdesk.retrieval.features import head
 from picdesk.retrieval.system import PicturesInMemory
 

@@ -17,11 +17,10 @@ from picdesk.errors import ConfigError
 from picdesk.jobs import resume, trainer
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_by_fit, learned_note, without_look_alikes
-from picdesk.pages import show, training_advice
+from picdesk.pages import forgetting, show, training_advice
 from picdesk.pages.finish import Outcome, finish
 from picdesk.parts import config_part
 from picdesk.report.content import Note
-from picdesk.tasks import forgetting
 from picdesk.tasks.base import Task
 from picdesk.training.checkpoint import save
 from picdesk.training.datamodule import FeatureData, Raw

@@ -15,8 +15,7 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.files import digest_of, write_json
 from picdesk.jobs.folder import Job
 from picdesk.parts import config_part
-from picdesk.readers.queries import read_queries
-from picdesk.readers.subset import only
+from picdesk.readers.queries import only, read_queries
 from picdesk.tasks.base import Task
 
 log = logging.getLogger(__name__)
