@@ -1,4 +1,4 @@
-"""Files of queries for `retrieve.py queries=FILE` (one text a line, CSV with a header, or JSON records), and lists of some of them.
+"""Files of queries for `retrieve.py queries=FILE`: one text a line, CSV with a header, or JSON records; lists of some of them.
 
 No query vanishes: a row that cannot be read stops the job, which names the first and counts the others.
 """
