@@ -24,7 +24,10 @@ def test_first_and_last_line_of_a_job(capfd: Capture, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", sorted(path.stem for path in (CONF / "task").glob("*.yaml")))
-def test_each_task_has_a_next_step(task: str) -> None:
+def test_each_task_has_a_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("outputs/a b").mkdir(parents=True)
+    Path("outputs/a b/index.html").touch()
     values = dict(OmegaConf.load(CONF / "task" / f"{task}.yaml"))
     named = {key: {"dir": "sweep", "index_dir": "my index"}.get(key, value) for key, value in values.items()}
     made = class_of(named.pop("_target_"), "task")(**named)

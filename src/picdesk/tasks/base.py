@@ -33,8 +33,9 @@ class Task(ABC):
         """
 
     def next_step(self, folder: Path) -> str:
-        """What a user does after this job, in a few words: a command, or a page to open; "" where nothing follows."""
-        return f"open {folder / 'index.html'}"
+        """What a user does after this job, in a few words: a command, or the page that it left; "" where nothing follows."""
+        page = folder / "index.html"
+        return f"open {page}" if page.is_file() else ""
 
 
 def task_of(session: Session, door: str) -> Task:
