@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
+from picdesk.assembly.command_line import with_its_sign
 from picdesk.assembly.named import given
 from picdesk.assembly.schema import CONF, register
 from picdesk.assembly.session import Session
@@ -32,7 +33,7 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     that the checkpoint was trained on, or of `data`. Raises `UserError` saying what is wrong, as the doors do.
     """
     named, folder = overrides_for(str(source))
-    named = [*named, f"part={part}", *overrides]
+    named = [*named, f"part={part}", *map(with_its_sign, overrides)]
     cfg = composed(named)
     with given(named):
         session = saved_index.session_of(cfg, folder) if folder else Session.open(cfg)

@@ -156,10 +156,12 @@ class System:
         gallery: Gallery,
         k: int | None = None,
         weights: Mapping[str, float] | None = None,
+        filter: str | None = None,  # noqa: A002
     ) -> Run:
         """Search, rerank, fuse: the `k` best items of each query (by default `run_depth`, or all that was reranked).
 
-        `weights` are those of the rerankers, by name; the system's own where they are not given. Raises `ConfigError` where
+        `weights` are those of the rerankers, by name; the system's own where they are not given. A `filter` says which items may
+        be found, by what is known of them: `date > 2021-01-01 and credit = 'Reuters'`. Raises `ConfigError` where
         rerankers are at work and the queries have no text to compare with pictures.
         """
         assert queries.embeddings is not None
@@ -170,7 +172,7 @@ class System:
         if gallery.items is not None and not isinstance(gallery.index, CaptionIndex):
             index = self.corrected(None, gallery.direction, queries.embeddings, gallery.index, gallery.items)
             gallery = replace(gallery, index=index)
-        run = gallery.search(queries.embeddings, depth, self.strong)
+        run = gallery.search(queries.embeddings, depth, self.strong, filter)
         if not reranking.active:
             return shortened(run, k or self.depth)
         tools = self.tools(gallery.catalogue.collection if gallery.direction == "t2i" else None)

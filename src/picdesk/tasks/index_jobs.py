@@ -23,6 +23,8 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import held, write_json
+from picdesk.filters.columns import Columns, columns_of
+from picdesk.filters.kept import drop_others, write_columns
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.process.folders import check_to_write
@@ -97,6 +99,10 @@ class Vectors:
         self._given = backbone.given("text" if gallery == "texts" else "image", part.vectors, part.name)
         self._prompts = dataset.prompts(part) if gallery == "texts" else None
 
+    def known(self) -> Columns:
+        """What the data set says of these items."""
+        return columns_of(self._part, "i2t" if self._prompts is not None else "t2i")
+
     def __call__(self) -> Iterator[Embeddings]:
         """Shard after shard, in the order of the part."""
         for start in range(0, len(self.ids), AT_ONCE):
@@ -124,7 +130,9 @@ def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any
         if not isinstance(index, FaissIndex):
             raise ConfigError(f"on_disk=true: {type(index).__name__} has no inverted lists; choose ivf_flat or factory")
         with held(folder):
-            index = build_on_disk(index, vectors, folder, facts)
+            digest = write_columns(folder, vectors.known())
+            index = build_on_disk(index, vectors, folder, facts | {saved_index.COLUMNS: digest})
+            drop_others(folder, digest)
             saved_index.keep_config(session.cfg, folder)
         return index
     if isinstance(index, FaissIndex):
@@ -133,7 +141,7 @@ def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any
         index.build_from_shards(vectors)
     else:  # it compares kinds on the gallery, so it has to have it
         index.build(whole(vectors))
-    saved_index.save(session.cfg, folder, index, facts)
+    saved_index.save(session.cfg, folder, index, facts, vectors.known())
     return index
 
 
@@ -161,8 +169,12 @@ def add_items(cfg: DictConfig) -> None:
         index = saved_index.open_index(session.index_to_load(), folder, expected, session.backbone.dim)
         job = Job(session)
         with job.clock.stage("encode and add"):
-            index.add(whole(Vectors(session, gallery)))
-            index.save(folder, facts)
+            vectors, known = Vectors(session, gallery), saved_index.known_in(folder, facts)
+            index.add(whole(vectors))
+            if known is None:
+                index.save(folder, facts)
+            else:
+                saved_index.save_known(index, folder, facts, known.joined(vectors.known()))
         report(job, index, folder, "added to", session.weights(), session.encoder)
 
 
@@ -181,7 +193,11 @@ def remove_items(cfg: DictConfig) -> None:
         job = Job(session)
         with job.clock.stage("remove"):
             index.remove(ids)
-            index.save(folder, facts)
+            known = saved_index.known_in(folder, facts)
+            if known is None:
+                index.save(folder, facts)
+            else:
+                saved_index.save_known(index, folder, facts, known)
         report(job, index, folder, "removed from", {"name": str(facts["backbone"])}, None)
 
 

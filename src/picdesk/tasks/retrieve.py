@@ -12,6 +12,7 @@ from picdesk.assembly import saved_index
 from picdesk.assembly.schema import Settings, typed
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
+from picdesk.filters.columns import told as told_of
 from picdesk.interfaces import Direction, Side
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.pages.answers import cards_of, write
@@ -72,7 +73,9 @@ def retrieve(cfg: DictConfig) -> Run:
         gallery = saved_index.gallery_in(session, folder, direction) if folder else gallery_of(session, direction)
     with job.clock.stage("encode and search"):
         asks = asked_of(session, gallery, queries, picture, pieces)
-        run = session.system.search(asks, gallery)
+        run = session.system.search(asks, gallery, filter=settings.filter)
+    if settings.filter:
+        log.info("%s", told_of(settings.filter, gallery.fulfilling(settings.filter)))
     for note in (*banks.notes(session.correction), *untrained_note(session.backbone)):
         log.warning("%s", note.text)
     name = str(as_query(pieces).fields["title"]) if pieces else Path(str(settings.image)).name
@@ -100,7 +103,7 @@ def gallery_of(session: Session, direction: Direction) -> Gallery:
     if save and not isinstance(gallery.index, CaptionIndex):
         kind = "pictures" if direction == "t2i" else "texts"
         facts = index_facts.made_from(session.dataset, kind, session.backbone, session.encoder)
-        saved_index.save(session.cfg, Path(save), gallery.index, facts)
+        saved_index.save(session.cfg, Path(save), gallery.index, facts, gallery.columns)
     return gallery
 
 
