@@ -29,6 +29,7 @@ FORMER = {"pipelines/__init__.py", "pipelines/config.py", "pipelines/identity.py
 """Old names that scripts elsewhere import: a docstring and one line that forwards."""
 FOREIGN = {
     "faiss": ("search/",),
+    "lancedb": ("search/",),
     "open_clip": ("backbones/",),
     "openai": ("rerankers/endpoint.py",),
     "jsonschema": ("rerankers/asking.py",),

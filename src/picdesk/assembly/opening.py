@@ -21,7 +21,7 @@ from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.searcher import Searcher
 from picdesk.search.index_files import HEADER
-from picdesk.search.saved import NOTE
+from picdesk.search.saved import note_in
 
 
 def load(source: str | Path = "latest", *overrides: str, part: str = "all", data: Dataset | None = None) -> Searcher:
@@ -66,7 +66,7 @@ def rendering_of(session: Session) -> Callable[[Fields], str]:
 def overrides_for(source: str) -> tuple[list[str], Path | None]:
     """What a source means as overrides; the folder where it is a saved index. Raises `ConfigError` for what is nothing."""
     path = Path(source).expanduser()
-    if path.is_dir() and ((path / HEADER).is_file() or (path / NOTE).is_file()):
+    if path.is_dir() and ((path / HEADER).is_file() or note_in(path)):
         return [f"index_dir={quoted(source)}"], path
     if path.suffix == ".npz" and path.is_file():
         place = [f"data.root={quoted(str(path.parent))}", f"data.file={quoted(path.name)}"]

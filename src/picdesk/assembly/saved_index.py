@@ -69,7 +69,7 @@ def keep_config(cfg: DictConfig, folder: Path) -> None:
     """The config, with the index's own settings resolved: its address must not move with the outputs of a later job."""
     kept = cfg.copy()
     kept.index = OmegaConf.to_container(cfg.index, resolve=True)
-    if "://" not in str(kept.index.get("uri", "://")):
+    if "://" not in str(kept.index.get("uri") or "://"):
         kept.index.uri = str(Path(str(kept.index.uri)).absolute())
     with open_dict(kept):
         for key in ("save_index", "index_dir", "query", "queries", "image", "find", "filter"):

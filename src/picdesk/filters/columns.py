@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.collection import Collection
-from picdesk.errors import ConfigError, examples, shortened
+from picdesk.errors import ConfigError, examples
 from picdesk.filters.language import Empty, Every, Filter, Is, Not, Value, moment, parsed
 from picdesk.interfaces import Direction
 
@@ -75,10 +75,7 @@ class Columns:
         if name == ID:
             every = np.arange(len(self.ids) + 1, dtype=np.int64)
             return Column(self.ids, every[:-1], every)
-        known = [*self.columns, ID]
-        near = difflib.get_close_matches(name, known, 1)
-        meant = f"; did you mean {near[0]}?" if near else " (data.more_columns names further ones)"
-        raise ConfigError(f"filter: there is no column {name}; there are {', '.join(known)}{meant}")
+        raise lacking(name, list(self.columns))
 
     def fulfilling(self, wanted: Filter | str) -> Flags:
         """Which items [items] fulfil a filter; a column of several values does where one of them does.
@@ -167,12 +164,25 @@ def fitting_one(column: str, sign: str, value: Value, words: Sequence[str]) -> F
         kind: Any = type(value)
         keys = [key_of(word, kind) for word in words]
         if words and all(key is None for key in keys):
-            told = f"it says {examples(words, 1)}; a text stands in quotes"
-            raise ConfigError(f"filter: column {column} holds no {KINDS[type(value)]} to compare with: {told}")
+            raise no_value_of(kind, column, words)
     if sign == "=":
         return np.fromiter((key == value for key in keys), np.bool_, len(words))
     order = ORDER[sign]
     return np.fromiter((key is not None and order(key, value) for key in keys), np.bool_, len(words))
+
+
+def lacking(name: str, columns: Sequence[str]) -> ConfigError:
+    """The error for a column that is not there."""
+    known = list(dict.fromkeys([*columns, ID]))
+    near = difflib.get_close_matches(name, known, 1)
+    meant = f"; did you mean {near[0]}?" if near else " (data.more_columns names further ones)"
+    return ConfigError(f"filter: there is no column {name}; there are {', '.join(known)}{meant}")
+
+
+def no_value_of(kind: type, column: str, words: Sequence[str]) -> ConfigError:
+    """The error for a column that is compared with what it never holds."""
+    told = f"it says {examples(words, 1)}; a text stands in quotes"
+    return ConfigError(f"filter: column {column} holds no {KINDS[kind]} to compare with: {told}")
 
 
 @lru_cache(maxsize=1 << 18)
@@ -191,8 +201,3 @@ def key_of(word: str, kind: type) -> Any:
     if isinstance(found, datetime):
         return found.date() if whole_day else found
     return found if whole_day else datetime(found.year, found.month, found.day, tzinfo=UTC)
-
-
-def told(wanted: str, fits: Flags) -> str:
-    """A filter and what it keeps, for people."""
-    return f"filter={shortened(wanted)[1:-1]}: {int(fits.sum()):,} of {len(fits):,} items"

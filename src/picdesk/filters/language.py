@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from math import isfinite
 
 from picdesk.errors import ConfigError, shortened
 
@@ -242,14 +243,18 @@ class Reading:
         if self.next.kind == "text":
             return self.of_text()
         if self.next.kind == "number":
-            return float(self.take().text)
+            found = float(self.next.text)
+            if not isfinite(found):
+                raise fault(self.text, self.next.place, f"{self.next.text} is too large")
+            self.take()
+            return found
         if self.next.kind != "date":
             raise self.expected(WANTED)
-        found = moment(self.next.text)
-        if found is None:
+        day = moment(self.next.text)
+        if day is None:
             raise fault(self.text, self.next.place, f"{self.next.text} is no date")
         self.take()
-        return found
+        return day
 
 
 def turned(made: Is, negative: bool) -> Filter:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError
 from picdesk.filters.columns import Columns, columns_of
+from picdesk.filters.language import parsed
 from picdesk.interfaces import Direction, Embeddings, Index, Side
 from picdesk.rerankers.base import candidates_alone
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head, picture_features, text_features
-from picdesk.retrieval.filtering import search_among
+from picdesk.retrieval.filtering import Where, search_among
 from picdesk.retrieval.tools import Tools
 from picdesk.search.corrected import Corrected
 from picdesk.search.grouping import best_part_run
@@ -75,6 +76,12 @@ class Gallery:
         """
         return self.columns.fulfilling(filter)
 
+    def count(self, filter: str) -> int:  # noqa: A002
+        """How many items fulfil a filter."""
+        if isinstance(self.index, Where) and self.index.knows:
+            return self.index.count_where(parsed(filter))
+        return int(self.fulfilling(filter).sum())
+
     def search(
         self,
         queries: Embeddings,
@@ -87,7 +94,9 @@ class Gallery:
         `keep` may drop what was found, by its similarity [queries, top_k], which is given where the scores are corrected ones.
         With a `filter` only items that fulfil it are found.
         """
-        if filter:
+        if filter and isinstance(self.index, Where) and self.index.knows:
+            run = self.index.search_where(queries, min(top_k, len(self)), parsed(filter))
+        elif filter:
             run = search_among(self.index, queries, min(top_k, len(self)), self.fulfilling(filter))
         else:
             run = self.index.search(queries, min(top_k, len(self)))

@@ -30,8 +30,10 @@ from picdesk.jobs.folder import Job
 from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
+from picdesk.retrieval.filtering import tell
 from picdesk.search.corrected import Corrected
 from picdesk.search.faiss_index import FaissIndex
+from picdesk.search.lance.index import LanceIndex
 from picdesk.search.milvus import MilvusIndex
 from picdesk.search.saved import made_from
 from picdesk.search.streaming import build_from_shards, build_on_disk
@@ -135,9 +137,10 @@ def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any
             drop_others(folder, digest)
             saved_index.keep_config(session.cfg, folder)
         return index
+    tell(index, vectors.known)
     if isinstance(index, FaissIndex):
         build_from_shards(index, vectors)
-    elif isinstance(index, MilvusIndex):
+    elif isinstance(index, MilvusIndex | LanceIndex):
         index.build_from_shards(vectors)
     else:  # it compares kinds on the gallery, so it has to have it
         index.build(whole(vectors))
@@ -170,6 +173,7 @@ def add_items(cfg: DictConfig) -> None:
         job = Job(session)
         with job.clock.stage("encode and add"):
             vectors, known = Vectors(session, gallery), saved_index.known_in(folder, facts)
+            tell(index, vectors.known)
             index.add(whole(vectors))
             if known is None:
                 index.save(folder, facts)

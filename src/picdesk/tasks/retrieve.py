@@ -12,7 +12,6 @@ from picdesk.assembly import saved_index
 from picdesk.assembly.schema import Settings, typed
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
-from picdesk.filters.columns import told as told_of
 from picdesk.interfaces import Direction, Side
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.pages.answers import cards_of, write
@@ -75,7 +74,8 @@ def retrieve(cfg: DictConfig) -> Run:
         asks = asked_of(session, gallery, queries, picture, pieces)
         run = session.system.search(asks, gallery, filter=settings.filter)
     if settings.filter:
-        log.info("%s", told_of(settings.filter, gallery.fulfilling(settings.filter)))
+        kept = gallery.count(settings.filter)
+        log.info("filter=%s: %s of %s items", settings.filter, f"{kept:,}", f"{len(gallery):,}")
     for note in (*banks.notes(session.correction), *untrained_note(session.backbone)):
         log.warning("%s", note.text)
     name = str(as_query(pieces).fields["title"]) if pieces else Path(str(settings.image)).name
