@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
+from picdesk.assembly.command_line import with_its_sign
 from picdesk.assembly.named import given
 from picdesk.assembly.schema import CONF, register
 from picdesk.assembly.session import Session
@@ -20,7 +21,7 @@ from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.searcher import Searcher
 from picdesk.search.index_files import HEADER
-from picdesk.search.saved import NOTE
+from picdesk.search.saved import note_in
 
 
 def load(source: str | Path = "latest", *overrides: str, part: str = "all", data: Dataset | None = None) -> Searcher:
@@ -32,7 +33,7 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     that the checkpoint was trained on, or of `data`. Raises `UserError` saying what is wrong, as the doors do.
     """
     named, folder = overrides_for(str(source))
-    named = [*named, f"part={part}", *overrides]
+    named = [*named, f"part={part}", *map(with_its_sign, overrides)]
     cfg = composed(named)
     with given(named):
         session = saved_index.session_of(cfg, folder) if folder else Session.open(cfg)
@@ -65,7 +66,7 @@ def rendering_of(session: Session) -> Callable[[Fields], str]:
 def overrides_for(source: str) -> tuple[list[str], Path | None]:
     """What a source means as overrides; the folder where it is a saved index. Raises `ConfigError` for what is nothing."""
     path = Path(source).expanduser()
-    if path.is_dir() and ((path / HEADER).is_file() or (path / NOTE).is_file()):
+    if path.is_dir() and ((path / HEADER).is_file() or note_in(path)):
         return [f"index_dir={quoted(source)}"], path
     if path.suffix == ".npz" and path.is_file():
         place = [f"data.root={quoted(str(path.parent))}", f"data.file={quoted(path.name)}"]
