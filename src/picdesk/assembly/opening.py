@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
-from picdesk.assembly.command_line import in_tasks, with_plugin_options
+from picdesk.assembly.command_line import in_tasks, with_its_sign, with_plugin_options
 from picdesk.assembly.named import given
 from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
@@ -21,7 +21,7 @@ from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.searcher import Searcher
 from picdesk.search.index_files import HEADER
-from picdesk.search.saved import NOTE
+from picdesk.search.saved import note_in
 
 
 def load(source: str | Path = "latest", *overrides: str, part: str = "all", data: Dataset | None = None) -> Searcher:
@@ -33,7 +33,8 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     that the checkpoint was trained on, or of `data`. Raises `UserError` saying what is wrong, as the doors do.
     """
     named, folder = overrides_for(str(source))
-    named = in_tasks([*named, f"part={part}", *overrides], top_keys(), task_keys())
+    given_here = [f"part={part}", *map(with_its_sign, overrides)]
+    named = in_tasks([*named, *given_here], top_keys(), task_keys())
     with given(named):
         start = Session(composed(named)).with_plugins()
         session = saved_index.session_of(start, folder) if folder else start.opened(whole=True)
@@ -66,7 +67,7 @@ def rendering_of(session: Session) -> Callable[[Fields], str]:
 def overrides_for(source: str) -> tuple[list[str], Path | None]:
     """What a source means as overrides; the folder where it is a saved index. Raises `ConfigError` for what is nothing."""
     path = Path(source).expanduser()
-    if path.is_dir() and ((path / HEADER).is_file() or (path / NOTE).is_file()):
+    if path.is_dir() and ((path / HEADER).is_file() or note_in(path)):
         return [f"index_dir={quoted(source)}"], path
     if path.suffix == ".npz" and path.is_file():
         place = [f"data.root={quoted(str(path.parent))}", f"data.file={quoted(path.name)}"]

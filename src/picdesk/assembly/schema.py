@@ -78,6 +78,7 @@ class Settings:
     part: str = "test"
     check: str = "quick"
     ckpt: str | None = None
+    filter: str | None = None
     min_score: float | None = None
     top_k: int = 100
     run_depth: int = 20

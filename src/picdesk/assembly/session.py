@@ -30,6 +30,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
 from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of, write_text
+from picdesk.filters.columns import only
 from picdesk.interfaces import Index
 from picdesk.measures.listing import checked
 from picdesk.retrieval import slices
@@ -59,11 +60,6 @@ class Session:
         self.settings: Settings = typed(cfg)
         self.store, self.outputs = Path(cfg.paths.store), Path(cfg.paths.outputs)
         self.rerankers = Rerankers(cfg)
-
-    @classmethod
-    def open(cls, cfg: DictConfig, training: bool = False, whole: bool = False) -> Session:
-        """Check every part of the config, take over what the checkpoint brings, and begin."""
-        return cls(cfg).opened(training, whole)
 
     def opened(self, training: bool = False, whole: bool = False, asked: bool = False) -> Session:
         """The session of a job: every part of the config checked, what the checkpoint brings taken over."""
@@ -201,8 +197,9 @@ class Session:
 
     @property
     def part(self) -> Collection:
-        """The part of the data set that the job is about."""
-        return self.dataset.part(self.settings.part)
+        """The part of the data set that the job is about; of one that is scored, the pictures that fulfil `filter`."""
+        part, wanted = self.dataset.part(self.settings.part), self.settings.filter
+        return only(part, wanted) if wanted and not self._whole else part
 
     def key_of(self, *names: str) -> str:
         """Digest of the resolved nodes of these names."""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from picdesk import network
 from picdesk.assembly.schema import tasks_of
@@ -15,10 +16,14 @@ from picdesk.errors import ConfigError
 
 @dataclass(kw_only=True)
 class Task(ABC):
-    """What a door can be asked to do. `name` is that of its file in `conf/task/`, `door` the door that it is asked at."""
+    """What a door can be asked to do. `name` is that of its file in `conf/task/`, `door` the door that it is asked at.
+
+    `takes_filter`: items are found, or scored, only where they fulfil `filter`.
+    """
 
     name: str
     door: str
+    takes_filter: ClassVar[bool] = False
 
     def opens_others(self) -> bool:
         """Whether it opens what other jobs left, which may be anybody's: then it uses no network unless it is told to."""
@@ -50,6 +55,8 @@ def task_of(session: Session, door: str) -> Task:
 
 def run(session: Session, task: Task) -> float | None:
     """Do what the task says; where the job may use no network, without one."""
+    if session.settings.filter and not task.takes_filter:
+        raise ConfigError(f"filter={session.settings.filter}: task={task.name} takes no filter")
     allowed = session.settings.network
     closed = allowed is False or (task.opens_others() and not allowed)
     with network.closed() if closed else nullcontext():

@@ -24,6 +24,7 @@ class Evaluate(Task):
     With `run_file` and `qrels_file` that run is scored; with `reproduce` a finished job is had again.
     """
 
+    takes_filter = True
     run_file: str | None = None
     qrels_file: str | None = None
     reproduce: str | None = None

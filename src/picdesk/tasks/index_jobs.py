@@ -23,12 +23,15 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import held, write_json
+from picdesk.filters.columns import Columns, columns_of
+from picdesk.filters.kept import drop_others, write_columns
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.parts import config_part
 from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
+from picdesk.retrieval.filtering import tell
 from picdesk.search.base import whole
 from picdesk.search.corrected import Corrected
 from picdesk.search.saved import made_from
@@ -116,6 +119,10 @@ class Vectors:
         self._given = backbone.given("text" if gallery == "texts" else "image", part.vectors, part.name)
         self._prompts = dataset.prompts(part) if gallery == "texts" else None
 
+    def known(self) -> Columns:
+        """What the data set says of these items."""
+        return columns_of(self._part, "i2t" if self._prompts is not None else "t2i")
+
     def __call__(self) -> Iterator[Embeddings]:
         """Shard after shard, in the order of the part."""
         for start in range(0, len(self.ids), AT_ONCE):
@@ -141,11 +148,14 @@ def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any
     index: Index = session.new_index()
     if on_disk:
         with held(folder):
-            index = build_on_disk(index, vectors, folder, facts)
+            digest = write_columns(folder, vectors.known())
+            index = build_on_disk(index, vectors, folder, facts | {saved_index.COLUMNS: digest})
+            drop_others(folder, digest)
             saved_index.keep_config(session, folder)
         return index
+    tell(index, vectors.known)
     index.build_from_shards(vectors)
-    saved_index.save(session, folder, index, facts)
+    saved_index.save(session, folder, index, facts, vectors.known())
     return index
 
 
@@ -171,8 +181,10 @@ class AddItems(IndexTask):
             index = saved_index.open_index(session.index_to_load(), folder, expected, session.backbone.dim)
             job = Job(session)
             with job.clock.stage("encode and add"):
-                index.add(whole(list(Vectors(session, gallery)())))
-                index.save(folder, facts)
+                vectors, known = Vectors(session, gallery), saved_index.known_in(folder, facts)
+                tell(index, vectors.known)
+                index.add(whole(list(vectors())))
+                save_again(index, folder, facts, None if known is None else known.joined(vectors.known()))
             report(job, index, folder, "added to", session.weights(), session.encoder)
 
 
@@ -198,8 +210,16 @@ class RemoveItems(IndexTask):
             job = Job(session)
             with job.clock.stage("remove"):
                 index.remove(ids)
-                index.save(folder, facts)
+                save_again(index, folder, facts, saved_index.known_in(folder, facts))
             report(job, index, folder, "removed from", {"name": str(facts["backbone"])}, None)
+
+
+def save_again(index: Index, folder: Path, facts: dict[str, Any], known: Columns | None) -> None:
+    """Write an index that was changed, with the columns of its items where it has any."""
+    if known is None:
+        index.save(folder, facts)
+    else:
+        saved_index.save_known(index, folder, facts, known)
 
 
 def report(job: Job, index: Index, folder: Path, what: str, weights: dict[str, str], encoder: Encoder | None) -> None:

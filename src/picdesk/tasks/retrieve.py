@@ -46,6 +46,7 @@ class Retrieve(Task, Question):
     `save_index`: where the index of the gallery is kept; `submission`: a folder that is handed in.
     """
 
+    takes_filter = True
     save_index: str | None = None
     index_dir: str | None = None
     submission: Submission = field(default_factory=Submission)
@@ -98,7 +99,10 @@ def retrieve(
         gallery = opened_gallery(task, session, direction, folder)
     with job.clock.stage("encode and search"):
         asks = asked_of(session, gallery, queries, picture, pieces, bool(folder))
-        run = session.system.search(asks, gallery)
+        run = session.system.search(asks, gallery, filter=session.settings.filter)
+    if session.settings.filter:
+        kept = gallery.count(session.settings.filter)
+        log.info("filter=%s: %s of %s items", session.settings.filter, f"{kept:,}", f"{len(gallery):,}")
     for note in (*banks.notes(session.correction), *untrained_note(session.backbone)):
         log.warning("%s", note.text)
     name = str(as_query(pieces).fields["title"]) if pieces else Path(str(task.image)).name
@@ -133,7 +137,7 @@ def gallery_of(session: Session, direction: Direction, save: str | None) -> Gall
     if save and gallery.index.of_vectors:
         kind = "pictures" if direction == "t2i" else "texts"
         facts = index_facts.made_from(session.dataset, kind, session.backbone, session.encoder)
-        saved_index.save(session, Path(save), gallery.index, facts)
+        saved_index.save(session, Path(save), gallery.index, facts, gallery.columns)
     return gallery
 
 

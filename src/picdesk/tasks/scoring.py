@@ -71,6 +71,9 @@ def evaluate_files(
 ) -> float:
     """Score a run against qrels, each direction that the run holds."""
     session.rerankers.refuse(f"run_file={run_file} is scored as it is")
+    if session.settings.filter:
+        told = f"run_file={run_file} is scored as it is; leave filter out"
+        raise ConfigError(f"filter={session.settings.filter}: {told}")
     files = {"run_file": run_file, "qrels_file": qrels_file}
     lacking = [key for key, name in files.items() if not name]
     if lacking:
