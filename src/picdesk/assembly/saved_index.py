@@ -22,7 +22,7 @@ from picdesk.filters.kept import drop_others, read_columns, write_columns
 from picdesk.interfaces import Direction, Index
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.gallery import Gallery
-from picdesk.retrieval.index_facts import of_backbone, told
+from picdesk.retrieval.index_facts import of_backbone, prompt_facts
 from picdesk.search.corrected import FILE
 from picdesk.search.saved import made_from
 
@@ -126,7 +126,7 @@ def gallery_in(session: Session, folder: Path, direction: Direction, wanting: Se
     facts = made_from(folder)
     prompt = session.build("prompt").choose(tuple(facts["fields"])) if facts.get("fields") else None
     backbone = session.backbone.facing(direction)
-    expected = of_backbone(backbone, session.encoder) | {"prompt": told(prompt)}
+    expected = of_backbone(backbone, session.encoder) | {"prompt": prompt_facts(prompt)}
     expected["gallery"] = "pictures" if direction == "t2i" else "texts"
     index = open_index(session.index_to_load(), folder, expected, backbone.dim)
     catalogue = Catalogue(collection_of_index(session), direction, prompt.render if prompt is not None else None)

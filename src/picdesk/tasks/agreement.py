@@ -89,7 +89,7 @@ def agreement(session: Session, judged: list[Judged], path: Path, form: str) -> 
         np.array([place[0][getattr(one, key) or one.picture] for one in kept], np.int64) for key in ("picture", "other")
     ]
     scores = [exact_scores(texts.matrix, pictures.matrix, rows, column).astype(np.float64) for column in columns]
-    found = told(session, form, kept, scores, columns[0])
+    found = correlations(session, form, kept, scores, columns[0])
     values = {name: [one.value, one.low, one.high] for name, one in found.items()}
     content = {"form": form, "judgments": len(kept), "left_out": len(judged) - len(kept), **values}
     write_json(job.folder / "agreement.json", content)
@@ -103,10 +103,10 @@ def agreement(session: Session, judged: list[Judged], path: Path, form: str) -> 
     return job.objective
 
 
-def told(
+def correlations(
     session: Session, form: str, kept: Sequence[Judged], scores: list[np.ndarray], picture: np.ndarray
 ) -> dict[str, Interval]:
-    """What the form asks for."""
+    """How far the scores go with the ratings, by the statistic that the form asks for, with intervals."""
     resamples, seed, level = session.bars.resamples, session.bars.seed, session.bars.level
     ratings = np.array([one.rating for one in kept])
     if form == "pairs":

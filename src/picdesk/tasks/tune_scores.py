@@ -47,7 +47,7 @@ class Tried:
     chosen: int
     best: int
 
-    def told(self, place: int) -> str:
+    def setting_text(self, place: int) -> str:
         """`k=64 weight=0.75`, or plain."""
         own = self.settings[place]
         return "plain" if own is None else " ".join(f"{key}={value:g}" for key, value in own.items())
@@ -114,7 +114,7 @@ def write_tried(job: Job, tried: Tried, metric: str) -> None:
     writer = PeopleWriter(stream, lineterminator="\n")
     writer.writerow(["scores", metric, "standard_error", "chosen"])
     for i, value in enumerate(tried.values):
-        writer.writerow([tried.told(i), f"{value:.6f}", f"{tried.errors[i]:.6f}", int(i == tried.chosen)])
+        writer.writerow([tried.setting_text(i), f"{value:.6f}", f"{tried.errors[i]:.6f}", int(i == tried.chosen)])
     write_text(job.folder / "scores.csv", stream.getvalue())
 
 
@@ -133,10 +133,10 @@ def outcome_of(
         names=one.names,
     )
     told = (
-        f"{rule.name}: chosen on {by.part} by {by.name} ({by.rule}): {tried.told(tried.chosen)}, "
+        f"{rule.name}: chosen on {by.part} by {by.name} ({by.rule}): {tried.setting_text(tried.chosen)}, "
         f"{tried.values[tried.chosen]:.4f} ± {tried.errors[tried.chosen]:.4f} (plain {tried.values[0]:.4f}, highest "
-        f"{tried.values[tried.best]:.4f} at {tried.told(tried.best)}); of {len(tried.settings):,} settings tried on the data "
-        "that chose, so these values flatter"
+        f"{tried.values[tried.best]:.4f} at {tried.setting_text(tried.best)}); of {len(tried.settings):,} settings tried on the "
+        "data that chose, so these values flatter"
     )
     found = {
         "scores": rule.name,
@@ -151,7 +151,7 @@ def outcome_of(
         "best_value": float(tried.values[tried.best]),
         "best_settings": tried.settings[tried.best] or {},
     }
-    name = f"{rule.name} {tried.told(tried.chosen)}" if found["corrected"] else "plain"
+    name = f"{rule.name} {tried.setting_text(tried.chosen)}" if found["corrected"] else "plain"
     extra = {"tuned": found, "less_plain": differences_json(tests), "plain": show_metrics(before)}
     return Outcome(
         systems=[("plain", before, "other"), (f"chosen: {name}", after, "main")],
