@@ -97,7 +97,9 @@ def write(
     write_submission_of(job, submission, run, read, near)
     print_retrieval(cards[:PRINTED])
     if len(cards) > PRINTED:
-        log.info("%d more queries: their answers are in %s", len(cards) - PRINTED, job.folder / "results.csv")
+        log.info(
+            "not printed: %d of the queries; all answers are in %s", len(cards) - PRINTED, job.folder / "results.csv"
+        )
     if unread:
         log.warning("%s", unread)
     log.info("retrieval page: %s", job.folder / "index.html")
