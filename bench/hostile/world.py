@@ -209,7 +209,9 @@ def sign(folder: Path, change: Callable[[Plain], object] = lambda manifest: None
     with contextlib.suppress(Exception):
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse((folder / "config.yaml").read_text())):
             raise ValueError("a bomb, which is not for us to set off")
-        manifest["settings"] = settings_of(OmegaConf.load(folder / "config.yaml"))  # type: ignore[arg-type]
+        manifest["settings"] = settings_of(
+            OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=False)
+        )  # type: ignore[arg-type]
     manifest["files"] = {name: file_digest(folder / name) for name in manifest["files"] if (folder / name).is_file()}
     change(manifest)
     manifest["digest"] = digest_of(manifest | {"digest": ""})

@@ -51,7 +51,7 @@ def forge(job: Path, **changes: Any) -> None:
     cfg = OmegaConf.create(plain)
     OmegaConf.save(cfg, job / "config.yaml", resolve=False)
     manifest = json.loads((job / "manifest.json").read_text())
-    manifest["settings"] = settings_of(cfg)  # type: ignore[arg-type]
+    manifest["settings"] = settings_of(plain)  # type: ignore[arg-type]
     resign(job, manifest)
 
 
