@@ -148,7 +148,7 @@ OUTSIDE = {
     "in a list": ("data.lists", [["/etc/passwd"]]),
     "weights": ("backbone.weights", "/srv/w.pt"),
     "a reranker's file": ("reranker.file", "/srv/captions.json"),
-    "a run": ("run_file", "/srv/run.trec"),
+    "a run": ("task.run_file", "/srv/run.trec"),
     "the checkpoint": ("ckpt", "/srv/model.safetensors"),
     "joined by interpolations": ("data.root", "${expected.nothing}/etc"),
     "by the text of another key": ("data.root", "${source}"),
