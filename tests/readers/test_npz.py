@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.readers import Npz
+from picdesk.readers.npz import Npz
 from tests.data.samples import check_pictures, colour, jpeg, put, put_csv, reasons
 
 RNG = np.random.default_rng(3)

@@ -1,25 +1,25 @@
 """Embeddings that were made elsewhere: a `.npz` file of vectors, tied to pictures and captions by name, never by folder order."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.collection import Collection
 from picdesk.data.places import Inside, data_file, data_folder
 from picdesk.errors import ConfigError, DataError
-from picdesk.interfaces import Embeddings, Modality
 from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering
-from picdesk.readers.vectors import Content, Named, Place, check_widths, numbers, tie
+from picdesk.readers.vectors import Content, GivenVectors, Named, Place, check_widths, numbers, tie
 from picdesk.text.table import need_columns, read_table
 from picdesk.text.values import NoTextError, one_text, opened, what
 
 
 @config_part
-class Npz:
+@dataclass
+class Npz(GivenVectors):
     """Pictures and texts whose vectors are known; `embeddings(modality)` gives them under the ids of `read()`.
 
     Row j of `text_array` belongs to row j of `captions_file`. Row i of `image_array` belongs to name i of the array
@@ -27,46 +27,27 @@ class Npz:
     that comes several times is taken once. Vectors are brought to length 1. Nothing is cut or padded to fit.
     """
 
-    def __init__(
-        self,
-        root: str,
-        file: str,
-        name: str = "npz",
-        image_array: str = "image_embeddings",
-        image_names: str | None = None,
-        text_array: str | None = "text_embeddings",
-        captions_file: str | None = "captions.csv",
-        picture_column: str = "image",
-        caption_column: str = "caption",
-        folder: str | None = None,
-        max_bad_fraction: float = 0.01,
-    ) -> None:
-        if captions_file is None and (text_array is not None or image_names is None):
+    root: str
+    file: str
+    name: str = "npz"
+    image_array: str = "image_embeddings"
+    image_names: str | None = None
+    text_array: str | None = "text_embeddings"
+    captions_file: str | None = "captions.csv"
+    picture_column: str = "image"
+    caption_column: str = "caption"
+    folder: str | None = None
+    max_bad_fraction: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.captions_file is None and (self.text_array is not None or self.image_names is None):
             raise ConfigError(
                 "data.captions_file=null: rows of data.text_array, and image rows without names, need a captions file"
             )
-        self.root = root
-        self.file = file
-        self.name = name
-        self.image_array = image_array
-        self.image_names = image_names
-        self.text_array = text_array
-        self.captions_file = captions_file
-        self.picture_column = picture_column
-        self.caption_column = caption_column
-        self.folder = folder
-        self.max_bad_fraction = max_bad_fraction
 
-    def read(self) -> Collection:
-        """The pictures that have a vector, and their captions. Picture bytes are there if `data.folder` is given."""
-        return self._content.collection
-
-    def embeddings(self, modality: Modality) -> Embeddings:
-        """The vectors under picture ids or text ids. Raises `ConfigError` for texts if there is no `text_array`."""
-        found = self._content.image if modality == "image" else self._content.text
-        if found is None:
-            raise ConfigError("data.text_array=null: there are no text embeddings")
-        return found
+    @property
+    def _no_texts(self) -> str:
+        return "text_array=null"
 
     @cached_property
     def _content(self) -> Content:
