@@ -16,7 +16,7 @@ from picdesk.assembly.session import Session
 from picdesk.collection import Fields
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction
-from picdesk.readers.npz import load_arrays
+from picdesk.readers.arrays import load_arrays
 from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.searcher import Searcher

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from picdesk.data.places import Inside, data_folder
 from picdesk.errors import DataError, MissingFileError, examples
 from picdesk.parts import config_part
+from picdesk.readers.arrays import load_array
 from picdesk.readers.arrow_rows import read_parquet, rows_of
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.vectors import Content, GivenVectors, Named, Place, check_widths, numbers, tie
@@ -123,16 +124,7 @@ def numbered(folder: Path, ending: str, key: str) -> dict[int, Path]:
 
 def load_rows(path: Path, count: int, beside: str) -> NDArray[np.float32]:
     """Vectors of one file, never unpickled. Raises `DataError` where they do not fit the `count` rows of the metadata."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        what = "an array of Python objects, which is never unpickled" if "pickle" in str(error) else str(error)
-        raise DataError(f"{path.name}: {what}") from None
-    except Exception as error:  # a broken header raises several kinds
-        raise DataError(f"{path.name}: not a readable .npy file ({error})") from None
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path.name}: an archive of arrays; wanted one .npy array")
-    matrix = numbers(array, path.name)
+    matrix = numbers(load_array(path), path.name)
     if len(matrix) != count:
         raise DataError(f"{path.name}: {len(matrix)} rows for {count} rows in {beside}")
     return matrix

@@ -41,5 +41,5 @@ class Leaderboard(Task):
         return max(objective(job, measure) for job in jobs)
 
     def next_step(self, folder: Path) -> str:
-        """Look at the board."""
-        return f"open {Path(str(self.dir)) / 'leaderboard.html'}"
+        """Nothing more: the board has named its best job, and the command that goes on with it."""
+        return ""
