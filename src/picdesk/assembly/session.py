@@ -33,6 +33,7 @@ from picdesk.interfaces import Index
 from picdesk.measures.listing import checked
 from picdesk.retrieval import slices
 from picdesk.retrieval.banks import unfitted
+from picdesk.retrieval.composed import is_composed
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import features_of
 from picdesk.retrieval.scores import Bars, Metrics
@@ -42,6 +43,7 @@ from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.features import Features
 
 log = logging.getLogger(__name__)
+FITTED = ("train", "tune_weights", "tune_index", "captioner", "agreement")
 FILTERED = ("retrieve", "evaluate")
 WHOLE = ("retrieve", "encode", "export", "index_build", "index_add", "index_remove", "write_captions")
 
@@ -155,6 +157,9 @@ class Session:
     def part(self) -> Collection:
         """The part of the data set that the job is about; of one that is scored, the pictures that fulfil `filter`."""
         part, wanted = self.dataset.part(self.settings.part), self.settings.filter
+        if self.settings.task in FITTED and is_composed(part):
+            told = f"its texts ask together with a picture, which task={self.settings.task} knows nothing of"
+            raise ConfigError(f"data={part.name}: {told}; it is for task=evaluate")
         return only(part, wanted) if wanted and self.settings.task != "retrieve" else part
 
     def key_of(self, *names: str) -> str:
@@ -218,6 +223,7 @@ class Session:
             kept,
             self.correction,
             self.metrics,
+            self.settings.share,
         )
 
     def new_index(self) -> Index:

@@ -3,6 +3,8 @@
 from picdesk.readers.aligned import Aligned
 from picdesk.readers.clip_retrieval import ClipRetrieval
 from picdesk.readers.coco import Coco
+from picdesk.readers.composed.cirr import Cirr
+from picdesk.readers.composed.fashion_iq import FashionIq
 from picdesk.readers.flickr8k import Flickr8k
 from picdesk.readers.folder import Folder
 from picdesk.readers.hugging_face import HuggingFace
@@ -15,9 +17,11 @@ from picdesk.readers.webdataset import WebDataset
 
 __all__ = [
     "Aligned",
+    "Cirr",
     "ClipRetrieval",
     "Coco",
     "Csv",
+    "FashionIq",
     "Flickr8k",
     "Folder",
     "HuggingFace",
