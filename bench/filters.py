@@ -151,8 +151,8 @@ def write(rows: dict[str, Row]) -> None:
 `python bench/filters.py` on {machines(rows.values())}; other work ran beside it, so compare the rows, not with other machines.
 {ASKED} single queries, top {TOP_K}, over made vectors of 512 dimensions (`bench/clip_like.py`); the filter, `{FILTER}`,
 keeps 1% at random. ms: median (95th percentile) of a query through `Gallery.search`, the filter's own reading and asking in it.
-Recall@10 is against exact search over the items that may be found. Build: seconds, and by how much the process is larger after it;
-disk: the saved index, with its columns where the index has them itself.
+Recall@10 is against exact search over the items that may be found. Build: seconds, and by how much the process is larger after
+it; disk: the saved index, with its columns where the index has them itself.
 
 | N | index | ms | recall@10 | ms, 1% kept | recall@10, 1% kept | s to build | MB in memory | MB on disk |
 |---|---|---|---|---|---|---|---|---|
