@@ -1,7 +1,7 @@
 """The picture of docs/backbones.md: pictures a second, as measured here, against published hits@1 of COCO, text to picture.
 
-`python scripts/pareto_page.py` draws docs/images/pareto.png out of bench/results/pareto.json (`bench/pareto.py`) and the published
-numbers of `conf/experiment/reproduce/coco_*.yaml`. Backbones that nothing faster and better stands beside are joined by a line.
+`python scripts/pareto_page.py` draws docs/images/pareto.png out of bench/results/pareto.json (`bench/pareto.py`) and the
+published numbers of `conf/experiment/reproduce/coco_*.yaml`. Backbones that no faster one equals are joined by a line.
 """
 
 from __future__ import annotations

@@ -344,7 +344,7 @@ def pareto() -> str:
 
 
 def lexical() -> str:
-    """The table of docs/reranking.md on NewsImages, from what `bench/lexical.py` found: a row a reranker and draw of the split."""
+    """The table of docs/reranking.md on NewsImages, from what `bench/lexical.py` found: a row a score and draw."""
     found = json.loads((RESULTS / "lexical.json").read_text(encoding="utf-8"))
     heads = ("score", "draw", "chosen weight", "t2i hits@1: alone, reranked", "difference", "i2t: alone, reranked")
     lines = [f"| {' | '.join((*heads, 'difference'))} |", "|" + "---|" * 7]
