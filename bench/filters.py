@@ -135,7 +135,7 @@ def line_of(row: Row) -> str:
         row["kind"],
         *(f"{whole['ms']:.2f} ({whole['ms_95']:.2f})", f"{whole['recall']:.3f}"),
         *(f"{some['ms']:.2f} ({some['ms_95']:.2f})", f"{some['recall']:.3f}"),
-        *(f"{row['build_s']:.1f}", f"{row['build_mb']:,}", f"{row['disk_mb']:,}"),
+        *(f"{row['build_s']:.1f}", f"{row['build_mb']:,}" if "build_mb" in row else "", f"{row['disk_mb']:,}"),
     ]
     return f"| {' | '.join(map(str, cells))} |"
 
