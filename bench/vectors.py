@@ -114,7 +114,9 @@ def swept(given: argparse.Namespace, door: str, name: str, overrides: Sequence[s
 def fits(given: argparse.Namespace, name: str, fit: Fit) -> list[DoneJob]:
     own = [override.replace("DATA_ROOT", str(given.data_root)) for override in fit.given]
     jobs = swept(given, "train", name, [*own, f"{fit.swept}={DRAWS}"])
-    return sorted(jobs, key=lambda job: int(job.overrides[fit.swept]))  # found by when they ended; compared draw by draw
+    return sorted(
+        jobs, key=lambda job: int(job.overrides[fit.swept])
+    )  # found by when they ended; compared draw by draw
 
 
 def over_jobs(values: Sequence[float], fit: Fit) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
-from picdesk.assembly.command_line import with_its_sign
+from picdesk.assembly.command_line import in_tasks, with_its_sign, with_plugin_options
 from picdesk.assembly.named import given
-from picdesk.assembly.schema import CONF, register
+from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
 from picdesk.collection import Fields
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction
-from picdesk.readers.npz import load_arrays
+from picdesk.readers.arrays import load_arrays
 from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.searcher import Searcher
@@ -33,10 +33,11 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     that the checkpoint was trained on, or of `data`. Raises `UserError` saying what is wrong, as the doors do.
     """
     named, folder = overrides_for(str(source))
-    named = [*named, f"part={part}", *map(with_its_sign, overrides)]
-    cfg = composed(named)
+    given_here = [f"part={part}", *map(with_its_sign, overrides)]
+    named = in_tasks([*named, *given_here], top_keys(), task_keys())
     with given(named):
-        session = saved_index.session_of(cfg, folder) if folder else Session.open(cfg)
+        start = Session(composed(named)).with_plugins()
+        session = saved_index.session_of(start, folder) if folder else start.opened(whole=True)
     if data is not None:
         session.dataset = data
     return searcher_of(session, folder, str(source))
@@ -99,4 +100,4 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     """The config of `retrieve.py` with these overrides."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("retrieve", overrides=[*overrides, "logger=none"])
+        return compose("retrieve", overrides=with_plugin_options([*overrides, "logger=none"]))
