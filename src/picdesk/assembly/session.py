@@ -28,7 +28,6 @@ from picdesk.data.checks import Splits, cleaned
 from picdesk.data.facts import PictureFacts
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
-from picdesk.errors import ConfigError
 from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of, write_text
 from picdesk.filters.columns import only
@@ -36,7 +35,7 @@ from picdesk.interfaces import Index
 from picdesk.measures.listing import checked
 from picdesk.retrieval import slices
 from picdesk.retrieval.banks import unfitted
-from picdesk.retrieval.composed import is_composed
+from picdesk.retrieval.composed import check_pairs
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import features_of
 from picdesk.retrieval.scores import Bars, Metrics
@@ -46,8 +45,6 @@ from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.features import Features
 
 log = logging.getLogger(__name__)
-PAIRS_ALONE = ("train", "tune_weights", "tune_index", "captioner", "agreement")
-"""Tasks that take a text and its picture for a pair."""
 
 
 class Session:
@@ -203,10 +200,7 @@ class Session:
     def part(self) -> Collection:
         """The part of the data set that the job is about; of one that is scored, the pictures that fulfil `filter`."""
         part, wanted = self.dataset.part(self.settings.part), self.settings.filter
-        task = OmegaConf.select(self.cfg, "task.name")
-        if task in PAIRS_ALONE and is_composed(part):
-            told = f"its texts ask together with a picture, which task={task} knows nothing of"
-            raise ConfigError(f"data={part.name}: {told}; it is for task=evaluate")
+        check_pairs(part, OmegaConf.select(self.cfg, "task.name"))
         return only(part, wanted) if wanted and not self._whole else part
 
     def key_of(self, *names: str) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 REFERENCE, EXCLUDED, AMONG = "reference", "excluded", "among"
 SUBSET = (1, 2, 3)
+PAIRS_ALONE = ("train", "tune_weights", "tune_index", "captioner", "agreement")
 NOTE = "Each query is asked of the pictures of its own set alone, the one that asks left out (CIRR's Recall_subset)."
 Longs = NDArray[np.int64]
 
@@ -47,6 +48,13 @@ class Asked:
 def is_composed(part: Collection) -> bool:
     """Whether texts ask together with pictures."""
     return any(REFERENCE in fields for fields in part.texts)
+
+
+def check_pairs(part: Collection, task: str | None) -> None:
+    """Raise `ConfigError` where a task takes each text and its picture for a pair, and texts ask together with pictures."""
+    if task in PAIRS_ALONE and is_composed(part):
+        told = f"its texts ask together with a picture, which task={task} knows nothing of"
+        raise ConfigError(f"data={part.name}: {told}; it is for task=evaluate")
 
 
 def asked_in(part: Collection) -> Asked:
