@@ -50,13 +50,16 @@ format: $(READY) ## put the code in its one form
 	@$(VENV)/bin/ruff format .
 
 bench: $(READY) ## measure against other tools; tables are written to bench/results
-	@for name in evaluate encode backbones drift index index_growth refinement hnsw_claim fusion train sweep; do echo "== $$name"; $(RUN) bench/$$name.py || exit 1; done
+	@for name in evaluate encode backbones drift index index_growth filters refinement hnsw_claim fusion train sweep; do echo "== $$name"; $(RUN) bench/$$name.py || exit 1; done
 
 numbers: $(READY) ## fit every published recipe again (hours; goes on where it stopped; PICDESK_DATA_ROOT), then the tables
 	@$(RUN) bench/recipes.py
 	@$(RUN) bench/tasks.py
 	@$(RUN) bench/splits.py
 	@$(RUN) bench/vectors.py
+	@$(RUN) bench/lexical.py
+	@$(RUN) bench/pareto.py
+	@$(RUN) scripts/pareto_page.py
 	@$(RUN) scripts/publish.py
 
 tables: $(READY) ## write the tables of the README and the docs from bench/results

@@ -329,6 +329,35 @@ def score_corrections() -> str:
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
+def pareto() -> str:
+    """The table beside the picture of docs/backbones.md, from what `bench/pareto.py` found."""
+    sys.path.insert(0, str(PROJECT / "scripts"))
+    import pareto_page
+
+    found = pareto_page.points()
+    best = pareto_page.front(found)
+    lines = ["| `backbone=` | pictures a second of one core | COCO t2i hits@1, published | |", "|---|---|---|---|"]
+    for one in found:
+        told = "no faster one reaches as much" if one in best else ""
+        lines.append(f"| `{one.name}` | {one.rate:.2f} | {100 * one.hits:.1f} | {told} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def lexical() -> str:
+    """The table of docs/reranking.md on NewsImages, from what `bench/lexical.py` found: a row a score and draw."""
+    found = json.loads((RESULTS / "lexical.json").read_text(encoding="utf-8"))
+    heads = ("score", "draw", "chosen weight", "t2i hits@1: alone, reranked", "difference", "i2t: alone, reranked")
+    lines = [f"| {' | '.join((*heads, 'difference'))} |", "|" + "---|" * 7]
+    for name in ("bm25", "entities"):
+        for draw, own in found[name].items():
+            weight = " and ".join(f"{one:.2f}" for one in own["tuned"]["weights"].values())
+            cells = [name, draw, weight]
+            for d in DIRECTIONS:
+                cells += [f"{own['before'][d]:.3f}, {own['after'][d]:.3f}", ends(own["less_search_alone"][d][:3])]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": demo_tables,
     "demo-seeds": demo_seeds,
@@ -344,6 +373,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "captions": captions,
     "given-heads": given_heads,
     "score-corrections": score_corrections,
+    "lexical": lexical,
+    "pareto": pareto,
 }
 
 

@@ -176,3 +176,20 @@ def test_towers_that_share_weights_are_adapted_together_or_not_at_all(folder: Pa
             adaptation.check(backbone)
     trained = Full(trunk_rate=0.1).prepare(backbone)
     assert all(rate == 0.1 for name, rate in trained.rates.items() if "trunk" in name and "logit" not in name)
+
+
+def test_a_model_of_another_form_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    """FG-CLIP 2: its class is an AutoModelForCausalLM, and its pictures are patches of many sizes."""
+    config = json.loads((folder / "config.json").read_text())
+    named = {"AutoConfig": "modeling_pair.PairConfig", "AutoModelForCausalLM": "modeling_pair.PairModel"}
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": named}))
+    with pytest.raises(
+        ConfigError, match=r"no AutoModel \(its auto_map has AutoConfig, AutoModelForCausalLM alone\); FG-CLIP"
+    ):
+        OwnCode(str(folder), allow_code=True)
+    patches = '"spatial_shapes": np.array([[2, 2]] * len(pixels)), "pixel_values": np.stack(pixels)}'
+    other = publish(tmp_path / "of-patches", CODE.replace('"pixel_values": np.stack(pixels)}', patches))
+    with pytest.raises(
+        ConfigError, match=r"gives spatial_shapes \(1, 2\), pixel_values .* such as FG-CLIP 2 are not supported"
+    ):
+        OwnCode(str(other), allow_code=True)

@@ -82,6 +82,7 @@ class Settings:
     min_score: float | None = None
     top_k: int = 100
     run_depth: int = 20
+    share: float = 0.5
     shown: int = 5
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)

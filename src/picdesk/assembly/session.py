@@ -35,6 +35,7 @@ from picdesk.interfaces import Index
 from picdesk.measures.listing import checked
 from picdesk.retrieval import slices
 from picdesk.retrieval.banks import unfitted
+from picdesk.retrieval.composed import check_pairs
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import features_of
 from picdesk.retrieval.scores import Bars, Metrics
@@ -199,6 +200,7 @@ class Session:
     def part(self) -> Collection:
         """The part of the data set that the job is about; of one that is scored, the pictures that fulfil `filter`."""
         part, wanted = self.dataset.part(self.settings.part), self.settings.filter
+        check_pairs(part, OmegaConf.select(self.cfg, "task.name"))
         return only(part, wanted) if wanted and not self._whole else part
 
     def key_of(self, *names: str) -> str:
@@ -262,6 +264,7 @@ class Session:
             kept,
             self.correction,
             self.metrics,
+            self.settings.share,
         )
 
     def new_index(self) -> Index:

@@ -26,6 +26,7 @@ from picdesk.backbones.transformers import pooled
 from picdesk.backbones.transformers_files import FILES, described, digest_of_tokenizer, first_line
 from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError, UserError
+from picdesk.files import json_value
 from picdesk.hub import folder_of, one_set_of_weights
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
@@ -67,7 +68,7 @@ class OwnCode(TwoTower):
         length = min(max_tokens, int(tokenizer.model_max_length))
         tokens = tokenizer(["a"], padding=True, truncation=True, max_length=length, return_tensors="pt")
         digest = digest_of_tokenizer(tokenizer)  # here and not later: every call leaves settings in it
-        pixels = processor(Image.new("RGB", (64, 64)), return_tensors="pt")["pixel_values"]
+        pixels = only_pixels(processor(Image.new("RGB", (64, 64)), return_tensors="pt"), model)
         image, _ = tower(whole, "get_image_features", {"pixel_values": pixels})
         text, full = tower(whole, "get_text_features", tokens)
         padding = padding_of(text, tokenizer, length, model)
@@ -160,11 +161,37 @@ def tower(model: nn.Module, method: str, example: Mapping[str, torch.Tensor]) ->
     return Tower(part if same else model, method), int(features.shape[-1])
 
 
+def only_pixels(given: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+    """The pixels [1, 3, height, width] that an image processor gives. Raises `ConfigError` for patches of many sizes."""
+    if set(given) == {"pixel_values"} and given["pixel_values"].ndim == 4:
+        return given["pixel_values"]
+    told = ", ".join(f"{key} {tuple(value.shape)}" for key, value in given.items())
+    raise ConfigError(
+        f"backbone.model={name}: its image processor gives {told}, and backbone=own_code reads pictures of one size alone; "
+        "models of patches such as FG-CLIP 2 are not supported (SigLIP 2 NaFlex is, by backbone=sentence_transformers)"
+    )
+
+
+def check_map(folder: Path, name: str) -> None:
+    """Raise `ConfigError` where config.json does not say which class in the folder is the model."""
+    try:
+        named = json_value((folder / "config.json").read_text(encoding="utf-8")).get("auto_map") or {}
+    except (OSError, ValueError, AttributeError):
+        return  # which loading it tells
+    if "AutoModel" not in named:
+        there = f"its auto_map has {', '.join(named)} alone" if named else "it has no auto_map"
+        hint = (
+            "; FG-CLIP and FG-CLIP 2 are published so, and are not supported" if "AutoModelForCausalLM" in named else ""
+        )
+        raise ConfigError(f"backbone.model={name}: config.json names no AutoModel ({there}){hint}")
+
+
 def load(folder: Path, name: str) -> tuple[Any, Any, Any]:
     """Model, image processor and tokenizer, by the folder's own code. Raises `UserError`, `ConfigError`."""
     import transformers
     from transformers.utils import logging as chatter
 
+    check_map(folder, name)
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
     try:

@@ -104,9 +104,11 @@ def nothing(query_ids: tuple[str, ...], item_ids: tuple[str, ...]) -> Run:
 
 
 def looking_deeper(index: Searches, queries: Embeddings, wanted: int, admitted: Flags) -> Run:
-    """The same by longer and longer lists; one that ends early has its index look into more of its inverted lists."""
+    """The same by longer and longer lists. Of inverted lists so many more are looked into that as many admitted items are seen as
+    without a filter, and still more where a list ends early."""
     depth = depth_for(wanted, admitted)
     with Probing(index) as probing:
+        probing.more(len(admitted) / int(admitted.sum()))
         while True:
             found = index.search(queries, depth)
             run = kept_of(found, admitted, wanted)
@@ -141,19 +143,20 @@ class Probing:
 
     def __init__(self, index: Any) -> None:
         inner = inner_of(index)
-        self.inner = inner if inner is not None and "nprobe" in inner.settings else None
+        self.lists = making.lists_of(inner.faiss) if inner is not None else 0
+        self.inner = inner if self.lists else None
 
     def __enter__(self) -> Self:
         if self.inner is not None:
             _ONE_AT_A_TIME.acquire()
-            self.probes = self.inner.settings["nprobe"]
+            self.probes = self.usual = self.inner.settings.get("nprobe", 1)
         return self
 
-    def more(self) -> bool:
-        """Look into four times as many lists from now on; false where all are looked into, or there are none."""
-        if self.inner is None or self.probes >= making.lists_of(self.inner.faiss):
+    def more(self, times: float = STEP) -> bool:
+        """Look into so many times as many lists from now on; false where all are looked into, or there are none."""
+        if self.inner is None or self.probes >= self.lists:
             return False
-        self.probes = min(STEP * self.probes, making.lists_of(self.inner.faiss))
+        self.probes = min(ceil(times * self.probes), self.lists)
         making.set_search(self.inner.faiss, {"nprobe": self.probes})
         return True
 
@@ -161,5 +164,5 @@ class Probing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.inner is not None:
-            making.set_search(self.inner.faiss, self.inner.settings)
+            making.set_search(self.inner.faiss, {"nprobe": self.usual})
             _ONE_AT_A_TIME.release()

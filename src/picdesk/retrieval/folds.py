@@ -7,19 +7,17 @@ the metrics are means over the queries of all folds: with folds of one size, the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError
-from picdesk.evaluation.metrics import chance, metrics_of
 from picdesk.evaluation.ranks import Ranks
-from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings
-from picdesk.report.content import MetricRow, MetricTable
-from picdesk.report.values import Value
+from picdesk.report.content import MetricTable
 from picdesk.retrieval.system import System
+from picdesk.retrieval.told import Told, told_of
 from picdesk.retrieval.tools import Sources
 from picdesk.training.features import Features
 
@@ -27,20 +25,12 @@ LEAST = 10
 Longs = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Folded:
-    """The metrics over folds: tables for the page, and numbers for metrics.json."""
-
-    tables: tuple[MetricTable, ...] = ()
-    numbers: dict[str, object] | None = None
-
-
 def score_folds(
     system: System, folds: int, features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources
-) -> Folded:
+) -> Told:
     """Retrieve and score each fold by itself; nothing for `metrics.folds=0`. Raises `ConfigError` for folds too small."""
     if folds == 0:
-        return Folded()
+        return Told()
     count = len(features.picture_ids)
     if folds < 2 or count // folds < LEAST:
         raise ConfigError(
@@ -98,24 +88,12 @@ def pooled(parts: Sequence[Ranks]) -> Ranks:
     )
 
 
-def fold_tables(system: System, found: dict[Direction, Ranks], folds: int) -> Folded:
+def fold_tables(system: System, found: dict[Direction, Ranks], folds: int) -> Told:
     """A table a direction, and the numbers with their intervals."""
-    names, ks, by = system.metrics.names, system.metrics.ks, system.bars
+    note = f"Each query is asked of its own fold; {folds} folds of the pictures in the order of the data set."
     tables: list[MetricTable] = []
     numbers: dict[str, object] = {}
     for direction, ranks in found.items():
-        metrics = metrics_of(ranks, ks, names)
-        bars = intervals(ranks, ks, by.resamples, by.seed, by.level, names=names)
-        ends = {name: [one.low, one.high] for name, one in bars.items()}
-        numbers[direction] = {"metrics": metrics, "intervals": ends}
-        values = {
-            name: Value(value, *ends.get(name, ()))
-            for name, value in metrics.items()
-            if name not in ("queries", "gallery", "unfound")
-        }
-        expected = {name: Value(value) for name, value in chance(ranks, ranks.gallery_size, ks, names).items()}
-        rows = (MetricRow("each of its own fold", values, "main"), MetricRow("chance", expected, "baseline"))
-        note = f"Each query is asked of its own fold; {folds} folds of the pictures in the order of the data set."
-        size = len(ranks.query_ids)
-        tables.append(MetricTable(direction, rows, size, ranks.gallery_size, note=note, of=f"{folds} folds"))
-    return Folded(tuple(tables), {"folds": {"folds": folds, **numbers}})
+        table, numbers[direction] = told_of(system, direction, ranks, "each of its own fold", note, f"{folds} folds")
+        tables.append(table)
+    return Told(tuple(tables), {"folds": {"folds": folds, **numbers}})

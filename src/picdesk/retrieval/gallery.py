@@ -25,6 +25,8 @@ from picdesk.search.grouping import best_part_run
 from picdesk.trec.runs import Floats, Run
 
 Kept = Callable[[Run, Floats | None], Run]
+MASKS = 8
+"""Filters whose answer is kept, as a page is asked again with the same one."""
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Gallery:
     name: str = ""
     prompt: object = field(default=None, repr=False)
     known: Callable[[], Columns] | None = field(default=None, repr=False)
+    masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.index.ids)
@@ -75,7 +78,13 @@ class Gallery:
 
         Raises `ConfigError` where it cannot be read, or asks about a column that is not there.
         """
-        return self.columns.fulfilling(filter)
+        found = self.masks.get(filter)
+        if found is None or len(found) != len(self):
+            found = self.columns.fulfilling(filter)
+            while len(self.masks) >= MASKS:
+                self.masks.pop(next(iter(self.masks)))
+            self.masks[filter] = found
+        return found
 
     def count(self, filter: str) -> int:  # noqa: A002
         """How many items fulfil a filter."""

@@ -24,6 +24,7 @@ from picdesk.evaluation.metrics import add_tail, exact_ranks, exact_ranks_both
 from picdesk.filters.columns import Columns, columns_of
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, Index, RerankContext, Side
 from picdesk.retrieval.banks import Banks, in_one_dimension_more
+from picdesk.retrieval.composed import is_composed, score_composed
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import embed, features_of
 from picdesk.retrieval.filtering import tell
@@ -63,7 +64,8 @@ class System:
     `new_index` makes an empty index of the chosen kind. `top_k` candidates are searched for and reranked; where nothing is
     reranked, the first `run_depth` of them are listed. What the search scores below `min_score` is left out. `bars` say how
     error bars are drawn; `keep` keeps what is costly (the jobs of a sweep share it). `correction` takes hubs out of the
-    scores of the search, by a bank of other queries; `metrics` are those that are reported.
+    scores of the search, by a bank of other queries; `metrics` are those that are reported; `share` is the picture's part in
+    a query of a data set whose texts ask together with a picture.
     """
 
     backbone: TwoTower
@@ -77,6 +79,7 @@ class System:
     keep: Keep = make_anew
     correction: Correction = field(default_factory=Plain)
     metrics: Metrics = USUAL
+    share: float = 0.5
 
     def tools(self, known: Collection | None = None) -> Tools:
         """What rerankers are handed; `known` has what is said of the pictures that are searched."""
@@ -212,7 +215,12 @@ class System:
         return self.score_both(own, *embed(self.backbone, own), Sources.of(dataset, part, self.backbone, self.encoder))
 
     def score_both(self, features: Features, texts: Embeddings, pictures: Embeddings, sources: Sources) -> Scores:
-        """The same from embeddings. Pictures without texts are in the gallery but are not queries. Rerankers see `sources`."""
+        """The same from embeddings. Pictures without texts are in the gallery but are not queries. Rerankers see `sources`.
+
+        Texts that ask together with a picture are scored in one direction, t2i.
+        """
+        if is_composed(sources.part):
+            return score_composed(self, features, texts, pictures, sources)[0]
         sides = sides_of(features, texts, pictures, sources)
         fitted = self.fitted(sides, features, sources)
         if fitted:

@@ -9,7 +9,7 @@ from pathlib import Path
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import file_digest
-from picdesk.interfaces import Direction
+from picdesk.interfaces import Direction, Embeddings
 from picdesk.jobs.folder import Job
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
 from picdesk.jobs.rankings import joint_json, joint_of
@@ -18,10 +18,13 @@ from picdesk.pages import show
 from picdesk.pages.finish import Outcome, finish, write_run_page, write_verdict
 from picdesk.pages.notes import untrained_note
 from picdesk.report.terminal import print_metrics
+from picdesk.retrieval.composed import is_composed, score_composed
 from picdesk.retrieval.features import embed
 from picdesk.retrieval.folds import score_folds
-from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score
+from picdesk.retrieval.scores import Scored, Scores, flat_metrics, mean_hits, score
+from picdesk.retrieval.told import Told
 from picdesk.retrieval.tools import Sources
+from picdesk.training.features import Features
 from picdesk.trec.files import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
@@ -47,8 +50,7 @@ def evaluate_model(session: Session, judge: Judge, check_inputs: Check = no_chec
     with job.clock.stage("retrieve and score"):
         sources = Sources.of(session.dataset, part, backbone, session.encoder)
         both = embed(backbone, features)
-        scored = session.system.score_both(features, *both, sources)
-        folded = score_folds(session.system, session.settings.metrics.folds, features, *both, sources)
+        scored, folded = scores_of(session, features, both, sources)
     learned = learned_by(session)
     apart = without_look_alikes(session, part, learned, scored)
     outcome = Outcome(
@@ -64,6 +66,19 @@ def evaluate_model(session: Session, judge: Judge, check_inputs: Check = no_chec
     if outcome.verdict is not None:
         outcome.verdict.settle()
     return mean_hits(list(scored.values()))
+
+
+def scores_of(
+    session: Session, features: Features, both: tuple[Embeddings, Embeddings], sources: Sources
+) -> tuple[Scores, Told]:
+    """The scores of all pictures, and those over folds, or within the few that composed queries name."""
+    folds = session.settings.metrics.folds
+    if not is_composed(sources.part):
+        scored = session.system.score_both(features, *both, sources)
+        return scored, score_folds(session.system, folds, features, *both, sources)
+    if folds:
+        raise ConfigError(f"metrics.folds={folds}: data={sources.part.name} asks with pictures, which folds would part")
+    return score_composed(session.system, features, *both, sources)
 
 
 def evaluate_files(
