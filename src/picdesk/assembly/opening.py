@@ -1,26 +1,33 @@
-"""Open a system from Python: a job, a checkpoint, `latest`, a saved index, an .npz file or the name of a backbone."""
+"""Open a system from Python: a job, a checkpoint, `latest`, a saved index, an .npz file or the name of a backbone.
+
+A server opens the same by its config, and opens it again when it is told to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
-from picdesk.assembly.named import given
-from picdesk.assembly.schema import CONF, register
+from picdesk.assembly.named import given, overrides
+from picdesk.assembly.schema import CONF, Settings, register, typed
 from picdesk.assembly.session import Session
 from picdesk.collection import Fields
+from picdesk.data.facts import PictureFacts
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction
 from picdesk.readers.npz import load_arrays
 from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
-from picdesk.retrieval.searcher import Searcher
+from picdesk.retrieval.searcher import Find, Searcher
 from picdesk.search.index_files import HEADER
-from picdesk.search.saved import NOTE
+from picdesk.search.saved import NOTE, made_from
 
 
 def load(source: str | Path = "latest", *overrides: str, part: str = "all", data: Dataset | None = None) -> Searcher:
@@ -53,13 +60,78 @@ def searcher_of(session: Session, folder: Path | None, name: str) -> Searcher:
 
 
 def rendering_of(session: Session) -> Callable[[Fields], str]:
-    """How a text from outside is written before it is encoded: by the prompt of the config."""
+    """How a text from outside is written before it is encoded where the data set has no prompt: by that of the config; as it
+    stands for a saved index, which would say if it had one."""
+
+    @cache
+    def prompt() -> Any:
+        return session.build("prompt").choose(QUERY_FIELDS)
 
     def render(fields: Fields) -> str:
-        text: str = session.build("prompt").choose(QUERY_FIELDS).render(fields)
-        return text
+        return str(fields["caption"] if session.settings.index_dir else prompt().render(fields))
 
     return render
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a server answers with: the searcher, what it was made by (`weights`, `data`), what is known of its pictures, and the
+    overrides by which `retrieve.py` opens the same."""
+
+    searcher: Searcher
+    weights: dict[str, str]
+    data: Callable[[], dict[str, str]]
+    facts: PictureFacts | None
+    same: tuple[str, ...]
+
+
+class Source:
+    """A config that is opened as often as it is asked: each time as its files are then."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.settings: Settings = typed(cfg)
+        self._cfg, self._named = cfg, tuple(overrides())
+
+    def open(self) -> Opened:
+        """A searcher over the data set or the saved index. Raises `UserError` for what cannot be opened, or does not fit."""
+        cfg, settings = self._cfg.copy(), self.settings
+        with given(self._named):
+            folder = saved_index.folder_of(settings) if settings.index_dir else None
+            session = saved_index.session_of(cfg, folder) if folder else Session.open(cfg)
+            searcher = searcher_of(session, folder, str(settings.index_dir or settings.ckpt or session.backbone.name))
+            searcher.gallery("pictures" if folder is None else kind_of(folder))
+        known = session.encoder.digests
+        facts = known if isinstance(known, PictureFacts) else None
+
+        def data() -> dict[str, str]:
+            return {} if folder else session.fingerprint(session.part)
+
+        weights = session.weights() | session.rerankers.contents()
+        return Opened(searcher, weights, data, facts, self._same(session))
+
+    def _same(self, session: Session) -> tuple[str, ...]:
+        """The overrides that open the same in `retrieve.py`: those of this command but for what is a server's own."""
+        own = (
+            "task",
+            "serve",
+            "hydra",
+            "logger",
+            "top_k",
+            "run_depth",
+            "min_score",
+            "ckpt",
+            "query",
+            "queries",
+            "image",
+        )
+        kept = [one for one in self._named if one.partition("=")[0].split(".")[0] not in own]
+        ckpt = [f"ckpt={session.checkpoint.path}"] if session.checkpoint and not self.settings.index_dir else []
+        return (*ckpt, *kept)
+
+
+def kind_of(folder: Path) -> Find:
+    """What a saved index finds."""
+    return "texts" if made_from(folder).get("gallery") == "texts" else "pictures"
 
 
 def overrides_for(source: str) -> tuple[list[str], Path | None]:

@@ -40,7 +40,7 @@ from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.features import Features
 
 log = logging.getLogger(__name__)
-WHOLE = ("retrieve", "encode", "export", "index_build", "index_add", "index_remove", "write_captions")
+WHOLE = ("retrieve", "serve", "encode", "export", "index_build", "index_add", "index_remove", "write_captions")
 
 
 class Session:
@@ -142,7 +142,7 @@ class Session:
         collection, splits, notes = self.read_and_split()
         render = rendering(self.cfg, collection.field_names())
         report = self.looks.check(collection, splits, self.settings.check, self.max_bad_fraction, render)
-        asked = bool(self.settings.query or self.settings.queries)
+        asked = bool(self.settings.query or self.settings.queries or self.settings.task == "serve")
         return dataset_of(*cleaned(collection, splits, report), notes, lambda: self.build("prompt"), asked, key)
 
     @property

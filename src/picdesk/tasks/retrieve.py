@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
+from picdesk.assembly.opening import rendering_of
 from picdesk.assembly.schema import Settings, typed
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
@@ -19,9 +20,9 @@ from picdesk.pages.notes import untrained_note
 from picdesk.pages.outside import check_submission
 from picdesk.readers.queries import Query
 from picdesk.retrieval import banks, index_facts
-from picdesk.retrieval.dataset import QUERY_FIELDS
 from picdesk.retrieval.gallery import CaptionIndex, Gallery
-from picdesk.tasks.combined import Piece, as_query, finds_pictures, pieces_of, read_picture, read_texts, vector_of
+from picdesk.retrieval.pieces import Piece, as_query, vector_of
+from picdesk.tasks.combined import finds_pictures, pieces_of, read_picture, read_texts
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -116,16 +117,10 @@ def whats_asked(settings: Settings, pieces: Sequence[Piece]) -> tuple[list[Query
 
 def asked_of(session: Session, gallery: Gallery, queries: list[Query], picture: bytes, pieces: Sequence[Piece]) -> Side:
     """What is asked, in the shared space."""
+    render = gallery.catalogue.render or rendering_of(session)
     if pieces:
-        prompt = gallery.prompt or (
-            None if session.settings.index_dir else session.build("prompt").choose(QUERY_FIELDS)
-        )
-        return Side(("q1",), vector_of(session.backbone, session.encoder, prompt, pieces))
+        return Side(("q1",), vector_of(session.backbone, session.encoder, render, pieces))
     if not queries:
         return session.system.asks(pictures=[picture])
-    if session.settings.index_dir:
-        render = gallery.catalogue.render or (lambda fields: str(fields["caption"]))
-    else:
-        render = gallery.catalogue.render or session.build("prompt").choose(QUERY_FIELDS).render
     texts = [render(query.fields) for query in queries]
     return session.system.asks(texts, ids=[query.id for query in queries], fields=[query.fields for query in queries])
