@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -22,7 +21,7 @@ from PIL import Image
 
 from picdesk.embedding.batches import Inputs, TextBatches
 from picdesk.embedding.encoder import Encoder
-from picdesk.embedding.forward import Forward, working
+from picdesk.embedding.forward import Forward, readied
 from picdesk.embedding.store import Space, content_key
 from picdesk.interfaces import Backbone, Modality, PictureBytes
 
@@ -38,7 +37,8 @@ Key = tuple[str, bytes]
 
 @dataclass
 class Standing(Encoder):
-    """An encoder whose trunks stay ready. Not for galleries: what is many goes through `Encoder`. Safe for threads."""
+    """An encoder whose trunks stay ready. Not for galleries: what is many goes through `Encoder`. The backbone is the server's from
+    then on. Safe for threads."""
 
     latest: int = LATEST
     forwards: int = 0
@@ -47,7 +47,6 @@ class Standing(Encoder):
     _pixels: dict[bytes, NDArray[np.uint8]] = field(default_factory=dict)
     _spaces: dict[tuple[int, Modality], Space] = field(default_factory=dict)
     _ready: dict[tuple[int, Modality], Forward] = field(default_factory=dict)
-    _open: ExitStack = field(default_factory=ExitStack)
     _turn: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
@@ -165,7 +164,7 @@ class Standing(Encoder):
         place = (id(backbone), modality)
         if place not in self._ready:
             trunk: Any = backbone.image_trunk if modality == "image" else backbone.text_trunk
-            ready, layout = self._open.enter_context(working(trunk, self.device, self.precision))
+            ready, layout = readied(trunk, self.device, self.precision)
             dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
             self._ready[place] = Forward(
                 ready, self.device, dtype, backbone.normalise_pixels, self._batch(modality), layout

@@ -228,10 +228,12 @@ def view(served: Served, answer: dict[str, Any], question: Question) -> dict[str
     true = answer.get("true_picture")
     seen = served.pictures.has_pictures()
     for item in [each for one in answer["results"] for each in (one, *one.get("alike", ()))]:
+        item.setdefault("alike", ())
         item["true"] = item["id"] == true
         item["shown"] = seen and answer["find"] == "pictures"
     missing = true and true not in {each["id"] for one in answer["results"] for each in (one, *one.get("alike", ()))}
-    return {**answer, "missing": bool(missing), "command": command_of(served, question), "seen": seen}
+    known = {"true_picture": None, "true_rank": None}
+    return {**known, **answer, "missing": bool(missing), "command": command_of(served, question), "seen": seen}
 
 
 def render(desk: Desk, served: Served, **more: Any) -> str:
