@@ -3,7 +3,7 @@
 A job encodes many items once and writes them down. A server is asked one text at a time, for ever: claims, shards and their
 files would cost more than the forward pass (a text on one core of a small machine: 38 ms instead of 10) and fill the disk with
 questions. So features are looked up in memory, then in the store (which is only read), and else made here; a bounded number
-of the latest stays in memory. Values are those of `Encoder`, to the byte: the same batches of a few texts, see `TOKENS`.
+of the latest stays in memory. Values are those of `Encoder`, to the byte: see `TOGETHER`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,20 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from picdesk.embedding.batches import Inputs, TextBatches
+from picdesk.embedding.batches import Inputs, TextBatches, cut
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.forward import Forward, readied
 from picdesk.embedding.store import Space, content_key
 from picdesk.interfaces import Backbone, Modality, PictureBytes
 
-TOGETHER = 8
-"""Texts that go through a trunk together. Up to here the features of a text are those it has alone, bit for bit (MiniLM,
-float32); from 16 on, matrix products are cut another way, and one in 25 differs in its last digit."""
-TOKENS = 256
-"""And their tokens, padding included, for the same reason."""
+TOGETHER = 16
+"""Texts that go through a trunk together: only such of one length in tokens. Then each has the features that it has alone, bit
+for bit (MiniLM in float32, all lengths from 4 to 27 tokens by 2 to 16 texts). Padding changes last digits: softmax over 20
+places adds up in another order than over 12."""
+SHORTEST = 4
+"""Texts of fewer tokens go alone: their matrix products are so small that another routine makes them."""
+FEW = 8
+"""Pictures that are encoded here at once: those that are asked, not the candidates of a reranker."""
 LATEST = 20_000
 """Features that are kept, of all trunks together: at most 100 MB with 1,280 numbers each."""
 Key = tuple[str, bytes]
@@ -76,7 +80,7 @@ class Standing(Encoder):
 
         Raises `DataError` for a picture that cannot be decoded.
         """
-        if len(pictures) > TOGETHER:
+        if len(pictures) > FEW:
             with self._turn:
                 return super().pictures(backbone, pictures, decode, ids)
         contents = [pictures.read(i) for i in range(len(pictures))]
@@ -173,12 +177,6 @@ class Standing(Encoder):
 
 
 def parts_of(batches: TextBatches) -> Iterator[list[int]]:
-    """Rows by token length, cut so that no part has more than `TOGETHER` texts or `TOKENS` tokens."""
-    part: list[int] = []
-    for row in batches.order:  # ascending, so the newest is the longest
-        if part and (len(part) == TOGETHER or (len(part) + 1) * batches.length(row) > TOKENS):
-            yield part
-            part = []
-        part.append(row)
-    if part:
-        yield part
+    """Rows of one token length each, at most `TOGETHER`; those of very few tokens alone."""
+    for length, rows in groupby(batches.order, batches.length):  # `order` is by length
+        yield from cut(list(rows), TOGETHER if length >= SHORTEST else 1)
