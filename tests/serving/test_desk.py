@@ -26,28 +26,8 @@ from picdesk.serving.served import Served
 from tests.serving.conftest import client_of, desk_over, source_of, tiny
 from tests.tiny import Tiny
 
-WORDS = [
-    "a",
-    "ship",
-    "at",
-    "sea",
-    "with",
-    "a",
-    "red",
-    "sail",
-    "before",
-    "the",
-    "harbour",
-    "wall",
-    "of",
-    "an",
-    "old",
-    "town",
-    "in",
-    "the",
-    "evening",
-    "light",
-]
+SAID = "a ship at sea with a red sail before the harbour wall of an old town in the evening light"
+WORDS = SAID.split(" ")
 TEXTS = ["sea", *(" ".join(WORDS[: 1 + i % 12]) + f" {i}" for i in range(24))]
 
 
@@ -202,13 +182,13 @@ def test_answers_switch_whole_under_load(tmp_path: Path) -> None:
         finally:
             stop.set()
             thread.join()
+        desk._reloading.acquire()
         with pytest.raises(AskError, match="under way"):
-            desk._reloading.acquire()
             desk.reload()
 
 
 def test_what_cannot_be_opened_is_told_before_anything_listens(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="top_k|weight"):
+    with pytest.raises(ConfigError, match="weight"):
         source_of(tmp_path, *tiny(tmp_path), "reranker=captions", "reranker.weight=2").open()
 
 

@@ -41,8 +41,8 @@ Key = tuple[str, bytes]
 
 @dataclass
 class Standing(Encoder):
-    """An encoder whose trunks stay ready. Not for galleries: what is many goes through `Encoder`. The backbone is the server's from
-    then on. Safe for threads."""
+    """An encoder whose trunks stay ready; the backbone is its own from then on. Not for galleries: what is many goes through
+    `Encoder`. Safe for threads."""
 
     latest: int = LATEST
     forwards: int = 0

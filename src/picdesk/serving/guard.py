@@ -69,7 +69,7 @@ class Rate:
 
 
 class Guard:
-    """Wraps the application. `token` is what every client must know (None: nothing), `names` what it may be called (None: all)."""
+    """Wraps the application. `token` is what every client must know, `names` what it may be called; None for no such rule."""
 
     def __init__(self, app: App, desk: Desk, token: bytes | None, names: frozenset[str] | None) -> None:
         self.app, self.desk, self.token, self.names = app, desk, token, names
