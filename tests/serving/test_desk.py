@@ -48,6 +48,25 @@ def test_a_text_has_the_features_it_has_in_a_job_whoever_comes_with_it(tmp_path:
     assert warm.forwards == 0, "what is in the store is not made again"
 
 
+def test_a_tower_that_minds_company_is_asked_one_text_at_a_time(tmp_path: Path) -> None:
+    """One that ends in a product with a row a text: its bits depend on how many rows there are."""
+    from torch import nn
+
+    class Projected(Tiny):
+        def __init__(self) -> None:
+            super().__init__()
+            self.text_trunk = nn.Sequential(self.text_trunk, nn.Linear(16, 16)).requires_grad_(False)
+            self.text_trunk.forward = lambda tokens: self.text_trunk[1](self.text_trunk[0](tokens=tokens))  # type: ignore[method-assign]
+
+    for backbone in (Projected(), Tiny()):
+        alone = np.concatenate(
+            [Encoder(Store(tmp_path / f"{i}")).texts(backbone, [text]) for i, text in enumerate(TEXTS)]
+        )
+        standing = Standing(Store(tmp_path / "empty"))
+        assert (standing.texts(backbone, TEXTS) == alone).all()
+        assert (standing.forwards == len(TEXTS)) is not standing.agrees(backbone)
+
+
 def test_what_is_kept_is_bounded_and_rounded_as_in_the_store(tmp_path: Path) -> None:
     backbone = Tiny()
     small = Standing(Store(tmp_path), storage="float16", latest=3)

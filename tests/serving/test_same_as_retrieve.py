@@ -61,7 +61,7 @@ def through_the_door(capfd: Capture, folder: Path, *overrides: str) -> Lists:
 
 
 def served(folder: Path, texts: list[str], *overrides: str, **asked: Any) -> Lists:
-    own = ("serve.rate=0", "serve.texts=500", f"top_k={LISTED}")
+    own = ("serve.rate=0", "serve.texts=500", "serve.timeout_s=600", f"top_k={LISTED}")
     with desk_over(folder, *overrides, *own) as desk, client_of(desk) as client:
         answer = client.post("/search", json={"texts": texts, "top_k": LISTED, **asked})
         assert answer.status_code == 200, answer.text

@@ -32,6 +32,7 @@ for bit (MiniLM in float32, all lengths from 4 to 27 tokens by 2 to 16 texts). P
 places adds up in another order than over 12."""
 SHORTEST = 4
 """Texts of fewer tokens go alone: their matrix products are so small that another routine makes them."""
+PROBES = ("a dog {}", "a man in a red shirt walks a dog along the harbour wall {}")
 FEW = 8
 """Pictures that are encoded here at once: those that are asked, not the candidates of a reranker."""
 LATEST = 20_000
@@ -51,6 +52,7 @@ class Standing(Encoder):
     _pixels: dict[bytes, NDArray[np.uint8]] = field(default_factory=dict)
     _spaces: dict[tuple[int, Modality], Space] = field(default_factory=dict)
     _ready: dict[tuple[int, Modality], Forward] = field(default_factory=dict)
+    _agrees: dict[int, bool] = field(default_factory=dict)
     _turn: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
@@ -65,9 +67,30 @@ class Standing(Encoder):
 
         def made(rows: list[int]) -> Iterator[tuple[list[int], Inputs]]:
             batches = TextBatches(backbone, texts, rows)
-            yield from batches(parts_of(batches))
+            yield from batches(parts_of(batches, TOGETHER if len(rows) > 1 and self.agrees(backbone) else 1))
 
         return self._looked_up(backbone, "text", keys, made)
+
+    def agrees(self, backbone: Backbone) -> bool:
+        """Whether this text tower gives a text the same bits alone and among others; tried once, with a few texts.
+
+        One that ends in a projection of one vector a text mostly does not: a product with one row is made another way.
+        """
+        with self._turn:
+            known = self._agrees.get(id(backbone))
+            if known is None:
+                known = self._agrees[id(backbone)] = all(self._tried(backbone, probe) for probe in PROBES)
+            return known
+
+    def _tried(self, backbone: Backbone, probe: str) -> bool:
+        texts = [probe.format(i) for i in range(1, 10)]
+        inputs, forward = TextBatches(backbone, texts, list(range(len(texts)))), self._forward(backbone, "text")
+        with torch.inference_mode():
+            together = {
+                part[i]: row for part, one in inputs(parts_of(inputs, TOGETHER)) for i, row in enumerate(forward(one))
+            }
+            alone = {part[0]: forward(one)[0] for part, one in inputs(parts_of(inputs, 1))}
+        return all(np.array_equal(together[i], alone[i]) for i in alone)
 
     def pictures(
         self,
@@ -176,7 +199,7 @@ class Standing(Encoder):
         return self._ready[place]
 
 
-def parts_of(batches: TextBatches) -> Iterator[list[int]]:
-    """Rows of one token length each, at most `TOGETHER`; those of very few tokens alone."""
+def parts_of(batches: TextBatches, most: int) -> Iterator[list[int]]:
+    """Rows of one token length each, at most `most`; those of very few tokens alone."""
     for length, rows in groupby(batches.order, batches.length):  # `order` is by length
-        yield from cut(list(rows), TOGETHER if length >= SHORTEST else 1)
+        yield from cut(list(rows), most if length >= SHORTEST else 1)
