@@ -16,7 +16,7 @@ from picdesk.assembly.schema import top_keys
 from tests.conftest import PROJECT
 
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
-DOOR = re.compile(r"^    python ((?:train|evaluate|retrieve)\.py .*)$", re.MULTILINE)
+DOOR = re.compile(r"^    python ((?:train|evaluate|retrieve|serve)\.py .*)$", re.MULTILINE)
 LEFT_OPEN = re.compile(r"^(\w+=)?\.\.\.$")  # `data=...`: any; `...`: as above
 
 
@@ -46,7 +46,7 @@ def first_of_each(words: list[str]) -> list[str]:
 
 def test_there_are_commands() -> None:
     pages = {name for name, _ in commands()}
-    assert {"README.md", "backbones.md", "finetuning.md", "reranking.md", "scale.md", "systems.md"} <= pages
+    assert {"README.md", "backbones.md", "finetuning.md", "reranking.md", "scale.md", "serving.md", "systems.md"} <= pages
     assert len(commands()) >= 60
 
 
