@@ -25,6 +25,8 @@ from picdesk.serving.served import Served
 log = logging.getLogger(__name__)
 OWN = ("127.0.0.1", "::1", "localhost")
 LEAST_TOKEN = 16
+QUIET_S = 2.0
+"""After so long without a question connections are closed: one that is closed while a question is on its way loses it."""
 
 
 def serve(source: Source) -> None:
@@ -149,12 +151,12 @@ class Server(uvicorn.Server):
         self.desk.stopping = True
         for server in self.servers:
             server.close()
-        loop = asyncio.get_running_loop()
-        until, busy = loop.time() + self.desk.limits.drain_s, loop.time()
-        while self.server_state.connections and loop.time() < until and not self.force_exit:
-            if self.server_state.tasks:
-                busy = loop.time()
-            elif loop.time() - busy > 0.5:  # whoever is connected now asks nothing
+        loop, state = asyncio.get_running_loop(), self.server_state
+        until, seen, busy = loop.time() + self.desk.limits.drain_s, -1, loop.time()
+        while state.connections and loop.time() < until and not self.force_exit:
+            if state.tasks or state.total_requests != seen:
+                seen, busy = state.total_requests, loop.time()
+            elif loop.time() - busy > QUIET_S:  # whoever is still connected asks nothing
                 break
             await asyncio.sleep(0.02)
         await super().shutdown(sockets)
