@@ -50,6 +50,7 @@ def desk_over(folder: Path, *overrides: str) -> Iterator[Desk]:
 @contextmanager
 def client_of(desk: Desk, **given: object) -> Iterator[TestClient]:
     """A client of the whole application, guard included."""
+    given.setdefault("names", ("testserver",))
     with TestClient(application(desk, **given), raise_server_exceptions=False) as client:  # type: ignore[arg-type]
         yield client
 

@@ -123,6 +123,8 @@ def test_idle_and_slow_clients_do_not_keep_others_waiting(tmp_path: Path) -> Non
             assert raw.recv(64).split()[1] in (b"404", b"400", b"414"), path
             raw.close()
         assert server.ask()[0] == 200
+        idle[0].settimeout(20)
+        assert idle[0].recv(1) == b"", "who says nothing is not kept"
         for one in (*idle, half, garbage):
             one.close()
         server.signal(signal.SIGTERM)

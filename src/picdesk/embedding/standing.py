@@ -35,6 +35,8 @@ SHORTEST = 4
 PROBES = ("a dog {}", "a man in a red shirt walks a dog along the harbour wall {}")
 FEW = 8
 """Pictures that are encoded here at once: those that are asked, not the candidates of a reranker."""
+AHEAD = 64
+"""Pictures that are decoded and wait for their turn."""
 LATEST = 20_000
 """Features that are kept, of all trunks together: at most 100 MB with 1,280 numbers each."""
 Key = tuple[str, bytes]
@@ -49,7 +51,7 @@ class Standing(Encoder):
     forwards: int = 0
     passed: int = 0
     _kept: OrderedDict[Key, NDArray[np.float32]] = field(default_factory=OrderedDict)
-    _pixels: dict[bytes, NDArray[np.uint8]] = field(default_factory=dict)
+    _pixels: OrderedDict[bytes, NDArray[np.uint8]] = field(default_factory=OrderedDict)
     _spaces: dict[tuple[int, Modality], Space] = field(default_factory=dict)
     _ready: dict[tuple[int, Modality], Forward] = field(default_factory=dict)
     _agrees: dict[int, bool] = field(default_factory=dict)
@@ -120,8 +122,13 @@ class Standing(Encoder):
     def look_at(self, backbone: Backbone, data: bytes, decode: Callable[..., Image.Image]) -> None:
         """Decode a picture that will be encoded next, in the caller's thread. Raises `DataError` where that cannot be done."""
         key = content_key(data)
-        if not self._is_kept(backbone, "image", key):
-            self._pixels[key] = self._decoded(backbone, data, decode)
+        if self._is_kept(backbone, "image", key):
+            return
+        pixels = self._decoded(backbone, data, decode)
+        with self._turn:
+            self._pixels[key] = pixels
+            while len(self._pixels) > AHEAD:  # who asked may be gone, or have its answer already
+                self._pixels.popitem(last=False)
 
     def _decoded(self, backbone: Backbone, data: bytes, decode: Callable[..., Image.Image]) -> NDArray[np.uint8]:
         options = {"shortest": backbone.shortest_side} if self.fast_decode else {}

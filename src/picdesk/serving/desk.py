@@ -22,7 +22,8 @@ from picdesk.serving.thumbs import Thumbs
 
 log = logging.getLogger(__name__)
 MEGA = 1 << 20
-UPLOADS = 16 * MEGA
+UPLOADS = 96 * MEGA
+"""For pictures that were sent, so that the links of their pages work for a while."""
 
 
 class Desk:

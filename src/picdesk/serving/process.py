@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from picdesk.assembly.opening import Source
 from picdesk.assembly.schema import Serve
@@ -100,7 +101,23 @@ def names_of(limits: Serve, port: int) -> frozenset[str] | None:
     None, for any, where a token or a proxy says who may ask."""
     if limits.host not in OWN and not limits.hosts:
         return None
-    return frozenset((*LOCAL[:3], limits.host, *(str(name).lower() for name in limits.hosts)))
+    return frozenset((*LOCAL, limits.host, *(str(name).lower() for name in limits.hosts)))
+
+
+class FirstWord(HttpToolsProtocol):
+    """Closes a connection on which no request has begun after `wait_s`; whoever has nothing to ask holds nothing."""
+
+    wait_s = 30.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Someone connected."""
+        super().connection_made(transport)
+        self.loop.call_later(self.wait_s, self._look)
+
+    def _look(self) -> None:
+        begun: object = self.cycle  # None until a request came, whatever its type says
+        if begun is None and not self.transport.is_closing():
+            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -151,6 +168,8 @@ class Server(uvicorn.Server):
         self.desk.stopping = True
         for server in self.servers:
             server.close()
+        for sock in sockets or ():  # else the system would go on to accept, and nobody would answer
+            sock.close()
         loop, state = asyncio.get_running_loop(), self.server_state
         until, seen, busy = loop.time() + self.desk.limits.drain_s, -1, loop.time()
         while state.connections and loop.time() < until and not self.force_exit:
@@ -166,6 +185,7 @@ def run(desk: Desk, app: App, listening: socket.socket) -> None:
     """Answer on a socket until the end is asked for."""
     config = uvicorn.Config(
         app,
+        http=type("Waiting", (FirstWord,), {"wait_s": desk.limits.timeout_s}),
         log_config=None,
         access_log=False,
         server_header=False,
