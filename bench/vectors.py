@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from spread import over_draws, rounded
 
 import recipes
 from picdesk.evaluation.significance import compare_all
+from picdesk.evaluation.spread import over_draws, rounded
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.found import DoneJob, find_jobs
@@ -113,7 +113,10 @@ def swept(given: argparse.Namespace, door: str, name: str, overrides: Sequence[s
 
 def fits(given: argparse.Namespace, name: str, fit: Fit) -> list[DoneJob]:
     own = [override.replace("DATA_ROOT", str(given.data_root)) for override in fit.given]
-    return swept(given, "train", name, [*own, f"{fit.swept}={DRAWS}"])
+    jobs = swept(given, "train", name, [*own, f"{fit.swept}={DRAWS}"])
+    return sorted(
+        jobs, key=lambda job: int(job.overrides[fit.swept])
+    )  # found by when they ended; compared draw by draw
 
 
 def over_jobs(values: Sequence[float], fit: Fit) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 SRC = Path(__file__).resolve().parents[1] / "src" / "picdesk"
 FLOORS = (
-    ("trec", "process", "text", "measures", "ground"),
+    ("trec", "process", "text", "measures", "filters", "ground"),
     ("data", "backbones", "embedding", "search", "rerankers", "evaluation", "report", "submissions"),
     ("readers",),  # what a format gives is made of pictures, places and sources: those of data
     ("training",),
@@ -29,6 +29,7 @@ FORMER = {"pipelines/__init__.py", "pipelines/config.py", "pipelines/identity.py
 """Old names that scripts elsewhere import: a docstring and one line that forwards."""
 FOREIGN = {
     "faiss": ("search/",),
+    "lancedb": ("search/",),
     "open_clip": ("backbones/",),
     "openai": ("rerankers/endpoint.py",),
     "fastapi": ("serving/",),

@@ -46,7 +46,15 @@ def first_of_each(words: list[str]) -> list[str]:
 
 def test_there_are_commands() -> None:
     pages = {name for name, _ in commands()}
-    assert {"README.md", "backbones.md", "finetuning.md", "reranking.md", "scale.md", "serving.md", "systems.md"} <= pages
+    assert {
+        "README.md",
+        "backbones.md",
+        "finetuning.md",
+        "reranking.md",
+        "scale.md",
+        "serving.md",
+        "systems.md",
+    } <= pages
     assert len(commands()) >= 60
 
 

@@ -73,6 +73,21 @@ def test_min_score_leaves_out_what_is_less_alike(client: TestClient) -> None:
     assert none["results"] == []
 
 
+def test_a_filter_says_what_may_be_found(client: TestClient) -> None:
+    (some,) = ask(client, text="dark picture 3", top_k=40, filter="caption contains 'red'")
+    assert 0 < len(some["results"]) < 40
+    (whole,) = ask(client, text="dark picture 3", top_k=40)
+    ids = [one["id"] for one in whole["results"]]
+    assert [ids.index(one["id"]) for one in some["results"]] == sorted(ids.index(one["id"]) for one in some["results"])
+    (none,) = ask(client, text="dark picture 3", filter="caption = 'nothing says this'")
+    assert none["results"] == []
+    (one,) = ask(client, text="dark picture 3", filter="id in ('p03', 'p05')")
+    assert {found["id"] for found in one["results"]} == {"p03", "p05"}
+    for wrong in ("colour = 'red'", "caption ==", "caption = 'a", "(" * 500, "__import__('os')"):
+        refused = client.post("/search", json={"text": "red", "filter": wrong})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "filter"), wrong
+
+
 def test_a_picture_finds_pictures_and_texts(client: TestClient) -> None:
     own = client.get("/images/p05")
     assert (own.status_code, own.headers["content-type"]) == (200, "image/png")
@@ -162,7 +177,7 @@ COMBINED: dict[str, tuple[Any, str]] = {
     "an address": ([{"picture": "http://169.254.169.254/"}], "pieces[0].picture"),
     "no picture": ([{"picture": base64.b64encode(b"hello").decode()}], "picture"),
     "both": ([{"text": "a", "item": "p05"}], "pieces[0]"),
-    "what cancels out": ([{"text": "a"}, {"text": "a", "weight": -1}], "query"),
+    "what cancels out": ([{"text": "a"}, {"text": "a", "weight": -1}], "pieces"),
 }
 
 

@@ -90,6 +90,17 @@ def test_the_command_gives_the_same(client: TestClient, desk: Desk) -> None:
     assert not [word for word in words if word.startswith(("serve.", "task=", "logger="))]
 
 
+def test_a_filter_stands_in_the_form_in_the_links_and_in_the_command(client: TestClient) -> None:
+    found = page(client, q="red", filter="id in ('p03', 'p05')", top_k="40")
+    assert set(re.findall(r"/thumbs/small/(\w+)", found)) == {"p03", "p05"}
+    assert "id in (&#39;p03&#39;, &#39;p05&#39;)" in found
+    assert "filter=id in" in re.findall(r"<code[^>]*>(.*?)</code>", found, re.S)[0].replace("&#39;", "'")
+    assert "filter=id+in" in found
+    example = re.search(r'name="filter"[^>]*placeholder="([^"]+)"', found) or pytest.fail("no example")
+    told = example[1].replace("&#39;", "'")
+    assert page(client, q="red", filter=told).count("/thumbs/small/") >= 1, "the example finds something"
+
+
 def test_a_mistake_is_told_on_the_page_and_what_was_typed_stays(client: TestClient) -> None:
     for query, status, told in (
         ({"q": "red", "top_k": "many"}, 422, "top_k"),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from picdesk.errors import ConfigError
 
-TEXTS = ("query",)
+TEXTS = ("query", "filter")
 FILES = (
     *("image", "queries", "subset", "captions_file", "run_file", "qrels_file"),
     *("ckpt", "resume", "reproduce", "dir", "against", "save_index", "index_dir", "hydra.run.dir", "hydra.sweep.dir"),
@@ -91,14 +91,20 @@ def quoted_override(argument: str, sweep: bool) -> str:
     if match is None:
         return argument
     key, value = match["key"], match["value"]
-    if not match["sign"] and any(key == name or key.startswith(f"{name}.") for name in ADDED):
-        return f"++{argument}"  # which lets Hydra take keys that the option does not list
+    if with_its_sign(argument) != argument:
+        return with_its_sign(argument)
     if key in TEXTS and not (sweep and re.fullmatch(r"choice\(.*\)", value, re.S)):
         return f"{match['sign']}{key}={in_quotes(value)}"
     is_file = key in FILES or key.rpartition(".")[2] in FILE_ENDS
     if is_file and not sweep and "${" not in value and not reads_as_typed(value):
         return f"{match['sign']}{key}={in_quotes(value)}"
     return argument
+
+
+def with_its_sign(override: str) -> str:
+    """The override, with the sign by which Hydra takes keys that the option does not list where the key needs none."""
+    key = override.partition("=")[0]
+    return f"++{override}" if any(key == name or key.startswith(f"{name}.") for name in ADDED) else override
 
 
 def reads_as_typed(value: str) -> bool:

@@ -15,7 +15,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
-from picdesk.assembly.named import given, overrides
+from picdesk.assembly.command_line import with_its_sign
+from picdesk.assembly.named import as_typed, given
 from picdesk.assembly.schema import CONF, Settings, register, typed
 from picdesk.assembly.session import Session
 from picdesk.collection import Fields
@@ -27,7 +28,7 @@ from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.searcher import Find, Searcher
 from picdesk.search.index_files import HEADER
-from picdesk.search.saved import NOTE, made_from
+from picdesk.search.saved import made_from, note_in
 
 
 def load(source: str | Path = "latest", *overrides: str, part: str = "all", data: Dataset | None = None) -> Searcher:
@@ -39,7 +40,7 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     that the checkpoint was trained on, or of `data`. Raises `UserError` saying what is wrong, as the doors do.
     """
     named, folder = overrides_for(str(source))
-    named = [*named, f"part={part}", *overrides]
+    named = [*named, f"part={part}", *map(with_its_sign, overrides)]
     cfg = composed(named)
     with given(named):
         session = saved_index.session_of(cfg, folder) if folder else Session.open(cfg)
@@ -90,7 +91,7 @@ class Source:
 
     def __init__(self, cfg: DictConfig) -> None:
         self.settings: Settings = typed(cfg)
-        self._cfg, self._named = cfg, tuple(overrides())
+        self._cfg, self._named = cfg, tuple(as_typed())
 
     def open(self) -> Opened:
         """A searcher over the data set or the saved index. Raises `UserError` for what cannot be opened, or does not fit."""
@@ -124,7 +125,7 @@ class Source:
             "queries",
             "image",
         )
-        kept = [one for one in self._named if one.partition("=")[0].split(".")[0] not in own]
+        kept = [one for one in self._named if one.lstrip("+~").partition("=")[0].split(".")[0] not in own]
         ckpt = [f"ckpt={session.checkpoint.path}"] if session.checkpoint and not self.settings.index_dir else []
         return (*ckpt, *kept)
 
@@ -137,7 +138,7 @@ def kind_of(folder: Path) -> Find:
 def overrides_for(source: str) -> tuple[list[str], Path | None]:
     """What a source means as overrides; the folder where it is a saved index. Raises `ConfigError` for what is nothing."""
     path = Path(source).expanduser()
-    if path.is_dir() and ((path / HEADER).is_file() or (path / NOTE).is_file()):
+    if path.is_dir() and ((path / HEADER).is_file() or note_in(path)):
         return [f"index_dir={quoted(source)}"], path
     if path.suffix == ".npz" and path.is_file():
         place = [f"data.root={quoted(str(path.parent))}", f"data.file={quoted(path.name)}"]

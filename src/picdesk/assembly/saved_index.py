@@ -19,6 +19,8 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import held
+from picdesk.filters.columns import Columns
+from picdesk.filters.kept import drop_others, read_columns, write_columns
 from picdesk.interfaces import Direction, Index
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.gallery import Gallery
@@ -31,7 +33,8 @@ log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 INHERITED = ("data", "split", "part", "prompt", "index", "scores", "seed", "paths.data_root", "encode.precision")
 INHERITED_TOO = ("encode.fast_decode", "encode.storage")
-TOLD = ("data", "fields", "checkpoint")  # said of an index, but no reason to refuse it
+COLUMNS = "columns"
+TOLD = ("data", "fields", "checkpoint", COLUMNS)  # said of an index, but no reason to refuse it
 
 
 def refuse_captions(backbone: TwoTower, key: str) -> None:
@@ -40,25 +43,38 @@ def refuse_captions(backbone: TwoTower, key: str) -> None:
         raise ConfigError(f"{key}: backbone={backbone.name} searches captions, and a picture has no vector of its own")
 
 
-def save(cfg: DictConfig, folder: Path, index: Index, facts: Mapping[str, Any]) -> None:
-    """Write the index, and beside it the config that rebuilds backbone and prompt."""
+def save(cfg: DictConfig, folder: Path, index: Index, facts: Mapping[str, Any], known: Columns) -> None:
+    """Write the index, and beside it what is known of its items and the config that rebuilds backbone and prompt."""
     with held(folder):
-        index.save(folder, facts)
+        save_known(index, folder, facts, known)
         if not isinstance(index, Corrected):
             (folder / FILE).unlink(missing_ok=True)
         keep_config(cfg, folder)
     log.info("index: %s: %s items", folder, f"{len(index.ids):,}")
 
 
+def save_known(index: Index, folder: Path, facts: Mapping[str, Any], known: Columns) -> None:
+    """Write the index with the columns of its items, which its header names; those of a former state go at last."""
+    digest = write_columns(folder, known.take(index.ids))
+    index.save(folder, {**facts, COLUMNS: digest})
+    drop_others(folder, digest)
+
+
+def known_in(folder: Path, facts: Mapping[str, Any]) -> Columns | None:
+    """The columns that were saved with an index; None for one of an earlier version, which has none."""
+    return read_columns(folder, str(facts[COLUMNS])) if facts.get(COLUMNS) else None
+
+
 def keep_config(cfg: DictConfig, folder: Path) -> None:
     """The config, with the index's own settings resolved: its address must not move with the outputs of a later job."""
     kept = cfg.copy()
     kept.index = OmegaConf.to_container(cfg.index, resolve=True)
-    if "://" not in str(kept.index.get("uri", "://")):
+    if "://" not in str(kept.index.get("uri") or "://"):
         kept.index.uri = str(Path(str(kept.index.uri)).absolute())
     with open_dict(kept):
-        for key in ("save_index", "index_dir", "query", "queries", "image"):
+        for key in ("save_index", "index_dir", "query", "queries", "image", "find", "filter"):
             kept[key] = None
+        kept.also = []
         kept.ckpt = None if cfg.ckpt is None else str(Path(str(cfg.ckpt)).absolute())
     write_config(folder / CONFIG, kept)
 
@@ -119,7 +135,8 @@ def gallery_in(session: Session, folder: Path, direction: Direction) -> Gallery:
     catalogue = Catalogue(collection_of_index(session), direction, prompt.render if prompt is not None else None)
     check_count(session, index, catalogue)
     check_pictures(session, catalogue)
-    return Gallery(direction, index, catalogue, None, str(facts.get("data")), prompt)
+    known = (lambda: read_columns(folder, str(facts[COLUMNS]))) if facts.get(COLUMNS) else None
+    return Gallery(direction, index, catalogue, None, str(facts.get("data")), prompt, known)
 
 
 def collection_of_index(session: Session) -> Collection | None:

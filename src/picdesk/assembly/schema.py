@@ -158,6 +158,7 @@ class Settings:
     image: str | None = None
     also: list[Any] = field(default_factory=list)
     find: str | None = None
+    filter: str | None = None
     queries: str | None = None
     save_index: str | None = None
     index_dir: str | None = None

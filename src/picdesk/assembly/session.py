@@ -25,8 +25,10 @@ from picdesk.data.checks import Splits, cleaned
 from picdesk.data.facts import PictureFacts
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
+from picdesk.errors import ConfigError
 from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of
+from picdesk.filters.columns import only
 from picdesk.interfaces import Index
 from picdesk.measures.listing import checked
 from picdesk.retrieval import slices
@@ -40,6 +42,7 @@ from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.features import Features
 
 log = logging.getLogger(__name__)
+FILTERED = ("retrieve", "evaluate")
 WHOLE = ("retrieve", "serve", "encode", "export", "index_build", "index_add", "index_remove", "write_captions")
 
 
@@ -54,6 +57,9 @@ class Session:
         self.settings: Settings = typed(cfg)
         self.store, self.outputs = Path(cfg.paths.store), Path(cfg.paths.outputs)
         self.rerankers = Rerankers(cfg)
+        if self.settings.filter and self.settings.task not in FILTERED:
+            told = f"task={self.settings.task} takes no filter; it is for task={' and task='.join(FILTERED)}"
+            raise ConfigError(f"filter={self.settings.filter}: {told}")
 
     @classmethod
     def open(cls, cfg: DictConfig, training: bool = False) -> Session:
@@ -147,8 +153,9 @@ class Session:
 
     @property
     def part(self) -> Collection:
-        """The part of the data set that the job is about."""
-        return self.dataset.part(self.settings.part)
+        """The part of the data set that the job is about; of one that is scored, the pictures that fulfil `filter`."""
+        part, wanted = self.dataset.part(self.settings.part), self.settings.filter
+        return only(part, wanted) if wanted and self.settings.task != "retrieve" else part
 
     def key_of(self, *names: str) -> str:
         """Digest of the resolved nodes of these names."""

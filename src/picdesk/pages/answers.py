@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from picdesk.assembly.schema import Settings
 from picdesk.errors import UserError
 from picdesk.files import write_json, write_text
 from picdesk.interfaces import Direction
@@ -85,7 +86,7 @@ def write(
         title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {name}",
         subtitle=f"{run.gallery_size:,} items searched by {weights['name']}",
         cards=tuple(cards),
-        facts=(Fact("data", name), Fact("part", job.session.settings.part), Fact("backbone", weights["name"])),
+        facts=facts_of(name, job.session.settings, weights["name"]),
         notes=(Note(unread, warning=True),) if unread else (),
         files=("results.json", "results.csv", "run.trec", "manifest.json", "config.yaml"),
     )
@@ -98,6 +99,12 @@ def write(
     if unread:
         log.warning("%s", unread)
     log.info("retrieval page: %s", job.folder / "index.html")
+
+
+def facts_of(name: str, settings: Settings, backbone: str) -> tuple[Fact, ...]:
+    """What heads the page: data set, part, backbone, and the filter where there is one."""
+    facts = (Fact("data", name), Fact("part", settings.part), Fact("backbone", backbone))
+    return (*facts, Fact("filter", settings.filter)) if settings.filter else facts
 
 
 def unreadable(cards: Sequence[QueryCard], read: Callable[[str], bytes]) -> str:

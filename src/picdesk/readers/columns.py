@@ -8,7 +8,7 @@ from typing import Any
 
 from picdesk.collection import Fields
 from picdesk.errors import DataError
-from picdesk.text.values import NO_VALUE, NUL, NoTextError, fault_of, one_text, opened, walk, way, what
+from picdesk.text.values import NO_VALUE, NUL, NoTextError, fault_of, one_text, opened, walk, way, what, written
 
 
 @dataclass
@@ -24,8 +24,8 @@ class TextColumns:
     """Columns of the fields caption, title, tags and any more; None for a field that there is not.
 
     A list in the caption column makes one text an item. Tags in one string are cut at any of `separators`; whole numbers
-    as tags stand as their digits. What is no text (`text/values.py` has the rule) makes the record's
-    texts unusable, and is told by its config key.
+    as tags stand as their digits; in further columns numbers, dates and truths stand as they are written. Otherwise what is
+    no text (`text/values.py` has the rule) makes the record's texts unusable, and is told by its config key.
     """
 
     def __init__(
@@ -77,12 +77,15 @@ class TextColumns:
             taken.odd["lists written in a cell, taken apart"] += value is not cell
             return several
         whole = field_ == "tags" and isinstance(value, int) and not isinstance(value, bool)
-        text = one_text(str(value) if whole else value)
+        further = field_ not in ("caption", "title", "tags")
+        text = one_text(str(value) if whole else written(value) if further else value)
         return split_tags(text, self.separators) if field_ == "tags" else text
 
     def _several(self, field_: str, values: list[Any], taken: Taken) -> str | tuple[str, ...]:
         if field_ == "caption":
             return self._captions(values, taken)
+        if field_ not in ("caption", "title", "tags"):
+            values = [written(value) for value in values]
         if field_ == "tags":
             values = [str(tag) if isinstance(tag, int) and not isinstance(tag, bool) else tag for tag in values]
         bad = next((value for value in values if not isinstance(value, str)), None)

@@ -1,5 +1,6 @@
 """NewsImages (MediaEval): a CSV of articles and a folder of pictures named by `image_id`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from picdesk.collection import Collection
@@ -37,6 +38,7 @@ class NewsImages:
         delimiter: str = "auto",
         quoting: str = "auto",
         encoding: str | None = None,
+        more_columns: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root
         self.name = name
@@ -50,6 +52,7 @@ class NewsImages:
             **({} if tags_column is None else {"tags_column": tags_column}),
             "picture_column": picture_column,
         }
+        self.more_columns = dict(more_columns or {})
         self.tag_separators = tag_separators
         self.max_bad_fraction = max_bad_fraction
         self.delimiter = delimiter_named(delimiter)
@@ -59,12 +62,14 @@ class NewsImages:
     def read(self) -> Collection:
         """The articles that have a picture, in the order of the file."""
         path = data_file(self.root, self.file, self.name)
-        table = read_table(path, self.delimiter, self.quoting, self.encoding, self.columns.values())
-        need_columns(dict(self.columns), table.header, self.file)
+        named = self.columns | {f"more_columns.{name}": column for name, column in self.more_columns.items()}
+        table = read_table(path, self.delimiter, self.quoting, self.encoding, named.values())
+        need_columns(dict(named), table.header, self.file)
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
         gathering = Gathering[Path](self.name)
         gathering.left_out(table, self.file)
-        columns = TextColumns(None, self.columns["title_column"], self.tags_column, None, self.tag_separators)
+        title = self.columns["title_column"]
+        columns = TextColumns(None, title, self.tags_column, self.more_columns, self.tag_separators)
         for line, row in table.rows:
             self._article(gathering, inside, row, columns.take(row), line)
         gathering.notes += inside.notes()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError
+from picdesk.filters.columns import Columns, columns_of
+from picdesk.filters.language import parsed
 from picdesk.interfaces import Direction, Embeddings, Index, Side
 from picdesk.rerankers.base import candidates_alone
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head, picture_features, text_features
+from picdesk.retrieval.filtering import Where, search_among
 from picdesk.retrieval.tools import Tools
 from picdesk.search.corrected import Corrected
 from picdesk.search.grouping import best_part_run
@@ -48,16 +52,54 @@ class Gallery:
     items: Side | None = None
     name: str = ""
     prompt: object = field(default=None, repr=False)
+    known: Callable[[], Columns] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.index.ids)
 
-    def search(self, queries: Embeddings, top_k: int, keep: Kept | None = None) -> Run:
+    @cached_property
+    def columns(self) -> Columns:
+        """What a filter asks: what is known of the items of the index, in its order; `known` if it is given, else what the data
+        set says. Raises `ConfigError` where nothing is known."""
+        if self.known is not None:
+            return self.known().take(self.index.ids)
+        part = self.catalogue.collection
+        if part is None:
+            told = "this index was saved without columns, and its data set cannot be read: name it (data=...), or build it again"
+            raise ConfigError(f"filter: {told}")
+        return columns_of(part, self.direction).take(self.index.ids)
+
+    def fulfilling(self, filter: str) -> NDArray[np.bool_]:  # noqa: A002 - as it is called everywhere
+        """Which items [index.ids] fulfil a filter such as `date > 2021-01-01 and credit = 'Reuters'`.
+
+        Raises `ConfigError` where it cannot be read, or asks about a column that is not there.
+        """
+        return self.columns.fulfilling(filter)
+
+    def count(self, filter: str) -> int:  # noqa: A002
+        """How many items fulfil a filter."""
+        if isinstance(self.index, Where) and self.index.knows:
+            return self.index.count_where(parsed(filter))
+        return int(self.fulfilling(filter).sum())
+
+    def search(
+        self,
+        queries: Embeddings,
+        top_k: int,
+        keep: Kept | None = None,
+        filter: str | None = None,  # noqa: A002
+    ) -> Run:
         """The `top_k` best items of each query, over all items or, where they are looked up, over the candidates alone.
 
         `keep` may drop what was found, by its similarity [queries, top_k], which is given where the scores are corrected ones.
+        With a `filter` only items that fulfil it are found.
         """
-        run = self.index.search(queries, min(top_k, len(self)))
+        if filter and isinstance(self.index, Where) and self.index.knows:
+            run = self.index.search_where(queries, min(top_k, len(self)), parsed(filter))
+        elif filter:
+            run = search_among(self.index, queries, min(top_k, len(self)), self.fulfilling(filter))
+        else:
+            run = self.index.search(queries, min(top_k, len(self)))
         if keep is not None:
             run = keep(run, self.index.similarity(queries, run) if isinstance(self.index, Corrected) else None)
         return run if self.items is not None else candidates_alone(run)[0]

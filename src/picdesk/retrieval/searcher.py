@@ -127,25 +127,32 @@ class Searcher:
         find: Find | None = None,
         weights: Mapping[str, float] | None = None,
         share: float = 0.5,
+        filter: str | None = None,  # noqa: A002
     ) -> Rows:
         """The `k` best items for a text, a picture, or both together (`share` is the picture's part of the vector).
 
         A text finds pictures and a picture finds texts, unless `find` says otherwise. `weights` are those of the rerankers,
-        by name. Raises `ConfigError` for an empty query.
+        by name. A `filter` says which items may be found: `date > 2021-01-01 and credit = 'Reuters'`.
+        Raises `ConfigError` for an empty query.
         """
         wanted: Find = find or ("pictures" if query is not None else "texts")
         gallery = self.gallery(wanted)
         texts, pictures = [query] if query is not None else [], [picture] if picture is not None else []
         asks = self.asks(texts, pictures, share, gallery)
         told = query if query is not None else "a picture"
-        return rows_of(self.system.search(asks, gallery, k, weights), gallery, [told])[0]
+        return rows_of(self.system.search(asks, gallery, k, weights, filter), gallery, [told])[0]
 
     def search_many(
-        self, queries: Sequence[str], k: int = 10, weights: Mapping[str, float] | None = None
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        weights: Mapping[str, float] | None = None,
+        filter: str | None = None,  # noqa: A002
     ) -> list[Rows]:
-        """Pictures for many texts at once."""
+        """Pictures for many texts at once, under one filter."""
         gallery = self.gallery("pictures")
-        return rows_of(self.system.search(self.asks(queries, gallery=gallery), gallery, k, weights), gallery, queries)
+        asks = self.asks(queries, gallery=gallery)
+        return rows_of(self.system.search(asks, gallery, k, weights, filter), gallery, queries)
 
     def rendering(self, gallery: Gallery | None = None) -> Callable[[Fields], str]:
         """How the fields of a query become the text that is encoded: as those of the data set do, where it has any."""

@@ -21,10 +21,12 @@ from picdesk.collection import Collection, Fields
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.evaluation.metrics import add_tail, exact_ranks, exact_ranks_both
+from picdesk.filters.columns import Columns, columns_of
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, Index, RerankContext, Side
 from picdesk.retrieval.banks import Banks, in_one_dimension_more
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import embed, features_of
+from picdesk.retrieval.filtering import tell
 from picdesk.retrieval.gallery import CaptionIndex, Gallery, gallery_of
 from picdesk.retrieval.keeping import Keep, make_anew
 from picdesk.retrieval.reranking import Reranking
@@ -126,7 +128,8 @@ class System:
             raise ConfigError(f"scores={self.correction.name} has no share in {told}: leave it out (scores=plain)")
 
         def built(items: Side) -> Index:
-            return self.corrected(dataset, direction, None, self.indexed(items), items)
+            index = self.indexed(items, lambda: columns_of(part, direction))
+            return self.corrected(dataset, direction, None, index, items)
 
         return gallery_of(dataset, part, direction, self.tools(), built)
 
@@ -143,10 +146,12 @@ class System:
         assert items.embeddings is not None
         return self.banks(dataset).corrected(direction, queries, index, items.embeddings)
 
-    def indexed(self, items: Side) -> Index:
-        """The index over these items."""
+    def indexed(self, items: Side, known: Callable[[], Columns] | None = None) -> Index:
+        """The index over these items, which is told what is `known` of them if it keeps that."""
         assert items.embeddings is not None
         index = self.new_index()
+        if known is not None:
+            tell(index, known)
         index.build(items.embeddings)
         return index
 
@@ -156,10 +161,12 @@ class System:
         gallery: Gallery,
         k: int | None = None,
         weights: Mapping[str, float] | None = None,
+        filter: str | None = None,  # noqa: A002
     ) -> Run:
         """Search, rerank, fuse: the `k` best items of each query (by default `run_depth`, or all that was reranked).
 
-        `weights` are those of the rerankers, by name; the system's own where they are not given. Raises `ConfigError` where
+        `weights` are those of the rerankers, by name; the system's own where they are not given. A `filter` says which items may
+        be found, by what is known of them: `date > 2021-01-01 and credit = 'Reuters'`. Raises `ConfigError` where
         rerankers are at work and the queries have no text to compare with pictures.
         """
         assert queries.embeddings is not None
@@ -170,7 +177,7 @@ class System:
         if gallery.items is not None and not isinstance(gallery.index, CaptionIndex):
             index = self.corrected(None, gallery.direction, queries.embeddings, gallery.index, gallery.items)
             gallery = replace(gallery, index=index)
-        run = gallery.search(queries.embeddings, depth, self.strong)
+        run = gallery.search(queries.embeddings, depth, self.strong, filter)
         if not reranking.active:
             return shortened(run, k or self.depth)
         tools = self.tools(gallery.catalogue.collection if gallery.direction == "t2i" else None)

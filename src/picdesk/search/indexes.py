@@ -1,6 +1,7 @@
 """The kinds of index, one class an option. Scores are inner products of unit vectors in all of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import sqrt
 
 import faiss
@@ -12,10 +13,13 @@ from picdesk.interfaces import Embeddings
 from picdesk.parts import config_part
 from picdesk.search import making, ties
 from picdesk.search.faiss_index import FaissIndex
-from picdesk.trec.runs import Floats, Ints
+from picdesk.trec.runs import Floats, Ints, Run
 
 DEEPER = 2
 """How many more items than asked the exact index looks at, to see whether a tie crosses the end of the list."""
+
+DEEP_IN_A_GRAPH = 1_000
+"""Length of a list from which a graph is slower than exact search over the few items that a filter admits."""
 
 ITEMS_A_LIST = 39
 """Fewest training items per inverted list that faiss advises."""
@@ -40,6 +44,12 @@ class FlatIndex(FaissIndex):
         stored = faiss.rev_swig_ptr(self._faiss.get_xb(), self._faiss.ntotal * self.dim)
         self._matrix = stored.reshape(self._faiss.ntotal, self.dim)
 
+    def take_in(self, matrix: Floats, ids: list[str]) -> None:
+        """Be ready to search these, without a fingerprint: for an index that lives as long as one search."""
+        self._faiss = making.empty_index("Flat", int(matrix.shape[1]))
+        self._faiss.add(np.ascontiguousarray(matrix))
+        self._set_ids([*ids])
+
     @property
     def vectors(self) -> Embeddings:
         """What is in the index, in the order of `ids`."""
@@ -62,6 +72,15 @@ class FlatIndex(FaissIndex):
             index, scores = self._settled(index, scores, queries, top_k)
         return index[:, :top_k], scores[:, :top_k]
 
+    def costs_less(self, admitted: int, depth: int) -> bool:
+        """Whether to search among so many items costs less than a list of that depth over all: a quarter is copied as fast."""
+        return 4 * admitted < len(self.ids)
+
+    def search_among(self, queries: Embeddings, top_k: int, admitted: NDArray[np.bool_]) -> Run:
+        """The `top_k` best of the admitted items [ids]: exact search over their vectors, which are copied, alone."""
+        rows = np.flatnonzero(admitted)
+        return among_copied(queries, top_k, self.ids, rows, self._matrix[rows])
+
     def _settled(self, index: Ints, scores: Floats, queries: Floats, top_k: int) -> tuple[Ints, Floats]:
         """The same lists with near-equal neighbours in their exact order, ties across the end of the list included."""
         index, scores = ties.settle(index, scores, queries, self._matrix, self.id_rank)
@@ -72,6 +91,15 @@ class FlatIndex(FaissIndex):
             best = ties.whole_row(queries[row], self._matrix, top_k, floor[row], self.id_rank)
             index[row, :top_k], scores[row, :top_k] = best
         return index, scores
+
+
+def among_copied(queries: Embeddings, top_k: int, ids: Sequence[str], rows: NDArray[np.int64], matrix: Floats) -> Run:
+    """Exact search over some items alone: those that stand at `rows` of `ids`, with their vectors [rows, dim]."""
+    part = FlatIndex()
+    part.take_in(matrix, [ids[row] for row in rows])
+    found = part.search(queries, top_k)
+    index = np.where(found.index >= 0, rows[np.maximum(found.index, 0)], -1).astype(np.int32)
+    return replace(found, item_ids=tuple(ids), index=index, gallery_size=len(ids))
 
 
 @config_part
@@ -100,6 +128,16 @@ class HnswIndex(FaissIndex):
     def _take(self, matrix: Floats) -> None:
         with making.on_threads(self._threads):
             super()._take(matrix)
+
+    def costs_less(self, admitted: int, depth: int) -> bool:
+        """Whether to search among some items costs less than a list of that depth over all, which a graph gives slowly."""
+        return depth > DEEP_IN_A_GRAPH
+
+    def search_among(self, queries: Embeddings, top_k: int, admitted: NDArray[np.bool_]) -> Run:
+        """The `top_k` best of the admitted items [ids]: exact search over their vectors, which are copied, alone."""
+        rows = np.flatnonzero(admitted)
+        places = np.flatnonzero(self._position >= 0)[rows]
+        return among_copied(queries, top_k, self.ids, rows, self._faiss.reconstruct_batch(places))
 
     def ladders(self, count: int) -> list[list[dict[str, float]]]:
         """efSearch from 16 to 1024."""

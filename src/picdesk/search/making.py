@@ -117,6 +117,11 @@ def set_search(index: Any, settings: Mapping[str, float]) -> None:
             raise ConfigError(f"index setting {name}={value}: this index does not know it: {reason(error)}") from None
 
 
+def lists_of(index: Any) -> int:
+    """How many inverted lists there are in an index; 0 for none."""
+    return max((int(part.nlist) for part in parts(index) if isinstance(part, faiss.IndexIVF)), default=0)
+
+
 def byte_size(index: Any) -> int:
     """Bytes that the index takes, counted by writing it nowhere."""
     total = 0

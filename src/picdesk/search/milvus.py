@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError, check_new, check_unique, examples
 from picdesk.files import digest_of
@@ -147,11 +148,23 @@ class MilvusIndex:
                 f"collection {name!r}: count is {found}, {self._facts['count']} were put in; set index.replace=true"
             )
 
+    def costs_less(self, admitted: int, depth: int) -> bool:
+        """Whether to search among so many items, which are sent by their ids, costs less than a list of that depth over all."""
+        return depth > MOST_AT_ONCE or 10 * admitted < depth
+
+    def search_among(self, queries: Embeddings, top_k: int, admitted: NDArray[np.bool_]) -> Run:
+        """The `top_k` best of the admitted items [ids], which Milvus is given by their ids."""
+        ids = self.ids
+        return self._searched(queries, top_k, [ids[row] for row in np.flatnonzero(admitted)])
+
     def search(self, queries: Embeddings, top_k: int) -> Run:
         """The `top_k` best items of each query, equal scores by item id.
 
         The run names all items of a gallery that was built here, and only those found in a collection opened by `load`.
         """
+        return self._searched(queries, top_k)
+
+    def _searched(self, queries: Embeddings, top_k: int, among: Sequence[str] | None = None) -> Run:
         if not self._facts:
             raise DataError("index: nothing is in the index; build it from a gallery or load it first")
         if not 1 <= top_k <= MOST_AT_ONCE:
@@ -162,7 +175,8 @@ class MilvusIndex:
         depth = min(top_k, count)
         lists: list[list[tuple[str, float]]] = []
         for start in range(0, len(queries.ids), self.batch):
-            lists += self._collection.search(queries.matrix[start : start + self.batch], depth, self.search_params)
+            some = queries.matrix[start : start + self.batch]
+            lists += self._collection.search(some, depth, self.search_params, among)
         named = self._ids if self._ids is not None else tuple(sorted({item for hits in lists for item, _ in hits}))
         place = {item: position for position, item in enumerate(named)}
         index = np.full((len(lists), depth), -1, np.int32)

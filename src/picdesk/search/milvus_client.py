@@ -149,13 +149,16 @@ class Collection:
         with self.told():
             self.client.delete(self.name, ids=list(ids))
 
-    def search(self, queries: Floats, limit: int, params: Mapping[str, Any]) -> list[list[tuple[str, float]]]:
-        """Ids and inner products of the nearest, best first, one list per query."""
+    def search(
+        self, queries: Floats, limit: int, params: Mapping[str, Any], among: Sequence[str] | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """Ids and inner products of the nearest (of those ids alone, where they are given), best first, one list per query."""
         asked = {"metric_type": "IP", "params": dict(params)}
         with self.told():
             found = self.client.search(
                 self.name, data=np.ascontiguousarray(queries), limit=limit, search_params=asked, anns_field="vector",
                 output_fields=["id"], consistency_level="Strong",
+                filter="" if among is None else f"id in {json.dumps(list(among), ensure_ascii=False)}",
             )  # fmt: skip
         return [[(hit["id"], float(hit["distance"])) for hit in hits] for hits in found]
 

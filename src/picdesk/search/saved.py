@@ -30,8 +30,15 @@ def open_index(folder: Path | str, expected: Mapping[str, Any] | None = None) ->
     return opened
 
 
-NOTE = "milvus.json"
-"""What `MilvusIndex.save` leaves in a folder: where the collection is, and what it was made from."""
+NOTE, LANCE_NOTE = "milvus.json", "lance.json"
+"""What `MilvusIndex.save` and `LanceIndex.save` leave in a folder: where the vectors are, and what they were made from."""
+
+
+def note_in(folder: Path) -> str | None:
+    """The name of the note that stands for the index in a folder; None where it holds one in files of faiss, or none."""
+    if (folder / index_files.HEADER).is_file():
+        return None
+    return next((name for name in (NOTE, LANCE_NOTE) if (folder / name).is_file()), None)
 
 
 def made_from(folder: Path | str) -> dict[str, Any]:
@@ -40,34 +47,36 @@ def made_from(folder: Path | str) -> dict[str, Any]:
     Raises `MissingFileError`, or `DataError` for a header that is damaged.
     """
     folder = Path(folder)
-    if (folder / NOTE).is_file() and not (folder / index_files.HEADER).is_file():
-        return dict(read_note(folder)["made_from"])
+    name = note_in(folder)
+    if name is not None:
+        return dict(read_note(folder, name)["made_from"])
     return dict(index_files.read_header(folder)["made_from"])
 
 
-def write_note(folder: Path, note: Mapping[str, Any]) -> None:
-    """Say in a folder where a Milvus collection is; the files of an index that was kept there before go."""
-    write_json(folder / NOTE, dict(note) | {"checksum": digest_of(note)})
-    (folder / index_files.HEADER).unlink(missing_ok=True)
+def write_note(folder: Path, note: Mapping[str, Any], name: str = NOTE) -> None:
+    """Say in a folder where its vectors are; the files of an index of another kind that was kept there before go."""
+    write_json(folder / name, dict(note) | {"checksum": digest_of(note)})
+    for other in {index_files.HEADER, NOTE, LANCE_NOTE} - {name}:
+        (folder / other).unlink(missing_ok=True)
     for pattern in index_files.PATTERNS:
         for old in folder.glob(pattern):
             old.unlink(missing_ok=True)
 
 
-def read_note(folder: Path) -> dict[str, Any]:
-    """The note of where a Milvus collection is. Raises `MissingFileError` or `DataError`."""
-    path = folder / NOTE
+def read_note(folder: Path, name: str = NOTE) -> dict[str, Any]:
+    """The note of where the vectors are. Raises `MissingFileError` or `DataError`."""
+    path = folder / name
     if not path.is_file():
-        raise MissingFileError(
-            f"{path}: no such file; it is written by `save`, or name the collection: index.collection=NAME"
-        )
+        told = ", or name the collection: index.collection=NAME" if name == NOTE else ""
+        raise MissingFileError(f"{path}: no such file; it is written by `save`{told}")
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
         checksum = note.pop("checksum", None)
         whole = isinstance(note["collection"], str) and isinstance(note["made_from"], dict)
-        whole = whole and checksum in (None, digest_of(note))  # none: of an earlier version
+        earlier = checksum is None and name == NOTE  # of an earlier version
+        whole = whole and (earlier or checksum == digest_of(note))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
-        raise DataError(f"{path}: not a note of where a Milvus collection is")
+        raise DataError(f"{path}: not a note of where the vectors of an index are")
     return dict(note)

@@ -17,6 +17,7 @@ from picdesk.pages.show import details_of
 from picdesk.retrieval.pieces import Piece
 from picdesk.retrieval.searcher import Find
 from picdesk.serving import schemas
+from picdesk.serving.columns import names_of
 from picdesk.serving.desk import Desk
 from picdesk.serving.questions import AskError, Question, about_pieces, about_text, text_of
 from picdesk.serving.served import Served
@@ -173,7 +174,6 @@ def facts_of(desk: Desk, served: Served) -> dict[str, Any]:
     """What `/info` tells."""
     gallery, limits = served.gallery(served.first), desk.limits
     known = served.pictures.collection
-    columns = sorted({name for fields in (known.texts if known else ()) for name in details_of(fields)})
     return {
         "version": picdesk.__version__,
         "source": served.opened.searcher.name,
@@ -186,7 +186,7 @@ def facts_of(desk: Desk, served: Served) -> dict[str, Any]:
         "weights": served.opened.weights,
         "data": dict(served.data),
         "rerankers": served.weights,
-        "columns": columns,
+        "columns": names_of(served),
         "folds": desk.folds.known(served),
         "limits": {
             "most": limits.most,

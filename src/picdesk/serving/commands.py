@@ -20,6 +20,7 @@ def command_of(served: Served, question: Question) -> str:
     parts += [f"top_k={max(system.top_k, options.k)}", f"run_depth={options.k}"]
     least = options.min_score if options.min_score is not None else system.min_score
     parts += [f"min_score={least:g}"] if least is not None else []
+    parts += [f"filter={options.where}"] if options.where else []
     return " ".join(shlex.quote(part) for part in parts)
 
 

@@ -24,6 +24,7 @@ from picdesk.report.page import TEMPLATES, environment_of
 from picdesk.retrieval.pieces import Piece
 from picdesk.retrieval.searcher import DIRECTION_OF, Find
 from picdesk.serving.api import desk_of, finds, looked_at, name_of
+from picdesk.serving.columns import example_of
 from picdesk.serving.commands import command_of
 from picdesk.serving.desk import Desk
 from picdesk.serving.examples import examples_of
@@ -252,7 +253,7 @@ def render(desk: Desk, served: Served, **more: Any) -> str:
         "address": lambda name: quote(name),
         "has_pictures": served.pictures.collection is not None and has_pictures(served.pictures.collection),
         "fault": None,
-        "filters": "",
+        "filters": example_of(served),
     }
     template = environment_of(OWN / "templates").get_template("desk.html.j2")
     return template.render(**(known | more))

@@ -27,6 +27,7 @@ from picdesk.retrieval.searcher import DIRECTION_OF, Find
 from picdesk.serving.questions import AskError, Question
 
 NUMBERS = count(1)
+FIELDS = {"filter": "filter", "weights": "rerankers", "pieces": "also"}
 MOST_TITLES = 300_000
 """Texts up to which the picture of a text that is asked word for word is known."""
 
@@ -175,9 +176,10 @@ class Served:
             system = self.system if reranked else replace(self.system, reranking=Reranking())
             if options.min_score is not None:
                 system = replace(system, min_score=options.min_score)
-            run = system.search(asks, gallery, options.k, dict(options.weights) if reranked else None)
+            weights = dict(options.weights) if reranked else None
+            run = system.search(asks, gallery, options.k, weights, options.where or None)
         except ConfigError as error:
-            raise AskError("query", str(error)) from None
+            raise AskError(field_of(str(error)), str(error)) from None
         queries = [question.query] if question.query else []
         if question.query and not question.query.picture_id:
             queries = [replace(question.query, picture_id=self.true_of(question.query))]
@@ -186,6 +188,11 @@ class Served:
         known = {"true_picture": card.truth[0].id, "true_rank": card.rankings[0].rank} if card.truth else {}
         asked = {"query_id": card.id, "query": question.name, "encoded_as": asks.texts[0] if asks.texts else None}
         return {**asked, "find": question.find, **known, "fingerprint": self.fingerprint, "results": found}
+
+
+def field_of(message: str) -> str:
+    """The field of a question that the engine finds wrong: its messages begin with the key."""
+    return next((name for name, start in FIELDS.items() if message.startswith(start)), "query")
 
 
 def plain_item(item: Item, find: Find) -> dict[str, Any]:

@@ -70,6 +70,10 @@ def evaluate_files(session: Session, judge: Judge, check_inputs: Check = no_chec
     """Score `run_file` against `qrels_file`, each direction that the run holds."""
     settings = session.settings
     session.rerankers.refuse(f"run_file={settings.run_file} is scored as it is")
+    if settings.filter:
+        raise ConfigError(
+            f"filter={settings.filter}: run_file={settings.run_file} is scored as it is; leave filter out"
+        )
     files = {"run_file": settings.run_file, "qrels_file": settings.qrels_file}
     lacking = [key for key, name in files.items() if not name]
     if lacking:

@@ -23,13 +23,17 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import held, write_json
+from picdesk.filters.columns import Columns, columns_of
+from picdesk.filters.kept import drop_others, write_columns
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
+from picdesk.retrieval.filtering import tell
 from picdesk.search.corrected import Corrected
 from picdesk.search.faiss_index import FaissIndex
+from picdesk.search.lance.index import LanceIndex
 from picdesk.search.milvus import MilvusIndex
 from picdesk.search.saved import made_from
 from picdesk.search.streaming import build_from_shards, build_on_disk
@@ -97,6 +101,10 @@ class Vectors:
         self._given = backbone.given("text" if gallery == "texts" else "image", part.vectors, part.name)
         self._prompts = dataset.prompts(part) if gallery == "texts" else None
 
+    def known(self) -> Columns:
+        """What the data set says of these items."""
+        return columns_of(self._part, "i2t" if self._prompts is not None else "t2i")
+
     def __call__(self) -> Iterator[Embeddings]:
         """Shard after shard, in the order of the part."""
         for start in range(0, len(self.ids), AT_ONCE):
@@ -124,16 +132,19 @@ def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any
         if not isinstance(index, FaissIndex):
             raise ConfigError(f"on_disk=true: {type(index).__name__} has no inverted lists; choose ivf_flat or factory")
         with held(folder):
-            index = build_on_disk(index, vectors, folder, facts)
+            digest = write_columns(folder, vectors.known())
+            index = build_on_disk(index, vectors, folder, facts | {saved_index.COLUMNS: digest})
+            drop_others(folder, digest)
             saved_index.keep_config(session.cfg, folder)
         return index
+    tell(index, vectors.known)
     if isinstance(index, FaissIndex):
         build_from_shards(index, vectors)
-    elif isinstance(index, MilvusIndex):
+    elif isinstance(index, MilvusIndex | LanceIndex):
         index.build_from_shards(vectors)
     else:  # it compares kinds on the gallery, so it has to have it
         index.build(whole(vectors))
-    saved_index.save(session.cfg, folder, index, facts)
+    saved_index.save(session.cfg, folder, index, facts, vectors.known())
     return index
 
 
@@ -161,8 +172,13 @@ def add_items(cfg: DictConfig) -> None:
         index = saved_index.open_index(session.index_to_load(), folder, expected, session.backbone.dim)
         job = Job(session)
         with job.clock.stage("encode and add"):
-            index.add(whole(Vectors(session, gallery)))
-            index.save(folder, facts)
+            vectors, known = Vectors(session, gallery), saved_index.known_in(folder, facts)
+            tell(index, vectors.known)
+            index.add(whole(vectors))
+            if known is None:
+                index.save(folder, facts)
+            else:
+                saved_index.save_known(index, folder, facts, known.joined(vectors.known()))
         report(job, index, folder, "added to", session.weights(), session.encoder)
 
 
@@ -181,7 +197,11 @@ def remove_items(cfg: DictConfig) -> None:
         job = Job(session)
         with job.clock.stage("remove"):
             index.remove(ids)
-            index.save(folder, facts)
+            known = saved_index.known_in(folder, facts)
+            if known is None:
+                index.save(folder, facts)
+            else:
+                saved_index.save_known(index, folder, facts, known)
         report(job, index, folder, "removed from", {"name": str(facts["backbone"])}, None)
 
 

@@ -73,7 +73,10 @@ def retrieve(cfg: DictConfig) -> Run:
         gallery = saved_index.gallery_in(session, folder, direction) if folder else gallery_of(session, direction)
     with job.clock.stage("encode and search"):
         asks = asked_of(session, gallery, queries, picture, pieces)
-        run = session.system.search(asks, gallery)
+        run = session.system.search(asks, gallery, filter=settings.filter)
+    if settings.filter:
+        kept = gallery.count(settings.filter)
+        log.info("filter=%s: %s of %s items", settings.filter, f"{kept:,}", f"{len(gallery):,}")
     for note in (*banks.notes(session.correction), *untrained_note(session.backbone)):
         log.warning("%s", note.text)
     name = str(as_query(pieces).fields["title"]) if pieces else Path(str(settings.image)).name
@@ -101,7 +104,7 @@ def gallery_of(session: Session, direction: Direction) -> Gallery:
     if save and not isinstance(gallery.index, CaptionIndex):
         kind = "pictures" if direction == "t2i" else "texts"
         facts = index_facts.made_from(session.dataset, kind, session.backbone, session.encoder)
-        saved_index.save(session.cfg, Path(save), gallery.index, facts)
+        saved_index.save(session.cfg, Path(save), gallery.index, facts, gallery.columns)
     return gallery
 
 

@@ -12,6 +12,7 @@ import re
 import tokenize
 import warnings
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from picdesk.errors import examples, shortened
@@ -100,6 +101,15 @@ def one_text(value: Any) -> str:
     if re.fullmatch(r"""(array\()?\[\s*['"].*['"]\s*\](, dtype=.*)?\)?""", text, re.DOTALL):
         raise NoTextError(f"holds what looks like a list but cannot be read as one ({shortened(text, 40)})")
     return "" if text in NO_VALUE else text
+
+
+def written(value: Any) -> Any:
+    """A number, a truth, a day or a moment in text, as ISO 8601 has it; nan is "", and anything else stays."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return "" if value != value else str(value)
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def plain_text(value: Any) -> str:

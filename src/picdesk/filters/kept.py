@@ -1,0 +1,69 @@
+"""The columns of a saved index, in a file beside it that is named by its digest, which the header of the index says."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+from picdesk.errors import DataError, MissingFileError, check_unique
+from picdesk.files import file_digest, written_whole
+from picdesk.filters.columns import Column, Columns
+
+PREFIX, FIELD = "columns-", "field."
+MEND = "build the index again"
+
+
+def write_columns(folder: Path, known: Columns) -> str:
+    """Write the columns beside an index; the digest of the file, by which it is found."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {"id": pa.array(known.ids, pa.string())}
+    for name, column in known.columns.items():
+        words = pa.array(column.words, pa.string()).take(pa.array(column.codes))
+        made[FIELD + name] = pa.ListArray.from_arrays(pa.array(column.bounds, pa.int32()), words)
+    stream = io.BytesIO()
+    pq.write_table(pa.table(made), stream, compression="zstd")
+    digest = hashlib.sha256(stream.getbuffer()).hexdigest()
+    with written_whole(place_of(folder, digest)) as temporary:
+        temporary.write_bytes(stream.getbuffer())
+    return digest
+
+
+def drop_others(folder: Path, digest: str | None) -> None:
+    """Remove the columns of former states of an index; done when its header names the new ones."""
+    for old in folder.glob(f"{PREFIX}*.parquet"):
+        if digest is None or old != place_of(folder, digest):
+            old.unlink(missing_ok=True)
+
+
+def place_of(folder: Path, digest: str) -> Path:
+    """Where columns of this digest lie."""
+    return folder / f"{PREFIX}{digest[:16]}.parquet"
+
+
+def read_columns(folder: Path, digest: str) -> Columns:
+    """The columns of that digest. Raises `MissingFileError`, or `DataError` where the file is not what was written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = place_of(folder, digest)
+    if not path.is_file():
+        raise MissingFileError(f"index folder {folder}: {path.name} is missing; {MEND}")
+    if file_digest(path) != digest:
+        raise DataError(f"{path}: its checksum is not the one that the index names: it was damaged; {MEND}")
+    try:
+        table = pq.read_table(path, memory_map=False).combine_chunks()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: {' '.join(str(error).split())[:200]}; {MEND}") from None
+    ids = tuple(table["id"].to_pylist())
+    check_unique(ids, str(path))
+    names = [name for name in table.column_names if name.startswith(FIELD)]
+    return Columns(ids, {name.removeprefix(FIELD): column_of(table[name].to_pylist()) for name in names})
+
+
+def column_of(values: list[list[str] | None]) -> Column:
+    """A column of lists."""
+    return Column.of(len(values), ((place, value) for place, own in enumerate(values) for value in own or ()))

@@ -1,0 +1,211 @@
+"""A LanceDB table of ids, vectors and columns. What goes wrong there is told in one line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from picdesk import network
+from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.files import file_digest
+from picdesk.filters import sql
+from picdesk.filters.columns import Columns
+from picdesk.interfaces import Embeddings
+from picdesk.trec.runs import Floats
+
+INSTALL = "index=lancedb needs the package lancedb: install picdesk[lancedb]"
+MEND = "build the index again"
+ROWS_AT_ONCE = 10_000
+TYPES = {"string": pa.string(), "double": pa.float64(), "int64": pa.int64()}
+SEARCH = ("nprobes", "refine_factor", "ef")
+PREFIX, HINT = "lance-", "latest_version_hint.json"
+KINDS = {
+    "FLAT": "",
+    "IVF_FLAT": "IvfFlat",
+    "IVF_SQ": "IvfSq",
+    "IVF_PQ": "IvfPq",
+    "IVF_RQ": "IvfRq",
+    "IVF_HNSW_SQ": "HnswSq",
+    "IVF_HNSW_PQ": "HnswPq",
+    "IVF_HNSW_FLAT": "HnswFlat",
+}
+"""Kinds of index by the names of LanceDB's own classes."""
+
+
+class LanceTable:
+    """One table at an address; `kinds` say what its columns are."""
+
+    def __init__(self, at: str, name: str, dim: int) -> None:
+        os.environ.setdefault("LANCEDB_LOG", "error")  # it tells of every table that is made
+        try:
+            library = importlib.import_module("lancedb")
+        except ImportError as error:
+            raise ConfigError(f"{INSTALL} ({error})") from None
+        if "://" in at:
+            network.need(f"index.uri={at}")
+        self.at, self.name, self.dim = at, name, dim
+        self.kinds: dict[str, dict[str, Any]] = {}
+        self._pinned = False
+        with self.told():
+            self._base: Any = library.connect(at)
+        self._table: Any = None
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Turn what LanceDB raises inside the block into a `ConfigError` of one line."""
+        try:
+            yield
+        except (ConfigError, DataError):
+            raise
+        except (RuntimeError, ValueError, OSError, NotImplementedError, KeyError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise ConfigError(f"index.uri={self.at}, table {self.name!r}: LanceDB says: {said}") from None
+
+    def exists(self) -> bool:
+        """Whether there is such a table."""
+        with self.told():
+            return self.name in self._base.list_tables(limit=100_000).tables
+
+    def make(self, shards: Iterable[Embeddings], known: Columns | None) -> None:
+        """Make the table of these items, over one that is there."""
+        self.kinds = sql.kinds_of(known) if known is not None else {}
+        batches = (batch for shard in shards for batch in self._batches(shard, known))
+        with self.told():
+            self._table = self._base.create_table(self.name, data=batches, schema=self._schema(), mode="overwrite")
+
+    def index(self, kind: str, params: Mapping[str, Any]) -> None:
+        """Make an approximate index of the vectors."""
+        make = getattr(importlib.import_module("lancedb.index"), KINDS[kind])
+        try:
+            how = make(distance_type="dot", **params)
+        except TypeError as error:
+            raise ConfigError(f"index.params: LanceDB's {KINDS[kind]}: {str(error).split('()')[-1].strip()}") from None
+        with self.told():
+            self._table.create_index("vector", config=how)
+
+    def open(self, version: int, kinds: Mapping[str, Mapping[str, Any]]) -> None:
+        """Open the table as it was at a version."""
+        self.kinds = {name: dict(own) for name, own in kinds.items()}
+        with self.told():
+            self._table = self._base.open_table(self.name)
+            self._table.checkout(version)
+        self._pinned = True
+
+    def _to_write(self) -> Any:
+        """The table, the version that was opened as its latest."""
+        if self._pinned:
+            self._table.restore()
+            self._pinned = False
+        return self._table
+
+    @property
+    def version(self) -> int:
+        """The version as it is now."""
+        return int(self._table.version)
+
+    def _schema(self) -> Any:
+        columns = [pa.field(name, pa.list_(TYPES[kind])) for name, kind in sql.fields_of(self.kinds)]
+        return pa.schema([("id", pa.string()), ("vector", pa.list_(pa.float32(), self.dim)), *columns])
+
+    def _batches(self, items: Embeddings, known: Columns | None) -> Iterator[Any]:
+        """The rows of some items, with what is known of them."""
+        schema = self._schema()
+        for start in range(0, len(items.ids), ROWS_AT_ONCE):
+            ids = items.ids[start : start + ROWS_AT_ONCE]
+            cells = sql.cells_of((known or Columns((), {})).take(ids), self.kinds, range(len(ids)))
+            flat = pa.array(items.matrix[start : start + ROWS_AT_ONCE].ravel())
+            arrays = [pa.array(ids, pa.string()), pa.FixedSizeListArray.from_arrays(flat, self.dim)]
+            arrays += [pa.array(cells[field.name], field.type) for field in list(schema)[2:]]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def add(self, items: Embeddings, known: Columns | None) -> None:
+        """Put further items in; a column that is new is empty for those before."""
+        with self.told():
+            table, before = self._to_write(), set(self._schema().names)
+            if known is not None and self.kinds:
+                self.kinds = sql.kinds_of(known, self.kinds)
+                fresh = [field for field in self._schema() if field.name not in before]
+                if fresh:
+                    table.add_columns(pa.schema(fresh))
+            table.add(pa.Table.from_batches(list(self._batches(items, known)), self._schema()))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Take items out."""
+        with self.told():
+            self._to_write().delete(id_list(ids))
+
+    def count(self, where: str | None = None) -> int:
+        """How many items there are, or fulfil a condition."""
+        with self.told():
+            return int(self._table.count_rows(where))
+
+    def all_ids(self) -> tuple[str, ...]:
+        """Every id, in the order of the table."""
+        with self.told():
+            found = self._table.search().select(["id"]).limit(max(1, self.count())).to_arrow()
+        return tuple(found["id"].to_pylist())
+
+    def search(self, vectors: Floats, depth: int, where: str | None, how: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """Which query, which id and the inner product, of the nearest of each query, best first."""
+        asked = self._table.search(np.ascontiguousarray(vectors), vector_column_name="vector").distance_type("dot")
+        for name, value in how.items():
+            asked = getattr(asked, name)(value)
+        asked = asked if where is None else asked.where(where, prefilter=True)
+        with self.told():
+            found = asked.limit(depth).select(["id", "_distance"]).to_arrow()
+        if "query_index" not in found.column_names:  # a single one has none
+            found = found.append_column("query_index", pa.array(np.zeros(len(found), np.int32)))
+        found = found.sort_by([("query_index", "ascending"), ("_distance", "ascending")])
+        return found["query_index"].to_numpy(), found["id"].to_pylist(), 1 - found["_distance"].to_numpy()
+
+
+def id_list(ids: Sequence[str]) -> str:
+    """The condition that an item is one of these."""
+    return f"id IN ({', '.join(map(sql.quoted, ids))})" if ids else "false"
+
+
+def take_table(at: Path, name: str, folder: Path) -> str:
+    """Have the table's files below the folder of an index, copied if they lie elsewhere; the name of the folder they are in."""
+    folder = folder.resolve()
+    if at.resolve().parent == folder:
+        return at.name
+    turn = next(turn for turn in range(10**6) if not (folder / f"{PREFIX}{turn}").exists())
+    part = folder / f"{PREFIX}{turn}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(at / f"{name}.lance", part / f"{name}.lance")
+    part.replace(folder / f"{PREFIX}{turn}")
+    return f"{PREFIX}{turn}"
+
+
+def drop_tables(folder: Path, but: str) -> None:
+    """Remove the tables of former states of an index."""
+    for old in folder.glob(f"{PREFIX}*"):
+        if old.name != but and old.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def digests_in(place: Path) -> dict[str, list[Any]]:
+    """Size and digest of every file of a table, but for the one that is a hint alone and changes."""
+    files = sorted(path for path in place.rglob("*") if path.is_file() and path.name != HINT)
+    return {path.relative_to(place).as_posix(): [path.stat().st_size, file_digest(path)] for path in files}
+
+
+def check_files(place: Path, digests: Mapping[str, Sequence[Any]]) -> None:
+    """Raise `MissingFileError` or `DataError` where a file of a table is not as it was saved. Files besides are of no version
+    that is opened."""
+    for name, (size, digest) in digests.items():
+        path = place / name
+        if ".." in Path(name).parts or Path(name).is_absolute() or path.is_symlink():
+            raise DataError(f"{place}: the note names a file outside it: {name!r}")
+        if not path.is_file():
+            raise MissingFileError(f"{path} is missing; {MEND}")
+        if path.stat().st_size != size or file_digest(path) != digest:
+            raise DataError(f"{path}: it is not what was saved: it was changed or damaged; {MEND}")

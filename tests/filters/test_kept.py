@@ -1,0 +1,49 @@
+"""The columns of a saved index: what comes back is what went in, and whatever was damaged is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from picdesk.errors import DataError, MissingFileError
+from picdesk.filters.columns import Columns
+from picdesk.filters.kept import drop_others, place_of, read_columns, write_columns
+from tests.filters.test_language import known
+from tests.mutations import mutations
+
+
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    digest = write_columns(tmp_path, known())
+    again = read_columns(tmp_path, digest)
+    assert again.ids == known().ids
+    assert list(again.columns) == list(known().columns)
+    for name in again.columns:
+        assert [set(again.column(name).values(i)) for i in range(5)] == [
+            set(known().column(name).values(i)) for i in range(5)
+        ]
+    assert write_columns(tmp_path, known()) == digest
+
+
+def test_items_of_which_nothing_is_known_have_no_columns(tmp_path: Path) -> None:
+    digest = write_columns(tmp_path, Columns(("a", "b"), {}))
+    assert read_columns(tmp_path, digest).fulfilling("id = 'a'").tolist() == [True, False]
+
+
+def test_former_columns_go(tmp_path: Path) -> None:
+    old, new = write_columns(tmp_path, known()), write_columns(tmp_path, known().take(("p0",)))
+    drop_others(tmp_path, new)
+    assert [path.name for path in tmp_path.glob("columns-*")] == [place_of(tmp_path, new).name]
+    with pytest.raises(MissingFileError, match="is missing; build the index again"):
+        read_columns(tmp_path, old)
+
+
+def test_whatever_was_damaged_is_refused(tmp_path: Path) -> None:
+    digest = write_columns(tmp_path, known())
+    path = place_of(tmp_path, digest)
+    content, count = path.read_bytes(), 0
+    for name, damaged in mutations(content):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="checksum"):
+            read_columns(tmp_path, digest)
+        count += 1
+        assert name
+    assert count > 100
