@@ -4,7 +4,8 @@
 
 Serves the newest training job below `outputs` (`make demo` leaves one). Cached: twenty texts over and over. Uncached: no text
 twice. Pictures: no picture twice, sent as files. Clients are coroutines in one process on the same machine, each with a
-connection of its own that is kept. Systems are measured in turn, cell by cell, so that what else the machine does meets all of
+connection of its own that is kept. Processor time an answer is told beside wall time: it does not depend on what else the machine
+does. Systems are measured in turn, cell by cell, so that what else the machine does meets all of
 them. Memory is that of the server's process (VmRSS), after the first cell and after the last.
 """
 
@@ -159,6 +160,16 @@ def answers(system: str) -> bool:
         return False
 
 
+def cpu(pid: int) -> float:
+    """Seconds of processor time that a server has had, with the processes that it started."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12]) if int(fields[2]) == pid else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def memory(pid: int) -> float:
     """MB of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -178,9 +189,12 @@ def measured(seconds: float, systems: list[str]) -> dict[str, dict[str, object]]
                 for name in systems if asks == "uncached" else systems[:1]:
                     start += 10_000_000
                     load(PORTS[name], clients, min(1.0, seconds / 5), bodies[asks], start + 9_000_000)
+                    before = cpu(live[name][0])
                     cell = load(PORTS[name], clients, seconds, bodies[asks], start)
+                    spent = 1000 * (cpu(live[name][0]) - before) / max(len(cell.seconds), 1)
                     first.setdefault(name, memory(live[name][0]))
-                    row = {"system": name, "asks": asks, "clients": clients, **cell.row(), "machine": machine()}
+                    row = {"system": name, "asks": asks, "clients": clients, **cell.row(), "cpu_ms": round(spent, 2)}
+                    row["machine"] = machine()
                     rows[f"{name} {asks} {clients}"] = row
                     print(json.dumps(row), flush=True)
         for name in systems:
@@ -194,8 +208,8 @@ HEAD = """# The server under load
 `python bench/serve.py`: the demo's 2,675 pictures, lite towers, the 20 best of each question; clients on the same machine.
 {machines}.
 
-| system | asks | clients | requests/s | p50 ms | p95 ms | p99 ms | errors |
-|---|---|---|---|---|---|---|---|
+| system | asks | clients | requests/s | p50 ms | p95 ms | p99 ms | CPU ms an answer | errors |
+|---|---|---|---|---|---|---|---|---|
 {cells}
 
 Uncached texts, requests a second: picdesk over the other.
@@ -203,6 +217,12 @@ Uncached texts, requests a second: picdesk over the other.
 | other | {clients} |
 |---{dashes}|
 {ratios}
+
+The same in processor time an answer: the other over picdesk.
+
+| other | {clients} |
+|---{dashes}|
+{costs}
 
 | process | ready after s | MB after the first load | MB after the last |
 |---|---|---|---|
@@ -217,10 +237,13 @@ def table(rows: dict[str, dict[str, object]]) -> str:
     others = dict.fromkeys(str(row["system"]) for row in cells if row["system"] != "picdesk")
     return HEAD.format(
         machines=machines(rows.values()),
-        cells=lines(cells, "system", "asks", "clients", "rps", "p50", "p95", "p99", "errors"),
+        cells=lines(cells, "system", "asks", "clients", "rps", "p50", "p95", "p99", "cpu_ms", "errors"),
         clients=" | ".join(f"{clients} clients" for clients in CLIENTS),
         dashes="|---" * len(CLIENTS),
-        ratios="\n".join(f"| {name} | {' | '.join(ratio(rows, name, n) for n in CLIENTS)} |" for name in others),
+        ratios="\n".join(f"| {name} | {' | '.join(ratio(rows, name, n, 'rps') for n in CLIENTS)} |" for name in others),
+        costs="\n".join(
+            f"| {name} | {' | '.join(ratio(rows, name, n, 'cpu_ms') for n in CLIENTS)} |" for name in others
+        ),
         processes=lines(live, "system", "ready_s", "mb_first", "mb_last"),
     )
 
@@ -230,9 +253,13 @@ def lines(rows: list[dict[str, object]], *names: str) -> str:
     return "\n".join(f"| {' | '.join(str(row[name]) for name in names)} |" for row in rows)
 
 
-def ratio(rows: dict[str, dict[str, object]], name: str, clients: int) -> str:
+def ratio(rows: dict[str, dict[str, object]], name: str, clients: int, what: str) -> str:
+    """Ours over theirs in requests a second, theirs over ours in what an answer costs."""
     ours, theirs = rows.get(f"picdesk uncached {clients}"), rows.get(f"{name} uncached {clients}")
-    return f"{float(str(ours['rps'])) / float(str(theirs['rps'])):.1f}" if ours and theirs else ""
+    if not ours or not theirs:
+        return ""
+    much = float(str(ours[what])) / float(str(theirs[what]))
+    return f"{much if what == 'rps' else 1 / much:.1f}"
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from tests.tiny import write_data
 def source_of(folder: Path, *overrides: str) -> Source:
     """What `serve.py` would open with these overrides."""
     schema.register()
-    named = [*overrides, "plugins=[tests]", f"paths.outputs={folder / 'out'}", f"paths.store={folder / 'store'}"]
+    named = ["plugins=[tests]", f"paths.outputs={folder / 'out'}", f"paths.store={folder / 'store'}", *overrides]
     with initialize_config_dir(str(schema.CONF), version_base="1.3"), given(named):
         return Source(compose("serve", overrides=[*named, "logger=none"]))
 

@@ -163,7 +163,15 @@ REAL: dict[str, tuple[str, ...]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("way", REAL)
 def test_two_hundred_questions_to_the_real_towers(tmp_path: Path, small_data: Path, way: str) -> None:
-    """MiniLM over 120 drawings. The server shares no store with the job: each text is encoded anew, in other company."""
+    """MiniLM over 120 drawings. The server shares no store with the job: each text is encoded anew, in other company.
+
+    A reranker that compares captions has them encoded by the job in whatever batches they first come up in, so last digits of
+    its scores depend on what the store held before; over the same store they are the same here too.
+    """
     texts = [f"{text} in the news" for text in questions(200)]
     same = (f"data.root={small_data}", "split=all", *REAL[way])
-    assert served(tmp_path, texts, *same) == retrieved(tmp_path, texts, *same)
+    wanted = retrieved(tmp_path, texts, *same)
+    if "captions" in way and "bridge" not in way:
+        assert apart(served(tmp_path, texts, *same), wanted) < 2e-6
+        same = (*same, f"paths.store={tmp_path / 'retrieve'}")
+    assert served(tmp_path, texts, *same) == wanted
