@@ -76,6 +76,11 @@ def apart(found: Lists, wanted: Lists) -> float:
     )
 
 
+def ids_by(vectors: np.ndarray) -> list[str]:
+    """The ids by their cosine with the eighth."""
+    return [f"v{i:02}.png" for i in np.argsort(-(vectors @ vectors[7]), kind="stable")]
+
+
 WAYS: dict[str, tuple[str, ...]] = {
     "flat": (),
     "hnsw": ("index=hnsw",),
@@ -127,6 +132,15 @@ def test_over_vectors_made_elsewhere(tmp_path: Path) -> None:
         *encoder,
     )
     assert served(tmp_path, questions(8), *same) == retrieved(tmp_path, questions(8), *same)
+    with desk_over(tmp_path, *same, "serve.rate=0") as desk, client_of(desk) as client:
+        pieces = [{"item": "v07.png"}]
+        found = client.post("/search/combined", json={"pieces": pieces}).json()["answers"][0]["results"]
+        assert [one["id"] for one in found[:2]] == ["v07.png", ids_by(vectors)[1]], (
+            "more like one whose file is not there"
+        )
+        assert found[0]["score"] == pytest.approx(1, abs=1e-6)
+        page = client.get("/", params={"like": "v07.png"}, headers={"accept": "text/html"})
+        assert (page.status_code, "more like this" in page.text) == (200, True)
 
 
 def test_a_picture_and_several_pieces(capfd: Capture, tmp_path: Path) -> None:

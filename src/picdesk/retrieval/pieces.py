@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,14 @@ Render = Callable[[Fields], str]
 
 @dataclass(frozen=True)
 class Piece:
-    """A text, or the bytes of a picture, and its weight; `name` is what a person reads."""
+    """A text, the bytes of a picture, or the vector of one that cannot be encoded here, and its weight; `name` is what a person
+    reads."""
 
     weight: float
     name: str
     text: str = ""
     picture: bytes = b""
+    vector: NDArray[np.float32] | None = field(default=None, compare=False)
 
 
 def as_query(pieces: Sequence[Piece]) -> Query:
@@ -48,7 +50,10 @@ def vector_of(backbone: TwoTower, encoder: Encoder, render: Render, pieces: Sequ
     """
     whole = np.zeros(backbone.dim, np.float32)
     for one in pieces:
-        whole += one.weight * (of_picture if one.picture else of_text)(backbone, encoder, render, one)
+        if one.vector is not None:
+            whole += one.weight * one.vector
+        else:
+            whole += one.weight * (of_picture if one.picture else of_text)(backbone, encoder, render, one)
     length = float(np.linalg.norm(whole))
     if length < 1e-6:
         raise ConfigError("also: the texts and pictures cancel each other out; change a weight")

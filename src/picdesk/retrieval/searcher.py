@@ -109,6 +109,11 @@ class Searcher:
             self._galleries[direction] = self._open(direction)
         return self._galleries[direction]
 
+    @property
+    def opened(self) -> Mapping[Direction, Gallery]:
+        """The galleries that were searched, or asked for, until now."""
+        return dict(self._galleries)
+
     def index(self, dataset: Dataset | str | Path) -> Searcher:
         """The same system over another data set, or over a folder of pictures."""
         other = dataset if isinstance(dataset, Dataset) else Dataset.from_folder(dataset)

@@ -93,10 +93,9 @@ async def piece_of(desk: Desk, served: Served, part: schemas.Part, where: str) -
         return Piece(part.weight, text, text=text)
     if part.item is not None:
         try:
-            data = await asyncio.to_thread(served.read, part.item)
+            return await asyncio.to_thread(served.piece_of, part.item, part.weight)
         except AskError as error:
             raise AskError(f"{where}.item", str(error), 422) from None
-        return Piece(part.weight, part.item, picture=data)
     try:
         data = base64.b64decode(part.picture or "", validate=True)
     except (binascii.Error, ValueError):

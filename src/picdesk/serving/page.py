@@ -155,7 +155,7 @@ def asked_of(desk: Desk, query: Mapping[str, str], sent: Piece | None = None) ->
         fold=given.get("fold") == "1",
     )
     pieces = pieces_of(desk, given, sent)
-    ways: list[Find] = [finds(given["find"])] if "find" in given else ["pictures"]
+    ways: list[Find] = [finds(given["find"])] if "find" in given else [desk.now.first]
     if pieces and "find" not in given and "q" not in given and can_find_texts(desk.now):
         ways = ["pictures", "texts"]
     if len(pieces) == 1 and pieces[0].text:
@@ -172,8 +172,7 @@ def pieces_of(desk: Desk, given: Mapping[str, str], sent: Piece | None) -> list[
         text = text_of(given["q"], "q", desk.limits)
         found.append(Piece(1.0, text, text=text))
     if "like" in given:
-        name = given["like"]
-        found.append(Piece(1.0, name, picture=desk.now.read(name)))
+        found.append(desk.now.piece_of(given["like"]))
     if "picture" in given:
         found.append(sent or upload_of(desk, given["picture"]))
     if "minus" in given and found:
@@ -232,6 +231,7 @@ def view(served: Served, answer: dict[str, Any], question: Question) -> dict[str
         item.setdefault("alike", ())
         item["true"] = item["id"] == true
         item["shown"] = seen and answer["find"] == "pictures"
+        item["leads"] = answer["find"] == "pictures" and (seen or served.system.backbone.knows_given_alone)
     missing = true and true not in {each["id"] for one in answer["results"] for each in (one, *one.get("alike", ()))}
     known = {"true_picture": None, "true_rank": None}
     return {**known, **answer, "missing": bool(missing), "command": command_of(served, question), "seen": seen}

@@ -21,7 +21,7 @@ from picdesk.readers.queries import Query
 from picdesk.report.content import Item
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.gallery import Gallery
-from picdesk.retrieval.pieces import vector_of
+from picdesk.retrieval.pieces import Piece, vector_of
 from picdesk.retrieval.reranking import Reranking
 from picdesk.retrieval.searcher import DIRECTION_OF, Find
 from picdesk.serving.questions import AskError, Question
@@ -42,6 +42,9 @@ class Served:
     since: float = field(default_factory=time.time)
     _turn: threading.RLock = field(default_factory=threading.RLock)
 
+    def __post_init__(self) -> None:
+        _ = self.first, self.fingerprint  # by what is open now; the other gallery comes when it is asked for
+
     @cached_property
     def standing(self) -> Standing:
         """The encoder of questions; galleries were encoded through the store."""
@@ -60,7 +63,7 @@ class Served:
     @cached_property
     def fingerprint(self) -> str:
         """A digest over weights, data, and every index that is open from the start."""
-        opened = self.opened.searcher._galleries
+        opened = self.opened.searcher.opened
         indexes = {direction: gallery.index.fingerprint for direction, gallery in sorted(opened.items())}
         return digest_of([self.opened.weights, indexes, self.opened.same, self.weights])[:16]
 
@@ -78,10 +81,10 @@ class Served:
         except UserError as error:
             raise AskError("find", f"{find} cannot be searched here: {error}") from None
 
-    @property
+    @cached_property
     def first(self) -> Find:
         """What was opened at the start: pictures, or the texts of an index of texts."""
-        return "pictures" if "t2i" in self.opened.searcher._galleries else "texts"
+        return "pictures" if "t2i" in self.opened.searcher.opened else "texts"
 
     def catalogue(self, find: Find = "pictures") -> Catalogue:
         """What is known of the pictures, or of the texts; for a saved index of the other kind too."""
@@ -113,6 +116,17 @@ class Served:
             return self.pictures.read(name)
         except (KeyError, UserError):
             raise AskError("id", "the file of this picture cannot be read", 404) from None
+
+    def piece_of(self, name: str, weight: float = 1.0) -> Piece:
+        """A picture of the collection as a piece of a query: by its bytes, as any picture; by its vector where vectors came with
+        the data and no picture is encoded. Raises `AskError` (404) where there is none."""
+        gallery = self.gallery("pictures") if self.system.backbone.knows_given_alone else None
+        if gallery is None or gallery.items is None or gallery.items.embeddings is None:
+            return Piece(weight, name, picture=self.read(name))
+        place = next((i for i, known in enumerate(gallery.items.ids) if known == name), None)
+        if place is None:
+            raise AskError("id", "no picture has this id", 404)
+        return Piece(weight, name, vector=gallery.items.embeddings.matrix[place])
 
     @cached_property
     def owners(self) -> Mapping[str, str]:
