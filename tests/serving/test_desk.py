@@ -31,6 +31,7 @@ WORDS = SAID.split(" ")
 TEXTS = ["sea", *(" ".join(WORDS[: 1 + i % 12]) + f" {i}" for i in range(24))]
 
 
+@pytest.mark.slow
 def test_a_text_has_the_features_it_has_in_a_job_whoever_comes_with_it(tmp_path: Path) -> None:
     """MiniLM, the real one: bit for bit, through the store or not, alone or among others."""
     backbone = Lite()
@@ -186,7 +187,7 @@ def test_answers_switch_whole_under_load(tmp_path: Path) -> None:
 
         async def load() -> int:
             seen = set()
-            for i in range(40):
+            for i in range(10):
                 questions = [about_text(f"{i} {n}", "pictures", desk.options(k=2)) for n in range(5)]
                 served = desk.now
                 answers = [json.loads(part) for part in await asyncio.gather(*(desk.ask(q, served) for q in questions))]

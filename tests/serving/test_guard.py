@@ -78,11 +78,10 @@ def test_a_client_has_so_many_questions_a_second() -> None:
 
 
 def test_too_many_questions_are_told_when_to_come_again(desk: Desk) -> None:
-    desk.limits.rate, before = 1.0, desk.limits.rate
+    desk.limits.rate, before = 0.001, desk.limits.rate
     try:
         with client_of(desk) as client:
-            codes = [client.post("/search", json={"text": "red"}).status_code for _ in range(4)]
-            assert codes[:2] == [200, 200]
+            assert client.post("/search", json={"text": "red"}).status_code == 200
             refused = client.post("/search", json={"text": "red"})
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) >= 1

@@ -89,7 +89,7 @@ WAYS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["flat", *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS if way != "flat")])
 def test_over_a_data_set(tmp_path: Path, way: str) -> None:
     same = (*(one for one in tiny(tmp_path) if way != "hubs taken out" or one != "split=all"), *WAYS[way])
     wanted = retrieved(tmp_path, questions(12), *same)
@@ -105,7 +105,7 @@ def test_through_the_door(capfd: Capture, tmp_path: Path) -> None:
     assert apart(found, through_the_door(capfd, tmp_path, *own, f"queries={tmp_path / 'asked.txt'}")) < 1e-6
 
 
-@pytest.mark.parametrize("index", ["flat", "hnsw"])
+@pytest.mark.parametrize("index", ["flat", pytest.param("hnsw", marks=pytest.mark.slow)])
 def test_over_a_saved_index(capfd: Capture, tmp_path: Path, index: str) -> None:
     folder = tmp_path / "index"
     made = (*tiny(tmp_path), f"index={index}", "task=index_build", f"index_dir={folder}")
@@ -143,6 +143,7 @@ def test_over_vectors_made_elsewhere(tmp_path: Path) -> None:
         assert (page.status_code, "more like this" in page.text) == (200, True)
 
 
+@pytest.mark.slow
 def test_a_picture_and_several_pieces(capfd: Capture, tmp_path: Path) -> None:
     own, file, found = tiny(tmp_path), tmp_path / "asked.png", []
     with desk_over(tmp_path, *own, "serve.rate=0") as desk, client_of(desk) as client:

@@ -50,18 +50,18 @@ class Refusal(HTTPException):
 
 
 class Rate:
-    """A bucket a client, which `rate` tokens a second fill up to twice as many; the latest 10,000 clients are known."""
+    """A bucket a client, which `rate` tokens a second fill up to twice as many (one at least); the latest 10,000 are known."""
 
     def __init__(self, rate: float) -> None:
-        self.rate = rate
+        self.rate, self.most = rate, max(1.0, 2 * rate)
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str, now: float) -> float:
         """Take one token: 0, or the seconds until there is one."""
         if self.rate <= 0:
             return 0.0
-        left, then = self._left.pop(client, (2 * self.rate, now))
-        left = min(2 * self.rate, left + (now - then) * self.rate)
+        left, then = self._left.pop(client, (self.most, now))
+        left = min(self.most, left + (now - then) * self.rate)
         self._left[client] = (left - 1 if left >= 1 else left, now)
         while len(self._left) > CLIENTS:
             self._left.popitem(last=False)
