@@ -3,17 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from picdesk.assembly import schema
+from picdesk.assembly import schema as schema  # makes the schema known before a config is composed
 from picdesk.commands.door import job, open_door
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="retrieve")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
     """One retrieval job."""
-    from picdesk.assembly.replaced import without_replaced
-    from picdesk.tasks.retrieve import run_task
-
-    job(lambda: run_task(without_replaced(cfg, schema.CONF)), cfg)
+    return job(cfg, "retrieve")
 
 
 if __name__ == "__main__":

@@ -3,18 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from picdesk.assembly import schema
+from picdesk.assembly import schema as schema  # makes the schema known before a config is composed
 from picdesk.commands.door import job, open_door
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="serve")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
     """Answer until a signal asks for the end."""
-    from picdesk.assembly.opening import Source
-    from picdesk.assembly.replaced import without_replaced
-    from picdesk.serving.process import serve
-
-    job(lambda: serve(Source(without_replaced(cfg, schema.CONF))), cfg)
+    return job(cfg, "serve")
 
 
 if __name__ == "__main__":

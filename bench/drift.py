@@ -26,7 +26,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
 from picdesk.interfaces import Embeddings
-from picdesk.readers import Flickr8k
+from picdesk.readers.flickr8k import Flickr8k
 from picdesk.training.checkpoint import load
 
 RESULT = Path(__file__).resolve().parent / "results" / "drift.md"

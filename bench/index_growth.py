@@ -31,7 +31,7 @@ from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
 from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex
 from picdesk.search.saved import open_index
-from picdesk.search.streaming import build_from_shards, build_on_disk
+from picdesk.search.streaming import build_on_disk
 from real_vectors import SIZES, Asking, captions_to, pictures_to_pictures
 
 ASKED = 500
@@ -87,7 +87,7 @@ def build(kind: str, count: int, folder: Path) -> None:
         build_on_disk(make(count), shards(count), folder, sample=min(count, 64 * lists(count)))
     else:
         index = make(count)
-        build_from_shards(index, shards(count), sample=min(count, max(65_536, 32 * lists(count))))
+        index.build_from_shards(shards(count), sample=min(count, max(65_536, 32 * lists(count))))
         index.save(folder)
     seconds = perf_counter() - start - spent
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from picdesk.readers import Npz
+from picdesk.readers.npz import Npz
 from picdesk.report.content import Fact, Item, QueryCard, Ranking, RetrievalPage
 from picdesk.report.page import write_retrieval
 from picdesk.rerankers.aesthetics import apply_head, read_head

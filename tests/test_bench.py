@@ -11,7 +11,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 RIVALS = {"autofaiss", "clip_benchmark", "ranx", "pytrec_eval", "torchmetrics", "open_clip_train"}  # in no lock of ours
-FILES = sorted([*(PROJECT / "bench").glob("*.py"), *(PROJECT / "scripts").glob("*.py")])
+FILES = sorted([*(PROJECT / "bench").rglob("*.py"), *(PROJECT / "scripts").glob("*.py")])
 
 
 def names_of(file: Path) -> list[tuple[str, str]]:
@@ -27,7 +27,8 @@ def is_there(module: str, name: str, folder: Path) -> bool:
     if module.split(".")[0] == "picdesk":
         found = importlib.import_module(module)
         return hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}") is not None
-    path = PROJECT / f"{module.replace('.', '/')}.py" if "." in module else folder / f"{module}.py"
+    places = [home / f"{module.replace('.', '/')}.py" for home in (folder, folder.parent, PROJECT)]
+    path = next((place for place in places if place.is_file()), PROJECT)
     margin = ast.parse(path.read_text() if path.is_file() else "").body
     defined = {node.name for node in margin if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     imported = {

@@ -107,7 +107,7 @@ def test_a_foreign_target_is_refused() -> None:
 def test_outputs_stay_under_outputs() -> None:
     cfg = compose("train", return_hydra_config=True, overrides=["hydra.runtime.output_dir=x"])
     raw = OmegaConf.to_container(cfg.hydra, resolve=False)
-    assert raw["run"]["dir"].startswith("${job_dir:${resume},${paths.outputs}/")  # type: ignore[index,call-overload]
+    assert raw["run"]["dir"].startswith("${job_dir:${task},${paths.outputs}/")  # type: ignore[index,call-overload]
     assert raw["sweep"]["dir"].startswith("${paths.outputs}/")  # type: ignore[index,call-overload]
 
 

@@ -11,11 +11,11 @@ from omegaconf import open_dict
 
 from picdesk.assembly import schema
 from picdesk.assembly.build import check_all
-from picdesk.assembly.command_line import hydra_arguments
-from picdesk.assembly.schema import top_keys
+from picdesk.assembly.command_line import door_arguments
 from tests.conftest import PROJECT
 
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
+OF_PLUGINS = "plugins=[mylab]"  # a package that is not there: tests/test_plugins.py runs what it has
 DOOR = re.compile(r"^    python ((?:train|evaluate|retrieve|serve)\.py .*)$", re.MULTILINE)
 LEFT_OPEN = re.compile(r"^(\w+=)?\.\.\.$")  # `data=...`: any; `...`: as above
 
@@ -23,7 +23,8 @@ LEFT_OPEN = re.compile(r"^(\w+=)?\.\.\.$")  # `data=...`: any; `...`: as above
 def commands() -> list[tuple[str, str]]:
     """Page and command, lines that go on taken together."""
     texts = [(page.name, page.read_text(encoding="utf-8").replace("\\\n", " ")) for page in PAGES]
-    return [(name, command) for name, text in texts for command in DOOR.findall(text)]
+    found = [(name, command) for name, text in texts for command in DOOR.findall(text)]
+    return [(name, command) for name, command in found if OF_PLUGINS not in command]
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,7 @@ def test_there_are_commands() -> None:
 def test_a_command_composes(page: str, command: str) -> None:
     door, *words = shlex.split(command, comments=True)
     swept = "-m" in words
-    words = hydra_arguments([word for word in words if not LEFT_OPEN.match(word)], top_keys(), door == "retrieve.py")
+    words = door_arguments([word for word in words if not LEFT_OPEN.match(word)], door == "retrieve.py")
     overrides = [word for word in words if word != "-m"]
     launched = [word for word in overrides if word.startswith(("hydra", "hparams_search"))]
     if any("slurm" in word for word in launched):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,9 @@ class Backbone(Protocol):
     logit_scale: torch.nn.Parameter
     shortest_side: int | None
 
+    def by_chance(self) -> str:
+        """Why results are chance results, and what helps; "" where they are not."""
+
     def trunk_fingerprint(self, modality: Modality) -> str:
         """Hex digest over everything that trunk features depend on: weights, preprocessing, tokenizer."""
 
@@ -114,10 +117,28 @@ class Backbone(Protocol):
 
 
 class Index(Protocol):
-    """Finds the gallery items nearest to each query by inner product.
+    """Finds the gallery items nearest to each query by inner product. `search.base.IndexBase` has what most have in common.
 
-    Equal vectors score the same, wherever they stand.
+    Equal vectors score the same, wherever they stand. `tunable`: it has search settings worth trying (`to_tune`). `corrected`:
+    its scores are corrected for hubs. `of_vectors`: each item has one vector of its own, which can be kept and corrected.
     """
+
+    tunable: ClassVar[bool]
+    corrected: ClassVar[bool]
+    of_vectors: ClassVar[bool]
+
+    @property
+    def vectors(self) -> Embeddings | None:
+        """All that is in it, where the search over that is exact; else None."""
+
+    def build_from_shards(self, shards: Callable[[], Iterable[Embeddings]]) -> None:
+        """Take in the whole gallery, shard by shard; `shards` gives them from the first on, each time it is called."""
+
+    def similarity(self, queries: Embeddings, run: Run) -> NDArray[np.float32] | None:
+        """The similarities [queries, depth] of what a search found, where its scores are others; None where they are these."""
+
+    def to_tune(self, items: Embeddings, queries: Embeddings) -> Any:
+        """The index whose settings are tried, over these items. Raises `ConfigError` where there are none."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -148,6 +169,11 @@ class Index(Protocol):
 
 class Prompt(Protocol):
     """Makes the text that is encoded out of the fields of a text record (title, tags, caption, ...)."""
+
+    name: str
+
+    def choose(self, field_names: Sequence[str]) -> Prompt:
+        """The prompt for texts that have these fields: itself, unless it looks for another. Raises `ConfigError`."""
 
     def render(self, fields: Mapping[str, str | Sequence[str]]) -> str:
         """The prompt of one record. Raises `ConfigError` naming the missing field and those there are."""
@@ -230,13 +256,16 @@ class Reranker(Protocol):
     """Looks again, and more closely, at the candidates of each query. `rerankers.base.Scorer` has all but `score`.
 
     `top_k` is how many candidates of each query it looks at (None: all), `block` how many queries it is given at a time, so
-    that what is scored is kept if the job is killed (0: all at once); `counts` grow with what it does.
+    that what is scored is kept if the job is killed (0: all at once); `counts` grow with what it does. `changes_order`: not
+    always False, as it is for one that says what the search said. `backbone`: the one it has of its own, or None.
     """
 
     weight: float
     top_k: int | None
     block: int
     counts: dict[str, int]
+    changes_order: bool
+    backbone: Any
 
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """A score for each candidate, in the shape of `run.index` [queries, depth], higher is better; NaN = unscored.
@@ -256,7 +285,12 @@ class Reranker(Protocol):
 
 
 class Fusion(Protocol):
-    """Makes one order out of the scores of the search and of the rerankers."""
+    """Makes one order out of the scores of the search and of the rerankers. `mixes`: what rerankers say has a share in it.
+
+    One that mixes is a `search.fusion.Mixture`: it normalises once, so that many weights can be tried.
+    """
+
+    mixes: bool
 
     def fuse(self, run: Run, rerank_scores: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> Run:
         """The candidates of `run` in their new order; one array (shape of `run.index`) and one weight per reranker."""

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from picdesk.hub import ID, WEIGHTS, Picked, cached, fits
+
+
+@runtime_checkable
+class SaysNeeds(Protocol):
+    """A part whose class says what it will need, before it is built."""
+
+    @staticmethod
+    def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
+        """Files, models, keys and packages of a part at the config node `key` with these values."""
 
 
 @dataclass(frozen=True)

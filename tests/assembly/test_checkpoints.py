@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from picdesk.assembly.checkpoints import best_of, newest_sweep
-from picdesk.assembly.same_as import point
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import file_digest
 from picdesk.report.manifest import Manifest
+from picdesk.report.same_as import point
 from tests.commands.test_mistakes import one_line
 from tests.doors import run
 from tests.tiny import write_data

@@ -138,18 +138,17 @@ def test_near_keys() -> None:
 COMPOSE = """
 import json, sys
 from hydra import compose, initialize_config_dir
-from picdesk.assembly.command_line import hydra_arguments
+from picdesk.assembly.command_line import door_arguments
 from picdesk.assembly import schema
-from picdesk.assembly.schema import top_keys
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 with initialize_config_dir(sys.argv[1], version_base="1.3"):
     base = compose("retrieve")
 parser, found = OverridesParser.create(), []
 for typed in sys.argv[2:]:
-    (override,) = parser.parse_overrides(hydra_arguments([typed], top_keys(), True))
+    (override,) = parser.parse_overrides(door_arguments([typed], True))
     OmegaConf.update(base, override.key_or_group, override.value())
-    found.append(base.query)
+    found.append(base.task.query)
 print(json.dumps(found))
 """
 

@@ -44,7 +44,7 @@ def composed(*overrides: str) -> DictConfig:
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         cfg.pop("hydra")
-    return without_replaced(cfg, schema.CONF)
+    return without_replaced(cfg)
 
 
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if "/" not in name])

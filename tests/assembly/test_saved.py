@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from picdesk import marks
 from picdesk.assembly import schema
 from picdesk.assembly.limits import OPEN, select
-from picdesk.assembly.saved import may_be_repeated, taken, write_config
+from picdesk.assembly.saved import may_be_repeated, taken
 from picdesk.assembly.saved_text import read_overrides, read_values
+from picdesk.assembly.session import Session
 from picdesk.errors import DataError, MissingFileError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -63,7 +64,7 @@ def put(key: str, value: object) -> Change:
 
 
 def test_a_config_comes_back_as_it_was(tmp_path: Path, here: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
-    write_config(tmp_path / "config.yaml", here)
+    Session(here).write_config(tmp_path / "config.yaml")
     with caplog.at_level(logging.WARNING):
         assert taken(tmp_path / "config.yaml", here) == here
     assert not caplog.records
@@ -361,7 +362,7 @@ def test_a_huge_config_is_not_read(tmp_path: Path, here: DictConfig) -> None:
 def test_every_changed_byte_of_a_config_is_noticed(tmp_path: Path, here: DictConfig) -> None:
     """One byte after the other; what still reads must read as it was, and then it no longer passes as this user's own."""
     path = tmp_path / "config.yaml"
-    write_config(path, here)
+    Session(here).write_config(path)
     whole, (wanted, own) = path.read_bytes(), read_values(path)
     assert own
     wanted.pop("paths")  # only one's own has it
@@ -391,7 +392,7 @@ def test_every_changed_byte_of_a_config_is_noticed(tmp_path: Path, here: DictCon
 def test_nobody_else_writes_as_this_user(tmp_path: Path, here: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "other"))
-        write_config(tmp_path / "config.yaml", here)
+        Session(here).write_config(tmp_path / "config.yaml")
         assert read_values(tmp_path / "config.yaml")[1]
     os.utime(tmp_path / "config.yaml", ns=(1, 1))
     assert not read_values(tmp_path / "config.yaml")[1]
@@ -404,7 +405,7 @@ def test_without_a_state_folder_nothing_is_ones_own(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    write_config(tmp_path / "config.yaml", here)
+    Session(here).write_config(tmp_path / "config.yaml")
     assert read_values(tmp_path / "config.yaml")[1] is False
 
 

@@ -11,7 +11,8 @@ from picdesk.data.facts import PictureFacts
 from picdesk.data.prompts import Auto, Field, HeadlineTopics, Template
 from picdesk.data.splits import All
 from picdesk.errors import ConfigError, DataError
-from picdesk.readers import Csv, Npz
+from picdesk.readers.npz import Npz
+from picdesk.readers.tables import Csv
 from tests.data.samples import check_pictures, colour, encoded, jpeg, pairs, put, put_csv
 from tests.data.test_facts import drawing
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from picdesk.data.facts import Look, PictureFacts, take_look
 from picdesk.data.near import near_pairs
 from picdesk.errors import DataError
-from picdesk.readers import Folder
+from picdesk.readers.folder import Folder
 from tests.data.samples import colour, encoded, jpeg, put
 from tests.mutations import mutations
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from picdesk.data.checks import check_collection, cleaned
-from picdesk.readers import Csv, Folder
+from picdesk.readers.folder import Folder
+from picdesk.readers.tables import Csv
 from tests.data import hostile
 from tests.data.samples import check_pictures, colour, jpeg, near, pairs, put, reasons, seen_colour
 

@@ -9,7 +9,9 @@ from picdesk.data.checks import check_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.data.groups import KINDS, see_all
 from picdesk.data.splits import OfficialDev, Random
-from picdesk.readers import Flickr8k, NewsImages, Npz
+from picdesk.readers.flickr8k import Flickr8k
+from picdesk.readers.newsimages import NewsImages
+from picdesk.readers.npz import Npz
 
 pytestmark = pytest.mark.real
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.readers import Aligned
+from picdesk.readers.aligned import Aligned
 from tests.data.samples import colour, jpeg, pairs, put, reasons
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from picdesk.backbones.precomputed import Precomputed
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.readers import ClipRetrieval
+from picdesk.readers.clip_retrieval import ClipRetrieval
 from tests.data.samples import check_pictures, colour, jpeg, put, reasons
 
 RNG = np.random.default_rng(6)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.readers import Coco, Karpathy
+from picdesk.readers.coco import Coco
+from picdesk.readers.karpathy import Karpathy
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
 
 IMAGES = [{"id": 40 + n, "file_name": f"{n:012}.jpg", "license": 1} for n in range(3)]

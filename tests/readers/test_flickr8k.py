@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import DataError, MissingFileError
-from picdesk.readers import Flickr8k
+from picdesk.readers.flickr8k import Flickr8k
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
 
 NAMES = [f"{n}_ab.jpg" for n in range(4)]

@@ -13,7 +13,7 @@ from picdesk.data.checks import check_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.data.images import CLEAR, DEEP, FRAMES
 from picdesk.errors import DataError
-from picdesk.readers import Folder
+from picdesk.readers.folder import Folder
 from tests.data.samples import BLUE, RED, check_pictures, colour, encoded, jpeg, pairs, put, reasons
 
 

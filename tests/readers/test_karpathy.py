@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.readers import Karpathy
+from picdesk.readers.karpathy import Karpathy
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
 
 SPLITS = ("train", "restval", "val", "test", "train")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import DataError, MissingFileError
-from picdesk.readers import NewsImages
+from picdesk.readers.newsimages import NewsImages
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
 
 HEAD = "article_id,article_url,article_title,article_tags,image_id,image_url\r\n"

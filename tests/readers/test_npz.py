@@ -2,10 +2,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from picdesk.errors import ConfigError, DataError
-from picdesk.readers import Npz
+from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.readers.npz import Npz
 from tests.data.samples import check_pictures, colour, jpeg, put, put_csv, reasons
 
 RNG = np.random.default_rng(3)
@@ -186,3 +188,73 @@ def test_captions_that_are_no_single_text_move_no_vector(tmp_path: Path) -> None
     told = reasons(collection)
     assert [line.split(": ")[0] for line in told] == [f"captions.csv line {line}" for line in (3, 4, 5)]
     assert all("data.caption_column=caption holds" in line for line in told)
+
+
+def test_a_folder_with_a_vector_a_picture(tmp_path: Path) -> None:
+    folder = tmp_path / "vectors"
+    folder.mkdir()
+    for name, vector in zip(NAMES, IMAGES, strict=True):
+        np.save(folder / f"{name}.npy", vector)
+    put_csv(tmp_path / "captions.csv", ["image", "caption"], ROWS)
+    reader = Npz(root=str(tmp_path), file="vectors", text_array=None)
+    found = reader.embeddings("image")
+    assert sorted(found.ids) == sorted(NAMES)
+    order = [NAMES.index(name) for name in found.ids]
+    np.testing.assert_allclose(found.matrix, unit(IMAGES[order]), atol=1e-6)
+    assert len(reader.read().text_ids) == 6
+
+
+def test_a_folder_with_a_vector_a_picture_and_no_captions(tmp_path: Path) -> None:
+    (tmp_path / "vectors" / "deep").mkdir(parents=True)
+    for name, vector in zip(NAMES, IMAGES, strict=True):
+        np.save(tmp_path / "vectors" / "deep" / f"{name}.npy", vector)
+    reader = Npz(root=str(tmp_path), file="vectors", text_array=None, captions_file=None)
+    assert reader.read().picture_ids == ("deep/a.jpg", "deep/b.jpg", "deep/c.jpg")
+
+
+def test_a_folder_with_an_array_a_file(tmp_path: Path) -> None:
+    (tmp_path / "vectors").mkdir()
+    arrays = {"image_embeddings": IMAGES, "text_embeddings": TEXTS, "who": np.array(NAMES)}
+    for name, array in arrays.items():
+        np.save(tmp_path / "vectors" / f"{name}.npy", array)
+    put_csv(tmp_path / "captions.csv", ["image", "caption"], ROWS)
+    reader = Npz(root=str(tmp_path), file="vectors", image_names="who")
+    assert reader.embeddings("image").ids == tuple(NAMES)
+    np.testing.assert_allclose(reader.embeddings("text").matrix, unit(TEXTS), atol=1e-6)
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_parquet_table_with_a_vector_a_row(tmp_path: Path, fixed: bool) -> None:
+    kind = pa.list_(pa.float32(), 8) if fixed else pa.list_(pa.float64())
+    table = pa.table({"file": NAMES, "vector": pa.array(IMAGES.tolist(), kind), "more": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "v.parquet")
+    put_csv(tmp_path / "captions.csv", ["image", "caption"], ROWS)
+    options = {"image_array": "vector", "image_names": "file", "text_array": None}
+    reader = Npz(root=str(tmp_path), file="v.parquet", **options)
+    assert reader.embeddings("image").ids == tuple(NAMES)
+    np.testing.assert_allclose(reader.embeddings("image").matrix, unit(IMAGES), atol=1e-6)
+    with pytest.raises(DataError, match=r"data\.image_array=wrong"):
+        Npz(root=str(tmp_path), file="v.parquet", **(options | {"image_array": "wrong"})).read()
+
+
+@pytest.mark.parametrize("file", ["folder", "table"])
+def test_vectors_of_several_widths_are_told(tmp_path: Path, file: str) -> None:
+    vectors = [np.ones(8), np.ones(8), np.ones(7)]
+    if file == "folder":
+        (tmp_path / file).mkdir()
+        for name, vector in zip(NAMES, vectors, strict=True):
+            np.save(tmp_path / file / f"{name}.npy", vector)
+    else:
+        pq.write_table(
+            pa.table({"names": NAMES, "image_embeddings": [v.tolist() for v in vectors]}), tmp_path / "x.parquet"
+        )
+        file = "x.parquet"
+    reader = Npz(root=str(tmp_path), file=file, image_names="names", text_array=None, captions_file=None)
+    with pytest.raises(DataError, match=r"vectors of several widths"):
+        reader.read()
+
+
+def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(MissingFileError, match=r"data\.file=none: no \.npy file"):
+        Npz(root=str(tmp_path), file="none", text_array=None, captions_file=None).read()

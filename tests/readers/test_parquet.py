@@ -12,7 +12,8 @@ import pytest
 
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
-from picdesk.readers import HuggingFace, Parquet
+from picdesk.readers.hugging_face import HuggingFace
+from picdesk.readers.parquet import Parquet
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
 
 

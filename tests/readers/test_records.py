@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from picdesk.errors import DataError
-from picdesk.readers import Jsonl
+from picdesk.readers.tables import Jsonl
 from tests.data.samples import colour, jpeg, put, reasons
 
 ROWS = [{"image": f"{n}.jpg", "caption": [f"first {n}", f"second {n}"]} for n in range(3)]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.readers import Csv, Jsonl
+from picdesk.readers.tables import Csv, Jsonl
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, put_csv, reasons
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.readers import WebDataset
-from picdesk.readers.webdataset import expand_braces
+from picdesk.readers.webdataset import WebDataset, expand_braces
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
 
 

@@ -161,6 +161,15 @@ def test_a_job_with_nothing_to_show_is_a_page_without_sections():
     assert "<nav" not in text
 
 
+def test_recall_has_no_column_where_it_is_hits():
+    same = {"hits@1": c.Value(0.4), "recall@1": c.Value(0.4), "hits@5": c.Value(0.6), "recall@5": c.Value(0.5)}
+    table = c.MetricTable("t2i", (c.MetricRow("a", same),), 10, 10)
+    text = page.render_job(c.JobPage("x", "evaluate", "", tables=(table,)), sample.read_picture)
+    assert ">recall@1<" not in text
+    assert ">recall@5<" in text
+    assert c.REPEATED in text
+
+
 def test_very_many_queries_are_cut_and_said_so():
     cards = tuple(
         c.QueryCard(f"q{i}", "t2i", (c.Ranking((sample.item("red", 1),)),), "red") for i in range(page.MOST_CARDS + 5)

@@ -1,3 +1,4 @@
+import itertools
 import re
 import xml.etree.ElementTree as ET
 
@@ -6,6 +7,7 @@ import pytest
 
 from picdesk.errors import DataError
 from picdesk.report import charts, figures, plots
+from picdesk.report.drawing import PAGE
 from tests.report import sample
 
 CHARTS = {
@@ -101,3 +103,33 @@ def test_the_bars_of_a_histogram_stand_as_high_as_their_counts():
     assert len({bar["style"] for bar in bars}) == 2
     words = [text.text for text in root.iter("text")]
     assert words == ["0", "5", "10", "15", "20", "1", "2–3", "<rank>", "queries"]
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(
+    "values",
+    [
+        (0.001, 0.003),
+        (0.0001, 0.00035, 0.0007),
+        (1e-6, 1e-3, 1),
+        (1, 40),
+        (0.1, 0.25),
+        (123456, 987654),
+        (1e-5, 3e-5),
+        (3, 7),
+    ],
+)
+def test_labels_of_an_axis_stand_apart(values: tuple[float, ...], log: bool) -> None:
+    series = charts.Series("t2i", values, tuple(0.2 for _ in values))
+    chart = charts.Curve("a title", "optimizer.lr", "hits@1", (series,), log_x=log)
+    figure = plots._figure(chart, PAGE)
+    figure.draw_without_rendering()
+    axis = figure.axes[0].xaxis
+    low, high = sorted(axis.get_view_interval())
+    boxes = [
+        label.get_window_extent()
+        for label, place in zip(axis.get_ticklabels(), axis.get_ticklocs(), strict=True)
+        if low <= place <= high and label.get_text()
+    ]
+    assert len(boxes) >= 2
+    assert all(one.x1 < two.x0 for one, two in itertools.pairwise(boxes))

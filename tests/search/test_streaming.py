@@ -8,12 +8,13 @@ import pytest
 
 from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings
+from picdesk.search.base import sample_of
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.fingerprints import fingerprint_of
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
 from picdesk.search.quantised import IvfPqIndex
 from picdesk.search.saved import open_index
-from picdesk.search.streaming import build_from_shards, build_on_disk, sample_of
+from picdesk.search.streaming import build_on_disk
 from tests.search.vectors import brute_force, clustered, embeddings, lists_of, overlap
 
 GALLERY = embeddings(clustered(1200, seed=1), "item")
@@ -28,7 +29,7 @@ def shards() -> Iterator[Embeddings]:
 @pytest.mark.parametrize("make", [FlatIndex, HnswIndex, lambda: IvfFlatIndex(lists=8, probes=8)])
 def test_shards_give_the_index_of_the_whole(make: Callable[[], FaissIndex]) -> None:
     index, whole = make(), make()
-    build_from_shards(index, shards, sample=1200)
+    index.build_from_shards(shards, sample=1200)
     whole.build(GALLERY)
     assert index.ids == GALLERY.ids
     assert index.fingerprint == whole.fingerprint == fingerprint_of(GALLERY)
@@ -79,7 +80,7 @@ def test_what_cannot_stay_on_disk_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has more than inverted lists"):
         build_on_disk(IvfPqIndex(lists=4, code_bytes=8), shards, tmp_path)
     with pytest.raises(DataError, match="the shards hold no vectors"):
-        build_from_shards(FlatIndex(), lambda: iter(()))
+        FlatIndex().build_from_shards(lambda: iter(()))
 
 
 def test_the_sample_is_even_over_all_shards() -> None:

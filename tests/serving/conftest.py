@@ -1,6 +1,6 @@
 """A desk over a data set so small that it stands in a fraction of a second, and clients that ask it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,20 +11,33 @@ pytest.importorskip("fastapi", reason="pip install 'picdesk[serve]'")
 from starlette.testclient import TestClient
 
 from picdesk.assembly import schema
+from picdesk.assembly.command_line import in_tasks
 from picdesk.assembly.named import given
 from picdesk.assembly.opening import Source
+from picdesk.assembly.session import Session
 from picdesk.serving.app import application
 from picdesk.serving.desk import Desk
 from picdesk.serving.served import Served
+from picdesk.tasks.base import task_of
+from picdesk.tasks.serve import Serve
 from tests.tiny import write_data
 
 
-def source_of(folder: Path, *overrides: str) -> Source:
+def source_of(folder: Path, *overrides: str) -> tuple[Source, Serve]:
     """What `serve.py` would open with these overrides."""
     schema.register()
     named = ["plugins=[tests]", f"paths.outputs={folder / 'out'}", f"paths.store={folder / 'store'}", *overrides]
-    with initialize_config_dir(str(schema.CONF), version_base="1.3"), given(named):
-        return Source(compose("serve", overrides=[*named, "logger=none"]))
+    with initialize_config_dir(str(schema.CONF), version_base="1.3"):
+        return compose_source(in_tasks([*named, "logger=none"], schema.top_keys(), schema.task_keys()))
+
+
+def compose_source(named: Sequence[str]) -> tuple[Source, Serve]:
+    """The source and the task of a config with these overrides."""
+    with given(named):
+        session = Session(compose("serve", overrides=list(named))).with_plugins()
+        task = task_of(session, "serve")
+        assert isinstance(task, Serve)
+        return Source(session, task.index_dir), task
 
 
 def tiny(folder: Path, pictures: int = 40) -> tuple[str, ...]:
@@ -39,8 +52,8 @@ def tiny(folder: Path, pictures: int = 40) -> tuple[str, ...]:
 @contextmanager
 def desk_over(folder: Path, *overrides: str) -> Iterator[Desk]:
     """A desk that is closed at the end."""
-    source = source_of(folder, *overrides)
-    desk = Desk(source.settings, lambda: Served(source.open()))
+    source, task = source_of(folder, *overrides)
+    desk = Desk(source.settings, task, lambda: Served(source.open()))
     try:
         yield desk
     finally:

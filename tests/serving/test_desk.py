@@ -209,7 +209,7 @@ def test_answers_switch_whole_under_load(tmp_path: Path) -> None:
 
 def test_what_cannot_be_opened_is_told_before_anything_listens(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="weight"):
-        source_of(tmp_path, *tiny(tmp_path), "reranker=captions", "reranker.weight=2").open()
+        source_of(tmp_path, *tiny(tmp_path), "reranker=captions", "reranker.weight=2")[0].open()
 
 
 def test_look_alikes_fold_into_the_best_of_them(desk: Desk) -> None:

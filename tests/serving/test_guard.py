@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from picdesk.assembly.schema import Serve
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.serving.desk import Desk
 from picdesk.serving.guard import Patient, Rate, Refusal, name_of_host
+from picdesk.serving.limits import Limits
 from picdesk.serving.process import check, listen, names_of, token_of
 from tests.serving.conftest import client_of
 
@@ -114,35 +114,35 @@ def test_a_body_that_never_ends_is_cut_off() -> None:
 def test_other_machines_need_a_token_or_a_word(tmp_path: Any) -> None:
     for host in ("0.0.0.0", "::", "192.168.1.4", "desk.example.org"):
         with pytest.raises(ConfigError, match=r"serve\.host=.*serve\.token_file=FILE.*serve\.open=true"):
-            check(Serve(host=host))
-        check(Serve(host=host, open=True))
-        check(Serve(host=host, token_file="any"))
+            check(Limits(host=host))
+        check(Limits(host=host, open=True))
+        check(Limits(host=host, token_file="any"))
     for key, value in (("most", 0), ("rate", -1.0), ("body_mb", 0.0)):
         with pytest.raises(ConfigError, match=rf"serve\.{key}={value}"):
-            check(Serve(**{key: value}))
+            check(Limits(**{key: value}))
 
 
 def test_the_token_comes_from_a_file(tmp_path: Any) -> None:
     file = tmp_path / "token"
     with pytest.raises(MissingFileError, match="no such file"):
-        token_of(Serve(token_file=str(file)))
+        token_of(Limits(token_file=str(file)))
     for bad in ("", "short\n", "two words are not good\n", "ä" * 20):
         file.write_text(bad)
         with pytest.raises(ConfigError, match="16 ASCII characters or more"):
-            token_of(Serve(token_file=str(file)))
+            token_of(Limits(token_file=str(file)))
     file.write_text(f"{TOKEN}\nignored\n")
-    assert token_of(Serve(token_file=str(file))) == TOKEN
-    assert token_of(Serve()) is None
+    assert token_of(Limits(token_file=str(file))) == TOKEN
+    assert token_of(Limits()) is None
 
 
 def test_a_port_that_is_taken_is_told_in_one_line() -> None:
-    with listen(Serve(port=0)) as first:
+    with listen(Limits(port=0)) as first:
         first.listen()
         port = first.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"serve\.port={port}: cannot listen there: "):
-            listen(Serve(port=port))
+            listen(Limits(port=port))
     with pytest.raises(ConfigError, match=r"serve\.host=no\.such\.host\.invalid"):
-        listen(Serve(host="no.such.host.invalid"))
-    assert names_of(Serve(), 8000) == {"localhost", "127.0.0.1", "::1"}
-    assert names_of(Serve(host="0.0.0.0"), 8000) is None
-    assert "desk" in (names_of(Serve(host="0.0.0.0", hosts=["Desk"]), 8000) or ())
+        listen(Limits(host="no.such.host.invalid"))
+    assert names_of(Limits(), 8000) == {"localhost", "127.0.0.1", "::1"}
+    assert names_of(Limits(host="0.0.0.0"), 8000) is None
+    assert "desk" in (names_of(Limits(host="0.0.0.0", hosts=["Desk"]), 8000) or ())

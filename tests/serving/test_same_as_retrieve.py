@@ -13,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from picdesk.assembly import saved_index, schema
+from picdesk.assembly.command_line import in_tasks
 from picdesk.assembly.named import given
 from picdesk.assembly.session import Session
 from picdesk.interfaces import Side
@@ -38,13 +39,14 @@ def retrieved(folder: Path, texts: list[str], *overrides: str) -> Lists:
     """One text after the other through the functions of `retrieve.py`, with a store of its own; no job is written down."""
     named = [*overrides, f"top_k={LISTED}", f"run_depth={LISTED}", "plugins=[tests]", "logger=none", "query=any"]
     named += [f"paths.outputs={folder / 'out'}", f"paths.store={folder / 'retrieve'}"]
+    named = in_tasks(named, schema.top_keys(), schema.task_keys())
     schema.register()
     with initialize_config_dir(str(schema.CONF), version_base="1.3"), given(named):
-        cfg = compose("retrieve", overrides=named)
-        index = Path(str(cfg.index_dir)) if cfg.index_dir else None
-        session = saved_index.session_of(cfg, index) if index else Session.open(cfg)
-        gallery = saved_index.gallery_in(session, index, "t2i") if index else gallery_of(session, "t2i")
-        asked = [asked_of(session, gallery, [bare("q1", text)], b"", []) for text in texts]
+        start = Session(compose("retrieve", overrides=named)).with_plugins()
+        index = Path(start.cfg.task.index_dir) if start.cfg.task.index_dir else None
+        session = saved_index.session_of(start, index) if index else start.opened(whole=True, asked=True)
+        gallery = saved_index.gallery_in(session, index, "t2i") if index else gallery_of(session, "t2i", None)
+        asked = [asked_of(session, gallery, [bare("q1", text)], b"", [], bool(index)) for text in texts]
         return [listed(session, gallery, one) for one in asked]
 
 

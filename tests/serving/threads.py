@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from picdesk.assembly.schema import Serve
 from picdesk.serving.app import application
 from picdesk.serving.desk import Desk
+from picdesk.serving.limits import Limits
 from picdesk.serving.process import listen
 
 
 @contextmanager
 def serving_in_a_thread(desk: Desk) -> Iterator[str]:
     """The address of a server that answers until the block ends."""
-    listening = listen(Serve(port=0))
+    listening = listen(Limits(port=0))
     app = application(desk)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", loop="asyncio")
     server = uvicorn.Server(config)

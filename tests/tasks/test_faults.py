@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from picdesk.process import stops
-from picdesk.tasks import choice, train
+from picdesk.tasks import evaluate, train
 from tests.commands.test_mistakes import one_line
 from tests.doors import run
 
@@ -69,7 +69,7 @@ def test_a_sweep_writes_down_what_the_machine_refused(
     capfd: Capture, tmp_path: Path, vectors: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    real = choice.evaluate_model
+    real = evaluate.evaluate_model
 
     def once_full(*args: object) -> float:
         calls.append(1)
@@ -77,7 +77,7 @@ def test_a_sweep_writes_down_what_the_machine_refused(
             raise OSError(28, "No space left on device", "/full/it")
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(choice, "evaluate_model", once_full)
+    monkeypatch.setattr(evaluate, "evaluate_model", once_full)
     ran = run(capfd, tmp_path, "evaluate", "-m", "seed=0,1", f"hydra.sweep.dir={tmp_path / 'sweep'}", *vectors)
     assert ran.status == 1
     (failure,) = (tmp_path / "sweep").glob("*/failure.json")
@@ -116,7 +116,7 @@ def test_a_sweep_that_is_stopped_begins_no_other_job_and_has_its_leaderboard(
     capfd: Capture, tmp_path: Path, vectors: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    real = choice.evaluate_model
+    real = evaluate.evaluate_model
 
     def second_stopped(*args: object) -> float:
         calls.append(1)
@@ -124,7 +124,7 @@ def test_a_sweep_that_is_stopped_begins_no_other_job_and_has_its_leaderboard(
             raise stops.Stop(signal.SIGTERM)
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(choice, "evaluate_model", second_stopped)
+    monkeypatch.setattr(evaluate, "evaluate_model", second_stopped)
     sweep = tmp_path / "sweep"
     ran = run(capfd, tmp_path, "evaluate", "-m", "seed=0,1,2", f"hydra.sweep.dir={sweep}", *vectors)
     assert ran.status == 143

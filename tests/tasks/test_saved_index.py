@@ -208,7 +208,7 @@ def test_a_damaged_index_is_one_line(capfd: Capture, tmp_path: Path) -> None:
     ("overrides", "words"),
     [
         (("task=index_build",), ("index_dir must be given",)),
-        (("task=index_drop",), ("task=index_drop", "index_build, index_add, index_remove")),
+        (("task=index_drop",), ("task=index_drop", "index_add, index_build, index_remove")),
         (("task=search",), ("task=search", "index_build")),
         (("task=index_add",), ("index_dir must be given",)),
         (("task=index_build", "index_dir=x", "gallery=sounds"), ("gallery=sounds", "pictures, texts")),

@@ -6,10 +6,14 @@ defined by. So no path leads through one module into whatever that has imported,
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
 import re
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from picdesk.errors import ConfigError
@@ -23,7 +27,7 @@ FOREIGN = (
 )
 """Classes of other libraries that `conf/` names, each by the one path that it is named by."""
 SHOWN_BY = ("picdesk.readers",)
-"""Packages that show their parts by names of their own, in `__all__`; a config may name those."""
+"""Packages that give their parts by name alone, whichever of their files defines them; a config may name those so."""
 FORMER = {
     "picdesk.training.schedules.cosine": "picdesk.training.schedules.Cosine",
     "picdesk.data.splits.SplitFile": "picdesk.readers.split_files.SplitFile",
@@ -35,6 +39,7 @@ FORMER_ROOMS = {"picdesk.data.readers.": "picdesk.readers."}
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 OWN = "picdesk"
+ENTRY_POINTS = "picdesk.plugins"
 
 
 def class_of(target: Any, key: str, plugins: Sequence[str] = ()) -> type:
@@ -75,8 +80,7 @@ def own_part(path: str, module: str, name: str) -> object:
     listed = PARTS.get(f"{found.__module__}.{found.__qualname__}") if isinstance(found, type) else None
     if listed is None or listed is not found:
         return None
-    shown_here = module in SHOWN_BY and name in home.__all__
-    return found if shown_here or path == f"{found.__module__}.{found.__qualname__}" else None
+    return found if module in SHOWN_BY or path == f"{found.__module__}.{found.__qualname__}" else None
 
 
 def plugin_class(path: str, module: str, name: str, key: str, plugins: Sequence[str]) -> type:
@@ -109,6 +113,37 @@ def check_plugins(plugins: Sequence[str]) -> Sequence[str]:
                 f"plugins=[{package}]: that is no package of your own; its classes are not for a config to name"
             )
     return plugins
+
+
+@functools.cache
+def installed_plugins() -> tuple[str, ...]:
+    """Packages whose own installation says that they are plug-ins, by an entry point of the group `picdesk.plugins`."""
+    return tuple(sorted({point.value.partition(":")[0] for point in entry_points(group=ENTRY_POINTS)}))
+
+
+def import_plugins(plugins: Sequence[str]) -> None:
+    """Import packages of the user's own, so that what they add to the lists of picdesk is known. Raises `ConfigError`."""
+    for package in check_plugins(plugins):
+        try:
+            importlib.import_module(package)
+        except Exception as error:  # it is somebody's code
+            reason = str(error).splitlines() or [type(error).__name__]
+            raise ConfigError(f"plugins=[{package}] cannot be imported ({reason[0][:160]})") from error
+
+
+def option_folders(plugins: Sequence[str]) -> list[Path]:
+    """The `conf` folders of packages of the user's own: further options for the groups, `conf/loss/mine.yaml`."""
+    found = []
+    for package in check_plugins(plugins):
+        try:
+            spec = importlib.util.find_spec(package)
+        except ImportError:
+            spec = None
+        if spec is None:
+            raise ConfigError(f"plugins=[{package}]: no such package here; install it, or put its folder on PYTHONPATH")
+        places = [Path(place) / "conf" for place in spec.submodule_search_locations or ()]
+        found += [place.resolve() for place in places if place.is_dir()]
+    return found
 
 
 def shown(value: object) -> str:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from picdesk.assembly import named
-from picdesk.assembly.allowed import FOREIGN, class_of
+from picdesk.assembly.allowed import FOREIGN, class_of, installed_plugins
 from picdesk.assembly.kinds import check_values
 from picdesk.collection import Fields
 from picdesk.errors import ConfigError, UserError
@@ -55,10 +55,16 @@ def resolved(cfg: DictConfig, key: str) -> Any:
         raise ConfigError(f"{full} must be given: add {full}=VALUE") from None
 
 
+def plain_of(cfg: DictConfig, name: str) -> Any:
+    """One node as plain values."""
+    node = cfg[name]
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
 def plugins_of(cfg: DictConfig) -> tuple[str, ...]:
-    """The packages of the user's own that the command line or the user's config names."""
+    """The packages of the user's own: those that the command line or the user's config names, and those that are installed so."""
     top = OmegaConf.select(cfg._get_root(), "plugins")
-    return tuple(top) if OmegaConf.is_list(top) else ()
+    return tuple(dict.fromkeys([*(top if OmegaConf.is_list(top) else ()), *installed_plugins()]))
 
 
 def make(node: Any, key: str, plugins: Sequence[str], extra: Extra) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from picdesk.assembly.same_as import pointed
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.report.manifest import Manifest
+from picdesk.report.same_as import pointed
 from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
 
 SWEEP = "multirun.yaml"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from picdesk.errors import ConfigError
@@ -22,6 +22,8 @@ FILES = (
 FILE_ENDS = ("root", "data_root", "outputs", "store", "file", "folder", "weights", "model", "head", "token_file")
 ADDED = ("data.more_columns", "index.params", "index.search_params", "data.limit")
 """Keys that need no `+`: tables whose names are the user's choice, and what every option of a group takes."""
+FORMER_TASKS = {"tune": "tune_index"}
+"""What the values of a task stood below before, where that was not the name of the task."""
 PICTURES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     *(".heic", ".heif", ".avif", ".jxl", ".ppm"),
@@ -37,7 +39,60 @@ FLAGS = (
 )
 SWEEPS = ("--multirun", "-m", "hydra.mode=MULTIRUN")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+SEARCH = "hydra.searchpath="
 OVERRIDE = re.compile(r"(?P<sign>\+{0,2})(?P<key>[A-Za-z_][\w./@:$-]*)=(?P<value>.*)", re.S)
+
+
+def door_arguments(typed: Sequence[str], takes_text: bool = False) -> list[str]:
+    """`hydra_arguments` at a door of the project."""
+    from picdesk.assembly.schema import task_keys, top_keys
+
+    known, tasks = top_keys(), task_keys()
+    given = hydra_arguments(typed, known.union(*tasks.values()), takes_text)
+    return with_plugin_options(with_used_rerankers(in_tasks(given, known, tasks)))
+
+
+def with_used_rerankers(arguments: list[str]) -> list[str]:
+    """The arguments, with each reranker that `reranker.use` names among the parts of `reranker=several`, if it is not there."""
+    from picdesk.assembly.schema import CONF, several_rerankers
+
+    used = [name for argument in arguments if argument.startswith("reranker.use=") for name in values_of(argument)]
+    folders = [CONF, *plugin_folders(arguments)] if used else []
+    there, given = several_rerankers() if used else set(), " ".join(arguments)
+    added = []
+    for name in dict.fromkeys(used):
+        is_option = any((folder / "reranker" / f"{name}.yaml").is_file() for folder in folders)
+        if is_option and name not in there and f"reranker.parts.{name}=" not in given:
+            added.append(f"+reranker@reranker.parts.{name}={name}")
+    return [*added, *arguments]
+
+
+def plugin_folders(arguments: Sequence[str]) -> list[Path]:
+    """The `conf` folders of the plug-ins that are named, or installed so. Raises `ConfigError` for what is no package."""
+    from picdesk.assembly.allowed import installed_plugins, option_folders
+
+    named = [name for argument in arguments if argument.startswith("plugins=") for name in values_of(argument)]
+    return option_folders([*named, *installed_plugins()])
+
+
+def with_plugin_options(arguments: list[str]) -> list[str]:
+    """The arguments, with the `conf` folders of the user's plug-ins on Hydra's search path."""
+    folders = [f"file://{folder}" for folder in plugin_folders(arguments)]
+    before = [argument for argument in arguments if argument.startswith(SEARCH)]
+    places = [*(place for argument in before for place in values_of(argument)), *folders]
+    if not folders:
+        return arguments
+    listed = ",".join(in_quotes(place) for place in dict.fromkeys(places))
+    return [*(argument for argument in arguments if argument not in before), f"{SEARCH}[{listed}]"]
+
+
+def values_of(override: str) -> list[str]:
+    """The texts of an override that is a list, or one text."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    read = OverridesParser.create().parse_override(override)
+    values = list(read.sweep_iterator()) if read.is_sweep_override() else [read.value()]
+    return [str(one) for value in values for one in (value if isinstance(value, list) else [value])]
 
 
 def hydra_arguments(typed: Sequence[str], known: Collection[str], takes_text: bool = False) -> list[str]:
@@ -63,6 +118,23 @@ def hydra_arguments(typed: Sequence[str], known: Collection[str], takes_text: bo
         else:
             bare.append(argument)
     return made + ([as_question(bare)] if takes_text and bare else refuse(bare))
+
+
+def in_tasks(arguments: Sequence[str], known: Collection[str], tasks: Mapping[str, Collection[str]]) -> list[str]:
+    """The arguments with each key of a task where the config has it: `query=` and `retrieve.query=` are `task.query=`.
+
+    `known` are the top-level keys and groups of the config, `tasks` the keys of each task.
+    """
+    own = {key for keys in tasks.values() for key in keys}
+    made = []
+    for argument in arguments:
+        match = OVERRIDE.fullmatch(argument)
+        first, _, rest = match["key"].partition(".") if match else ("", "", "")
+        if match and first not in known and (first in own or FORMER_TASKS.get(first, first) in tasks):
+            key = match["key"] if first in own else rest
+            argument = f"{match['sign']}task.{key}={match['value']}"
+        made.append(argument)
+    return made
 
 
 def is_flag(argument: str) -> bool:
@@ -93,9 +165,10 @@ def quoted_override(argument: str, sweep: bool) -> str:
     key, value = match["key"], match["value"]
     if with_its_sign(argument) != argument:
         return with_its_sign(argument)
-    if key in TEXTS and not (sweep and re.fullmatch(r"choice\(.*\)", value, re.S)):
+    bare = key.removeprefix("task.")
+    if bare in TEXTS and not (sweep and re.fullmatch(r"choice\(.*\)", value, re.S)):
         return f"{match['sign']}{key}={in_quotes(value)}"
-    is_file = key in FILES or key.rpartition(".")[2] in FILE_ENDS
+    is_file = bare in FILES or key.rpartition(".")[2] in FILE_ENDS
     if is_file and not sweep and "${" not in value and not reads_as_typed(value):
         return f"{match['sign']}{key}={in_quotes(value)}"
     return argument

@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.checkpoints import find
+from picdesk.assembly.limits import raw_node
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved import taken
 from picdesk.errors import ConfigError, MissingFileError
@@ -96,15 +97,6 @@ def fixed_split(saved: DictConfig) -> object:
     node = raw_node(saved, "split")
     assert isinstance(node, dict)
     return {str(name): saved.seed if value == "${seed}" else value for name, value in node.items()}
-
-
-def raw_node(cfg: DictConfig, key: str) -> object:
-    """The node with its interpolations unresolved, so that they resolve in the config it is put into."""
-    parent, _, last = key.rpartition(".")
-    owner = OmegaConf.select(cfg, parent) if parent else cfg
-    plain = OmegaConf.to_container(owner, resolve=False)
-    assert isinstance(plain, dict)
-    return plain[last]
 
 
 def refuse_other_model(cfg: DictConfig, theirs: DictConfig, named: list[str]) -> None:

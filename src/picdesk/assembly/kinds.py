@@ -22,7 +22,7 @@ def check_values(kind: type, node: Mapping[Any, Any], key: str) -> None:
     for name, hint in hints_of(kind).items():
         if name in node and not fits(node[name], hint):
             given = str(node[name])[:60]
-            raise ConfigError(f"{key}.{name}={given}: {article(node[name])}, where {told(hint)} belongs")
+            raise ConfigError(f"{key}.{name}={given}: {article(node[name])}, where {words_for(hint)} belongs")
 
 
 def hints_of(kind: type) -> dict[str, Any]:
@@ -59,11 +59,11 @@ def article(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def told(hint: Any) -> str:
+def words_for(hint: Any) -> str:
     """What a hint asks for, in words."""
     origin = typing.get_origin(hint) or hint
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(told(inner) for inner in typing.get_args(hint))
+        return " or ".join(words_for(inner) for inner in typing.get_args(hint))
     if origin in LISTS:
         return "a list"
     words = {str: "a text", Path: "a path", int: "a number", float: "a number", bool: "true or false"}

@@ -17,10 +17,13 @@ from picdesk.process.folders import links_out
 OPEN = "???"
 DEEPEST = 80
 OF_THE_COMMAND = (
-    *("resume", "reproduce", "save_index", "index_dir", "dir", "against", "skip_completed"),
+    "skip_completed",
+    *("resume", "reproduce", "save_index", "index_dir", "dir", "against"),
     *("query", "queries", "image", "subset", "submission", "captions_file", "ids"),
 )
-"""What is asked for, and where results go: this command's own."""
+"""What is asked for, and where results go: this command's own. Older configs have at their top what stands below `task` now."""
+SCORED = ("run_file", "qrels_file")
+"""Of a saved task, what is taken: the files that it scored."""
 NEVER = frozenset(
     (
         *("allow_code", "trust_remote_code", "base_url", "uri", "url", "endpoint", "address", "proxy"),
@@ -46,48 +49,129 @@ AWAY = re.compile(r"(?:^|[{,])\s*[/~\\]|^[A-Za-z]:[\\/]|(?:^|[/\\{,])\.\.(?:$|[/
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|^pipe:", re.I)
 
 
-def drop_never(saved: DictConfig, here: DictConfig) -> list[str]:
-    """Put this command's own value, or none, where a key is never taken from a saved config; the keys that lost something."""
-    lost = []
-    for key in [key for key, _ in leaves(saved, whole=NEVER) if key.rpartition(".")[2] in NEVER]:
-        if key.split(".")[0] in OF_THIS_MACHINE:
-            continue
-        theirs, ours = select(saved, key), select(here, key)
-        if theirs in (None, False, "") or theirs == ours:
-            continue
-        lost.append(key)
-        parent, _, last = key.rpartition(".")
-        owner = OmegaConf.select(saved, parent) if parent else saved
-        with open_dict(saved):
-            if ours is not None:
-                owner[last] = raw(here, key)
-            elif isinstance(theirs, bool):
-                owner[last] = False
-            elif last == "uri":
-                owner[last] = OPEN
-            else:
-                del owner[last]
-    return lost
+class Limits:
+    """A saved config, held against the command's own (`here`): what it may not decide is taken out of it."""
 
+    def __init__(self, saved: DictConfig, here: DictConfig) -> None:
+        self.saved, self.here = saved, here
 
-def drop_addresses(saved: DictConfig, here: DictConfig) -> list[str]:
-    """Leave open every value that is an address of something on a network; their keys."""
-    return leave_open(saved, [key for key, value in looked_at(saved, here) if ADDRESS.search(value)])
+    def drop_never(self) -> list[str]:
+        """Put this command's own value, or none, where a key is never taken from a saved config; the keys that lost something."""
+        lost = []
+        for key in [key for key, _ in self.leaves(whole=NEVER) if key.rpartition(".")[2] in NEVER]:
+            if key.split(".")[0] in OF_THIS_MACHINE:
+                continue
+            theirs, ours = select(self.saved, key), select(self.here, key)
+            if theirs in (None, False, "") or theirs == ours:
+                continue
+            lost.append(key)
+            parent, _, last = key.rpartition(".")
+            owner = OmegaConf.select(self.saved, parent) if parent else self.saved
+            with open_dict(self.saved):
+                if ours is not None:
+                    owner[last] = raw_node(self.here, key)
+                elif isinstance(theirs, bool):
+                    owner[last] = False
+                elif last == "uri":
+                    owner[last] = OPEN
+                else:
+                    del owner[last]
+        return lost
 
+    def drop_addresses(self) -> list[str]:
+        """Leave open every value that is an address of something on a network; their keys."""
+        return self.leave_open([key for key, value in self.looked_at() if ADDRESS.search(value)])
 
-def drop_paths(saved: DictConfig, here: DictConfig, folder: Path) -> list[str]:
-    """Leave open every path that leads neither into the job's own folder nor into this user's own data; their keys."""
-    roots = own_roots(saved, folder)
-    return leave_open(saved, [key for key, value in looked_at(saved, here) if leads_away(saved, key, value, roots)])
+    def drop_paths(self, folder: Path) -> list[str]:
+        """Leave open every path that leads neither into the job's own folder nor into this user's own data; their keys."""
+        roots = self.own_roots(folder)
+        return self.leave_open([key for key, value in self.looked_at() if self.leads_away(key, value, roots)])
 
+    def looked_at(self) -> Iterator[tuple[str, str]]:
+        """Keys and texts that could reach out: no text for people, and not what this command says anyway."""
+        for key, value in self.leaves():
+            if key.rpartition(".")[2] in NEVER or value == select(self.here, key):
+                continue
+            if not of_text(key) or is_place(value):
+                yield key, value
 
-def looked_at(saved: DictConfig, here: DictConfig) -> Iterator[tuple[str, str]]:
-    """Keys and texts that could reach out: no text for people, and not what this command says anyway."""
-    for key, value in leaves(saved):
-        if key.rpartition(".")[2] in NEVER or value == select(here, key):
-            continue
-        if not of_text(key) or is_place(value):
-            yield key, value
+    def own_roots(self, folder: Path) -> list[Path]:
+        """The folders that a saved config may name: its job's, which comes first, and those that this user's own paths name."""
+        paths = self.saved.paths
+        own = [
+            Path(str(paths.data_root)),
+            Path(str(paths.data_root)) / ".." / "weights",
+            Path(str(paths.project)) / "data",
+        ]
+        return [
+            root.expanduser().resolve() for root in (folder.parent if folder.name == "checkpoint" else folder, *own)
+        ]
+
+    def leads_away(self, key: str, value: str, roots: list[Path]) -> bool:
+        """Whether a value names something outside these folders, whatever its key is called."""
+        last = re.sub(r"(\.\d+)+$", "", key).rpartition(".")[2]
+        base = self.root_above(key) if last != "root" else None
+        value = FORM.sub("", value, count=1) if not re.match(r"[A-Za-z]:[\\/]", value) else value
+        looks = AWAY.search(value) is not None
+        if any(mark in value for mark in "{}*?[") and looks and not value.startswith("/"):
+            return True  # a pattern that climbs
+        try:
+            whole = (Path(str(base)) if isinstance(base, str) else Path()) / Path(value).expanduser()
+            if not looks and (base is not None or not names_file(whole, value, last)):
+                return False  # below its root, which is looked at by itself, or a word, or the name of a model
+            found = whole.expanduser().resolve()
+            job, *own = roots
+            if any(found.is_relative_to(root) for root in own):
+                return False
+            return not found.is_relative_to(job) or bool(links_out(found, job))
+        except (OSError, ValueError, RuntimeError):
+            return True
+
+    def root_above(self, key: str) -> Any:
+        """The `root` of the object around a key: what relative names in it are read below. None where that object has none."""
+        parent = key.rpartition(".")[0]
+        while parent and select(self.saved, f"{parent}._target_") is None:
+            parent = parent.rpartition(".")[0]
+        return select(self.saved, f"{parent}.root") if parent else None
+
+    def leave_open(self, keys: list[str]) -> list[str]:
+        """Make the values of these keys `???`, which the command line must fill where they are needed."""
+        done = []
+        for key in keys:
+            if select(self.saved, key) == OPEN:
+                continue
+            parent, _, last = key.rpartition(".")
+            owner = OmegaConf.select(self.saved, parent) if parent else self.saved
+            with open_dict(self.saved):
+                owner[int(last) if OmegaConf.is_list(owner) else last] = OPEN
+            done.append(key)
+        return done
+
+    def leaves(self, whole: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
+        """Dotted keys and texts of all that stands in a saved config, resolved; nodes whose key is in `whole` are not entered.
+
+        Raises `ConfigError` where a text of it leads nowhere.
+        """
+        for key in list(self.saved):
+            if key not in OF_THIS_MACHINE and key not in OF_THE_COMMAND:
+                yield from self._leaves(self.saved._get_node(key), str(key), whole)
+
+    def _leaves(self, node: Any, key: str, whole: frozenset[str]) -> Iterator[tuple[str, str]]:
+        if key.count(".") > DEEPEST:
+            raise ConfigError(f"{key[:80]}... of a saved config: nested beyond all measure")
+        node = meant(node, key)
+        if key.rpartition(".")[2] in whole:
+            yield key, ""
+        elif OmegaConf.is_dict(node) and node._value() is not None and isinstance(node._value(), dict):
+            for name in list(node.keys()):
+                yield from self._leaves(node._get_node(name), f"{key}.{name}", whole)
+        elif OmegaConf.is_list(node) and isinstance(node._value(), list):
+            for i in range(len(node)):
+                yield from self._leaves(node._get_node(i), f"{key}.{i}", whole)
+        else:
+            value = select(self.saved, key)
+            if isinstance(value, str):
+                yield key, value
 
 
 def is_place(value: str) -> bool:
@@ -101,89 +185,11 @@ def is_place(value: str) -> bool:
         return False
 
 
-def own_roots(saved: DictConfig, folder: Path) -> list[Path]:
-    """The folders that a saved config may name: its job's, which comes first, and those that this user's own paths name."""
-    paths = saved.paths
-    own = [Path(str(paths.data_root)), Path(str(paths.data_root)) / ".." / "weights", Path(str(paths.project)) / "data"]
-    return [root.expanduser().resolve() for root in (folder.parent if folder.name == "checkpoint" else folder, *own)]
-
-
-def leads_away(saved: DictConfig, key: str, value: str, roots: list[Path]) -> bool:
-    """Whether a value names something outside these folders, whatever its key is called."""
-    last = re.sub(r"(\.\d+)+$", "", key).rpartition(".")[2]
-    base = root_above(saved, key) if last != "root" else None
-    value = FORM.sub("", value, count=1) if not re.match(r"[A-Za-z]:[\\/]", value) else value
-    looks = AWAY.search(value) is not None
-    if any(mark in value for mark in "{}*?[") and looks and not value.startswith("/"):
-        return True  # a pattern that climbs
-    try:
-        whole = (Path(str(base)) if isinstance(base, str) else Path()) / Path(value).expanduser()
-        if not looks and (base is not None or not names_file(whole, value, last)):
-            return False  # below its root, which is looked at by itself, or a word, or the name of a model
-        found = whole.expanduser().resolve()
-        job, *own = roots
-        if any(found.is_relative_to(root) for root in own):
-            return False
-        return not found.is_relative_to(job) or bool(links_out(found, job))
-    except (OSError, ValueError, RuntimeError):
-        return True
-
-
 def names_file(path: Path, value: str, last: str) -> bool:
     """Whether a value that does not look like a path is one all the same: by its key, or because such a file is there."""
     if last in FILES:
         return path.exists()
     return bool(re.search(r"[./\\]", value)) and path.is_file()
-
-
-def root_above(saved: DictConfig, key: str) -> Any:
-    """The `root` of the object around a key: what relative names in it are read below. None where that object has none."""
-    parent = key.rpartition(".")[0]
-    while parent and select(saved, f"{parent}._target_") is None:
-        parent = parent.rpartition(".")[0]
-    return select(saved, f"{parent}.root") if parent else None
-
-
-def leave_open(saved: DictConfig, keys: list[str]) -> list[str]:
-    """Make the values of these keys `???`, which the command line must fill where they are needed."""
-    done = []
-    for key in keys:
-        if select(saved, key) == OPEN:
-            continue
-        parent, _, last = key.rpartition(".")
-        owner = OmegaConf.select(saved, parent) if parent else saved
-        with open_dict(saved):
-            owner[int(last) if OmegaConf.is_list(owner) else last] = OPEN
-        done.append(key)
-    return done
-
-
-def leaves(saved: DictConfig, whole: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
-    """Dotted keys and texts of all that stands in a saved config, resolved; nodes whose key is in `whole` are not entered.
-
-    Raises `ConfigError` where a text of it leads nowhere.
-    """
-    for key in list(saved):
-        if key not in OF_THIS_MACHINE and key not in OF_THE_COMMAND:
-            yield from _leaves(saved, saved._get_node(key), str(key), whole)
-
-
-def _leaves(saved: DictConfig, node: Any, key: str, whole: frozenset[str]) -> Iterator[tuple[str, str]]:
-    if key.count(".") > DEEPEST:
-        raise ConfigError(f"{key[:80]}... of a saved config: nested beyond all measure")
-    node = meant(node, key)
-    if key.rpartition(".")[2] in whole:
-        yield key, ""
-    elif OmegaConf.is_dict(node) and node._value() is not None and isinstance(node._value(), dict):
-        for name in list(node.keys()):
-            yield from _leaves(saved, node._get_node(name), f"{key}.{name}", whole)
-    elif OmegaConf.is_list(node) and isinstance(node._value(), list):
-        for i in range(len(node)):
-            yield from _leaves(saved, node._get_node(i), f"{key}.{i}", whole)
-    else:
-        value = select(saved, key)
-        if isinstance(value, str):
-            yield key, value
 
 
 def meant(node: Any, key: str) -> Any:
@@ -224,7 +230,7 @@ def child_of(owner: Any, name: str) -> Any:
     return owner._get_node(name, validate_access=False) if inside else None
 
 
-def raw(cfg: DictConfig, key: str) -> Any:
+def raw_node(cfg: DictConfig, key: str) -> Any:
     """The value of a key as it stands there."""
     parent, _, last = key.rpartition(".")
     owner = OmegaConf.select(cfg, parent) if parent else cfg

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, open_dict
 
 from picdesk.assembly.build import build
 from picdesk.assembly.checkpoints import find
-from picdesk.assembly.inherit import is_open, raw_node
+from picdesk.assembly.inherit import is_open
+from picdesk.assembly.limits import raw_node
 from picdesk.assembly.saved import taken
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
@@ -47,7 +48,7 @@ def dataset_of(
         f"{len(collection.picture_ids):,}",
         f"{len(collection.text_ids):,}",
         ", ".join(f"{name} {len(splits[name]):,}" for name in PARTS[:3]),
-        getattr(prompt, "name", "none"),
+        "none" if prompt is None else prompt.name,
     )
     return Dataset(collection, splits, prompt, key, notes)
 

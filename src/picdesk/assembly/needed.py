@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from picdesk.assembly.allowed import class_of
-from picdesk.assembly.build import TARGET, as_far_as_known, plugins_of
-from picdesk.assembly.reranking import Rerankers
+from picdesk.assembly.build import TARGET
 from picdesk.assembly.schema import CONF
+from picdesk.assembly.session import Session
 from picdesk.embedding.forward import check_device
 from picdesk.errors import UserError
-from picdesk.needs import Need, file_need, in_gb, variable_need
+from picdesk.needs import Need, SaysNeeds, file_need, in_gb, variable_need
 
-FILES = ("queries", "subset", "index_dir", "captions_file", "image", "run_file", "qrels_file")
 MISSING = "???"
 FLOAT32 = 2  # a checkpoint is often half precision on disk, and float32 in memory
 
 
-def needs_of(cfg: DictConfig) -> list[Need]:
-    """Everything, in the order in which a job would come upon it."""
-    found = [*of_data(cfg), *of_parts(cfg), *of_files(cfg), *of_logger(cfg)]
-    return [*found, *of_machine(cfg, sum(need.size or 0 for need in found if need.there and "data" not in need.key))]
+def needs_of(session: Session, files: Mapping[str, str]) -> list[Need]:
+    """Everything, in the order in which a job would come upon it; `files` are those that its task is given, by key."""
+    given = [file_need(name, key, "what it names") for key, name in files.items()]
+    found = [*of_data(session), *of_parts(session), *given, *of_checkpoint(session.settings.ckpt), *of_logger(session)]
+    weights = sum(need.size or 0 for need in found if need.there and "data" not in need.key)
+    return [*found, *of_machine(session.settings.encode.device, session.store, weights)]
 
 
 def of_published(names: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[dict[str, Any], list[Need]]]:
@@ -36,14 +37,15 @@ def of_published(names: Sequence[str], overrides: Sequence[str]) -> Iterator[tup
         for name in names:
             cfg = compose("evaluate", overrides=[f"experiment={name}", *overrides])
             told: Any = OmegaConf.to_container(cfg.expected, resolve=True)
-            yield {"expected": told, "source": str(cfg.source)}, [*of_data(cfg), *of_parts(cfg)]
+            session = Session(cfg)
+            yield {"expected": told, "source": str(cfg.source)}, [*of_data(session), *of_parts(session)]
 
 
-def of_data(cfg: DictConfig) -> list[Need]:
+def of_data(session: Session) -> list[Need]:
     """The folder of the data set and the files that its config names."""
-    node = as_far_as_known(cfg, "data") or {}
+    node = session.as_far_as_known("data") or {}
     root = str(node.get("root", MISSING))
-    obtain = str(cfg.obtain or "")
+    obtain = session.settings.obtain or ""
     if MISSING in root:
         return [Need("data.root", "the folder of the data set", False, remedy="give data.root=DIR")]
     found = [file_need(root, "data.root", "the folder of the data set", obtain)]
@@ -59,50 +61,47 @@ def of_data(cfg: DictConfig) -> list[Need]:
     return found
 
 
-def of_parts(cfg: DictConfig) -> list[Need]:
+def of_parts(session: Session) -> list[Need]:
     """What backbone, index and the rerankers at work say that they need."""
-    found = [need for key in ("backbone", "index") for need in of_node(as_far_as_known(cfg, key), key, cfg)]
-    for name, weight in Rerankers(cfg).weights.items():
+    plugins = session.plugins
+    found = [need for key in ("backbone", "index") for need in of_node(session.as_far_as_known(key), key, plugins)]
+    node = session.as_far_as_known("reranker")
+    for name, weight in session.rerankers.weights.items():
         if weight:
-            place = f"reranker.parts.{name}" if "parts" in cfg.reranker else "reranker"
-            node = as_far_as_known(cfg, "reranker")
-            found += of_node(node["parts"][name] if "parts" in node else node, place, cfg)
+            place = f"reranker.parts.{name}" if "parts" in node else "reranker"
+            found += of_node(node["parts"][name] if "parts" in node else node, place, plugins)
     return found
 
 
-def of_node(node: Any, key: str, cfg: DictConfig) -> list[Need]:
+def of_node(node: Any, key: str, plugins: Sequence[str]) -> list[Need]:
     """What the class of a node, and those of the nodes inside it, say that they need."""
     if not isinstance(node, dict):
         return []
-    inner = [need for name, own in node.items() for need in of_node(own, f"{key}.{name}", cfg)]
+    inner = [need for name, own in node.items() for need in of_node(own, f"{key}.{name}", plugins)]
     if TARGET not in node:
         return inner
     open_ones = [name for name, value in node.items() if value == MISSING]
     if open_ones:
         return [*(Need(f"{key}.{n}", "a value", False, remedy=f"give {key}.{n}=VALUE") for n in open_ones), *inner]
-    asked = getattr(class_of(node[TARGET], key, plugins_of(cfg)), "needs", None)
-    return [*(asked(key, node) if asked else []), *inner]
+    kind = class_of(node[TARGET], key, plugins)
+    return [*(kind.needs(key, node) if isinstance(kind, SaysNeeds) else []), *inner]
 
 
-def of_files(cfg: DictConfig) -> list[Need]:
-    """Files that the command line names, and a checkpoint."""
-    found = [file_need(cfg[key], key, "what it names") for key in FILES if cfg.get(key)]
-    if cfg.ckpt and cfg.ckpt != "latest":
-        found.append(file_need(cfg.ckpt, "ckpt", "the checkpoint"))
-    return found
+def of_checkpoint(ckpt: str | None) -> list[Need]:
+    """The checkpoint, where one is named by its place."""
+    return [file_need(ckpt, "ckpt", "the checkpoint")] if ckpt and ckpt != "latest" else []
 
 
-def of_logger(cfg: DictConfig) -> list[Need]:
+def of_logger(session: Session) -> list[Need]:
     """A key, where wandb is to be asked online."""
-    node = as_far_as_known(cfg, "logger") or {}
+    node = session.as_far_as_known("logger") or {}
     if str(node.get("mode", "")) != "online":
         return []
     return [variable_need(["WANDB_API_KEY"], "logger.mode", "the key of wandb")]
 
 
-def of_machine(cfg: DictConfig, weights: int) -> list[Need]:
-    """The device, memory for the weights, and room for the store."""
-    device = str(cfg.encode.device)
+def of_machine(device: str, folder: Path, weights: int) -> list[Need]:
+    """The device, memory for the weights, and room for the store in `folder`."""
     try:
         check_device(device)
         found = [Need("encode.device", f"the device {device}", True)]
@@ -115,7 +114,7 @@ def of_machine(cfg: DictConfig, weights: int) -> list[Need]:
         found.append(
             Need("encode.device", "main memory", wanted <= free, f"{in_gb(free)} free", wanted or None, remedy)
         )
-    store = Path(str(cfg.paths.store)).expanduser()
+    store = folder.expanduser()
     there = next(place for place in [store.resolve(), *store.resolve().parents] if place.exists())
     room = shutil.disk_usage(there).free
     writable = os.access(there, os.W_OK)

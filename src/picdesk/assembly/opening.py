@@ -15,15 +15,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
-from picdesk.assembly.command_line import with_its_sign
+from picdesk.assembly.command_line import in_tasks, with_its_sign, with_plugin_options
 from picdesk.assembly.named import as_typed, given
-from picdesk.assembly.schema import CONF, Settings, register, typed
+from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
 from picdesk.collection import Fields
 from picdesk.data.facts import PictureFacts
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction
-from picdesk.readers.npz import load_arrays
+from picdesk.readers.arrays import load_arrays
 from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.searcher import Find, Searcher
@@ -40,10 +40,11 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     that the checkpoint was trained on, or of `data`. Raises `UserError` saying what is wrong, as the doors do.
     """
     named, folder = overrides_for(str(source))
-    named = [*named, f"part={part}", *map(with_its_sign, overrides)]
-    cfg = composed(named)
+    given_here = [f"part={part}", *map(with_its_sign, overrides)]
+    named = in_tasks([*named, *given_here], top_keys(), task_keys())
     with given(named):
-        session = saved_index.session_of(cfg, folder) if folder else Session.open(cfg)
+        start = Session(composed(named)).with_plugins()
+        session = saved_index.session_of(start, folder) if folder else start.opened(whole=True)
     if data is not None:
         session.dataset = data
     return searcher_of(session, folder, str(source))
@@ -57,10 +58,16 @@ def searcher_of(session: Session, folder: Path | None, name: str) -> Searcher:
             return saved_index.gallery_in(session, folder, direction)
         return session.system.gallery(session.dataset, session.part, direction)
 
-    return Searcher(session.system, opened, rendering_of(session), None if folder else lambda: session.dataset, name)
+    return Searcher(
+        session.system,
+        opened,
+        rendering_of(session, folder is not None),
+        None if folder else lambda: session.dataset,
+        name,
+    )
 
 
-def rendering_of(session: Session) -> Callable[[Fields], str]:
+def rendering_of(session: Session, of_index: bool = False) -> Callable[[Fields], str]:
     """How a text from outside is written before it is encoded where the data set has no prompt: by that of the config; as it
     stands for a saved index, which would say if it had one."""
 
@@ -69,7 +76,7 @@ def rendering_of(session: Session) -> Callable[[Fields], str]:
         return session.build("prompt").choose(QUERY_FIELDS)
 
     def render(fields: Fields) -> str:
-        return str(fields["caption"] if session.settings.index_dir else prompt().render(fields))
+        return str(fields["caption"] if of_index else prompt().render(fields))
 
     return render
 
@@ -87,19 +94,21 @@ class Opened:
 
 
 class Source:
-    """A config that is opened as often as it is asked: each time as its files are then."""
+    """What a server opens as often as it is told to: each time as the files are then, by the config of a session or, with
+    `index_dir`, by the index that lies there."""
 
-    def __init__(self, cfg: DictConfig) -> None:
-        self.settings: Settings = typed(cfg)
-        self._cfg, self._named = cfg, tuple(as_typed())
+    def __init__(self, session: Session, index_dir: str | None = None) -> None:
+        self.settings, self.index_dir = session.settings, index_dir
+        self._session, self._named = session, tuple(as_typed())
 
     def open(self) -> Opened:
         """A searcher over the data set or the saved index. Raises `UserError` for what cannot be opened, or does not fit."""
-        cfg, settings = self._cfg.copy(), self.settings
         with given(self._named):
-            folder = saved_index.folder_of(settings) if settings.index_dir else None
-            session = saved_index.session_of(cfg, folder) if folder else Session.open(cfg)
-            searcher = searcher_of(session, folder, str(settings.index_dir or settings.ckpt or session.backbone.name))
+            folder = saved_index.folder_of(self.index_dir) if self.index_dir else None
+            start = self._session
+            session = saved_index.session_of(start, folder) if folder else start.opened(whole=True, asked=True)
+            name = str(self.index_dir or self.settings.ckpt or session.backbone.name)
+            searcher = searcher_of(session, folder, name)
             searcher.gallery("pictures" if folder is None else kind_of(folder))
         known = session.encoder.digests
         facts = known if isinstance(known, PictureFacts) else None
@@ -112,22 +121,11 @@ class Source:
 
     def _same(self, session: Session) -> tuple[str, ...]:
         """The overrides that open the same in `retrieve.py`: those of this command but for what is a server's own."""
-        own = (
-            "task",
-            "serve",
-            "hydra",
-            "logger",
-            "top_k",
-            "run_depth",
-            "min_score",
-            "ckpt",
-            "query",
-            "queries",
-            "image",
-        )
+        own = ("task", "hydra", "logger", "top_k", "run_depth", "min_score", "ckpt")
         kept = [one for one in self._named if one.lstrip("+~").partition("=")[0].split(".")[0] not in own]
-        ckpt = [f"ckpt={session.checkpoint.path}"] if session.checkpoint and not self.settings.index_dir else []
-        return (*ckpt, *kept)
+        index = [f"index_dir={self.index_dir}"] if self.index_dir else []
+        ckpt = [f"ckpt={session.checkpoint.path}"] if session.checkpoint and not index else []
+        return (*ckpt, *index, *kept)
 
 
 def kind_of(folder: Path) -> Find:
@@ -171,4 +169,4 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     """The config of `retrieve.py` with these overrides."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("retrieve", overrides=[*overrides, "logger=none"])
+        return compose("retrieve", overrides=with_plugin_options([*overrides, "logger=none"]))

@@ -16,7 +16,7 @@ from picdesk.data.check_report import CheckReport
 from picdesk.data.checks import Splits, check_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.data.groups import Known, see_all
-from picdesk.data.splits import Random
+from picdesk.data.splits import Split
 from picdesk.embedding.progress import progress
 from picdesk.errors import ConfigError, MissingFileError, examples
 from picdesk.readers.split_files import with_left_out
@@ -68,7 +68,7 @@ class Looks:
 
 
 def read_and_split(
-    reader: Any, split: Any, looks: Looks, whole: bool = False, limit: object = None, qrels: Judgments | None = None
+    reader: Any, split: Split, looks: Looks, whole: bool = False, limit: object = None, qrels: Judgments | None = None
 ) -> tuple[Collection, Splits, tuple[str, ...]]:
     """The data set as its reader gives it, its parts, and what the split has to say of itself.
 
@@ -77,9 +77,9 @@ def read_and_split(
     """
     collection: Collection = reader.read()
     collection = qrels.of(collection) if qrels is not None else collection
-    if isinstance(split, Random) and whole:
-        split.groups = ()
-    splits: Splits = split.assign(collection, looks.see)
+    if whole:
+        split.part_freely()
+    splits = split.assign(collection, looks.see)
     told = () if whole else split.notes
     if limit is not None:
         collection, splits, note = limited(collection, splits, limit)

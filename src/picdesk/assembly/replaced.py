@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from picdesk.assembly.allowed import option_folders
+from picdesk.assembly.build import plugins_of
+from picdesk.assembly.schema import CONF
+
 log = logging.getLogger(__name__)
 
 
-def without_replaced(cfg: DictConfig, conf: Path) -> DictConfig:
+def without_replaced(cfg: DictConfig) -> DictConfig:
     """The config without keys that the experiment meant for an option which the command line replaced.
 
     `experiment=finetune_flickr8k_best split=official`: the experiment's `split.seed` belongs to the option that it names itself,
@@ -21,23 +25,29 @@ def without_replaced(cfg: DictConfig, conf: Path) -> DictConfig:
     if not HydraConfig.initialized():
         return cfg
     chosen = HydraConfig.get().runtime.choices
-    experiment = conf / "experiment" / f"{chosen.get('experiment')}.yaml"
+    folders = [CONF, *option_folders(plugins_of(cfg))]
+    meant = option_of(folders, f"experiment/{chosen.get('experiment')}.yaml")
     overrides = [override.lstrip("+") for override in HydraConfig.get().overrides.task]
-    if not experiment.is_file():
-        return cfg
-    meant = OmegaConf.load(experiment)
-    assert isinstance(meant, DictConfig)
-    for group in groups_replaced(conf, meant, overrides):
-        option = OmegaConf.load(conf / group / f"{chosen[group]}.yaml")
-        if isinstance(option, DictConfig) and "defaults" not in option:
+    for group in groups_replaced(CONF, meant, overrides) if meant is not None else ():
+        option = option_of(folders, f"{group}/{chosen[group]}.yaml")
+        if meant is not None and option is not None and "defaults" not in option:
             cfg = without(cfg, group, surplus(meant[group], option, group, overrides), f"{group}={chosen[group]}")
     return cfg
 
 
-def groups_replaced(conf: Path, meant: DictConfig, overrides: Iterable[str]) -> list[str]:
+def option_of(folders: Sequence[Path], name: str) -> DictConfig | None:
+    """The file of an option, of the first folder that has it; None where none has, or it is no table."""
+    path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    found = None if path is None else OmegaConf.load(path)
+    return found if isinstance(found, DictConfig) else None
+
+
+def groups_replaced(conf: Path, meant: Mapping[str, object], overrides: Iterable[str]) -> list[str]:
     """Groups in which the experiment sets something, and whose option the command line chooses."""
     named = {override.partition("=")[0] for override in overrides}
-    return [str(key) for key in meant if key in named and (conf / str(key)).is_dir() and OmegaConf.is_dict(meant[key])]
+    return [
+        str(key) for key in meant if key in named and (conf / str(key)).is_dir() and isinstance(meant[key], Mapping)
+    ]
 
 
 def surplus(

@@ -15,11 +15,11 @@ from picdesk.assembly.checkpoints import find
 from picdesk.assembly.saved import taken
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
-from picdesk.interfaces import Modality, Reranker
+from picdesk.interfaces import Fusion, Modality, Reranker
 from picdesk.rerankers.several import check_use
 from picdesk.retrieval.rerank_scores import Part
 from picdesk.retrieval.reranking import Reranking
-from picdesk.search.fusion import Single, check_weights
+from picdesk.search.fusion import check_weights
 from picdesk.training.checkpoint import load
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ class Rerankers:
         check_weights(list(self.weights.values()))
         if not any(self.weights.values()):
             return Reranking()
-        fusion = build(self.cfg, "fusion")
-        if isinstance(fusion, Single):
+        fusion: Fusion = build(self.cfg, "fusion")
+        if not fusion.mixes:
             log.warning("fusion=single leaves the order of the search as it is; the reranker is not asked")
             return Reranking()
         return Reranking(self.parts(tuple(name for name, weight in self.weights.items() if weight)), fusion)
@@ -102,11 +102,10 @@ class Rerankers:
             with open_dict(node):
                 node.backbone = taken(checkpoint.config_path, self.cfg).backbone
                 node.ckpt = str(checkpoint.path)
-        reranker: Any = build(owner, "reranker")
+        reranker: Reranker = build(owner, "reranker")
         if checkpoint is not None:
             load(checkpoint, reranker.backbone.eval())
-        elif getattr(getattr(reranker, "backbone", None), "untrained", False):
+        elif reranker.backbone is not None and reranker.backbone.untrained:
             told = f"the heads of {reranker.backbone.name} are untrained without one, and would rerank by chance"
             raise ConfigError(f"reranker.ckpt is missing: {told}")
-        result: Reranker = reranker
-        return result
+        return reranker

@@ -15,29 +15,25 @@ from typing import Any
 from omegaconf import AnyNode, Container, DictConfig, Node, OmegaConf, ValueNode, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from picdesk import marks
 from picdesk.assembly.allowed import current
-from picdesk.assembly.limits import ADDRESS, NEVER, OF_THE_COMMAND, drop_addresses, drop_never, drop_paths
+from picdesk.assembly.limits import ADDRESS, NEVER, OF_THE_COMMAND, SCORED, Limits
 from picdesk.assembly.saved_text import OF_THIS_MACHINE, read_values
 from picdesk.errors import DataError
-from picdesk.files import write_text
 
 log = logging.getLogger(__name__)
 
 
-def write_config(path: Path, cfg: DictConfig) -> None:
-    """Write a job's config, whole, with its last line. Interpolations stay, so that it can be used in another folder too."""
-    write_text(path, marks.signed(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
+def as_written(path: Path) -> dict[str, Any]:
+    """A saved config as it stands there, in plain values, interpolations as they are, less what is never taken from one: to be
+    compared with a manifest, not to be used."""
+    plain = OmegaConf.to_container(read_values(path)[0], resolve=False)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
-def as_yaml(cfg: DictConfig) -> str:
-    """The config as YAML with its interpolations, as it is kept beside a checkpoint."""
-    return OmegaConf.to_yaml(cfg, resolve=False)
-
-
-def as_written(path: Path) -> DictConfig:
-    """A saved config as it stands there, less what is never taken from one: to be compared with a manifest, not to be used."""
-    return read_values(path)[0]
+def value_in(path: Path, key: str) -> Any:
+    """What a saved config says under a dotted key, resolved; None where it says nothing."""
+    return OmegaConf.select(read_values(path)[0], key, throw_on_resolution_failure=False)
 
 
 def taken(path: Path, here: DictConfig) -> DictConfig:
@@ -48,6 +44,7 @@ def taken(path: Path, here: DictConfig) -> DictConfig:
     """
     saved, own = read_values(path)
     saved = with_current_names(saved)
+    set_task(saved, here)
     check_kinds(path, saved, here)
     root = OmegaConf.select(saved, "paths.data_root")
     plain = OmegaConf.to_container(here, resolve=False)
@@ -58,15 +55,31 @@ def taken(path: Path, here: DictConfig) -> DictConfig:
                 saved[key] = plain[key]
         if root is not None:
             saved.paths.data_root = root
-    left = [
-        *drop_never(saved, here),
-        *drop_addresses(saved, here),
-        *(drop_paths(saved, here, path.parent) if not own else ()),
-    ]
+    limits = Limits(saved, here)
+    left = [*limits.drop_never(), *limits.drop_addresses(), *(limits.drop_paths(path.parent) if not own else ())]
     if left:
         told = ", ".join(left[:6]) + (", ..." if len(left) > 6 else "")
         log.warning("%s: not taken from a saved config: %s; give again on the command line what is needed", path, told)
     return saved
+
+
+def set_task(saved: DictConfig, here: DictConfig) -> None:
+    """Put this command's own task into a saved config; of the saved one remain the files that it scored.
+
+    Configs that are older than `conf/task/` name the task alone, and have its values at their top.
+    """
+    former = saved.task if OmegaConf.is_dict(saved.get("task")) else saved
+    files = {key: former._get_node(key) for key in SCORED if key in former}
+    with open_dict(saved):
+        if not OmegaConf.is_dict(here.get("task")):
+            return
+        saved.task = OmegaConf.to_container(here, resolve=False)["task"]  # type: ignore[call-overload,index]
+        for key, node in files.items():
+            if key in saved.task and saved.task[key] is None:
+                saved.task[key] = node
+        for key in (*OF_THE_COMMAND, *SCORED):
+            if key not in here:
+                saved.pop(key, None)
 
 
 def with_current_names(saved: DictConfig) -> DictConfig:
@@ -85,7 +98,7 @@ def with_current_names(saved: DictConfig) -> DictConfig:
 
 def may_be_repeated(key: str, value: str) -> bool:
     """Whether an override of a finished job may stand in a file that is ready to be used: it decides what a saved config may."""
-    if not re.fullmatch(r"[\w./@-]+", key) or key.split(".")[0] in (*OF_THIS_MACHINE, *OF_THE_COMMAND):
+    if not re.fullmatch(r"[\w./@-]+", key) or key.split(".")[0] in ("task", *OF_THIS_MACHINE, *OF_THE_COMMAND):
         return False
     words = {*key.split("."), *re.findall(r"\w+", value if value.startswith(("{", "[")) else "")}
     return NEVER.isdisjoint(words) and not ADDRESS.search(value) and "$" not in value and "\n" not in value

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 
-from picdesk.assembly.build import check_all
 from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved import taken, write_config
-from picdesk.assembly.schema import Settings
+from picdesk.assembly.saved import taken
 from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
@@ -24,10 +22,9 @@ from picdesk.filters.kept import drop_others, read_columns, write_columns
 from picdesk.interfaces import Direction, Index
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.gallery import Gallery
-from picdesk.retrieval.index_facts import of_backbone, told
-from picdesk.search.corrected import FILE, Corrected
+from picdesk.retrieval.index_facts import of_backbone, prompt_facts
+from picdesk.search.corrected import FILE
 from picdesk.search.saved import made_from
-from picdesk.training.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
@@ -43,13 +40,13 @@ def refuse_captions(backbone: TwoTower, key: str) -> None:
         raise ConfigError(f"{key}: backbone={backbone.name} searches captions, and a picture has no vector of its own")
 
 
-def save(cfg: DictConfig, folder: Path, index: Index, facts: Mapping[str, Any], known: Columns) -> None:
+def save(session: Session, folder: Path, index: Index, facts: Mapping[str, Any], known: Columns) -> None:
     """Write the index, and beside it what is known of its items and the config that rebuilds backbone and prompt."""
     with held(folder):
         save_known(index, folder, facts, known)
-        if not isinstance(index, Corrected):
+        if not index.corrected:
             (folder / FILE).unlink(missing_ok=True)
-        keep_config(cfg, folder)
+        keep_config(session, folder)
     log.info("index: %s: %s items", folder, f"{len(index.ids):,}")
 
 
@@ -65,39 +62,38 @@ def known_in(folder: Path, facts: Mapping[str, Any]) -> Columns | None:
     return read_columns(folder, str(facts[COLUMNS])) if facts.get(COLUMNS) else None
 
 
-def keep_config(cfg: DictConfig, folder: Path) -> None:
+def keep_config(session: Session, folder: Path) -> None:
     """The config, with the index's own settings resolved: its address must not move with the outputs of a later job."""
+    cfg = session.cfg
     kept = cfg.copy()
     kept.index = OmegaConf.to_container(cfg.index, resolve=True)
     if "://" not in str(kept.index.get("uri") or "://"):
         kept.index.uri = str(Path(str(kept.index.uri)).absolute())
     with open_dict(kept):
-        for key in ("save_index", "index_dir", "query", "queries", "image", "find", "filter"):
-            kept[key] = None
-        kept.also = []
+        kept.task, kept.filter = {"name": session.settings.task}, None
         kept.ckpt = None if cfg.ckpt is None else str(Path(str(cfg.ckpt)).absolute())
-    write_config(folder / CONFIG, kept)
+    Session(kept).write_config(folder / CONFIG)
 
 
-def folder_of(settings: Settings) -> Path:
-    """`index_dir`. Raises `ConfigError` or `MissingFileError` where there is no saved index."""
-    if not settings.index_dir:
-        raise ConfigError(f"index_dir must be given: task={settings.task} needs the folder of a saved index")
-    folder = Path(settings.index_dir).expanduser()
+def folder_of(index_dir: str | None) -> Path:
+    """The folder that `index_dir` names. Raises `ConfigError` or `MissingFileError` where there is no saved index."""
+    if not index_dir:
+        raise ConfigError("index_dir must be given: this task needs the folder of a saved index")
+    folder = Path(index_dir).expanduser()
     if not (folder / CONFIG).is_file():
         told = f"no saved index there ({CONFIG} is missing); save_index=DIR or task=index_build makes one"
-        raise MissingFileError(f"index_dir={settings.index_dir}: {told}")
+        raise MissingFileError(f"index_dir={index_dir}: {told}")
     return folder
 
 
-def with_index(cfg: DictConfig, folder: Path, leave: tuple[str, ...] = ()) -> tuple[DictConfig, Checkpoint | None]:
-    """The config with what the index was built by in it, but for what the command line names itself, and for `leave`."""
+def with_index(session: Session, folder: Path, leave: tuple[str, ...] = ()) -> Session:
+    """The session with what the index was built by, but for what the command line names itself, and for `leave`."""
     named = named_keys()
-    saved = taken(folder / CONFIG, cfg)
-    cfg = cfg.copy()
+    saved = taken(folder / CONFIG, session.cfg)
+    cfg = session.cfg.copy()
     if "ckpt" not in named:
         if is_open(saved, "ckpt"):
-            raise ConfigError(f"index_dir={cfg.index_dir}: its checkpoint lies outside it: give it again by ckpt=FILE")
+            raise ConfigError(f"index_dir={folder}: its checkpoint lies outside it: give it again by ckpt=FILE")
         cfg.ckpt = saved.ckpt
     own_index = cfg.index
     cfg, checkpoint = with_checkpoint(cfg)
@@ -107,14 +103,14 @@ def with_index(cfg: DictConfig, folder: Path, leave: tuple[str, ...] = ()) -> tu
     with open_dict(cfg):
         for key in keys if checkpoint else ["backbone", *keys]:
             inherit(cfg, saved, key, named)
-    return cfg, checkpoint
+    return Session(cfg, checkpoint, whole=True)
 
 
-def session_of(cfg: DictConfig, folder: Path, leave: tuple[str, ...] = ()) -> Session:
+def session_of(session: Session, folder: Path, leave: tuple[str, ...] = ()) -> Session:
     """A session by what the index in `folder` was built by, and by what the command line names itself."""
-    cfg, checkpoint = with_index(cfg, folder, leave)
-    check_all(cfg)
-    return Session(cfg, checkpoint)
+    made = with_index(session, folder, leave)
+    made.check()
+    return made
 
 
 def open_index(index: Index, folder: Path, expected: Mapping[str, Any], dim: int) -> Index:
@@ -124,17 +120,18 @@ def open_index(index: Index, folder: Path, expected: Mapping[str, Any], dim: int
     return index
 
 
-def gallery_in(session: Session, folder: Path, direction: Direction) -> Gallery:
-    """The gallery of a saved index. Its items are looked up in the data set that it was built over, where that can be read."""
+def gallery_in(session: Session, folder: Path, direction: Direction, wanting: Sequence[str] = ()) -> Gallery:
+    """The gallery of a saved index. Its items are looked up in the data set that it was built over, where that can be read;
+    `wanting` is what, besides rerankers, can do nothing without it, as KEY=VALUE."""
     facts = made_from(folder)
     prompt = session.build("prompt").choose(tuple(facts["fields"])) if facts.get("fields") else None
     backbone = session.backbone.facing(direction)
-    expected = of_backbone(backbone, session.encoder) | {"prompt": told(prompt)}
+    expected = of_backbone(backbone, session.encoder) | {"prompt": prompt_facts(prompt)}
     expected["gallery"] = "pictures" if direction == "t2i" else "texts"
     index = open_index(session.index_to_load(), folder, expected, backbone.dim)
     catalogue = Catalogue(collection_of_index(session), direction, prompt.render if prompt is not None else None)
-    check_count(session, index, catalogue)
-    check_pictures(session, catalogue)
+    check_count(folder, index, catalogue)
+    check_pictures(session, folder, catalogue, wanting)
     known = (lambda: read_columns(folder, str(facts[COLUMNS]))) if facts.get(COLUMNS) else None
     return Gallery(direction, index, catalogue, None, str(facts.get("data")), prompt, known)
 
@@ -151,25 +148,23 @@ def collection_of_index(session: Session) -> Collection | None:
     return collection
 
 
-def check_count(session: Session, index: Index, catalogue: Catalogue) -> None:
+def check_count(folder: Path, index: Index, catalogue: Catalogue) -> None:
     """Where the command line names a data set, the index must hold as many of its items as it holds at all."""
     if catalogue.collection is None or "data" not in named_keys():
         return
     unknown = [item for item in index.ids if item not in catalogue]
     if unknown:
         raise ConfigError(
-            f"index_dir={session.settings.index_dir} does not fit data={catalogue.collection.name}: count: {len(unknown)} of "
+            f"index_dir={folder} does not fit data={catalogue.collection.name}: count: {len(unknown)} of "
             f"its {len(index.ids)} items are not in the data set, for example {unknown[0]!r}; leave data out"
         )
 
 
-def check_pictures(session: Session, catalogue: Catalogue) -> None:
-    """Raise `ConfigError` where the data set cannot be read, but a reranker or a submission needs it."""
+def check_pictures(session: Session, folder: Path, catalogue: Catalogue, wanting: Sequence[str]) -> None:
+    """Raise `ConfigError` where the data set cannot be read, but a reranker or what else is `wanting` needs it."""
     if catalogue.collection is not None:
         return
-    settings = session.settings
-    wanted = [f"reranker={name}" for name, weight in session.rerankers.weights.items() if weight]
-    wanted += [f"submission.group={settings.submission.group}"] if settings.submission.group else []
+    wanted = [*(f"reranker={name}" for name, weight in session.rerankers.weights.items() if weight), *wanting]
     if wanted:
         needs = f"{' and '.join(wanted)} needs it; name it: data=..."
-        raise ConfigError(f"index_dir={settings.index_dir}: its data set cannot be read, and {needs}")
+        raise ConfigError(f"index_dir={folder}: its data set cannot be read, and {needs}")

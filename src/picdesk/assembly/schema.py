@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -19,6 +20,7 @@ from picdesk.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parents[3]
 CONF = PROJECT / "conf"
+OF_EVERY_TASK = ("_target_", "name", "door")
 
 
 @dataclass
@@ -65,137 +67,40 @@ class Metrics:
 
 
 @dataclass
-class Agreement:
-    """`task=agreement`: the file of people's judgments, its form (table, pairs, expert, crowdflower) and its columns."""
-
-    file: str | None = None
-    form: str = "table"
-    text_column: str = "text"
-    picture_column: str = "picture"
-    rating_column: str = "rating"
-    other_column: str = "other"
-
-
-@dataclass
-class Tune:
-    """`task=tune_index`: the search settings to try (none: the index's own ladders), and how many single queries to time."""
-
-    settings: list[Any] = field(default_factory=list)
-    queries: int = 1000
-
-
-@dataclass
-class TuneWeights:
-    """`task=tune_weights`: the part to choose on, by which metric and rule (one_se, paired, best), in how many steps."""
-
-    part: str = "val"
-    metric: str = "t2i/hits@1"
-    rule: str = "one_se"
-    steps: int | None = None
-
-
-@dataclass
-class Submission:
-    """A MediaEval submission folder, written where `group` is given; `size` is the gallery (LARGE or SMALL) in edition 2025.
-
-    In edition 2026 pictures are cut to 460x260 by `crop` (similar, centre); `other_runs` is a folder with the runs that were
-    made before, whose picture of an article is not taken again.
-    """
-
-    group: str | None = None
-    approach: str = "picdesk"
-    size: str = "SMALL"
-    edition: int = 2025
-    crop: str = "similar"
-    other_runs: str | None = None
-
-
-@dataclass
-class Serve:
-    """`serve.py`: where it listens, who may ask, and how much.
-
-    `host` other than this machine's own needs `token_file` (a file whose first line every client must know) or `open`. `hosts`
-    are further names it may be called by. Of one request: at most `texts` texts of `characters` each, `most` items listed, a body
-    of `body_mb`, `timeout_s` from its first byte to its last. `rate` is how many searches a second one client may ask (0: any).
-    Questions that wait are encoded together, at most `batch_ms` after the first. `cache_mb` are for answers, and as many for
-    small pictures. `examples` is a file of queries that the page shows; up to `fold` pictures are compared after the start, so
-    that near-duplicates can be folded into one (0: none). Answers to a stop are finished for `drain_s`.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    token_file: str | None = None
-    open: bool = False
-    hosts: list[Any] = field(default_factory=list)
-    most: int = 200
-    texts: int = 64
-    characters: int = 5000
-    body_mb: float = 20.0
-    rate: float = 50.0
-    timeout_s: float = 30.0
-    batch_ms: float = 2.0
-    cache_mb: float = 64.0
-    examples: str | None = None
-    fold: int = 20_000
-    drain_s: float = 8.0
-
-
-@dataclass
 class Settings:
-    """Every scalar that a door reads, typed: what a session hands on, below which there is no config."""
+    """The scalars that every task reads, typed: what a session hands on. `task` is the name of the task, whose own values are
+    those of its class (`conf/task/NAME.yaml`)."""
 
-    task: str = MISSING
+    task: str = ""
     plugins: list[Any] = field(default_factory=list)
     network: bool | None = None
     seed: int = 0
     part: str = "test"
     check: str = "quick"
     ckpt: str | None = None
-    resume: str | None = None
-    run_file: str | None = None
-    qrels_file: str | None = None
-    query: str | None = None
-    image: str | None = None
-    also: list[Any] = field(default_factory=list)
-    find: str | None = None
     filter: str | None = None
-    queries: str | None = None
-    save_index: str | None = None
-    index_dir: str | None = None
-    gallery: str = "pictures"
-    on_disk: bool = False
-    ids: list[Any] = field(default_factory=list)
-    subset: str | None = None
-    submission: Submission = field(default_factory=Submission)
-    captions_file: str | None = None
     min_score: float | None = None
     top_k: int = 100
     run_depth: int = 20
     shown: int = 5
     encode: Encode = field(default_factory=Encode)
     training: Training = field(default_factory=Training)
-    agreement: Agreement = field(default_factory=Agreement)
     metrics: Metrics = field(default_factory=Metrics)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
-    tune: Tune = field(default_factory=Tune)
-    tune_weights: TuneWeights = field(default_factory=TuneWeights)
     skip_completed: bool = False
-    dir: str | None = None
-    against: str | None = None
-    reproduce: str | None = None
     expected: dict[str, Any] = field(default_factory=dict)
     tolerance: float = 0.001
     source: str | None = None
     protocol: dict[str, str] = field(default_factory=dict)
     obtain: str | None = None
     choices: dict[str, str] = field(default_factory=dict)
-    serve: Serve = field(default_factory=Serve)
 
 
 @dataclass
-class Task(Settings):
+class Whole(Settings):
     """The scalars, and the groups: nodes with a `_target_`."""
 
+    task: Any = MISSING
     paths: Any = MISSING
     data: Any = MISSING
     split: Any = MISSING
@@ -221,12 +126,18 @@ class Task(Settings):
 def typed(cfg: DictConfig) -> Settings:
     """The scalars of a config as typed settings. Raises `ConfigError` for a value of another kind than the schema's."""
     given = {name: resolved_value(cfg, name) for name in (one.name for one in fields(Settings)) if name in cfg}
+    given["task"] = task_name(cfg)
     try:
         made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), given))
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
     assert isinstance(made, Settings)
     return made
+
+
+def task_name(cfg: DictConfig) -> str:
+    """The name of the task; older configs say nothing else of it."""
+    return str(cfg.task.get("name") if OmegaConf.is_dict(cfg.task) else cfg.task)
 
 
 def resolved_value(cfg: DictConfig, name: str) -> Any:
@@ -237,7 +148,31 @@ def resolved_value(cfg: DictConfig, name: str) -> Any:
 
 def top_keys() -> set[str]:
     """Keys and groups at the top of the config."""
-    return {one.name for one in fields(Task)} | {"experiment", "hparams_search", "hydra"}
+    return {one.name for one in fields(Whole)} | {"experiment", "hparams_search", "hydra"}
+
+
+@functools.cache
+def task_keys() -> dict[str, tuple[str, ...]]:
+    """The values that each task of `conf/task/` takes, by its name; they stand below `task.`, and need not be typed so."""
+    found = {path.stem: OmegaConf.load(path) for path in sorted((CONF / "task").glob("*.yaml"))}
+    return {name: tuple(str(key) for key in node if key not in OF_EVERY_TASK) for name, node in found.items()}
+
+
+def several_rerankers() -> set[str]:
+    """The rerankers that `reranker=several` has among its parts without being told."""
+    listed: Any = OmegaConf.to_container(OmegaConf.load(CONF / "reranker" / "several.yaml"))
+    return {name for entry in listed["defaults"] if isinstance(entry, str) for name in entry.split("@")[:1]}
+
+
+def tasks_of(door: str) -> dict[str, str]:
+    """The tasks of a door, each with the first line of its file, which says what it is for."""
+    files = [path for path in sorted((CONF / "task").glob("*.yaml")) if OmegaConf.load(path).door == door]
+    return {path.stem: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for path in files}
+
+
+def tasks_told(door: str) -> str:
+    """The lines of `--help` about the tasks of a door."""
+    return "\n".join(f"  {name:<15} {what}" for name, what in tasks_of(door).items())
 
 
 def conf_keys() -> set[str]:
@@ -256,9 +191,10 @@ def job_tag() -> str:
     return f"{os.getpid():x}-{hashlib.blake2b(moment, digest_size=2).hexdigest()}"
 
 
-def job_dir(resume: str | None, fresh: str) -> str:
-    """The folder of a single job: that of the stopped job that it goes on with, else a new one."""
-    stopped = Path(resume).expanduser() if resume else None
+def job_dir(task: Any, fresh: str) -> str:
+    """The folder of a single job: that of the stopped job that it goes on with (`resume`), else a new one."""
+    resume = task.get("resume")
+    stopped = Path(str(resume)).expanduser() if resume else None
     return str(stopped) if stopped and (stopped / "resume").is_dir() else fresh
 
 
@@ -275,10 +211,11 @@ def job_folder(overrides: str) -> str:
 
 def register() -> None:
     """Make the schema and the resolvers known to Hydra; done once, before a config is composed."""
-    ConfigStore.instance().store(name="schema", node=Task)
+    ConfigStore.instance().store(name="schema", node=Whole)
     OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True, use_cache=True)
     OmegaConf.register_new_resolver("job_tag", job_tag, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("job_dir", job_dir, replace=True)
+    OmegaConf.register_new_resolver("tasks", tasks_told, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,23 +13,23 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from picdesk.assembly.allowed import class_of
-from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plugins_of, rendering
-from picdesk.assembly.inherit import with_checkpoint
+from picdesk import marks
+from picdesk.assembly.allowed import class_of, import_plugins
+from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plain_of, plugins_of, rendering
+from picdesk.assembly.inherit import with_checkpoint, with_choices
 from picdesk.assembly.loading import dataset_of, given_backbone
 from picdesk.assembly.reading import Judgments, Looks, read_and_split
 from picdesk.assembly.reranking import Rerankers
 from picdesk.assembly.schema import Settings, typed
 from picdesk.assembly.shelf import kept, sweeping
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.collection import Collection
+from picdesk.collection import Collection, Fields
 from picdesk.data.checks import Splits, cleaned
 from picdesk.data.facts import PictureFacts
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
-from picdesk.errors import ConfigError
 from picdesk.evaluation.ranks import Flags
-from picdesk.files import digest_of
+from picdesk.files import digest_of, write_text
 from picdesk.filters.columns import only
 from picdesk.interfaces import Index
 from picdesk.measures.listing import checked
@@ -42,34 +44,49 @@ from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.features import Features
 
 log = logging.getLogger(__name__)
-FILTERED = ("retrieve", "evaluate")
-WHOLE = ("retrieve", "serve", "encode", "export", "index_build", "index_add", "index_remove", "write_captions")
 
 
 class Session:
     """What a job works with. `cfg` is kept to be written down; nothing below reads it.
 
-    In a sweep, what is costly comes from the shelf that its jobs share.
+    `whole`: with `part=all` the job takes the whole data set, whatever its parts. `asked`: texts come from outside. In a sweep,
+    what is costly comes from the shelf that its jobs share.
     """
 
-    def __init__(self, cfg: DictConfig, checkpoint: Checkpoint | None = None) -> None:
-        self.cfg, self.checkpoint = cfg, checkpoint
+    def __init__(
+        self, cfg: DictConfig, checkpoint: Checkpoint | None = None, whole: bool = False, asked: bool = False
+    ) -> None:
+        self.cfg, self.checkpoint, self._whole, self._asked = cfg, checkpoint, whole, asked
         self.settings: Settings = typed(cfg)
         self.store, self.outputs = Path(cfg.paths.store), Path(cfg.paths.outputs)
         self.rerankers = Rerankers(cfg)
-        if self.settings.filter and self.settings.task not in FILTERED:
-            told = f"task={self.settings.task} takes no filter; it is for task={' and task='.join(FILTERED)}"
-            raise ConfigError(f"filter={self.settings.filter}: {told}")
 
-    @classmethod
-    def open(cls, cfg: DictConfig, training: bool = False) -> Session:
-        """Check every part of the config, take over what the checkpoint brings, and begin."""
-        check_all(cfg, training)
-        return cls(*with_checkpoint(cfg))
+    def opened(self, training: bool = False, whole: bool = False, asked: bool = False) -> Session:
+        """The session of a job: every part of the config checked, what the checkpoint brings taken over."""
+        self.check(training)
+        return Session(*with_checkpoint(self.cfg), whole, asked)
+
+    def with_plugins(self) -> Session:
+        """This session, once the packages of the user's own are imported."""
+        import_plugins(self.plugins)
+        return self
+
+    def check(self, training: bool = False) -> None:
+        """Check every part of the config. Raises `ConfigError`."""
+        check_all(self.cfg, training)
+
+    def without_checkpoint(self, whole: bool = False) -> Session:
+        """The session of a job that takes nothing from a checkpoint, every part of the config checked."""
+        self.check()
+        return Session(with_choices(self.cfg), whole=whole)
+
+    def using(self, checkpoint: Checkpoint | None) -> Session:
+        """This session by the weights of a checkpoint."""
+        return Session(self.cfg, checkpoint, self._whole, self._asked)
 
     def changed(self, cfg: DictConfig) -> Session:
         """The same session by a config that differs in how things are searched alone: data, backbone and encoder stay."""
-        other = Session(cfg, self.checkpoint)
+        other = Session(cfg, self.checkpoint, self._whole, self._asked)
         other.dataset, other.backbone, other.encoder = self.dataset, self.backbone, self.encoder
         return other
 
@@ -79,7 +96,12 @@ class Session:
 
     def kind_of(self, key: str) -> type:
         """The class that a node of the config names; nothing is built."""
-        return class_of(self.cfg[key]._target_, key, self.plugins)
+        return class_of(self.target_of(key), key, self.plugins)
+
+    def target_of(self, key: str) -> str | None:
+        """The class that a node of the config names, by its path."""
+        found: str | None = self.cfg[key].get("_target_")
+        return found
 
     def as_far_as_known(self, name: str) -> Any:
         """One node as plain values, resolved where that is possible yet."""
@@ -99,6 +121,24 @@ class Session:
         container = OmegaConf.to_container(self.cfg, resolve=True)
         assert isinstance(container, dict)
         return {str(key): value for key, value in container.items()}
+
+    def unresolved(self) -> dict[str, Any]:
+        """The whole config as plain values, interpolations as they are."""
+        container = OmegaConf.to_container(self.cfg, resolve=False)
+        assert isinstance(container, dict)
+        return {str(key): value for key, value in container.items()}
+
+    def config_text(self) -> str:
+        """The config as YAML with its interpolations, as it is kept beside a checkpoint."""
+        return OmegaConf.to_yaml(self.cfg, resolve=False)
+
+    def write_config(self, path: Path, **other: str | None) -> None:
+        """The config as a file, but for `other` values of keys at its top. Interpolations stay, so that it can be used in another
+        folder too."""
+        cfg = self.cfg.copy() if other else self.cfg
+        for key, value in other.items():
+            cfg[key] = value
+        write_text(path, marks.signed(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
 
     @property
     def output_dir(self) -> Path:
@@ -124,7 +164,7 @@ class Session:
     @property
     def whole(self) -> bool:
         """Whether the job takes the whole data set, whatever its parts."""
-        return self.settings.part == "all" and self.settings.task in WHOLE
+        return self.settings.part == "all" and self._whole
 
     @property
     def max_bad_fraction(self) -> float:
@@ -146,16 +186,20 @@ class Session:
 
     def _dataset(self, key: str) -> Dataset:
         collection, splits, notes = self.read_and_split()
-        render = rendering(self.cfg, collection.field_names())
+        render = self.rendering(collection)
         report = self.looks.check(collection, splits, self.settings.check, self.max_bad_fraction, render)
-        asked = bool(self.settings.query or self.settings.queries or self.settings.task == "serve")
-        return dataset_of(*cleaned(collection, splits, report), notes, lambda: self.build("prompt"), asked, key)
+        prompt = functools.partial(self.build, "prompt")
+        return dataset_of(*cleaned(collection, splits, report), notes, prompt, self._asked, key)
+
+    def rendering(self, collection: Collection) -> Callable[[Fields], str] | None:
+        """How the prompt makes texts of what the collection has; None where it does not suit that."""
+        return rendering(self.cfg, collection.field_names())
 
     @property
     def part(self) -> Collection:
         """The part of the data set that the job is about; of one that is scored, the pictures that fulfil `filter`."""
         part, wanted = self.dataset.part(self.settings.part), self.settings.filter
-        return only(part, wanted) if wanted and self.settings.task != "retrieve" else part
+        return only(part, wanted) if wanted and not self._whole else part
 
     def key_of(self, *names: str) -> str:
         """Digest of the resolved nodes of these names."""
@@ -251,9 +295,3 @@ class Session:
         trunks = {f"{modality}_trunk": self.backbone.trunk_fingerprint(modality) for modality in MODALITIES}
         checkpoint = {"checkpoint": self.checkpoint.digest} if self.checkpoint else {}
         return {"name": self.backbone.name, **trunks} | checkpoint
-
-
-def plain_of(cfg: DictConfig, name: str) -> Any:
-    """One node as plain values."""
-    node = cfg[name]
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

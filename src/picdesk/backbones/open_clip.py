@@ -26,6 +26,7 @@ from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.tokens import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalised
 from picdesk.errors import UserError
+from picdesk.interfaces import Modality
 from picdesk.needs import Need, weights_size
 from picdesk.parts import config_part
 from picdesk.weights import why
@@ -57,7 +58,6 @@ class OpenClip(TwoTower):
         import open_clip
 
         told = read_prompts(prompts, TEXT_PROMPTS)
-
         source = find(model, pretrained, weights, quick_gelu)
         quick = source.quick_gelu
         if quick and not model.endswith("-quickgelu"):
@@ -68,8 +68,6 @@ class OpenClip(TwoTower):
         image_head, image_dim = take_image_head(clip, full)
         text_head, text_dim = take_text_head(clip, full)
         cfg = clip.visual.preprocess_cfg
-        scale = float(clip.logit_scale.detach())
-        towers = {"image": source.config["vision_cfg"], "text": source.config["text_cfg"]}
         super().__init__(
             name=f"open_clip({model}, {pretrained or 'random'})",
             dim=full,
@@ -78,17 +76,8 @@ class OpenClip(TwoTower):
             text_trunk=TextTrunk(clip),
             text_head=text_head,
             trunk_dims=(image_dim, text_dim),
-            preprocessing={
-                "image": {"library": "open_clip", "quick_gelu": quick, "tower": towers["image"], **cfg},
-                "text": {
-                    "library": "open_clip",
-                    "quick_gelu": quick,
-                    "tower": towers["text"],
-                    "context": tokenizer.context_length,
-                    "tokenizer": tokenizer_content(tokenizer),
-                },
-            },
-            logit_scale=scale,
+            preprocessing=preprocessing_of(source, cfg, tokenizer),
+            logit_scale=float(clip.logit_scale.detach()),
             logit_bias=bias_of(clip),
             shorter=dim,
             prompts=told,
@@ -157,6 +146,16 @@ class OpenClip(TwoTower):
         """Tokens up to the end-of-text one, [n]; the full context where the tower looks beyond it."""
         assert isinstance(self.text_trunk, TextTrunk)
         return self.text_trunk.lengths(inputs["text"])
+
+
+def preprocessing_of(source: Source, picture: Mapping[str, Any], tokenizer: Any) -> dict[Modality, dict[str, Any]]:
+    """What each tower's features depend on besides its weights; `picture` is the library's own account of its pixels."""
+    shared = {"library": "open_clip", "quick_gelu": source.quick_gelu}
+    text = {"context": tokenizer.context_length, "tokenizer": tokenizer_content(tokenizer)}
+    return {
+        "image": {**shared, "tower": source.config["vision_cfg"], **picture},
+        "text": {**shared, "tower": source.config["text_cfg"], **text},
+    }
 
 
 def told_of_tag(model: str, tag: str | None, key: str) -> str:

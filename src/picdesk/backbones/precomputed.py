@@ -95,6 +95,15 @@ class Precomputed(TwoTower):
             [text_encoder] if text_encoder else []
         )  # in a list: its image tower is no part of this module
 
+    def by_chance(self) -> str:
+        """As of every backbone; also where an untrained tower encodes texts that no head of this one takes up."""
+        tower = self.text_encoder
+        if tower is None or not tower.untrained or not isinstance(self.text_head, nn.Identity):
+            return super().by_chance()
+        told = "is untrained, so its vectors of texts do not belong to those of the data set: these are chance results"
+        hint = "name the one that made them: backbone.text_encoder, or its checkpoint: backbone.text_ckpt"
+        return f"the text tower of {self.name} {told}; {hint}"
+
     @property
     def text_encoder(self) -> TwoTower | None:
         """The backbone whose text tower encodes texts."""

@@ -75,6 +75,12 @@ class TwoTower(nn.Module):
         self.reads_padding = False
         self.untrained = False
 
+    def by_chance(self) -> str:
+        """Why results are chance results, and what helps; "" where they are not."""
+        if not self.untrained:
+            return ""
+        return f"the heads of {self.name} are untrained, so these are chance results; give ckpt=... (or ckpt=latest)"
+
     @property
     def turns(self) -> bool:
         """Whether a text or a picture has another vector when it asks than when it is found."""

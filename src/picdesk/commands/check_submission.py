@@ -13,7 +13,7 @@ from pathlib import Path
 
 from picdesk.data.near import alike
 from picdesk.process import machine
-from picdesk.readers.subset import read_ids
+from picdesk.readers.queries import read_ids
 from picdesk.submissions.folders import EDITIONS, faults
 
 

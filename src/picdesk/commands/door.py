@@ -5,25 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from picdesk.assembly.schema import top_keys
-from picdesk.commands.following import next_step
 from picdesk.errors import ConfigError
 from picdesk.jobs.mistakes import mistake, one_line, say
 from picdesk.process import stops
 
-Result = TypeVar("Result")
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from picdesk.tasks.base import Task
+
 log = logging.getLogger(__name__)
 NO_GROUP = "Config group override must be"  # Hydra, for group=null
 NO_TRIAL = ("No trials are completed yet.", "Record does not exist.")  # Optuna, when it is asked for the best of none
 
 
-def job(run: Callable[[], Result], cfg: Mapping[str, Any]) -> Result:
-    """Run the body of a door. A user's mistake ends a single job here, before Hydra reports it in several lines of its own.
+def job(cfg: DictConfig, door: str) -> float | None:
+    """Run the task that the config names. A user's mistake ends a single job here, before Hydra reports it in several lines.
 
     A single job says at its start where its folder is, and at its end which command follows.
 
@@ -35,19 +37,30 @@ def job(run: Callable[[], Result], cfg: Mapping[str, Any]) -> Result:
     from picdesk.jobs import attempts
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return attempts.attempt(run)
+        return attempts.attempt(lambda: done(cfg, door)[0])
     folder = Path(HydraConfig.get().runtime.output_dir)
     log.info("job: %s", folder)
     try:
-        result = run()
-        step = next_step(cfg, folder)
+        objective, task = done(cfg, door)
+        step = task.next_step(folder)
         if step:
             log.info("next: %s", step)
-        return result
+        return objective
     except attempts.OutsideError as outside:
         leave(outside, 1)
     except Exception as error:
         leave(mistake(error))
+
+
+def done(cfg: DictConfig, door: str) -> tuple[float | None, Task]:
+    """The objective of the task that a config names, once it is done, and the task."""
+    from picdesk.assembly.replaced import without_replaced
+    from picdesk.assembly.session import Session
+    from picdesk.tasks.base import run, task_of
+
+    session = Session(without_replaced(cfg)).with_plugins()
+    task = task_of(session, door)
+    return run(session, task), task
 
 
 def leave(error: BaseException, status: int = 2) -> NoReturn:
@@ -114,8 +127,8 @@ def open_door(main: Callable[[], Any], takes_text: bool = False) -> None:
 
 def read_command_line(takes_text: bool) -> None:
     """Give Hydra the arguments in its own grammar; the manifest still has the command as it was typed."""
-    from picdesk.assembly.command_line import hydra_arguments
+    from picdesk.assembly.command_line import door_arguments
     from picdesk.report import provenance
 
     provenance.remember_command(sys.argv)
-    sys.argv[1:] = hydra_arguments(sys.argv[1:], top_keys(), takes_text)
+    sys.argv[1:] = door_arguments(sys.argv[1:], takes_text)

@@ -36,6 +36,7 @@ KINDS = {
     "truncated": "pictures cut short",
     "unreadable": "pictures that cannot be decoded",
 }
+NO_PICTURES = "there are embeddings but no picture files, so no picture was looked at"
 
 
 def check_collection(
@@ -82,9 +83,7 @@ def check_collection(
     pictures = np.setdiff1d(np.arange(len(collection.picture_ids)), list(bad)).astype(np.int64)
     good = np.isin(collection.picture_of, pictures)
     good[empty] = False
-    notes = collection.notes
-    if not has_pictures(collection):
-        notes = (*notes, "there are embeddings but no picture files, so no picture was looked at")
+    unseen = () if has_pictures(collection) else (NO_PICTURES,)
     rows = (len(collection.texts) or len(collection.picture_ids)) + len(left_out)
     report = CheckReport(
         name=collection.name,
@@ -95,7 +94,7 @@ def check_collection(
         pictures=pictures,
         texts=np.flatnonzero(good).astype(np.int64),
         findings=tuple(finding for finding in found if finding.items),
-        notes=notes,
+        notes=(*collection.notes, *unseen),
     )
     report.require(max_bad_fraction)
     return report

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.collection import Collection
+from picdesk.collection import Collection, Skipped
 from picdesk.data.chance import placed, shuffled
 from picdesk.data.groups import WORDS, See, chosen_kinds, components, find_links, see_all
 from picdesk.errors import ConfigError
@@ -45,11 +45,23 @@ def _need_marks(collection: Collection, wanted: Sequence[str], option: str, inst
         raise ConfigError(line)
 
 
-@config_part
-class Official:
-    """The split that comes with the data set. Raises `ConfigError` if there is no test part; unlisted pictures are left out."""
+class Split:
+    """What draws the parts of a data set. After `assign`, `notes` is what is to be said of them, `skipped` what was not used."""
 
     notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+    def assign(self, collection: Collection, see: See = see_all) -> Splits:
+        """Positions of the pictures of train, val and test."""
+        raise NotImplementedError
+
+    def part_freely(self) -> None:
+        """To be called where all parts are taken together: what belongs together need not be looked for."""
+
+
+@config_part
+class Official(Split):
+    """The split that comes with the data set. Raises `ConfigError` if there is no test part; unlisted pictures are left out."""
 
     def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """The data set's own lists."""
@@ -60,13 +72,11 @@ class Official:
 
 
 @config_part
-class OfficialDev:
+class OfficialDev(Split):
     """Reports on the official val (dev) list, for data whose test list is kept back.
 
     Validation is carved out of the official train list by seed, so the pictures that are reported on choose nothing.
     """
-
-    notes: tuple[str, ...] = ()
 
     def __init__(self, seed: int, fraction: float = 0.1) -> None:
         _check_fraction("split.fraction", fraction)
@@ -84,7 +94,7 @@ class OfficialDev:
 
 
 @config_part
-class Random:
+class Random(Split):
     """By seed: fractions of the pictures. Pictures that belong together are never parted, by `groups`: some of `pictures`
     (equal ones), `near` (near-duplicates) and `texts` (equal texts), or `none`. Without the key nothing is grouped, so that a
     config of before there was one draws what it drew.
@@ -109,7 +119,10 @@ class Random:
         self.seed = seed
         self.fractions = (train, val, test)
         self.groups = chosen_kinds(groups)
-        self.notes: tuple[str, ...] = ()
+
+    def part_freely(self) -> None:
+        """Draw by pictures alone."""
+        self.groups = ()
 
     def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """Draw the groups into train, val and test (`chance.placed`), and fill each up with the other pictures, in the order that
@@ -150,10 +163,8 @@ class Random:
 
 
 @config_part
-class All:
+class All(Split):
     """Everything is test: for scoring a model on the whole of a data set."""
-
-    notes: tuple[str, ...] = ()
 
     def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """Every picture in test."""

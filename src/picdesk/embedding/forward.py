@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +19,13 @@ from picdesk.process.machine import first_line, no_memory
 
 log = logging.getLogger(__name__)
 Inputs = dict[str, torch.Tensor]
+
+
+@runtime_checkable
+class OnHost(Protocol):
+    """A trunk whose inputs stay in main memory where `on_host` is True: it reads pictures itself."""
+
+    on_host: bool
 
 
 @dataclass
@@ -50,7 +58,7 @@ class Forward:
         return np.concatenate(done)
 
     def _run(self, inputs: Inputs) -> NDArray[np.float32]:
-        stays = getattr(self.trunk, "on_host", False)
+        stays = isinstance(self.trunk, OnHost) and self.trunk.on_host
         on_device = inputs if stays else {name: tensor.to(self.device) for name, tensor in inputs.items()}
         if "pixels" in on_device:
             pixels = self.normalise(on_device["pixels"])

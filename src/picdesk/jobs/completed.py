@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 
 from picdesk.assembly import shelf
-from picdesk.assembly.same_as import SAME, point
 from picdesk.errors import UserError
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_json
+from picdesk.report.same_as import SAME, point
 
 log = logging.getLogger(__name__)
 

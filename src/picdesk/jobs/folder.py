@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from picdesk.assembly.same_as import SAME
-from picdesk.assembly.saved import write_config
 from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
 from picdesk.embedding.encoder import Encoder
@@ -22,6 +20,7 @@ from picdesk.process import stops
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import write_metrics
 from picdesk.report.provenance import Stage, Stopwatch, now
+from picdesk.report.same_as import SAME
 from picdesk.retrieval.scores import Scored, in_order
 from picdesk.trec.files import write_qrels, write_runs
 
@@ -49,20 +48,17 @@ class Job:
     def done_before(self, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
         """Take the job's fingerprint; with skip_completed=true, the objective of a finished job that has the same one.
 
-        A job that is to be judged (`expected`, `reproduce`) is never skipped: a manifest does not say what came of that.
+        A job that is to be judged (`expected`) is never skipped: a manifest does not say what came of that.
         """
-        self.fingerprint = job_fingerprint(self.session.cfg, data, weights)
+        self.fingerprint = job_fingerprint(self.session.unresolved(), data, weights)
         settings = self.session.settings
-        skips = settings.skip_completed and not settings.expected and not settings.reproduce
+        skips = settings.skip_completed and not settings.expected
         return completed(self.session.outputs, self.folder, self.fingerprint) if skips else None
 
     def write_config(self, **other: str | None) -> None:
         """The config as the job used it, but for `other` values of keys at its top. Interpolations stay as they are, so that it
         can be used in another folder too."""
-        cfg = self.session.cfg.copy() if other else self.session.cfg
-        for key, value in other.items():
-            cfg[key] = value
-        write_config(self.folder / "config.yaml", cfg)
+        self.session.write_config(self.folder / "config.yaml", **other)
 
     def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
         """run.trec, qrels.trec and metrics.json; the content of the last."""
@@ -90,7 +86,7 @@ class Job:
                 counts[f"{modality}s_encoded"] = encoder.counts.encoded[modality]
                 counts[f"{modality}s_reused"] = encoder.counts.reused[modality]
             counts |= encoder.counts.more | encoder.unread.counts()
-        settings = settings_of(self.session.cfg)
+        settings = settings_of(self.session.unresolved())
         manifest = Manifest.of_job(
             self.folder,
             self.clock,
@@ -99,7 +95,7 @@ class Job:
             data=data,
             weights=weights,
             config=digest_of(settings),
-            index=str(self.session.cfg.index.get("_target_")),
+            index=str(self.session.target_of("index")),
             counts=counts,
             files=None if files is None else ("config.yaml", *files),
             settings=settings,

@@ -11,24 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from picdesk.assembly.same_as import pointed
-from picdesk.assembly.saved import as_written
+from picdesk.assembly.saved import as_written, value_in
 from picdesk.assembly.saved_text import read_overrides
 from picdesk.errors import UserError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import FAILURE
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import LOOK_ALIKES, read_json, read_scores
+from picdesk.report.same_as import pointed
 from picdesk.report.values import Value
 
 NOT_SWEPT = (
     "skip_completed",
     "paths",
     "logger",
-    "task",
     "dir",
+    "task.dir",
     "shown",
     "hparams_search",
     "plugins",
@@ -152,7 +151,9 @@ def overrides_of(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     pairs = [override.lstrip("+~").partition("=") for override in read_overrides(path)]
-    return {key: value for key, _, value in pairs if key.split(".")[0] not in NOT_SWEPT}
+    return {
+        key: value for key, _, value in pairs if key != "task" and not {key, key.split(".")[0]}.intersection(NOT_SWEPT)
+    }
 
 
 def differing(jobs: Sequence[DoneJob]) -> list[str]:
@@ -175,7 +176,7 @@ def short(name: str) -> str:
 def written(job: DoneJob, key: str) -> str:
     """What the job's config.yaml says under a dotted key; "" where it says nothing, or cannot be read."""
     try:
-        found = OmegaConf.select(as_written(job.folder / "config.yaml"), key, throw_on_resolution_failure=False)
+        found = value_in(job.folder / "config.yaml", key)
     except UserError:
         return ""
     return str(found) if found else ""
@@ -187,4 +188,4 @@ def choices_of(job: DoneJob) -> Mapping[str, str]:
         options = as_written(job.folder / "config.yaml").get("choices")
     except UserError:
         return {}
-    return {str(key): str(value) for key, value in options.items()} if OmegaConf.is_dict(options) else {}
+    return {str(key): str(value) for key, value in options.items()} if isinstance(options, dict) else {}

@@ -9,14 +9,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 import picdesk
 from picdesk.files import digest_of
 
 # Where things lie, how fast they are made, what is shown of them, and what is only said about them.
 NOT_THE_JOB = (
     *("paths", "logger", "shown", "choices", "skip_completed", "dir", "reproduce", "resume"),
+    *(
+        "task.dir",
+        "task.reproduce",
+        "task.resume",
+        "task.save_index",
+        "task.index_dir",
+        "task.run_file",
+        "task.qrels_file",
+    ),
     *("expected", "tolerance", "source", "protocol", "obtain", "plugins", "network"),
     *(
         "save_index",
@@ -34,15 +41,13 @@ NOT_THE_JOB = (
 NOT_THE_CODE = ("report", "serving")
 
 
-def settings_of(cfg: DictConfig) -> dict[str, str]:
-    """Every value of the config that can change a number, by key, as JSON; interpolations unresolved.
+def settings_of(plain: Mapping[str, Any]) -> dict[str, str]:
+    """Every value of a config, given as plain values, that can change a number, by key, as JSON; interpolations unresolved.
 
     What is found by its content (data set, checkpoint, run) is left to the digests of that content, and of an absolute path
     only the last part counts, so that the settings are the same in another clone in another folder.
     """
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(plain, dict)
-    return {key: json.dumps(neutral(value)) for key, value in sorted(leaves(plain).items()) if not left_out(key)}
+    return {key: json.dumps(neutral(value)) for key, value in sorted(leaves(dict(plain)).items()) if not left_out(key)}
 
 
 def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -67,10 +72,10 @@ def neutral(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
 
 
-def job_fingerprint(cfg: DictConfig, data: Mapping[str, str], weights: Mapping[str, str]) -> str:
+def job_fingerprint(plain: Mapping[str, Any], data: Mapping[str, str], weights: Mapping[str, str]) -> str:
     """Digest over settings, data, weights and code: jobs that share it find the same."""
     parts = {key: value for key, value in weights.items() if key != "name"}
-    return digest_of([digest_of(settings_of(cfg)), dict(data), parts, source_digest()])
+    return digest_of([digest_of(settings_of(plain)), dict(data), parts, source_digest()])
 
 
 @cache

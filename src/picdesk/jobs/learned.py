@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.assembly import shelf
-from picdesk.assembly.inherit import raw_node
+from picdesk.assembly.again import learned_on
 from picdesk.assembly.reading import Looks
-from picdesk.assembly.saved import taken
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.data.groups import KINDS, Flags, find_links, joined
@@ -28,8 +25,6 @@ from picdesk.report.metrics_file import LOOK_ALIKES
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.scores import Scored, in_order
 from picdesk.retrieval.slices import Sliced, measured, picture_asked_about
-
-WHERE = ("root", "max_bad_fraction", "quoting", "encoding", "delimiter", "records")
 
 
 @dataclass(frozen=True)
@@ -60,21 +55,14 @@ def learned_by_fit(dataset: Dataset, start: Learned | None = None) -> Learned:
 
 def learned_by(session: Session) -> Learned | None:
     """What a checkpoint has learned from, by the data set and the split of the config beside it; None without a checkpoint."""
-    cfg, checkpoint, dataset = session.cfg, session.checkpoint, session.dataset
-    if checkpoint is None:
+    if session.checkpoint is None:
         return None
-    saved = taken(checkpoint.config_path, cfg)
-    elsewhere = settings(saved, "data") != settings(cfg, "data")
-    if not elsewhere and settings(saved, "split") == settings(cfg, "split"):
+    dataset, (there, elsewhere) = session.dataset, learned_on(session)
+    if there is None:
         return learned_by_fit(dataset)
-    again = cfg.copy()
-    with open_dict(again):
-        again.split = OmegaConf.to_container(saved.split, resolve=True)
-        if elsewhere:
-            again.data = raw_node(saved, "data")
     try:
-        collection, splits, _ = Session(again).read_and_split()
-    except (UserError, OmegaConfBaseException) as error:  # what is gone, say a split file: no reason to refuse the job
+        collection, splits, _ = there.read_and_split()
+    except UserError as error:  # what is gone, say a split file: no reason to refuse the job
         return Learned(dataset.collection, frozenset(), elsewhere, str(error).splitlines()[0])
     return Learned(collection, ids_of(collection, splits), elsewhere)
 
@@ -157,10 +145,3 @@ def look_alikes(dataset: Dataset, part: Collection, learned: Learned, looks: Loo
     place = {name: i for i, name in enumerate(dataset.collection.picture_ids)}
     found: Flags = (links.alike(known) | known)[[place[name] for name in part.picture_ids]]
     return found
-
-
-def settings(cfg: DictConfig, name: str) -> dict[str, Any]:
-    """A node as plain values, less where things lie."""
-    node = OmegaConf.to_container(cfg[name], resolve=True)
-    assert isinstance(node, dict)
-    return {str(key): value for key, value in node.items() if key not in WHERE}

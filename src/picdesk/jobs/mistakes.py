@@ -7,7 +7,7 @@ import re
 import sys
 from contextlib import suppress
 
-from picdesk.assembly.schema import top_keys
+from picdesk.assembly.schema import task_keys, top_keys
 from picdesk.errors import UserError
 from picdesk.process import machine, stops
 from picdesk.text.lines import ONE_LINE
@@ -70,6 +70,10 @@ def unknown_key(key: str) -> str:
     from picdesk.assembly.command_line import near_keys
     from picdesk.assembly.schema import conf_keys
 
-    near = near_keys(key, top_keys() | conf_keys())
+    first, _, own = key.partition(".")
+    takers = [name for name, keys in task_keys().items() if first == "task" and own.split(".")[0] in keys]
+    if takers:
+        return f"{own} belongs to {', '.join(f'task={name}' for name in takers)}; this task does not take it"
+    near = near_keys(key, top_keys().union(conf_keys(), *task_keys().values()))
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return f"{key} is not a config option; {hint}see all with --cfg job"

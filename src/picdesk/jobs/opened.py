@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from picdesk.assembly.saved import as_written
 from picdesk.errors import MissingFileError
 from picdesk.interfaces import DIRECTIONS, Direction
@@ -43,9 +41,7 @@ class OpenedJob:
     @cached_property
     def config(self) -> dict[str, Any]:
         """config.yaml as plain values, interpolations as they are."""
-        plain = OmegaConf.to_container(as_written(self.folder / "config.yaml"), resolve=False)
-        assert isinstance(plain, dict)
-        return {str(key): value for key, value in plain.items()}
+        return as_written(self.folder / "config.yaml")
 
     @cached_property
     def run(self) -> dict[Direction, Run]:

@@ -16,6 +16,7 @@ from picdesk.errors import ConfigError
 from picdesk.measures import values
 from picdesk.measures.values import Doubles, Placed, RandomOrder
 
+OfQueries = Callable[[Placed, int], Doubles | None]
 KS = (1, 5, 10)
 NAMES = ("hits", "recall", "mrr", "median_rank", "mean_rank")
 """What is reported unless the config names others."""
@@ -138,6 +139,30 @@ JOINTS: dict[str, Joint] = {
     ),
 }
 """Every metric over both directions."""
+
+
+def metric(
+    name: str,
+    *,
+    by_chance: Callable[[RandomOrder, int], float],
+    label: str = "",
+    cut: bool = False,
+    is_rank: bool = False,
+) -> Callable[[OfQueries], OfQueries]:
+    """Put a metric of one direction onto the list: the function below gives the value of each query. For packages of users.
+
+    The arguments are those of `Measure`. Raises `ConfigError` for a name that another metric has.
+    """
+
+    def added(of_queries: OfQueries) -> OfQueries:
+        before = MEASURES[name].of_queries if name in MEASURES else None
+        same = before is not None and before.__module__ == of_queries.__module__
+        if (name in (*MEASURES, *LISTED, *JOINTS, ALL) and not same) or "@" in name or "/" in name:
+            raise ConfigError(f"metric {name}: taken, or no name; give another, without @ and /")
+        MEASURES[name] = _measure(name, label or name, of_queries, by_chance, cut=cut, is_rank=is_rank)[1]
+        return of_queries
+
+    return added
 
 
 def checked(

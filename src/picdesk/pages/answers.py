@@ -21,6 +21,7 @@ from picdesk.report.page import write_retrieval
 from picdesk.report.terminal import print_retrieval
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.search.grouping import answered
+from picdesk.submissions.asked import Submission
 from picdesk.text.cells import PeopleWriter
 from picdesk.trec.files import write_runs
 from picdesk.trec.runs import Run
@@ -74,6 +75,7 @@ def write(
     weights: dict[str, str],
     picture: bytes,
     read: Callable[[str], bytes],
+    submission: Submission,
     near: Near | None = None,
 ) -> None:
     """results.json, results.csv, run.trec, the page, a submission where one is asked for; the terminal table."""
@@ -92,10 +94,12 @@ def write(
     )
     write_retrieval(job.folder / "index.html", page, lambda item: picture if item == "q1" and picture else read(item))
     write_text(job.folder / "results.csv", as_csv(cards))
-    write_submission_of(job, run, read, near)
+    write_submission_of(job, submission, run, read, near)
     print_retrieval(cards[:PRINTED])
     if len(cards) > PRINTED:
-        log.info("%d more queries: their answers are in %s", len(cards) - PRINTED, job.folder / "results.csv")
+        log.info(
+            "not printed: %d of the queries; all answers are in %s", len(cards) - PRINTED, job.folder / "results.csv"
+        )
     if unread:
         log.warning("%s", unread)
     log.info("retrieval page: %s", job.folder / "index.html")

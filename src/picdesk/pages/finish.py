@@ -141,14 +141,17 @@ def write_the_page(
 
 
 def write_run_page(
-    job: Job, tables: tuple[MetricTable, ...], ranks: tuple[Chart, ...], verdict: Verdict | None
+    job: Job,
+    files: Mapping[str, Path],
+    tables: tuple[MetricTable, ...],
+    ranks: tuple[Chart, ...],
+    verdict: Verdict | None,
 ) -> None:
     """The page of a job that scored a run file: its numbers, without pictures."""
-    settings = job.session.settings
     page = JobPage(
-        title=titled(verdict, Path(str(settings.run_file)).name),
-        subtitle=f"A run file scored against {Path(str(settings.qrels_file)).name}",
-        task=settings.task,
+        title=titled(verdict, files["run_file"].name),
+        subtitle=f"A run file scored against {files['qrels_file'].name}",
+        task=job.session.settings.task,
         facts=(Fact("command", shlex.join(provenance.command_line()), wide=True),),
         tables=tables,
         ranks=ranks,
@@ -186,8 +189,8 @@ def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact,
     return (*(Fact(name, value) for name, value in rows.items()), *wide)
 
 
-def short(cfg: Mapping[str, Any], group: str) -> str:
+def short(plain: Mapping[str, Any], group: str) -> str:
     """A part of a plain config in a few words: the chosen option and its numbers."""
-    settings = [f"{k}={v:g}" for k, v in cfg[group].items() if isinstance(v, int | float) and not isinstance(v, bool)]
-    name = str(cfg["choices"].get(group, cfg[group]["_target_"]))
+    settings = [f"{k}={v:g}" for k, v in plain[group].items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    name = str(plain["choices"].get(group, plain[group]["_target_"]))
     return f"{name} ({', '.join(settings)})" if settings and group in WITH_NUMBERS else name

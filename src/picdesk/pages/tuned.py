@@ -21,6 +21,21 @@ Tests = Mapping[Direction, Mapping[str, Difference]]
 
 
 @dataclass(frozen=True)
+class Choosing:
+    """By which metric of which direction, by which rule and on which part of the data something is chosen."""
+
+    direction: Direction
+    metric: str
+    part: str
+    rule: str
+
+    @property
+    def name(self) -> str:
+        """`t2i/hits@1`."""
+        return f"{self.direction}/{self.metric}"
+
+
+@dataclass(frozen=True)
 class Tuned:
     """What the sweep found: names of the rerankers, the points tried, the metric at each with its standard error, the choice."""
 
@@ -40,6 +55,7 @@ class Tuned:
 
 def outcome_of(
     settings: Settings,
+    by: Choosing,
     tuned: Tuned,
     before: dict[Direction, Scored],
     after: dict[Direction, Scored],
@@ -55,7 +71,6 @@ def outcome_of(
         level=settings.bootstrap.level,
         names=next(iter(after.values())).names,
     )
-    by = settings.tune_weights
     shown = ", ".join(f"{name} {weight:g}" for name, weight in tuned.weights.items())
     told = (
         f"chosen on {by.part} by {tuned.metric} ({by.rule}): {shown}, "

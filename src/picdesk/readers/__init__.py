@@ -1,30 +1,17 @@
 """One reader a file format. Each takes plain keywords and gives a `Collection` by `read()`."""
 
-from picdesk.readers.aligned import Aligned
-from picdesk.readers.clip_retrieval import ClipRetrieval
-from picdesk.readers.coco import Coco
-from picdesk.readers.flickr8k import Flickr8k
-from picdesk.readers.folder import Folder
-from picdesk.readers.hugging_face import HuggingFace
-from picdesk.readers.karpathy import Karpathy
-from picdesk.readers.newsimages import NewsImages
-from picdesk.readers.npz import Npz
-from picdesk.readers.parquet import Parquet
-from picdesk.readers.tables import Csv, Jsonl
-from picdesk.readers.webdataset import WebDataset
+import importlib
+import pkgutil
+from typing import Any
 
-__all__ = [
-    "Aligned",
-    "ClipRetrieval",
-    "Coco",
-    "Csv",
-    "Flickr8k",
-    "Folder",
-    "HuggingFace",
-    "Jsonl",
-    "Karpathy",
-    "NewsImages",
-    "Npz",
-    "Parquet",
-    "WebDataset",
-]
+from picdesk.parts import PARTS
+
+
+def __getattr__(name: str) -> Any:
+    """A reader by its name alone, as configs name it: the part of that name which a file of this folder defines."""
+    if name[:1].isupper():
+        for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+            found = getattr(importlib.import_module(module.name), name, None)
+            if found is not None and PARTS.get(f"{module.name}.{name}") is found:
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

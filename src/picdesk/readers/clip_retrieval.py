@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.collection import Collection
 from picdesk.data.places import Inside, data_folder
-from picdesk.errors import ConfigError, DataError, MissingFileError, examples
-from picdesk.interfaces import Embeddings, Modality
+from picdesk.errors import DataError, MissingFileError, examples
 from picdesk.parts import config_part
+from picdesk.readers.arrays import load_array
 from picdesk.readers.arrow_rows import read_parquet, rows_of
 from picdesk.readers.gathering import Gathering
-from picdesk.readers.vectors import Content, Named, Place, check_widths, numbers, tie
+from picdesk.readers.vectors import Content, GivenVectors, Named, Place, check_widths, numbers, tie
 from picdesk.text.values import NoTextError, fault_of, name_of, one_text, walk
 
 
 @config_part
-class ClipRetrieval:
+@dataclass
+class ClipRetrieval(GivenVectors):
     """Row i of `img_emb/img_emb_K.npy`, of `text_emb/text_emb_K.npy` and of `metadata/metadata_K.parquet` belong together.
 
     A picture's id is its `picture_column`; one that comes several times is taken once. `folder` is where the picture files lie,
@@ -29,38 +30,19 @@ class ClipRetrieval:
     1. For `backbone=precomputed`.
     """
 
-    def __init__(
-        self,
-        root: str,
-        name: str = "clip_retrieval",
-        picture_column: str = "image_path",
-        caption_column: str | None = "caption",
-        image_folder: str = "img_emb",
-        text_folder: str | None = "text_emb",
-        metadata_folder: str = "metadata",
-        folder: str | None = None,
-        max_bad_fraction: float = 0.01,
-    ) -> None:
-        self.root = root
-        self.name = name
-        self.picture_column = picture_column
-        self.caption_column = caption_column
-        self.image_folder = image_folder
-        self.text_folder = text_folder
-        self.metadata_folder = metadata_folder
-        self.folder = folder
-        self.max_bad_fraction = max_bad_fraction
+    root: str
+    name: str = "clip_retrieval"
+    picture_column: str = "image_path"
+    caption_column: str | None = "caption"
+    image_folder: str = "img_emb"
+    text_folder: str | None = "text_emb"
+    metadata_folder: str = "metadata"
+    folder: str | None = None
+    max_bad_fraction: float = 0.01
 
-    def read(self) -> Collection:
-        """The pictures that have a vector, and their captions where these have one too."""
-        return self._content.collection
-
-    def embeddings(self, modality: Modality) -> Embeddings:
-        """The vectors under picture ids or text ids. Raises `ConfigError` for texts where there are none."""
-        found = self._content.image if modality == "image" else self._content.text
-        if found is None:
-            raise ConfigError(f"data.text_folder={self.text_folder}: there are no text embeddings")
-        return found
+    @property
+    def _no_texts(self) -> str:
+        return f"text_folder={self.text_folder}"
 
     @cached_property
     def _content(self) -> Content:
@@ -142,16 +124,7 @@ def numbered(folder: Path, ending: str, key: str) -> dict[int, Path]:
 
 def load_rows(path: Path, count: int, beside: str) -> NDArray[np.float32]:
     """Vectors of one file, never unpickled. Raises `DataError` where they do not fit the `count` rows of the metadata."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        what = "an array of Python objects, which is never unpickled" if "pickle" in str(error) else str(error)
-        raise DataError(f"{path.name}: {what}") from None
-    except Exception as error:  # a broken header raises several kinds
-        raise DataError(f"{path.name}: not a readable .npy file ({error})") from None
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path.name}: an archive of arrays; wanted one .npy array")
-    matrix = numbers(array, path.name)
+    matrix = numbers(load_array(path), path.name)
     if len(matrix) != count:
         raise DataError(f"{path.name}: {len(matrix)} rows for {count} rows in {beside}")
     return matrix

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +16,18 @@ SPLITS, STATE = "dataset_dict.json", "state.json"
 
 
 @config_part
+@dataclass
 class HuggingFace(Parquet):
     """A `Dataset` (its rows are of no split) or a `DatasetDict` (each split in a folder of its name), saved to disk.
 
     Rows are read as those of `parquet`; nothing is downloaded, and the library itself is not needed.
     """
 
-    def __init__(
-        self,
-        root: str,
-        name: str = "hugging_face",
-        picture_column: str = "image",
-        picture_id_column: str | None = None,
-        caption_column: str | None = "text",
-        title_column: str | None = None,
-        tags_column: str | None = None,
-        more_columns: Mapping[str, str] | None = None,
-        split_column: str | None = None,
-        tag_separators: str = ";|",
-        max_bad_fraction: float = 0.01,
-        folder: str = ".",
-    ) -> None:
-        super().__init__(
-            root=root,
-            file="",
-            name=name,
-            picture_column=picture_column,
-            picture_id_column=picture_id_column,
-            caption_column=caption_column,
-            title_column=title_column,
-            tags_column=tags_column,
-            more_columns=more_columns,
-            split_column=split_column,
-            tag_separators=tag_separators,
-            max_bad_fraction=max_bad_fraction,
-            folder=folder,
-        )
+    file: str | Mapping[str, str] = field(default="", init=False)
+    name: str = "hugging_face"
+    picture_column: str = "image"
+    picture_id_column: str | None = None
+    caption_column: str | None = "text"
 
     def _tables(self) -> Iterator[tuple[str, str, Any]]:
         root = data_folder(self.root, self.name)

@@ -1,76 +1,67 @@
-"""Embeddings that were made elsewhere: a `.npz` file of vectors, tied to pictures and captions by name, never by folder order."""
+"""Vectors that were made elsewhere (`.npz`, a folder of `.npy`, parquet), tied to pictures and captions by name."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.collection import Collection
 from picdesk.data.places import Inside, data_file, data_folder
 from picdesk.errors import ConfigError, DataError
-from picdesk.interfaces import Embeddings, Modality
 from picdesk.parts import config_part
+from picdesk.readers.arrays import OWN_NAMES, array_of, load_arrays
 from picdesk.readers.gathering import Gathering
-from picdesk.readers.vectors import Content, Named, Place, check_widths, numbers, tie
+from picdesk.readers.vectors import Content, GivenVectors, Named, Place, check_widths, numbers, tie
 from picdesk.text.table import need_columns, read_table
 from picdesk.text.values import NoTextError, one_text, opened, what
 
 
 @config_part
-class Npz:
+@dataclass
+class Npz(GivenVectors):
     """Pictures and texts whose vectors are known; `embeddings(modality)` gives them under the ids of `read()`.
+
+    `file` is an `.npz` file; or a folder of `.npy` files, an array a file or a vector a picture, in files that are called as the
+    pictures; or a parquet table, whose columns are the arrays.
 
     Row j of `text_array` belongs to row j of `captions_file`. Row i of `image_array` belongs to name i of the array
     `image_names`; without such an array to the picture named in row i of `captions_file` (one row a caption), and a picture
     that comes several times is taken once. Vectors are brought to length 1. Nothing is cut or padded to fit.
     """
 
-    def __init__(
-        self,
-        root: str,
-        file: str,
-        name: str = "npz",
-        image_array: str = "image_embeddings",
-        image_names: str | None = None,
-        text_array: str | None = "text_embeddings",
-        captions_file: str | None = "captions.csv",
-        picture_column: str = "image",
-        caption_column: str = "caption",
-        folder: str | None = None,
-        max_bad_fraction: float = 0.01,
-    ) -> None:
-        if captions_file is None and (text_array is not None or image_names is None):
+    root: str
+    file: str
+    name: str = "npz"
+    image_array: str = "image_embeddings"
+    image_names: str | None = None
+    text_array: str | None = "text_embeddings"
+    captions_file: str | None = "captions.csv"
+    picture_column: str = "image"
+    caption_column: str = "caption"
+    folder: str | None = None
+    max_bad_fraction: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.captions_file is None and (self.text_array is not None or not self._named):
             raise ConfigError(
                 "data.captions_file=null: rows of data.text_array, and image rows without names, need a captions file"
             )
-        self.root = root
-        self.file = file
-        self.name = name
-        self.image_array = image_array
-        self.image_names = image_names
-        self.text_array = text_array
-        self.captions_file = captions_file
-        self.picture_column = picture_column
-        self.caption_column = caption_column
-        self.folder = folder
-        self.max_bad_fraction = max_bad_fraction
 
-    def read(self) -> Collection:
-        """The pictures that have a vector, and their captions. Picture bytes are there if `data.folder` is given."""
-        return self._content.collection
+    @property
+    def _named(self) -> bool:
+        """Whether the vectors of pictures come with names: an array of them, or files that are called so."""
+        return self.image_names is not None or (Path(self.root).expanduser() / self.file).is_dir()
 
-    def embeddings(self, modality: Modality) -> Embeddings:
-        """The vectors under picture ids or text ids. Raises `ConfigError` for texts if there is no `text_array`."""
-        found = self._content.image if modality == "image" else self._content.text
-        if found is None:
-            raise ConfigError("data.text_array=null: there are no text embeddings")
-        return found
+    @property
+    def _no_texts(self) -> str:
+        return "text_array=null"
 
     @cached_property
     def _content(self) -> Content:
-        arrays = load_arrays(data_file(self.root, self.file, self.name))
+        keys = {"image_array": self.image_array, "image_names": self.image_names, "text_array": self.text_array}
+        arrays = load_arrays(self._path, keys)
         gathering = Gathering[Place](self.name)
         captions = self._captions(gathering)
         images = _matrix(arrays, "image_array", self.image_array)
@@ -83,6 +74,11 @@ class Npz:
         named = [Named(name, f"{self.image_array} row {row}") for row, name in enumerate(names)]
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name)) if self.folder is not None else None
         return tie(gathering, (images, named), (texts, captions), inside)
+
+    @property
+    def _path(self) -> Path:
+        folder = data_folder(self.root, self.name) / self.file
+        return folder if folder.is_dir() else data_file(self.root, self.file, self.name)
 
     def _captions(self, gathering: Gathering[Place]) -> list[Named]:
         if self.captions_file is None:
@@ -110,9 +106,10 @@ class Npz:
             return Named(name, where, listed=True)
 
     def _names(self, arrays: Mapping[str, NDArray[np.generic]], captions: list[Named], count: int) -> list[str]:
-        if self.image_names is not None:
-            key = f"data.image_names={self.image_names}"
-            names = as_names(_array(arrays, "image_names", self.image_names), key)
+        wanted = self.image_names or (OWN_NAMES if self._path.is_dir() and OWN_NAMES in arrays else None)
+        if wanted is not None:
+            key = f"data.image_names={wanted}"
+            names = as_names(array_of(arrays, "image_names", wanted), key)
         else:
             key = f"data.captions_file={self.captions_file}"
             names = [named.picture for named in captions]
@@ -130,23 +127,5 @@ def as_names(array: NDArray[np.generic], key: str) -> list[str]:
     return [bytes(item).decode("utf-8", "surrogateescape") for item in array]
 
 
-def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
-    """Arrays of a `.npz` file, without unpickling. Raises `DataError` for objects or a broken file."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-    except ValueError as error:
-        what = "an array of Python objects, which is never unpickled" if "pickle" in str(error) else str(error)
-        raise DataError(f"{path.name}: {what}; save numbers and strings only") from None
-    except Exception as error:  # a broken zip raises several kinds, one of them of zipfile, zlib or EOFError
-        raise DataError(f"{path.name}: not a readable .npz file ({error})") from None
-
-
-def _array(arrays: Mapping[str, NDArray[np.generic]], key: str, name: str) -> NDArray[np.generic]:
-    if name not in arrays:
-        raise DataError(f"data.{key}={name}: no such array; there are {', '.join(sorted(arrays))}")
-    return arrays[name]
-
-
 def _matrix(arrays: Mapping[str, NDArray[np.generic]], key: str, name: str) -> NDArray[np.float32]:
-    return numbers(_array(arrays, key, name), f"data.{key}={name}")
+    return numbers(array_of(arrays, key, name), f"data.{key}={name}")

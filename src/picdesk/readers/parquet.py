@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ Place = int | Path
 
 
 @config_part
+@dataclass
 class Parquet:
     """Rows of a picture and its text fields.
 
@@ -30,31 +32,24 @@ class Parquet:
     their names. It may also give a pattern for each split: `{train: train-*.parquet, test: test-*.parquet}`.
     """
 
-    def __init__(
-        self,
-        root: str,
-        file: str | Mapping[str, str],
-        name: str = "parquet",
-        picture_column: str = "picture",
-        picture_id_column: str | None = "picture_id",
-        caption_column: str | None = None,
-        title_column: str | None = None,
-        tags_column: str | None = None,
-        more_columns: Mapping[str, str] | None = None,
-        split_column: str | None = None,
-        tag_separators: str = ";|",
-        max_bad_fraction: float = 0.01,
-        folder: str = ".",
-    ) -> None:
-        self.root = root
-        self.files = {"": file} if isinstance(file, str) else dict(file)
-        self.name = name
-        self.picture_column = picture_column
-        self.picture_id_column = picture_id_column
-        self.columns = TextColumns(caption_column, title_column, tags_column, more_columns, tag_separators)
-        self.split_column = split_column
-        self.max_bad_fraction = max_bad_fraction
-        self.folder = folder
+    root: str
+    file: str | Mapping[str, str]
+    name: str = "parquet"
+    picture_column: str = "picture"
+    picture_id_column: str | None = "picture_id"
+    caption_column: str | None = None
+    title_column: str | None = None
+    tags_column: str | None = None
+    more_columns: Mapping[str, str] | None = None
+    split_column: str | None = None
+    tag_separators: str = ";|"
+    max_bad_fraction: float = 0.01
+    folder: str = "."
+
+    def __post_init__(self) -> None:
+        self.files = {"": self.file} if isinstance(self.file, str) else dict(self.file)
+        of_texts = (self.caption_column, self.title_column, self.tags_column)
+        self.columns = TextColumns(*of_texts, self.more_columns, self.tag_separators)
 
     def read(self) -> Collection:
         """The rows that hold a picture, in the order of the files."""

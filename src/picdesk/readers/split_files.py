@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from picdesk.collection import Collection, Skipped
+from picdesk.data.groups import See, see_all
+from picdesk.data.splits import Split, Splits
 from picdesk.errors import DataError, MissingFileError, examples, shortened
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
@@ -23,7 +24,7 @@ Named = list[tuple[str, str, str]]  # where, picture, split
 
 
 @config_part
-class SplitFile:
+class SplitFile(Split):
     """By a file that the user has: CSV (or JSON records) with a picture and a split column, or JSON, either way round.
 
     JSON is `{"a.jpg": "train", ...}` or `{"train": ["a.jpg", ...], ...}`. Pictures that the file does not name are left out.
@@ -49,10 +50,8 @@ class SplitFile:
         self.delimiter = delimiter_named(delimiter, "split.delimiter")
         self.quoting = quoting
         self.encoding = encoding
-        self.notes: tuple[str, ...] = ()
-        self.skipped: tuple[Skipped, ...] = ()
 
-    def assign(self, collection: Collection, see: object = None) -> Mapping[str, NDArray[np.int64]]:
+    def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """The pictures that the file names. Raises `DataError` if it names none of them, or one in two splits."""
         path = Path(self.file).expanduser()
         if not path.is_file():
@@ -188,8 +187,6 @@ def _told(skipped: Skipped) -> str:
     return f"{skipped.item}: {skipped.reason}"
 
 
-def with_left_out(collection: Collection, split: object) -> Collection:
-    """The collection, with what a split file did not use listed among what was left out."""
-    if not isinstance(split, SplitFile):
-        return collection
+def with_left_out(collection: Collection, split: Split) -> Collection:
+    """The collection, with what a split did not use listed among what was left out."""
     return replace(collection, skipped=(*collection.skipped, *split.skipped))

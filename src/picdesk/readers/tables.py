@@ -1,6 +1,7 @@
 """CSV and JSON files with columns of any name, beside a folder of pictures."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from picdesk.text.table import delimiter_named, need_columns, read_table
 from picdesk.text.values import NoTextError, fault_of, name_of, walk
 
 
-@config_part
-class Jsonl:
-    """A JSON object a line, a list of objects, or one object with such a list under the key `records`; `.gz` too.
+@dataclass
+class RowsOfTexts:
+    """Files with a row a text, or a picture, and columns of any name.
 
     `picture_column` holds the picture's path below `folder`, which lies in `root`; a name without an ending, or in letters
     of another case, is looked for with the usual endings. `file` is one file, or a split for each of several:
@@ -31,37 +32,26 @@ class Jsonl:
     `encoding` names the file's encoding where it is not UTF-8 and has no byte order mark.
     """
 
-    def __init__(
-        self,
-        root: str,
-        file: str | Mapping[str, str],
-        name: str = "jsonl",
-        folder: str = ".",
-        picture_column: str = "image",
-        picture_id_column: str | None = None,
-        text_id_column: str | None = None,
-        caption_column: str | None = "caption",
-        title_column: str | None = None,
-        tags_column: str | None = None,
-        more_columns: Mapping[str, str] | None = None,
-        tag_separators: str = ";|",
-        split_column: str | None = None,
-        max_bad_fraction: float = 0.01,
-        records: str | None = None,
-        encoding: str | None = None,
-    ) -> None:
-        self.root = root
-        self.files = {"": file} if isinstance(file, str) else dict(file)
-        self.name = name
-        self.folder = folder
-        self.columns = TextColumns(caption_column, title_column, tags_column, more_columns, tag_separators)
-        self.picture_column = picture_column
-        self.picture_id_column = picture_id_column
-        self.text_id_column = text_id_column
-        self.split_column = split_column
-        self.max_bad_fraction = max_bad_fraction
-        self.records = records
-        self.encoding = encoding
+    root: str
+    file: str | Mapping[str, str]
+    name: str = "rows"
+    folder: str = "."
+    picture_column: str = "image"
+    picture_id_column: str | None = None
+    text_id_column: str | None = None
+    caption_column: str | None = "caption"
+    title_column: str | None = None
+    tags_column: str | None = None
+    more_columns: Mapping[str, str] | None = None
+    tag_separators: str = ";|"
+    split_column: str | None = None
+    max_bad_fraction: float = 0.01
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        self.files = {"": self.file} if isinstance(self.file, str) else dict(self.file)
+        of_texts = (self.caption_column, self.title_column, self.tags_column)
+        self.columns = TextColumns(*of_texts, self.more_columns, self.tag_separators)
 
     def read(self) -> Collection:
         """The rows whose picture is there, in the order of the files."""
@@ -79,12 +69,8 @@ class Jsonl:
         return {"picture_column": self.picture_column, **ids, "split_column": self.split_column, **self.columns.keys()}
 
     def _records(self, path: Path, gathering: Gathering[Path]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        caption = self.columns.columns.get("caption")
-        records = read_records(path, gathering, self.records, self.encoding, self.picture_column, caption)
-        if records:
-            header = dict.fromkeys(key for _, record in records for key in record)
-            need_columns(self._keys(), tuple(header), path.name, deep=True)
-        return records
+        """Each row of a file with its place in it. Raises `DataError` where a column is named that is not there."""
+        raise NotImplementedError
 
     def _row(
         self, gathering: Gathering[Path], inside: Inside, cells: Mapping[str, Any], split: str, where: str
@@ -131,8 +117,26 @@ class Jsonl:
 
 
 @config_part
-class Csv(Jsonl):
-    """A CSV or TSV file with a header line (`.gz` too); otherwise as `Jsonl`.
+@dataclass
+class Jsonl(RowsOfTexts):
+    """A JSON object a line, a list of objects, or one object with such a list under the key `records`; `.gz` too."""
+
+    name: str = "jsonl"
+    records: str | None = None
+
+    def _records(self, path: Path, gathering: Gathering[Path]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        caption = self.columns.columns.get("caption")
+        records = read_records(path, gathering, self.records, self.encoding, self.picture_column, caption)
+        if records:
+            header = dict.fromkeys(key for _, record in records for key in record)
+            need_columns(self._keys(), tuple(header), path.name, deep=True)
+        return records
+
+
+@config_part
+@dataclass
+class Csv(RowsOfTexts):
+    """A CSV or TSV file with a header line (`.gz` too).
 
     `delimiter` is a character or its name (`tab`, `comma`, `semicolon`, `pipe`); `auto` takes the one that gives the named
     columns. `quoting` is `csv` (RFC 4180), `none` (a quote is a character like any other), or `auto`: `csv`, but where a
@@ -140,45 +144,13 @@ class Csv(Jsonl):
     needs quotes, is read without, and a note says so.
     """
 
-    def __init__(
-        self,
-        root: str,
-        file: str | Mapping[str, str],
-        name: str = "csv",
-        folder: str = ".",
-        delimiter: str = "auto",
-        picture_column: str = "image",
-        picture_id_column: str | None = None,
-        text_id_column: str | None = None,
-        caption_column: str | None = "caption",
-        title_column: str | None = None,
-        tags_column: str | None = None,
-        more_columns: Mapping[str, str] | None = None,
-        tag_separators: str = ";|",
-        split_column: str | None = None,
-        max_bad_fraction: float = 0.01,
-        quoting: str = "auto",
-        encoding: str | None = None,
-    ) -> None:
-        super().__init__(
-            root=root,
-            file=file,
-            name=name,
-            folder=folder,
-            picture_column=picture_column,
-            picture_id_column=picture_id_column,
-            text_id_column=text_id_column,
-            caption_column=caption_column,
-            title_column=title_column,
-            tags_column=tags_column,
-            more_columns=more_columns,
-            tag_separators=tag_separators,
-            split_column=split_column,
-            max_bad_fraction=max_bad_fraction,
-            encoding=encoding,
-        )
-        self.delimiter = delimiter_named(delimiter)
-        self.quoting = quoting
+    name: str = "csv"
+    delimiter: str = "auto"
+    quoting: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.delimiter = delimiter_named(self.delimiter)
 
     def _records(self, path: Path, gathering: Gathering[Path]) -> Iterable[tuple[str, Mapping[str, Any]]]:
         columns = [column for column in self._keys().values() if column is not None]

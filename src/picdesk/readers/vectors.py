@@ -1,7 +1,9 @@
 """Embeddings made elsewhere, tied to pictures and captions by name: what `npz` and `clip_retrieval` share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError
 from picdesk.data.sources import NoPictures, PictureFiles
-from picdesk.errors import DataError, examples
+from picdesk.errors import ConfigError, DataError, examples
 from picdesk.interfaces import Embeddings, Modality
 from picdesk.readers.gathering import Gathering
 
@@ -24,6 +26,31 @@ class Content:
     collection: Collection
     image: Embeddings
     text: Embeddings | None
+
+
+class GivenVectors(ABC):
+    """A reader of vectors that are tied to pictures and captions by name; `embeddings` gives them under the ids of `read()`."""
+
+    @cached_property
+    @abstractmethod
+    def _content(self) -> Content:
+        """What is read, once."""
+
+    @property
+    @abstractmethod
+    def _no_texts(self) -> str:
+        """The key and value by which there are no vectors of texts."""
+
+    def read(self) -> Collection:
+        """The pictures that have a vector, and their captions. Picture bytes are there if `data.folder` is given."""
+        return self._content.collection
+
+    def embeddings(self, modality: Modality) -> Embeddings:
+        """The vectors under picture ids or text ids. Raises `ConfigError` for texts where there are none."""
+        found = self._content.image if modality == "image" else self._content.text
+        if found is None:
+            raise ConfigError(f"data.{self._no_texts}: there are no text embeddings")
+        return found
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from picdesk.interfaces import Direction
+from picdesk.report import formats
 from picdesk.report.charts import Chart
 from picdesk.report.values import METRICS as METRICS
 from picdesk.report.values import Column as Column
@@ -14,6 +15,7 @@ from picdesk.report.values import columns_of as columns_of
 
 Role = Literal["main", "other", "baseline"]
 Shown = Direction | Literal["both"]
+REPEATED = "recall@k is hits@k here: each query has one relevant item"
 DIRECTION_NAMES: dict[Shown, str] = {
     "t2i": "Text to picture",
     "i2t": "Picture to text",
@@ -53,6 +55,21 @@ class MetricTable:
         """Columns that at least one row fills."""
         columns = columns_of(key for row in self.rows for key in row.values) if self.columns is None else self.columns
         return tuple(column for column in columns if any(column.key in row.values for row in self.rows))
+
+    @property
+    def distinct(self) -> tuple[Column, ...]:
+        """The columns shown, less each recall@k that says the same as hits@k in every row."""
+        return tuple(column for column in self.shown if not self._repeats(column))
+
+    @property
+    def remark(self) -> str:
+        """What is said of the columns that are left out of `distinct`."""
+        return REPEATED if len(self.distinct) < len(self.shown) else ""
+
+    def _repeats(self, column: Column) -> bool:
+        twin = column.key.replace("recall@", "hits@")
+        pairs = ((row.values.get(column.key), row.values.get(twin)) for row in self.rows)
+        return twin != column.key and all(formats.cell(one, column) == formats.cell(two, column) for one, two in pairs)
 
 
 @dataclass(frozen=True)

@@ -160,14 +160,16 @@ def _apart(front: tuple[Point, ...], axes: Axes) -> list[Point]:
 
 
 def _scale(axes: Axes, values: list[float], log: bool) -> None:
-    """Ticks one can read: whole numbers for whole numbers, 1-2-5 on a logarithmic axis."""
-    if log and all(value > 0 for value in values):
+    """Few ticks, which one can read: whole numbers for whole numbers, 1-2-5 or decades on a logarithmic axis."""
+    if log and values and min(values) > 0:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        near = max(values) <= 100 * min(values)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if near else LogLocator(numticks=6))
         axes.xaxis.set_minor_locator(NullLocator())
-    elif all(float(value).is_integer() for value in values):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    else:
+        whole = all(float(value).is_integer() for value in values)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=whole, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if 1e4 <= x < 1e7 else f"{x:g}"))
 
 
 def colors(series: tuple[Series, ...], palette: Palette) -> list[str]:

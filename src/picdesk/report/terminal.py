@@ -44,11 +44,10 @@ def print_metrics(tables: Sequence[MetricTable], to: Console | None = None) -> N
     to = to or console()
     for table in tables:
         to.print(clean(f"{table.title}: {table.queries:,} queries, gallery of {table.gallery_size:,}"), style="bold")
-        columns = _without_repeats(table)
         for rows in _abreast(table, to.width):
-            _print_grid(_metric_grid(columns, rows), to)
-        if len(columns) < len(table.shown):
-            to.print("recall@k is hits@k here: each query has one relevant item", style="dim")
+            _print_grid(_metric_grid(table.distinct, rows), to)
+        if table.remark:
+            to.print(table.remark, style="dim")
         if table.note:
             to.print(clean(table.note), style="dim")
         to.print()
@@ -108,17 +107,6 @@ def _abreast(table: MetricTable, width: int) -> list[list[MetricRow]]:
         groups[-1].append(row)
         room -= needed
     return groups
-
-
-def _without_repeats(table: MetricTable) -> tuple[Column, ...]:
-    """The columns, less each recall@k that says the same as hits@k in every row."""
-
-    def repeats(column: Column) -> bool:
-        twin = column.key.replace("recall@", "hits@")
-        told = ((row.values.get(column.key), row.values.get(twin)) for row in table.rows)
-        return twin != column.key and all(formats.cell(one, column) == formats.cell(two, column) for one, two in told)
-
-    return tuple(column for column in table.shown if not repeats(column))
 
 
 def _metric_grid(columns: Sequence[Column], rows: Sequence[MetricRow]) -> Grid:

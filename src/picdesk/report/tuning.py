@@ -68,6 +68,8 @@ class TuningTable:
         ms = exact.values["p50_ms"]
         good = [row for row in others if row.values["recall@10"] >= ENOUGH and row.values["p50_ms"] < ms]
         spent = f"exact search takes {ms:.3g} ms a query"
+        if not others:
+            return f"{self.title}: {spent}; no other index was measured (task=tune_index index=hnsw measures another)."
         if not good:
             return (
                 f"{self.title}: take exact search: no setting is quicker and finds {ENOUGH:.0%} of its top 10; {spent}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ class Scorer:
     """`weight` in [0, 1] is its share in the fusion; of each query it scores the first `top_k` candidates (None: all)."""
 
     block = 0
+    changes_order = True
+    backbone: Any = None
 
     def __init__(self, weight: float, top_k: int | None) -> None:
         if not 0 <= weight <= 1:

@@ -13,6 +13,8 @@ from picdesk.trec.runs import Run
 class Identity(Scorer):
     """Scores each candidate as the search did."""
 
+    changes_order = False
+
     def __init__(self, weight: float = 0.0, top_k: int | None = None) -> None:
         super().__init__(weight, top_k)
 

@@ -18,7 +18,8 @@ from picdesk.data.sources import has_pictures
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
-from picdesk.readers import Csv, Folder, Jsonl
+from picdesk.readers.folder import Folder
+from picdesk.readers.tables import Csv, Jsonl
 
 if TYPE_CHECKING:
     import pandas as pd

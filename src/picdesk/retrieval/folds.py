@@ -54,7 +54,7 @@ def score_folds(
         scored = system.score_both(own, texts.take(chosen), pictures.take(rows), sources_of(sources, rows))
         for direction, one in scored.items():
             found[direction].append(one.ranks)
-    return told(system, {direction: pooled(ranks) for direction, ranks in found.items()}, folds)
+    return fold_tables(system, {direction: pooled(ranks) for direction, ranks in found.items()}, folds)
 
 
 def taken(features: Features, rows: Longs, sources: Sources) -> Features:
@@ -98,7 +98,7 @@ def pooled(parts: Sequence[Ranks]) -> Ranks:
     )
 
 
-def told(system: System, found: dict[Direction, Ranks], folds: int) -> Folded:
+def fold_tables(system: System, found: dict[Direction, Ranks], folds: int) -> Folded:
     """A table a direction, and the numbers with their intervals."""
     names, ks, by = system.metrics.names, system.metrics.ks, system.bars
     tables: list[MetricTable] = []

@@ -20,7 +20,7 @@ from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head, picture_features, text_features
 from picdesk.retrieval.filtering import Where, search_among
 from picdesk.retrieval.tools import Tools
-from picdesk.search.corrected import Corrected
+from picdesk.search.base import IndexBase
 from picdesk.search.grouping import best_part_run
 from picdesk.trec.runs import Floats, Run
 
@@ -28,13 +28,14 @@ Kept = Callable[[Run, Floats | None], Run]
 
 
 @dataclass
-class CaptionIndex:
+class CaptionIndex(IndexBase):
     """The index of a backbone that finds pictures by what is said of them: a picture scores by its best caption."""
 
     known: Embeddings
     owner: NDArray[np.int64]
     ids: tuple[str, ...]
     fingerprint: str = ""
+    of_vectors = False
 
     def search(self, queries: Embeddings, top_k: int) -> Run:
         """The `top_k` best pictures of each query, exhaustively."""
@@ -47,7 +48,7 @@ class Gallery:
     None where vectors are in the index alone, and items are looked up in the `catalogue` once they are candidates."""
 
     direction: Direction
-    index: Index | CaptionIndex
+    index: Index
     catalogue: Catalogue
     items: Side | None = None
     name: str = ""
@@ -101,7 +102,7 @@ class Gallery:
         else:
             run = self.index.search(queries, min(top_k, len(self)))
         if keep is not None:
-            run = keep(run, self.index.similarity(queries, run) if isinstance(self.index, Corrected) else None)
+            run = keep(run, self.index.similarity(queries, run))
         return run if self.items is not None else candidates_alone(run)[0]
 
     def candidates(self, run: Run) -> Side:

@@ -16,7 +16,7 @@ def made_from(dataset: Dataset, gallery: str, backbone: TwoTower, encoder: Encod
     return {
         "gallery": gallery,
         **of_backbone(backbone, encoder),
-        "prompt": told(dataset.prompt),
+        "prompt": prompt_facts(dataset.prompt),
         "data": dataset.collection.name,
         "fields": list(dataset.collection.field_names()),
     }
@@ -30,7 +30,7 @@ def of_backbone(backbone: TwoTower, encoder: Encoder) -> dict[str, Any]:
     return {"backbone": backbone.name, **trunks, "heads": digest_of(heads), **reading, "storage": encoder.storage}
 
 
-def told(prompt: Any) -> str:
+def prompt_facts(prompt: Any) -> str:
     """A prompt with what it does: `headline_topics max_tags=5`."""
     if prompt is None:
         return "none"

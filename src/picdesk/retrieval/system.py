@@ -27,7 +27,7 @@ from picdesk.retrieval.banks import Banks, in_one_dimension_more
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import embed, features_of
 from picdesk.retrieval.filtering import tell
-from picdesk.retrieval.gallery import CaptionIndex, Gallery, gallery_of
+from picdesk.retrieval.gallery import Gallery, gallery_of
 from picdesk.retrieval.keeping import Keep, make_anew
 from picdesk.retrieval.reranking import Reranking
 from picdesk.retrieval.scores import USUAL, Bars, Metrics, Scores, score, shortened
@@ -174,7 +174,7 @@ class System:
         if reranking.active and gallery.direction == "t2i" and not queries.texts:
             raise ConfigError("rerankers compare texts with pictures, and these queries are pictures alone: weight 0")
         depth = self.depth_over(len(gallery)) if k is None else max(self.top_k, k)
-        if gallery.items is not None and not isinstance(gallery.index, CaptionIndex):
+        if gallery.items is not None and gallery.index.of_vectors:
             index = self.corrected(None, gallery.direction, queries.embeddings, gallery.index, gallery.items)
             gallery = replace(gallery, index=index)
         run = gallery.search(queries.embeddings, depth, self.strong, filter)

@@ -11,6 +11,7 @@ import numpy as np
 from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings
 from picdesk.parts import config_part
+from picdesk.search.base import IndexBase
 from picdesk.search.contest import MEGABYTE, Contest, Entry, Rules, Use
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
@@ -47,7 +48,7 @@ class Record:
 
 
 @config_part
-class AutoIndex:
+class AutoIndex(IndexBase):
     """Builds what turns out fastest on this gallery among what fits `memory_mb` and reaches `min_recall` of exact search.
 
     `use`: `batch` (many queries at a time, as in evaluation) or `single` (one at a time, as in a service). Candidates that
@@ -71,6 +72,13 @@ class AutoIndex:
         self._candidates = candidates
         self.record: Record | None = None
         self._chosen: FaissIndex | None = None
+
+    tunable = True
+
+    def to_tune(self, items: Embeddings, queries: Embeddings) -> FaissIndex:
+        """What is chosen for these items and queries."""
+        self.build(items, queries)
+        return self.chosen
 
     @property
     def chosen(self) -> FaissIndex:

@@ -19,6 +19,7 @@ import numpy as np
 from picdesk.errors import DataError, MissingFileError, examples
 from picdesk.files import written_whole
 from picdesk.interfaces import Embeddings, Index
+from picdesk.search.base import IndexBase
 from picdesk.search.corrections import Bank, Blocks, Correction, Fitted
 from picdesk.search.indexes import FlatIndex
 from picdesk.trec.runs import Floats, Run, id_ranks, order_rows
@@ -58,13 +59,14 @@ def gate_of(queries: Embeddings, gallery: Index, fitted: Fitted) -> Floats:
 
 
 @dataclass
-class Corrected:
+class Corrected(IndexBase):
     """An index with its correction: `fitted` belongs to `index.ids`, item by item."""
 
     index: Index
     correction: Correction
     bank: Bank
     fitted: Fitted
+    corrected = True
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -80,10 +82,11 @@ class Corrected:
     @cached_property
     def _exact(self) -> FlatIndex | None:
         """The exact index in one dimension more; None where the inner one is not exact."""
-        if not isinstance(self.index, FlatIndex):
+        inside = self.index.vectors
+        if inside is None:
             return None
         wide = FlatIndex()
-        wide.build(with_bias(self.index.vectors, self.fitted))
+        wide.build(with_bias(inside, self.fitted))
         return wide
 
     def search(self, queries: Embeddings, top_k: int) -> Run:

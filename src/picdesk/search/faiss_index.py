@@ -5,6 +5,8 @@ really delete (graphs, refinements), and those that can renumber what stays. A s
 found is still there. The vector itself goes when the index is built again, or at once in the exact index.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,13 @@ from picdesk.errors import ConfigError, DataError, check_new, check_unique, exam
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings
 from picdesk.search import index_files, making
+from picdesk.search.base import IndexBase, Shards, sample_of
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.index_files import Facts
 from picdesk.trec.runs import Floats, Ints, Run, id_ranks, order_rows
 
 
-class FaissIndex:
+class FaissIndex(IndexBase):
     """An index over unit vectors by inner product. Subclasses say what to build (`factory_for`) and how to search it.
 
     `recipe` holds what shapes the index, `settings` what only changes a search (faiss's names: efSearch, nprobe, ...).
@@ -30,6 +33,7 @@ class FaissIndex:
 
     kind = "faiss"
     exact = False
+    tunable = True
 
     def __init__(self, recipe: Mapping[str, Any], settings: Mapping[str, float]) -> None:
         self.recipe = dict(recipe)
@@ -53,6 +57,18 @@ class FaissIndex:
         self.start(gallery.matrix, len(gallery.ids))
         self.extend(gallery)
         self.finish()
+
+    def build_from_shards(self, shards: Shards, sample: int = 100_000) -> None:
+        """Take in shards from disk in two passes: one to draw the training sample, one to take all in."""
+        drawn, count = sample_of(shards, sample)
+        self.start(drawn, count)
+        for shard in shards():
+            self.extend(shard)
+        self.finish()
+
+    def to_tune(self, items: Embeddings, queries: Embeddings) -> FaissIndex:
+        """Itself."""
+        return self
 
     def start(self, sample: Floats, count: int) -> None:
         """Make and train an empty index for `count` items from a sample of them [n, dim]."""

@@ -56,6 +56,8 @@ class Prepared:
 class Mixture:
     """What `weighted_sum` and `rrf` share: a rule that normalises, and the arithmetic after it."""
 
+    mixes = True
+
     def __init__(self, rule: Callable[[Doubles, Flags], Doubles]) -> None:
         self.rule = rule
 
@@ -132,6 +134,8 @@ class Rrf(Mixture):
 @config_part
 class Single:
     """No fusion: the run of the search as it is."""
+
+    mixes = False
 
     def fuse(self, run: Run, rerank_scores: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> Run:
         """Give `run` back, whatever the rerankers said."""

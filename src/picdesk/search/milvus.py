@@ -13,6 +13,7 @@ from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings
 from picdesk.needs import Need, package_need
 from picdesk.parts import config_part
+from picdesk.search.base import IndexBase
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.milvus_client import LONGEST_ID, Collection
 from picdesk.search.saved import read_note, write_note
@@ -25,7 +26,7 @@ MOST_AT_ONCE = 16_384
 
 
 @config_part
-class MilvusIndex:
+class MilvusIndex(IndexBase):
     """A gallery in Milvus: `uri` is a file ending in .db (milvus-lite) or an address such as `http://host:19530`.
 
     `kind` is Milvus's index type (FLAT, HNSW, IVF_FLAT, ...), `params` what it is built with and `search_params` what a

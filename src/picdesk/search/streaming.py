@@ -1,7 +1,7 @@
 """Indexes over more vectors than memory holds: shards come and go, what stays is the index."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,47 +9,17 @@ import faiss
 import numpy as np
 from faiss.contrib.ondisk import merge_ondisk
 
-from picdesk.errors import ConfigError, DataError
+from picdesk.errors import ConfigError
 from picdesk.files import workshop
-from picdesk.interfaces import Embeddings
+from picdesk.interfaces import Index
 from picdesk.search import index_files
+from picdesk.search.base import Shards, sample_of
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.saved import open_index
-from picdesk.trec.runs import Floats
-
-Shards = Callable[[], Iterable[Embeddings]]
-"""Gives the shards from the first on, each time it is called."""
-
-
-def sample_of(shards: Shards, size: int, seed: int = 0) -> tuple[Floats, int]:
-    """An even random sample of at most `size` vectors over all shards (Vitter's reservoir), and how many there are in all."""
-    rng = np.random.default_rng(seed)
-    kept: Floats | None = None
-    seen = 0
-    for shard in shards():
-        if kept is None:
-            kept = np.empty((size, shard.dim), np.float32)
-        places = np.arange(seen, seen + len(shard.ids))
-        drawn = np.where(places < size, places, (rng.random(len(places)) * (places + 1)).astype(np.int64))
-        chosen = drawn < size
-        kept[drawn[chosen]] = shard.matrix[chosen]
-        seen += len(shard.ids)
-    if kept is None or not seen:
-        raise DataError("index: the shards hold no vectors; there is nothing to search")
-    return kept[: min(size, seen)], seen
-
-
-def build_from_shards(index: FaissIndex, shards: Shards, sample: int = 100_000) -> None:
-    """Build an index in memory from shards on disk: two passes, one to draw the training sample, one to take all in."""
-    drawn, count = sample_of(shards, sample)
-    index.start(drawn, count)
-    for shard in shards():
-        index.extend(shard)
-    index.finish()
 
 
 def build_on_disk(
-    index: FaissIndex,
+    index: Index,
     shards: Shards,
     folder: Path | str,
     made_from: Mapping[str, Any] | None = None,
@@ -60,6 +30,8 @@ def build_on_disk(
     For kinds that are inverted lists and nothing else (`ivf_flat`, or a factory such as `IVF4096,SQ8`). Gives the opened
     index; a search reads the lists it probes. It takes no further items.
     """
+    if not isinstance(index, FaissIndex):
+        raise ConfigError(f"on_disk=true: {type(index).__name__} has no inverted lists; choose ivf_flat or factory")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     drawn, count = sample_of(shards, sample)

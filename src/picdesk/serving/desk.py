@@ -16,6 +16,7 @@ from picdesk.serving.batching import Hand
 from picdesk.serving.counts import Counts
 from picdesk.serving.folding import Folds
 from picdesk.serving.keeping import Kept
+from picdesk.serving.limits import Limits
 from picdesk.serving.questions import AskError, Options, Question, options_of
 from picdesk.serving.served import Served
 from picdesk.serving.thumbs import Thumbs
@@ -29,8 +30,8 @@ UPLOADS = 96 * MEGA
 class Desk:
     """`open_served` opens what is served, at the start and at each reload; a whole generation takes the place of another."""
 
-    def __init__(self, settings: Settings, open_served: Callable[[], Served]) -> None:
-        self.settings, self.limits = settings, settings.serve
+    def __init__(self, settings: Settings, limits: Limits, open_served: Callable[[], Served]) -> None:
+        self.settings, self.limits = settings, limits
         self.counts = Counts()
         self.now = open_served()
         self._open = open_served

@@ -15,12 +15,12 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from picdesk.assembly.opening import Source
-from picdesk.assembly.schema import Serve
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.process import stops
 from picdesk.serving.app import application
 from picdesk.serving.desk import Desk
 from picdesk.serving.guard import LOCAL, App
+from picdesk.serving.limits import Limits
 from picdesk.serving.served import Served
 
 log = logging.getLogger(__name__)
@@ -30,14 +30,12 @@ QUIET_S = 2.0
 """After so long without a question connections are closed: one that is closed while a question is on its way loses it."""
 
 
-def serve(source: Source) -> None:
+def serve(source: Source, limits: Limits) -> None:
     """Open what is served, listen, answer until TERM or INT. Raises `UserError` for what cannot be opened, or be listened to."""
-    settings = source.settings
-    limits = settings.serve
     check(limits)
     token = token_of(limits)
     listening = listen(limits)  # first, as a port that is taken is told at once
-    desk = Desk(settings, lambda: Served(source.open()))
+    desk = Desk(source.settings, limits, lambda: Served(source.open()))
     desk.prepare()
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
@@ -46,7 +44,7 @@ def serve(source: Source) -> None:
     run(desk, application(desk, token, names_of(limits, port)), listening)
 
 
-def check(limits: Serve) -> None:
+def check(limits: Limits) -> None:
     """Raise `ConfigError` for a limit that is none, and for other machines without a token."""
     for name in ("most", "texts", "characters", "body_mb", "timeout_s", "cache_mb"):
         if not getattr(limits, name) > 0:
@@ -61,7 +59,7 @@ def check(limits: Serve) -> None:
         )
 
 
-def token_of(limits: Serve) -> str | None:
+def token_of(limits: Limits) -> str | None:
     """The first line of `serve.token_file`; None where none is asked for. Raises `UserError` for none that is worth its name."""
     if limits.token_file is None:
         return None
@@ -78,7 +76,7 @@ def token_of(limits: Serve) -> str | None:
     return token
 
 
-def listen(limits: Serve) -> socket.socket:
+def listen(limits: Limits) -> socket.socket:
     """A socket that listens. Raises `ConfigError` for an address that this machine does not have, or a port that is taken."""
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
@@ -96,7 +94,7 @@ def listen(limits: Serve) -> socket.socket:
     return made
 
 
-def names_of(limits: Serve, port: int) -> frozenset[str] | None:
+def names_of(limits: Limits, port: int) -> frozenset[str] | None:
     """The names that a client may call the server by: against pages elsewhere that have their own name lead here (DNS rebinding).
     None, for any, where a token or a proxy says who may ask."""
     if limits.host not in OWN and not limits.hosts:

@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from picdesk.assembly.schema import Serve
 from picdesk.errors import UserError
 from picdesk.readers.queries import Query, bare
 from picdesk.retrieval.pieces import Piece, as_query
 from picdesk.retrieval.searcher import Find
+from picdesk.serving.limits import Limits
 
 
 class AskError(UserError):
@@ -58,7 +58,7 @@ class Question:
         return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def text_of(given: object, name: str, limits: Serve) -> str:
+def text_of(given: object, name: str, limits: Limits) -> str:
     """A text as it is asked, without blanks around it. Raises `AskError` for nothing, for too much, and for what is no text."""
     text = str(given).strip()
     if not text:
@@ -104,7 +104,7 @@ def about_pieces(pieces: Sequence[Piece], find: Find, options: Options) -> Quest
 
 
 def options_of(
-    limits: Serve,
+    limits: Limits,
     known: Sequence[str],
     usual: int,
     *,

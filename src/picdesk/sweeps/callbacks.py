@@ -49,7 +49,7 @@ class Leaderboard(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra itself writes into the folder of a job, before the job begins."""
-        refuse_links(config.hydra.run.dir, "resume" if config.get("resume") else "hydra.run.dir")
+        refuse_links(config.hydra.run.dir, "resume" if config.task.get("resume") else "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Nothing has failed yet."""

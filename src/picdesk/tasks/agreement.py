@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 
-from picdesk.assembly.schema import Agreement, typed
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
@@ -19,9 +17,11 @@ from picdesk.evaluation.statistics import Interval
 from picdesk.files import file_digest, write_json
 from picdesk.jobs.folder import Job
 from picdesk.pages.notes import untrained_note
+from picdesk.parts import config_part
 from picdesk.products import exact_scores
 from picdesk.report.terminal import console, print_table
 from picdesk.retrieval.features import embed
+from picdesk.tasks.base import Task
 from picdesk.text.table import Table, read_table
 
 log = logging.getLogger(__name__)
@@ -38,21 +38,48 @@ class Judged:
     other: str = ""
 
 
-def agreement(cfg: DictConfig) -> float:
-    """One job: agreement.json, and a table on the terminal. Gives tau-b, or the share of choices that are met."""
-    settings = typed(cfg).agreement
-    if settings.form not in FORMS:
-        raise ConfigError(f"agreement.form={settings.form}: choose one of {', '.join(FORMS)}")
-    if not settings.file:
-        raise ConfigError("agreement.file must be given: the ratings of task=agreement")
-    path = Path(settings.file).expanduser()
-    if not path.is_file():
-        raise MissingFileError(f"agreement.file={settings.file}: no such file")
-    session = Session.open(cfg)
-    session.rerankers.refuse("task=agreement compares similarities with ratings")
-    judged = read(settings, path)
+@config_part
+@dataclass(kw_only=True)
+class Agreement(Task):
+    """One job: agreement.json, and a table on the terminal. Gives tau-b, or the share of choices that are met.
+
+    `file` holds people's judgments; `form` is table, pairs, expert or crowdflower, and the others name its columns.
+    """
+
+    file: str | None = None
+    form: str = "table"
+    text_column: str = "text"
+    picture_column: str = "picture"
+    rating_column: str = "rating"
+    other_column: str = "other"
+
+    def run(self, session: Session) -> float:
+        """Read the judgments, and score their pairs."""
+        path = self.checked_file()
+        session = session.opened()
+        session.rerankers.refuse("task=agreement compares similarities with ratings")
+        return agreement(session, read(self, path), path, self.form)
+
+    def checked_file(self) -> Path:
+        """The file, which must be there, of a form that is known."""
+        if self.form not in FORMS:
+            raise ConfigError(f"agreement.form={self.form}: choose one of {', '.join(FORMS)}")
+        if not self.file:
+            raise ConfigError("agreement.file must be given: the ratings of task=agreement")
+        path = Path(self.file).expanduser()
+        if not path.is_file():
+            raise MissingFileError(f"agreement.file={self.file}: no such file")
+        return path
+
+    def next_step(self, folder: Path) -> str:
+        """Look at the numbers."""
+        return f"open {folder / 'agreement.json'}"
+
+
+def agreement(session: Session, judged: list[Judged], path: Path, form: str) -> float:
+    """Score the pairs that were judged, and write down how far the scores go with the ratings."""
     part, backbone = session.part, session.backbone
-    kept = known(judged, part, settings.file)
+    kept = known(judged, part, str(path))
     job = Job(session)
     with job.clock.stage("encode"):
         texts, pictures = embed(backbone, session.features_of(part))
@@ -62,9 +89,9 @@ def agreement(cfg: DictConfig) -> float:
         np.array([place[0][getattr(one, key) or one.picture] for one in kept], np.int64) for key in ("picture", "other")
     ]
     scores = [exact_scores(texts.matrix, pictures.matrix, rows, column).astype(np.float64) for column in columns]
-    found = told(session, kept, scores, columns[0])
+    found = correlations(session, form, kept, scores, columns[0])
     values = {name: [one.value, one.low, one.high] for name, one in found.items()}
-    content = {"form": settings.form, "judgments": len(kept), "left_out": len(judged) - len(kept), **values}
+    content = {"form": form, "judgments": len(kept), "left_out": len(judged) - len(kept), **values}
     write_json(job.folder / "agreement.json", content)
     job.write_config()
     job.objective, job.measure = next(iter(found.values())).value, next(iter(found))
@@ -76,13 +103,13 @@ def agreement(cfg: DictConfig) -> float:
     return job.objective
 
 
-def told(
-    session: Session, kept: Sequence[Judged], scores: list[np.ndarray], picture: np.ndarray
+def correlations(
+    session: Session, form: str, kept: Sequence[Judged], scores: list[np.ndarray], picture: np.ndarray
 ) -> dict[str, Interval]:
-    """What the form asks for."""
+    """How far the scores go with the ratings, by the statistic that the form asks for, with intervals."""
     resamples, seed, level = session.bars.resamples, session.bars.seed, session.bars.level
     ratings = np.array([one.rating for one in kept])
-    if session.settings.agreement.form == "pairs":
+    if form == "pairs":
         return {"choices met": choices_met(scores[0], scores[1], ratings > 0, picture, resamples, seed, level)}
     return {
         "tau-b": kendall(scores[0], ratings, picture, "b", resamples, seed, level),

@@ -14,11 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
-from picdesk.assembly.build import check_all
-from picdesk.assembly.inherit import with_choices
-from picdesk.assembly.schema import typed
 from picdesk.assembly.session import Session
 from picdesk.backbones.captioner import Captioner
 from picdesk.collection import Collection
@@ -33,6 +29,7 @@ from picdesk.files import file_digest
 from picdesk.interfaces import Direction, Embeddings, Side
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.pages import finish, show
+from picdesk.parts import config_part
 from picdesk.readers.queries import read_captions
 from picdesk.report.content import JobPage, Note
 from picdesk.report.page import write_job
@@ -41,6 +38,7 @@ from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head
 from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score, shortened
 from picdesk.search.grouping import at_least, best_part_run
+from picdesk.tasks.base import Task
 from picdesk.trec.runs import Qrels, Tail
 
 log = logging.getLogger(__name__)
@@ -58,18 +56,28 @@ class Bridge:
     source: str
 
 
-def captioner(cfg: DictConfig) -> float:
-    """One job. Gives the mean hits@1 of both directions."""
-    need_positive(typed(cfg))
-    check_all(cfg)
-    session = Session(with_choices(cfg))
+@config_part
+@dataclass(kw_only=True)
+class ByCaptions(Task):
+    """One job. Gives the mean hits@1 of both directions. `captions_file`: sentences that stand for the pictures."""
+
+    captions_file: str | None = None
+
+    def run(self, session: Session) -> float:
+        """Caption, encode, compare, score."""
+        need_positive(session.settings)
+        return by_captions(session.without_checkpoint(), self.captions_file)
+
+
+def by_captions(session: Session, file: str | None) -> float:
+    """One job by the sentences of a file, or by those that a captioning model writes, or by the first captions."""
     session.rerankers.refuse("task=captioner compares captions and nothing else")
     dataset, backbone, encoder, settings = session.dataset, session.backbone, session.encoder, session.settings
     if not isinstance(backbone, Captioner):
         raise ConfigError(f"task=captioner needs backbone=captioner or backbone=sentences; this one is {backbone.name}")
     job = Job(session)
     with job.clock.stage("caption and encode"):
-        bridge = build_bridge(session, backbone)
+        bridge = build_bridge(session, backbone, file)
         vectors = sentence_vectors(dataset, bridge, backbone, encoder)
     with job.clock.stage("retrieve and score"):
         scored: dict[Direction, Scored] = {
@@ -78,14 +86,14 @@ def captioner(cfg: DictConfig) -> float:
         }
     extra = {"captions": about_captions(dataset, bridge)} | threshold(settings.min_score, scored)
     weights = session.weights()
-    weights |= {"captions_file": file_digest(settings.captions_file)} if settings.captions_file else {}
+    weights |= {"captions_file": file_digest(file)} if file else {}
     write(job, bridge, scored, extra, weights)
     return mean_hits(list(scored.values()))
 
 
-def build_bridge(session: Session, backbone: Captioner) -> Bridge:
+def build_bridge(session: Session, backbone: Captioner, file: str | None) -> Bridge:
     """Part the captions into those that ask and those that are known, and say a sentence for each picture."""
-    dataset, part, file = session.dataset, session.part, session.settings.captions_file
+    dataset, part = session.dataset, session.part
     if not len(part.picture_of):
         raise ConfigError(f"data={part.name}: this part has no texts; task=captioner compares captions")
     asked, prompts = np.unique(part.picture_of, return_index=True)[1], dataset.prompts(part)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 
-from picdesk.assembly.build import rendering
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection, Fields
 from picdesk.data.check_report import CheckReport, Finding
@@ -17,29 +16,38 @@ from picdesk.errors import UserError
 from picdesk.files import write_json
 from picdesk.interfaces import CUT, UNKNOWN
 from picdesk.pages.show import picture_reader
+from picdesk.parts import config_part
 from picdesk.report.content import CheckPage, FoundGroup, Note
 from picdesk.report.page import write_check
 from picdesk.report.terminal import console
+from picdesk.tasks.base import Task
 
 MOST_SHOWN = 60
 log = logging.getLogger(__name__)
 
 
-def check(cfg: DictConfig) -> float:
+@config_part
+class Check(Task):
     """One job: the report on the terminal and as `check.json`. Gives the fraction that is bad."""
-    session = Session(cfg)
-    collection, splits, notes = session.read_and_split()
-    noted = replace(collection, notes=(*collection.notes, *notes))
-    render = rendering(cfg, collection.field_names())
-    report = session.looks.check(noted, splits, "full", max_bad_fraction=1.0, render=render)
-    report = with_texts_unread(session, collection, report, render)
-    folder = session.output_dir
-    write_json(folder / "check.json", report.to_json())
-    write_check(folder / "index.html", page_of(report), picture_reader(collection))
-    console().print(report.table())
-    log.info("check page: %s", folder / "index.html")
-    report.require(session.max_bad_fraction)
-    return report.bad_fraction()
+
+    def run(self, session: Session) -> float:
+        """Read, decode, report. Raises `DataError` where more is bad than `data.max_bad_fraction` allows."""
+        collection, splits, notes = session.read_and_split()
+        noted = replace(collection, notes=(*collection.notes, *notes))
+        render = session.rendering(collection)
+        report = session.looks.check(noted, splits, "full", max_bad_fraction=1.0, render=render)
+        report = with_texts_unread(session, collection, report, render)
+        folder = session.output_dir
+        write_json(folder / "check.json", report.to_json())
+        write_check(folder / "index.html", page_of(report), picture_reader(collection))
+        console().print(report.table())
+        log.info("check page: %s", folder / "index.html")
+        report.require(session.max_bad_fraction)
+        return report.bad_fraction()
+
+    def next_step(self, folder: Path) -> str:
+        """Encode what was checked."""
+        return "the same command with task=encode"
 
 
 def page_of(report: CheckReport) -> CheckPage:

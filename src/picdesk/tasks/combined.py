@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from picdesk.assembly.schema import Settings
 from picdesk.data.images import open_picture
 from picdesk.errors import ConfigError, MissingFileError
-from picdesk.readers.queries import Query, bare, read_queries
-from picdesk.readers.subset import only
+from picdesk.readers.queries import Query, bare, only, read_queries
 from picdesk.retrieval.pieces import Piece
 
 WEIGHTED = re.compile(r"([+-]?\d+(?:\.\d+)?):(.+)", re.DOTALL)
@@ -23,11 +23,23 @@ PICTURE = "image:"
 FOUND = ("pictures", "texts")
 
 
-def read_texts(settings: Settings) -> list[Query]:
+@dataclass(kw_only=True)
+class Question:
+    """What the command line asks: a text, a picture's file, more of either, a file of texts (`subset`: some of them)."""
+
+    query: str | None = None
+    image: str | None = None
+    also: list[Any] = field(default_factory=list)
+    find: str | None = None
+    queries: str | None = None
+    subset: str | None = None
+
+
+def read_texts(question: Question) -> list[Query]:
     """The queries of the command line."""
-    if settings.queries:
-        return only(read_queries(settings.queries), settings.subset)
-    text = str(settings.query).strip()
+    if question.queries:
+        return only(read_queries(question.queries), question.subset)
+    text = str(question.query).strip()
     if not text:
         raise ConfigError("query is empty; give a text, for example query='flood warnings in the north'")
     return [bare("q1", text)]
@@ -46,44 +58,44 @@ def read_picture(file: str, max_pixels: int) -> bytes:
     return data
 
 
-def pieces_of(settings: Settings) -> list[Piece]:
+def pieces_of(question: Question, max_pixels: int) -> list[Piece]:
     """All that the command line puts together; empty where it asks a text, a picture or a file of queries in the usual way."""
-    if settings.find is not None and settings.find not in FOUND:
-        raise ConfigError(f"find={settings.find}: choose one of {', '.join(FOUND)}")
-    if settings.queries:
-        if settings.also or settings.find:
+    if question.find is not None and question.find not in FOUND:
+        raise ConfigError(f"find={question.find}: choose one of {', '.join(FOUND)}")
+    if question.queries:
+        if question.also or question.find:
             raise ConfigError("queries=FILE is asked text by text; also= and find= are for query= and image=")
         return []
-    told = [settings.query] if settings.query else []
-    told += [f"{PICTURE}{settings.image}"] if settings.image else []
-    plain = len(told) == 1 and not settings.also
-    if plain and (settings.find is None or (settings.find == "texts") == bool(settings.image)):
+    told = [question.query] if question.query else []
+    told += [f"{PICTURE}{question.image}"] if question.image else []
+    plain = len(told) == 1 and not question.also
+    if plain and (question.find is None or (question.find == "texts") == bool(question.image)):
         return []
-    pieces = [piece(one, 1.0, settings) for one in told] + [weighted(str(one), settings) for one in settings.also]
+    pieces = [piece(one, 1.0, max_pixels) for one in told] + [weighted(str(one), max_pixels) for one in question.also]
     if pieces and not any(one.weight > 0 for one in pieces):
         raise ConfigError("also: one text or picture at least must have a weight above 0")
     return pieces
 
 
-def weighted(told: str, settings: Settings) -> Piece:
+def weighted(told: str, max_pixels: int) -> Piece:
     """One entry of `also`."""
     found = WEIGHTED.fullmatch(told)
     weight = float(found[1]) if found else 1.0
     if weight == 0:
         raise ConfigError(f"also={told}: a weight of 0 takes no part; leave it out")
-    return piece(found[2] if found else told, weight, settings)
+    return piece(found[2] if found else told, weight, max_pixels)
 
 
-def piece(told: str, weight: float, settings: Settings) -> Piece:
+def piece(told: str, weight: float, max_pixels: int) -> Piece:
     """A text, or a picture that is read here."""
     if told.startswith(PICTURE):
         file = told.removeprefix(PICTURE)
-        return Piece(weight, file, picture=read_picture(file, settings.encode.max_pixels))
+        return Piece(weight, file, picture=read_picture(file, max_pixels))
     if not told.strip():
         raise ConfigError("also: an empty text; give a text, or image:FILE")
     return Piece(weight, told.strip(), text=told.strip())
 
 
-def finds_pictures(settings: Settings, pieces: Sequence[Piece]) -> bool:
+def finds_pictures(question: Question, pieces: Sequence[Piece]) -> bool:
     """What is looked for: as `find` says, else pictures where a text is among the pieces."""
-    return bool(settings.find == "pictures" or (settings.find is None and any(one.text for one in pieces)))
+    return bool(question.find == "pictures" or (question.find is None and any(one.text for one in pieces)))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, open_dict
 
-from picdesk.assembly.inherit import raw_node
-from picdesk.assembly.saved import taken
+from picdesk.assembly.again import of_job
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
@@ -25,18 +23,21 @@ from picdesk.jobs.rankings import joint_of
 from picdesk.measures.listing import NAMES, measure_of
 from picdesk.pages import show
 from picdesk.pages.compare_cards import Scores, Side, groups
+from picdesk.parts import config_part
 from picdesk.report.charts import Histogram
 from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note, Role
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.measuring import pictures_of
 from picdesk.retrieval.scores import Bars, score
+from picdesk.tasks.base import Task
 from picdesk.trec.files import read_qrels, read_runs
 
 log = logging.getLogger(__name__)
 NOT_NAMED = (
     "ckpt",
     "schema",
+    "task",
     "paths",
     "logger",
     "experiment",
@@ -49,17 +50,32 @@ NOT_NAMED = (
 TOLD = ("hits@1", "hits@5", "mrr")
 
 
-def compare(cfg: DictConfig) -> float:
+@config_part
+@dataclass(kw_only=True)
+class Compare(Task):
     """Write comparison.json and the page, print the tables. Gives the difference of the mean hits@1."""
-    session = Session(cfg)
+
+    dir: str | None = None
+    against: str | None = None
+
+    def opens_others(self) -> bool:
+        """Jobs, anybody's."""
+        return True
+
+    def run(self, session: Session) -> float:
+        """Compare what the two jobs left."""
+        return compare(session, [done_job(key, name) for key, name in (("dir", self.dir), ("against", self.against))])
+
+
+def compare(session: Session, jobs: Sequence[DoneJob]) -> float:
+    """Write comparison.json and the page, print the tables. Gives the difference of the mean hits@1."""
     settings = session.settings
-    jobs = [done_job(key, name) for key, name in (("dir", settings.dir), ("against", settings.against))]
     names = called(jobs)
     sides = [Side(name, job, scores_of(job, session)) for name, job in zip(names, jobs, strict=True)]
     one, other = sides
     both = [d for d in DIRECTIONS if d in one.scores and d in other.scores]
     if not both:
-        raise DataError(f"dir={settings.dir} and against={settings.against} have no direction in common")
+        raise DataError(f"dir={jobs[0].folder} and against={jobs[1].folder} have no direction in common")
     apart = compare_all(
         {direction: (one.scores[direction].ranks, other.scores[direction].ranks) for direction in both},
         {direction: pictures_of(direction, one.scores[direction].qrels) for direction in both},
@@ -72,7 +88,7 @@ def compare(cfg: DictConfig) -> float:
     write_json(folder / "comparison.json", as_json(sides, apart, joint))
     separate = (table(sides, direction, apart[direction]) for direction in both)
     tables = (*separate, *joint_table(session.bars, sides, joint))
-    part, prompts, notes = data_of(cfg, one.job)
+    part, prompts, notes = data_of(session, one.job)
     shown: tuple[Any, ...] = ()
     try:
         shown = groups(sides, both, part, prompts, settings.shown) if part else ()
@@ -242,29 +258,19 @@ def histogram(sides: Sequence[Side], direction: Direction) -> Histogram:
     return Histogram.of_ranks(DIRECTION_NAMES[direction], counted, sides[0].scores[direction].run.gallery_size)
 
 
-def data_of(cfg: DictConfig, job: DoneJob) -> tuple[Collection | None, list[str], tuple[Note, ...]]:
+def data_of(session: Session, job: DoneJob) -> tuple[Collection | None, list[str], tuple[Note, ...]]:
     """The part of the data that the job searched, and its texts; a note instead where it is not here as it was then."""
     if not job.manifest.weights:
         return None, [], (Note("The first job scored a run file, so there are no pictures to show."),)
     if job.manifest.task == "captioner":
         return None, [], (Note("Only one caption of each picture asks in a captioner job; its queries are not shown."),)
     try:
-        again = here(taken(job.folder / "config.yaml", cfg), cfg)
-        session = Session(again)
-        found, part = session.dataset, session.part
+        again = of_job(session, job.folder)
+        found, part = again.dataset, again.part
         known = dict(job.manifest.data)
-        same = found.fingerprint(part, session.encoder, "fields" in known) == known
+        same = found.fingerprint(part, again.encoder, "fields" in known) == known
     except UserError as error:
         return None, [], (Note(f"The queries are not shown, because the data set cannot be read here: {error}", True),)
     if not same:
         return None, [], (Note("The queries are not shown, because the data set is not as it was for that job.", True),)
     return part, found.prompts(part), ()
-
-
-def here(saved: DictConfig, cfg: DictConfig) -> DictConfig:
-    """A job's config; keys that are newer than it from the command's own."""
-    again = saved.copy()
-    with open_dict(again):
-        for key in (name for name in cfg if name not in saved):
-            again[str(key)] = raw_node(cfg, str(key))
-    return again

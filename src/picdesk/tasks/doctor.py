@@ -7,20 +7,48 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.table import Table
 
+from picdesk.assembly.needed import needs_of
+from picdesk.assembly.session import Session
 from picdesk.files import write_json
 from picdesk.needs import Need, in_gb
+from picdesk.parts import config_part
 from picdesk.report.terminal import console
+from picdesk.tasks.base import Task
 
 log = logging.getLogger(__name__)
+FILES = ("queries", "subset", "index_dir", "captions_file", "image", "run_file", "qrels_file")
 
 
-def doctor(found: Sequence[Need], folder: Path) -> float:
-    """One job: a table on the terminal and `doctor.json` in the folder. Leaves with status 1 where something is missing."""
+@config_part
+@dataclass(kw_only=True)
+class Doctor(Task):
+    """One job: a table on the terminal and `doctor.json` in the folder; the fields are files that the job is to be given."""
+
+    queries: str | None = None
+    subset: str | None = None
+    image: str | None = None
+    index_dir: str | None = None
+    captions_file: str | None = None
+    run_file: str | None = None
+    qrels_file: str | None = None
+
+    def run(self, session: Session) -> float:
+        """Look for everything. Leaves with status 1 where something is missing."""
+        given = {key: getattr(self, key) for key in FILES}
+        return report(needs_of(session, {key: str(name) for key, name in given.items() if name}), session.output_dir)
+
+    def next_step(self, folder: Path) -> str:
+        """The job itself."""
+        return "the same command without task=doctor"
+
+
+def report(found: Sequence[Need], folder: Path) -> float:
+    """Write and show what was found. Leaves with status 1 where something is missing."""
     write_json(folder / "doctor.json", [asdict(need) for need in found])
     console().print(table_of(found))
     missing = [need for need in found if not need.there]

@@ -4,48 +4,61 @@ from __future__ import annotations
 
 import logging
 import sys
-
-from omegaconf import DictConfig
+from pathlib import Path
 
 from picdesk.assembly.session import Session
 from picdesk.jobs.folder import Job
+from picdesk.jobs.trainer import hush_other_ranks, made, refuse_sweep
+from picdesk.parts import config_part
 from picdesk.retrieval.features import picture_features, text_features
-from picdesk.tasks.trainer import hush_other_ranks, made, refuse_sweep
+from picdesk.tasks.base import Task
 from picdesk.training.checkpoint import MODALITIES
 from picdesk.training.ranks import on_every_rank
 
 log = logging.getLogger(__name__)
 
 
-def encode(cfg: DictConfig) -> float:
+@config_part
+class Encode(Task):
     """One job, on every rank of the trainer. Gives the number of items that went through a trunk."""
-    hush_other_ranks()
-    session = Session.open(cfg, training=True)
-    dataset, part, backbone, encoder = session.dataset, session.part, session.backbone, session.encoder
-    job = Job(session)
-    root = str(job.folder)
-    trainer = made(session, logger=False, callbacks=[], default_root_dir=root, enable_checkpointing=False)
-    refuse_sweep(trainer)
 
-    def work() -> list[int]:
-        if encoder.device == "cuda":  # each rank its own
-            encoder.device = str(trainer.strategy.root_device)
-        picture_features(part, backbone, encoder)
-        if part.text_ids:
-            text_features(dataset, part, backbone, encoder)
-        return [encoder.counts.encoded[modality] for modality in MODALITIES]
+    def run(self, session: Session) -> float:
+        """Encode on every rank of the trainer."""
+        hush_other_ranks()
+        session = session.opened(training=True, whole=True)
+        dataset, part, backbone, encoder = session.dataset, session.part, session.backbone, session.encoder
+        job = Job(session)
+        root = str(job.folder)
+        trainer = made(session, logger=False, callbacks=[], default_root_dir=root, enable_checkpointing=False)
+        refuse_sweep(trainer)
 
-    with job.clock.stage("encode"):
-        pictures, texts = on_every_rank(trainer, work)
-    if not trainer.is_global_zero:
-        sys.exit(0)
-    known = {"image": len(part.picture_ids), "text": len(part.text_ids)}
-    for modality, count in zip(MODALITIES, (pictures, texts), strict=True):
-        encoder.counts.encoded[modality], encoder.counts.reused[modality] = count, max(0, known[modality] - count)
-    job.write_config()
-    data = dataset.fingerprint(part, encoder)
-    job.write_manifest(data, session.weights(), encoder, len(dataset.collection.skipped))
-    log.info(
-        "encoded %d pictures and %d texts on %d ranks; store: %s", pictures, texts, trainer.world_size, session.store
-    )
-    return float(pictures + texts)
+        def work() -> list[int]:
+            if encoder.device == "cuda":  # each rank its own
+                encoder.device = str(trainer.strategy.root_device)
+            picture_features(part, backbone, encoder)
+            if part.text_ids:
+                text_features(dataset, part, backbone, encoder)
+            return [encoder.counts.encoded[modality] for modality in MODALITIES]
+
+        with job.clock.stage("encode"):
+            pictures, texts = on_every_rank(trainer, work)
+        if not trainer.is_global_zero:
+            sys.exit(0)
+        known = {"image": len(part.picture_ids), "text": len(part.text_ids)}
+        for modality, count in zip(MODALITIES, (pictures, texts), strict=True):
+            encoder.counts.encoded[modality], encoder.counts.reused[modality] = count, max(0, known[modality] - count)
+        job.write_config()
+        data = dataset.fingerprint(part, encoder)
+        job.write_manifest(data, session.weights(), encoder, len(dataset.collection.skipped))
+        log.info(
+            "encoded %d pictures and %d texts on %d ranks; store: %s",
+            pictures,
+            texts,
+            trainer.world_size,
+            session.store,
+        )
+        return float(pictures + texts)
+
+    def next_step(self, folder: Path) -> str:
+        """Evaluate with what is encoded."""
+        return "the same command with task=evaluate, which finds every vector in the store"

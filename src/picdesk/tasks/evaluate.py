@@ -2,115 +2,52 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 from picdesk.assembly.session import Session
-from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.files import file_digest
-from picdesk.interfaces import Direction
-from picdesk.jobs.folder import Job
-from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
-from picdesk.jobs.rankings import joint_json, joint_of
-from picdesk.jobs.verdict import Judge
-from picdesk.pages import show
-from picdesk.pages.finish import Outcome, finish, write_run_page, write_verdict
-from picdesk.pages.notes import untrained_note
-from picdesk.report.terminal import print_metrics
-from picdesk.retrieval.features import embed
-from picdesk.retrieval.folds import score_folds
-from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score
-from picdesk.retrieval.tools import Sources
-from picdesk.trec.files import read_qrels, read_runs
-
-log = logging.getLogger(__name__)
-Check = Callable[[Mapping[str, str], Mapping[str, str]], None]
+from picdesk.errors import MissingFileError
+from picdesk.jobs.folder import need_positive
+from picdesk.jobs.verdict import judge_expected
+from picdesk.parts import config_part
+from picdesk.tasks.base import Task
+from picdesk.tasks.reproduce import reproduce
+from picdesk.tasks.scoring import evaluate_files, evaluate_model
 
 
-def no_check(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
-    """Any data and weights will do."""
+@config_part
+@dataclass(kw_only=True)
+class Evaluate(Task):
+    """One job. Gives the mean hits@1 of both directions.
 
+    With `run_file` and `qrels_file` that run is scored; with `reproduce` a finished job is had again.
+    """
 
-def evaluate_model(session: Session, judge: Judge, check_inputs: Check = no_check) -> float:
-    """Score a backbone, with a checkpoint's weights or as it is. `check_inputs` may refuse data or weights before anything
-    is scored; what `judge` finds of the scores heads the page, and ends the job when everything is written."""
-    part, backbone = session.part, session.backbone
-    job = Job(session)
-    weights, data = session.weights() | session.rerankers.contents(), session.fingerprint(part)
-    check_inputs(data, weights)
-    done = job.done_before(data, weights)
-    if done is not None:
-        return done
-    with job.clock.stage("encode"):
-        features = session.features_of(part)
-    with job.clock.stage("retrieve and score"):
-        sources = Sources.of(session.dataset, part, backbone, session.encoder)
-        both = embed(backbone, features)
-        scored = session.system.score_both(features, *both, sources)
-        folded = score_folds(session.system, session.settings.metrics.folds, features, *both, sources)
-    learned = learned_by(session)
-    apart = without_look_alikes(session, part, learned, scored)
-    outcome = Outcome(
-        systems=[("trained" if session.checkpoint else "as it is", scored, "main")],
-        weights=weights,
-        notes=(*untrained_note(backbone), *learned_note(learned, part), *apart.notes),
-        slices=apart.slices,
-        tables=folded.tables,
-        extra={**apart.numbers, **(folded.numbers or {})},
-        verdict=judge(session.settings, scored),
-    )
-    finish(job, session, part, outcome)
-    if outcome.verdict is not None:
-        outcome.verdict.settle()
-    return mean_hits(list(scored.values()))
+    takes_filter = True
+    run_file: str | None = None
+    qrels_file: str | None = None
+    reproduce: str | None = None
 
+    def opens_others(self) -> bool:
+        """A job that is had again may be anybody's."""
+        return bool(self.reproduce)
 
-def evaluate_files(session: Session, judge: Judge, check_inputs: Check = no_check) -> float:
-    """Score `run_file` against `qrels_file`, each direction that the run holds."""
-    settings = session.settings
-    session.rerankers.refuse(f"run_file={settings.run_file} is scored as it is")
-    if settings.filter:
-        raise ConfigError(
-            f"filter={settings.filter}: run_file={settings.run_file} is scored as it is; leave filter out"
-        )
-    files = {"run_file": settings.run_file, "qrels_file": settings.qrels_file}
-    lacking = [key for key, name in files.items() if not name]
-    if lacking:
-        raise ConfigError(f"{lacking[0]} must be given too: scoring needs run_file=RUN and qrels_file=QRELS")
-    paths = {key: Path(str(name)) for key, name in files.items()}
-    for key, path in paths.items():
-        if not path.is_file():
-            raise MissingFileError(f"{key}={path}: no such file")
-    digests = {key: file_digest(path) for key, path in paths.items()}
-    check_inputs(digests, {})
-    runs, qrels = read_runs(paths["run_file"]), read_qrels(paths["qrels_file"])
-    if set(runs) != set(qrels):
-        raise DataError(
-            f"run_file holds {', '.join(sorted(runs))} but qrels_file {', '.join(sorted(qrels))}: not the same job's"
-        )
-    scored: dict[Direction, Scored] = {
-        direction: score(direction, runs[direction], qrels[direction], session.bars, session.metrics)
-        for direction in runs
-    }
-    job = Job(session)
-    job.done_before(digests, {})
-    job.objective = mean_hits(list(scored.values()))
-    job.write_config()
-    joint = joint_of(scored, session.bars)
-    job.write_scores(scored, joint_json(joint))
-    job.logger.log_metrics(flat_metrics(scored) | {f"both/{key}": one.value for key, one in joint.items()})
-    job.logger.finish()
-    verdict = judge(settings, scored)
-    write_verdict(job, verdict)
-    tables = (
-        *show.metric_tables([("run", scored, "main")]),
-        *show.joint_tables([("run", joint, "main")], scored),
-    )
-    write_run_page(job, tables, show.rank_charts(scored), verdict)
-    job.write_manifest(digests, {}, None, 0)
-    print_metrics(tables)
-    log.info("report page: %s", job.folder / "index.html")
-    if verdict is not None:
-        verdict.settle()
-    return job.objective
+    def run(self, session: Session) -> float:
+        """Score a backbone, a run, or a job again."""
+        if self.reproduce:
+            return reproduce(session, self.reproduce)
+        settings = session.settings
+        need_positive(settings)
+        if self.run_file or self.qrels_file:
+            return evaluate_files(session, self.run_file, self.qrels_file, judge_expected)
+        try:
+            return evaluate_model(session.opened(), judge_expected)
+        except MissingFileError as error:  # data or weights are not there; the experiment may say how to get them
+            raise MissingFileError(f"{error}; {settings.obtain}" if settings.obtain else str(error)) from error
+
+    def next_step(self, folder: Path) -> str:
+        """Give it to somebody who checks it."""
+        if self.reproduce:
+            return super().next_step(folder)
+        return f"picdesk pack {shlex.quote(str(folder))} job.tar.gz (one file that another person can check)"

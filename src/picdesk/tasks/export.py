@@ -5,60 +5,70 @@ from __future__ import annotations
 import csv
 import io
 import logging
+from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 
 from picdesk.assembly.session import Session
 from picdesk.files import write_text, written_whole
 from picdesk.jobs.folder import Job
+from picdesk.parts import config_part
 from picdesk.retrieval.features import embed
+from picdesk.tasks.base import Task
 
 log = logging.getLogger(__name__)
 FILE, CAPTIONS = "embeddings.npz", "captions.csv"
 
 
-def export(cfg: DictConfig) -> float:
-    """Write both files into the output dir. Gives the number of vectors.
+@config_part
+class Export(Task):
+    """One job: embeddings.npz and captions.csv. Gives the number of vectors."""
 
-    `image_embeddings` [pictures, dim] belong to `image_names`, row j of `text_embeddings` to row j of the captions, whose
-    texts are those that were encoded; float32, of length 1.
-    """
-    session = Session.open(cfg)
-    dataset, part, backbone = session.dataset, session.part, session.backbone
-    texts, pictures = embed(backbone, session.features_of(part))
-    job = Job(session)
-    folder = job.folder
-    arrays = {
-        "image_embeddings": pictures.matrix,
-        "image_names": np.array(pictures.ids),
-        "text_embeddings": texts.matrix,
-    }
-    with written_whole(folder / FILE) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
-    rows = io.StringIO()
-    writer = csv.writer(rows, lineterminator="\n")  # read back by data=npz: the texts as they are, to the character
-    writer.writerow(["image", "caption"])
-    names = [part.picture_ids[i] for i in part.picture_of]
-    writer.writerows(zip(names, dataset.prompts(part), strict=True))
-    write_text(folder / CAPTIONS, rows.getvalue())
-    checkpoint = session.checkpoint  # whose text tower answers over these vectors
-    job.write_config(ckpt=None if checkpoint is None else str(checkpoint.path.absolute()))
-    left_out = len(dataset.collection.skipped)
-    job.write_manifest(session.fingerprint(part), session.weights(), session.encoder, left_out, (FILE, CAPTIONS))
-    job.logger.finish()
-    log.info(
-        "%d pictures and %d texts of %d numbers each: %s",
-        len(pictures.ids),
-        len(texts.ids),
-        backbone.dim,
-        folder / FILE,
-    )
-    log.info(
-        "read it with: data=npz data.root=%s data.file=%s data.image_names=image_names split=all part=all prompt=caption "
-        "backbone=precomputed backbone.dim=%d backbone.text_ckpt=export",
-        folder,
-        FILE,
-        backbone.dim,
-    )
-    return float(len(pictures.ids) + len(texts.ids))
+    def run(self, session: Session) -> float:
+        """Write both files into the output dir. Gives the number of vectors.
+
+        `image_embeddings` [pictures, dim] belong to `image_names`, row j of `text_embeddings` to row j of the captions, whose
+        texts are those that were encoded; float32, of length 1.
+        """
+        session = session.opened(whole=True)
+        dataset, part, backbone = session.dataset, session.part, session.backbone
+        texts, pictures = embed(backbone, session.features_of(part))
+        job = Job(session)
+        folder = job.folder
+        arrays = {
+            "image_embeddings": pictures.matrix,
+            "image_names": np.array(pictures.ids),
+            "text_embeddings": texts.matrix,
+        }
+        with written_whole(folder / FILE) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+        rows = io.StringIO()
+        writer = csv.writer(rows, lineterminator="\n")  # read back by data=npz: the texts as they are, to the character
+        writer.writerow(["image", "caption"])
+        names = [part.picture_ids[i] for i in part.picture_of]
+        writer.writerows(zip(names, dataset.prompts(part), strict=True))
+        write_text(folder / CAPTIONS, rows.getvalue())
+        checkpoint = session.checkpoint  # whose text tower answers over these vectors
+        job.write_config(ckpt=None if checkpoint is None else str(checkpoint.path.absolute()))
+        left_out = len(dataset.collection.skipped)
+        job.write_manifest(session.fingerprint(part), session.weights(), session.encoder, left_out, (FILE, CAPTIONS))
+        job.logger.finish()
+        log.info(
+            "%d pictures and %d texts of %d numbers each: %s",
+            len(pictures.ids),
+            len(texts.ids),
+            backbone.dim,
+            folder / FILE,
+        )
+        log.info(
+            "read it with: data=npz data.root=%s data.file=%s data.image_names=image_names split=all part=all prompt=caption "
+            "backbone=precomputed backbone.dim=%d backbone.text_ckpt=export",
+            folder,
+            FILE,
+            backbone.dim,
+        )
+        return float(len(pictures.ids) + len(texts.ids))
+
+    def next_step(self, folder: Path) -> str:
+        """How to read it was said."""
+        return ""

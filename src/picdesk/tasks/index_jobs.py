@@ -7,16 +7,16 @@ the ids, one shard and the index itself (with `on_disk=true` not even its lists)
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.schema import typed
 from picdesk.assembly.session import Session
 from picdesk.collection import Chosen
 from picdesk.data.images import open_picture
@@ -27,16 +27,16 @@ from picdesk.filters.columns import Columns, columns_of
 from picdesk.filters.kept import drop_others, write_columns
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
+from picdesk.parts import config_part
 from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
 from picdesk.retrieval.filtering import tell
+from picdesk.search.base import whole
 from picdesk.search.corrected import Corrected
-from picdesk.search.faiss_index import FaissIndex
-from picdesk.search.lance.index import LanceIndex
-from picdesk.search.milvus import MilvusIndex
 from picdesk.search.saved import made_from
-from picdesk.search.streaming import build_from_shards, build_on_disk
+from picdesk.search.streaming import build_on_disk
+from picdesk.tasks.base import Task
 
 log = logging.getLogger(__name__)
 GALLERIES = ("pictures", "texts")
@@ -44,40 +44,58 @@ AT_ONCE = 16_384
 """Items that are in memory as vectors at a time."""
 
 
-def index_job(cfg: DictConfig) -> None:
-    """The job that `task` names."""
-    jobs = {"index_build": build_index, "index_add": add_items, "index_remove": remove_items}
-    if cfg.task not in jobs:
-        raise ConfigError(f"task={cfg.task}: choose one of retrieve, {', '.join(jobs)}")
-    if cfg.gallery not in GALLERIES:
-        raise ConfigError(f"gallery={cfg.gallery}: choose one of {', '.join(GALLERIES)}")
-    jobs[cfg.task](cfg)
+@dataclass(kw_only=True)
+class IndexTask(Task):
+    """A job on the saved index in `index_dir`."""
+
+    index_dir: str | None = None
+
+    def next_step(self, folder: Path) -> str:
+        """Search it."""
+        return f'python retrieve.py index_dir={shlex.quote(str(self.index_dir))} "what you look for"'
 
 
-def build_index(cfg: DictConfig) -> None:
-    """`task=index_build`: an index over a part of a data set, never all of its vectors in memory."""
-    if not cfg.index_dir:
-        raise ConfigError("index_dir must be given: task=index_build writes the index there")
-    folder = Path(str(cfg.index_dir)).expanduser()
-    check_to_write(folder, "index_dir")
-    session = Session.open(cfg)
-    gallery = session.settings.gallery
-    vectors = Vectors(session, gallery)
-    job = Job(session)
-    facts = index_facts.made_from(
+@config_part
+@dataclass(kw_only=True)
+class BuildIndex(IndexTask):
+    """An index over a part of a data set, never all of its vectors in memory.
+
+    `gallery` is pictures or texts; with `on_disk` the lists of the index are a file.
+    """
+
+    gallery: str = "pictures"
+    on_disk: bool = False
+
+    def run(self, session: Session) -> None:
+        """Encode, build, save."""
+        if self.gallery not in GALLERIES:
+            raise ConfigError(f"gallery={self.gallery}: choose one of {', '.join(GALLERIES)}")
+        if not self.index_dir:
+            raise ConfigError("index_dir must be given: task=index_build writes the index there")
+        folder = Path(self.index_dir).expanduser()
+        check_to_write(folder, "index_dir")
+        session, gallery = session.opened(whole=True), self.gallery
+        vectors = Vectors(session, gallery)
+        job = Job(session)
+        facts = facts_of(session, gallery)
+        with job.clock.stage("encode and build"):
+            index = built(session, vectors, folder, facts, self.on_disk)
+            if session.correction.active:
+                with held(folder):
+                    correct(session, index, vectors, gallery).save_correction(folder)
+        report(job, index, folder, "built", session.weights(), session.encoder)
+
+
+def facts_of(session: Session, gallery: str) -> dict[str, Any]:
+    """What an index over this gallery is made from."""
+    return index_facts.made_from(
         session.dataset, gallery, session.backbone.facing(direction_of(gallery)), session.encoder
     )
-    with job.clock.stage("encode and build"):
-        index = built(session, vectors, folder, facts)
-        if session.correction.active:
-            with held(folder):
-                correct(session, index, vectors).save_correction(folder)
-    report(job, index, folder, "built", session.weights(), session.encoder)
 
 
-def correct(session: Session, index: Index, vectors: Vectors) -> Corrected:
+def correct(session: Session, index: Index, vectors: Vectors, gallery: str) -> Corrected:
     """The index with its score correction, fitted shard by shard."""
-    banks, direction = session.system.banks(session.dataset), direction_of(session.settings.gallery)
+    banks, direction = session.system.banks(session.dataset), direction_of(gallery)
     return Corrected(index, session.correction, *banks.fitted_by_shards(direction, None, vectors.ids, vectors.matrices))
 
 
@@ -125,84 +143,83 @@ class Vectors:
         return head(self._backbone, "image", features)
 
 
-def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any]) -> Index:
+def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any], on_disk: bool) -> Index:
     """The index of the config, built shard by shard and saved."""
     index: Index = session.new_index()
-    if session.settings.on_disk:
-        if not isinstance(index, FaissIndex):
-            raise ConfigError(f"on_disk=true: {type(index).__name__} has no inverted lists; choose ivf_flat or factory")
+    if on_disk:
         with held(folder):
             digest = write_columns(folder, vectors.known())
             index = build_on_disk(index, vectors, folder, facts | {saved_index.COLUMNS: digest})
             drop_others(folder, digest)
-            saved_index.keep_config(session.cfg, folder)
+            saved_index.keep_config(session, folder)
         return index
     tell(index, vectors.known)
-    if isinstance(index, FaissIndex):
-        build_from_shards(index, vectors)
-    elif isinstance(index, MilvusIndex | LanceIndex):
-        index.build_from_shards(vectors)
-    else:  # it compares kinds on the gallery, so it has to have it
-        index.build(whole(vectors))
-    saved_index.save(session.cfg, folder, index, facts, vectors.known())
+    index.build_from_shards(vectors)
+    saved_index.save(session, folder, index, facts, vectors.known())
     return index
 
 
-def whole(vectors: Callable[[], Iterator[Embeddings]]) -> Embeddings:
-    """All shards in one."""
-    parts = list(vectors())
-    return Embeddings(tuple(i for part in parts for i in part.ids), np.concatenate([part.matrix for part in parts]))
+@config_part
+class AddItems(IndexTask):
+    """Encode a part of a data set and take it into a saved index, which is not built again."""
+
+    def run(self, session: Session) -> None:
+        """Encode, add, save."""
+        folder = saved_index.folder_of(self.index_dir)
+        if not any(key == "data" or key.startswith("data.") for key in named_keys()):
+            raise ConfigError(
+                "task=index_add: name what is to be added: data=... (for example data=folder data.root=DIR)"
+            )
+        check_to_write(folder, "index_dir")
+        with held(folder):  # what is read now is what is written over
+            session = saved_index.session_of(session, folder, leave=("data", "split", "part"))
+            facts = made_from(folder)
+            gallery = str(facts["gallery"])
+            expected = facts_of(session, gallery)
+            if gallery == "pictures":
+                expected["prompt"] = facts["prompt"]  # a text has no share in these vectors
+            index = saved_index.open_index(session.index_to_load(), folder, expected, session.backbone.dim)
+            job = Job(session)
+            with job.clock.stage("encode and add"):
+                vectors, known = Vectors(session, gallery), saved_index.known_in(folder, facts)
+                tell(index, vectors.known)
+                index.add(whole(list(vectors())))
+                save_again(index, folder, facts, None if known is None else known.joined(vectors.known()))
+            report(job, index, folder, "added to", session.weights(), session.encoder)
 
 
-def add_items(cfg: DictConfig) -> None:
-    """`task=index_add data=...`: encode a part of a data set and take it into a saved index, which is not built again."""
-    folder = saved_index.folder_of(typed(cfg))
-    if not any(key == "data" or key.startswith("data.") for key in named_keys()):
-        raise ConfigError("task=index_add: name what is to be added: data=... (for example data=folder data.root=DIR)")
-    check_to_write(folder, "index_dir")
-    with held(folder):  # what is read now is what is written over
-        session = saved_index.session_of(cfg, folder, leave=("data", "split", "part"))
-        facts = made_from(folder)
-        gallery = str(facts["gallery"])
-        expected = index_facts.made_from(
-            session.dataset, gallery, session.backbone.facing(direction_of(gallery)), session.encoder
-        )
-        if gallery == "pictures":
-            expected["prompt"] = facts["prompt"]  # a text has no share in these vectors
-        index = saved_index.open_index(session.index_to_load(), folder, expected, session.backbone.dim)
-        job = Job(session)
-        with job.clock.stage("encode and add"):
-            vectors, known = Vectors(session, gallery), saved_index.known_in(folder, facts)
-            tell(index, vectors.known)
-            index.add(whole(vectors))
-            if known is None:
-                index.save(folder, facts)
-            else:
-                saved_index.save_known(index, folder, facts, known.joined(vectors.known()))
-        report(job, index, folder, "added to", session.weights(), session.encoder)
+@config_part
+@dataclass(kw_only=True)
+class RemoveItems(IndexTask):
+    """Take items out of a saved index, by their `ids`."""
+
+    ids: list[Any] = field(default_factory=list)
+
+    def run(self, session: Session) -> None:
+        """Open, remove, save."""
+        folder = saved_index.folder_of(self.index_dir)
+        ids = [str(item) for item in self.ids]
+        if not ids:
+            raise ConfigError("ids must be given: task=index_remove ids=[ID,ID,...]")
+        check_to_write(folder, "index_dir")
+        with held(folder):  # what is read now is what is written over
+            session = saved_index.with_index(session, folder)
+            facts = made_from(folder)
+            index = session.index_to_load()
+            index.load(folder)
+            job = Job(session)
+            with job.clock.stage("remove"):
+                index.remove(ids)
+                save_again(index, folder, facts, saved_index.known_in(folder, facts))
+            report(job, index, folder, "removed from", {"name": str(facts["backbone"])}, None)
 
 
-def remove_items(cfg: DictConfig) -> None:
-    """`task=index_remove ids=[...]`: take items out of a saved index."""
-    folder = saved_index.folder_of(typed(cfg))
-    ids = [str(item) for item in cfg.ids]
-    if not ids:
-        raise ConfigError("ids must be given: task=index_remove ids=[ID,ID,...]")
-    check_to_write(folder, "index_dir")
-    with held(folder):  # what is read now is what is written over
-        session = Session(*saved_index.with_index(cfg, folder))
-        facts = made_from(folder)
-        index = session.index_to_load()
-        index.load(folder)
-        job = Job(session)
-        with job.clock.stage("remove"):
-            index.remove(ids)
-            known = saved_index.known_in(folder, facts)
-            if known is None:
-                index.save(folder, facts)
-            else:
-                saved_index.save_known(index, folder, facts, known)
-        report(job, index, folder, "removed from", {"name": str(facts["backbone"])}, None)
+def save_again(index: Index, folder: Path, facts: dict[str, Any], known: Columns | None) -> None:
+    """Write an index that was changed, with the columns of its items where it has any."""
+    if known is None:
+        index.save(folder, facts)
+    else:
+        saved_index.save_known(index, folder, facts, known)
 
 
 def report(job: Job, index: Index, folder: Path, what: str, weights: dict[str, str], encoder: Encoder | None) -> None:

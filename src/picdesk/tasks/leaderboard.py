@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig
-
+from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.jobs.found import find_jobs
+from picdesk.parts import config_part
 from picdesk.sweeps.board import common_measure, objective, write
+from picdesk.tasks.base import Task
 
 
-def leaderboard(cfg: DictConfig) -> float:
-    """`task=leaderboard dir=D`: make it again over all jobs below D. Gives the best job's objective."""
-    if not cfg.dir:
-        raise ConfigError(
-            "dir must be given: task=leaderboard dir=outputs/evaluate/... takes all jobs below that folder"
-        )
-    folder = Path(cfg.dir)
-    if not folder.is_dir():
-        raise MissingFileError(f"dir={cfg.dir}: no such folder; give one that holds the output dirs of jobs")
-    jobs = find_jobs(folder).jobs
-    if not jobs:
-        raise DataError(f"dir={cfg.dir}: no finished job below that folder")
-    write(folder, folder)
-    measure = common_measure(jobs)
-    return max(objective(job, measure) for job in jobs)
+@config_part
+@dataclass(kw_only=True)
+class Leaderboard(Task):
+    """Make the leaderboard again over all jobs below `dir`. Gives the best job's objective."""
+
+    dir: str | None = None
+
+    def opens_others(self) -> bool:
+        """Jobs, anybody's."""
+        return True
+
+    def run(self, session: Session) -> float:
+        """Find the jobs, write the board."""
+        if not self.dir:
+            raise ConfigError(
+                "dir must be given: task=leaderboard dir=outputs/evaluate/... takes all jobs below that folder"
+            )
+        folder = Path(self.dir)
+        if not folder.is_dir():
+            raise MissingFileError(f"dir={self.dir}: no such folder; give one that holds the output dirs of jobs")
+        jobs = find_jobs(folder).jobs
+        if not jobs:
+            raise DataError(f"dir={self.dir}: no finished job below that folder")
+        write(folder, folder)
+        measure = common_measure(jobs)
+        return max(objective(job, measure) for job in jobs)
+
+    def next_step(self, folder: Path) -> str:
+        """Nothing more: the board has named its best job, and the command that goes on with it."""
+        return ""

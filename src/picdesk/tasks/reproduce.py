@@ -6,15 +6,12 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf, open_dict
-
+from picdesk.assembly.again import as_it_was, named_for_again
 from picdesk.assembly.allowed import current
 from picdesk.assembly.checkpoints import locate
-from picdesk.assembly.inherit import raw_node, with_reranker_checkpoints
-from picdesk.assembly.limits import NEVER, OPEN
-from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved import as_written, taken
-from picdesk.assembly.schema import Settings, typed
+from picdesk.assembly.limits import NEVER
+from picdesk.assembly.saved import as_written
+from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
@@ -25,31 +22,29 @@ from picdesk.jobs.verdict import Scores, Verdict, compared
 from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
-from picdesk.tasks.evaluate import evaluate_files, evaluate_model
+from picdesk.tasks.scoring import evaluate_files, evaluate_model
 from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
 
 log = logging.getLogger(__name__)
 TASKS = ("train", "evaluate", "tune_weights")
-OF_THIS_MACHINE = ("paths", "logger", "tolerance", "reproduce", "skip_completed", "shown", "plugins", "network")
-OF_THIS_MACHINE_ENCODE = ("batch_size", "workers", "device")
 
 
-def reproduce(cfg: DictConfig) -> float:
+def reproduce(session: Session, name: str) -> float:
     """One job. Raises `ConfigError` naming each key whose fingerprint differs, before anything is scored."""
-    given = Path(str(cfg.reproduce)).expanduser()
-    path = manifest_of(given, Session(cfg))
+    given = Path(name).expanduser()
+    path = manifest_of(given, session)
     manifest = Manifest.read(path)
     if manifest.task not in TASKS:
         raise ConfigError(
             f"reproduce={path}: a job of task={manifest.task}; only those of {', '.join(TASKS)} are had again this way. "
             f"Repeat its command: {manifest.command_text}"
         )
-    again = rebuilt(cfg, path, manifest)
-    need_positive(typed(again))
+    again = rebuilt(session, path, manifest)
+    need_positive(again.settings)
     manifest.check_files(path.parent)
     reported = read_scores(path.parent / "metrics.json")
     tell_other_code(manifest)
-    tell_other_arithmetic(manifest, int(cfg.encode.batch_size), float(cfg.tolerance))
+    tell_other_arithmetic(manifest, session.settings.encode.batch_size, session.settings.tolerance)
 
     def same_inputs(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
         weights = {key: value for key, value in weights.items() if key != "name"}
@@ -63,9 +58,10 @@ def reproduce(cfg: DictConfig) -> float:
         lines = compared(numbers, scored, settings.tolerance, "metrics.json")
         return Verdict(tuple(lines), settings.tolerance, facts, title)
 
-    if again.run_file:
-        return evaluate_files(Session(again), verdict, same_inputs)
-    return evaluate_model(Session(again, weights_again(cfg, again, path, manifest)), verdict, same_inputs)
+    task = again.build("task")
+    if task.run_file:
+        return evaluate_files(again, task.run_file, task.qrels_file, verdict, same_inputs)
+    return evaluate_model(again.using(weights_again(session, again, path, manifest)), verdict, same_inputs)
 
 
 def manifest_of(given: Path, session: Session) -> Path:
@@ -79,27 +75,14 @@ def manifest_of(given: Path, session: Session) -> Path:
     return given
 
 
-def rebuilt(cfg: DictConfig, path: Path, manifest: Manifest) -> DictConfig:
-    """The job's own config with this machine's paths. Raises `ConfigError` naming the settings that are not the manifest's."""
+def rebuilt(session: Session, path: Path, manifest: Manifest) -> Session:
+    """The job's own session with this machine's paths. Raises `ConfigError` naming the settings that are not the manifest's."""
     place = path.parent / "config.yaml"
     written = settings_of(as_written(place))
     refuse_settings(path, manifest, written, {*manifest.settings, *written})
-    saved = taken(place, cfg)
-    again = saved.copy()
-    with open_dict(again):
-        for key in [*(name for name in cfg if name not in saved), *OF_THIS_MACHINE]:
-            again[str(key)] = raw_node(cfg, str(key))
-        for key in OF_THIS_MACHINE_ENCODE:
-            OmegaConf.update(again, f"encode.{key}", raw_node(cfg, f"encode.{key}"))
-        for key in named():
-            if OmegaConf.select(cfg, key, throw_on_missing=False, default=OPEN) == OPEN:
-                raise ConfigError(f"reproduce={path}: a job is had again as it was; leave out {key}")
-            OmegaConf.update(again, key, raw_node(cfg, key), merge=False)
-        if OmegaConf.is_missing(again, "ckpt"):
-            again.ckpt = None  # it is found by its digest, or given by the command line
-    again = with_reranker_checkpoints(again)
-    asked = settings_of(again)
-    both, own = {*asked, *manifest.settings}, named()
+    again = as_it_was(session, path)
+    asked = settings_of(again.unresolved())
+    both, own = {*asked, *manifest.settings}, named_for_again()
     refuse_settings(path, manifest, asked, {key for key in both if any(under(key, name) for name in own)})
     return again
 
@@ -128,11 +111,6 @@ def under(key: str, name: str) -> bool:
     return key == name or key.startswith(f"{name}.")
 
 
-def named() -> list[str]:
-    """Keys that the command line sets and that could change a number, or say where something lies."""
-    return [key for key in named_keys() if key.split(".")[0] not in (*OF_THIS_MACHINE, "task")]
-
-
 def apart(kind: str, reported: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     """`data.pictures: ab12... here, cd34... in the manifest` for each digest that is not the same."""
     return [
@@ -149,22 +127,22 @@ def refuse(path: Path, differs: list[str]) -> None:
         raise ConfigError(f"reproduce={path}: not the same job: {'; '.join(differs[:3])}{more}")
 
 
-def weights_again(cfg: DictConfig, again: DictConfig, path: Path, manifest: Manifest) -> Checkpoint | None:
+def weights_again(session: Session, again: Session, path: Path, manifest: Manifest) -> Checkpoint | None:
     """The checkpoint that the numbers came from: beside the manifest, as named, or any below the outputs, by its digest."""
     wanted = manifest.weights.get("checkpoint")
     if wanted is None:
         return None
     seen: list[str] = []
-    for place in places(cfg, again, path):
+    for place in places(session, again, path):
         try:
-            checkpoint = locate(str(place), Path(cfg.paths.outputs))
+            checkpoint = locate(str(place), session.outputs)
         except MissingFileError:
             continue
         if checkpoint.digest == wanted:
             check(checkpoint)
             return checkpoint
         seen.append(checkpoint.digest)
-        if cfg.ckpt or place == path.parent:
+        if session.settings.ckpt or place == path.parent:
             break  # this is the one that is meant, and it was changed
     if seen:
         refuse(path, [f"weights.checkpoint is {seen[-1][:12]}, the manifest has {wanted[:12]}"])
@@ -173,14 +151,14 @@ def weights_again(cfg: DictConfig, again: DictConfig, path: Path, manifest: Mani
     )
 
 
-def places(cfg: DictConfig, again: DictConfig, path: Path) -> Iterable[Path]:
+def places(session: Session, again: Session, path: Path) -> Iterable[Path]:
     """Where the checkpoint may lie, the likeliest first."""
-    if cfg.ckpt:
-        yield Path(cfg.ckpt)
+    if session.settings.ckpt:
+        yield Path(session.settings.ckpt)
     yield path.parent
-    if again.ckpt:
-        yield Path(again.ckpt)
-    yield from sorted(Path(cfg.paths.outputs).rglob(WEIGHTS))
+    if again.settings.ckpt:
+        yield Path(again.settings.ckpt)
+    yield from sorted(session.outputs.rglob(WEIGHTS))
 
 
 def tell_other_code(manifest: Manifest) -> None:

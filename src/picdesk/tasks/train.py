@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
 
-from picdesk.assembly.build import check_all
+from picdesk.assembly.again import begun_from, going_on
 from picdesk.assembly.checkpoints import find
-from picdesk.assembly.inherit import with_checkpoint
-from picdesk.assembly.saved import as_yaml
-from picdesk.assembly.schema import typed
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
-from picdesk.jobs import resume
+from picdesk.jobs import resume, trainer
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_by_fit, learned_note, without_look_alikes
-from picdesk.pages import show, training_advice
+from picdesk.pages import forgetting, show, training_advice
 from picdesk.pages.finish import Outcome, finish
+from picdesk.parts import config_part
 from picdesk.report.content import Note
-from picdesk.tasks import forgetting, trainer
+from picdesk.tasks.base import Task
 from picdesk.training.checkpoint import save
 from picdesk.training.datamodule import FeatureData, Raw
 from picdesk.training.fit import Fitted, fit
@@ -32,15 +31,30 @@ VALIDATED = "mean hits@1 on validation data"
 PARTS = ("adaptation", "augmentation", "loss", "optimizer", "scheduler", "callbacks")
 
 
-def train(cfg: DictConfig) -> float:
-    """One job. Gives the best mean hits@1 on validation data, which a sweep may choose by."""
-    trainer.hush_other_ranks()
-    cfg, going_on = resume.resumed(cfg)
-    need_positive(typed(cfg))
-    check_all(cfg, training=True)
-    parts = build_parts(Session(cfg))
-    check_part(str(cfg.part))
-    session = Session(*(resume.checkpoint_of(cfg) if going_on else with_checkpoint(cfg)))
+@config_part
+@dataclass(kw_only=True)
+class Train(Task):
+    """One job. Gives the best mean hits@1 on validation data. `resume`: the output dir of a stopped job, to go on with."""
+
+    resume: str | None = None
+
+    def run(self, session: Session) -> float:
+        """Check what can be checked before anything is encoded, then fit and evaluate."""
+        trainer.hush_other_ranks()
+        session = going_on(session, self.resume) if self.resume else session
+        need_positive(session.settings)
+        session.check(training=True)
+        parts = build_parts(session)
+        check_part(session.settings.part)
+        return train(begun_from(session) if self.resume else session.opened(training=True), parts, self.resume)
+
+    def next_step(self, folder: Path) -> str:
+        """Search with what was trained."""
+        return f'python retrieve.py ckpt={shlex.quote(str(folder))} "what you look for"'
+
+
+def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float:
+    """Evaluate the start, fit, evaluate what was fitted; `stopped` is the folder of the job that this one goes on with."""
     dataset, part, backbone = session.dataset, session.part, session.backbone_to_train()
     parts["adaptation"].check(backbone)
     session.rerankers.check_fit(backbone.name, parts["adaptation"].tunes(backbone))
@@ -56,10 +70,10 @@ def train(cfg: DictConfig) -> float:
         data = make_data(session, parts)
         second = second.scored(backbone, session.encoder) if second else None
     before = session.system.evaluate(dataset, part, report)
-    state = resume.keep(job, going_on)
+    state = resume.keep(job, stopped)
     with job.clock.stage("fit"):
         best = run_fit(session, job, data, parts, state)
-    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), as_yaml(session.cfg))
+    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), session.config_text())
     with job.clock.stage("retrieve and score"):
         if data.raw is not None:  # new trunks: the report part goes through the store again, under their fingerprints
             report = session.features_of(part)

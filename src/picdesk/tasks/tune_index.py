@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
-from picdesk.assembly.build import check_all
-from picdesk.assembly.schema import Tune
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 from picdesk.evaluation.metrics import ranks_of_run
 from picdesk.files import write_json
-from picdesk.interfaces import Direction, Embeddings
+from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.pages.finish import facts
 from picdesk.pages.notes import untrained_note
+from picdesk.parts import config_part
 from picdesk.report.content import Note
 from picdesk.report.page import write_tuning
 from picdesk.report.plots import save_png
@@ -26,9 +25,9 @@ from picdesk.report.tuning import TuningPage, TuningRow, TuningTable, print_tuni
 from picdesk.retrieval.features import embed
 from picdesk.retrieval.system import sides_of
 from picdesk.retrieval.tools import Sources
-from picdesk.search.auto import AutoIndex
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.tuning import TradeOff, tune_index
+from picdesk.tasks.base import Task
 from picdesk.trec.runs import Qrels, Run
 
 log = logging.getLogger(__name__)
@@ -40,15 +39,29 @@ BY_LUCK = Note(
 )
 
 
-def tune(cfg: DictConfig) -> float:
-    """One job: both directions, every setting. Gives the mean hits@1 of exact search."""
-    start = Session(cfg)
-    need_positive(start.settings)
-    check_all(cfg)
-    start.rerankers.refuse("task=tune_index measures the search alone")
-    settings = wanted_settings(start.settings.tune)
-    buildable(start)
-    session = Session.open(cfg)
+@config_part
+@dataclass(kw_only=True)
+class TuneIndex(Task):
+    """One job: both directions, every setting. Gives the mean hits@1 of exact search.
+
+    `settings` are the search settings to try (none: the index's own ladders), `queries` how many single queries are timed.
+    """
+
+    settings: list[Any] = field(default_factory=list)
+    queries: int = 1000
+
+    def run(self, session: Session) -> float:
+        """Check what can be checked before anything is encoded, then measure."""
+        need_positive(session.settings)
+        session.check()
+        session.rerankers.refuse("task=tune_index measures the search alone")
+        wanted = wanted_settings(self.settings, self.queries)
+        buildable(session)
+        return tune(session.opened(), wanted, self.queries)
+
+
+def tune(session: Session, settings: Settings | None, queries: int) -> float:
+    """Measure every setting in both directions, and write it down."""
     part, backbone = session.part, session.backbone
     job = Job(session)
     with job.clock.stage("encode"):
@@ -56,7 +69,7 @@ def tune(cfg: DictConfig) -> float:
     sources = Sources.of(session.dataset, part, backbone, session.encoder)
     sides = sides_of(features, *embed(backbone, features), sources)
     with job.clock.stage("tune"):
-        tables = tuple(table_of(session, name, *side, settings) for name, side in sides.items())
+        tables = tuple(table_of(session, name, *side, settings, queries) for name, side in sides.items())
     notes = (*untrained_note(backbone), BY_LUCK, *choose_elsewhere(session.settings.part))
     write(job, session, tables, session.weights(), notes, part.name)
     left_out = len(session.dataset.collection.skipped)
@@ -73,11 +86,10 @@ def choose_elsewhere(part: str) -> tuple[Note, ...]:
     )
 
 
-def wanted_settings(tune: Tune) -> Settings | None:
-    """`tune.settings`, or None for the index's own ladders. Raises `ConfigError` for what no setting can be."""
-    if tune.queries < 1:
-        raise ConfigError(f"tune.queries={tune.queries}: at least 1 is needed")
-    plain: list[Any] = tune.settings
+def wanted_settings(plain: list[Any], queries: int) -> Settings | None:
+    """The settings to try, or None for the index's own ladders. Raises `ConfigError` for what no setting can be."""
+    if queries < 1:
+        raise ConfigError(f"tune.queries={queries}: at least 1 is needed")
     if not all(isinstance(one, dict) and one for one in plain):
         raise ConfigError(f"tune.settings={plain}: a list of tables by faiss's names, such as [{{efSearch:16}}]")
     wrong = [f"{name}={value}" for one in plain for name, value in one.items() if not isinstance(value, int | float)]
@@ -86,16 +98,15 @@ def wanted_settings(tune: Tune) -> Settings | None:
     return [{str(name): float(value) for name, value in one.items()} for one in plain] or None
 
 
-def buildable(session: Session) -> FaissIndex | AutoIndex:
+def buildable(session: Session) -> Index:
     """The index of the config, empty. Raises `ConfigError` for one whose settings are not faiss's."""
-    kind = session.kind_of("index")
-    if not issubclass(kind, FaissIndex | AutoIndex):
+    kind: type[Index] = session.kind_of("index")
+    if not kind.tunable:
         raise ConfigError(
             f"task=tune_index: index={kind.__name__} cannot be tuned here; choose flat, hnsw, ivf_flat, ivf_pq, "
             "ivf_pq_fastscan, pq_fastscan, factory or auto"
         )
-    index: FaissIndex | AutoIndex = session.build("index")
-    return index
+    return session.new_index()
 
 
 def table_of(
@@ -105,19 +116,17 @@ def table_of(
     items: Embeddings,
     qrels: Qrels,
     settings: Settings | None,
+    timed: int,
 ) -> TuningTable:
     """Every setting in one direction, exact search first."""
-    index = buildable(session)
-    if isinstance(index, AutoIndex):
-        index.build(items, queries)
-        index = index.chosen
+    index: FaissIndex = buildable(session).to_tune(items, queries)
 
     def hits(run: Run) -> Mapping[str, float]:
         first = ranks_of_run(run, qrels, direction).first  # an index that lists fewer than ten has missed the others
         return {f"hits@{k}": float((first <= k).mean()) for k in KS}
 
     log.info("%s: %s over %d items", direction, index.kind, len(items.ids))
-    rows = tune_index(index, items, queries, hits, TOP_K, settings, session.settings.tune.queries)
+    rows = tune_index(index, items, queries, hits, TOP_K, settings, timed)
     return TuningTable(direction, tuple(row_of(row) for row in rows), len(queries.ids), len(items.ids))
 
 

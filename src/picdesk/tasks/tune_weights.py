@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 
-from picdesk.assembly.schema import Settings, typed
+from picdesk.assembly.again import with_weights
+from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, examples
@@ -22,8 +22,8 @@ from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
 from picdesk.measures.listing import higher_is_better, may_choose
 from picdesk.pages.finish import finish
-from picdesk.pages.tuned import Tuned, outcome_of
-from picdesk.rerankers.identity import Identity
+from picdesk.pages.tuned import Choosing, Tuned, outcome_of
+from picdesk.parts import config_part
 from picdesk.retrieval.dataset import PARTS
 from picdesk.retrieval.features import embed
 from picdesk.retrieval.rerank_scores import scores_of
@@ -31,46 +31,64 @@ from picdesk.retrieval.system import sides_of
 from picdesk.retrieval.tools import Sources
 from picdesk.retrieval.weight_sweep import WeightSweep, grid
 from picdesk.search.fusion import Mixture
+from picdesk.tasks.base import Task
+from picdesk.tasks.tune_scores import tune_scores
 from picdesk.text.cells import PeopleWriter
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
 
 
-def tune_weights(cfg: DictConfig) -> float:
-    """One job. Gives the metric on the tuning part under the chosen weights."""
-    need_positive(typed(cfg))
-    direction, metric = wanted(typed(cfg))
-    session = Session.open(cfg)
-    if session.correction.active:
+@config_part
+@dataclass(kw_only=True)
+class TuneWeights(Task):
+    """One job. Gives the metric on the tuning part under what was chosen.
+
+    Chosen is on `part`, by `metric` and `rule` (one_se, paired, best), in so many `steps` of each weight.
+    """
+
+    part: str = "val"
+    metric: str = "t2i/hits@1"
+    rule: str = "one_se"
+    steps: int | None = None
+
+    def run(self, session: Session) -> float:
+        """Choose the weights of the rerankers, or the settings of a score correction where one is chosen."""
+        need_positive(session.settings)
+        choosing = wanted(self, session.settings)
+        session = session.opened()
+        if not session.correction.active:
+            return tune_weights(session, choosing, self.steps)
         told = f"task=tune_weights scores={session.correction.name} chooses the settings of the correction alone"
         session.rerankers.refuse(told)
-        from picdesk.tasks.tune_scores import tune_scores
+        return tune_scores(session, choosing)
 
-        return tune_scores(session, direction, metric)
+
+def tune_weights(session: Session, choosing: Choosing, steps: int | None) -> float:
+    """Try every weight on the tuning part, report the chosen ones on the other."""
     settings, names = session.settings, tuple(session.rerankers.weights)
-    points = grid(len(names), settings.tune_weights.steps)
-    if all(isinstance(part.reranker, Identity) for part in session.rerankers.parts()):
+    points = grid(len(names), steps)
+    if not any(part.reranker.changes_order for part in session.rerankers.parts()):
         raise ConfigError(
             "task=tune_weights: reranker=identity scores as the search does; choose one whose weight matters, or a correction: "
             "scores=nnn"
         )
-    chosen_on, reported = session.dataset.part(settings.tune_weights.part), session.part
-    refuse_shared(chosen_on, reported, settings)
+    chosen_on, reported = session.dataset.part(choosing.part), session.part
+    refuse_shared(chosen_on, reported, choosing.part, settings.part)
     job = Job(session)
     with job.clock.stage("score candidates"):
-        sweep = candidates_of(session, job, chosen_on, direction)
+        sweep = candidates_of(session, job, chosen_on, choosing.direction)
     with job.clock.stage("sweep weights"):
-        tuned = swept(sweep, names, points, metric, settings.tune_weights.rule)
+        tuned = swept(sweep, names, points, choosing.metric, choosing.rule)
     write_points(job, tuned)
     job.objective = float(tuned.values[tuned.chosen])
-    job.measure = f"{tuned.metric} on part={settings.tune_weights.part}"
+    job.measure = f"{tuned.metric} on part={choosing.part}"
     chosen = with_weights(session, tuned.weights)
     with job.clock.stage("report"):
         features = session.features_of(reported)
         alone = with_weights(session, dict.fromkeys(names, 0.0))
         both = [one.system.evaluate(session.dataset, reported, features) for one in (alone, chosen)]
-    outcome = outcome_of(settings, tuned, both[0], both[1], session.weights() | chosen.rerankers.contents())
+    outcome = outcome_of(settings, choosing, tuned, both[0], both[1], session.weights() | chosen.rerankers.contents())
     learned = learned_by(session)
     apart = without_look_alikes(session, reported, learned, both[1])
     notes = (*outcome.notes, *learned_note(learned, reported), *apart.notes)
@@ -80,9 +98,9 @@ def tune_weights(cfg: DictConfig) -> float:
     return job.objective
 
 
-def wanted(settings: Settings) -> tuple[Direction, str]:
-    """Direction and metric to choose by. Raises `ConfigError` where it would be made on what is reported."""
-    tune, part = settings.tune_weights, settings.part
+def wanted(tune: TuneWeights, settings: Settings) -> Choosing:
+    """By what is chosen, and on which part. Raises `ConfigError` where that would be what is reported."""
+    part = settings.part
     if tune.part == part or "all" in (tune.part, part):
         raise ConfigError(
             f"tune_weights.part={tune.part}, part={part}: weights are chosen on one part and reported on another; "
@@ -102,21 +120,21 @@ def wanted(settings: Settings) -> tuple[Direction, str]:
         raise ConfigError(f"tune_weights.metric={tune.metric}: give t2i/ or i2t/ and one of {known}, as in t2i/hits@1")
     if tune.rule not in RULES:
         raise ConfigError(f"tune_weights.rule={tune.rule}: choose one of {', '.join(RULES)}")
-    return ("t2i" if direction == "t2i" else "i2t"), metric
+    return Choosing("t2i" if direction == "t2i" else "i2t", metric, tune.part, tune.rule)
 
 
-def refuse_shared(chosen_on: Collection, reported: Collection, settings: Settings) -> None:
+def refuse_shared(chosen_on: Collection, reported: Collection, tuned_part: str, part: str) -> None:
     """Raise `DataError` if a picture is in both parts."""
     both = sorted(set(chosen_on.picture_ids) & set(reported.picture_ids))
     if both:
-        told = f"tune_weights.part={settings.tune_weights.part} and part={settings.part} share {len(both)} pictures"
+        told = f"tune_weights.part={tuned_part} and part={part} share {len(both)} pictures"
         raise DataError(f"{told}: {examples(both)}")
 
 
 def candidates_of(session: Session, job: Job, part: Collection, direction: Direction) -> WeightSweep:
     """Search the tuning part, score every candidate once, keep the scores in the job's folder."""
-    fusion = session.build("fusion")
-    if not isinstance(fusion, Mixture):
+    fusion: Mixture = session.build("fusion")
+    if not fusion.mixes:
         raise ConfigError(
             "fusion=single mixes nothing, so there is no weight to choose; use fusion=weighted_sum or rrf"
         )
@@ -150,15 +168,6 @@ def swept(
     chosen, best = choose(each, cluster, [sum(point) for point in points], rule)
     means = np.array([value.mean() for value in each])
     return Tuned(names, f"{sweep.base.direction}/{metric}", points, means, errors, chosen, best)
-
-
-def with_weights(session: Session, weights: Mapping[str, float]) -> Session:
-    """The session with these weights of its rerankers."""
-    changed = session.cfg.copy()
-    for name, weight in weights.items():
-        key = f"reranker.parts.{name}.weight" if "parts" in changed.reranker else "reranker.weight"
-        OmegaConf.update(changed, key, float(weight))
-    return session.changed(changed)
 
 
 def write_points(job: Job, tuned: Tuned) -> None:

@@ -7,29 +7,41 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from omegaconf import DictConfig
-
-from picdesk.assembly.build import check_all
-from picdesk.assembly.inherit import with_choices
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import digest_of, write_json
 from picdesk.jobs.folder import Job
-from picdesk.readers.queries import read_queries
-from picdesk.readers.subset import only
+from picdesk.parts import config_part
+from picdesk.readers.queries import only, read_queries
+from picdesk.tasks.base import Task
 
 log = logging.getLogger(__name__)
 Fields = Mapping[str, str | Sequence[str]]
 
 
-def write_captions(cfg: DictConfig) -> None:
-    """One job: captions.json, `{id: [captions]}`, of `queries=FILE` (with `subset=FILE`), or of the texts of a part."""
-    if cfg.query or cfg.image:
-        raise ConfigError("task=write_captions: give queries=FILE, or leave it out to take the texts of data and part")
-    check_all(cfg)
-    session = Session(with_choices(cfg))
-    ids, fields, texts = asked(session)
+@config_part
+@dataclass(kw_only=True)
+class WriteCaptions(Task):
+    """One job: captions.json, `{id: [captions]}`, of a file of `queries` (with `subset`, of some), or of the texts of a part."""
+
+    queries: str | None = None
+    subset: str | None = None
+
+    def run(self, session: Session) -> None:
+        """Ask the language model for what it has not answered before."""
+        write_captions(session.without_checkpoint(whole=True), self)
+
+    def next_step(self, folder: Path) -> str:
+        """How to use them was said."""
+        return ""
+
+
+def write_captions(session: Session, task: WriteCaptions) -> None:
+    """Ask, keep, write."""
+    ids, fields, texts = asked(session, task)
     writer = session.build("writing")
     job = Job(session)
     with job.clock.stage("write captions"):
@@ -58,11 +70,10 @@ def write_captions(cfg: DictConfig) -> None:
     log.info("captions: %s (use it: reranker=llm_rewriting reranker.file=...)", job.folder / "captions.json")
 
 
-def asked(session: Session) -> tuple[Sequence[str], Sequence[Fields], Sequence[str]]:
+def asked(session: Session, task: WriteCaptions) -> tuple[Sequence[str], Sequence[Fields], Sequence[str]]:
     """Ids, fields and texts to write captions for."""
-    settings = session.settings
-    if settings.queries:
-        queries = only(read_queries(settings.queries), settings.subset)
+    if task.queries:
+        queries = only(read_queries(task.queries), task.subset)
         return (
             [query.id for query in queries],
             [query.fields for query in queries],

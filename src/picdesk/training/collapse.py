@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
@@ -30,6 +30,13 @@ FEWER = 0.1  # dimensions that the embeddings fill over those at the start
 WANTED_STEP = 0.05  # change of the weights in a step that a suggested rate aims at
 TWINS, LOOKED_AT = 0.05, 20_000  # share of pictures that stand under several ids, and how many rows are looked at
 NEGATIVES = "captions of one picture are each other's negatives"
+
+
+@runtime_checkable
+class Noticing(Protocol):
+    """A callback that keeps what it noticed, a line each, for the job's page."""
+
+    notes: list[str]
 
 
 class Stopped(Exception):  # noqa: N818  (no fault of the code: the training has ended itself, and its start is kept)

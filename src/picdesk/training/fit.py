@@ -21,7 +21,7 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.progress import EVERY_S, Lines
 from picdesk.process import stops
 from picdesk.training.averaging import Interpolation, Weights, copy_into, wise_ft
-from picdesk.training.collapse import Stopped
+from picdesk.training.collapse import Noticing, Stopped
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.features import Features
 from picdesk.training.inputs import embed_inputs, moved
@@ -177,7 +177,7 @@ def fit(
     if not trainer.is_global_zero:
         sys.exit(0)
     path = best_between(backbone, trained, start, best.weights, data, trainer.strategy.root_device)
-    noticed = [note for callback in callbacks for note in getattr(callback, "notes", ())]
+    noticed = [note for callback in callbacks if isinstance(callback, Noticing) for note in callback.notes]
     return Fitted(best.history, best.best, path, tuple(noticed))
 
 

@@ -54,6 +54,10 @@ class Contrastive(nn.Module):
         """Take up where the model stands, so that a step of rate 0 changes nothing; to be called before a fit."""
         self.ceiling = max(type(self).ceiling, float(backbone.logit_scale.detach()))
 
+    def remedy(self) -> str:
+        """What helps where this loss does not get off the ground; "" where it has no advice of its own."""
+        return ""
+
     def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
         """The loss of each query [b], from cosines [b, n] and which of them are negatives; query i's own is column first + i."""
         raise NotImplementedError
@@ -120,6 +124,12 @@ class Margin(Contrastive):
         if not 0 < warm_up <= 1:
             raise ConfigError(f"loss.warm_up={warm_up}: the share of the training until one negative is left: (0, 1]")
         self.margin, self.reduction, self.warm_up = margin, reduction, warm_up
+
+    def remedy(self) -> str:
+        """Of the hardest negatives: all of them."""
+        if self.reduction != "hardest":
+            return ""
+        return "the hardest negatives alone do not get a cold start off the ground: begin with loss.reduction=sum"
 
     def rows(self, scores: torch.Tensor, negative: torch.Tensor, first: int, logit_scale: torch.Tensor) -> torch.Tensor:
         """The hinges of each query, as `reduction` says; `logit_scale` plays no part."""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from picdesk.training.averaging import trained_of
+from picdesk.training.losses import Contrastive
 
 SAMPLED = 4096  # weights of each matrix that are looked at
 CPU = torch.device("cpu")
@@ -87,10 +88,8 @@ def collapsed_loss(module: pl.LightningModule, batch: Any) -> float:
 
 def remedy_of(loss: Any) -> str:
     """What to do about a loss that is stuck, or embeddings that collapse."""
-    parts = [part for part in loss.modules() if getattr(part, "reduction", None) == "hardest"]
-    if parts:
-        return "the hardest negatives alone do not get a cold start off the ground: begin with loss.reduction=sum"
-    return "lower optimizer.lr, and see that the temperature can move"
+    own = [part.remedy() for part in loss.modules() if isinstance(part, Contrastive)]
+    return next((told for told in own if told), "lower optimizer.lr, and see that the temperature can move")
 
 
 def repeated(batch: Any) -> bool:

@@ -22,6 +22,7 @@ from picdesk.filters.sql import sql_of
 from picdesk.interfaces import Embeddings
 from picdesk.needs import Need, package_need
 from picdesk.parts import config_part
+from picdesk.search.base import IndexBase
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.lance.table import (
     KINDS,
@@ -41,7 +42,7 @@ IDS_IN_A_LIST = 5_000
 
 
 @config_part
-class LanceIndex:
+class LanceIndex(IndexBase):
     """A gallery in LanceDB. `uri` is a folder or the address of a bucket (`s3://...`); None for a folder of its own, which
     goes into the folder of the index when that is saved.
 

@@ -26,7 +26,7 @@ from PIL import Image
 from picdesk.files import digest_of, file_digest
 from picdesk.jobs.identity import settings_of
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 SECRET = "canary-5c1f-secret"
 VARIABLES = ("A_CANARY_SECRET", "OPENAI_API_KEY", "MILVUS_TOKEN", "AWS_SECRET_ACCESS_KEY")
 Plain = dict[str, Any]

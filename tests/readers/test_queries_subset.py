@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import DataError, MissingFileError
-from picdesk.readers.queries import bare
-from picdesk.readers.subset import only, read_ids
+from picdesk.readers.queries import bare, only, read_ids
 
 KNOWN = ["a1", "a2", "a3", "a10"]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from omegaconf import OmegaConf, open_dict
-
-from picdesk.assembly.inherit import raw_node
+from picdesk.assembly.again import on_second_data
 from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
@@ -48,16 +46,9 @@ class Second:
 
 def second_of(session: Session) -> Second | None:
     """The second data set, read and split, where `forget_on` names one. Raises `ConfigError` for a part it has not."""
-    cfg = session.cfg
-    if "data" not in cfg.forget_on:
+    second = on_second_data(session)
+    if second is None:
         return None
-    own = cfg.copy()
-    with open_dict(own):
-        for key in ("data", "split", "prompt"):
-            OmegaConf.update(own, key, raw_node(cfg, f"forget_on.{key}"), merge=False)
-        own.part = cfg.forget_on.part
-    second = Session(own)
-    second.encoder = session.encoder
     try:
         second.dataset.part(second.settings.part)
     except ConfigError as error:

@@ -1,3 +1,0 @@
-"""The former name of `picdesk.readers`."""
-
-from picdesk.readers import *  # noqa: F403

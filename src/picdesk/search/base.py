@@ -1,0 +1,82 @@
+"""What every index has, whatever finds for it: the defaults of the contract in `interfaces.Index`."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from picdesk.errors import ConfigError, DataError
+from picdesk.interfaces import Embeddings
+from picdesk.trec.runs import Floats, Run
+
+Shards = Callable[[], Iterable[Embeddings]]
+"""Gives the shards from the first on, each time it is called."""
+
+
+class IndexBase:
+    """An index of one's own has `ids`, `fingerprint`, `build` and `search`; the rest is here, as far as it goes."""
+
+    tunable: ClassVar[bool] = False
+    corrected: ClassVar[bool] = False
+    of_vectors: ClassVar[bool] = True
+
+    @property
+    def vectors(self) -> Embeddings | None:
+        """Not to be had, unless an index says otherwise."""
+        return None
+
+    def build(self, gallery: Embeddings, queries: Embeddings | None = None) -> None:
+        """Take in the whole gallery."""
+        raise NotImplementedError
+
+    def build_from_shards(self, shards: Shards) -> None:
+        """Take in what comes in shards, all of it at once in memory."""
+        self.build(whole(list(shards())))
+
+    def add(self, more: Embeddings) -> None:
+        """Refuse further items."""
+        raise ConfigError(f"index={type(self).__name__}: takes no further items; build it anew")
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Refuse to let items go."""
+        raise ConfigError(f"index={type(self).__name__}: lets no items go; build it anew")
+
+    def save(self, folder: Path | str, made_from: Mapping[str, Any] | None = None) -> None:
+        """Refuse to be kept."""
+        raise ConfigError(f"index={type(self).__name__}: cannot be saved; it is built anew each time")
+
+    def load(self, folder: Path | str, expected: Mapping[str, Any] | None = None) -> None:
+        """Refuse to be opened."""
+        raise ConfigError(f"index={type(self).__name__}: cannot be saved, so there is nothing to open")
+
+    def similarity(self, queries: Embeddings, run: Run) -> Floats | None:
+        """None: the scores of the run are similarities themselves."""
+        return None
+
+    def to_tune(self, items: Embeddings, queries: Embeddings) -> Any:
+        """Refuse: there is no ladder of settings."""
+        raise ConfigError(f"index={type(self).__name__} has no settings that can be tuned")
+
+
+def whole(parts: Sequence[Embeddings]) -> Embeddings:
+    """All shards in one."""
+    return Embeddings(tuple(i for part in parts for i in part.ids), np.concatenate([part.matrix for part in parts]))
+
+
+def sample_of(shards: Shards, size: int, seed: int = 0) -> tuple[Floats, int]:
+    """An even random sample of at most `size` vectors over all shards (Vitter's reservoir), and how many there are in all."""
+    rng = np.random.default_rng(seed)
+    kept: Floats | None = None
+    seen = 0
+    for shard in shards():
+        if kept is None:
+            kept = np.empty((size, shard.dim), np.float32)
+        places = np.arange(seen, seen + len(shard.ids))
+        drawn = np.where(places < size, places, (rng.random(len(places)) * (places + 1)).astype(np.int64))
+        chosen = drawn < size
+        kept[drawn[chosen]] = shard.matrix[chosen]
+        seen += len(shard.ids)
+    if kept is None or not seen:
+        raise DataError("index: the shards hold no vectors; there is nothing to search")
+    return kept[: min(size, seen)], seen

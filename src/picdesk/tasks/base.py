@@ -1,0 +1,63 @@
+"""What a task is: a class of its own, whose fields are its values in `conf/task/NAME.yaml`, and what it does with a session."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from picdesk import network
+from picdesk.assembly.schema import tasks_of
+from picdesk.assembly.session import Session
+from picdesk.errors import ConfigError
+
+
+@dataclass(kw_only=True)
+class Task(ABC):
+    """What a door can be asked to do. `name` is that of its file in `conf/task/`, `door` the door that it is asked at.
+
+    `takes_filter`: items are found, or scored, only where they fulfil `filter`.
+    """
+
+    name: str
+    door: str
+    takes_filter: ClassVar[bool] = False
+
+    def opens_others(self) -> bool:
+        """Whether it opens what other jobs left, which may be anybody's: then it uses no network unless it is told to."""
+        return False
+
+    @abstractmethod
+    def run(self, session: Session) -> float | None:
+        """Do the job. Gives its objective, which a sweep may choose by; None where it has none.
+
+        `session` holds the settings, unchecked yet: `session.opened()` checks every part, takes over what a checkpoint brings,
+        and gives the session whose data set, backbone and system are built when they are asked for.
+        """
+
+    def next_step(self, folder: Path) -> str:
+        """What a user does after this job, in a few words: a command, or the page that it left; "" where nothing follows."""
+        page = folder / "index.html"
+        return f"open {page}" if page.is_file() else ""
+
+
+def task_of(session: Session, door: str) -> Task:
+    """The task of a session. Raises `ConfigError` for one of another door."""
+    found = session.build("task")
+    if not isinstance(found, Task):
+        raise ConfigError(f"task._target_={session.target_of('task')}: no task; --help lists those of {door}.py")
+    if found.door != door:
+        raise ConfigError(f"task={found.name}: a task of {found.door}.py; choose one of {', '.join(tasks_of(door))}")
+    return found
+
+
+def run(session: Session, task: Task) -> float | None:
+    """Do what the task says; where the job may use no network, without one."""
+    if session.settings.filter and not task.takes_filter:
+        raise ConfigError(f"filter={session.settings.filter}: task={task.name} takes no filter")
+    allowed = session.settings.network
+    closed = allowed is False or (task.opens_others() and not allowed)
+    with network.closed() if closed else nullcontext():
+        return task.run(session)
