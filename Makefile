@@ -9,7 +9,7 @@ TORCH ?=
 # make demo TORCH=cpu: torch without CUDA (2 GB in place of 6), from where its makers keep such builds; also cu128, rocm6.3, auto
 OF_TORCH := ^(torch|torchvision|triton|(nvidia|cuda)-[a-z0-9-]+)==
 
-.PHONY: help demo test test-all lint format bench numbers tables mpnet lock clean-venv
+.PHONY: help demo serve test test-all lint format bench numbers tables mpnet lock clean-venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,10 @@ endif
 demo: $(READY) ## train, evaluate with error bars and retrieve on the embedded demo set
 	@$(RUN) train.py
 	@$(RUN) retrieve.py ckpt=latest queries=data/demo_headlines.txt top_k=5
+	@echo "next: make serve    (a page to ask it yourself, at http://127.0.0.1:8000)"
+
+serve: $(READY) ## the page and the API over the newest job of make demo, at http://127.0.0.1:8000
+	@$(RUN) serve.py ckpt=latest serve.examples=data/demo_headlines.txt logger=none
 
 test: $(READY) ## the fast tests, a process for each of up to four cores
 	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile

@@ -18,7 +18,8 @@ FLOORS = (
     ("assembly",),
     ("jobs",),
     ("pages", "sweeps"),
-    ("tasks", "serving"),
+    ("serving",),
+    ("tasks",),
     ("commands",),
 )
 """Rooms from the ground up. A room imports what lies below it, never one on its own floor (but for those of the ground)."""
@@ -32,6 +33,10 @@ FOREIGN = {
     "lancedb": ("search/",),
     "open_clip": ("backbones/",),
     "openai": ("rerankers/endpoint.py",),
+    "fastapi": ("serving/",),
+    "starlette": ("serving/",),
+    "uvicorn": ("serving/process.py",),
+    "prometheus_client": ("serving/counts.py",),
     "jsonschema": ("rerankers/asking.py",),
     "wandb": ("report/wandb_media.py",),
     "hydra": ("assembly/", "sweeps/callbacks.py", "sweeps/study.py", "commands/door.py"),

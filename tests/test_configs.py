@@ -12,7 +12,7 @@ from picdesk.assembly.build import check, parts_of
 from picdesk.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-DOORS = ("train", "evaluate", "retrieve")
+DOORS = ("train", "evaluate", "retrieve", "serve")
 NO_TARGET = ("paths", "experiment", "hparams_search", "forget_on")
 BY_PLUGINS = ("hydra", "hydra/launcher", "hydra/sweeper")
 EXTRA = {"trainer": {"callbacks", "logger"}}

@@ -16,7 +16,7 @@ from tests.conftest import PROJECT
 
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
 OF_PLUGINS = "plugins=[mylab]"  # a package that is not there: tests/test_plugins.py runs what it has
-DOOR = re.compile(r"^    python ((?:train|evaluate|retrieve)\.py .*)$", re.MULTILINE)
+DOOR = re.compile(r"^    python ((?:train|evaluate|retrieve|serve)\.py .*)$", re.MULTILINE)
 LEFT_OPEN = re.compile(r"^(\w+=)?\.\.\.$")  # `data=...`: any; `...`: as above
 
 
@@ -47,7 +47,15 @@ def first_of_each(words: list[str]) -> list[str]:
 
 def test_there_are_commands() -> None:
     pages = {name for name, _ in commands()}
-    assert {"README.md", "backbones.md", "finetuning.md", "reranking.md", "scale.md", "systems.md"} <= pages
+    assert {
+        "README.md",
+        "backbones.md",
+        "finetuning.md",
+        "reranking.md",
+        "scale.md",
+        "serving.md",
+        "systems.md",
+    } <= pages
     assert len(commands()) >= 60
 
 

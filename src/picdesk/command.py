@@ -1,4 +1,4 @@
-"""`picdesk train|evaluate|retrieve ...` from any folder, and the commands that look after stores, jobs and submissions."""
+"""`picdesk train|evaluate|retrieve|serve ...` from any folder, and the commands that look after stores, jobs and submissions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ DOORS = {
     "train": "fit a backbone, then evaluate what was fitted",
     "evaluate": "retrieve and score, check data, compare jobs, tune",
     "retrieve": "find pictures for texts and texts for pictures",
+    "serve": "the same as a web page and an API, in a process that stays up",
 }
 TOOLS = {
     "store": "list, verify and prune kept features",
@@ -34,7 +35,7 @@ def main() -> int:
 
 
 def open_door_of(name: str, arguments: list[str]) -> int:
-    """Run `train.py`, `evaluate.py` or `retrieve.py` of the checkout that this package was installed from."""
+    """Run `train.py`, `evaluate.py`, `retrieve.py` or `serve.py` of the checkout that this package was installed from."""
     door = PROJECT / f"{name}.py"
     if not door.is_file():
         print(

@@ -11,12 +11,17 @@ from hydra.core.hydra_config import HydraConfig
 _GIVEN: ContextVar[tuple[str, ...] | None] = ContextVar("given", default=None)
 
 
-def overrides() -> list[str]:
-    """`key=value` as it was typed, without the signs before it."""
+def as_typed() -> list[str]:
+    """`key=value`, with the signs before it."""
     given = _GIVEN.get()
     if given is None:
         given = tuple(HydraConfig.get().overrides.task) if HydraConfig.initialized() else ()
-    return [override.lstrip("+~") for override in given]
+    return list(given)
+
+
+def overrides() -> list[str]:
+    """`key=value` as it was typed, without the signs before it."""
+    return [override.lstrip("+~") for override in as_typed()]
 
 
 def named_keys() -> list[str]:

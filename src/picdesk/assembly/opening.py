@@ -1,27 +1,34 @@
-"""Open a system from Python: a job, a checkpoint, `latest`, a saved index, an .npz file or the name of a backbone."""
+"""Open a system from Python: a job, a checkpoint, `latest`, a saved index, an .npz file or the name of a backbone.
+
+A server opens the same by its config, and opens it again when it is told to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
 from picdesk.assembly.command_line import in_tasks, with_its_sign, with_plugin_options
-from picdesk.assembly.named import given
+from picdesk.assembly.named import as_typed, given
 from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
 from picdesk.collection import Fields
+from picdesk.data.facts import PictureFacts
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Direction
 from picdesk.readers.arrays import load_arrays
 from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
-from picdesk.retrieval.searcher import Searcher
+from picdesk.retrieval.searcher import Find, Searcher
 from picdesk.search.index_files import HEADER
-from picdesk.search.saved import note_in
+from picdesk.search.saved import made_from, note_in
 
 
 def load(source: str | Path = "latest", *overrides: str, part: str = "all", data: Dataset | None = None) -> Searcher:
@@ -51,17 +58,79 @@ def searcher_of(session: Session, folder: Path | None, name: str) -> Searcher:
             return saved_index.gallery_in(session, folder, direction)
         return session.system.gallery(session.dataset, session.part, direction)
 
-    return Searcher(session.system, opened, rendering_of(session), None if folder else lambda: session.dataset, name)
+    return Searcher(
+        session.system,
+        opened,
+        rendering_of(session, folder is not None),
+        None if folder else lambda: session.dataset,
+        name,
+    )
 
 
-def rendering_of(session: Session) -> Callable[[Fields], str]:
-    """How a text from outside is written before it is encoded: by the prompt of the config."""
+def rendering_of(session: Session, of_index: bool = False) -> Callable[[Fields], str]:
+    """How a text from outside is written before it is encoded where the data set has no prompt: by that of the config; as it
+    stands for a saved index, which would say if it had one."""
+
+    @cache
+    def prompt() -> Any:
+        return session.build("prompt").choose(QUERY_FIELDS)
 
     def render(fields: Fields) -> str:
-        text: str = session.build("prompt").choose(QUERY_FIELDS).render(fields)
-        return text
+        return str(fields["caption"] if of_index else prompt().render(fields))
 
     return render
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a server answers with: the searcher, what it was made by (`weights`, `data`), what is known of its pictures, and the
+    overrides by which `retrieve.py` opens the same."""
+
+    searcher: Searcher
+    weights: dict[str, str]
+    data: Callable[[], dict[str, str]]
+    facts: PictureFacts | None
+    same: tuple[str, ...]
+
+
+class Source:
+    """What a server opens as often as it is told to: each time as the files are then, by the config of a session or, with
+    `index_dir`, by the index that lies there."""
+
+    def __init__(self, session: Session, index_dir: str | None = None) -> None:
+        self.settings, self.index_dir = session.settings, index_dir
+        self._session, self._named = session, tuple(as_typed())
+
+    def open(self) -> Opened:
+        """A searcher over the data set or the saved index. Raises `UserError` for what cannot be opened, or does not fit."""
+        with given(self._named):
+            folder = saved_index.folder_of(self.index_dir) if self.index_dir else None
+            start = self._session
+            session = saved_index.session_of(start, folder) if folder else start.opened(whole=True, asked=True)
+            name = str(self.index_dir or self.settings.ckpt or session.backbone.name)
+            searcher = searcher_of(session, folder, name)
+            searcher.gallery("pictures" if folder is None else kind_of(folder))
+        known = session.encoder.digests
+        facts = known if isinstance(known, PictureFacts) else None
+
+        def data() -> dict[str, str]:
+            return {} if folder else session.fingerprint(session.part)
+
+        weights = session.weights() | session.rerankers.contents()
+        return Opened(searcher, weights, data, facts, self._same(session))
+
+    def _same(self, session: Session) -> tuple[str, ...]:
+        """The overrides that open the same in `retrieve.py`: those of this command but for what is a server's own."""
+        own = ("task", "hydra", "logger", "top_k", "run_depth", "min_score", "ckpt")
+        kept = [one for one in self._named if one.lstrip("+~").partition("=")[0].split(".")[0] not in own]
+        index = [f"index_dir={self.index_dir}"] if self.index_dir else []
+        ckpt = [f"ckpt={session.checkpoint.path}"] if session.checkpoint and not index else []
+        return (*ckpt, *index, *kept)
+
+
+def kind_of(folder: Path) -> Find:
+    """What a saved index finds."""
+    return "texts" if made_from(folder).get("gallery") == "texts" else "pictures"
 
 
 def overrides_for(source: str) -> tuple[list[str], Path | None]:

@@ -64,6 +64,10 @@ class TextBatches:
         self._line = {row: line for line, row in enumerate(rows)}
         self.order = sorted(rows, key=lambda i: (self._lengths[i], len(texts[i]), texts[i]))
 
+    def length(self, row: int) -> int:
+        """Tokens of one text."""
+        return int(self._lengths[row])
+
     def __call__(self, parts: Iterator[list[int]]) -> Iterator[tuple[list[int], Inputs]]:
         """Each part with its inputs."""
         for part in parts:

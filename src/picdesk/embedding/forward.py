@@ -104,6 +104,17 @@ def check_device(device: str) -> None:
         ) from None
 
 
+def readied(trunk: nn.Module, device: str, precision: str) -> tuple[nn.Module, torch.memory_format]:
+    """The trunk, or a copy in bf16, on its device and in its layout, for good."""
+    ready = copy.deepcopy(trunk) if precision == "bf16" else trunk
+    ready = ready.to(device, torch.bfloat16 if precision == "bf16" else torch.float32).eval()
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in ready.modules())
+    layout = torch.channels_last if convolutions > 1 else torch.contiguous_format
+    if layout is torch.channels_last:
+        ready.to(memory_format=layout)
+    return ready, layout
+
+
 @contextmanager
 def working(trunk: nn.Module, device: str, precision: str) -> Iterator[tuple[nn.Module, torch.memory_format]]:
     """The trunk ready to encode, and the layout its pixels should have; afterwards the caller's trunk is bit for bit as before.
@@ -114,12 +125,7 @@ def working(trunk: nn.Module, device: str, precision: str) -> Iterator[tuple[nn.
     """
     training = trunk.training
     home = next((parameter.device for parameter in trunk.parameters()), torch.device("cpu"))
-    ready = copy.deepcopy(trunk) if precision == "bf16" else trunk
-    ready = ready.to(device, torch.bfloat16 if precision == "bf16" else torch.float32).eval()
-    convolutions = sum(isinstance(module, nn.Conv2d) for module in ready.modules())
-    layout = torch.channels_last if convolutions > 1 else torch.contiguous_format
-    if layout is torch.channels_last:
-        ready.to(memory_format=layout)
+    ready, layout = readied(trunk, device, precision)
     try:
         with torch.inference_mode():
             yield ready, layout

@@ -150,6 +150,22 @@ def watched() -> Iterator[None]:
             _STATE.heard = True  # the process ends now; the watcher sees to that, and further signals do not disturb it
 
 
+@contextmanager
+def left_alone() -> Iterator[None]:
+    """Within, signals are somebody else's: an event loop's, which takes them and ends by itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    wake = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+
 def of_a_worker() -> None:
     """In a worker of a launcher: TERM ends it, INT is the parent's, which ends its workers."""
     is_worker = multiprocessing.current_process().name != "MainProcess" and _STATE.pid != os.getpid()

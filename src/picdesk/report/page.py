@@ -92,7 +92,7 @@ def without_script(html: str, where: str) -> str:
 
 
 def _render(template: str, page: Any, read_picture: ReadPicture, side: int = thumbnails.SIDE) -> str:
-    environment = _environment()
+    environment = environment_of()
     contact, plots = Contact(read_picture, side), figures.Plots()
     # The body comes first: what it asks for decides which pictures the page embeds.
     body = Markup(environment.get_template(template).render(page=page, contact=contact, plots=plots))
@@ -100,9 +100,10 @@ def _render(template: str, page: Any, read_picture: ReadPicture, side: int = thu
 
 
 @cache
-def _environment() -> Environment:
+def environment_of(*more: Path) -> Environment:
+    """The templates, and those in `more` folders, with what all of them may use. Every value is escaped."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([TEMPLATES, *more]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

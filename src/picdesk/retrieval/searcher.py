@@ -66,7 +66,9 @@ class Rows(Sequence[Row]):
 
 class Searcher:
     """`system` is all that answers, `dataset` what it was opened with (None for a saved index), `render` makes the text that
-    is encoded out of a query's fields. Galleries are built, or opened, when they are first searched."""
+    is encoded out of a query's fields where the data set has no prompt.
+
+    Galleries are built, or opened, when they are first searched."""
 
     def __init__(
         self,
@@ -107,6 +109,11 @@ class Searcher:
             self._galleries[direction] = self._open(direction)
         return self._galleries[direction]
 
+    @property
+    def opened(self) -> Mapping[Direction, Gallery]:
+        """The galleries that were searched, or asked for, until now."""
+        return dict(self._galleries)
+
     def index(self, dataset: Dataset | str | Path) -> Searcher:
         """The same system over another data set, or over a folder of pictures."""
         other = dataset if isinstance(dataset, Dataset) else Dataset.from_folder(dataset)
@@ -134,8 +141,9 @@ class Searcher:
         Raises `ConfigError` for an empty query.
         """
         wanted: Find = find or ("pictures" if query is not None else "texts")
-        asks = self.asks([query] if query is not None else [], [picture] if picture is not None else [], share)
         gallery = self.gallery(wanted)
+        texts, pictures = [query] if query is not None else [], [picture] if picture is not None else []
+        asks = self.asks(texts, pictures, share, gallery)
         told = query if query is not None else "a picture"
         return rows_of(self.system.search(asks, gallery, k, weights, filter), gallery, [told])[0]
 
@@ -148,15 +156,28 @@ class Searcher:
     ) -> list[Rows]:
         """Pictures for many texts at once, under one filter."""
         gallery = self.gallery("pictures")
-        return rows_of(self.system.search(self.asks(queries), gallery, k, weights, filter), gallery, queries)
+        asks = self.asks(queries, gallery=gallery)
+        return rows_of(self.system.search(asks, gallery, k, weights, filter), gallery, queries)
 
-    def asks(self, texts: Sequence[str], pictures: Sequence[Picture] = (), share: float = 0.5) -> Side:
-        """Queries in the shared space, their texts through the prompt."""
+    def rendering(self, gallery: Gallery | None = None) -> Callable[[Fields], str]:
+        """How the fields of a query become the text that is encoded: as those of the data set do, where it has any."""
+        known = gallery or self.gallery("pictures")
+        return known.catalogue.render or self._render
+
+    def asks(
+        self,
+        texts: Sequence[str],
+        pictures: Sequence[Picture] = (),
+        share: float = 0.5,
+        gallery: Gallery | None = None,
+    ) -> Side:
+        """Queries in the shared space, their texts through the prompt of what is searched (pictures, if not given)."""
         if any(not text.strip() for text in texts):
             raise ConfigError("query is empty; give a text, for example 'flood warnings in the north'")
         fields = [bare(f"q{i}", text.strip()).fields for i, text in enumerate(texts, 1)]
         contents = [bytes_of(picture) for picture in pictures]
-        return self.system.asks([self._render(own) for own in fields], contents, fields=fields, share=share)
+        render = self.rendering(gallery) if texts else self._render
+        return self.system.asks([render(own) for own in fields], contents, fields=fields, share=share)
 
     def evaluate(self, part: str = "test") -> Scores:
         """Both directions over a part of the data set: train, val, test or all."""

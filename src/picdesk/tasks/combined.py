@@ -13,16 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from picdesk.backbones.two_tower import TwoTower
 from picdesk.data.images import open_picture
-from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, MissingFileError
-from picdesk.interfaces import Embeddings
 from picdesk.readers.queries import Query, bare, only, read_queries
-from picdesk.retrieval.features import head
-from picdesk.retrieval.system import PicturesInMemory
+from picdesk.retrieval.pieces import Piece
 
 WEIGHTED = re.compile(r"([+-]?\d+(?:\.\d+)?):(.+)", re.DOTALL)
 PICTURE = "image:"
@@ -39,16 +33,6 @@ class Question:
     find: str | None = None
     queries: str | None = None
     subset: str | None = None
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A text, or the bytes of a picture, and its weight; `name` is what a person reads."""
-
-    weight: float
-    name: str
-    text: str = ""
-    picture: bytes = b""
 
 
 def read_texts(question: Question) -> list[Query]:
@@ -115,40 +99,3 @@ def piece(told: str, weight: float, max_pixels: int) -> Piece:
 def finds_pictures(question: Question, pieces: Sequence[Piece]) -> bool:
     """What is looked for: as `find` says, else pictures where a text is among the pieces."""
     return bool(question.find == "pictures" or (question.find is None and any(one.text for one in pieces)))
-
-
-def as_query(pieces: Sequence[Piece]) -> Query:
-    """The whole as one query, named by its pieces: `a dog + 2 x dog.jpg - 0.5 x night`."""
-    parts = []
-    for number, one in enumerate(pieces):
-        sign = "- " if one.weight < 0 else "+ " if number else ""
-        size = "" if abs(one.weight) == 1 else f"{abs(one.weight):g} x "
-        parts.append(f"{sign}{size}{one.name}")
-    return bare("q1", " ".join(parts))
-
-
-def vector_of(backbone: TwoTower, encoder: Encoder, prompt: Any, pieces: Sequence[Piece]) -> Embeddings:
-    """The sum [1, dim] of the pieces' vectors by their weights, of length 1; each asks, so each has the prompt of what asks.
-
-    Raises `ConfigError` where nothing is left.
-    """
-    whole = np.zeros(backbone.dim, np.float32)
-    for one in pieces:
-        whole += one.weight * (of_picture if one.picture else of_text)(backbone, encoder, prompt, one)
-    length = float(np.linalg.norm(whole))
-    if length < 1e-6:
-        raise ConfigError("also: the texts and pictures cancel each other out; change a weight")
-    return Embeddings(("q1",), (whole / length)[None].astype(np.float32))
-
-
-def of_text(backbone: TwoTower, encoder: Encoder, prompt: Any, one: Piece) -> Any:
-    """The vector of a text."""
-    said = prompt.render(bare("q1", one.text).fields) if prompt else one.text
-    asks = backbone.facing("t2i")
-    return head(asks, "text", encoder.texts(asks, [said]))[0]
-
-
-def of_picture(backbone: TwoTower, encoder: Encoder, prompt: Any, one: Piece) -> Any:
-    """The vector of a picture."""
-    asks = backbone.facing("i2t")
-    return head(asks, "image", encoder.pictures(asks, PicturesInMemory((one.picture,)), open_picture))[0]

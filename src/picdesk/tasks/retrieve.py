@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from picdesk.assembly import saved_index
+from picdesk.assembly.opening import rendering_of
 from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
@@ -19,20 +20,11 @@ from picdesk.pages.outside import check_submission
 from picdesk.parts import config_part
 from picdesk.readers.queries import Query
 from picdesk.retrieval import banks, index_facts
-from picdesk.retrieval.dataset import QUERY_FIELDS
 from picdesk.retrieval.gallery import Gallery
+from picdesk.retrieval.pieces import Piece, as_query, vector_of
 from picdesk.submissions.asked import Submission
 from picdesk.tasks.base import Task
-from picdesk.tasks.combined import (
-    Piece,
-    Question,
-    as_query,
-    finds_pictures,
-    pieces_of,
-    read_picture,
-    read_texts,
-    vector_of,
-)
+from picdesk.tasks.combined import Question, finds_pictures, pieces_of, read_picture, read_texts
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -155,14 +147,10 @@ def asked_of(
     session: Session, gallery: Gallery, queries: list[Query], picture: bytes, pieces: Sequence[Piece], of_index: bool
 ) -> Side:
     """What is asked, in the shared space; `of_index` where a saved index is asked, which has a prompt of its own."""
+    render = gallery.catalogue.render or rendering_of(session, of_index)
     if pieces:
-        prompt = gallery.prompt or (None if of_index else session.build("prompt").choose(QUERY_FIELDS))
-        return Side(("q1",), vector_of(session.backbone, session.encoder, prompt, pieces))
+        return Side(("q1",), vector_of(session.backbone, session.encoder, render, pieces))
     if not queries:
         return session.system.asks(pictures=[picture])
-    if of_index:
-        render = gallery.catalogue.render or (lambda fields: str(fields["caption"]))
-    else:
-        render = gallery.catalogue.render or session.build("prompt").choose(QUERY_FIELDS).render
     texts = [render(query.fields) for query in queries]
     return session.system.asks(texts, ids=[query.id for query in queries], fields=[query.fields for query in queries])

@@ -1,0 +1,1 @@
+"""The desk: a page and an API over the engine, in a process that stays up."""

@@ -1,0 +1,120 @@
+"""The desk: what is served now, the answers that are kept, and the thread that makes them. Safe for threads; knows no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from picdesk.assembly.schema import Settings
+from picdesk.data.groups import see_all
+from picdesk.readers.queries import read_queries
+from picdesk.serving.batching import Hand
+from picdesk.serving.counts import Counts
+from picdesk.serving.folding import Folds
+from picdesk.serving.keeping import Kept
+from picdesk.serving.limits import Limits
+from picdesk.serving.questions import AskError, Options, Question, options_of
+from picdesk.serving.served import Served
+from picdesk.serving.thumbs import Thumbs
+
+log = logging.getLogger(__name__)
+MEGA = 1 << 20
+UPLOADS = 96 * MEGA
+"""For pictures that were sent, so that the links of their pages work for a while."""
+
+
+class Desk:
+    """`open_served` opens what is served, at the start and at each reload; a whole generation takes the place of another."""
+
+    def __init__(self, settings: Settings, limits: Limits, open_served: Callable[[], Served]) -> None:
+        self.settings, self.limits = settings, limits
+        self.counts = Counts()
+        self.now = open_served()
+        self._open = open_served
+        self._reloading = threading.Lock()
+        size = int(self.limits.cache_mb * MEGA)
+        self.answers, self.thumbs, self.uploads = Kept(size), Thumbs(size, settings.encode.max_pixels), Kept(UPLOADS)
+        self.hand = Hand(self._computed, self.limits.batch_ms, self.counts.batches.observe)
+        self.headlines = self._examples()
+        self.folds = Folds()
+        self.stopping = False
+        self.counts.watch(self)
+
+    def _examples(self) -> tuple[str, ...]:
+        if self.limits.examples is None:
+            return ()
+        return tuple(str(query.fields["title"]) for query in read_queries(self.limits.examples)[:200])
+
+    def options(self, **given: Any) -> Options:
+        """Options as a client gives them."""
+        return options_of(self.limits, list(self.now.weights), self.settings.run_depth, **given)
+
+    async def ask(self, question: Question, served: Served | None = None) -> bytes:
+        """The answer as JSON, kept or computed. Raises `AskError`."""
+        served = served or self.now
+        key = (served.number, question.key)
+        known = self.answers.get(key)
+        if known is not None:
+            return known
+        waiting = asyncio.wrap_future(self.hand.ask(served, question))
+        try:
+            return await asyncio.wait_for(waiting, self.limits.timeout_s)
+        except TimeoutError:
+            raise AskError("request", f"no answer within {self.limits.timeout_s:g} s", 503) from None
+
+    async def ask_all(self, questions: Sequence[Question]) -> list[bytes]:
+        """The answers of several questions, all of one generation."""
+        served = self.now
+        return list(await asyncio.gather(*(self.ask(question, served) for question in questions)))
+
+    def _computed(self, served: Served, question: Question) -> bytes:
+        key = (served.number, question.key)
+        known = self.answers.peek(key)  # the same question may have stood before this one in the queue
+        if known is not None:
+            return known
+        answer = served.answer(question)
+        if question.options.fold:
+            answer["results"] = self.folds.folded(served, answer["results"])
+        made = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+        self.answers.put(key, made)
+        return made
+
+    def reload(self) -> Served:
+        """Open anew and put it in the place of what is served; requests under way end with what they began with.
+
+        Raises `AskError` (409) where a reload is under way, `UserError` for what cannot be opened or does not fit: then nothing
+        changes.
+        """
+        if not self._reloading.acquire(blocking=False):
+            raise AskError("reload", "a reload is under way", 409)
+        try:
+            fresh = self._open()
+            self.now = fresh
+            self.answers.clear()
+            self.thumbs.clear()
+            self.counts.reloads.inc()
+            log.info("reloaded: %s", fresh.fingerprint)
+            self.prepare()
+            return fresh
+        finally:
+            self._reloading.release()
+
+    def prepare(self) -> None:
+        """Do in a thread what the first clients would wait for: the texts as a gallery, what looks alike."""
+        threading.Thread(target=self._prepare, args=(self.now,), name="prepare", daemon=True).start()
+
+    def _prepare(self, served: Served) -> None:
+        try:
+            _ = served.owners
+            self.folds.find(served, self.limits.fold, see_all)
+        except Exception as error:  # a convenience: whoever needs it meets the fault, and is told
+            log.warning("not prepared: %s", error)
+
+    def close(self) -> None:
+        """Answer what waits."""
+        self.stopping = True
+        self.hand.close()

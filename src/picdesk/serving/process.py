@@ -1,0 +1,203 @@
+"""The process: where it listens, what it answers to signals, and its end without a request left half-way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from picdesk.assembly.opening import Source
+from picdesk.errors import ConfigError, MissingFileError, UserError
+from picdesk.process import stops
+from picdesk.serving.app import application
+from picdesk.serving.desk import Desk
+from picdesk.serving.guard import LOCAL, App
+from picdesk.serving.limits import Limits
+from picdesk.serving.served import Served
+
+log = logging.getLogger(__name__)
+OWN = ("127.0.0.1", "::1", "localhost")
+LEAST_TOKEN = 16
+QUIET_S = 2.0
+"""After so long without a question connections are closed: one that is closed while a question is on its way loses it."""
+
+
+def serve(source: Source, limits: Limits) -> None:
+    """Open what is served, listen, answer until TERM or INT. Raises `UserError` for what cannot be opened, or be listened to."""
+    check(limits)
+    token = token_of(limits)
+    listening = listen(limits)  # first, as a port that is taken is told at once
+    desk = Desk(source.settings, limits, lambda: Served(source.open()))
+    desk.prepare()
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    items = f"{len(desk.now.gallery(desk.now.first)):,} {desk.now.first}"
+    log.info("picdesk: http://%s:%d (%s, %s)", shown, port, items, desk.now.fingerprint)
+    run(desk, application(desk, token, names_of(limits, port)), listening)
+
+
+def check(limits: Limits) -> None:
+    """Raise `ConfigError` for a limit that is none, and for other machines without a token."""
+    for name in ("most", "texts", "characters", "body_mb", "timeout_s", "cache_mb"):
+        if not getattr(limits, name) > 0:
+            raise ConfigError(f"serve.{name}={getattr(limits, name)}: it must be above 0")
+    for name in ("rate", "batch_ms", "fold", "drain_s"):
+        if not getattr(limits, name) >= 0:
+            raise ConfigError(f"serve.{name}={getattr(limits, name)}: 0 or more")
+    if limits.host not in OWN and limits.token_file is None and not limits.open:
+        raise ConfigError(
+            f"serve.host={limits.host}: other machines could ask, and nobody would be asked who they are; give "
+            "serve.token_file=FILE with a token, or say serve.open=true where a proxy asks, or nothing is secret"
+        )
+
+
+def token_of(limits: Limits) -> str | None:
+    """The first line of `serve.token_file`; None where none is asked for. Raises `UserError` for none that is worth its name."""
+    if limits.token_file is None:
+        return None
+    path = Path(limits.token_file).expanduser()
+    if not path.is_file():
+        raise MissingFileError(f"serve.token_file={limits.token_file}: no such file")
+    lines = path.read_text(encoding="utf-8").split("\n")
+    token = lines[0].strip()
+    if len(token) < LEAST_TOKEN or not token.isascii() or any(c.isspace() for c in token):
+        raise ConfigError(
+            f"serve.token_file={limits.token_file}: its first line must be a token of {LEAST_TOKEN} ASCII characters or more "
+            "without blanks, for example the output of: openssl rand -hex 24"
+        )
+    return token
+
+
+def listen(limits: Limits) -> socket.socket:
+    """A socket that listens. Raises `ConfigError` for an address that this machine does not have, or a port that is taken."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            limits.host, limits.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind, proto)
+        with contextlib.ExitStack() as unless_bound:
+            unless_bound.callback(made.close)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+            unless_bound.pop_all()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"serve.host={limits.host}, serve.port={limits.port}: cannot listen there: {why}") from None
+    return made
+
+
+def names_of(limits: Limits, port: int) -> frozenset[str] | None:
+    """The names that a client may call the server by: against pages elsewhere that have their own name lead here (DNS rebinding).
+    None, for any, where a token or a proxy says who may ask."""
+    if limits.host not in OWN and not limits.hosts:
+        return None
+    return frozenset((*LOCAL, limits.host, *(str(name).lower() for name in limits.hosts)))
+
+
+class FirstWord(HttpToolsProtocol):
+    """Closes a connection on which no request has begun after `wait_s`; whoever has nothing to ask holds nothing."""
+
+    wait_s = 30.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Someone connected."""
+        super().connection_made(transport)
+        self.loop.call_later(self.wait_s, self._look)
+
+    def _look(self) -> None:
+        begun: object = self.cycle  # None until a request came, whatever its type says
+        if begun is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Ends gently: first no new connections, then the last answer of each connection, with `Connection: close`; then the end."""
+
+    def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
+        super().__init__(config)
+        self.desk = desk
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Through the event loop: TERM and INT end, a second one at once; HUP reloads."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self.end)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        try:
+            yield
+        finally:
+            for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(signum)
+
+    def end(self) -> None:
+        """Asked once, gently; asked again, now."""
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+        self.desk.stopping = True
+
+    def reload(self) -> None:
+        """In a thread; what goes wrong is told in the log, and nothing changes."""
+
+        def work() -> None:
+            try:
+                self.desk.reload()
+            except UserError as error:
+                log.warning("reload refused, and nothing has changed: %s", error)
+            except Exception:
+                log.exception("reload failed, and nothing has changed")
+
+        threading.Thread(target=work, name="reload", daemon=True).start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let every connection have the answer that it waits for, and one more to close it, before it is closed."""
+        self.desk.stopping = True
+        for server in self.servers:
+            server.close()
+        for sock in sockets or ():  # else the system would go on to accept, and nobody would answer
+            sock.close()
+        loop, state = asyncio.get_running_loop(), self.server_state
+        until, seen, busy = loop.time() + self.desk.limits.drain_s, -1, loop.time()
+        while state.connections and loop.time() < until and not self.force_exit:
+            if state.tasks or state.total_requests != seen:
+                seen, busy = state.total_requests, loop.time()
+            elif loop.time() - busy > QUIET_S:  # whoever is still connected asks nothing
+                break
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+
+def run(desk: Desk, app: App, listening: socket.socket) -> None:
+    """Answer on a socket until the end is asked for."""
+    config = uvicorn.Config(
+        app,
+        http=type("Waiting", (FirstWord,), {"wait_s": desk.limits.timeout_s}),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        proxy_headers=False,
+        timeout_keep_alive=65,  # longer than the usual proxy's, so that the proxy closes first
+        timeout_graceful_shutdown=max(1, round(desk.limits.drain_s)),
+        backlog=1024,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        with stops.left_alone():
+            Server(config, desk).run(sockets=[listening])
+    finally:
+        desk.close()
+        listening.close()
+    log.info("picdesk: ended, every question answered")

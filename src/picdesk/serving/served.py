@@ -1,0 +1,216 @@
+"""One generation of what is served: a searcher with its galleries, and the answers to questions. A reload makes another one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import count
+from typing import Any
+
+from picdesk.assembly.opening import Opened
+from picdesk.data.images import open_picture
+from picdesk.embedding.standing import Standing
+from picdesk.errors import ConfigError, UserError
+from picdesk.files import digest_of
+from picdesk.interfaces import Side
+from picdesk.pages.answers import cards_of, item_of
+from picdesk.readers.queries import Query
+from picdesk.report.content import Item
+from picdesk.retrieval.catalogue import Catalogue
+from picdesk.retrieval.gallery import Gallery
+from picdesk.retrieval.pieces import Piece, vector_of
+from picdesk.retrieval.reranking import Reranking
+from picdesk.retrieval.searcher import DIRECTION_OF, Find
+from picdesk.serving.questions import AskError, Question
+
+NUMBERS = count(1)
+FIELDS = {"filter": "filter", "weights": "rerankers", "pieces": "also"}
+MOST_TITLES = 300_000
+"""Texts up to which the picture of a text that is asked word for word is known."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What answers until the next reload. Questions are answered one at a time (`Hand` sees to that); all else is safe for
+    threads."""
+
+    opened: Opened
+    number: int = field(default_factory=lambda: next(NUMBERS))
+    since: float = field(default_factory=time.time)
+    _turn: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        _ = self.first, self.fingerprint  # by what is open now; the other gallery comes when it is asked for
+
+    @cached_property
+    def standing(self) -> Standing:
+        """The encoder of questions; galleries were encoded through the store."""
+        return Standing.like(self.opened.searcher.system.encoder)
+
+    @cached_property
+    def system(self) -> Any:
+        """The searcher's system with the standing encoder in it."""
+        return replace(self.opened.searcher.system, encoder=self.standing)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The rerankers with their weights."""
+        return {part.name: part.weight for part in self.system.reranking.parts}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest over weights, data, and every index that is open from the start."""
+        opened = self.opened.searcher.opened
+        indexes = {direction: gallery.index.fingerprint for direction, gallery in sorted(opened.items())}
+        return digest_of([self.opened.weights, indexes, self.opened.same, self.weights])[:16]
+
+    @cached_property
+    def data(self) -> Mapping[str, str]:
+        """Digests of what the data set holds; nothing for a saved index."""
+        with self._turn:
+            return self.opened.data()
+
+    def gallery(self, find: Find) -> Gallery:
+        """What is searched. Raises `AskError` where there is nothing of the kind."""
+        try:
+            with self._turn:
+                return self.opened.searcher.gallery(find)
+        except UserError as error:
+            raise AskError("find", f"{find} cannot be searched here: {error}") from None
+
+    @cached_property
+    def first(self) -> Find:
+        """What was opened at the start: pictures, or the texts of an index of texts."""
+        return "pictures" if "t2i" in self.opened.searcher.opened else "texts"
+
+    def catalogue(self, find: Find = "pictures") -> Catalogue:
+        """What is known of the pictures, or of the texts; for a saved index of the other kind too."""
+        known = self.gallery(self.first).catalogue
+        return Catalogue(known.collection, DIRECTION_OF[find], known.render)
+
+    @cached_property
+    def pictures(self) -> Catalogue:
+        """The pictures by id."""
+        return self.catalogue("pictures")
+
+    @cached_property
+    def texts(self) -> Catalogue:
+        """The texts by id."""
+        return self.catalogue("texts")
+
+    def item(self, name: str) -> tuple[Find, Item]:
+        """A picture or a text by its id. Raises `AskError` (404) where there is none."""
+        for find, catalogue in (("pictures", self.pictures), ("texts", self.texts)):
+            if name in catalogue:
+                return find, item_of(name, catalogue, None, None, False)  # type: ignore[return-value]
+        raise AskError("id", "no picture and no text has this id", 404)
+
+    def read(self, name: str) -> bytes:
+        """Bytes of a picture. Raises `AskError` (404) where there is none, or it cannot be read."""
+        if name not in self.pictures:
+            raise AskError("id", "no picture has this id", 404)
+        try:
+            return self.pictures.read(name)
+        except (KeyError, UserError):
+            raise AskError("id", "the file of this picture cannot be read", 404) from None
+
+    def piece_of(self, name: str, weight: float = 1.0) -> Piece:
+        """A picture of the collection as a piece of a query: by its bytes, as any picture; by its vector where vectors came with
+        the data and no picture is encoded. Raises `AskError` (404) where there is none."""
+        gallery = self.gallery("pictures") if self.system.backbone.knows_given_alone else None
+        if gallery is None or gallery.items is None or gallery.items.embeddings is None:
+            return Piece(weight, name, picture=self.read(name))
+        place = next((i for i, known in enumerate(gallery.items.ids) if known == name), None)
+        if place is None:
+            raise AskError("id", "no picture has this id", 404)
+        return Piece(weight, name, vector=gallery.items.embeddings.matrix[place])
+
+    @cached_property
+    def owners(self) -> Mapping[str, str]:
+        """The picture of each text of the data set, by the text in lower case; only of texts that one picture has."""
+        collection = self.pictures.collection
+        if collection is None or len(collection.texts) > MOST_TITLES:
+            return {}
+        found: dict[str, str] = {}
+        for fields, picture in zip(collection.texts, collection.picture_of.tolist(), strict=True):
+            for text in {str(fields[name]).strip().lower() for name in ("title", "caption") if fields.get(name)}:
+                name = collection.picture_ids[picture]
+                found[text] = name if found.get(text, name) == name else ""
+        return {text: name for text, name in found.items() if name}
+
+    def true_of(self, query: Query) -> str:
+        """The picture that belongs to a text: as the client says, or that of the very text in the data set; "" if unknown."""
+        return query.picture_id or self.owners.get(str(query.fields["title"]).lower(), "")
+
+    def texts_in(self, question: Question) -> list[str]:
+        """The texts that an answer will have encoded."""
+        render = self.opened.searcher.rendering(self.gallery(question.find))
+        if question.query:
+            return [render(question.query.fields)]
+        return []
+
+    def warm(self, questions: list[Question]) -> None:
+        """Encode the texts of several questions together."""
+        texts = list(dict.fromkeys(text for question in questions for text in self.texts_in(question)))
+        if len(texts) > 1:
+            self.standing.texts(self.system.backbone.facing("t2i"), texts)
+
+    def look_at(self, picture: bytes) -> None:
+        """Decode a picture that will be asked. Raises `AskError` for what is none, or too large."""
+        backbone = self.system.backbone
+        try:
+            if backbone.by_captions or backbone.knows_given_alone:
+                open_picture(picture, self.standing.max_pixels)
+            else:
+                self.standing.look_at(backbone.facing("i2t"), picture, open_picture)
+        except ValueError as error:
+            too_large = getattr(error, "kind", "") == "too_large"
+            raise AskError("picture", str(error), 413 if too_large else 422) from None
+
+    def asked(self, question: Question) -> Side:
+        """The question in the shared space."""
+        gallery = self.gallery(question.find)
+        render = self.opened.searcher.rendering(gallery)
+        query, pieces = question.query, question.pieces
+        if query:
+            return self.system.asks([render(query.fields)], ids=[query.id], fields=[query.fields])  # type: ignore[no-any-return]
+        if len(pieces) == 1 and pieces[0].picture and question.find == "texts":
+            return self.system.asks(pictures=[pieces[0].picture])  # type: ignore[no-any-return]
+        return Side(("q1",), vector_of(self.system.backbone, self.standing, render, pieces))
+
+    def answer(self, question: Question) -> dict[str, Any]:
+        """What `retrieve.py` finds, as plain values. Raises `AskError` for a question that this system cannot be asked."""
+        options = question.options
+        try:
+            gallery, asks = self.gallery(question.find), self.asked(question)
+            reranked = bool(question.query) or asks.pictures is not None
+            system = self.system if reranked else replace(self.system, reranking=Reranking())
+            if options.min_score is not None:
+                system = replace(system, min_score=options.min_score)
+            weights = dict(options.weights) if reranked else None
+            run = system.search(asks, gallery, options.k, weights, options.where or None)
+        except ConfigError as error:
+            raise AskError(field_of(str(error)), str(error)) from None
+        queries = [question.query] if question.query else []
+        if question.query and not question.query.picture_id:
+            queries = [replace(question.query, picture_id=self.true_of(question.query))]
+        card = cards_of(run, gallery.catalogue, queries, asks.texts or [question.name], question.name, False)[0]
+        found = [plain_item(item, question.find) for item in card.rankings[0].found]
+        known = {"true_picture": card.truth[0].id, "true_rank": card.rankings[0].rank} if card.truth else {}
+        asked = {"query_id": card.id, "query": question.name, "encoded_as": asks.texts[0] if asks.texts else None}
+        return {**asked, "find": question.find, **known, "fingerprint": self.fingerprint, "results": found}
+
+
+def field_of(message: str) -> str:
+    """The field of a question that the engine finds wrong: its messages begin with the key."""
+    return next((name for name, start in FIELDS.items() if message.startswith(start)), "query")
+
+
+def plain_item(item: Item, find: Find) -> dict[str, Any]:
+    """One item of an answer; where a picture lies on the server's disk is nobody's business."""
+    kind = {"id": item.id, "score": item.score, "rank": item.rank, "title": item.text}
+    named = {"file": item.name} if find == "pictures" else {}
+    return {**kind, **named, "columns": dict(item.details)}

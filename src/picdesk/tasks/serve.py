@@ -1,0 +1,32 @@
+"""serve.py: the page and the API, until a signal asks for the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from picdesk.assembly.opening import Source
+from picdesk.assembly.session import Session
+from picdesk.errors import ConfigError
+from picdesk.parts import config_part
+from picdesk.serving.limits import Limits
+from picdesk.tasks.base import Task
+
+NEEDED = ("fastapi", "uvicorn", "httptools", "multipart", "prometheus_client")
+
+
+@config_part
+@dataclass(kw_only=True)
+class Serve(Task, Limits):
+    """A data set, or the saved index in `index_dir`, as a page and an API."""
+
+    index_dir: str | None = None
+
+    def run(self, session: Session) -> None:
+        """Open, listen, answer. Raises `ConfigError` where the packages of a server are not installed."""
+        missing = [name for name in NEEDED if find_spec(name) is None]
+        if missing:
+            raise ConfigError(f"task=serve needs {', '.join(missing)}: pip install 'picdesk[serve]'")
+        from picdesk.serving.process import serve
+
+        serve(Source(session, self.index_dir), self)
