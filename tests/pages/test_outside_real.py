@@ -48,7 +48,13 @@ def test_a_run_of_2025_and_two_of_2026_from_real_photographs(capfd: Capture, rea
     assert ran.status == 0, ran.err
     made = ran.folder / "submission" / "desk"
     assert main([str(made), "--articles", str(real / "ids.csv")]) == 0
-    later = ("experiment=newsimages26/submit", f"queries={real / 'news_articles.csv'}", *shared, *own)
+    later = (
+        "experiment=newsimages26/submit",
+        "submission.edition=2026",
+        f"queries={real / 'news_articles.csv'}",
+        *shared,
+        *own,
+    )
     one = run(capfd, real / "one", "retrieve", *later, "submission.approach=first")
     assert one.status == 0, one.err
     runs = one.folder / "submission"
