@@ -39,7 +39,7 @@ class Collection:
     `skipped` lists what the reader left out, `notes` what it found worth saying about what it kept (an encoding, line ends).
     `vectors` holds embeddings that came with the data set, [pictures, dim] and [texts, dim], where there are any. `judgments` say
     by direction what else is relevant, in whatever part; with `judged_only` they alone count, and what they do not name is no
-    query.
+    query. `aside` rows were read too but lie beyond `data.limit`: shares of bad rows are of all that were read.
     Raises `DataError` where the parts do not fit together.
     """
 
@@ -55,6 +55,7 @@ class Collection:
     vectors: Mapping[Modality, NDArray[np.float32]] = field(default_factory=dict)
     judgments: Mapping[Direction, Qrels] = field(default_factory=dict)
     judged_only: bool = False
+    aside: int = 0
 
     def __post_init__(self) -> None:
         check_unique(self.picture_ids, f"data={self.name}: pictures")

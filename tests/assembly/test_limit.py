@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from picdesk.assembly.reading import limited
 from picdesk.collection import Collection
@@ -63,3 +64,21 @@ def test_it_is_part_of_what_the_job_is(capfd: Capture, tmp_path: Path) -> None:
     again = run(capfd, tmp_path, "evaluate", f"reproduce={few.folder}", "plugins=[tests]")
     assert again.status == 0, again.err
     one_line(run(capfd, tmp_path, "evaluate", *tiny, "data.limit=none"), "data.limit=none", "whole number")
+
+
+def test_rows_that_the_reader_left_out_are_a_share_of_all_that_it_read(capfd: Capture, tmp_path: Path) -> None:
+    """Four of 84 rows name a picture that is not there: no more than that, however few are taken."""
+    rows = [["picture", "caption"], *([f"p{i}.png", f"caption {i}"] for i in range(84))]
+    for i in range(80):
+        Image.new("RGB", (8, 8), (i, 3 * i, 0)).save(tmp_path / f"p{i}.png")
+    (tmp_path / "rows.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    data = ("data=csv", f"data.root={tmp_path}", "data.file=rows.csv", "data.picture_column=picture", "data.folder=.")
+    tiny = (
+        "backbone._target_=tests.tiny.Tiny",
+        "bootstrap.resamples=50",
+        "part=all",
+        "data.max_bad_fraction=0.06",
+        "split.groups=none",
+    )
+    ran = run(capfd, tmp_path / "out", "evaluate", *data, *tiny, "data.caption_column=caption", "data.limit=20")
+    assert ran.status == 0, ran.err

@@ -109,7 +109,9 @@ def limited(collection: Collection, splits: Splits, limit: object) -> tuple[Coll
     place[kept] = np.arange(len(kept))
     fewer = {name: place[taken[name]] if name in taken else rows for name, rows in parts.items()}
     note = f"data.{LIMIT}={limit}: {len(kept):,} of {len(collection.picture_ids):,} pictures, drawn from every part"
-    return collection.take(kept), fewer, note
+    few = collection.take(kept)
+    rows, left = (len(one.texts) or len(one.picture_ids) for one in (collection, few))
+    return replace(few, aside=rows - left), fewer, note
 
 
 @dataclass(frozen=True)

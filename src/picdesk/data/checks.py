@@ -84,7 +84,7 @@ def check_collection(
     good = np.isin(collection.picture_of, pictures)
     good[empty] = False
     unseen = () if has_pictures(collection) else (NO_PICTURES,)
-    rows = (len(collection.texts) or len(collection.picture_ids)) + len(left_out)
+    rows = (len(collection.texts) or len(collection.picture_ids)) + collection.aside + len(left_out)
     report = CheckReport(
         name=collection.name,
         level=level,
