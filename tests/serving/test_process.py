@@ -41,8 +41,8 @@ def test_term_under_load_loses_no_request_half_way(tmp_path: Path) -> None:
         assert {status for status, _ in met.whole} == {200}
         assert all(json.loads(body)["answers"][0]["results"] for _, body in met.whole)
         assert met.refused == 16, "each client saw the end as a refusal to connect"
-        assert len(met.whole) > 100
-        assert took < 9
+        assert len(met.whole) >= 16, "each client was at work"
+        assert took < 12
     assert any("every question answered" in line for line in server.said)
     assert not any("Traceback" in line for line in server.said), "".join(server.said)
 
