@@ -121,8 +121,8 @@ def test_a_reranker_without_a_share_is_refused(
 def test_a_mistake_in_a_reranker_is_told_before_anything_is_encoded(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], door: str, wrong: str, words: str
 ) -> None:
-    asked = (QUERY,) if door == "retrieve" else ()
-    ran = run(capfd, tmp_path / "out", door, *tiny, *asked, *OTHER, wrong, f"save_index={tmp_path / 'index'}")
+    asked = (QUERY, f"save_index={tmp_path / 'index'}") if door == "retrieve" else ()
+    ran = run(capfd, tmp_path / "out", door, *tiny, *asked, *OTHER, wrong)
     one_line(ran, words)
     assert not list((tmp_path / "out").rglob("*.npy"))
     assert not (tmp_path / "index").exists()

@@ -27,6 +27,7 @@ class Collection:
 
     def __init__(self, uri: str, name: str, token: str, timeout: float) -> None:
         try:
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else it writes of its pings between the lines of ours
             pymilvus = importlib.import_module("pymilvus")
             if "://" not in uri:
                 importlib.import_module("milvus_lite")
