@@ -10,8 +10,10 @@ schemathesis = pytest.importorskip("schemathesis")
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # how schemathesis hands raw bodies over
 def test_no_request_that_the_schema_can_think_of_is_a_fault_of_the_server(client: TestClient) -> None:
     from hypothesis import HealthCheck, Phase, settings
+    from hypothesis.errors import Unsatisfiable
 
     schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
     asked: dict[str, int] = {}
@@ -33,7 +35,10 @@ def test_no_request_that_the_schema_can_think_of_is_a_fault_of_the_server(client
         from hypothesis import given as for_all
 
         quick = settings(max_examples=40, deadline=None, database=None, derandomize=True, phases=(Phase.generate,))
-        settings(quick, suppress_health_check=list(HealthCheck))(for_all(case_of)(ask))()
+        try:
+            settings(quick, suppress_health_check=list(HealthCheck))(for_all(case_of)(ask))()
+        except Unsatisfiable:
+            assert mode is modes.NEGATIVE, "every operation has requests that are right; some have none that are wrong"
     assert len(asked) >= 9, asked
     assert sum(asked.values()) > 150
     assert client.get("/ready").status_code == 200
