@@ -66,7 +66,7 @@ def test_the_documented_lines_run(latest: Ran, capfd: pytest.CaptureFixture[str]
 def test_the_lines_of_the_readme_and_the_notebook_run(latest: Ran, capfd: pytest.CaptureFixture[str]) -> None:
     readme = blocks((PROJECT / "README.md").read_text(encoding="utf-8"))
     assert len(readme) == 1
-    notebook = json.loads((PROJECT / "notebooks" / "first_steps.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((PROJECT / "docs" / "tour.ipynb").read_text(encoding="utf-8"))
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert len(cells) >= 4
     for lines in ("\n".join(readme), "\n".join(cells)):
