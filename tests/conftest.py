@@ -7,6 +7,8 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:  # before anything asks how many threads it may have
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its pings are told on the standard error of whatever test runs then
+
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(
     prefix="picdesk-state-"
 )  # a key of the tests' own, for all their processes
