@@ -21,7 +21,7 @@ from picdesk.data.near import near_pairs
 from picdesk.files import write_text
 
 sys.path.insert(0, str(recipes.PROJECT))
-from scripts.publish import splits_table
+from scripts.recipe_numbers import splits_table
 
 NAMES = ("demo", "newsimages_lite", "finetune_newsimages")
 COUNTS = (10_000, 100_000, 1_000_000)

@@ -27,6 +27,8 @@ def is_there(module: str, name: str, folder: Path) -> bool:
     if module.split(".")[0] == "picdesk":
         found = importlib.import_module(module)
         return hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}") is not None
+    if (PROJECT / module).is_dir():
+        return (PROJECT / module / f"{name}.py").is_file()
     places = [home / f"{module.replace('.', '/')}.py" for home in (folder, folder.parent, PROJECT)]
     path = next((place for place in places if place.is_file()), PROJECT)
     margin = ast.parse(path.read_text() if path.is_file() else "").body

@@ -1,0 +1,173 @@
+"""What the pages say of rerankers, given vectors, batches and models: each function makes what stands in one block."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from scripts.recipe_numbers import DIRECTIONS, RESULTS, ends
+
+PROJECT = RESULTS.parents[1]
+
+
+@cache
+def tasks() -> dict[str, Any]:
+    """What `bench/tasks.py` found."""
+    content: dict[str, Any] = json.loads((RESULTS / "tasks.json").read_text(encoding="utf-8"))
+    return content
+
+
+def measured(name: str, direction: str, metric: str = "hits@1") -> str:
+    """A metric of one of the tasks, with its interval."""
+    one = tasks()[name][direction]
+    return ends([one["metrics"][metric], *one["intervals"][metric]])
+
+
+def differs(name: str, direction: str) -> tuple[str, str]:
+    """How far hits@1 lies above the search alone, with its interval, and p."""
+    value, low, high, p = tasks()[name]["less_search_alone"][direction]["hits@1"]
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]", f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+
+
+TUNED = {
+    "tune_cross_backbone": "`cross_backbone` (`lite2`)",
+    "tune_captions": "`captions` of the data set",
+    "tune_both": "both",
+}
+
+
+def reranking() -> str:
+    """The table of docs/reranking.md: a row a reranker, weights chosen on validation data."""
+    heads = ("reranker", "chosen weight", "validation: alone, chosen", "t2i hits@1: alone, reranked", "difference", "p")
+    lines = [f"| {' | '.join((*heads, 'i2t difference', 'p'))} |", "|" + "---|" * 8]
+    for name, title in TUNED.items():
+        own, t2i, i2t = tasks()[name]["tuned"], differs(name, "t2i"), differs(name, "i2t")
+        weights, best = (
+            " and ".join(f"{one:.2f}" for one in points) for points in (own["weights"].values(), own["best_weights"])
+        )
+        alone = tasks()[name]["search_alone"]["t2i"]["hits@1"]
+        cells = (
+            f"{weights} (highest at {best})",
+            f"{own['search_alone']:.3f}, {own['value']:.3f}",
+            f"{alone:.3f}, {tasks()[name]['t2i']['metrics']['hits@1']:.3f}",
+            *(*t2i, *i2t),
+        )
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def second_tower() -> str:
+    """What the second backbone is worth alone, over the whole gallery and over the candidates of the first."""
+    alone = {name: tasks()[name]["t2i"]["metrics"]["hits@1"] for name in ("lite", "lite2")}
+    own = tasks()["tune_cross_backbone"]["tuned"]
+    last = float(tasks()["tune_cross_backbone"]["last_point"][1])
+    return (
+        f"`lite2` alone reaches {alone['lite2']:.3f} and `lite` {alone['lite']:.3f}; over the candidates of `lite`, on "
+        f"validation, {last:.3f} against {own['search_alone']:.3f}. The curve is highest, {own['best_value']:.3f}, at weight "
+        f"{own['best_weights'][0]:.2f}"
+    )
+
+
+def captions() -> str:
+    """Captions between texts and pictures: hits, share answered, BLEU."""
+    cut, told = tasks()["captions_0.5"]["min_score"], tasks()["captions"]["captions"]
+    low, high = told["interval"]
+    return (
+        f"text to picture hits@1 {measured('captions', 't2i')}, hits@5 {measured('captions', 't2i', 'hits@5')}; picture to text "
+        f"with the fifth caption standing for the captioner {measured('fifth', 'i2t')}. With the threshold 0.5, "
+        f"{100 * cut['answered']:.1f}% of the texts are answered and hits@1 is {cut['t2i']['hits@1']:.3f}. First captions "
+        f"against the other four have BLEU {told['bleu']:.1f} [{low:.1f}, {high:.1f}]"
+    )
+
+
+def large_batches() -> str:
+    """The table of docs/finetuning.md on memory, from what `bench/train.py` found: a row a batch size."""
+    found = json.loads((RESULTS / "train.json").read_text(encoding="utf-8"))
+    lines = [
+        "| batch | one pass over the whole batch, open_clip's loss | `chunk=64`, blocks of 1,024 |",
+        "|---|---|---|",
+    ]
+    for batch in (256, 1024, 4096):
+        cells = []
+        for whose in ("theirs", "ours"):
+            one = found[f"towers-768-bf16 {batch} {whose}"]
+            fits = "seconds" in one
+            cells.append(
+                f"{one['peak']:.1f} GB, {one['seconds']:.0f} s a step" if fits else f"more than {one['bound']:.0f} GB"
+            )
+        lines.append(f"| {batch:,} | {' | '.join(cells)} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+@cache
+def vectors() -> dict[str, Any]:
+    """What `bench/vectors.py` found."""
+    content: dict[str, Any] = json.loads((RESULTS / "vectors.json").read_text(encoding="utf-8"))
+    return content
+
+
+def spread_of(over: Mapping[str, Any], sign: str = "") -> str:
+    """`0.532 [0.501, 0.563]` over draws; over seeds of a fixed list the mean, and the least and the most."""
+    low, high = (over["low"], over["high"]) if "low" in over else (over["least"], over["most"])
+    between = ", " if "low" in over else " to "
+    return f"{over['mean']:{sign}.3f} [{low:{sign}.3f}{between}{high:{sign}.3f}]"
+
+
+def given_heads() -> str:
+    """Heads on real CLIP vectors beside a backbone that sees the pictures."""
+    lines = ["| what learns | t2i hits@1 | i2t hits@1 | less `lite_pair`, t2i | i2t |", "|---|---|---|---|---|"]
+    for name, row in vectors()["heads"].items():
+        own = [spread_of(row[d]["over"]) for d in DIRECTIONS]
+        less = (
+            ["", ""] if name == "lite_pair" else [spread_of(row["less_lite_pair"][d]["over"], "+") for d in DIRECTIONS]
+        )
+        lines.append(f"| {row['title']} | {' | '.join([*own, *less])} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def score_corrections() -> str:
+    """Every rule on every data set, as chosen on validation data."""
+    lines = [
+        "| data | scores | t2i: plain, corrected | difference | i2t: plain, corrected | difference |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, found in vectors().items():
+        for rule, own in found.get("scores", {}).items() if name != "heads" else ():
+            cells = []
+            for d in DIRECTIONS:
+                plain, corrected = own[d]["mean"]
+                cells += [f"{plain:.3f}, {corrected:.3f}", spread_of(own[d]["over"], "+")]
+            lines.append(f"| {found['fit']['title']} | `{rule}` | {' | '.join(cells)} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def pareto() -> str:
+    """The table beside the picture of docs/backbones.md, from what `bench/pareto.py` found."""
+    sys.path.insert(0, str(PROJECT / "scripts"))
+    import pareto_page
+
+    found = pareto_page.points()
+    best = pareto_page.front(found)
+    lines = ["| `backbone=` | pictures a second of one core | COCO t2i hits@1, published | |", "|---|---|---|---|"]
+    for one in found:
+        told = "no faster one reaches as much" if one in best else ""
+        lines.append(f"| `{one.name}` | {one.rate:.2f} | {100 * one.hits:.1f} | {told} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def lexical() -> str:
+    """The table of docs/reranking.md on NewsImages, from what `bench/lexical.py` found: a row a score and draw."""
+    found = json.loads((RESULTS / "lexical.json").read_text(encoding="utf-8"))
+    heads = ("score", "draw", "chosen weight", "t2i hits@1: alone, reranked", "difference", "i2t: alone, reranked")
+    lines = [f"| {' | '.join((*heads, 'difference'))} |", "|" + "---|" * 7]
+    for name in ("bm25", "entities"):
+        for draw, own in found[name].items():
+            weight = " and ".join(f"{one:.2f}" for one in own["tuned"]["weights"].values())
+            cells = [name, draw, weight]
+            for d in DIRECTIONS:
+                cells += [f"{own['before'][d]:.3f}, {own['after'][d]:.3f}", ends(own["less_search_alone"][d][:3])]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
