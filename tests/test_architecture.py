@@ -26,7 +26,7 @@ FLOORS = (
 GROUND = "ground"
 TOP = {"command"}
 """The loose file that stands over all rooms."""
-FORMER = {"pipelines/__init__.py", "pipelines/config.py", "pipelines/identity.py", "data/queries.py"}
+FORMER = {"pipelines/__init__.py", "pipelines/config.py", "pipelines/identity.py", "data/queries.py", "data/readers.py"}
 """Old names that scripts elsewhere import: a docstring and one line that forwards."""
 FOREIGN = {
     "faiss": ("search/",),
