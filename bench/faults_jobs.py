@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,10 @@ def prepare() -> None:
     parse_once()
     gc.collect()
     gc.freeze()
-    image, text = lite.load_image_trunks(["efficientnet_lite0"], False), sentences.load_minilm()
-    lite.load_image_trunks = lambda names, mirrored: copy.deepcopy(image)  # type: ignore[assignment]
-    sentences.LOADERS["minilm_l6"] = lambda: (copy.deepcopy(text[0]), *text[1:])  # type: ignore[return-value]
+    image, text = lite.load_efficientnet("efficientnet_lite0"), sentences.load_minilm()
+    lite.load_efficientnet = lambda name: copy.deepcopy(image)  # type: ignore[assignment]
+    minilm = sentences.ENCODERS["minilm_l6"]
+    sentences.ENCODERS["minilm_l6"] = replace(minilm, load=lambda: replace(text, trunk=copy.deepcopy(text.trunk)))
 
 
 def parse_once() -> None:

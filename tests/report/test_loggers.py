@@ -1,5 +1,7 @@
 import csv
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from picdesk.errors import ConfigError
+from picdesk.jobs.trainer import TrainerLogger
 from picdesk.report.csv_files import CsvLogger
 from picdesk.report.loggers import NoLogger, RetrievedRow, log_final
 from tests.report import sample
@@ -28,7 +31,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def grows_to(path: Path, size: int) -> bool:
     """wandb's own process writes the last of a finished run some milliseconds after `finish` returns."""
     for _ in range(100):
-        if path.stat().st_size > size:
+        if path.is_file() and path.stat().st_size > size:
             return True
         time.sleep(0.1)
     return False
@@ -98,7 +101,7 @@ def test_a_trainer_takes_the_wandb_logger(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     logger = wandb_media.JobWandbLogger(str(tmp_path / "job"))
-    fit(logger, tmp_path / "job")
+    fit(TrainerLogger(logger), tmp_path / "job")
     log_final(logger, METRICS, ROWS, CONFIG)
     assert logger.experiment.summary["t2i/hits@1"] == 0.5
     assert logger.experiment.summary["train/loss"] >= 0
@@ -170,4 +173,27 @@ def test_wandb_goes_on_as_the_same_run(tmp_path: Path) -> None:
     second = JobWandbLogger(str(tmp_path), mode="disabled")
     assert second.identity() != identity
     second.go_on(identity)
-    assert second.identity() == second.version == identity
+    assert second.identity() == identity
+
+
+@pytest.mark.slow
+def test_a_run_begins_without_the_import_of_wandbs_launcher(tmp_path: Path) -> None:
+    code = (
+        "import sys; from picdesk.report.wandb_media import JobWandbLogger\n"
+        f"logger = JobWandbLogger({str(tmp_path)!r}, mode='offline'); logger.log_metrics({{'a': 1.0}}, 3)\n"
+        "assert logger.experiment.summary['trainer/global_step'] == 3; logger.finish()\n"
+        "print([name for name in sys.modules if name.startswith(('wandb.sdk.launch', 'pytorch_lightning'))])"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "WANDB_MODE"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_the_first_of_several_processes_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from picdesk.report.wandb_media import JobWandbLogger
+
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    logger = JobWandbLogger(str(tmp_path), mode="disabled")
+    log_final(logger, METRICS, ROWS, CONFIG)
+    logger.finish()
+    assert logger._run is None

@@ -51,7 +51,7 @@ def test_a_look_up_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
 def test_a_key_without_a_network_goes_on_offline(closed: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         logger = wandb_media.JobWandbLogger(str(tmp_path))
-    assert logger._wandb_init["mode"] == "offline"
+    assert logger._begin["mode"] == "offline"
     (said,) = [record.getMessage() for record in caplog.records]
     assert f"WANDB_API_KEY is set but {closed} cannot be reached (Connection refused): going on offline" in said
     assert f"wandb sync {tmp_path}" in said
@@ -66,6 +66,9 @@ def test_online_that_was_asked_for_is_refused_at_the_start(closed: str, tmp_path
 
 class Run:
     """A run that breaks."""
+
+    def define_metric(self, *names: str, **options: Any) -> None:
+        pass
 
     def finish(self, exit_code: int) -> None:
         raise ConnectionResetError("Connection lost")
@@ -97,7 +100,7 @@ def test_a_server_that_refuses_at_the_beginning(
 
 def test_what_breaks_later_ends_no_job_and_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     logger = wandb_media.JobWandbLogger(str(tmp_path), mode="offline")
-    logger._experiment = Run()
+    logger._run = Run()
     with caplog.at_level(logging.WARNING):
         logger.log_retrieval_table([])
         logger.finish()

@@ -22,6 +22,7 @@ from picdesk.assembly.reading import Judgments, Looks, read_and_split
 from picdesk.assembly.reranking import Rerankers
 from picdesk.assembly.schema import Settings, typed
 from picdesk.assembly.shelf import kept, sweeping
+from picdesk.backbones.deferred import KnownFingerprints
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection, Fields
 from picdesk.data.checks import Splits, cleaned
@@ -216,6 +217,7 @@ class Session:
     def _backbone(self) -> TwoTower:
         given = self.cfg.backbone.get("text_ckpt")
         backbone: TwoTower = given_backbone(self.cfg) if given else self.build("backbone")
+        backbone.known_fingerprints = KnownFingerprints(self.store / "trunks.json")
         if self.checkpoint is not None:
             load(self.checkpoint, backbone)
             log.info("checkpoint: %s", self.checkpoint.path)

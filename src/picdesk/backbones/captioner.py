@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.sentences import load_minilm, tokenizer_digest
+from picdesk.backbones.sentences import ENCODERS, load_minilm
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,
@@ -57,8 +57,9 @@ class Captioner(TwoTower):
             raise ConfigError(
                 f"backbone.max_new_tokens={max_new_tokens}, num_beams={num_beams}, max_tokens={max_tokens}: at least 1 each"
             )
-        sentence, tokenizer, width = load_minilm()
-        sentence_rule = {"tokenizer": tokenizer_digest(tokenizer), "max_tokens": max_tokens, "pooling": "mean"}
+        minilm, width = load_minilm(), ENCODERS["minilm_l6"].width
+        sentence, tokenizer = minilm.trunk, minilm.tokenizer
+        sentence_rule = {"tokenizer": minilm.tokenizer_digest, "max_tokens": max_tokens, "pooling": "mean"}
         writing = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
         loaded = Loaded(model, sentence, self.tokenize, writing) if model is not None else None
         super().__init__(

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision.transforms.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk.backbones.deferred import Deferred
 from picdesk.backbones.heads import Views, make_head
-from picdesk.backbones.sentences import load_text_trunk
+from picdesk.backbones.sentences import TextTrunk
 from picdesk.backbones.two_tower import TwoTower, normalised
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.parts import config_part
@@ -58,8 +58,8 @@ class Lite(TwoTower):
         seed: int = 0,
     ) -> None:
         names = checked([image_trunk] if isinstance(image_trunk, str) else image_trunk)
-        image, sizes, width = load_image_trunks(names, mirrored)
-        text = load_text_trunk(text_trunk, max_tokens)
+        image, sizes, width = deferred_image_trunks(names, mirrored)
+        text = TextTrunk(text_trunk, max_tokens)
         views = 2 if mirrored else 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -70,13 +70,10 @@ class Lite(TwoTower):
             dim=dim,
             image_trunk=image,
             image_head=Views(image_head, views) if mirrored else image_head,
-            text_trunk=text.module,
+            text_trunk=text.deferred(),
             text_head=text_head,
             trunk_dims=(views * width, text.width),
-            preprocessing={
-                "image": picture_settings(sizes, mirrored),
-                "text": text.rule,
-            },
+            preprocessing={"image": picture_settings(sizes, mirrored), "text": text.rule},
             logit_scale=logit_scale,
         )
         self.untrained = True
@@ -145,9 +142,17 @@ def columns_of(sizes: Sequence[int]) -> list[slice]:
 
 
 def crop_of(picture: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Shorter side to size + 32, then the middle: uint8 [3, size, size]."""
-    resized = F.resize(picture, [size + MARGIN], F.InterpolationMode.BICUBIC)
-    return np.asarray(F.center_crop(resized, [size, size])).transpose(2, 0, 1)
+    """Shorter side to size + 32 (bicubic, antialiased), then the middle: uint8 [3, size, size].
+
+    The pixels are those of torchvision's `resize` and `center_crop`, whose import takes longer than a short job: it brings
+    torch's compiler.
+    """
+    shorter = size + MARGIN
+    scaled = int(shorter * max(picture.size) / min(picture.size))
+    width, height = (shorter, scaled) if picture.width <= picture.height else (scaled, shorter)
+    resized = picture.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return np.asarray(resized.crop((left, top, left + size, top + size))).transpose(2, 0, 1)
 
 
 def picture_settings(sizes: Sequence[int], mirrored: bool) -> dict[str, Any]:
@@ -170,23 +175,25 @@ def checked(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def load_image_trunks(names: Sequence[str], mirrored: bool) -> tuple[nn.Module, tuple[int, ...], int]:
-    """The image trunk, or several as one; their picture sizes in pixels; the width of the features of one view."""
-    trunks, sizes, widths = zip(*(load_efficientnet(name) for name in names), strict=True)
-    alone = len(trunks) == 1 and not mirrored
-    trunk = trunks[0] if alone else SideBySide(trunks, sizes, mirrored).eval().requires_grad_(False)
-    return trunk, tuple(sizes), sum(widths)
+def deferred_image_trunks(names: Sequence[str], mirrored: bool) -> tuple[Deferred, tuple[int, ...], int]:
+    """The image trunk, or several as one; their picture sizes in pixels; the width of the features of one view.
 
-
-def load_efficientnet(name: str) -> tuple[nn.Module, int, int]:
-    """The pooled trunk, its picture size in pixels and its feature width.
-
-    The package's file holds the tensors of the TensorFlow release in timm's order under other names, so they are matched by
-    order and checked by shape; those weights want "same" padding and an epsilon of 1e-3, which timm's `tf_` variant has.
+    Raises `MissingFileError` for weights that are not installed.
     """
-    import timm
+    sizes, widths = zip(*(IMAGE_WEIGHTS[name][2:] for name in names), strict=True)
 
-    package, file, size, width = IMAGE_WEIGHTS[name]
+    def load() -> nn.Module:
+        trunks = [load_efficientnet(name) for name in names]
+        alone = len(trunks) == 1 and not mirrored
+        return trunks[0] if alone else SideBySide(trunks, sizes, mirrored).eval().requires_grad_(False)
+
+    settings = {"lite": list(names), "mirrored": mirrored}
+    return Deferred(load, tuple(weights_file(name) for name in names), settings), tuple(sizes), sum(widths)
+
+
+def weights_file(name: str) -> Path:
+    """Where an image trunk's weights are installed. Raises `MissingFileError` if they are not."""
+    package, file, _, _ = IMAGE_WEIGHTS[name]
     try:
         path = Path(str(files(package) / "models" / file))
     except ModuleNotFoundError as error:
@@ -196,6 +203,18 @@ def load_efficientnet(name: str) -> tuple[nn.Module, int, int]:
         ) from error
     if not path.is_file():
         raise MissingFileError(f"backbone={name}: {path.name} is missing; reinstall the package {package}")
+    return path
+
+
+def load_efficientnet(name: str) -> nn.Module:
+    """The pooled trunk.
+
+    The package's file holds the tensors of the TensorFlow release in timm's order under other names, so they are matched by
+    order and checked by shape; those weights want "same" padding and an epsilon of 1e-3, which timm's `tf_` variant has.
+    """
+    import timm
+
+    path = weights_file(name)
     weights = list(torch.load(path, map_location="cpu", weights_only=True).values())
     model: nn.Module = timm.create_model(f"tf_{name}", pretrained=False, num_classes=1000)
     own = model.state_dict()
@@ -203,4 +222,4 @@ def load_efficientnet(name: str) -> tuple[nn.Module, int, int]:
         raise ConfigError(f"backbone={name}: the tensors of {path.name} do not fit timm's tf_{name}")
     model.load_state_dict(dict(zip(own, weights, strict=True)))
     model.reset_classifier(0)  # type: ignore[operator]
-    return model.eval().requires_grad_(False), size, width
+    return model.eval().requires_grad_(False)

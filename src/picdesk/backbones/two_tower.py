@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from picdesk.backbones.deferred import Children, Deferred, KnownFingerprints
 from picdesk.backbones.heads import shortened
 from picdesk.backbones.prompts import Prompts
 from picdesk.files import digest_of
@@ -32,11 +33,15 @@ class TwoTower(nn.Module):
 
     `dim` is what the heads give; `shorter` cuts that to the first numbers (a model trained for it, see `heads`). `prompts`
     stand before texts; where those of texts that ask differ from those that are found, `facing` gives the backbone as it encodes
-    for one direction (`direction`, t2i unless turned). `trunks_learn`: whether a trunk can be trained here; `knows_given_alone`:
-    it encodes no pictures, but has the vectors that came with the data set.
+    for one direction (`direction`, t2i unless turned). A trunk may be `Deferred`: it is loaded when somebody looks into it, and
+    its fingerprint is taken from `known_fingerprints` where that knows it. `trunks_learn`: whether a trunk can be trained here;
+    `knows_given_alone`: it encodes no pictures, but has the vectors that came with the data set.
     """
 
+    image_trunk: nn.Module
+    text_trunk: nn.Module
     logit_bias: nn.Parameter | None
+    _modules: Children
     by_captions: bool = False
     trunks_learn: bool = True
     knows_given_alone: bool = False
@@ -46,24 +51,27 @@ class TwoTower(nn.Module):
         *,
         name: str,
         dim: int,
-        image_trunk: nn.Module,
+        image_trunk: nn.Module | Deferred,
         image_head: nn.Module,
-        text_trunk: nn.Module,
+        text_trunk: nn.Module | Deferred,
         text_head: nn.Module,
         trunk_dims: tuple[int, int],
-        preprocessing: Mapping[Modality, Mapping[str, Any]],
+        preprocessing: Mapping[Modality, Mapping[str, Any] | Callable[[], Mapping[str, Any]]],
         logit_scale: float,
         logit_bias: float | None = None,
         shorter: int | None = None,
         prompts: Prompts | None = None,
     ) -> None:
         super().__init__()
+        object.__setattr__(self, "_modules", Children())
         self.name = name
         self.dim = dim if shorter is None else shorter
         self.prompts, self.direction = prompts or Prompts(), DIRECTIONS[0]
         self.shortest_side: int | None = None
-        self.image_trunk, self.image_head = image_trunk, shortened(image_head, shorter, dim)
-        self.text_trunk, self.text_head = text_trunk, shortened(text_head, shorter, dim)
+        self._modules["image_trunk"] = image_trunk
+        self.image_head = shortened(image_head, shorter, dim)
+        self._modules["text_trunk"] = text_trunk
+        self.text_head = shortened(text_head, shorter, dim)
         self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
         self.register_parameter("logit_bias", None)
         if logit_bias is not None:
@@ -71,6 +79,7 @@ class TwoTower(nn.Module):
         self._trunk_dims: dict[Modality, int] = {"image": trunk_dims[0], "text": trunk_dims[1]}
         self._preprocessing = preprocessing
         self._fingerprints: dict[Modality, str] = {}
+        self.known_fingerprints: KnownFingerprints | None = None
         self.tuned: frozenset[Modality] = frozenset()
         self.reads_padding = False
         self.untrained = False
@@ -94,7 +103,7 @@ class TwoTower(nn.Module):
         if direction == self.direction or not self.turns:
             return self
         turned = copy.copy(self)
-        turned._modules = dict(self._modules)
+        object.__setattr__(turned, "_modules", Children((name, self._modules[name]) for name in self._modules))
         turned.direction, turned._fingerprints = direction, {}
         return turned
 
@@ -172,13 +181,31 @@ class TwoTower(nn.Module):
     def trunk_fingerprint(self, modality: Modality) -> str:
         """Hex digest over weights and preprocessing of one trunk; computed once, so not to be asked before training ends."""
         if modality not in self._fingerprints:
-            parts = {
-                "weights": weights_digest(self.trunk(modality)),
-                "preprocessing": self._preprocessing[modality],
-                "dim": self.trunk_dim(modality),
-            } | self.role_parts(modality)
-            self._fingerprints[modality] = digest_of(parts)
+            deferred, known = self._modules.deferred(f"{modality}_trunk"), self.known_fingerprints
+            key = deferred.key() if deferred is not None and known is not None else ""
+            found = known.get(key) if known is not None and key else None
+            self._fingerprints[modality] = found or self._take_fingerprint(modality)
+            if known is not None and key and not found:
+                known.put(key, self._fingerprints[modality])
         return self._fingerprints[modality]
+
+    def _take_fingerprint(self, modality: Modality) -> str:
+        rule = self._preprocessing[modality]
+        parts = {
+            "weights": weights_digest(self.trunk(modality)),
+            "preprocessing": rule() if callable(rule) else rule,
+            "dim": self.trunk_dim(modality),
+        }
+        return digest_of(parts | self.role_parts(modality))
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all parts; a trunk that is not loaded yet will come in evaluation mode, and is loaded only to train."""
+        if mode:
+            return super().train(mode)
+        self.training = False
+        for child in self._modules.loaded():
+            child.train(False)
+        return self
 
     def role_parts(self, modality: Modality) -> dict[str, Any]:
         """What of a fingerprint depends on the prompt that one side has in this direction; nothing where there is none."""

@@ -10,9 +10,9 @@ from typing import Any
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import write_json
 from picdesk.jobs.folder import Job
+from picdesk.process.rank import is_first_rank
 from picdesk.report.metrics_file import read_json
 from picdesk.training.checkpoint import CONFIG
-from picdesk.training.ranks import is_first_rank
 from picdesk.training.state import STATE
 
 log = logging.getLogger(__name__)

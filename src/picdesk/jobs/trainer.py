@@ -15,8 +15,9 @@ from picdesk.assembly import shelf
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 from picdesk.jobs.folder import Job
+from picdesk.process.rank import is_first_rank
+from picdesk.report.loggers import JobLogger, NoLogger
 from picdesk.training.fit import quiet_lightning
-from picdesk.training.ranks import is_first_rank
 
 
 def check_trainer(session: Session) -> None:
@@ -67,9 +68,37 @@ def check_steps(optimizer: Any, scheduler: Any) -> None:
         raise ConfigError(f"optimizer, scheduler: {' '.join(str(error).split())}") from None
 
 
+class TrainerLogger(Logger):
+    """A job's logger as a trainer takes it: what the trainer logs goes there, on the first process alone."""
+
+    def __init__(self, logger: JobLogger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    @property
+    def name(self) -> str:
+        """What Lightning names folders by; there are none."""
+        return "job"
+
+    @property
+    def version(self) -> str:
+        """The run's id."""
+        return self._logger.identity()
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log numbers by name, at a step."""
+        self._logger.log_metrics(metrics, step)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Log what a module says of itself."""
+        self._logger.log_hyperparams(params)
+
+
 def logger_of(job: Job) -> Logger | bool:
-    """The job's logger as a trainer takes it: none where it is not one of Lightning's (`logger=none`)."""
-    return job.logger if isinstance(job.logger, Logger) else False
+    """The job's logger as a trainer takes it: none for `logger=none`."""
+    if isinstance(job.logger, Logger):
+        return job.logger
+    return False if isinstance(job.logger, NoLogger) else TrainerLogger(job.logger)
 
 
 def made(session: Session, **settings: Any) -> pl.Trainer:

@@ -1,23 +1,31 @@
-"""Weights & Biases: the one file that imports wandb. Lightning's logger, a table of pictures, and a clean end of each job."""
+"""Weights & Biases: the one file that imports wandb. Numbers, config, a table of pictures, and a clean end of each job.
+
+Lightning has a logger for wandb, but importing Lightning takes longer than most jobs that train nothing. So what that does is
+done here, and a trainer sees this logger through `jobs.trainer.logger_of`. Steps stand where Lightning has them, under
+`trainer/global_step`.
+"""
 
 import io
+import json
 import logging
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import PIL.Image
 import wandb
-from pytorch_lightning.loggers import WandbLogger
 
 from picdesk import network
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
+from picdesk.process.rank import is_first_rank
 from picdesk.report.loggers import COLUMNS, RetrievedRow
 from picdesk.report.reach import unreachable
 
@@ -26,18 +34,21 @@ SIDE = 256  # pixels of a picture in the table, at most; offline, these wait in 
 STAGED = "wandb/artifacts/staging"
 INIT_S, SEND_S = 20.0, 30.0
 """How long a run may take to begin online, and how long a job waits at its end until all is sent."""
+STEP = "trainer/global_step"
+LAUNCHER = "wandb.sdk.launch.inputs.internal"
 MODES = ("auto", "offline", "online", "disabled")
 Mode = Literal["auto", "offline", "online", "disabled"]
 
 
 @config_part
-class JobWandbLogger(WandbLogger):
-    """Lightning's logger with a picture table, and an end, so that each job of a sweep is a wandb run of its own.
+class JobWandbLogger:
+    """Numbers, config and a picture table in a wandb run, with an end, so that each job of a sweep is a run of its own.
 
     Its files lie in `<save_dir>/wandb`. `mode=auto` is online where WANDB_API_KEY is set, the network may be used and wandb's
     server can be reached, else offline; it goes on offline where no run can be begun online. Whatever fails after the beginning
     is said once and ends no job: what was logged is in the run's folder. The run begins at the first thing logged. Nothing is
     reported to wandb's makers, in any mode: unless told not to, wandb asks their server about pictures logged even offline.
+    Of several processes that train together only the first logs.
     Raises `ConfigError` for another mode, and for `mode=online` where the network may not be used or the server cannot be
     reached: at the start of a job, not when it has something to log.
     """
@@ -54,68 +65,77 @@ class JobWandbLogger(WandbLogger):
         self._may_fall_back, self._failed = mode == "auto", False
         mode = _mode(mode, save_dir)
         Path(save_dir).mkdir(parents=True, exist_ok=True)
-        settings = _settings(mode)
-        super().__init__(save_dir=save_dir, project=project, group=group, name=name, mode=mode, settings=settings)
-        self._wandb_init.pop("anonymous", None)  # passed by Lightning, refused with a warning by wandb from 0.24
+        self.save_dir, self._run = str(save_dir), None
+        self._begin = {
+            **{"dir": self.save_dir, "project": project, "group": group, "name": name, "mode": mode},
+            **{"resume": "allow", "settings": _settings(mode)},
+        }
 
     @property
     def experiment(self) -> Any:
         """The wandb run, begun when first asked for. Raises `ConfigError` where wandb cannot begin one."""
-        try:
-            return super().experiment
-        except (wandb.Error, OSError, TimeoutError) as error:
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            if self._may_fall_back and self._wandb_init["mode"] == "online":
-                say_offline(str(self.save_dir), why)
-                self._wandb_init |= {"mode": "offline", "settings": _settings("offline")}
-                return super().experiment
-            raise ConfigError(
-                f"logger.mode={self._wandb_init['mode']}: wandb began no run: {why} "
-                "Set WANDB_API_KEY, or take logger.mode=offline"
-            ) from None
+        if self._run is None:
+            try:
+                self._run = _begin_run(self._begin)
+            except (wandb.Error, OSError, TimeoutError) as error:
+                why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                if not (self._may_fall_back and self._begin["mode"] == "online"):
+                    raise ConfigError(
+                        f"logger.mode={self._begin['mode']}: wandb began no run: {why} "
+                        "Set WANDB_API_KEY, or take logger.mode=offline"
+                    ) from None
+                say_offline(self.save_dir, why)
+                self._begin |= {"mode": "offline", "settings": _settings("offline")}
+                self._run = _begin_run(self._begin)
+        return self._run
 
     def identity(self) -> str:
         """The run's id, drawn here if none was."""
-        if not self._wandb_init.get("id"):
+        if not self._begin.get("id"):
             self.go_on(secrets.token_hex(4))
-        return str(self._wandb_init["id"])
+        return str(self._begin["id"])
 
     def go_on(self, identity: str) -> None:
         """Begin, when first asked for, as the run of this id."""
-        self._wandb_init["id"] = self._id = identity
+        self._begin["id"] = identity
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        """Log numbers by name."""
-        with self._not_ending_the_job():
-            super().log_metrics(metrics, step)
+        """Log numbers by name, at a step of training where there is one."""
+        if is_first_rank():
+            with self._not_ending_the_job():
+                self.experiment.log(dict(metrics) | ({} if step is None else {STEP: step}))
 
-    def log_hyperparams(self, params: Any, *more: Any, **named: Any) -> None:
+    def log_hyperparams(self, params: Any) -> None:
         """Log the resolved config."""
-        with self._not_ending_the_job():
-            super().log_hyperparams(params, *more, **named)
+        if is_first_rank():
+            with self._not_ending_the_job():
+                plain = json.loads(json.dumps(dict(params), default=str))
+                self.experiment.config.update(plain, allow_val_change=True)
 
     def log_retrieval_table(self, rows: Sequence[RetrievedRow]) -> None:
         """Log `retrieved`: one line an item, its picture beside its rank."""
-        with self._not_ending_the_job(), _staged_in(Path(str(self.save_dir)) / "wandb"):
+        if not is_first_rank():
+            return
+        with self._not_ending_the_job(), _staged_in(Path(self.save_dir) / "wandb"):
             data = [[*(getattr(row, name) for name in COLUMNS), _image(row)] for row in rows]
             self.experiment.log({"retrieved": wandb.Table(columns=[*COLUMNS, "picture"], data=data)})
 
     def finish(self, failed: bool = False) -> None:
         """Close the run if one was begun; what cannot be sent within seconds stays in its folder."""
-        run, self._experiment = self._experiment, None
+        run, self._run = self._run, None
         if run is None:
             return
         with self._not_ending_the_job(), _quiet():
             begun = time.monotonic()
             run.finish(exit_code=int(failed))
-            if self._wandb_init["mode"] == "online" and time.monotonic() - begun >= SEND_S:
+            if self._begin["mode"] == "online" and time.monotonic() - begun >= SEND_S:
                 log.warning(
                     "logger: not all could be sent to wandb; send it later: wandb sync %s", _folder(self.save_dir)
                 )
-            elif self._wandb_init["mode"] == "online":  # pictures that were sent are not kept twice
-                shutil.rmtree(Path(str(self.save_dir)) / STAGED, ignore_errors=True)
-        if self._wandb_init["mode"] == "offline":
-            look, send = Path(str(self.save_dir)) / "wandb", _folder(self.save_dir)
+            elif self._begin["mode"] == "online":  # pictures that were sent are not kept twice
+                shutil.rmtree(Path(self.save_dir) / STAGED, ignore_errors=True)
+        if self._begin["mode"] == "offline":
+            look, send = Path(self.save_dir) / "wandb", _folder(self.save_dir)
             log.info("logger: wandb kept this run here; look at it: wandb leet %s; send it: wandb sync %s", look, send)
 
     @contextmanager
@@ -131,6 +151,43 @@ class JobWandbLogger(WandbLogger):
                 where = _folder(self.save_dir)
                 log.warning("logger: wandb failed (%s); the job goes on; what was logged: wandb sync %s", why, where)
             self._failed = True
+
+
+def _begin_run(options: dict[str, Any]) -> Any:
+    """A wandb run, whose curves are drawn over the steps of training."""
+    with _without_launcher():
+        run = wandb.init(**options)
+    run.define_metric(STEP)
+    run.define_metric("*", step_metric=STEP, step_sync=True)
+    return run
+
+
+@contextmanager
+def _without_launcher() -> Iterator[None]:
+    """Spare a job the import of wandb's launcher, a second or more: a run looks there for inputs that were staged before it.
+
+    Only code that has imported the launcher can have staged any, and then it is left alone.
+    """
+    if LAUNCHER in sys.modules:
+        yield
+        return
+    empty = ModuleType(LAUNCHER)
+    empty.StagedLaunchInputs = _NoInputs  # type: ignore[attr-defined]
+    packages = {name: ModuleType(name) for name in ("wandb.sdk.launch", "wandb.sdk.launch.inputs")}
+    added = {name: module for name, module in (packages | {LAUNCHER: empty}).items() if name not in sys.modules}
+    sys.modules.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            sys.modules.pop(name, None)
+
+
+class _NoInputs:
+    """What stands for the launcher's inputs: there are none."""
+
+    def apply(self, run: Any) -> None:
+        """Nothing to apply."""
 
 
 def _mode(mode: Mode, save_dir: str) -> Mode:

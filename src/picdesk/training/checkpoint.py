@@ -85,7 +85,7 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
         raise ConfigError(f"ckpt={checkpoint.path} is of backbone {about.get('backbone')}, not of {backbone.name}")
     if BIAS in weights and backbone.logit_bias is None:  # trained with a sigmoid loss, begun without a bias
         backbone.set_bias(0.0)
-    own = dict(backbone.named_parameters())
+    own = {name: value for name in weights if (value := parameter_of(backbone, name)) is not None}
     odd = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
     if odd:
         raise DataError(f"ckpt={checkpoint.path}: {len(odd)} weights do not fit {backbone.name}: {examples(odd)}")
@@ -100,6 +100,14 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
             raise ConfigError(
                 f"ckpt={checkpoint.path}: the {modality} trunk it was trained on had other weights or pixels"
             )
+
+
+def parameter_of(backbone: TwoTower, name: str) -> torch.nn.Parameter | None:
+    """The parameter of this name, None if there is none; a trunk is loaded only if the parameter is one of its own."""
+    try:
+        return backbone.get_parameter(name)
+    except AttributeError:
+        return None
 
 
 def check_former(checkpoint: Checkpoint) -> None:

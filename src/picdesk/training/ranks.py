@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytorch_lightning as pl
@@ -36,9 +35,3 @@ def on_every_rank(trainer: pl.Trainer, work: Work) -> list[int]:
         places: DataLoader[torch.Tensor] = DataLoader(list(torch.arange(trainer.world_size)), batch_size=1)  # type: ignore[arg-type]
         trainer.predict(module, places, return_predictions=False)
     return module.totals
-
-
-def is_first_rank() -> bool:
-    """Whether this process is to speak and to write, told before there is a trainer."""
-    ranks = [os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")]
-    return all(rank == "0" for rank in ranks)

@@ -1,0 +1,138 @@
+"""Trunks that are loaded when somebody first looks into them: a job whose features all lie in the store needs none.
+
+Building a trunk costs the import of its library, reading its weights and a digest over them: seconds, where the search of a small
+gallery takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, ItemsView, Iterable, Mapping, ValuesView
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from picdesk.files import digest_of, write_text
+
+log = logging.getLogger(__name__)
+VERSION = 1
+LIBRARIES = ("torch", "timm", "transformers", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A frozen trunk in evaluation mode that is not there yet: `load` makes it, out of `files` alone and by `settings`.
+
+    Two that agree in both, under the same releases of the libraries, have the same weights and preprocessing.
+    """
+
+    load: Callable[[], nn.Module]
+    files: tuple[Path, ...]
+    settings: Mapping[str, Any]
+
+    def key(self) -> str:
+        """Digest of the settings, the libraries' releases, and where the files lie, how large and how old they are."""
+        stats = [(str(path.resolve()), path.stat()) for path in self.files]
+        files = [[place, info.st_size, info.st_mtime_ns, info.st_ctime_ns] for place, info in stats]
+        releases = {name: metadata.version(name) for name in LIBRARIES}
+        return digest_of([VERSION, dict(self.settings), files, releases])
+
+
+class Children(dict[str, Any]):
+    """The children of a module, of which some are `Deferred`: each is loaded when it, or all children, are asked for.
+
+    Loading draws no random numbers from the job's own (a library's first values of the weights are made and then replaced), and
+    gives weights that can be trained, wherever it happens.
+    """
+
+    def __init__(self, children: Iterable[tuple[str, Any]] = ()) -> None:
+        super().__init__(children)
+        self._turn = threading.RLock()
+
+    def deferred(self, name: str) -> Deferred | None:
+        """What the child will be made of, if it is not loaded."""
+        child = super().get(name)
+        return child if isinstance(child, Deferred) else None
+
+    def loaded(self) -> list[nn.Module]:
+        """The children that are there."""
+        return [child for child in super().values() if isinstance(child, nn.Module)]
+
+    def __getitem__(self, name: str) -> Any:
+        child = super().__getitem__(name)
+        if isinstance(child, Deferred):
+            with self._turn:
+                child = super().__getitem__(name)
+                if isinstance(child, Deferred):
+                    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
+                        child = child.load()
+                    super().__setitem__(name, child)
+        return child
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The child, loaded; `default` if there is none of this name."""
+        self._load_all()
+        return super().get(name, default)
+
+    def items(self) -> ItemsView[str, Any]:
+        """Names and children, all loaded."""
+        self._load_all()
+        return super().items()
+
+    def values(self) -> ValuesView[Any]:
+        """The children, all loaded."""
+        self._load_all()
+        return super().values()
+
+    def copy(self) -> Children:
+        """Others of the same children; what is deferred is loaded by each for itself."""
+        return Children(super().items())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Children, (list(self.items()),)
+
+    def _load_all(self) -> None:
+        for name in self:
+            self[name]
+
+
+class KnownFingerprints:
+    """Remembers, in `file`, the fingerprints of trunks by `Deferred.key`, so that a trunk need not be built to know it.
+
+    A file that is damaged, or of another version, counts as empty; one that cannot be written is done without.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def get(self, key: str) -> str | None:
+        """The fingerprint, if it is known."""
+        return self._read().get(key)
+
+    def put(self, key: str, fingerprint: str) -> None:
+        """Remember a fingerprint."""
+        text = json.dumps(self._read() | {key: fingerprint}, sort_keys=True)
+        about = {"version": VERSION, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        try:
+            write_text(self.file, f"{json.dumps(about)}\n{text}\n")
+        except OSError as error:
+            log.debug("%s: cannot be written (%s)", self.file, error)
+
+    def _read(self) -> dict[str, str]:
+        try:
+            about, text = self.file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            if json.loads(about) != {"version": VERSION, "sha256": hashlib.sha256(text.encode()).hexdigest()}:
+                raise ValueError
+            return {str(key): str(value) for key, value in json.loads(text).items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError, RecursionError):
+            log.warning("%s: damaged, or of another version; what it held is found out anew", self.file)
+            return {}
