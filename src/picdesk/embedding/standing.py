@@ -73,6 +73,11 @@ class Standing(Encoder):
 
         return self._looked_up(backbone, "text", keys, made)
 
+    def prepare(self, backbone: Backbone, modality: Modality) -> None:
+        """Load a trunk and make it ready, before anybody asks."""
+        with self._turn:
+            self._forward(backbone, modality)
+
     def agrees(self, backbone: Backbone) -> bool:
         """Whether this text tower gives a text the same bits alone and among others; tried once, with a few texts.
 

@@ -34,6 +34,7 @@ class Desk:
         self.settings, self.limits = settings, limits
         self.counts = Counts()
         self.now = open_served()
+        self.now.load_trunk("text")
         self._open = open_served
         self._reloading = threading.Lock()
         size = int(self.limits.cache_mb * MEGA)
@@ -93,6 +94,7 @@ class Desk:
             raise AskError("reload", "a reload is under way", 409)
         try:
             fresh = self._open()
+            fresh.load_trunk("text")
             self.now = fresh
             self.answers.clear()
             self.thumbs.clear()
@@ -104,11 +106,12 @@ class Desk:
             self._reloading.release()
 
     def prepare(self) -> None:
-        """Do in a thread what the first clients would wait for: the texts as a gallery, what looks alike."""
+        """Do in a thread what the first clients would wait for: the picture trunk, the texts as a gallery, what looks alike."""
         threading.Thread(target=self._prepare, args=(self.now,), name="prepare", daemon=True).start()
 
     def _prepare(self, served: Served) -> None:
         try:
+            served.load_trunk("image")
             _ = served.owners
             self.folds.find(served, self.limits.fold, see_all)
         except Exception as error:  # a convenience: whoever needs it meets the fault, and is told

@@ -15,7 +15,7 @@ from picdesk.data.images import open_picture
 from picdesk.embedding.standing import Standing
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of
-from picdesk.interfaces import Side
+from picdesk.interfaces import Modality, Side
 from picdesk.pages.answers import cards_of, item_of
 from picdesk.readers.queries import Query
 from picdesk.report.content import Item
@@ -151,6 +151,12 @@ class Served:
         if question.query:
             return [render(question.query.fields)]
         return []
+
+    def load_trunk(self, modality: Modality) -> None:
+        """Make a trunk ready that questions will go through; nothing where the vectors came with the data."""
+        backbone = self.system.backbone
+        if modality == "text" or not (backbone.by_captions or backbone.knows_given_alone):
+            self.standing.prepare(backbone.facing("t2i" if modality == "text" else "i2t"), modality)
 
     def warm(self, questions: list[Question]) -> None:
         """Encode the texts of several questions together."""
