@@ -23,7 +23,7 @@ class Loads:
     def load(self) -> nn.Module:
         self.count += 1
         torch.manual_seed(5)
-        return nn.Linear(4, 3).eval().requires_grad_(False)
+        return nn.Linear(4, 3).requires_grad_(False)
 
 
 @pytest.fixture
@@ -78,6 +78,10 @@ def test_whoever_looks_finds_it_loaded_once(loads: Loads, look) -> None:
     look(backbone)
     assert loads.count == 1
     assert isinstance(backbone.image_trunk, nn.Linear)
+
+
+def test_it_comes_in_evaluation_mode_whatever_loads_it(loads: Loads) -> None:
+    assert not tower(loads.deferred).eval().image_trunk.training
 
 
 def test_it_is_what_it_would_be_had_it_been_there_from_the_start(loads: Loads) -> None:

@@ -28,7 +28,7 @@ LIBRARIES = ("torch", "timm", "transformers", "tokenizers")
 
 @dataclass(frozen=True)
 class Deferred:
-    """A frozen trunk in evaluation mode that is not there yet: `load` makes it, out of `files` alone and by `settings`.
+    """A frozen trunk that is not there yet: `load` makes it, out of `files` alone and by `settings`; it comes in evaluation mode.
 
     Two that agree in both, under the same releases of the libraries, have the same weights and preprocessing.
     """
@@ -72,7 +72,7 @@ class Children(dict[str, Any]):
                 child = super().__getitem__(name)
                 if isinstance(child, Deferred):
                     with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
-                        child = child.load()
+                        child = child.load().eval()
                     super().__setitem__(name, child)
         return child
 
