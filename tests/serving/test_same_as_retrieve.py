@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from picdesk.assembly import saved_index, schema
 from picdesk.assembly.command_line import in_tasks
-from picdesk.assembly.named import given
+from picdesk.assembly.named import use_overrides
 from picdesk.assembly.session import Session
 from picdesk.interfaces import Side
 from picdesk.readers.queries import bare
@@ -41,10 +41,10 @@ def retrieved(folder: Path, texts: list[str], *overrides: str) -> Lists:
     named += [f"paths.outputs={folder / 'out'}", f"paths.store={folder / 'retrieve'}"]
     named = in_tasks(named, schema.top_keys(), schema.task_keys())
     schema.register()
-    with initialize_config_dir(str(schema.CONF), version_base="1.3"), given(named):
+    with initialize_config_dir(str(schema.CONF), version_base="1.3"), use_overrides(named):
         start = Session(compose("retrieve", overrides=named)).with_plugins()
         index = Path(start.cfg.task.index_dir) if start.cfg.task.index_dir else None
-        session = saved_index.session_of(start, index) if index else start.opened(whole=True, asked=True)
+        session = saved_index.session_of(start, index) if index else start.open(whole=True, asked=True)
         gallery = saved_index.gallery_in(session, index, "t2i") if index else gallery_of(session, "t2i", None)
         asked = [asked_of(session, gallery, [bare("q1", text)], b"", [], bool(index)) for text in texts]
         return [listed(session, gallery, one) for one in asked]

@@ -36,7 +36,7 @@ def value_in(path: Path, key: str) -> Any:
     return OmegaConf.select(read_values(path)[0], key, throw_on_resolution_failure=False)
 
 
-def taken(path: Path, here: DictConfig) -> DictConfig:
+def read_saved(path: Path, here: DictConfig) -> DictConfig:
     """A saved config with this machine's paths, logger and the like in it; read only. `here` is the command's own config.
 
     What it may not decide is this command's; a path that leads neither into the job nor into this user's own data stands open
@@ -85,14 +85,14 @@ def set_task(saved: DictConfig, here: DictConfig) -> None:
 def with_current_names(saved: DictConfig) -> DictConfig:
     """The config with each part under the name that it has now, so that it equals the same choice made today."""
 
-    def renamed(node: Any) -> Any:
+    def rename_targets(node: Any) -> Any:
         if isinstance(node, list):
-            return [renamed(item) for item in node]
+            return [rename_targets(item) for item in node]
         if not isinstance(node, dict):
             return node
-        return {k: current(v) if k == "_target_" and isinstance(v, str) else renamed(v) for k, v in node.items()}
+        return {k: current(v) if k == "_target_" and isinstance(v, str) else rename_targets(v) for k, v in node.items()}
 
-    named: DictConfig = OmegaConf.create(renamed(OmegaConf.to_container(saved, resolve=False)))
+    named: DictConfig = OmegaConf.create(rename_targets(OmegaConf.to_container(saved, resolve=False)))
     return named
 
 

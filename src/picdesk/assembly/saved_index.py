@@ -11,7 +11,7 @@ from omegaconf import OmegaConf, open_dict
 
 from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved import taken
+from picdesk.assembly.saved import read_saved
 from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
@@ -89,7 +89,7 @@ def folder_of(index_dir: str | None) -> Path:
 def with_index(session: Session, folder: Path, leave: tuple[str, ...] = ()) -> Session:
     """The session with what the index was built by, but for what the command line names itself, and for `leave`."""
     named = named_keys()
-    saved = taken(folder / CONFIG, session.cfg)
+    saved = read_saved(folder / CONFIG, session.cfg)
     cfg = session.cfg.copy()
     if "ckpt" not in named:
         if is_open(saved, "ckpt"):

@@ -24,7 +24,7 @@ def completed(outputs: Path, folder: Path, fingerprint: str) -> float | None:
         (folder / SAME).unlink(missing_ok=True)
         log.info("done before: %s", folder)
         return own
-    places = shelf.kept("finished", str(outputs.resolve()), lambda: by_fingerprint(outputs))
+    places = shelf.keep_in_sweep("finished", str(outputs.resolve()), lambda: by_fingerprint(outputs))
     for other in places.get(fingerprint, ()):
         objective = finished(other, fingerprint)
         if objective is not None:

@@ -50,7 +50,7 @@ class Job:
 
         A job that is to be judged (`expected`) is never skipped: a manifest does not say what came of that.
         """
-        self.fingerprint = job_fingerprint(self.session.unresolved(), data, weights)
+        self.fingerprint = job_fingerprint(self.session.unresolved_config(), data, weights)
         settings = self.session.settings
         skips = settings.skip_completed and not settings.expected
         return completed(self.session.outputs, self.folder, self.fingerprint) if skips else None
@@ -86,7 +86,7 @@ class Job:
                 counts[f"{modality}s_encoded"] = encoder.counts.encoded[modality]
                 counts[f"{modality}s_reused"] = encoder.counts.reused[modality]
             counts |= encoder.counts.more | encoder.unread.counts()
-        settings = settings_of(self.session.unresolved())
+        settings = settings_of(self.session.unresolved_config())
         manifest = Manifest.of_job(
             self.folder,
             self.clock,

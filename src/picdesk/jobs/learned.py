@@ -98,7 +98,7 @@ def without_look_alikes(
     if learned is None or learned.unknown or not learned.ids:
         return Apart({}, (), ())
     key = digest_of([session.dataset.part_key(part), learned.collection.name, sorted(learned.ids)])
-    alike = shelf.kept("seen_before", key, lambda: look_alikes(session.dataset, part, learned, session.looks))
+    alike = shelf.keep_in_sweep("seen_before", key, lambda: look_alikes(session.dataset, part, learned, session.looks))
     numbers: dict[str, object] = {"pictures": len(alike), "look_alikes": int(alike.sum())}
     tables, said, bars_by = [], [], session.bars
     for direction, one in in_order(dict(scores)):

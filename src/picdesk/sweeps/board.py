@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from picdesk.assembly.allowed import shown
+from picdesk.assembly.allowed import printable_value
 from picdesk.assembly.saved import may_be_repeated
 from picdesk.errors import DataError
 from picdesk.evaluation.joint import mean_of_both
@@ -221,7 +221,7 @@ def best_config(job: DoneJob) -> str:
     """The best job as an experiment file, ready to be put into conf/experiment, under the command that it came from."""
     asked = {key: as_it_was(job, key, value) for key, value in job.overrides.items()}
     overrides = {key: value for key, value in asked.items() if may_be_repeated(key, value)}
-    left_out = [shown(key) for key in job.overrides if key not in overrides]
+    left_out = [printable_value(key) for key in job.overrides if key not in overrides]
     door = "train" if job.manifest.task == "train" else "evaluate"
     command = shlex.join(["python", f"{door}.py", *(f"{key}={value}" for key, value in overrides.items())])
     choices = choices_of(job)
@@ -248,7 +248,7 @@ def checkpoint_lines(job: DoneJob) -> list[str]:
     if not digest:
         return []
     where = f": {printable(str(file))}" if file.is_file() else ""
-    return [f"# checkpoint{where} (SHA-256 {shown(digest)})"]
+    return [f"# checkpoint{where} (SHA-256 {printable_value(digest)})"]
 
 
 def printable(text: str) -> str:

@@ -56,7 +56,7 @@ class Agreement(Task):
     def run(self, session: Session) -> float:
         """Read the judgments, and score their pairs."""
         path = self.checked_file()
-        session = session.opened()
+        session = session.open()
         session.rerankers.refuse("task=agreement compares similarities with ratings")
         return agreement(session, read(self, path), path, self.form)
 

@@ -25,7 +25,7 @@ class Encode(Task):
     def run(self, session: Session) -> float:
         """Encode on every rank of the trainer."""
         hush_other_ranks()
-        session = session.opened(training=True, whole=True)
+        session = session.open(training=True, whole=True)
         dataset, part, backbone, encoder = session.dataset, session.part, session.backbone, session.encoder
         job = Job(session)
         root = str(job.folder)

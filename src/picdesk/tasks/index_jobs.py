@@ -74,7 +74,7 @@ class BuildIndex(IndexTask):
             raise ConfigError("index_dir must be given: task=index_build writes the index there")
         folder = Path(self.index_dir).expanduser()
         check_to_write(folder, "index_dir")
-        session, gallery = session.opened(whole=True), self.gallery
+        session, gallery = session.open(whole=True), self.gallery
         vectors = Vectors(session, gallery)
         job = Job(session)
         facts = facts_of(session, gallery)

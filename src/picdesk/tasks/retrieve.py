@@ -56,7 +56,7 @@ class Retrieve(Task, Question):
             retrieve(self, saved_index.session_of(session, folder), queries, picture, pieces, folder)
         else:
             asked = bool(self.query or self.queries)
-            retrieve(self, session.opened(whole=True, asked=asked), queries, picture, pieces, None)
+            retrieve(self, session.open(whole=True, asked=asked), queries, picture, pieces, None)
 
     def checked(self, settings: Settings) -> list[Piece]:
         """What is put together. Raises `ConfigError` where nothing, or more than one thing, is asked."""

@@ -46,7 +46,7 @@ class Train(Task):
         session.check(training=True)
         parts = build_parts(session)
         check_part(session.settings.part)
-        return train(begun_from(session) if self.resume else session.opened(training=True), parts, self.resume)
+        return train(begun_from(session) if self.resume else session.open(training=True), parts, self.resume)
 
     def next_step(self, folder: Path) -> str:
         """Search with what was trained."""

@@ -57,7 +57,7 @@ class TuneIndex(Task):
         session.rerankers.refuse("task=tune_index measures the search alone")
         wanted = wanted_settings(self.settings, self.queries)
         buildable(session)
-        return tune(session.opened(), wanted, self.queries)
+        return tune(session.open(), wanted, self.queries)
 
 
 def tune(session: Session, settings: Settings | None, queries: int) -> float:

@@ -56,7 +56,7 @@ class TuneWeights(Task):
         """Choose the weights of the rerankers, or the settings of a score correction where one is chosen."""
         need_positive(session.settings)
         choosing = wanted(self, session.settings)
-        session = session.opened()
+        session = session.open()
         if not session.correction.active:
             return tune_weights(session, choosing, self.steps)
         told = f"task=tune_weights scores={session.correction.name} chooses the settings of the correction alone"
