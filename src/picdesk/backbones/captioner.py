@@ -22,11 +22,11 @@ from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,
     cut_to_size,
-    described,
     digest_of_tokenizer,
     first_line,
     load_processors,
     pick_files,
+    plain_description,
 )
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, UserError
@@ -126,9 +126,9 @@ class Loaded:
         self.trunk = CaptionTrunk(writer, words, sentence, tokenize, writing)
         self.rule: dict[str, Any] = {
             "library": "transformers",
-            "config": described(writer.config),
-            "generation": described(writer.generation_config) | writing,
-            "processor": described(self.processor) | {"class": type(self.processor).__name__, "shape": shape},
+            "config": plain_description(writer.config),
+            "generation": plain_description(writer.generation_config) | writing,
+            "processor": plain_description(self.processor) | {"class": type(self.processor).__name__, "shape": shape},
             "affine": [self.factor.tolist(), self.offset.tolist()],
             "words": digest_of_tokenizer(words),
         }

@@ -106,7 +106,7 @@ class TextTrunk:
 
 def load_text_trunk(names: str | Sequence[str], max_tokens: int) -> TextTrunk:
     """One sentence encoder, or several side by side. Raises `ConfigError` or `MissingFileError` naming what is wrong."""
-    chosen = checked([names] if isinstance(names, str) else names)
+    chosen = check_model_names([names] if isinstance(names, str) else names)
     if max_tokens < 1:
         raise ConfigError(f"backbone.max_tokens={max_tokens}: at least 1")
     loaded = [LOADERS[name]() for name in chosen]
@@ -122,7 +122,7 @@ def load_text_trunk(names: str | Sequence[str], max_tokens: int) -> TextTrunk:
     return TextTrunk(module, tuple(tokenizer for _, tokenizer, _ in loaded), width, label, max_tokens, rule)
 
 
-def checked(names: Sequence[str]) -> tuple[str, ...]:
+def check_model_names(names: Sequence[str]) -> tuple[str, ...]:
     """The names. Raises `ConfigError` for none, an unknown one or one that stands twice."""
     odd = [name for name in names if name not in LOADERS]
     if odd or not names or len(set(names)) < len(names):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.heads import shortened
+from picdesk.backbones.heads import shorten_head
 from picdesk.backbones.prompts import Prompts
 from picdesk.files import digest_of
 from picdesk.interfaces import DIRECTIONS, Direction, Modality
@@ -62,8 +62,8 @@ class TwoTower(nn.Module):
         self.dim = dim if shorter is None else shorter
         self.prompts, self.direction = prompts or Prompts(), DIRECTIONS[0]
         self.shortest_side: int | None = None
-        self.image_trunk, self.image_head = image_trunk, shortened(image_head, shorter, dim)
-        self.text_trunk, self.text_head = text_trunk, shortened(text_head, shorter, dim)
+        self.image_trunk, self.image_head = image_trunk, shorten_head(image_head, shorter, dim)
+        self.text_trunk, self.text_head = text_trunk, shorten_head(text_head, shorter, dim)
         self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
         self.register_parameter("logit_bias", None)
         if logit_bias is not None:
@@ -98,7 +98,7 @@ class TwoTower(nn.Module):
         turned.direction, turned._fingerprints = direction, {}
         return turned
 
-    def prompted(self, texts: Sequence[str]) -> list[str]:
+    def add_prompt(self, texts: Sequence[str]) -> list[str]:
         """The texts with what the model wants before them in this direction."""
         start = self.prompts.of("text", self.direction)
         return [start + text for text in texts] if start else list(texts)
@@ -125,7 +125,7 @@ class TwoTower(nn.Module):
             self.logit_bias = nn.Parameter(torch.zeros((), device=self.logit_scale.device), requires_grad=False)
         self.logit_bias.data.fill_(float(value))
 
-    def given(
+    def given_features(
         self, modality: Modality, vectors: Mapping[Modality, NDArray[np.float32]], name: str
     ) -> NDArray[np.float32] | None:
         """Features that need no encoding, because the data set called `name` came with them; None for all but one backbone."""
@@ -210,7 +210,7 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def normalised(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+def normalise(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """uint8 [n, 3, height, width] to floats: /255, minus mean, over std; the same operations as torchvision's, in its order."""
     mean, std = mean.to(pixels.device)[:, None, None], std.to(pixels.device)[:, None, None]
     return (pixels.to(mean.dtype) / 255).sub_(mean).div_(std)

@@ -116,7 +116,7 @@ class Vectors:
         self._part, self._backbone, self._encoder = part, backbone, encoder
         if gallery == "pictures":
             saved_index.refuse_captions(backbone, "gallery=pictures")
-        self._given = backbone.given("text" if gallery == "texts" else "image", part.vectors, part.name)
+        self._given = backbone.given_features("text" if gallery == "texts" else "image", part.vectors, part.name)
         self._prompts = dataset.prompts(part) if gallery == "texts" else None
 
     def known(self) -> Columns:
