@@ -37,11 +37,11 @@ def job(cfg: DictConfig, door: str) -> float | None:
     from picdesk.jobs import attempts
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return attempts.attempt(lambda: done(cfg, door)[0])
+        return attempts.attempt(lambda: do_task(cfg, door)[0])
     folder = Path(HydraConfig.get().runtime.output_dir)
     log.info("job: %s", folder)
     try:
-        objective, task = done(cfg, door)
+        objective, task = do_task(cfg, door)
         step = task.next_step(folder)
         if step:
             log.info("next: %s", step)
@@ -52,7 +52,7 @@ def job(cfg: DictConfig, door: str) -> float | None:
         leave(mistake(error))
 
 
-def done(cfg: DictConfig, door: str) -> tuple[float | None, Task]:
+def do_task(cfg: DictConfig, door: str) -> tuple[float | None, Task]:
     """The objective of the task that a config names, once it is done, and the task."""
     from picdesk.assembly.replaced import without_replaced
     from picdesk.assembly.session import Session
