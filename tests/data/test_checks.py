@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from picdesk.collection import Collection
-from picdesk.data.checks import check_collection, cleaned
+from picdesk.data.checks import check_collection, clean_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.data.prompts import Auto, Field, HeadlineTopics, Template
 from picdesk.data.splits import All
@@ -37,7 +37,7 @@ def test_a_sound_data_set(tmp_path: Path) -> None:
     report = check_collection(collection, splits, on_picture=lambda: counted.append(1))
     assert report.findings == ()
     assert (report.bad_fraction(), len(counted)) == (0, 5)
-    assert cleaned(collection, splits, report) == (collection, splits)
+    assert clean_collection(collection, splits, report) == (collection, splits)
 
 
 def test_bad_pictures_and_empty_texts_are_left_out_and_shift_nothing(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_bad_pictures_and_empty_texts_are_left_out_and_shift_nothing(tmp_path: P
         "pictures cut short": 1,
         "texts that are empty": 1,
     }
-    kept, parts = cleaned(collection, splits, report)
+    kept, parts = clean_collection(collection, splits, report)
     check_pictures(kept, {f"{n}.jpg": colour(n) for n in (0, 2, 4, 5)})
     assert pairs(kept) == {f"{n}.jpg#{k}": f"{n}.jpg" for n in (0, 2, 4, 5) for k in range(2) if (n, k) != (4, 0)}
     assert {name: [kept.picture_ids[i] for i in rows] for name, rows in parts.items()} == {
@@ -80,7 +80,7 @@ def test_a_text_is_empty_if_what_the_prompt_makes_of_it_is(tmp_path: Path) -> No
     def left(prompt: Field | HeadlineTopics | Template | Auto) -> tuple[str, list[str]]:
         render = prompt.choose(collection.field_names()).render
         report = check_collection(collection, NONE, 1, "quick", render=render)
-        kept, _ = cleaned(collection, NONE, report)
+        kept, _ = clean_collection(collection, NONE, report)
         found = {item.item[0]: item.reason for item in kept.skipped}
         return "".join(name[0] for name in kept.text_ids), [n for n, why in found.items() if "prompt" in why]
 

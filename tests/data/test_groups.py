@@ -11,7 +11,7 @@ from PIL import Image
 from picdesk.collection import Collection
 from picdesk.data import near
 from picdesk.data.facts import Look, PictureFacts
-from picdesk.data.groups import KINDS, chosen_kinds, components, find_links, joined, see_all
+from picdesk.data.groups import KINDS, chosen_kinds, components, find_links, join_collections, see_all
 from picdesk.data.sources import NoPictures
 from picdesk.data.splits import Random
 from picdesk.errors import ConfigError
@@ -172,7 +172,7 @@ def test_what_is_alike_to_something_known_is_told_directly() -> None:
 
 def test_two_data_sets_are_compared_as_one() -> None:
     one, other = collection(PLAIN[:5], list("abcde")), collection([PLAIN[3], *PLAIN[6:8]], list("xya"))
-    both = joined(one, other)
+    both = join_collections(one, other)
     known = np.arange(8) < 5
     assert [both.picture_ids[i] for i in np.flatnonzero(find_links(both, KINDS).alike(known))] == ["1/n0000", "1/n0002"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from picdesk.data.checks import check_collection, cleaned
+from picdesk.data.checks import check_collection, clean_collection
 from picdesk.readers.folder import Folder
 from picdesk.readers.tables import Csv
 from tests.data import hostile
@@ -41,7 +41,7 @@ def test_a_folder_of_hostile_pictures(root: Path, opened: list[str]) -> None:
     collection = Folder(root=str(root)).read()
     splits = {"test": collection.picture_of[:0]}
     report = check_collection(collection, splits, max_bad_fraction=1)
-    kept, _ = cleaned(collection, splits, report)
+    kept, _ = clean_collection(collection, splits, report)
 
     assert set(kept.picture_ids) == set(hostile.good())
     for i, name in enumerate(kept.picture_ids):

@@ -24,7 +24,7 @@ from picdesk.assembly.schema import Settings, typed_settings
 from picdesk.assembly.shelf import keep_in_sweep, sweeping
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection, Fields
-from picdesk.data.checks import Splits, cleaned
+from picdesk.data.checks import Splits, clean_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
@@ -190,7 +190,7 @@ class Session:
         render = self.rendering(collection)
         report = self.looks.check(collection, splits, self.settings.check, self.max_bad_fraction, render)
         prompt = functools.partial(self.build, "prompt")
-        return dataset_of(*cleaned(collection, splits, report), notes, prompt, self._asked, key)
+        return dataset_of(*clean_collection(collection, splits, report), notes, prompt, self._asked, key)
 
     def rendering(self, collection: Collection) -> Callable[[Fields], str] | None:
         """How the prompt makes texts of what the collection has; None where it does not suit that."""

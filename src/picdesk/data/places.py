@@ -107,7 +107,7 @@ class Inside:
         """Names of files that may be meant, those that begin with the very name first, then in the order of the endings."""
         folder, slash, base = name.rpartition("/")
         there = self._listing(folder)
-        found = [real for ending in ("", *endings) for real in there.get(_evened(base + ending), [])]
+        found = [real for ending in ("", *endings) for real in there.get(_fold_name(base + ending), [])]
         found.sort(key=lambda real: not real.startswith(base))
         return [folder + slash + real for real in dict.fromkeys(found)]
 
@@ -123,7 +123,7 @@ class Inside:
             except OSError:
                 entries = []
             for entry in entries:
-                listed.setdefault(_evened(entry), []).append(entry)
+                listed.setdefault(_fold_name(entry), []).append(entry)
         return listed
 
     def _look(self, name: str) -> Path:
@@ -140,7 +140,7 @@ class Inside:
         return Path(real)
 
 
-def _evened(name: str) -> str:
+def _fold_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -13,7 +13,7 @@ from picdesk.assembly.again import learned_on
 from picdesk.assembly.reading import Looks
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
-from picdesk.data.groups import KINDS, Flags, find_links, joined
+from picdesk.data.groups import KINDS, Flags, find_links, join_collections
 from picdesk.data.sources import has_pictures
 from picdesk.errors import UserError
 from picdesk.evaluation.metrics import metrics_of
@@ -136,7 +136,7 @@ def look_alikes(dataset: Dataset, part: Collection, learned: Learned, looks: Loo
     if learned.elsewhere:
         there = learned.collection
         known = np.array([name in learned.ids for name in there.picture_ids] + [False] * len(part.picture_ids))
-        both = joined(there, part)
+        both = join_collections(there, part)
         comparable = KINDS if has_pictures(there) and has_pictures(part) else KINDS[2:]
         links = find_links(both, comparable, looks.see)
         return links.alike(known)[len(there.picture_ids) :]
