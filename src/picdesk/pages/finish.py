@@ -92,7 +92,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
             *outcome.tables,
         )
         said = (Note(text) for text in session.dataset.split_notes)
-        lost = (Note(line, True) for line in encoder.unread.told())
+        lost = (Note(line, True) for line in encoder.unread.lines())
         shown = replace(outcome, notes=(*outcome.notes, *said, *lost))
         write_the_page(job, session, part, prompts, shown, tables, slices)
     if job.objective is None:

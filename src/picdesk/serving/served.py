@@ -48,7 +48,7 @@ class Served:
     @cached_property
     def standing(self) -> Standing:
         """The encoder of questions; galleries were encoded through the store."""
-        return Standing.like(self.opened.searcher.system.encoder)
+        return Standing.from_encoder(self.opened.searcher.system.encoder)
 
     @cached_property
     def system(self) -> Any:
