@@ -23,7 +23,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from picdesk.evaluation.ranks import ranks_of_run
-from picdesk.evaluation.spread import Spread, over_draws, over_seeds_and_pictures, rounded
+from picdesk.evaluation.spread import Spread, over_draws, over_seeds_and_pictures, round_spread
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.found import DoneJob, find_jobs
@@ -146,7 +146,7 @@ def over_jobs(recipe: Recipe, jobs: Sequence[DoneJob], rows: Sequence[Mapping[st
                 spread = over_draws(np.array(list(draws.values())), float(split.test) / float(split.train))
             else:
                 spread = fixed(jobs, direction, metric)
-            found[f"{direction}/{metric}"] = rounded(spread)
+            found[f"{direction}/{metric}"] = round_spread(spread)
     return found
 
 

@@ -16,7 +16,7 @@ from picdesk.evaluation.metrics import chance, metrics_of, per_query, ranks_of_r
 from picdesk.evaluation.significance import compare
 from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import DIRECTIONS
-from picdesk.measures.listing import JOINTS, LISTED, MEASURES, checked, higher_is_better, measure_of
+from picdesk.measures.listing import JOINTS, LISTED, MEASURES, check_metrics, higher_is_better, measure_of
 from picdesk.report.values import METRICS, columns_of
 from picdesk.trec.runs import Qrels, Run
 from tests.evaluation.ranking_cases import random_case, run_of
@@ -171,9 +171,9 @@ def test_a_difference_of_rsum_is_told() -> None:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: checked(["ndgc"], [1]), "metrics.names=ndgc: choose of hits, recall, ndcg, map@r"),
-        (lambda: checked([], [1]), r"metrics.names=\[\]"),
-        (lambda: checked(["hits"], [0]), r"metrics.ks=\[0\]: whole numbers of 1 or more"),
+        (lambda: check_metrics(["ndgc"], [1]), "metrics.names=ndgc: choose of hits, recall, ndcg, map@r"),
+        (lambda: check_metrics([], [1]), r"metrics.names=\[\]"),
+        (lambda: check_metrics(["hits"], [0]), r"metrics.ks=\[0\]: whole numbers of 1 or more"),
         (lambda: measure_of("hits"), "metric=hits: choose one of hits@1"),
         (lambda: measure_of("ndcg@0"), "metric=ndcg@0"),
     ],
@@ -184,8 +184,8 @@ def test_what_is_no_metric_is_refused(call: Callable[[], object], told: str) -> 
 
 
 def test_the_choice_by_name() -> None:
-    assert checked(["mrr", "ndcg"], [50, 5, 5]) == (("hits", "ndcg", "mrr"), (1, 5, 50))
-    assert checked(["all"], [1])[0] == (*MEASURES, *LISTED, *JOINTS)
+    assert check_metrics(["mrr", "ndcg"], [50, 5, 5]) == (("hits", "ndcg", "mrr"), (1, 5, 50))
+    assert check_metrics(["all"], [1])[0] == (*MEASURES, *LISTED, *JOINTS)
     assert measure_of("map@r") == (MEASURES["map@r"], 0)
     assert measure_of("ndcg@20") == (MEASURES["ndcg"], 20)
     assert "mean_rank" not in higher_is_better()

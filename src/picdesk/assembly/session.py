@@ -32,7 +32,7 @@ from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of, write_text
 from picdesk.filters.columns import only
 from picdesk.interfaces import Index
-from picdesk.measures.listing import checked
+from picdesk.measures.listing import check_metrics
 from picdesk.retrieval import slices
 from picdesk.retrieval.banks import unfitted
 from picdesk.retrieval.composed import check_pairs
@@ -247,7 +247,7 @@ class Session:
     @property
     def metrics(self) -> Metrics:
         """What is reported. Raises `ConfigError` for what is no metric."""
-        return Metrics(*checked(self.settings.metrics.names, self.settings.metrics.ks))
+        return Metrics(*check_metrics(self.settings.metrics.names, self.settings.metrics.ks))
 
     @cached_property
     def system(self) -> System:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from math import isfinite
 
-from picdesk.errors import ConfigError, shortened
+from picdesk.errors import ConfigError, short_repr
 
 Value = str | float | date | datetime
 LONGEST, DEEPEST = 10_000, 40
@@ -120,12 +120,12 @@ def unreadable(rest: str) -> str:
     if rest[0] in "'\"`":
         return f"{rest[0]} is opened and never closed"
     word = rest.split()[0]
-    return f"{shortened(word, 40)} cannot be read; a text stands in quotes, another name of a column in `backquotes`"
+    return f"{short_repr(word, 40)} cannot be read; a text stands in quotes, another name of a column in `backquotes`"
 
 
 def fault(text: str, place: int, told: str) -> ConfigError:
     """The error for what stands at a place of a filter."""
-    return ConfigError(f"filter={shortened(text)[1:-1]}: character {place + 1}: {told}")
+    return ConfigError(f"filter={short_repr(text)[1:-1]}: character {place + 1}: {told}")
 
 
 class Reading:
@@ -153,7 +153,7 @@ class Reading:
 
     def expected(self, what: str) -> ConfigError:
         """The error where something else stands."""
-        there = "it ends here" if self.next.kind == "end" else f"found {shortened(self.next.text, 40)}"
+        there = "it ends here" if self.next.kind == "end" else f"found {short_repr(self.next.text, 40)}"
         return fault(self.text, self.next.place, f"{what} is expected; {there}")
 
     def said(self, *words: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from picdesk.collection import Collection, Skipped
 from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.sources import PictureFiles
-from picdesk.errors import MissingFileError, examples, shortened
+from picdesk.errors import MissingFileError, examples, short_repr
 from picdesk.parts import config_part
 from picdesk.readers.columns import TextColumns
 from picdesk.readers.gathering import UNMATCHED, Gathering
@@ -122,4 +122,6 @@ class Flickr8k:
         if absent:
             found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
             gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")
-            gathering.unmatched += [Skipped(f"{path.name}: {shortened(name)}", UNMATCHED, row=False) for name in absent]
+            gathering.unmatched += [
+                Skipped(f"{path.name}: {short_repr(name)}", UNMATCHED, row=False) for name in absent
+            ]

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from picdesk.collection import Collection, Fields, Skipped
-from picdesk.errors import DataError, readable, shortened
+from picdesk.errors import DataError, readable, short_repr
 from picdesk.interfaces import PictureBytes
 from picdesk.readers.columns import Taken, text_fault
 from picdesk.text.files import lines_of, read_text
@@ -34,7 +34,7 @@ def split_name(value: str, where: str) -> str:
     known = SPLIT_NAMES.get(value.strip().lower())
     if known is None:
         raise DataError(
-            f"{where}: split {shortened(value)} is none of {', '.join(name for name in SPLIT_NAMES if name)}"
+            f"{where}: split {short_repr(value)} is none of {', '.join(name for name in SPLIT_NAMES if name)}"
         )
     return known
 
@@ -86,7 +86,7 @@ class Gathering(Generic[Place]):
         """Whether no text has that id yet; false, and listed, if one has."""
         if text_id not in self._texts:
             return True
-        self.skip(where, f"text id {shortened(text_id)} stands already; the first one was kept")
+        self.skip(where, f"text id {short_repr(text_id)} stands already; the first one was kept")
         return False
 
     def picture(self, picture_id: str, place: Place, where: str) -> bool:
@@ -98,7 +98,7 @@ class Gathering(Generic[Place]):
             return False
         known = self.places.setdefault(picture_id, place)
         if known != place:
-            self.skip(where, f"picture id {shortened(picture_id)} stands already, for another picture")
+            self.skip(where, f"picture id {short_repr(picture_id)} stands already, for another picture")
             return False
         self._positions.setdefault(picture_id, len(self._positions))
         return True
@@ -123,7 +123,7 @@ class Gathering(Generic[Place]):
         """Note the official split of a picture. Raises `DataError` if it is in another one already."""
         known = self._official.setdefault(picture_id, split)
         if known != split:
-            raise DataError(f"{where}: picture {shortened(picture_id)} is in split {split!r} and in {known!r}")
+            raise DataError(f"{where}: picture {short_repr(picture_id)} is in split {split!r} and in {known!r}")
 
     def collection(self, pictures: Callable[[Iterable[Place]], PictureBytes]) -> Collection:
         """Everything that was gathered, with picture bytes made from the places."""

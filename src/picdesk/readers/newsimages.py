@@ -6,7 +6,7 @@ from pathlib import Path
 from picdesk.collection import Collection
 from picdesk.data.places import AbsentError, Inside, RefusedError, data_file, data_folder
 from picdesk.data.sources import PictureFiles
-from picdesk.errors import shortened
+from picdesk.errors import short_repr
 from picdesk.parts import config_part
 from picdesk.readers.columns import Taken, TextColumns, text_fault
 from picdesk.readers.gathering import Gathering
@@ -87,7 +87,7 @@ class NewsImages:
         try:
             path = inside.picture(picture, self.suffixes)
         except AbsentError:
-            gathering.skip(where, f"no picture {shortened(picture)} ({', '.join(self.suffixes)})")
+            gathering.skip(where, f"no picture {short_repr(picture)} ({', '.join(self.suffixes)})")
             return
         except RefusedError as refused:
             gathering.skip(where, str(refused))

@@ -9,7 +9,7 @@ from typing import Any
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_folder, files_of_splits
 from picdesk.data.sources import PictureChunks, PictureColumn, PictureFiles, PictureMix
-from picdesk.errors import shortened
+from picdesk.errors import short_repr
 from picdesk.interfaces import PictureBytes
 from picdesk.parts import config_part
 from picdesk.readers.arrow_rows import picture_column, read_parquet, rows_of
@@ -133,7 +133,7 @@ class _Rows:
         content = self.chunks.read(row) if row is not None else b""
         if row is not None and (content or path is None):
             if not content:
-                raise RefusedError("no picture bytes" + (f" for {shortened(given)}" if given is not None else ""))
+                raise RefusedError("no picture bytes" + (f" for {short_repr(given)}" if given is not None else ""))
             return row, content
         if path is None:
             raise RefusedError("no picture is named")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from picdesk.errors import DataError, examples, shortened
+from picdesk.errors import DataError, examples, short_repr
 from picdesk.files import Doubled, json_object, json_value
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering
@@ -133,5 +133,5 @@ def way_to_read(value: dict[str, Any]) -> str:
         return "it has COCO's form, `images` with `annotations`; read it by data=coco"
     if "images" in lists and any("sentences" in image for image in value["images"] if isinstance(image, dict)):
         return "it has Karpathy's form; read it by data=karpathy"
-    counts = ", ".join(f"{shortened(key, 60)} ({len(value[key])})" for key in lists[:8])
+    counts = ", ".join(f"{short_repr(key, 60)} ({len(value[key])})" for key in lists[:8])
     return f"it holds lists under {counts}; set data.records to one of these keys"

@@ -10,7 +10,7 @@ import numpy as np
 from picdesk.collection import Collection, Skipped
 from picdesk.data.groups import See, see_all
 from picdesk.data.splits import Split, Splits
-from picdesk.errors import DataError, MissingFileError, examples, shortened
+from picdesk.errors import DataError, MissingFileError, examples, short_repr
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
 from picdesk.readers.gathering import UNMATCHED, Gathering, split_name
@@ -62,12 +62,12 @@ class SplitFile(Split):
         split_of: dict[str, str] = {}
         unmatched = []
         for where, name, given in named:
-            split, picture = split_name(given, f"split.file={self.file}, {shortened(name)}"), known.picture(name)
+            split, picture = split_name(given, f"split.file={self.file}, {short_repr(name)}"), known.picture(name)
             if picture is None:
-                unmatched.append(Skipped(f"{where}: {shortened(name)}", UNMATCHED, row=False))
+                unmatched.append(Skipped(f"{where}: {short_repr(name)}", UNMATCHED, row=False))
             elif split_of.setdefault(picture, split) != split:
                 raise DataError(
-                    f"split.file={self.file}: {shortened(name)} is in {split_of[picture]!r} and in {split!r}"
+                    f"split.file={self.file}: {short_repr(name)} is in {split_of[picture]!r} and in {split!r}"
                 )
         if not any(split_of.values()):
             ours, theirs = examples(collection.picture_ids), examples(dict.fromkeys(name for _, name, _ in named))
@@ -147,7 +147,7 @@ class SplitFile(Split):
                 name, split = name_of(walk(record, self.picture_column)), walk(record, self.split_column)
                 if not name or not isinstance(split, str):
                     raise NoTextError(
-                        "no picture is named" if not name else f"the split of {shortened(name)} is no text"
+                        "no picture is named" if not name else f"the split of {short_repr(name)} is no text"
                     )
                 named.append((where, name, split))
             except NoTextError as error:

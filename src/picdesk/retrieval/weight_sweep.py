@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError
 from picdesk.evaluation.metrics import add_tail, align, ranks_of_run
-from picdesk.evaluation.ranks import Ranks, located
+from picdesk.evaluation.ranks import Ranks, locate
 from picdesk.search.fusion import Mixture, arranged
 from picdesk.trec.runs import Qrels, Run
 
@@ -34,7 +34,7 @@ class WeightSweep:
         self.movable = self.prepared.movable
         rows, places = align(run, qrels)
         query, item = rows[qrels.query_of], places[qrels.items]
-        at = located(run, query, item).place
+        at = locate(run, query, item).place
         self.similarity = run.scores
         self.relevant = np.zeros(run.index.shape, bool)
         self.relevant[query[at >= 0], at[at >= 0]] = True

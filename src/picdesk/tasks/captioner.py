@@ -23,7 +23,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.captions import bleu
 from picdesk.evaluation.metrics import add_tail, exact_ranks, metrics_of
-from picdesk.evaluation.ranks import align, located, ranks_of_run
+from picdesk.evaluation.ranks import align, locate, ranks_of_run
 from picdesk.evaluation.statistics import Interval
 from picdesk.files import file_digest
 from picdesk.interfaces import Direction, Embeddings, Side
@@ -175,7 +175,7 @@ def to_pictures(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
     relevant = part.picture_of[bridge.asked]
     qrels = Qrels.from_pairs(vectors.asked.ids, part.picture_ids, np.arange(len(relevant)), relevant)
     query, item = align(run, qrels)
-    place = located(run, query[qrels.query_of], item[qrels.items]).place
+    place = locate(run, query[qrels.query_of], item[qrels.items]).place
     exact = replace(ranks_of_run(run, qrels, "t2i"), scores=run.scores[query[qrels.query_of], place])
     listed = shortened(run, session.settings.run_depth)
     return score("t2i", add_tail(listed, exact, qrels), qrels, session.bars, session.metrics)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from picdesk.errors import examples, shortened
+from picdesk.errors import examples, short_repr
 from picdesk.files import Doubled
 
 NO_VALUE = {"nan", "NaN", "None", "null", "NULL", "<NA>", "NaT"}
@@ -97,9 +97,9 @@ def one_text(value: Any) -> str:
         raise NoTextError(f"holds {what(value)}, which is no text{way(value)}")
     text = value.strip()
     if re.fullmatch(r"""b(['"]).*\1""", text, re.DOTALL) and isinstance(_python(text), bytes):
-        raise NoTextError(f"holds bytes as Python writes them ({shortened(text, 40)}), which is no text")
+        raise NoTextError(f"holds bytes as Python writes them ({short_repr(text, 40)}), which is no text")
     if re.fullmatch(r"""(array\()?\[\s*['"].*['"]\s*\](, dtype=.*)?\)?""", text, re.DOTALL):
-        raise NoTextError(f"holds what looks like a list but cannot be read as one ({shortened(text, 40)})")
+        raise NoTextError(f"holds what looks like a list but cannot be read as one ({short_repr(text, 40)})")
     return "" if text in NO_VALUE else text
 
 
@@ -158,7 +158,7 @@ def what(value: Any) -> str:
 
 def _written(value: Any) -> str:
     try:
-        return shortened(value, 40)
+        return short_repr(value, 40)
     except RecursionError:
         return "nested too deeply to be shown"
 
