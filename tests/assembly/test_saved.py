@@ -47,7 +47,7 @@ def saved(folder: Path, here: DictConfig, change: Change | None = None, sign: bo
     path = folder / "job" / "config.yaml"
     path.parent.mkdir(exist_ok=True)
     text = OmegaConf.to_yaml(OmegaConf.create(cfg), resolve=False)
-    path.write_text(marks.signed(text) if sign else text)
+    path.write_text(marks.sign(text) if sign else text)
     return path
 
 
@@ -294,7 +294,7 @@ def test_a_saved_config_asks_nothing(tmp_path: Path, here: DictConfig, text: str
     body = path.read_text().replace("name: newsimages", f"name: {text!r}".replace("\\\\", "\\"))
     assert body != path.read_text()
     for place in (body, body + f"expected_more:\n  deep: [[{text!r}]]\n".replace("\\\\", "\\")):
-        path.write_text(marks.signed(place) if sign else place)
+        path.write_text(marks.sign(place) if sign else place)
         with pytest.raises(DataError, match=r"may not|cannot be read"):
             read_saved(path, here)
 

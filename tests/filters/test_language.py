@@ -6,7 +6,7 @@ import pytest
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError
 from picdesk.filters.columns import Columns, columns_of
-from picdesk.filters.language import DEEPEST, columns_in, parsed
+from picdesk.filters.language import DEEPEST, columns_in, parse_filter
 from picdesk.retrieval.system import PicturesInMemory
 
 ROWS: list[dict[str, str | tuple[str, ...]]] = [
@@ -113,7 +113,11 @@ def test_every_cut_of_a_filter_is_read_or_told() -> None:
 
 
 def test_the_columns_that_a_filter_asks_about() -> None:
-    assert columns_in(parsed("a = 1 and not (b.c is empty or a = 2) or `d e` contains 'x'")) == ("a", "b.c", "d e")
+    assert columns_in(parse_filter("a = 1 and not (b.c is empty or a = 2) or `d e` contains 'x'")) == (
+        "a",
+        "b.c",
+        "d e",
+    )
 
 
 def test_items_are_taken_and_joined() -> None:
@@ -122,7 +126,7 @@ def test_items_are_taken_and_joined() -> None:
     assert some.column("tags").values(1) == ("rugby", "sport") or some.column("tags").values(1) == ("sport", "rugby")
     assert some.fulfilling("tags = 'sport'").tolist() == [True, True, False]
     assert some.fulfilling("credit is empty").tolist() == [False, False, True]
-    both = some.joined(Columns(("q",), whole.take(("p1",)).columns))
+    both = some.join(Columns(("q",), whole.take(("p1",)).columns))
     assert both.ids == ("p3", "p0", "none", "q")
     assert both.fulfilling("credit = 'dpa'").tolist() == [False, False, False, True]
 

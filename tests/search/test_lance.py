@@ -9,7 +9,7 @@ import pytest
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.filters.columns import Column, Columns
-from picdesk.filters.language import parsed
+from picdesk.filters.language import parse_filter
 from picdesk.interfaces import Index
 from picdesk.retrieval.filtering import search_among
 from picdesk.search.indexes import FlatIndex
@@ -80,9 +80,9 @@ def test_the_database_keeps_what_our_own_reading_keeps(tmp_path: Path, wanted: s
     index = LanceIndex()
     index.know(some_known())
     index.build(embeddings(clustered(5, seed=1), "p"))
-    run = index.search_where(QUERIES.take(np.arange(1)), 5, parsed(wanted))
+    run = index.search_where(QUERIES.take(np.arange(1)), 5, parse_filter(wanted))
     assert "".join(sorted(item[1:] for item in lists_of(run)[0])) == found
-    assert index.count_where(parsed(wanted)) == len(found)
+    assert index.count_where(parse_filter(wanted)) == len(found)
 
 
 @pytest.mark.parametrize("wanted", ["price > 5", "credit > 5", "tags > 2021-01-01", "dat > 5"])
@@ -93,7 +93,7 @@ def test_it_refuses_what_our_own_reading_refuses(wanted: str) -> None:
     with pytest.raises(ConfigError) as ours:
         some_known().fulfilling(wanted)
     with pytest.raises(ConfigError) as theirs:
-        index.count_where(parsed(wanted))
+        index.count_where(parse_filter(wanted))
     assert str(theirs.value).partition("; there are")[0] == str(ours.value).partition("; there are")[0].replace(
         ", ...", ""
     )
@@ -116,13 +116,15 @@ def test_items_come_with_their_columns_and_new_ones(tmp_path: Path) -> None:
     again.save(tmp_path)
     last = LanceIndex()
     last.load(tmp_path)
-    assert [last.count_where(parsed(text)) for text in ("year > 2019", "credit = 'O''Neill'", "credit is empty")] == [
+    assert [
+        last.count_where(parse_filter(text)) for text in ("year > 2019", "credit = 'O''Neill'", "credit is empty")
+    ] == [
         20,
         20,
         900,
     ]
     wanted = brute_force(QUERIES, GALLERY.take(np.flatnonzero(np.arange(900) % 20 == 7)), 10)
-    assert lists_of(last.search_where(QUERIES, 10, parsed("year = 2007"))) == wanted
+    assert lists_of(last.search_where(QUERIES, 10, parse_filter("year = 2007"))) == wanted
     admitted = np.array([item.startswith("more") for item in last.ids])
     assert lists_of(search_among(last, QUERIES, 10, admitted)) == brute_force(QUERIES, more, 10)
 

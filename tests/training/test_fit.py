@@ -228,4 +228,4 @@ def test_an_epoch_says_how_far_it_is(caplog: pytest.LogCaptureFixture, monkeypat
             steps.on_train_batch_end(trainer)  # type: ignore[arg-type]
     assert [record.getMessage() for record in caplog.records] == ["epoch 4, steps: 30 of 100 (1/s, 70 s left)"]
     assert "while at: epoch 4" in stops.line(stops.Stop(2))
-    stops.at("")
+    stops.note_place("")

@@ -16,7 +16,7 @@ from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, MissingFileError, UserError
-from picdesk.files import held
+from picdesk.files import hold
 from picdesk.filters.columns import Columns
 from picdesk.filters.kept import drop_others, read_columns, write_columns
 from picdesk.interfaces import Direction, Index
@@ -42,7 +42,7 @@ def refuse_captions(backbone: TwoTower, key: str) -> None:
 
 def save(session: Session, folder: Path, index: Index, facts: Mapping[str, Any], known: Columns) -> None:
     """Write the index, and beside it what is known of its items and the config that rebuilds backbone and prompt."""
-    with held(folder):
+    with hold(folder):
         save_known(index, folder, facts, known)
         if not index.corrected:
             (folder / FILE).unlink(missing_ok=True)

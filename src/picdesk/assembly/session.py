@@ -139,7 +139,7 @@ class Session:
         cfg = self.cfg.copy() if other else self.cfg
         for key, value in other.items():
             cfg[key] = value
-        write_text(path, marks.signed(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
+        write_text(path, marks.sign(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
 
     @property
     def output_dir(self) -> Path:

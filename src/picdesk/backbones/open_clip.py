@@ -100,7 +100,7 @@ class OpenClip(TwoTower):
     def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
         """The weights: a file, a folder, the copy in the hub's cache, or none for random ones."""
         model, tag = str(values["model"]), values.get("pretrained")
-        with network.closed():
+        with network.no_network():
             try:
                 source = find(model, tag, values.get("weights"), values.get("quick_gelu"))
             except UserError as error:
@@ -174,7 +174,7 @@ def size_of(model: str) -> int | None:
     import open_clip
 
     try:
-        with quiet_library(), torch.device("meta"), network.closed():
+        with quiet_library(), torch.device("meta"), network.no_network():
             made = open_clip.create_model(model, load_weights=False, pretrained_text=False, device="meta")
     except Exception:  # text towers of other libraries want their config from a hub
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from picdesk.backbones.open_clip_files import FOLDER, Source, weights_file
-from picdesk.weights import misfit, unwrapped
+from picdesk.weights import misfit, unwrap_names
 
 HOLDERS = (
     "state_dict",
@@ -38,7 +38,7 @@ def load_weights(clip: Any, path: Path, what: str) -> None:
     if path.suffix in NUMPY:
         library.load_checkpoint(clip, str(path))
         return
-    state = prepare_state(clip, unwrapped(read_state(path), clip.state_dict()))
+    state = prepare_state(clip, unwrap_names(read_state(path), clip.state_dict()))
     own = clip.state_dict()
     shapes = [
         f"{name} {tuple(value.shape)} for {tuple(own[name].shape)}"

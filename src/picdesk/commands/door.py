@@ -103,15 +103,15 @@ def open_door(main: Callable[[], Any], takes_text: bool = False) -> None:
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
-        with stops.watched(), whole_streams():
+        with stops.watch_signals(), whole_streams():
             read_command_line(takes_text)
             main()
             attempts.leave_if_failed()
     except (stops.Stop, KeyboardInterrupt) as stop:
         leave_stopped(stop)
     except SystemExit:
-        if stops.asked():  # Lightning leaves with status 0 after a signal
-            leave_stopped(stops.asked_for())
+        if stops.is_requested():  # Lightning leaves with status 0 after a signal
+            leave_stopped(stops.requested_stop())
         raise
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(NO_GROUP):

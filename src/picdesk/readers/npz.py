@@ -15,7 +15,7 @@ from picdesk.readers.arrays import OWN_NAMES, array_of, load_arrays
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.vectors import Content, GivenVectors, Named, Place, check_widths, numbers, tie
 from picdesk.text.table import need_columns, read_table
-from picdesk.text.values import NoTextError, one_text, opened, what
+from picdesk.text.values import NoTextError, one_text, parse_cell, what
 
 
 @config_part
@@ -97,7 +97,7 @@ class Npz(GivenVectors):
         """The caption of a row; one that is no text keeps its place, marked as listed, so that no vector moves."""
         name, cell = row[self.picture_column].strip(), row[self.caption_column]
         try:
-            value = opened(cell)
+            value = parse_cell(cell)
             if value is not cell:
                 raise NoTextError(f"holds {what(value)}, where a vector has one caption")
             return Named(name, where, one_text(cell))

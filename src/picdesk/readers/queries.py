@@ -17,7 +17,7 @@ from picdesk.readers.records import read_records
 from picdesk.text.files import plain_suffix, read_text
 from picdesk.text.rows import split_rows
 from picdesk.text.table import read_table
-from picdesk.text.values import NoTextError, fault_of, name_of, one_text, opened, what
+from picdesk.text.values import NoTextError, fault_of, name_of, one_text, parse_cell, what
 
 NAMES = {
     "id": ("query_id", "id", "article_id", "text_id"),
@@ -121,7 +121,7 @@ def _name(row: Mapping[str, object], column: str) -> str:
 
 def _text(column: str, cell: object) -> str:
     """The text that is asked. Raises `NoTextError` for anything else, and for nothing."""
-    value = opened(cell) if isinstance(cell, str) else cell
+    value = parse_cell(cell) if isinstance(cell, str) else cell
     if not isinstance(value, str):
         raise NoTextError(f"{column} holds {what(value)}, which is no text")
     text = one_text(value)

@@ -78,7 +78,7 @@ class Stopwatch:
     def stage(self, name: str) -> Iterator[None]:
         """Time the block, also when it raises."""
         started, begin = now(), time.perf_counter()
-        stops.at(name)
+        stops.note_place(name)
         try:
             yield
         finally:

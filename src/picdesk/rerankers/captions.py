@@ -24,7 +24,7 @@ from picdesk.rerankers.base import Scorer, unscored
 from picdesk.rerankers.cross_backbone import backbone_digest
 from picdesk.text.files import lines_of, plain_suffix, read_text
 from picdesk.text.table import read_table
-from picdesk.text.values import NoTextError, fault_of, name_of, one_text, opened, what
+from picdesk.text.values import NoTextError, fault_of, name_of, one_text, parse_cell, what
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ def _gathered(rows: Sequence[tuple[int, Mapping[str, object]]]) -> dict[str, tup
 
 def _several(value: object) -> tuple[str, ...]:
     """A caption, or several; a list may also be written in a cell. Raises `ValueError` for what is no text."""
-    inner = opened(value) if isinstance(value, str) else value
+    inner = parse_cell(value) if isinstance(value, str) else value
     if isinstance(inner, str | list) and (not isinstance(inner, list) or all(isinstance(one, str) for one in inner)):
         texts = [inner] if isinstance(inner, str) else inner
         fault = next(filter(None, map(fault_of, texts)), "")

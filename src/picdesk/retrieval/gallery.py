@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError
 from picdesk.filters.columns import Columns, columns_of
-from picdesk.filters.language import parsed
+from picdesk.filters.language import parse_filter
 from picdesk.interfaces import Direction, Embeddings, Index, Side
 from picdesk.rerankers.base import candidates_alone
 from picdesk.retrieval.catalogue import Catalogue
@@ -89,7 +89,7 @@ class Gallery:
     def count(self, filter: str) -> int:  # noqa: A002
         """How many items fulfil a filter."""
         if isinstance(self.index, Where) and self.index.knows:
-            return self.index.count_where(parsed(filter))
+            return self.index.count_where(parse_filter(filter))
         return int(self.fulfilling(filter).sum())
 
     def search(
@@ -105,7 +105,7 @@ class Gallery:
         With a `filter` only items that fulfil it are found.
         """
         if filter and isinstance(self.index, Where) and self.index.knows:
-            run = self.index.search_where(queries, min(top_k, len(self)), parsed(filter))
+            run = self.index.search_where(queries, min(top_k, len(self)), parse_filter(filter))
         elif filter:
             run = search_among(self.index, queries, min(top_k, len(self)), self.fulfilling(filter))
         else:

@@ -195,7 +195,7 @@ def run(desk: Desk, app: App, listening: socket.socket) -> None:
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
-        with stops.left_alone():
+        with stops.leave_signals():
             Server(config, desk).run(sockets=[listening])
     finally:
         desk.close()

@@ -59,5 +59,5 @@ def run(session: Session, task: Task) -> float | None:
         raise ConfigError(f"filter={session.settings.filter}: task={task.name} takes no filter")
     allowed = session.settings.network
     closed = allowed is False or (task.opens_others() and not allowed)
-    with network.closed() if closed else nullcontext():
+    with network.no_network() if closed else nullcontext():
         return task.run(session)

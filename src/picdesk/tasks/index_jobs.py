@@ -22,7 +22,7 @@ from picdesk.collection import Chosen
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.files import held, write_json
+from picdesk.files import hold, write_json
 from picdesk.filters.columns import Columns, columns_of
 from picdesk.filters.kept import drop_others, write_columns
 from picdesk.interfaces import Direction, Embeddings, Index
@@ -81,7 +81,7 @@ class BuildIndex(IndexTask):
         with job.clock.stage("encode and build"):
             index = built(session, vectors, folder, facts, self.on_disk)
             if session.correction.active:
-                with held(folder):
+                with hold(folder):
                     correct(session, index, vectors, gallery).save_correction(folder)
         report(job, index, folder, "built", session.weights(), session.encoder)
 
@@ -147,7 +147,7 @@ def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any
     """The index of the config, built shard by shard and saved."""
     index: Index = session.new_index()
     if on_disk:
-        with held(folder):
+        with hold(folder):
             digest = write_columns(folder, vectors.known())
             index = build_on_disk(index, vectors, folder, facts | {saved_index.COLUMNS: digest})
             drop_others(folder, digest)
@@ -171,7 +171,7 @@ class AddItems(IndexTask):
                 "task=index_add: name what is to be added: data=... (for example data=folder data.root=DIR)"
             )
         check_to_write(folder, "index_dir")
-        with held(folder):  # what is read now is what is written over
+        with hold(folder):  # what is read now is what is written over
             session = saved_index.session_of(session, folder, leave=("data", "split", "part"))
             facts = made_from(folder)
             gallery = str(facts["gallery"])
@@ -184,7 +184,7 @@ class AddItems(IndexTask):
                 vectors, known = Vectors(session, gallery), saved_index.known_in(folder, facts)
                 tell(index, vectors.known)
                 index.add(whole(list(vectors())))
-                save_again(index, folder, facts, None if known is None else known.joined(vectors.known()))
+                save_again(index, folder, facts, None if known is None else known.join(vectors.known()))
             report(job, index, folder, "added to", session.weights(), session.encoder)
 
 
@@ -202,7 +202,7 @@ class RemoveItems(IndexTask):
         if not ids:
             raise ConfigError("ids must be given: task=index_remove ids=[ID,ID,...]")
         check_to_write(folder, "index_dir")
-        with held(folder):  # what is read now is what is written over
+        with hold(folder):  # what is read now is what is written over
             session = saved_index.with_index(session, folder)
             facts = made_from(folder)
             index = session.index_to_load()

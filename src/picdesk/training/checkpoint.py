@@ -60,7 +60,7 @@ def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], con
             weights, temporary, {ABOUT: json.dumps(about, sort_keys=True)}
         )  # one key: the order of several varies
     digest = file_digest(folder / WEIGHTS)
-    write_text(folder / CONFIG, marks.signed(config, digest))
+    write_text(folder / CONFIG, marks.sign(config, digest))
     return folder / WEIGHTS
 
 

@@ -95,7 +95,7 @@ class Steps(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count from the epoch's first step."""
         name = f"epoch {trainer.current_epoch + 1}"
-        stops.at(name)
+        stops.note_place(name)
         total = trainer.num_training_batches
         known = trainer.is_global_zero and not sys.stderr.isatty() and isinstance(total, int)
         self._lines = Lines(f"{name}, steps", int(total), EVERY_S) if known else None

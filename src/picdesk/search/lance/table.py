@@ -169,7 +169,7 @@ class LanceTable:
 
 def id_list(ids: Sequence[str]) -> str:
     """The condition that an item is one of these."""
-    return f"id IN ({', '.join(map(sql.quoted, ids))})" if ids else "false"
+    return f"id IN ({', '.join(map(sql.quote, ids))})" if ids else "false"
 
 
 def take_table(at: Path, name: str, folder: Path) -> str:
