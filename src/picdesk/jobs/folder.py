@@ -14,7 +14,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction
 from picdesk.jobs import attempts
-from picdesk.jobs.completed import completed
+from picdesk.jobs.completed import completed_objective
 from picdesk.jobs.identity import job_fingerprint, settings_of
 from picdesk.process import stops
 from picdesk.report.manifest import Manifest
@@ -53,7 +53,7 @@ class Job:
         self.fingerprint = job_fingerprint(self.session.unresolved_config(), data, weights)
         settings = self.session.settings
         skips = settings.skip_completed and not settings.expected
-        return completed(self.session.outputs, self.folder, self.fingerprint) if skips else None
+        return completed_objective(self.session.outputs, self.folder, self.fingerprint) if skips else None
 
     def write_config(self, **other: str | None) -> None:
         """The config as the job used it, but for `other` values of keys at its top. Interpolations stay as they are, so that it

@@ -173,7 +173,7 @@ def short(name: str) -> str:
     return match[1] if match else name
 
 
-def written(job: DoneJob, key: str) -> str:
+def config_value(job: DoneJob, key: str) -> str:
     """What the job's config.yaml says under a dotted key; "" where it says nothing, or cannot be read."""
     try:
         found = value_in(job.folder / "config.yaml", key)

@@ -18,7 +18,7 @@ from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.folder import REPORTED
-from picdesk.jobs.found import DoneJob, choices_of, differing, find_jobs, short, value_of, written
+from picdesk.jobs.found import DoneJob, choices_of, config_value, differing, find_jobs, short, value_of
 from picdesk.jobs.rankings import Rankings, rankings_of
 from picdesk.measures.listing import KS, MEASURES, NAMES
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
@@ -239,7 +239,7 @@ def as_it_was(job: DoneJob, key: str, value: str) -> str:
     """The value of an override; of a checkpoint that was asked for by a word (`latest`, `best`), the file that it was then."""
     if key.rpartition(".")[2] != "ckpt":
         return value
-    return written(job, key) or value
+    return config_value(job, key) or value
 
 
 def checkpoint_lines(job: DoneJob) -> list[str]:

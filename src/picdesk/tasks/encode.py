@@ -8,7 +8,7 @@ from pathlib import Path
 
 from picdesk.assembly.session import Session
 from picdesk.jobs.folder import Job
-from picdesk.jobs.trainer import hush_other_ranks, made, refuse_sweep
+from picdesk.jobs.trainer import hush_other_ranks, make_trainer, refuse_sweep
 from picdesk.parts import config_part
 from picdesk.retrieval.features import picture_features, text_features
 from picdesk.tasks.base import Task
@@ -29,7 +29,7 @@ class Encode(Task):
         dataset, part, backbone, encoder = session.dataset, session.part, session.backbone, session.encoder
         job = Job(session)
         root = str(job.folder)
-        trainer = made(session, logger=False, callbacks=[], default_root_dir=root, enable_checkpointing=False)
+        trainer = make_trainer(session, logger=False, callbacks=[], default_root_dir=root, enable_checkpointing=False)
         refuse_sweep(trainer)
 
         def work() -> list[int]:

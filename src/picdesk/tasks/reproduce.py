@@ -18,7 +18,7 @@ from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.archive import MANIFEST, unpack
 from picdesk.jobs.folder import need_positive
 from picdesk.jobs.identity import settings_of
-from picdesk.jobs.verdict import Scores, Verdict, compared
+from picdesk.jobs.verdict import Scores, Verdict, compare_numbers
 from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
@@ -55,7 +55,7 @@ def reproduce(session: Session, name: str) -> float:
         numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
         facts = {"reproduced": str(path), "command": manifest.command_text}
         title = f"Reproduction of {given.parent.name if path == given else given.name}"
-        lines = compared(numbers, scored, settings.tolerance, "metrics.json")
+        lines = compare_numbers(numbers, scored, settings.tolerance, "metrics.json")
         return Verdict(tuple(lines), settings.tolerance, facts, title)
 
     task = again.build("task")

@@ -157,7 +157,7 @@ def run_fit(session: Session, job: Job, data: FeatureData, parts: dict[str, Any]
     trained = parts["adaptation"].prepare(backbone)
 
     def make_trainer(**kept: Any) -> pl.Trainer:
-        return trainer.made(session, logger=trainer.logger_of(job), **kept, **trainer.settings(job))
+        return trainer.make_trainer(session, logger=trainer.logger_of(job), **kept, **trainer.settings(job))
 
     return fit(
         backbone,
