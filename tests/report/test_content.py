@@ -64,7 +64,7 @@ def test_equal_pictures_share_a_thumbnail_and_unreadable_ones_have_none():
     contact = Contact(lambda name: b"" if name == "broken" else sample.read_picture(name))
     assert contact.of("red") is contact.of("red again")
     assert contact.of("broken").uri == contact.of("unknown").uri == ""
-    assert [thumbnail.key for thumbnail in contact.embedded()] == ["p1"]
+    assert [thumbnail.key for thumbnail in contact.thumbnails()] == ["p1"]
     assert float(contact.ratio()) == pytest.approx(1.5, abs=0.01)
 
 

@@ -19,7 +19,7 @@ from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import FAILURE
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import LOOK_ALIKES, read_json, read_scores
-from picdesk.report.same_as import pointed
+from picdesk.report.same_as import follow_pointer
 from picdesk.report.values import Value
 
 NOT_SWEPT = (
@@ -101,7 +101,7 @@ def find_jobs(root: Path) -> Found:
             failures.append((name, reason_of(folder)))
             continue
         try:
-            source = pointed(folder)
+            source = follow_pointer(folder)
         except UserError as error:
             failures.append((name, str(error)))
             continue

@@ -127,14 +127,14 @@ def unreadable(cards: Sequence[QueryCard], read: Callable[[str], bytes]) -> str:
 def as_json(card: QueryCard) -> dict[str, Any]:
     """One query with its results, for results.json."""
     found = [
-        {"rank": item.rank, "id": item.id, "score": item.score, "text": item.text, **described(item)}
+        {"rank": item.rank, "id": item.id, "score": item.score, "text": item.text, **further_facts(item)}
         for item in card.rankings[0].found
     ]
     known = {"true_picture": card.truth[0].id, "true_rank": card.rankings[0].rank} if card.truth else {}
     return {"query_id": card.id, "query": card.text or card.note, **known, "results": found}
 
 
-def described(item: Item) -> dict[str, Any]:
+def further_facts(item: Item) -> dict[str, Any]:
     """Path and further columns of an item, as far as there are any."""
     return ({"path": item.file} if item.file else {}) | ({"columns": dict(item.details)} if item.details else {})
 

@@ -122,7 +122,9 @@ def write_the_page(
     """The page of the job, `index.html`."""
     groups = show.card_groups(part, prompts, outcome.scores, session.settings.shown)
     page = JobPage(
-        title=titled(outcome.verdict, f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts"),
+        title=add_verdict(
+            outcome.verdict, f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts"
+        ),
         subtitle=f"{session.settings.task.capitalize()} · {session.settings.part} part · {outcome.weights['name']}",
         task=session.settings.task,
         facts=facts(session, job, outcome.weights),
@@ -149,7 +151,7 @@ def write_run_page(
 ) -> None:
     """The page of a job that scored a run file: its numbers, without pictures."""
     page = JobPage(
-        title=titled(verdict, files["run_file"].name),
+        title=add_verdict(verdict, files["run_file"].name),
         subtitle=f"A run file scored against {files['qrels_file'].name}",
         task=job.session.settings.task,
         facts=(Fact("command", shlex.join(provenance.command_line()), wide=True),),
@@ -161,7 +163,7 @@ def write_run_page(
     write_job(job.folder / "index.html", page, show.no_picture)
 
 
-def titled(verdict: Verdict | None, title: str) -> str:
+def add_verdict(verdict: Verdict | None, title: str) -> str:
     """The title of a job's page, after that of the verdict where there is one."""
     return f"{verdict.title}: {title}" if verdict is not None and verdict.title else title
 

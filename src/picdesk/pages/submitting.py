@@ -66,7 +66,7 @@ class Choice:
                     f"submission.other_runs: other runs show all that was found for {len(spent)} articles, for example "
                     f"{examples(spent)}; find more: run_depth, top_k"
                 )
-            made = self._cut(run, open_ones, depth)
+            made = self._cut_candidates(run, open_ones, depth)
             left = []
             for q, (picture, source) in zip(open_ones, made, strict=True):
                 name = run.query_ids[q]
@@ -77,7 +77,7 @@ class Choice:
             open_ones, depth = left, depth + 1
         return {name: shown[name] for name in run.query_ids}, sources
 
-    def _cut(self, run: Run, queries: Sequence[int], depth: int) -> list[tuple[Image.Image, str]]:
+    def _cut_candidates(self, run: Run, queries: Sequence[int], depth: int) -> list[tuple[Image.Image, str]]:
         """The candidate at one depth of each query, cut, and its digest."""
         names = [run.item_ids[run.index[q, depth]] for q in queries]
         data = [self.read(name) for name in names]

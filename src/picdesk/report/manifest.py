@@ -157,7 +157,7 @@ class Manifest:
         """What a number may depend on and is not the same in both, one line each: `data.captions: 'ab12' and 'cd34'`."""
         return tuple(
             f"{key}: {mine!r} and {theirs!r}"
-            for key, (mine, theirs) in _paired(self._depends_on(), other._depends_on()).items()
+            for key, (mine, theirs) in _pair_values(self._depends_on(), other._depends_on()).items()
             if mine != theirs
         )
 
@@ -173,7 +173,7 @@ def _digest(path: Path) -> str:
     return file_digest(path)
 
 
-def _paired(mine: dict[str, object], theirs: dict[str, object]) -> dict[str, tuple[object, object]]:
+def _pair_values(mine: dict[str, object], theirs: dict[str, object]) -> dict[str, tuple[object, object]]:
     return {key: (mine.get(key), theirs.get(key)) for key in dict.fromkeys([*mine, *theirs])}
 
 
