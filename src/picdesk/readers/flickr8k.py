@@ -76,7 +76,7 @@ class Flickr8k:
     def _with_header(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
         table = read_table(path, ",", self.quoting, self.encoding)
         need_columns({"image": "image", "caption": "caption"}, table.header, path.name)
-        gathering.left_out(table, path.name)
+        gathering.note_table(table, path.name)
         counts: Counter[str] = Counter()
         columns = TextColumns("caption", None, None)
         for line, row in table.rows:

@@ -65,10 +65,10 @@ class Gathering(Generic[Place]):
         self._odd += taken.odd
         return bool(taken.texts or not taken.faults)
 
-    def left_out(self, table: Table, file: str) -> None:
+    def note_table(self, table: Table, file: str) -> None:
         """Note what was odd about a table, and list its rows of a wrong width."""
         self.notes += [table.note] if table.note else []
-        for item, reason in table.left_out(file):
+        for item, reason in table.unused_rows(file):
             self.skip(item, reason)
 
     def lines(
@@ -82,7 +82,7 @@ class Gathering(Generic[Place]):
         self.notes += [f"{path.name}: {len(every) - len(found)} blank lines"] if len(found) < len(every) else []
         return found
 
-    def fresh(self, text_id: str | None, where: str) -> bool:
+    def is_new_text(self, text_id: str | None, where: str) -> bool:
         """Whether no text has that id yet; false, and listed, if one has."""
         if text_id not in self._texts:
             return True
@@ -114,7 +114,7 @@ class Gathering(Generic[Place]):
             return False
         text_id = f"{picture_id}#{self._counts[picture_id]}" if text_id is None else text_id
         self._counts[picture_id] += 1
-        if not self.fresh(text_id, where):
+        if not self.is_new_text(text_id, where):
             return False
         self._texts[text_id] = (fields, self._positions[picture_id])
         return True

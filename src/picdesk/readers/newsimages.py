@@ -67,7 +67,7 @@ class NewsImages:
         need_columns(dict(named), table.header, self.file)
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
         gathering = Gathering[Path](self.name)
-        gathering.left_out(table, self.file)
+        gathering.note_table(table, self.file)
         title = self.columns["title_column"]
         columns = TextColumns(None, title, self.tags_column, self.more_columns, self.tag_separators)
         for line, row in table.rows:
@@ -92,5 +92,9 @@ class NewsImages:
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
-        if gathering.took(taken, where) and gathering.fresh(article, where) and gathering.picture(picture, path, where):
+        if (
+            gathering.took(taken, where)
+            and gathering.is_new_text(article, where)
+            and gathering.picture(picture, path, where)
+        ):
             gathering.text(picture, taken.texts[0], where, article)

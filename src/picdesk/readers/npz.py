@@ -44,13 +44,13 @@ class Npz(GivenVectors):
     max_bad_fraction: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.captions_file is None and (self.text_array is not None or not self._named):
+        if self.captions_file is None and (self.text_array is not None or not self._has_names):
             raise ConfigError(
                 "data.captions_file=null: rows of data.text_array, and image rows without names, need a captions file"
             )
 
     @property
-    def _named(self) -> bool:
+    def _has_names(self) -> bool:
         """Whether the vectors of pictures come with names: an array of them, or files that are called so."""
         return self.image_names is not None or (Path(self.root).expanduser() / self.file).is_dir()
 

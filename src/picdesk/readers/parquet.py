@@ -92,7 +92,7 @@ class _Rows:
                 self.gathering.skip(where, cells)
                 continue
             try:
-                given = self._given(cells)
+                given = self._given_id(cells)
                 place, content = self._place(
                     first + row if first is not None else None, names[row] if names else None, given
                 )
@@ -120,7 +120,7 @@ class _Rows:
         used = [column for key, column in self.reader.keys().items() if key != "picture_column" and column is not None]
         return table if own not in names or any(c.split(".")[0] == own for c in used) else table.drop_columns([own])
 
-    def _given(self, cells: dict[str, Any]) -> str | None:
+    def _given_id(self, cells: dict[str, Any]) -> str | None:
         """The id in the row; None where no column has them. Raises `RefusedError`."""
         column = self.reader.picture_id_column
         picture_id = _name(cells, "picture_id_column", column) if column is not None else None

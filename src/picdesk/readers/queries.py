@@ -79,7 +79,7 @@ def _csv(path: Path, found: Gathering[None]) -> Rows:
         return any(name in header for name in NAMES["text"])
 
     table = read_table(path, "auto", wanted=suits, key=None)
-    found.left_out(table, path.name)
+    found.note_table(table, path.name)
     return list(table.rows)
 
 

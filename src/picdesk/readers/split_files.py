@@ -93,7 +93,7 @@ class SplitFile(Split):
         self.skipped = (*rows, *unmatched)
         bad, total = len(self.skipped), count + len(rows)
         notes = list(found.notes)
-        notes += [f"{bad} of {total} rows were not used, the first: {_told(self.skipped[0])}"] if bad else []
+        notes += [f"{bad} of {total} rows were not used, the first: {_line_for(self.skipped[0])}"] if bad else []
         notes += (
             [f"{len(known.near)} names fit but for their ending or case: {examples(known.near)}"] if known.near else []
         )
@@ -102,14 +102,14 @@ class SplitFile(Split):
         self.notes = tuple(f"split.file: {note}" for note in notes)
         if bad > self.max_bad_fraction * total:
             share = f"{bad / total:.3g} is above split.max_bad_fraction={self.max_bad_fraction:g}"
-            first = _told(self.skipped[0])
+            first = _line_for(self.skipped[0])
             raise DataError(f"split.file={self.file}: {bad} of {total} rows cannot be used, {share}: {first}")
 
     def _csv(self, path: Path, found: Gathering[None]) -> Named:
         columns = {"picture_column": self.picture_column, "split_column": self.split_column}
         table = read_table(path, self.delimiter, self.quoting, self.encoding, columns.values(), "split.encoding")
         need_columns(dict(columns), table.header, path.name, "split")
-        found.left_out(table, path.name)
+        found.note_table(table, path.name)
         rows = [(f"{path.name} line {line}", row) for line, row in table.rows]
         return [(where, row[self.picture_column].strip(), row[self.split_column]) for where, row in rows]
 
@@ -183,7 +183,7 @@ def _forms(name: str) -> tuple[str, str]:
     return low, stem if dot and stem and "/" not in ending and len(ending) <= 5 else low
 
 
-def _told(skipped: Skipped) -> str:
+def _line_for(skipped: Skipped) -> str:
     return f"{skipped.item}: {skipped.reason}"
 
 

@@ -103,7 +103,7 @@ class RowsOfTexts:
         where: str,
     ) -> None:
         ids = [given if given is None or len(texts) == 1 else f"{given}#{number}" for number in range(len(texts))]
-        if not all(gathering.fresh(text_id, where) for text_id in ids) or not gathering.picture(*picture, where):
+        if not all(gathering.is_new_text(text_id, where) for text_id in ids) or not gathering.picture(*picture, where):
             return
         gathering.member(picture[0], split, where)
         for text_id, fields in zip(ids, texts, strict=True):
@@ -159,6 +159,6 @@ class Csv(RowsOfTexts):
             return all(column in header or column.split(".")[0] in header for column in columns)
 
         table = read_table(path, self.delimiter, self.quoting, self.encoding, suits)
-        gathering.left_out(table, path.name)
+        gathering.note_table(table, path.name)
         need_columns(self._keys(), table.header, path.name, deep=True)
         return [(f"line {line}", row) for line, row in table.rows]

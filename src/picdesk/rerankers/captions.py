@@ -176,7 +176,7 @@ def _jsonl(path: Path) -> dict[str, tuple[str, ...]]:
 
 def _csv(path: Path) -> dict[str, tuple[str, ...]]:
     table = read_table(path, "auto", wanted=lambda header: all(set(names) & set(header) for names in COLUMNS), key=None)
-    for where, reason in table.left_out(path.name):
+    for where, reason in table.unused_rows(path.name):
         raise ValueError(f"{where}: {reason}; {len(table.ragged)} rows are so")
     if table.note:
         log.info("captions: %s", table.note)

@@ -24,7 +24,7 @@ class Table:
     ragged: tuple[tuple[int, int], ...]
     note: str
 
-    def left_out(self, file: str) -> list[tuple[str, str]]:
+    def unused_rows(self, file: str) -> list[tuple[str, str]]:
         """Each row of a wrong width: where it is, and why it is not used."""
         width = len(self.header)
         return [(f"{file} line {line}", f"{cells} cells for {width} columns") for line, cells in self.ragged]

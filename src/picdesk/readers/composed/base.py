@@ -92,7 +92,7 @@ class Composed:
         gathering.text(wanted, fields, where, text_id)
 
 
-def named(record: Mapping[str, Any], key: str) -> str:
+def id_under(record: Mapping[str, Any], key: str) -> str:
     """An id under a key. Raises `NoTextError`."""
     try:
         found = name_of(walk(record, key))
