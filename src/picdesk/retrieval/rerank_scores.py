@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from picdesk.data.sources import NoPictures, origin
 from picdesk.files import digest_of, written_whole
 from picdesk.interfaces import RerankContext, Reranker, Side
-from picdesk.rerankers.base import candidates_alone, taken
+from picdesk.rerankers.base import candidates_alone, take_rows
 from picdesk.retrieval.dataset import plain
 from picdesk.retrieval.tools import Tools
 from picdesk.trec.runs import Run
@@ -61,7 +61,7 @@ def section(run: Run, context: RerankContext, rows: NDArray[np.int64]) -> tuple[
     """Some queries of a run, with their side of the context."""
     ids = tuple(run.query_ids[i] for i in rows)
     return replace(run, query_ids=ids, index=run.index[rows], scores=run.scores[rows]), replace(
-        context, queries=taken(context.queries, rows)
+        context, queries=take_rows(context.queries, rows)
     )
 
 
@@ -72,7 +72,7 @@ def kept_scores(part: Part, run: Run, context: RerankContext, tools: Tools | Non
     if not len(rows):
         return np.full(run.index.shape, np.nan, np.float32)
     if len(rows) < len(context.items.ids):  # what is no candidate has no share in any score
-        context = replace(context, items=taken(context.items, rows))
+        context = replace(context, items=take_rows(context.items, rows))
     own = reranker.fingerprint(context) if tools is not None else ""
     if tools is None or not own:
         return counted(reranker, run, context, tools)
