@@ -34,7 +34,7 @@ from picdesk.filters.columns import only
 from picdesk.interfaces import Index
 from picdesk.measures.listing import check_metrics
 from picdesk.retrieval import slices
-from picdesk.retrieval.banks import unfitted
+from picdesk.retrieval.banks import unfitted_index
 from picdesk.retrieval.composed import check_pairs
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import features_of
@@ -274,7 +274,7 @@ class Session:
 
     def index_to_load(self) -> Index:
         """An empty index that a saved one is loaded into, with the score correction that is loaded beside it."""
-        return unfitted(self.correction, self.new_index())
+        return unfitted_index(self.correction, self.new_index())
 
     def features_of(self, part: Collection, without: tuple[Any, ...] = ()) -> Features:
         """Trunk features of one part; `without` leaves the matrices of some sides empty."""

@@ -24,7 +24,7 @@ from picdesk.report.content import Note, SliceTable
 from picdesk.report.metrics_file import LOOK_ALIKES
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.scores import Scored, in_order
-from picdesk.retrieval.slices import Sliced, measured, picture_asked_about
+from picdesk.retrieval.slices import Sliced, measure_slices, picture_asked_about
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def without_look_alikes(
             sliced = Sliced(
                 "Seen before", parts, "Equal pictures, near-duplicates and equal texts; see docs/metrics.md"
             )
-            tables.append(measured(direction, one, sliced, bars_by.resamples, bars_by.seed, 2 * len(scores)))
+            tables.append(measure_slices(direction, one, sliced, bars_by.resamples, bars_by.seed, 2 * len(scores)))
     return Apart({LOOK_ALIKES: numbers}, tuple(tables), (note_of(learned, alike, said),))
 
 

@@ -16,7 +16,7 @@ from picdesk.data.sources import NoPictures, origin
 from picdesk.files import digest_of, written_whole
 from picdesk.interfaces import RerankContext, Reranker, Side
 from picdesk.rerankers.base import candidates_alone, take_rows
-from picdesk.retrieval.dataset import plain
+from picdesk.retrieval.dataset import plain_fields
 from picdesk.retrieval.tools import Tools
 from picdesk.trec.runs import Run
 
@@ -75,7 +75,7 @@ def kept_scores(part: Part, run: Run, context: RerankContext, tools: Tools | Non
         context = replace(context, items=take_rows(context.items, rows))
     own = reranker.fingerprint(context) if tools is not None else ""
     if tools is None or not own:
-        return counted(reranker, run, context, tools)
+        return score_and_count(reranker, run, context, tools)
     encoder = tools.encoder
     counts = encoder.counts.more
     pairs = int((run.index >= 0).sum())
@@ -88,13 +88,13 @@ def kept_scores(part: Part, run: Run, context: RerankContext, tools: Tools | Non
     if known is not None:
         counts["pairs_reused"] = counts.get("pairs_reused", 0) + pairs
         return known
-    scores = counted(reranker, run, context, tools)
+    scores = score_and_count(reranker, run, context, tools)
     with written_whole(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, scores=scores)
     return scores
 
 
-def counted(reranker: Reranker, run: Run, context: RerankContext, tools: Tools | None) -> NDArray[np.float32]:
+def score_and_count(reranker: Reranker, run: Run, context: RerankContext, tools: Tools | None) -> NDArray[np.float32]:
     """Score, and add what it cost to the counts of the job."""
     before: Mapping[str, int] = dict(reranker.counts)
     scores = reranker.score(run, context)
@@ -108,7 +108,7 @@ def counted(reranker: Reranker, run: Run, context: RerankContext, tools: Tools |
 
 def side_key(side: Side, tools: Tools) -> str:
     """Digest over ids, texts, fields, vectors and picture contents of a side (vectors made elsewhere may have no pictures)."""
-    fields = [plain(own) for own in side.fields]
+    fields = [plain_fields(own) for own in side.fields]
     pictures: list[str] = []
     if side.pictures is not None and side.ids and not isinstance(origin(side.pictures, 0)[0], NoPictures):
         pictures = [key.hex() for key in tools.encoder.picture_keys(side.pictures)]

@@ -58,7 +58,7 @@ class Scored:
     listed: Mapping[str, float] = field(default_factory=dict)
 
 
-def shortened(run: Run, depth: int) -> Run:
+def shorten_run(run: Run, depth: int) -> Run:
     """The first `depth` places of each list."""
     return replace(run, index=run.index[:, :depth], scores=run.scores[:, :depth]) if depth < run.depth else run
 

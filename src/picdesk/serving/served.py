@@ -63,7 +63,7 @@ class Served:
     @cached_property
     def fingerprint(self) -> str:
         """A digest over weights, data, and every index that is open from the start."""
-        opened = self.opened.searcher.opened
+        opened = self.opened.searcher.open_galleries
         indexes = {direction: gallery.index.fingerprint for direction, gallery in sorted(opened.items())}
         return digest_of([self.opened.weights, indexes, self.opened.same, self.weights])[:16]
 
@@ -84,7 +84,7 @@ class Served:
     @cached_property
     def first(self) -> Find:
         """What was opened at the start: pictures, or the texts of an index of texts."""
-        return "pictures" if "t2i" in self.opened.searcher.opened else "texts"
+        return "pictures" if "t2i" in self.opened.searcher.open_galleries else "texts"
 
     def catalogue(self, find: Find = "pictures") -> Catalogue:
         """What is known of the pictures, or of the texts; for a saved index of the other kind too."""

@@ -36,7 +36,7 @@ from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head
-from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score, shortened
+from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score, shorten_run
 from picdesk.search.grouping import at_least, best_part_run
 from picdesk.tasks.base import Task
 from picdesk.trec.runs import Qrels, Tail
@@ -177,7 +177,7 @@ def to_pictures(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
     query, item = align(run, qrels)
     place = locate(run, query[qrels.query_of], item[qrels.items]).place
     exact = replace(ranks_of_run(run, qrels, "t2i"), scores=run.scores[query[qrels.query_of], place])
-    listed = shortened(run, session.settings.run_depth)
+    listed = shorten_run(run, session.settings.run_depth)
     return score("t2i", add_tail(listed, exact, qrels), qrels, session.bars, session.metrics)
 
 
@@ -191,7 +191,7 @@ def to_texts(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
     row_of[said[asking]] = np.arange(len(asking))
     columns = np.flatnonzero(row_of[owner] >= 0)
     qrels = Qrels.from_pairs(queries.ids, known.ids, row_of[owner[columns]], columns)
-    run, _, _ = session.system.timed("i2t", Side(queries.ids, queries), Side(known.ids, known))
+    run, _, _ = session.system.time_search("i2t", Side(queries.ids, queries), Side(known.ids, known))
     exact = exact_ranks(queries, known, qrels, direction="i2t")
     return score("i2t", add_tail(run, exact, qrels), qrels, session.bars, session.metrics)
 

@@ -96,7 +96,7 @@ def facts_of(session: Session, gallery: str) -> dict[str, Any]:
 def correct(session: Session, index: Index, vectors: Vectors, gallery: str) -> Corrected:
     """The index with its score correction, fitted shard by shard."""
     banks, direction = session.system.banks(session.dataset), direction_of(gallery)
-    return Corrected(index, session.correction, *banks.fitted_by_shards(direction, None, vectors.ids, vectors.matrices))
+    return Corrected(index, session.correction, *banks.fit_by_shards(direction, None, vectors.ids, vectors.matrices))
 
 
 def direction_of(gallery: str) -> Direction:

@@ -142,7 +142,7 @@ def candidates_of(session: Session, job: Job, part: Collection, direction: Direc
     sources = Sources.of(session.dataset, part, session.backbone, session.encoder)
     queries, items, qrels = sides_of(features, *embed(session.backbone, features), sources)[direction]
     asked, searched = sources.sides(direction, queries, items)
-    run: Run = session.system.indexed(searched).search(queries, min(session.settings.top_k, len(items.ids)))
+    run: Run = session.system.index_items(searched).search(queries, min(session.settings.top_k, len(items.ids)))
     context = sources.tools.context(direction, asked, searched)
     scores = {one.name: scores_of(one, run, context, sources.tools) for one in session.rerankers.parts()}
     empty = [name for name, own in scores.items() if np.isnan(own).all()]
