@@ -105,8 +105,10 @@ def ours(items: Embeddings, examples: Embeddings, use: str, asked: np.ndarray) -
     ready = perf_counter() - start
     assert index.record is not None
     print(index.record.table(), flush=True)
-    settings = " ".join(f"{key}={value:g}" for key, value in index.chosen.settings.items())
-    return System("auto", index.nearest, index.nearest(asked, 10)[0], ready, f"{index.chosen.kind} {settings}".strip())
+    settings = " ".join(f"{key}={value:g}" for key, value in index.chosen_index.settings.items())
+    return System(
+        "auto", index.nearest, index.nearest(asked, 10)[0], ready, f"{index.chosen_index.kind} {settings}".strip()
+    )
 
 
 def plain(items: Embeddings, asked: np.ndarray) -> tuple[System, System]:

@@ -165,7 +165,7 @@ def test_saved_opened_added_to_and_taken_from(rule: Correction, tmp_path: Path) 
     gallery, queries, bank = similar()
     some, more = gallery.take(np.arange(50)), gallery.take(np.arange(50, 60))
     first = fitted(rule, some, bank)
-    first.save(tmp_path, {"scores": rule.told()})
+    first.save(tmp_path, {"scores": rule.description()})
     opened = Corrected(FlatIndex(), rule, first.bank, first.fitted)
     opened.load(tmp_path)
     assert opened.search(queries, 9).index.tolist() == first.search(queries, 9).index.tolist()
@@ -230,5 +230,5 @@ def test_what_is_tried_and_what_is_told() -> None:
     assert not Plain().active
     assert len(settings_to_try(Nnn())) == 24
     assert settings_to_try(Plain()) == [{}]
-    assert Nnn(transductive=True).told() == "nnn k=128 weight=0.75 TRANSDUCTIVE"
+    assert Nnn(transductive=True).description() == "nnn k=128 weight=0.75 TRANSDUCTIVE"
     assert isinstance(with_bias(similar()[0], fitted(Csls(), *similar()[::2]).fitted), Augmented)

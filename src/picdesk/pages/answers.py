@@ -20,7 +20,7 @@ from picdesk.report.content import Fact, Item, Note, QueryCard, Ranking, Retriev
 from picdesk.report.page import write_retrieval
 from picdesk.report.terminal import print_retrieval
 from picdesk.retrieval.catalogue import Catalogue
-from picdesk.search.grouping import answered
+from picdesk.search.grouping import drop_unanswered
 from picdesk.submissions.asked import Submission
 from picdesk.text.cells import PeopleWriter
 from picdesk.trec.files import write_runs
@@ -82,7 +82,7 @@ def write(
     direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
     job.write_config()
     write_json(job.folder / "results.json", [as_json(card) for card in cards])
-    write_runs(job.folder / "run.trec", {direction: answered(run)})
+    write_runs(job.folder / "run.trec", {direction: drop_unanswered(run)})
     unread = unreadable(cards, read)
     page = RetrievalPage(
         title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {name}",

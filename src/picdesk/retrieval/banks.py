@@ -139,8 +139,8 @@ def notes(rule: Correction) -> tuple[Note, ...]:
         return ()
     if rule.transductive:
         told = (
-            f"transductive: the reported queries themselves, all at once, corrected the scores ({rule.told()}). "
+            f"transductive: the reported queries themselves, all at once, corrected the scores ({rule.description()}). "
             "No system that answers one query after the other can do that; do not compare with those that do"
         )
         return (Note(told, True, loud=True),)
-    return (Note(f"scores corrected for hubs: {rule.told()}, by a bank of the queries of {rule.bank}"),)
+    return (Note(f"scores corrected for hubs: {rule.description()}, by a bank of the queries of {rule.bank}"),)

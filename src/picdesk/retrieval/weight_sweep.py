@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError
 from picdesk.evaluation.metrics import add_tail, align, ranks_of_run
 from picdesk.evaluation.ranks import Ranks, locate
-from picdesk.search.fusion import Mixture, arranged
+from picdesk.search.fusion import Mixture, arrange
 from picdesk.trec.runs import Qrels, Run
 
 MOST = 5000
@@ -90,7 +90,7 @@ class WeightSweep:
         qrels = Qrels(ids, self.qrels.item_ids, bounds, self.qrels.items[entries])
         assert self.exact.scores is not None
         exact = replace(self.exact.take(self.asked), scores=self.exact.scores[entries])
-        fused = arranged(some, every[self.fused], self.movable[self.fused])
+        fused = arrange(some, every[self.fused], self.movable[self.fused])
         ranks[entries] = ranks_of_run(add_tail(fused, exact, qrels), qrels, exact.direction).ranks
 
     def _count_ranks(self, value: NDArray[np.float64]) -> NDArray[np.int64]:

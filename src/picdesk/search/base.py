@@ -32,7 +32,7 @@ class IndexBase:
 
     def build_from_shards(self, shards: Shards) -> None:
         """Take in what comes in shards, all of it at once in memory."""
-        self.build(whole(list(shards())))
+        self.build(join_shards(list(shards())))
 
     def add(self, more: Embeddings) -> None:
         """Refuse further items."""
@@ -59,7 +59,7 @@ class IndexBase:
         raise ConfigError(f"index={type(self).__name__} has no settings that can be tuned")
 
 
-def whole(parts: Sequence[Embeddings]) -> Embeddings:
+def join_shards(parts: Sequence[Embeddings]) -> Embeddings:
     """All shards in one."""
     return Embeddings(tuple(i for part in parts for i in part.ids), np.concatenate([part.matrix for part in parts]))
 

@@ -178,7 +178,7 @@ class FaissIndex(IndexBase):
             raise DataError(f"index: items of dimension {more.dim} for an index of {self.dim}")
         check_new(set(self.ids), more.ids)
         self._refuse_on_disk("take further items")
-        self._own()
+        self._load_into_memory()
         self._take(more.matrix)
         self._set_ids([*self._at_place, *more.ids])
         self.fingerprint = digest_of([self.fingerprint, "added", fingerprint_of(more)])
@@ -239,7 +239,7 @@ class FaissIndex(IndexBase):
         if making.lists_on_disk(self._faiss):
             raise ConfigError(f"index={self.kind}: its lists stay on disk in {self._folder}, so it cannot {what}")
 
-    def _own(self) -> None:
+    def _load_into_memory(self) -> None:
         """Bring a memory-mapped index into memory, because faiss ends the process when a mapped one is changed."""
         if self._folder is not None:
             self._faiss = faiss.deserialize_index(faiss.serialize_index(self._faiss))

@@ -32,7 +32,7 @@ from picdesk.process.folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
 from picdesk.retrieval.filtering import tell
-from picdesk.search.base import whole
+from picdesk.search.base import join_shards
 from picdesk.search.corrected import Corrected
 from picdesk.search.saved import made_from
 from picdesk.search.streaming import build_on_disk
@@ -183,7 +183,7 @@ class AddItems(IndexTask):
             with job.clock.stage("encode and add"):
                 vectors, known = Vectors(session, gallery), saved_index.known_in(folder, facts)
                 tell(index, vectors.known)
-                index.add(whole(list(vectors())))
+                index.add(join_shards(list(vectors())))
                 save_again(index, folder, facts, None if known is None else known.join(vectors.known()))
             report(job, index, folder, "added to", session.weights(), session.encoder)
 
