@@ -9,7 +9,7 @@ from PIL import Image
 from picdesk.commands.check_submission import main
 from picdesk.data.near import alike
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.submissions.crops import cut, windows
+from picdesk.submissions.crops import cut_part, windows
 from picdesk.submissions.folders import TARGET, Names, faults, write_submission
 from picdesk.submissions.other_runs import is_new, shown_before
 
@@ -155,5 +155,5 @@ def test_parts_have_the_shape_and_lie_inside(size: tuple[int, int]) -> None:
         assert 0 <= top < bottom <= height
         assert abs((right - left) * 260 - (bottom - top) * 460) <= 460
     assert found[0] == min(found, key=lambda box: abs(box[0] + box[2] - width) + abs(box[1] + box[3] - height))
-    assert cut(Image.new("RGB", size), found[0], TARGET).size == TARGET
+    assert cut_part(Image.new("RGB", size), found[0], TARGET).size == TARGET
     assert (len(found) == 1) == (size in [(460, 260), (3, 2)])

@@ -16,7 +16,7 @@ from picdesk.data.images import named_picture
 from picdesk.data.near import alike
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.interfaces import PictureBytes
-from picdesk.submissions.crops import cut, windows
+from picdesk.submissions.crops import cut_part, windows
 from picdesk.submissions.folders import TARGET
 from picdesk.submissions.other_runs import Shown, is_new
 from picdesk.trec.runs import Run
@@ -82,7 +82,7 @@ class Choice:
         names = [run.item_ids[run.index[q, depth]] for q in queries]
         data = [self.read(name) for name in names]
         opened = [named_picture(own, name, self.max_pixels) for own, name in zip(data, names, strict=True)]
-        parts = [[cut(one, box, TARGET) for box in windows(one.size, TARGET)] for one in opened]
+        parts = [[cut_part(one, box, TARGET) for box in windows(one.size, TARGET)] for one in opened]
         best = self._best(parts, queries)
         digests = [hashlib.sha256(own).hexdigest() for own in data]
         return [(own[i], digest) for own, i, digest in zip(parts, best, digests, strict=True)]

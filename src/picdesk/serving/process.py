@@ -39,7 +39,7 @@ def serve(source: Source, limits: Limits) -> None:
     desk.prepare()
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    items = f"{len(desk.now.gallery(desk.now.first)):,} {desk.now.first}"
+    items = f"{len(desk.now.gallery(desk.now.first_find)):,} {desk.now.first_find}"
     log.info("picdesk: http://%s:%d (%s, %s)", shown, port, items, desk.now.fingerprint)
     run(desk, application(desk, token, names_of(limits, port)), listening)
 

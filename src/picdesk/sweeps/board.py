@@ -232,7 +232,7 @@ def best_config(job: DoneJob) -> str:
     if groups:
         named = [f"{'' if key == 'experiment' else 'override /'}{key}: {value}" for key, value in groups.items()]
         lines += ["defaults:", *(f"  - {line}" for line in sorted(named, key=lambda line: "override" in line))]
-    return "\n".join([*lines, *nested(scalars)]) + "\n"
+    return "\n".join([*lines, *nested_lines(scalars)]) + "\n"
 
 
 def as_it_was(job: DoneJob, key: str, value: str) -> str:
@@ -256,7 +256,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def nested(scalars: dict[str, str], indent: int = 0) -> list[str]:
+def nested_lines(scalars: dict[str, str], indent: int = 0) -> list[str]:
     """Dotted keys as YAML lines."""
     lines: list[str] = []
     heads = dict.fromkeys(key.partition(".")[0] for key in scalars)
@@ -265,5 +265,5 @@ def nested(scalars: dict[str, str], indent: int = 0) -> list[str]:
         if head in scalars:
             lines.append(f"{' ' * indent}{head}: {scalars[head]}")
         if inner:
-            lines += [f"{' ' * indent}{head}:", *nested(inner, indent + 2)]
+            lines += [f"{' ' * indent}{head}:", *nested_lines(inner, indent + 2)]
     return lines
