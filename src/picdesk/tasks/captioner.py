@@ -98,11 +98,11 @@ def build_bridge(session: Session, backbone: Captioner, file: str | None) -> Bri
         raise ConfigError(f"data={part.name}: this part has no texts; task=captioner compares captions")
     asked, prompts = np.unique(part.picture_of, return_index=True)[1], dataset.prompts(part)
     if file:
-        said, source = given(file, part), file
+        said, source = given_captions(file, part), file
     elif backbone.by_captions:
         said, source = {int(part.picture_of[j]): prompts[j] for j in asked}, "the first caption of each picture"
     else:
-        said, source = written(part, backbone, session.settings.encode.max_pixels), backbone.name
+        said, source = written_captions(part, backbone, session.settings.encode.max_pixels), backbone.name
     known = np.setdiff1d(np.arange(len(part.text_ids)), asked)
     own = [j for j in known if said.get(int(part.picture_of[j])) == prompts[j]]
     if own:
@@ -114,7 +114,7 @@ def build_bridge(session: Session, backbone: Captioner, file: str | None) -> Bri
     return Bridge(part, asked, known, said, source)
 
 
-def given(file: str, part: Collection) -> dict[int, str]:
+def given_captions(file: str, part: Collection) -> dict[int, str]:
     """Sentences from a file of two columns, picture id and caption; some pictures may be absent, none may be unknown to both."""
     captions = read_captions(file)
     place = {name: i for i, name in enumerate(part.picture_ids)}
@@ -138,7 +138,7 @@ def given(file: str, part: Collection) -> dict[int, str]:
     return found
 
 
-def written(part: Collection, backbone: Captioner, max_pixels: int) -> dict[int, str]:
+def written_captions(part: Collection, backbone: Captioner, max_pixels: int) -> dict[int, str]:
     """Sentences by the captioning model, one picture after the other. Raises `DataError` naming one that cannot be decoded."""
     shown = (named_picture(part.pictures.read(i), name, max_pixels) for i, name in enumerate(part.picture_ids))
     return {i: backbone.captions([picture])[0] for i, picture in enumerate(shown)}
@@ -159,11 +159,11 @@ def sentence_vectors(dataset: Dataset, bridge: Bridge, backbone: Captioner, enco
     said = sorted(bridge.said)
     every = head(backbone, "text", encoder.texts(backbone, [*prompts, *(bridge.said[i] for i in said)]))
 
-    def of(rows: Rows) -> Embeddings:
+    def rows_of(rows: Rows) -> Embeddings:
         return Embeddings(tuple(part.text_ids[j] for j in rows), every[rows])
 
     pictures = Embeddings(tuple(part.picture_ids[i] for i in said), every[len(prompts) :])
-    return Vectors(of(bridge.asked), of(bridge.known), pictures)
+    return Vectors(rows_of(bridge.asked), rows_of(bridge.known), pictures)
 
 
 def to_pictures(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:

@@ -79,7 +79,7 @@ class BuildIndex(IndexTask):
         job = Job(session)
         facts = facts_of(session, gallery)
         with job.clock.stage("encode and build"):
-            index = built(session, vectors, folder, facts, self.on_disk)
+            index = build_index(session, vectors, folder, facts, self.on_disk)
             if session.correction.active:
                 with hold(folder):
                     correct(session, index, vectors, gallery).save_correction(folder)
@@ -119,7 +119,7 @@ class Vectors:
         self._given = backbone.given_features("text" if gallery == "texts" else "image", part.vectors, part.name)
         self._prompts = dataset.prompts(part) if gallery == "texts" else None
 
-    def known(self) -> Columns:
+    def known_columns(self) -> Columns:
         """What the data set says of these items."""
         return columns_of(self._part, "i2t" if self._prompts is not None else "t2i")
 
@@ -143,19 +143,19 @@ class Vectors:
         return head(self._backbone, "image", features)
 
 
-def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any], on_disk: bool) -> Index:
+def build_index(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any], on_disk: bool) -> Index:
     """The index of the config, built shard by shard and saved."""
     index: Index = session.new_index()
     if on_disk:
         with hold(folder):
-            digest = write_columns(folder, vectors.known())
+            digest = write_columns(folder, vectors.known_columns())
             index = build_on_disk(index, vectors, folder, facts | {saved_index.COLUMNS: digest})
             drop_others(folder, digest)
             saved_index.keep_config(session, folder)
         return index
-    tell(index, vectors.known)
+    tell(index, vectors.known_columns)
     index.build_from_shards(vectors)
-    saved_index.save(session, folder, index, facts, vectors.known())
+    saved_index.save(session, folder, index, facts, vectors.known_columns())
     return index
 
 
@@ -182,9 +182,9 @@ class AddItems(IndexTask):
             job = Job(session)
             with job.clock.stage("encode and add"):
                 vectors, known = Vectors(session, gallery), saved_index.known_in(folder, facts)
-                tell(index, vectors.known)
+                tell(index, vectors.known_columns)
                 index.add(join_shards(list(vectors())))
-                save_again(index, folder, facts, None if known is None else known.join(vectors.known()))
+                save_again(index, folder, facts, None if known is None else known.join(vectors.known_columns()))
             report(job, index, folder, "added to", session.weights(), session.encoder)
 
 

@@ -49,7 +49,7 @@ def reproduce(session: Session, name: str) -> float:
     def same_inputs(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
         weights = {key: value for key, value in weights.items() if key != "name"}
         theirs = {key: value for key, value in manifest.weights.items() if key != "name"}
-        refuse(path, [*apart("data", manifest.data, data), *apart("weights", theirs, weights)])
+        refuse(path, [*differing_digests("data", manifest.data, data), *differing_digests("weights", theirs, weights)])
 
     def verdict(settings: Settings, scored: Scores) -> Verdict:
         numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
@@ -111,7 +111,7 @@ def under(key: str, name: str) -> bool:
     return key == name or key.startswith(f"{name}.")
 
 
-def apart(kind: str, reported: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def differing_digests(kind: str, reported: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     """`data.pictures: ab12... here, cd34... in the manifest` for each digest that is not the same."""
     return [
         f"{kind}.{key} is {str(found.get(key))[:12]}, the manifest has {str(reported.get(key))[:12]}"

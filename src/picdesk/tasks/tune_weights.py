@@ -55,7 +55,7 @@ class TuneWeights(Task):
     def run(self, session: Session) -> float:
         """Choose the weights of the rerankers, or the settings of a score correction where one is chosen."""
         need_positive(session.settings)
-        choosing = wanted(self, session.settings)
+        choosing = what_to_choose(self, session.settings)
         session = session.open()
         if not session.correction.active:
             return tune_weights(session, choosing, self.steps)
@@ -98,7 +98,7 @@ def tune_weights(session: Session, choosing: Choosing, steps: int | None) -> flo
     return job.objective
 
 
-def wanted(tune: TuneWeights, settings: Settings) -> Choosing:
+def what_to_choose(tune: TuneWeights, settings: Settings) -> Choosing:
     """By what is chosen, and on which part. Raises `ConfigError` where that would be what is reported."""
     part = settings.part
     if tune.part == part or "all" in (tune.part, part):
