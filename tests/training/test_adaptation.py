@@ -152,13 +152,13 @@ def test_lora_starts_as_the_backbone_and_merged_equals_unmerged(library: str) ->
     start = features()
     original = {name: value.clone() for name, value in backbone.named_parameters()}
     trained = Lora(rank=2).prepare(backbone)
-    assert all(torch.equal(value, original[name]) for name, value in trained.plain().items()), "to the bit"
+    assert all(torch.equal(value, original[name]) for name, value in trained.plain_weights().items()), "to the bit"
     for one, other in zip(features(), start, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
     for _ in range(3):
         step(backbone, trained)
     unmerged = features()
-    plain = trained.plain()
+    plain = trained.plain_weights()
     own = trained.fold()
     for name, value in untouched.named_parameters():
         if "_trunk" in name:

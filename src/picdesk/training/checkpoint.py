@@ -128,7 +128,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """What a checkpoint says of itself, checked, and its tensors."""
     try:
         with safe_open(path, "pt") as file:
-            about = checked_about(file.metadata(), path)
+            about = check_about(file.metadata(), path)
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         if isinstance(error, UserError):
@@ -136,7 +136,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise DataError(f"ckpt={path} is not a readable safetensors file ({first_line(error)})") from error
 
 
-def checked_about(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
+def check_about(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
     """The note in a weights file. Raises `DataError` where it is none, of another format, or damaged."""
     try:
         about = json.loads((metadata or {}).get(ABOUT, "{}"))

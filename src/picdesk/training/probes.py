@@ -92,7 +92,7 @@ def remedy_of(loss: Any) -> str:
     return next((told for told in own if told), "lower optimizer.lr, and see that the temperature can move")
 
 
-def repeated(batch: Any) -> bool:
+def repeats_picture(batch: Any) -> bool:
     """Whether a picture stands in the batch more than once."""
     return len(batch[-1].unique()) < len(batch[-1])
 
@@ -107,7 +107,7 @@ def looks(batch: Any) -> list[tuple[bytes, int]]:
     return [(row.numpy().tobytes(), int(number)) for row, number in zip(some, picture.tolist(), strict=True)]
 
 
-def validated(module: pl.LightningModule) -> dict[str, torch.Tensor]:
+def validation_embeddings(module: pl.LightningModule) -> dict[str, torch.Tensor]:
     """The embeddings of the last validation, by kind; none where the module does not keep them."""
     kept = getattr(module, "validated", None)
     return dict(zip(("picture", "text"), kept, strict=True)) if kept else {}
