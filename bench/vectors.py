@@ -136,7 +136,7 @@ def about(jobs: Sequence[DoneJob], fit: Fit) -> dict[str, Any]:
     return found
 
 
-def apart(ours: Sequence[DoneJob], theirs: Sequence[DoneJob], fit: Fit) -> dict[str, Any]:
+def paired_differences(ours: Sequence[DoneJob], theirs: Sequence[DoneJob], fit: Fit) -> dict[str, Any]:
     """Paired differences of hits@1 of the same draws: of each draw with its interval and p, and over the draws."""
     found: dict[str, Any] = {d: {"each": []} for d in DIRECTIONS}
     for one, other in zip(ours, theirs, strict=True):
@@ -188,7 +188,7 @@ def main() -> None:
         if name == "heads":
             jobs = {key: fits(given, key, fit) for key, fit in HEADS.items()}
             found: Mapping[str, Any] = {
-                key: about(own, HEADS[key]) | {"less_lite_pair": apart(own, jobs["lite_pair"], HEADS[key])}
+                key: about(own, HEADS[key]) | {"less_lite_pair": paired_differences(own, jobs["lite_pair"], HEADS[key])}
                 for key, own in jobs.items()
             }
         else:
