@@ -24,7 +24,7 @@ from tests.evaluation.ranking_cases import random_case, run_of
 EVERY = tuple(MEASURES)
 
 
-def graded(rng: np.random.Generator, queries: int, items: int) -> tuple[Run, Qrels]:
+def graded_case(rng: np.random.Generator, queries: int, items: int) -> tuple[Run, Qrels]:
     """Random scores, and one to six relevant items a query with grades of 1 to 3."""
     scores = rng.standard_normal((queries, items)).astype(np.float32)
     names = (tuple(f"q{i}" for i in range(queries)), tuple(f"d{i}" for i in range(items)))
@@ -35,7 +35,7 @@ def graded(rng: np.random.Generator, queries: int, items: int) -> tuple[Run, Qre
 
 @pytest.mark.parametrize("seed", range(40))
 def test_ndcg_and_r_precision_are_those_of_trec_eval(seed: int) -> None:
-    run, qrels = graded(np.random.default_rng(seed), 11, 37)
+    run, qrels = graded_case(np.random.default_rng(seed), 11, 37)
     assert qrels.grades is not None
     grades = qrels.grades
     judged = {
@@ -61,7 +61,7 @@ def eccv() -> Any:
 @pytest.mark.parametrize("seed", range(20))
 def test_map_at_r_and_r_precision_are_those_of_eccv_caption(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(seed)
-    run, qrels = graded(rng, 23, 60)
+    run, qrels = graded_case(rng, 23, 60)
     listed = {q: run.index[q].tolist() for q in range(23)}
     relevant = {q: qrels.relevant(q).tolist() for q in range(23)}
     theirs = eccv().compute_eccv_metrics(listed, relevant)
@@ -129,7 +129,7 @@ def test_what_is_reported_by_default_is_what_was_reported() -> None:
 
 
 def test_a_list_that_is_cut_does_not_tell_what_lies_beyond() -> None:
-    run, qrels = graded(np.random.default_rng(0), 30, 50)
+    run, qrels = graded_case(np.random.default_rng(0), 30, 50)
     cut = Run(run.query_ids, run.item_ids, run.index[:, :4], run.scores[:, :4], run.gallery_size)
     found = per_query(ranks_of_run(cut, qrels), ks=(3, 5), names=EVERY)
     assert "ndcg@3" in found

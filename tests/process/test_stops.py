@@ -16,7 +16,7 @@ from picdesk.process.unfinished import start_of
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
 
-def forked(work: Callable[[], None], said: Path) -> int:
+def fork_worker(work: Callable[[], None], said: Path) -> int:
     """A process of its own that does `work` as a door does; what it says goes to `said`."""
     child = os.fork()
     if child:
@@ -72,7 +72,7 @@ def test_a_signal_ends_the_work_and_says_where(tmp_path: Path, signum: int, stat
         stops.go_on_by(lambda: "go on: count again")
         busy(tmp_path / "started")()
 
-    child = forked(work, tmp_path / "said")
+    child = fork_worker(work, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signum)
     assert end_of(child) == status
@@ -86,7 +86,7 @@ def test_what_is_being_written_is_dropped_whole(tmp_path: Path) -> None:
             temporary.write_text("half of it")
             busy(tmp_path / "started")()
 
-    child = forked(work, tmp_path / "said")
+    child = fork_worker(work, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signal.SIGTERM)
     assert end_of(child) == 143
@@ -103,7 +103,7 @@ def test_a_better_point_is_waited_for(tmp_path: Path) -> None:
             stops.check()
         (tmp_path / "never").touch()
 
-    child = forked(work, tmp_path / "said")
+    child = fork_worker(work, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signal.SIGINT)
     assert end_of(child) == 130
@@ -118,7 +118,7 @@ def test_a_point_that_never_comes_is_not_waited_for(tmp_path: Path, monkeypatch:
         with stops.gently():
             busy(tmp_path / "started")()
 
-    child = forked(work, tmp_path / "said")
+    child = fork_worker(work, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signal.SIGTERM)
     assert end_of(child, 5) == 143
@@ -138,7 +138,7 @@ def test_work_that_hears_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
                 except stops.Stop:
                     continue
 
-    child = forked(deaf, tmp_path / "said")
+    child = fork_worker(deaf, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signal.SIGINT)
     if again:
@@ -169,7 +169,7 @@ def test_children_go_with_it_and_do_not_wake_it(tmp_path: Path) -> None:
         finally:
             children.end(1.0)
 
-    child = forked(work, tmp_path / "said")
+    child = fork_worker(work, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signal.SIGTERM)
     assert end_of(child) == 143

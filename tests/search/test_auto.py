@@ -16,10 +16,10 @@ from picdesk.search.measure import Latency, latency, percentile, recall
 from picdesk.search.quantised import IvfPqIndex
 from picdesk.search.tuning import TradeOff, mark_pareto, tune_index
 from picdesk.trec.runs import Floats, Ints, Run
-from tests.search.vectors import clustered, embeddings, lists_of
+from tests.search.vectors import clustered_vectors, embeddings, lists_of
 
-GALLERY = embeddings(clustered(600, seed=1), "item")
-QUERIES = embeddings(clustered(80, seed=2), "query")
+GALLERY = embeddings(clustered_vectors(600, seed=1), "item")
+QUERIES = embeddings(clustered_vectors(80, seed=2), "query")
 
 
 class Clock:

@@ -16,14 +16,14 @@ from picdesk.submissions.other_runs import is_new, shown_before
 ARTICLES = ["a1", "a2.b", "a3"]
 
 
-def written(root: Path) -> Path:
+def write_folder(root: Path) -> Path:
     return write_submission(
         root, Names("desk", "clip-b32"), {name: lambda: Image.new("RGB", (20, 10), "red") for name in ARTICLES}
     )
 
 
 def test_folder_and_files_are_named_as_asked(tmp_path: Path) -> None:
-    folder = written(tmp_path)
+    folder = write_folder(tmp_path)
     assert folder == tmp_path / "desk" / "RET_clip-b32_SMALL"
     assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}_desk_clip-b32.png" for name in ARTICLES)
     assert faults(tmp_path / "desk", ARTICLES) == []
@@ -32,7 +32,7 @@ def test_folder_and_files_are_named_as_asked(tmp_path: Path) -> None:
 
 
 def test_every_fault_is_named(tmp_path: Path) -> None:
-    folder = written(tmp_path)
+    folder = write_folder(tmp_path)
     (folder / "a3_desk_clip-b32.png").unlink()
     (folder / "a1_desk_clip-b32.png").write_bytes(b"no picture")
     Image.new("RGB", (3, 3)).save(folder / "a2.b_desk_clip-b32.png", "jpeg")
@@ -80,7 +80,7 @@ def test_names_that_would_break_a_file_name_are_refused(tmp_path: Path, names: t
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = written(tmp_path)
+    folder = write_folder(tmp_path)
     (tmp_path / "subset.csv").write_text("article_id\na1\na2.b\na3\n")
     arguments = [str(tmp_path / "desk"), "--articles", str(tmp_path / "subset.csv")]
     assert main(arguments) == 0
