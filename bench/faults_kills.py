@@ -110,7 +110,7 @@ def kill_and_rerun(task: Task, whole: Whole, number: int, folder: Path) -> Row:
 
 
 def in_processes(data: Path, folder: Path, count: int) -> Row:
-    """As `killed`, without forks: the command as a user types it."""
+    """As `kill_and_rerun`, without forks: the command as a user types it."""
     rng = random.Random(9)
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src"), "OMP_NUM_THREADS": "1"}
 

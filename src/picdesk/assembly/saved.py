@@ -1,6 +1,6 @@
 """What of a saved config is taken here: the choices that make a number, never what reaches beyond the job.
 
-Every door by which somebody else's config comes in goes through `taken`: reproduce=, ckpt=, reranker.ckpt=, resume=, index_dir=,
+Every door by which somebody else's config comes in goes through `read_saved`: reproduce=, ckpt=, reranker.ckpt=, resume=, index_dir=,
 compare. The command line gives again what is left out, and the job says in one line what that is.
 """
 

@@ -38,7 +38,7 @@ def take_or_make(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
 
 
 def keep_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
-    """As `kept`; outside a sweep what the same job made before."""
+    """As `keep_in_sweep`; outside a sweep what the same job made before."""
     if sweeping() or not HydraConfig.initialized():
         return keep_in_sweep(kind, key, make)
     return take_or_make(kind, digest_of([key, str(HydraConfig.get().runtime.output_dir)]), make)

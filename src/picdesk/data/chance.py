@@ -12,7 +12,7 @@ def chance_digest(item: str, seed: int) -> bytes:
 
 
 def random_order(ids: Sequence[str], seed: int) -> list[int]:
-    """Positions in the order of `drawn`, whatever order the rows have."""
+    """Positions in the order of `chance_digest`, whatever order the rows have."""
     keys = [chance_digest(item, seed) for item in ids]
     return sorted(range(len(ids)), key=keys.__getitem__)
 

@@ -29,7 +29,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Which metrics are reported, by name, and at which cut-offs; `measures.listing.checked` refuses what is none."""
+    """Which metrics are reported, by name, and at which cut-offs; `measures.listing.check_metrics` refuses what is none."""
 
     names: tuple[str, ...] = NAMES
     ks: tuple[int, ...] = KS

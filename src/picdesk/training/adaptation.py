@@ -23,7 +23,7 @@ UNUSED = ("logit_scale", "logit_bias")  # a library's own; the backbone holds th
 
 
 class Adaptation:
-    """What all share: the heads and the temperature learn, and of each trunk in `towers` what `chosen` names.
+    """What all share: the heads and the temperature learn, and of each trunk in `towers` what `learning_weights` names.
 
     Trunk weights learn at `trunk_rate` times the optimizer's rate, and below the top of their trunk at `lr_decay` times that
     of the layer above (Clark et al. 2020, arXiv 2003.10555, section 3.1): 1 in what follows the last block, `lr_decay` in
