@@ -29,8 +29,8 @@ from picdesk.interfaces import Embeddings
 from picdesk.search import measure
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.open_saved import open_index
 from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex
-from picdesk.search.saved import open_index
 from picdesk.search.streaming import build_on_disk
 from real_vectors import SIZES, Asking, captions_to, pictures_to_pictures
 

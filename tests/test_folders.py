@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import DataError
-from picdesk.process.folders import check_to_write, links_out
+from picdesk.process.foreign_folders import check_to_write, links_out
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from picdesk.evaluation.significance import compare
 from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import DIRECTIONS
 from picdesk.measures.listing import JOINTS, LISTED, MEASURES, check_metrics, higher_is_better, measure_of
-from picdesk.report.values import METRICS, columns_of
+from picdesk.report.measured_values import METRICS, columns_of
 from picdesk.trec.runs import Qrels, Run
 from tests.evaluation.ranking_cases import random_case, run_of
 

@@ -7,7 +7,7 @@ import pytest
 
 from picdesk import network
 from picdesk.errors import ConfigError, NoAnswerError, UserError
-from picdesk.language import Question
+from picdesk.language_models import Question
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.endpoint import Endpoint
 from tests.rerankers.helpers import plain_picture

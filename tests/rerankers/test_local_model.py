@@ -9,7 +9,7 @@ import transformers as hf
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from picdesk.errors import ConfigError, UserError
-from picdesk.language import Question
+from picdesk.language_models import Question
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.local_model import LocalModel, load
 from tests.rerankers.helpers import noise_picture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
-from picdesk.evaluation.parts import against_rest
+from picdesk.evaluation.query_parts import against_rest
 from picdesk.evaluation.ranks import Ranks
 from picdesk.interfaces import Embeddings
 from picdesk.report.metrics_file import read_metrics

@@ -16,8 +16,8 @@ from picdesk.files import digest_of, file_digest
 from picdesk.interfaces import Embeddings
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.open_saved import made_from, open_index, write_note
 from picdesk.search.quantised import IvfPqIndex
-from picdesk.search.saved import made_from, open_index, write_note
 from tests.search.vectors import clustered_vectors, embeddings, lists_of
 
 MADE_FROM = {"backbone": "abc", "prompt": "caption", "precision": "fp32"}

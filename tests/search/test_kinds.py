@@ -10,8 +10,8 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings, Index
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.open_saved import open_index
 from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex, PqFastScanIndex
-from picdesk.search.saved import open_index
 from tests.search.vectors import brute_force, clustered_vectors, embeddings, lists_of, overlap, unit
 
 COUNT = 1500

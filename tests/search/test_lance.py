@@ -15,7 +15,7 @@ from picdesk.retrieval.filtering import search_among
 from picdesk.search.indexes import FlatIndex
 from picdesk.search.lance.index import LanceIndex
 from picdesk.search.lance.table import HINT
-from picdesk.search.saved import LANCE_NOTE, made_from
+from picdesk.search.open_saved import LANCE_NOTE, made_from
 from picdesk.trec.runs import Run
 from tests.filters.test_language import known_columns as some_known
 from tests.filters.test_language import test_what_a_filter_keeps as by_hand

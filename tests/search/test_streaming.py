@@ -12,8 +12,8 @@ from picdesk.search.base import sample_of
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.fingerprints import fingerprint_of
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.open_saved import open_index
 from picdesk.search.quantised import IvfPqIndex
-from picdesk.search.saved import open_index
 from picdesk.search.streaming import build_on_disk
 from tests.search.vectors import brute_force, clustered_vectors, embeddings, lists_of, overlap
 

@@ -18,9 +18,9 @@ from picdesk.embedding.standing import Standing
 from picdesk.embedding.store import Store
 from picdesk.errors import ConfigError
 from picdesk.serving.batching import Hand
+from picdesk.serving.bounded_memory import Kept
 from picdesk.serving.desk import Desk
 from picdesk.serving.folding import Folds
-from picdesk.serving.keeping import Kept
 from picdesk.serving.questions import AskError, Options, Question, about_text
 from picdesk.serving.served import Served
 from tests.serving.conftest import client_of, desk_over, source_of, tiny

@@ -10,7 +10,7 @@ from PIL import Image
 import picdesk
 from picdesk.errors import ConfigError
 from picdesk.filters.kept import place_of
-from picdesk.search.saved import made_from
+from picdesk.search.open_saved import made_from
 from tests.commands.test_mistakes import one_line
 from tests.doors import Ran, run
 

@@ -12,9 +12,9 @@ from picdesk.assembly import shelf
 from picdesk.assembly.build import plain_of
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import with_reranker_checkpoints
-from picdesk.assembly.limits import OPEN, raw_node
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved import read_saved
+from picdesk.assembly.saved_config import read_saved
+from picdesk.assembly.saved_limits import OPEN, raw_node
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import CONFIG

@@ -8,9 +8,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.checkpoints import find
-from picdesk.assembly.limits import raw_node
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved import read_saved
+from picdesk.assembly.saved_config import read_saved
+from picdesk.assembly.saved_limits import raw_node
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint
 

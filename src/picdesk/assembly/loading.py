@@ -14,8 +14,8 @@ from omegaconf import DictConfig, open_dict
 from picdesk.assembly.build import build
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import is_open
-from picdesk.assembly.limits import raw_node
-from picdesk.assembly.saved import read_saved
+from picdesk.assembly.saved_config import read_saved
+from picdesk.assembly.saved_limits import raw_node
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.data.checks import Splits

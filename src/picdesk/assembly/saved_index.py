@@ -11,7 +11,7 @@ from omegaconf import OmegaConf, open_dict
 
 from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved import read_saved
+from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
@@ -24,7 +24,7 @@ from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.index_facts import of_backbone, prompt_facts
 from picdesk.search.corrected import FILE
-from picdesk.search.saved import made_from
+from picdesk.search.open_saved import made_from
 
 log = logging.getLogger(__name__)
 CONFIG = "config.yaml"

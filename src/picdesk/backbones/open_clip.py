@@ -20,9 +20,9 @@ from torch import nn
 
 from picdesk import network
 from picdesk.backbones.clip_text import TextTrunk
+from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
 from picdesk.backbones.open_clip_weights import load_weights, local_file
-from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.tokens import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalise
 from picdesk.errors import UserError

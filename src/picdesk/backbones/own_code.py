@@ -20,7 +20,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.depth import parameters_behind
-from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
+from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.tokens import Padding, flags_of, padding_of, tokens_of
 from picdesk.backbones.transformers import pooled_features
 from picdesk.backbones.transformers_files import FILES, digest_of_tokenizer, first_line, plain_description

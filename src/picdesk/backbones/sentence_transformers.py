@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.prompts import ALL_PROMPTS, Prompts, Role, read_prompts, role_of
+from picdesk.backbones.model_prompts import ALL_PROMPTS, Prompts, Role, read_prompts, role_of
 from picdesk.backbones.tokens import FILLED, flags_of, indifferent
 from picdesk.backbones.transformers_files import LOWER_CASED, lower_cased
 from picdesk.backbones.two_tower import TwoTower

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
+from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.tokens import flags_of, padding_of, tokens_of
 from picdesk.backbones.transformers_files import (
     FILES,

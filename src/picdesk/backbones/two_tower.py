@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.heads import shorten_head
-from picdesk.backbones.prompts import Prompts
+from picdesk.backbones.model_prompts import Prompts
 from picdesk.files import digest_of
 from picdesk.interfaces import DIRECTIONS, Direction, Modality
 

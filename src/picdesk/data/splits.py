@@ -125,8 +125,8 @@ class Random(Split):
         self.groups = ()
 
     def assign(self, collection: Collection, see: See = see_all) -> Splits:
-        """Draw the groups into train, val and test (`chance.place_groups`), and fill each up with the other pictures, in the order that
-        the seed gives them. So the fractions are met, unless a group is larger than all room there is.
+        """Draw the groups into train, val and test (`chance.place_groups`), and fill each up with the other pictures, in the
+        order that the seed gives them. So the fractions are met, unless a group is larger than all room there is.
         """
         ids = collection.picture_ids
         val, test = (share(len(ids), fraction) for fraction in self.fractions[1:])

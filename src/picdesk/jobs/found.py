@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from picdesk.assembly.saved import as_written, value_in
+from picdesk.assembly.saved_config import as_written, value_in
 from picdesk.assembly.saved_text import read_overrides
 from picdesk.errors import UserError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import FAILURE
 from picdesk.report.manifest import Manifest
+from picdesk.report.measured_values import Value
 from picdesk.report.metrics_file import LOOK_ALIKES, read_json, read_scores
 from picdesk.report.same_as import follow_pointer
-from picdesk.report.values import Value
 
 NOT_SWEPT = (
     "skip_completed",

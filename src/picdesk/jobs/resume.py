@@ -12,7 +12,7 @@ from picdesk.files import write_json
 from picdesk.jobs.folder import Job
 from picdesk.report.metrics_file import read_json
 from picdesk.training.checkpoint import CONFIG
-from picdesk.training.ranks import is_first_rank
+from picdesk.training.every_rank import is_first_rank
 from picdesk.training.state import STATE
 
 log = logging.getLogger(__name__)

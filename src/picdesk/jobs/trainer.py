@@ -15,8 +15,8 @@ from picdesk.assembly import shelf
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 from picdesk.jobs.folder import Job
+from picdesk.training.every_rank import is_first_rank
 from picdesk.training.fit import quiet_lightning
-from picdesk.training.ranks import is_first_rank
 
 
 def check_trainer(session: Session) -> None:

@@ -17,7 +17,7 @@ from picdesk.readers.arrays import load_array
 from picdesk.readers.arrow_rows import read_parquet, rows_of
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.vectors import Content, GivenVectors, Named, Place, check_widths, numbers, tie
-from picdesk.text.values import NoTextError, fault_of, name_of, one_text, walk
+from picdesk.text.as_text import NoTextError, fault_of, name_of, one_text, walk
 
 
 @config_part

@@ -13,8 +13,8 @@ from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.karpathy import note_caption_counts, raw_text
 from picdesk.readers.records import way_to_read
+from picdesk.text.as_text import NoTextError, name_of
 from picdesk.text.files import read_text
-from picdesk.text.values import NoTextError, name_of
 
 Picture = tuple[str, str]
 

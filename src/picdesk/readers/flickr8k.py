@@ -10,10 +10,10 @@ from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import MissingFileError, examples, short_repr
 from picdesk.parts import config_part
-from picdesk.readers.columns import TextColumns
 from picdesk.readers.gathering import UNMATCHED, Gathering
+from picdesk.readers.text_columns import TextColumns
+from picdesk.text.as_text import NoTextError, plain_text
 from picdesk.text.table import need_columns, read_table
-from picdesk.text.values import NoTextError, plain_text
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",

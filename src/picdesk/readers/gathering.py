@@ -10,10 +10,10 @@ import numpy as np
 from picdesk.collection import Collection, Fields, Skipped
 from picdesk.errors import DataError, readable, short_repr
 from picdesk.interfaces import PictureBytes
-from picdesk.readers.columns import Taken, text_fault
+from picdesk.readers.text_columns import Taken, text_fault
+from picdesk.text.as_text import fault_of
 from picdesk.text.files import lines_of, read_text
 from picdesk.text.table import Table
-from picdesk.text.values import fault_of
 
 Place = TypeVar("Place")
 UNMATCHED = "no picture of that name"

@@ -15,8 +15,8 @@ from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import way_to_read
+from picdesk.text.as_text import NoTextError, name_of, plain_text
 from picdesk.text.files import read_text
-from picdesk.text.values import NoTextError, name_of, plain_text
 
 
 @config_part

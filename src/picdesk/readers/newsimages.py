@@ -8,8 +8,8 @@ from picdesk.data.places import AbsentError, Inside, RefusedError, data_file, da
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import short_repr
 from picdesk.parts import config_part
-from picdesk.readers.columns import Taken, TextColumns, text_fault
 from picdesk.readers.gathering import Gathering
+from picdesk.readers.text_columns import Taken, TextColumns, text_fault
 from picdesk.text.table import delimiter_named, need_columns, read_table
 
 

@@ -14,8 +14,8 @@ from picdesk.parts import config_part
 from picdesk.readers.arrays import OWN_NAMES, array_of, load_arrays
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.vectors import Content, GivenVectors, Named, Place, check_widths, numbers, tie
+from picdesk.text.as_text import NoTextError, one_text, parse_cell, what
 from picdesk.text.table import need_columns, read_table
-from picdesk.text.values import NoTextError, one_text, parse_cell, what
 
 
 @config_part

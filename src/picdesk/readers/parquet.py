@@ -13,9 +13,9 @@ from picdesk.errors import short_repr
 from picdesk.interfaces import PictureBytes
 from picdesk.parts import config_part
 from picdesk.readers.arrow_rows import picture_column, read_parquet, rows_of
-from picdesk.readers.columns import TextColumns, text_fault
 from picdesk.readers.gathering import Gathering, split_name
-from picdesk.text.values import NoTextError, name_of, walk
+from picdesk.readers.text_columns import TextColumns, text_fault
+from picdesk.text.as_text import NoTextError, name_of, walk
 
 Place = int | Path
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picdesk.errors import DataError, MissingFileError, UserError, check_unique, examples
-from picdesk.readers.columns import TextColumns
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.records import read_records
+from picdesk.readers.text_columns import TextColumns
+from picdesk.text.as_text import NoTextError, fault_of, name_of, one_text, parse_cell, what
 from picdesk.text.files import plain_suffix, read_text
 from picdesk.text.rows import split_rows
 from picdesk.text.table import read_table
-from picdesk.text.values import NoTextError, fault_of, name_of, one_text, parse_cell, what
 
 NAMES = {
     "id": ("query_id", "id", "article_id", "text_id"),

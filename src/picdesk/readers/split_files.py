@@ -15,9 +15,9 @@ from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
 from picdesk.readers.gathering import UNMATCHED, Gathering, split_name
 from picdesk.readers.records import read_records
+from picdesk.text.as_text import NoTextError, name_of, walk
 from picdesk.text.files import plain_suffix, read_text
 from picdesk.text.table import delimiter_named, need_columns, read_table
-from picdesk.text.values import NoTextError, name_of, walk
 
 NAMES = ("train", "val", "test")
 Named = list[tuple[str, str, str]]  # where, picture, split

@@ -9,12 +9,12 @@ from picdesk.collection import Collection, Fields
 from picdesk.data.places import Inside, RefusedError, data_file, data_folder
 from picdesk.data.sources import PictureFiles
 from picdesk.parts import config_part
-from picdesk.readers.columns import TextColumns, text_fault
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import read_records
+from picdesk.readers.text_columns import TextColumns, text_fault
+from picdesk.text.as_text import NoTextError, fault_of, name_of, walk
 from picdesk.text.table import delimiter_named, need_columns, read_table
-from picdesk.text.values import NoTextError, fault_of, name_of, walk
 
 
 @dataclass

@@ -13,9 +13,9 @@ from picdesk.data.sources import FilePart, PictureParts
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
-from picdesk.readers.columns import TextColumns, text_fault
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.tar_members import Unread, members
+from picdesk.readers.text_columns import TextColumns, text_fault
 from picdesk.text.files import lines_of
 
 MOST_SHARDS, MOST_LISTED = 100_000, 12

@@ -8,10 +8,10 @@ from typing import Literal
 from picdesk.interfaces import Direction
 from picdesk.report import formats
 from picdesk.report.charts import Chart
-from picdesk.report.values import METRICS as METRICS
-from picdesk.report.values import Column as Column
-from picdesk.report.values import Value as Value
-from picdesk.report.values import columns_of as columns_of
+from picdesk.report.measured_values import METRICS as METRICS
+from picdesk.report.measured_values import Column as Column
+from picdesk.report.measured_values import Value as Value
+from picdesk.report.measured_values import columns_of as columns_of
 
 Role = Literal["main", "other", "baseline"]
 Shown = Direction | Literal["both"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import digest_of, file_digest, write_json
-from picdesk.process.folders import links_out
+from picdesk.process.foreign_folders import links_out
 from picdesk.report import provenance
 from picdesk.report.metrics_file import MOST, read_json
 from picdesk.report.provenance import Code, Stage, Stopwatch

@@ -14,7 +14,7 @@ from typing import Any
 
 from picdesk.errors import NoAnswerError, UserError, examples
 from picdesk.files import digest_of, write_json
-from picdesk.language import Answer, LanguageModel, Question
+from picdesk.language_models import Answer, LanguageModel, Question
 
 log = logging.getLogger(__name__)
 AGAIN = "\n\nYour answer must be one JSON object of the form that was asked for, and nothing else."

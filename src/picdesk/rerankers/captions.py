@@ -22,9 +22,9 @@ from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, no_scores
 from picdesk.rerankers.cross_backbone import backbone_digest
+from picdesk.text.as_text import NoTextError, fault_of, name_of, one_text, parse_cell, what
 from picdesk.text.files import lines_of, plain_suffix, read_text
 from picdesk.text.table import read_table
-from picdesk.text.values import NoTextError, fault_of, name_of, one_text, parse_cell, what
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)

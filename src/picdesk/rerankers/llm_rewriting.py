@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import RerankContext
-from picdesk.language import LanguageModel, Question
+from picdesk.language_models import LanguageModel, Question
 from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.asking import Asker

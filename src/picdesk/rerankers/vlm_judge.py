@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Embedder, RerankContext
-from picdesk.language import LanguageModel, Question
+from picdesk.language_models import LanguageModel, Question
 from picdesk.parts import config_part
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.base import Scorer, no_scores

@@ -15,7 +15,7 @@ from picdesk.data.near import near_pairs
 from picdesk.data.sources import has_pictures
 from picdesk.embedding.progress import progress
 from picdesk.errors import ConfigError, DataError
-from picdesk.evaluation.parts import Rest, against_rest
+from picdesk.evaluation.query_parts import Rest, against_rest
 from picdesk.evaluation.shares import sliced_hits
 from picdesk.interfaces import Direction
 from picdesk.report.content import DIRECTION_NAMES, METRICS, Slice, SliceTable, Value

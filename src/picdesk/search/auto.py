@@ -15,8 +15,8 @@ from picdesk.search.base import IndexBase
 from picdesk.search.contest import MEGABYTE, Contest, Entry, Rules, Use
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.open_saved import open_index
 from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex, PqFastScanIndex
-from picdesk.search.saved import open_index
 from picdesk.trec.runs import Floats, Ints, Run
 
 log = logging.getLogger(__name__)

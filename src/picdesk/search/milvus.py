@@ -16,7 +16,7 @@ from picdesk.parts import config_part
 from picdesk.search.base import IndexBase
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.milvus_client import LONGEST_ID, Collection
-from picdesk.search.saved import read_note, write_note
+from picdesk.search.open_saved import read_note, write_note
 from picdesk.trec.runs import Run, id_ranks, order_rows
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from picdesk.interfaces import Index
 from picdesk.search import index_files
 from picdesk.search.base import Shards, sample_of
 from picdesk.search.faiss_index import FaissIndex
-from picdesk.search.saved import open_index
+from picdesk.search.open_saved import open_index
 
 
 def build_on_disk(

@@ -17,8 +17,8 @@ from picdesk.pages.show import details_of
 from picdesk.retrieval.pieces import Piece
 from picdesk.retrieval.searcher import Find
 from picdesk.serving import schemas
-from picdesk.serving.columns import names_of
 from picdesk.serving.desk import Desk
+from picdesk.serving.filter_columns import names_of
 from picdesk.serving.questions import AskError, Question, about_pieces, about_text, text_of
 from picdesk.serving.served import Served
 from picdesk.serving.thumbs import SIDES, Shown, original

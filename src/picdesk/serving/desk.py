@@ -13,12 +13,12 @@ from picdesk.assembly.schema import Settings
 from picdesk.data.groups import see_all
 from picdesk.readers.queries import read_queries
 from picdesk.serving.batching import Hand
-from picdesk.serving.counts import Counts
+from picdesk.serving.bounded_memory import Kept
 from picdesk.serving.folding import Folds
-from picdesk.serving.keeping import Kept
-from picdesk.serving.limits import Limits
+from picdesk.serving.prometheus import Counts
 from picdesk.serving.questions import AskError, Options, Question, options_of
 from picdesk.serving.served import Served
+from picdesk.serving.server_settings import Limits
 from picdesk.serving.thumbs import Thumbs
 
 log = logging.getLogger(__name__)

@@ -24,10 +24,10 @@ from picdesk.report.page import TEMPLATES, environment_of
 from picdesk.retrieval.pieces import Piece
 from picdesk.retrieval.searcher import DIRECTION_OF, Find
 from picdesk.serving.api import desk_of, finds, looked_at, name_of
-from picdesk.serving.columns import example_of
 from picdesk.serving.commands import command_of
 from picdesk.serving.desk import Desk
 from picdesk.serving.examples import examples_of
+from picdesk.serving.filter_columns import example_of
 from picdesk.serving.questions import AskError, Options, Question, about_pieces, about_text, text_of
 from picdesk.serving.served import Served
 

@@ -20,8 +20,8 @@ from picdesk.process import stops
 from picdesk.serving.app import application
 from picdesk.serving.desk import Desk
 from picdesk.serving.guard import LOCAL, App
-from picdesk.serving.limits import Limits
 from picdesk.serving.served import Served
+from picdesk.serving.server_settings import Limits
 
 log = logging.getLogger(__name__)
 OWN = ("127.0.0.1", "::1", "localhost")

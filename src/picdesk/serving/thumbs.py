@@ -11,7 +11,7 @@ from PIL import Image
 from picdesk.data.images import open_picture
 from picdesk.data.picture_formats import format_of
 from picdesk.errors import DataError
-from picdesk.serving.keeping import Kept
+from picdesk.serving.bounded_memory import Kept
 from picdesk.serving.questions import AskError
 from picdesk.serving.served import Served
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from picdesk.assembly.allowed import printable_value
-from picdesk.assembly.saved import may_be_repeated
+from picdesk.assembly.saved_config import may_be_repeated
 from picdesk.errors import DataError
 from picdesk.evaluation.joint import mean_of_both
 from picdesk.evaluation.ranks import Ranks
@@ -23,12 +23,12 @@ from picdesk.jobs.rankings import Rankings, rankings_of
 from picdesk.measures.listing import KS, MEASURES, NAMES
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
 from picdesk.report.leaderboard import write_csv
+from picdesk.report.measured_values import Column, Value, columns_of
 from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
-from picdesk.report.values import Column, Value, columns_of
 from picdesk.sweeps import seeds
-from picdesk.sweeps.charts import charts
 from picdesk.sweeps.seeds import OverSeeds, over_seeds
+from picdesk.sweeps.sweep_charts import charts
 
 log = logging.getLogger(__name__)
 FIRST = (Column("objective", "objective"), Column("hits@1", "hits@1, mean"))

@@ -21,7 +21,7 @@ from picdesk.collection import Collection
 from picdesk.data.images import named_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, DataError, examples
-from picdesk.evaluation.captions import bleu
+from picdesk.evaluation.bleu import bleu
 from picdesk.evaluation.metrics import add_tail, exact_ranks, metrics_of
 from picdesk.evaluation.ranks import align, locate, ranks_of_run
 from picdesk.evaluation.statistics import Interval

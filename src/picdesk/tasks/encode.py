@@ -13,7 +13,7 @@ from picdesk.parts import config_part
 from picdesk.retrieval.features import picture_features, text_features
 from picdesk.tasks.base import Task
 from picdesk.training.checkpoint import MODALITIES
-from picdesk.training.ranks import on_every_rank
+from picdesk.training.every_rank import on_every_rank
 
 log = logging.getLogger(__name__)
 

@@ -28,13 +28,13 @@ from picdesk.filters.kept import drop_others, write_columns
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.parts import config_part
-from picdesk.process.folders import check_to_write
+from picdesk.process.foreign_folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
 from picdesk.retrieval.filtering import tell
 from picdesk.search.base import join_shards
 from picdesk.search.corrected import Corrected
-from picdesk.search.saved import made_from
+from picdesk.search.open_saved import made_from
 from picdesk.search.streaming import build_on_disk
 from picdesk.tasks.base import Task
 

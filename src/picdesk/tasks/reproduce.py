@@ -9,8 +9,8 @@ from pathlib import Path
 from picdesk.assembly.again import as_it_was, named_for_again
 from picdesk.assembly.allowed import current
 from picdesk.assembly.checkpoints import locate
-from picdesk.assembly.limits import NEVER
-from picdesk.assembly.saved import as_written
+from picdesk.assembly.saved_config import as_written
+from picdesk.assembly.saved_limits import NEVER
 from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
-from picdesk.training.gathering import gather_rows, place
+from picdesk.training.process_rows import gather_rows, place
 
 Reduction = Literal["sum", "hardest", "semi_hard", "sum_to_hardest"]
 REDUCTIONS = ("sum", "hardest", "semi_hard", "sum_to_hardest")

@@ -45,7 +45,7 @@ class Trained(list[tuple[str, nn.Parameter]]):
         return kept
 
     def fold(self) -> dict[str, nn.Parameter]:
-        """Take low-rank sums out of the backbone for good; the parameters that `plain_weights` gives copies of, by name, to be filled."""
+        """Take low-rank sums out of the backbone for good; the parameters behind `plain_weights`, by name, to be filled."""
         names = list(self.plain_weights())
         for modality in MODALITIES:
             low_rank.take_out(self.backbone.trunk(modality))

@@ -24,7 +24,7 @@ from picdesk.files import written_whole
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.trec.arrow import codes, numbers, strings, values
 from picdesk.trec.faults import QRELS_COLUMNS, RUN_COLUMNS, fault
-from picdesk.trec.lines import Lines, Longs, drop_unused_names, lines_of_run, run_of_lines
+from picdesk.trec.run_lines import Lines, Longs, drop_unused_names, lines_of_run, run_of_lines
 from picdesk.trec.runs import Qrels, Run
 
 _UNSAFE = re.compile(r"[\s%\x00-\x1f\x7f]")

@@ -11,8 +11,8 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.files import Doubled, json_value
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
+from picdesk.text.as_text import NoTextError, name_of, walk, what
 from picdesk.text.files import read_text
-from picdesk.text.values import NoTextError, name_of, walk, what
 
 
 class Composed:

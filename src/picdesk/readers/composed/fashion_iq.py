@@ -6,7 +6,7 @@ from typing import Any
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.parts import config_part
 from picdesk.readers.composed.base import Composed, id_under
-from picdesk.text.values import NoTextError, plain_text, what
+from picdesk.text.as_text import NoTextError, plain_text, what
 
 
 @config_part

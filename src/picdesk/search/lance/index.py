@@ -35,7 +35,7 @@ from picdesk.search.lance.table import (
     id_list,
     take_table,
 )
-from picdesk.search.saved import LANCE_NOTE, read_note, write_note
+from picdesk.search.open_saved import LANCE_NOTE, read_note, write_note
 from picdesk.trec.runs import Run, id_ranks, order_rows
 
 IDS_IN_A_LIST = 5_000

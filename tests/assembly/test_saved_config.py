@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk import marks
 from picdesk.assembly import schema
-from picdesk.assembly.limits import OPEN, select
-from picdesk.assembly.saved import may_be_repeated, read_saved
+from picdesk.assembly.saved_config import may_be_repeated, read_saved
+from picdesk.assembly.saved_limits import OPEN, select
 from picdesk.assembly.saved_text import read_overrides, read_values
 from picdesk.assembly.session import Session
 from picdesk.errors import DataError, MissingFileError

@@ -12,7 +12,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from picdesk.assembly.saved_text import OF_THIS_MACHINE
 from picdesk.errors import ConfigError
-from picdesk.process.folders import links_out
+from picdesk.process.foreign_folders import links_out
 
 OPEN = "???"
 DEEPEST = 80

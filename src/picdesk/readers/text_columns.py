@@ -8,7 +8,7 @@ from typing import Any
 
 from picdesk.collection import Fields
 from picdesk.errors import DataError
-from picdesk.text.values import NO_VALUE, NUL, NoTextError, fault_of, one_text, parse_cell, value_text, walk, way, what
+from picdesk.text.as_text import NO_VALUE, NUL, NoTextError, fault_of, one_text, parse_cell, value_text, walk, way, what
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """What of a saved config is taken here: the choices that make a number, never what reaches beyond the job.
 
-Every door by which somebody else's config comes in goes through `read_saved`: reproduce=, ckpt=, reranker.ckpt=, resume=, index_dir=,
-compare. The command line gives again what is left out, and the job says in one line what that is.
+Every door by which somebody else's config comes in goes through `read_saved`: reproduce=, ckpt=, reranker.ckpt=, resume=,
+index_dir=, compare. The command line gives again what is left out, and the job says in one line what that is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from omegaconf import AnyNode, Container, DictConfig, Node, OmegaConf, ValueNode
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.assembly.allowed import current
-from picdesk.assembly.limits import ADDRESS, NEVER, OF_THE_COMMAND, SCORED, Limits
+from picdesk.assembly.saved_limits import ADDRESS, NEVER, OF_THE_COMMAND, SCORED, Limits
 from picdesk.assembly.saved_text import OF_THIS_MACHINE, read_values
 from picdesk.errors import DataError
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from picdesk.assembly import shelf
 from picdesk.assembly.build import build
 from picdesk.assembly.checkpoints import find
-from picdesk.assembly.saved import read_saved
+from picdesk.assembly.saved_config import read_saved
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Fusion, Modality, Reranker

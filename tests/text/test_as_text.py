@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from picdesk.files import json_object, json_value
-from picdesk.readers.columns import TextColumns
-from picdesk.text.values import NoTextError, name_of, one_text, parse_cell, walk
+from picdesk.readers.text_columns import TextColumns
+from picdesk.text.as_text import NoTextError, name_of, one_text, parse_cell, walk
 
 
 def captions(value: Any, column: str = "said", record: dict[str, Any] | None = None) -> tuple[list[str], list[str]]:
