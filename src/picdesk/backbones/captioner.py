@@ -46,6 +46,8 @@ class Captioner(TwoTower):
     Without a `model` there are the captions alone that the data set has: a picture then scores by the best of them.
     """
 
+    compares_captions = True
+
     def __init__(
         self,
         model: str | None = "Salesforce/blip-image-captioning-base",

@@ -26,7 +26,8 @@ class TwoTower(nn.Module):
     float32; heads take those to [n, dim]. `embed` adds the L2 normalisation that every search expects. `shortest_side` is how
     many pixels of a picture's shorter side the preprocessing can use (None: not known, decode in full). `logit_bias` is the
     bias of a model trained with the pairwise sigmoid loss (SigLIP), None for the others. `by_captions`: a picture has no vector
-    of its own, but scores by the best of the captions that its data set has of it. `tuned` are the towers whose weights are no
+    of its own, but scores by the best of the captions that its data set has of it. `compares_captions`: pictures are compared
+    as sentences, which `captions` writes unless `by_captions`. `tuned` are the towers whose weights are no
     longer those that the backbone was built with. `reads_padding`: a text's feature depends on its padding, so none is cut off.
     `untrained`: a head was drawn by chance, and no checkpoint has taken its place.
 
@@ -38,6 +39,7 @@ class TwoTower(nn.Module):
 
     logit_bias: nn.Parameter | None
     by_captions: bool = False
+    compares_captions: bool = False
     trunks_learn: bool = True
     knows_given_alone: bool = False
 
@@ -133,6 +135,10 @@ class TwoTower(nn.Module):
 
     def check_texts(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Raise `ConfigError` where texts that are asked do not fall into the space of vectors that came with the data set."""
+
+    def captions(self, pictures: Sequence[Image.Image]) -> list[str]:
+        """What the model says of each picture; only a backbone that `compares_captions` says anything."""
+        raise NotImplementedError
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture to uint8 [3, height, width]."""

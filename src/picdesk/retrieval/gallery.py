@@ -18,7 +18,7 @@ from picdesk.rerankers.base import candidates_alone
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head, picture_features, text_features
-from picdesk.retrieval.filtering import Where, search_among
+from picdesk.retrieval.filtering import search_among
 from picdesk.retrieval.tools import Tools
 from picdesk.search.base import IndexBase
 from picdesk.search.grouping import best_part_run
@@ -88,7 +88,7 @@ class Gallery:
 
     def count(self, filter: str) -> int:  # noqa: A002
         """How many items fulfil a filter."""
-        if isinstance(self.index, Where) and self.index.knows:
+        if self.index.has_columns:
             return self.index.count_where(parse_filter(filter))
         return int(self.fulfilling(filter).sum())
 
@@ -104,7 +104,7 @@ class Gallery:
         `keep` may drop what was found, by its similarity [queries, top_k], which is given where the scores are corrected ones.
         With a `filter` only items that fulfil it are found.
         """
-        if filter and isinstance(self.index, Where) and self.index.knows:
+        if filter and self.index.has_columns:
             run = self.index.search_where(queries, min(top_k, len(self)), parse_filter(filter))
         elif filter:
             run = search_among(self.index, queries, min(top_k, len(self)), self.fulfilling(filter))

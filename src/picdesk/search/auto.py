@@ -88,6 +88,25 @@ class AutoIndex(IndexBase):
         return self._chosen
 
     @property
+    def at_work(self) -> FaissIndex:
+        """The chosen index."""
+        return self.chosen_index
+
+    @property
+    def inverted_lists(self) -> int:
+        """Those of the chosen index."""
+        return self.chosen_index.inverted_lists
+
+    @property
+    def probes(self) -> int:
+        """Of the chosen index."""
+        return self.chosen_index.probes
+
+    def probe(self, lists: int) -> None:
+        """Look into so many lists of the chosen index."""
+        self.chosen_index.probe(lists)
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """Items that can be found."""
         return self._chosen.ids if self._chosen else ()

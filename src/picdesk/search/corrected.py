@@ -74,6 +74,20 @@ class Corrected(IndexBase):
         return self.index.ids
 
     @property
+    def inverted_lists(self) -> int:
+        """Those of the index inside."""
+        return self.index.inverted_lists
+
+    @property
+    def probes(self) -> int:
+        """Of the index inside."""
+        return self.index.probes
+
+    def probe(self, lists: int) -> None:
+        """Look into so many lists of the index inside."""
+        self.index.probe(lists)
+
+    @property
     def fingerprint(self) -> str:
         """Digest over the items and the correction."""
         parts = [self.index.fingerprint, self.correction.description(), self.fitted.bias.tobytes().hex()]

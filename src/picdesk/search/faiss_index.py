@@ -128,6 +128,24 @@ class FaissIndex(IndexBase):
         """Length of the vectors."""
         return int(self._faiss.d)
 
+    @property
+    def inverted_lists(self) -> int:
+        """How many inverted lists there are in it; 0 for none."""
+        return making.lists_of(self._faiss)
+
+    @property
+    def probes(self) -> int:
+        """How many of them a search looks into by its settings."""
+        return int(self.settings.get("nprobe", 1))
+
+    def probe(self, lists: int) -> None:
+        """Look into so many lists from now on; the settings stay."""
+        making.set_search(self._faiss, {"nprobe": lists})
+
+    def to_stream(self) -> FaissIndex:
+        """Itself: whether it is inverted lists and nothing else is seen once it is begun."""
+        return self
+
     def tune(self, settings: Mapping[str, float]) -> None:
         """Search with these settings from now on."""
         making.set_search(self._faiss, settings)

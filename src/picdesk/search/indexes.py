@@ -31,6 +31,7 @@ class FlatIndex(FaissIndex):
 
     kind = "flat"
     exact = True
+    searches_among = True
 
     def __init__(self) -> None:
         super().__init__({}, {})
@@ -110,6 +111,7 @@ class HnswIndex(FaissIndex):
     """
 
     kind = "hnsw"
+    searches_among = True
 
     def __init__(self, m: int = 32, ef_construction: int = 200, ef_search: int = 100, repeatable: bool = True) -> None:
         need_positive(m=m, ef_construction=ef_construction, ef_search=ef_search)

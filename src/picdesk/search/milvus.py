@@ -35,6 +35,8 @@ class MilvusIndex(IndexBase):
     same gallery again picks up where a stopped one ended; another one under the same name is refused unless `replace` is set.
     """
 
+    searches_among = True
+
     def __init__(
         self,
         uri: str,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.assembly.session import Session
-from picdesk.backbones.captioner import Captioner
+from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.data.images import named_picture
 from picdesk.embedding.encoder import Encoder
@@ -73,7 +73,7 @@ def by_captions(session: Session, file: str | None) -> float:
     """One job by the sentences of a file, or by those that a captioning model writes, or by the first captions."""
     session.rerankers.refuse("task=captioner compares captions and nothing else")
     dataset, backbone, encoder, settings = session.dataset, session.backbone, session.encoder, session.settings
-    if not isinstance(backbone, Captioner):
+    if not backbone.compares_captions:
         raise ConfigError(f"task=captioner needs backbone=captioner or backbone=sentences; this one is {backbone.name}")
     job = Job(session)
     with job.clock.stage("caption and encode"):
@@ -91,7 +91,7 @@ def by_captions(session: Session, file: str | None) -> float:
     return mean_hits(list(scored.values()))
 
 
-def build_bridge(session: Session, backbone: Captioner, file: str | None) -> Bridge:
+def build_bridge(session: Session, backbone: TwoTower, file: str | None) -> Bridge:
     """Part the captions into those that ask and those that are known, and say a sentence for each picture."""
     dataset, part = session.dataset, session.part
     if not len(part.picture_of):
@@ -138,7 +138,7 @@ def given_captions(file: str, part: Collection) -> dict[int, str]:
     return found
 
 
-def written_captions(part: Collection, backbone: Captioner, max_pixels: int) -> dict[int, str]:
+def written_captions(part: Collection, backbone: TwoTower, max_pixels: int) -> dict[int, str]:
     """Sentences by the captioning model, one picture after the other. Raises `DataError` naming one that cannot be decoded."""
     shown = (named_picture(part.pictures.read(i), name, max_pixels) for i, name in enumerate(part.picture_ids))
     return {i: backbone.captions([picture])[0] for i, picture in enumerate(shown)}
@@ -153,7 +153,7 @@ class Vectors:
     said: Embeddings
 
 
-def sentence_vectors(dataset: Dataset, bridge: Bridge, backbone: Captioner, encoder: Encoder) -> Vectors:
+def sentence_vectors(dataset: Dataset, bridge: Bridge, backbone: TwoTower, encoder: Encoder) -> Vectors:
     """Encode every caption once, through the store."""
     part, prompts = bridge.part, dataset.prompts(bridge.part)
     said = sorted(bridge.said)

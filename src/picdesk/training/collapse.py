@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
@@ -128,7 +128,8 @@ class Collapse(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the spread and the effective rank of the validation embeddings."""
         found = {
-            side: probes.spread_and_rank(vectors) for side, vectors in probes.validation_embeddings(pl_module).items()
+            side: probes.spread_and_rank(vectors)
+            for side, vectors in probes.validation_embeddings(cast(probes.Validated, pl_module)).items()
         }
         if not trainer.global_step:
             self._start = found

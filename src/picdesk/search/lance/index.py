@@ -50,6 +50,9 @@ class LanceIndex(IndexBase):
     ...) and `search_params` what a search may look at (`nprobes`, `refine_factor`, `ef`), all by LanceDB's names.
     """
 
+    searches_among = True
+    keeps_columns = True
+
     def __init__(
         self,
         uri: str | None = None,
@@ -99,7 +102,7 @@ class LanceIndex(IndexBase):
         return str(self._facts.get("fingerprint", ""))
 
     @property
-    def knows(self) -> bool:
+    def has_columns(self) -> bool:
         """Whether the table has the columns of its items."""
         return self._table is not None and bool(self._table.kinds)
 
