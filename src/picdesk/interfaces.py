@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import DataError, check_unique, examples
+from picdesk.partial_search import PartialSearch
 
 if TYPE_CHECKING:
     import PIL.Image
     import torch
 
-    from picdesk.filters.columns import Columns
-    from picdesk.filters.language import Filter
     from picdesk.trec.runs import Run
 
 Modality = Literal["image", "text"]
@@ -118,54 +117,16 @@ class Backbone(Protocol):
         """`CUT` and `UNKNOWN` of each text, [n]; None where the backbone cannot tell."""
 
 
-class Index(Protocol):
+class Index(PartialSearch, Protocol):
     """Finds the gallery items nearest to each query by inner product. `search.base.IndexBase` has what most have in common.
 
     Equal vectors score the same, wherever they stand. `tunable`: it has search settings worth trying (`to_tune`). `corrected`:
     its scores are corrected for hubs. `of_vectors`: each item has one vector of its own, which can be kept and corrected.
-    `searches_among`: it looks among some of its items by itself (`costs_less`, `search_among`). `keeps_columns`: it takes the
-    columns of its items (`know`) and asks a filter by itself (`count_where`, `search_where`).
     """
 
     tunable: ClassVar[bool]
     corrected: ClassVar[bool]
     of_vectors: ClassVar[bool]
-    searches_among: ClassVar[bool]
-    keeps_columns: ClassVar[bool]
-
-    @property
-    def at_work(self) -> Any:
-        """The index that does the work: itself, or the one that it chose."""
-
-    @property
-    def inverted_lists(self) -> int:
-        """How many inverted lists a search may look into; 0 where there are none."""
-
-    @property
-    def probes(self) -> int:
-        """How many of them a search usually looks into."""
-
-    def probe(self, lists: int) -> None:
-        """Look into so many lists from now on; what is usual stays what it was."""
-
-    @property
-    def has_columns(self) -> bool:
-        """Whether the columns of its items were given to it."""
-
-    def know(self, known: Columns) -> None:
-        """Take in what is known of the items that are put in from now on."""
-
-    def costs_less(self, admitted: int, depth: int) -> bool:
-        """Whether to search among so many items costs less than a list of that depth over all."""
-
-    def search_among(self, queries: Embeddings, top_k: int, admitted: NDArray[np.bool_]) -> Run:
-        """The `top_k` best of the items that are admitted [ids]."""
-
-    def count_where(self, wanted: Filter) -> int:
-        """How many items fulfil a filter."""
-
-    def search_where(self, queries: Embeddings, top_k: int, wanted: Filter) -> Run:
-        """The `top_k` best of the items that fulfil a filter."""
 
     def to_stream(self) -> Any:
         """The index whose inverted lists can be built block by block on disk. Raises `ConfigError` where there are none."""
