@@ -65,7 +65,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def measured(tool: str, pictures: int, captions: int) -> dict[str, object] | None:
+def measure_apart(tool: str, pictures: int, captions: int) -> dict[str, object] | None:
     """Run one measurement in a fresh process; None where the tool is not installed."""
     python = os.environ.get("PICDESK_BENCH_PYTHON", "") if tool in FOREIGN else sys.executable
     if not python:
@@ -92,7 +92,7 @@ def side_by_side(pictures: int, captions: int, rounds: int) -> list[str]:
     seen: dict[str, list[dict]] = {tool: [] for tool in TOOLS}
     for _ in range(rounds):
         for tool, results in seen.items():
-            if result := measured(tool, pictures, captions):
+            if result := measure_apart(tool, pictures, captions):
                 results.append(result)
                 assert_equal(tool, result["values"], seen["picdesk"][0]["values"])
     base = statistics.median(result["seconds"] for result in seen["picdesk"])
@@ -136,7 +136,7 @@ def main() -> None:
         "",
         *side_by_side(size, 5, chosen.rounds),
     ]
-    if chosen.large and (result := measured("picdesk", 50_000, 5)):
+    if chosen.large and (result := measure_apart("picdesk", 50_000, 5)):
         memory = f"peak {result['peak']:.2f} GB, of which arrays and interpreter {result['before']:.2f} GB"
         spent = f"{result['seconds']:.1f} s, {memory}; intervals {result['intervals']:.1f} s"
         lines += ["", f"50,000 pictures by 250,000 captions (12.5 thousand million scores), one process: {spent}."]

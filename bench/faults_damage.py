@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from faults_jobs import Row, digest, done, in_two, must, of_pictures, of_vectors, prepare, row, share_of, small_data
+from faults_jobs import Row, digest, in_two, must, of_pictures, of_vectors, prepare, row, run_door, share_of, small_data
 from picdesk.files import digest_of
 
 SCORES = ("metrics.json", "run.trec", "qrels.trec")
@@ -24,7 +24,7 @@ FAST = ("logger=none", "bootstrap.resamples=20")
 FLAT = ("split=all", "part=all")
 
 
-def damaged(data: bytes, rng: random.Random) -> tuple[bytes, str]:
+def damage(data: bytes, rng: random.Random) -> tuple[bytes, str]:
     """Other bytes, and what was done."""
     kind = rng.choice(("flip", "flip", "bit", "cut", "zero", "empty", "more"))
     place, changed = rng.randrange(len(data)), bytearray(data)
@@ -67,7 +67,7 @@ def answers(root: Path) -> str:
     return digest_of([digest(root / "out" / name) for name in ("results.csv", "run.trec")])
 
 
-def fitted(root: Path) -> str:
+def fit_findings(root: Path) -> str:
     """What a fit found."""
     names = ("metrics.json", "run.trec", "checkpoint/model.safetensors")
     return digest_of([digest(root / "job" / name) for name in names])
@@ -117,7 +117,7 @@ def targets() -> list[Target]:
         ),
         Target("indexes", 150, "index", one("index/*"), "retrieve", search, answers),
         Target("checkpoints", 110, "fit", one("job/checkpoint/*"), "evaluate", checkpoint, scores),
-        Target("state of a stopped fit", 90, "stopped", one("job/resume/*"), "train", resume, fitted),
+        Target("state of a stopped fit", 90, "stopped", one("job/resume/*"), "train", resume, fit_findings),
         Target(
             "manifest and config",
             100,
@@ -236,7 +236,7 @@ BASES: dict[str, Callable[[Path, Path], None]] = {
 }
 
 
-def restored(live: Path) -> None:
+def restore(live: Path) -> None:
     """Put a root back as its jobs left it: what they wrote names its place, so it must be the same place."""
     shutil.rmtree(live, ignore_errors=True)
     shutil.copytree(kept_of(live), live)
@@ -247,17 +247,17 @@ def kept_of(live: Path) -> Path:
     return live.with_name(f"{live.name}-kept")
 
 
-def tried(target: Target, root: Path, whole: str, number: int, folder: Path) -> Row:
+def try_damaged(target: Target, root: Path, whole: str, number: int, folder: Path) -> Row:
     """One damaged file."""
     rng = random.Random(number)
-    restored(root)
+    restore(root)
     file = rng.choice(target.files(root))
     data = file.read_bytes()
-    changed, how = damaged(data, rng) if data else (b"x", "more")
+    changed, how = damage(data, rng) if data else (b"x", "more")
     if changed == data:
         changed, how = data[:-1], "cut"
     file.write_bytes(changed)
-    code, job = done(target.door, target.overrides(root), folder / f"said-{number}")
+    code, job = run_door(target.door, target.overrides(root), folder / f"said-{number}")
     refused = code == 2 and job.is_one_line()
     same = code == 0 and target.left(root) == whole
     silent = not refused and not same
@@ -281,13 +281,13 @@ def rows() -> list[Row]:
         wholes = {}
         for target in all_targets:
             root = made[0][target.base]
-            restored(root)
+            restore(root)
             must(target.door, target.overrides(root), folder / "said")
             wholes[target.name] = target.left(root)
         trials = [target for target in all_targets for _ in range(share_of(target.count))]
         print(f"{len(trials)} files", flush=True)
 
         def work(number: int, target: Target) -> Row:
-            return tried(target, made[number % 2][target.base], wholes[target.name], number, folder)
+            return try_damaged(target, made[number % 2][target.base], wholes[target.name], number, folder)
 
         return in_two(trials, work, folder)

@@ -17,13 +17,13 @@ import yaml
 from faults_jobs import (
     PROJECT,
     Row,
-    done,
     leftovers,
-    merged,
+    merge_rows,
     of_pictures,
     of_vectors,
     prepare,
     row,
+    run_door,
     share_of,
     small_data,
     start,
@@ -63,7 +63,7 @@ def works(data: Path) -> list[Work]:
     ]
 
 
-def mounted(disk: Path, kilobytes: int) -> bool:
+def mount(disk: Path, kilobytes: int) -> bool:
     """Whether a disk of this size could be made."""
     disk.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(disk)]
@@ -110,17 +110,17 @@ def outcome(kind: str, code: int, text: str, has_line: bool, wrong: list[str], a
     return row(kind, tried=1, tracebacks=int("Traceback" in text or "Exception ignored" in text), **counts)
 
 
-def filled(work: Work, kilobytes: int, folder: Path) -> Row:
+def fill_disk(work: Work, kilobytes: int, folder: Path) -> Row:
     """One job on one disk; then there is room, and the same command must succeed."""
     name, door, overrides = work
     disk = folder / "disk"
-    if not mounted(disk, kilobytes):
+    if not mount(disk, kilobytes):
         return row(f"full disk: {name}", "no disk could be mounted here")
     try:
-        code, job = done(door, overrides(disk), folder / "said")
+        code, job = run_door(door, overrides(disk), folder / "said")
         wrong = half_written(disk)
         subprocess.run(["mount", "-o", "remount,size=256m", str(disk)], check=True)
-        again, later = done(door, overrides(disk), folder / "later")
+        again, later = run_door(door, overrides(disk), folder / "later")
         if again:
             wrong.append(f"with room again: status {again}: {later.text()[-300:]}")
         wrong += half_written(disk)
@@ -161,16 +161,16 @@ def other_faults(data: Path, folder: Path) -> list[Row]:
     ]
     rows = []
     for name, door, overrides in trials:
-        code, job = done(door, overrides, folder / "said")
+        code, job = run_door(door, overrides, folder / "said")
         rows.append(outcome(f"fault: {name}", code, job.text(), job.is_one_line(), leftovers(folder)))
-    rows.append(limited(folder, [*pictures, out], "too many open files", resource.RLIMIT_NOFILE, 24))
-    rows.append(limited(folder, [*pictures, out], "files that may not grow", resource.RLIMIT_FSIZE, 20_000))
+    rows.append(run_limited(folder, [*pictures, out], "too many open files", resource.RLIMIT_NOFILE, 24))
+    rows.append(run_limited(folder, [*pictures, out], "files that may not grow", resource.RLIMIT_FSIZE, 20_000))
     for gigabytes in (2, 3, 4):
         rows.append(memory(folder, [*pictures, out], gigabytes))
     return rows
 
 
-def limited(folder: Path, overrides: list[str], name: str, which: int, most: int) -> Row:
+def run_limited(folder: Path, overrides: list[str], name: str, which: int, most: int) -> Row:
     """A job under a limit of the system."""
     before = resource.getrlimit(which)
     resource.setrlimit(which, (most, before[1]))
@@ -206,5 +206,5 @@ def rows() -> list[Row]:
         folder = Path(name)
         data = small_data(folder / "data")
         sizes = SIZES_KB[:: max(1, len(SIZES_KB) // share_of(len(SIZES_KB)))]
-        full = merged(filled(work, size, folder) for work in works(data) for size in sizes)
+        full = merge_rows(fill_disk(work, size, folder) for work in works(data) for size in sizes)
         return [*full, *other_faults(data, folder)]

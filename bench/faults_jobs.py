@@ -32,7 +32,7 @@ def row(kind: str, note: str = "", **counts: int) -> Row:
     return {"kind": kind, **{name: counts.get(name, 0) for name in COUNTS}, "note": note}
 
 
-def merged(rows: Iterable[Row]) -> list[Row]:
+def merge_rows(rows: Iterable[Row]) -> list[Row]:
     """Rows of the same kind added up, in the order of their first; notes that differ side by side."""
     by_kind: dict[str, Row] = {}
     for one in rows:
@@ -204,7 +204,7 @@ def start(door: str, overrides: Sequence[str], said: Path) -> Job:
         os._exit(code)
 
 
-def done(door: str, overrides: Sequence[str], said: Path) -> tuple[int, Job]:
+def run_door(door: str, overrides: Sequence[str], said: Path) -> tuple[int, Job]:
     """Run a door to its end."""
     job = start(door, overrides, said)
     return job.wait(), job
@@ -212,7 +212,7 @@ def done(door: str, overrides: Sequence[str], said: Path) -> tuple[int, Job]:
 
 def must(door: str, overrides: Sequence[str], said: Path) -> None:
     """The same, for what the trials begin from."""
-    code, job = done(door, overrides, said)
+    code, job = run_door(door, overrides, said)
     if code:
         raise SystemExit(f"{door} {' '.join(overrides)}: status {code}\n{job.text()}")
 
@@ -248,7 +248,7 @@ def in_two(trials: Sequence[Any], work: Callable[[int, Any], Row], folder: Path,
     if any(codes):
         raise SystemExit("a worker of the bench failed")
     lines = [line for share in range(at_once) for line in (folder / f"rows-{share}.jsonl").read_text().splitlines()]
-    return merged(json.loads(line) for line in lines)
+    return merge_rows(json.loads(line) for line in lines)
 
 
 def share_of(count: int) -> int:

@@ -14,7 +14,6 @@ from pathlib import Path
 from faults_jobs import (
     PROJECT,
     Row,
-    done,
     in_two,
     leftovers,
     must,
@@ -22,6 +21,7 @@ from faults_jobs import (
     of_vectors,
     prepare,
     row,
+    run_door,
     share_of,
     small_data,
     start,
@@ -40,7 +40,7 @@ class Whole:
     base: Path | None = None
 
 
-def undisturbed(task: Task, known: dict[str, "Whole"], data: Path, folder: Path) -> Whole:
+def run_undisturbed(task: Task, known: dict[str, "Whole"], data: Path, folder: Path) -> Whole:
     """Run a task to its end once."""
     root = folder / f"whole {task.name}".replace(" ", "-").replace(",", "")
     base = None
@@ -58,7 +58,7 @@ def base_of(data: Path, root: Path) -> list[str]:
     return ["task=index_build", f"index_dir={root}/index", *of_pictures(data), "split=all", "part=all", *place(root)]
 
 
-def killed(task: Task, whole: Whole, number: int, folder: Path) -> Row:
+def kill_and_rerun(task: Task, whole: Whole, number: int, folder: Path) -> Row:
     """One kill and the run after it."""
     root, rng = folder / f"trial-{number}", random.Random(number)
     signum = list(SIGNALS)[number % 3]
@@ -83,7 +83,7 @@ def killed(task: Task, whole: Whole, number: int, folder: Path) -> Row:
         wrong.append(f"no line after {signum.name}")
     if other is not None and other.wait():
         wrong.append("the other job failed")
-    ended, after = done(task.door, (task.again or task.overrides)(root), folder / f"after-{number}")
+    ended, after = run_door(task.door, (task.again or task.overrides)(root), folder / f"after-{number}")
     tracebacks += int(after.has_traceback)
     twice = bool(task.base) and ended == 2 and "already" in after.text() and after.is_one_line()
     if ended and not twice:
@@ -110,7 +110,7 @@ def killed(task: Task, whole: Whole, number: int, folder: Path) -> Row:
 
 
 def in_processes(data: Path, folder: Path, count: int) -> Row:
-    """As `killed`, without forks: the command as a user types it."""
+    """As `kill_and_rerun`, without forks: the command as a user types it."""
     rng = random.Random(9)
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src"), "OMP_NUM_THREADS": "1"}
 
@@ -153,8 +153,8 @@ def rows() -> list[Row]:
         all_tasks = [task for task in all_tasks if not chosen or task.name.startswith(chosen)]
         wholes: dict[str, Whole] = {}
         for task in all_tasks:
-            wholes[task.name] = undisturbed(task, wholes, data, folder)
+            wholes[task.name] = run_undisturbed(task, wholes, data, folder)
             print(f"{task.name}: {wholes[task.name].seconds:.1f} s undisturbed", flush=True)
         trials = [task for task in all_tasks for _ in range(share_of(task.kills))]
-        found = in_two(trials, lambda number, task: killed(task, wholes[task.name], number, folder), folder)
+        found = in_two(trials, lambda number, task: kill_and_rerun(task, wholes[task.name], number, folder), folder)
         return [*found, in_processes(data, folder, share_of(12))] if not chosen else found

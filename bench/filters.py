@@ -22,7 +22,7 @@ import numpy as np
 
 from clip_like import gallery as made
 from clip_like import queries
-from kept import RESULTS, Row, machine, machines, merged
+from kept import RESULTS, Row, machine, machines, merge_results
 from picdesk.files import write_text
 from picdesk.filters.columns import Column, Columns
 from picdesk.interfaces import Embeddings
@@ -70,7 +70,7 @@ def held_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def measured(kind: str, count: int) -> dict[str, Any]:
+def measure_kind(kind: str, count: int) -> dict[str, Any]:
     """One kind, in this process."""
     items, known = gallery_of(count)
     asked = queries(ASKED, seed=2).matrix
@@ -117,7 +117,7 @@ def recall(gallery: Gallery, asked: np.ndarray, items: Embeddings, rows: np.ndar
     )
 
 
-def apart(kind: str, count: int) -> dict[str, Any]:
+def measure_apart(kind: str, count: int) -> dict[str, Any]:
     """The same in a process of its own."""
     done = subprocess.run(
         [sys.executable, __file__, "one", kind, str(count)], check=True, capture_output=True, text=True
@@ -164,15 +164,15 @@ it; disk: the saved index, with its columns where the index has them itself.
 
 def main() -> None:
     if sys.argv[1:2] == ["one"]:
-        print(json.dumps(measured(sys.argv[2], int(sys.argv[3]))))
+        print(json.dumps(measure_kind(sys.argv[2], int(sys.argv[3]))))
         return
     counts = [int(text) for text in sys.argv[1:] if text.isdigit()] or [100_000]
     kinds = [text for text in sys.argv[1:] if text in KINDS] or list(KINDS)
     for count in counts:
         for kind in kinds:
-            found = apart(kind, count)
+            found = measure_apart(kind, count)
             print(json.dumps(found), flush=True)
-            write(merged(NAME, {f"{count:08} {kind}": found}))
+            write(merge_results(NAME, {f"{count:08} {kind}": found}))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def case(queries: int, candidates: int) -> tuple[Run, np.ndarray, Qrels, Ranks]:
     return run, generator.normal(size=run.index.shape).astype(np.float32), qrels, exact_ranks(text, image, qrels)
 
 
-def timed(work: Callable[[], object], repeats: int) -> tuple[float, object]:
+def time_work(work: Callable[[], object], repeats: int) -> tuple[float, object]:
     """The median of some repeats, in seconds, and what the work gave."""
     times, found = [], None
     for _ in range(repeats):
@@ -65,15 +65,15 @@ def main() -> None:
     run, scores, qrels, exact = case(chosen.queries, chosen.candidates)
     points, fusion = grid(1, None), WeightedSum()
 
-    def counted() -> list[float]:
+    def sort_by_counting() -> list[float]:
         sweep = WeightSweep(fusion, run, [scores], qrels, exact)
         return list(swept(sweep, ("x",), points, "hits@1", "one_se").values)
 
     def sorted_each() -> list[float]:
         return [metrics_of(ranks_of_run(fusion.fuse(run, [scores], point), qrels))["hits@1"] for point in points]
 
-    fast, ours = timed(counted, chosen.repeats)
-    slow, other = timed(sorted_each, 1)
+    fast, ours = time_work(sort_by_counting, chosen.repeats)
+    slow, other = time_work(sorted_each, 1)
     assert np.allclose(ours, other, atol=1e-12), "both ways must find the same"  # type: ignore[arg-type]
     size = f"{len(points)} weights x {chosen.queries:,} queries x {chosen.candidates} candidates"
     lines = [

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kept import RESULTS, machine, machines, merged
+from kept import RESULTS, machine, machines, merge_results
 from picdesk.search import measure
 from picdesk.search.indexes import FlatIndex, HnswIndex
 from real_vectors import captions_to
@@ -42,7 +42,7 @@ def rows_of(count: int) -> list[str]:
     for name, index, settings in systems:
         index.tune(settings)
         found = index.nearest(asked, TOP)[0]
-        lost = asking.lost(found, exact)
+        lost = asking.hits_lost(found, exact)
         times = 1000 * np.percentile(np.concatenate(singles[name]), [50, 95, 99])
         rate = np.percentile(batches[name], [50, 0, 100])
         lines.append(
@@ -56,7 +56,7 @@ def rows_of(count: int) -> list[str]:
 
 def main() -> None:
     for count in [int(text) for text in sys.argv[1:]] or COUNTS:
-        rows = merged("hnsw_claim", {f"{count:07}": {"lines": rows_of(count), "machine": machine()}})
+        rows = merge_results("hnsw_claim", {f"{count:07}": {"lines": rows_of(count), "machine": machine()}})
         write(rows)
 
 

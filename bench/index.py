@@ -23,7 +23,7 @@ from time import perf_counter
 import faiss
 import numpy as np
 
-from kept import RESULTS, machine, machines, merged
+from kept import RESULTS, machine, machines, merge_results
 from picdesk.interfaces import Embeddings
 from picdesk.search import making, measure
 from picdesk.search.auto import AutoIndex
@@ -105,11 +105,13 @@ def ours(items: Embeddings, examples: Embeddings, use: str, asked: np.ndarray) -
     ready = perf_counter() - start
     assert index.record is not None
     print(index.record.table(), flush=True)
-    settings = " ".join(f"{key}={value:g}" for key, value in index.chosen.settings.items())
-    return System("auto", index.nearest, index.nearest(asked, 10)[0], ready, f"{index.chosen.kind} {settings}".strip())
+    settings = " ".join(f"{key}={value:g}" for key, value in index.chosen_index.settings.items())
+    return System(
+        "auto", index.nearest, index.nearest(asked, 10)[0], ready, f"{index.chosen_index.kind} {settings}".strip()
+    )
 
 
-def plain(items: Embeddings, asked: np.ndarray) -> tuple[System, System]:
+def plain_systems(items: Embeddings, asked: np.ndarray) -> tuple[System, System]:
     start = perf_counter()
     flat = FlatIndex()
     flat.build(items)
@@ -124,7 +126,7 @@ def plain(items: Embeddings, asked: np.ndarray) -> tuple[System, System]:
     )
 
 
-def timed(systems: list[System], asked: np.ndarray, use: str) -> np.ndarray:
+def time_systems(systems: list[System], asked: np.ndarray, use: str) -> np.ndarray:
     """Seconds per query [rounds, systems], each round one turn of every system, in changing order."""
     taken = np.empty((ROUNDS, len(systems)))
     for turn in range(-1, ROUNDS):
@@ -148,7 +150,7 @@ def rows_of(asking: Asking, use: str, systems: list[System], taken: np.ndarray, 
         low, middle, high = np.percentile(ratios, [25, 50, 75])
         rate = 1 / np.median(taken[:, place])
         versus = "" if place == 0 else f"{middle:.2f} ({low:.2f} to {high:.2f})"
-        lost = asking.lost(system.found, exact)
+        lost = asking.hits_lost(system.found, exact)
         recall = measure.recall(system.found, exact).mean
         rows.append(
             f"| {count:,} | {use} | {system.name} | {system.what} | {recall:.4f} | {lost['hits@1']} | {lost['hits@10']} "
@@ -166,10 +168,10 @@ def compare(count: int, uses: list[str]) -> dict[str, dict[str, object]]:
     exact = measure.exact_positions(items.matrix, asked, 10)
     found: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        others = [*plain(items, asked), *autofaiss_systems(items, asked, exact, Path(folder))]
+        others = [*plain_systems(items, asked), *autofaiss_systems(items, asked, exact, Path(folder))]
         for use in uses:
             systems = [ours(items, examples, use, asked), *others]
-            taken = timed(systems, asked, use)
+            taken = time_systems(systems, asked, use)
             rows = rows_of(asking, use, systems, taken, exact)
             print("\n".join(rows), flush=True)
             found[f"{count:08} {use}"] = {"lines": rows, "worst": worst(systems, taken), "machine": machine()}
@@ -192,7 +194,7 @@ def main() -> None:
     counts = [int(text) for text in sys.argv[1:] if text.isdigit()] or list(SIZES)
     uses = [text for text in sys.argv[1:] if not text.isdigit()] or ["batch", "single"]
     for count in counts:
-        write(merged("index", compare(count, uses)))
+        write(merge_results("index", compare(count, uses)))
 
 
 def write(rows: Mapping[str, Mapping[str, object]]) -> None:

@@ -24,13 +24,13 @@ import faiss
 import numpy as np
 
 from clip_like import blocks, queries, shaping
-from kept import RESULTS, Row, machine, machines, merged
+from kept import RESULTS, Row, machine, machines, merge_results
 from picdesk.interfaces import Embeddings
 from picdesk.search import measure
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.open_saved import open_index
 from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex
-from picdesk.search.saved import open_index
 from picdesk.search.streaming import build_on_disk
 from real_vectors import SIZES, Asking, captions_to, pictures_to_pictures
 
@@ -131,7 +131,7 @@ def real_row(kind: str, asking: Asking) -> Row:
                 probed = settings.get("nprobe", 0) / max(getattr(index.faiss, "nlist", 0) or _lists_of(index), 1)
                 named = " ".join(f"{key}={value:g}" for key, value in settings.items())
                 best = {"settings": named, "probed": probed, "recall": recall, "p50": times.p50_ms, "p99": times.p99_ms}
-                best |= asking.lost(found, exact)
+                best |= asking.hits_lost(found, exact)
             break
     best = best or {"settings": f"none reaches {TARGET}"}
     return {"kind": kind.removesuffix(" on disk"), "N": count, "asked": asking.name, **best, "machine": machine()}
@@ -151,7 +151,7 @@ def measure_real() -> None:
         for kind in REAL_KINDS:
             row = real_row(kind, asking)
             print(row, flush=True)
-            write(merged("index_growth", {f"real {asking.name} {len(asking.items.ids):06} {kind}": row}))
+            write(merge_results("index_growth", {f"real {asking.name} {len(asking.items.ids):06} {kind}": row}))
 
 
 def real_table(rows: list[Row]) -> str:
@@ -189,7 +189,7 @@ def measure_all(counts: list[int], kinds: list[str], root: Path) -> None:
             row = {"kind": kind, "N": count, **told, **call("search", kind, count, folder), "machine": machine()}
             print(row, flush=True)
             shutil.rmtree(folder)
-            write(merged("index_growth", {f"{kind} {count:010}": row}))
+            write(merge_results("index_growth", {f"{kind} {count:010}": row}))
 
 
 def slope(rows: list[Row], kind: str, key: str) -> str:

@@ -12,7 +12,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 Row = Mapping[str, object]
 
 
-def merged(name: str, fresh: Mapping[str, Row]) -> dict[str, Row]:
+def merge_results(name: str, fresh: Mapping[str, Row]) -> dict[str, Row]:
     """Put rows in by their keys, replacing those of an earlier run; all rows there are now."""
     path = RESULTS / f"{name}.json"
     rows: dict[str, Row] = json.loads(path.read_text()) if path.is_file() else {}

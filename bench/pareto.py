@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from kept import machine, merged
+from kept import machine, merge_results
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.data.images import open_picture
 from recipes import DATA_ROOT, PROJECT
@@ -56,7 +56,7 @@ def main() -> None:
         parts = [every[start : start + BATCH] for start in range(0, len(every), BATCH)]
         taken = [seconds(backbone, part) for part in parts][1:]
         rate = BATCH / float(np.median(taken))
-        merged("pareto", {option: {"pictures_per_core_second": round(rate, 3), "machine": machine()}})
+        merge_results("pareto", {option: {"pictures_per_core_second": round(rate, 3), "machine": machine()}})
         print(option, f"{rate:.2f}", flush=True)
 
 

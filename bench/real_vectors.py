@@ -52,7 +52,7 @@ class Asking:
         qrels = Qrels.from_pairs(self.queries.ids, self.items.ids, np.arange(len(self.wanted)), self.wanted)
         return ranks_of_run(run, qrels)
 
-    def lost(self, found: np.ndarray, exact: np.ndarray) -> Mapping[str, str]:
+    def hits_lost(self, found: np.ndarray, exact: np.ndarray) -> Mapping[str, str]:
         """hits@1 and hits@10 in percent, less those of exact search with the 95% interval, paired and by picture."""
         if (self.wanted < 0).any():
             return {}
@@ -67,7 +67,7 @@ class Asking:
 
 def captions_to(count: int) -> Asking:
     """The 5,000 captions of the dev list over a gallery of `count` real pictures, the dev list's among them."""
-    vectors = _embedded()
+    vectors = _embed()
     names = np.concatenate([vectors["asked_names"], vectors["other_names"]])[:count]
     matrix = np.concatenate([vectors["asked_pictures"], vectors["other_pictures"]])[:count]
     if len(names) < count:
@@ -89,25 +89,25 @@ def pictures_to_pictures() -> Asking:
 
 
 @functools.cache
-def _embedded() -> Mapping[str, np.ndarray]:
+def _embed() -> Mapping[str, np.ndarray]:
     folder = Path(os.environ.get("PICDESK_BENCH_CACHE", Path(tempfile.gettempdir()) / "picdesk-bench"))
     path = folder / "real_vectors.npz"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".part.npz")
-        np.savez(temporary, **_made(folder))
+        np.savez(temporary, **_make_arrays(folder))
         temporary.rename(path)
     with np.load(path, allow_pickle=False) as stored:
         return dict(stored)
 
 
-def _made(folder: Path) -> dict[str, np.ndarray]:
+def _make_arrays(folder: Path) -> dict[str, np.ndarray]:
     """Train, unless heads are there already; export the dev list, the whole of Flickr8k, and NewsImages through these heads."""
     if not any((folder / "outputs").glob("train/*/*/checkpoint/model.safetensors")):
         _door(folder, "train", "experiment=flickr8k_lite")
-    asked, owners = _exported(folder, "part=test")
-    whole, _ = _exported(folder, "part=all")
-    news, _ = _exported(folder, "data=newsimages", "split=all", "part=all", "prompt=title")
+    asked, owners = _export(folder, "part=test")
+    whole, _ = _export(folder, "part=all")
+    news, _ = _export(folder, "data=newsimages", "split=all", "part=all", "prompt=title")
     place = {str(name): i for i, name in enumerate(asked["image_names"])}
     rest = np.array([str(name) not in place for name in whole["image_names"]])
     return {
@@ -120,7 +120,7 @@ def _made(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _exported(folder: Path, *words: str) -> tuple[dict[str, np.ndarray], list[str]]:
+def _export(folder: Path, *words: str) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays of a `task=export`, and the picture of each text."""
     before = set((folder / "outputs").rglob("embeddings.npz"))
     _door(folder, "evaluate", "task=export", "ckpt=latest", *words)

@@ -23,7 +23,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from picdesk.evaluation.ranks import ranks_of_run
-from picdesk.evaluation.spread import Spread, over_draws, over_seeds_and_pictures, rounded
+from picdesk.evaluation.spread import Spread, over_draws, over_seeds_and_pictures, round_spread
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.found import DoneJob, find_jobs
@@ -145,12 +145,12 @@ def over_jobs(recipe: Recipe, jobs: Sequence[DoneJob], rows: Sequence[Mapping[st
                     draws.setdefault(row["split_seed"], []).append(row[direction][metric][0])
                 spread = over_draws(np.array(list(draws.values())), float(split.test) / float(split.train))
             else:
-                spread = fixed(jobs, direction, metric)
-            found[f"{direction}/{metric}"] = rounded(spread)
+                spread = spread_over_jobs(jobs, direction, metric)
+            found[f"{direction}/{metric}"] = round_spread(spread)
     return found
 
 
-def fixed(jobs: Sequence[DoneJob], direction: Any, metric: str) -> Spread:
+def spread_over_jobs(jobs: Sequence[DoneJob], direction: Any, metric: str) -> Spread:
     """Over seeds and pictures, from the runs that the jobs left."""
     values, cluster = [], np.empty(0, np.int64)
     for job in jobs:

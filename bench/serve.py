@@ -28,7 +28,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from PIL import Image
 
-from kept import RESULTS, machine, machines, merged
+from kept import RESULTS, machine, machines, merge_results
 
 PROJECT = Path(__file__).resolve().parents[1]
 CLIENTS = (1, 8, 64)
@@ -63,13 +63,13 @@ def text_body(text: str) -> Body:
     return "/search", "application/json", json.dumps({"text": text}).encode()
 
 
-def uncached(number: int) -> Body:
+def uncached_body(number: int) -> Body:
     """Six words, and a number that makes the text a new one."""
     own = random.Random(number)
     return text_body(" ".join([*own.choices(WORDS, k=5), str(number)]))
 
 
-def cached(number: int) -> Body:
+def cached_body(number: int) -> Body:
     return text_body(f"a {WORDS[number % len(WORDS)]} at sea")
 
 
@@ -132,7 +132,7 @@ def command(system: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def started(system: str) -> Iterator[tuple[int, float]]:
+def start_server(system: str) -> Iterator[tuple[int, float]]:
     """A server in a process group of its own: its process number, and the seconds from the command until it answers."""
     begun = time.perf_counter()
     process = subprocess.Popen(command(system), cwd=PROJECT, start_new_session=True, stdout=subprocess.DEVNULL)
@@ -176,12 +176,12 @@ def memory(pid: int) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def measured(seconds: float, systems: list[str]) -> dict[str, dict[str, object]]:
+def measure_cells(seconds: float, systems: list[str]) -> dict[str, dict[str, object]]:
     """All cells: each load on all systems before the next load."""
-    bodies = {"uncached": uncached, "cached": cached, "picture": pictures()}
+    bodies = {"uncached": uncached_body, "cached": cached_body, "picture": pictures()}
     rows: dict[str, dict[str, object]] = {}
     with contextlib.ExitStack() as stack:
-        live = {name: stack.enter_context(started(name)) for name in systems}
+        live = {name: stack.enter_context(start_server(name)) for name in systems}
         first: dict[str, float] = {}
         start = 0
         for asks in ASKS:
@@ -266,7 +266,7 @@ def main() -> None:
     given = sys.argv[1:]
     seconds = float(given.pop(0)) if given and given[0].replace(".", "").isdigit() else 30.0
     usual = ["picdesk", "plain", "engine", *(["litserve"] if os.environ.get("PICDESK_LITSERVE_PYTHON") else [])]
-    rows = merged("serve", measured(seconds, given or usual))
+    rows = merge_results("serve", measure_cells(seconds, given or usual))
     (RESULTS / "serve.md").write_text(table({key: dict(row) for key, row in rows.items()}))
     print((RESULTS / "serve.md").read_text())
 

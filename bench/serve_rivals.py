@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import picdesk
-from picdesk.embedding.forward import readied
+from picdesk.embedding.forward import prepare_trunk
 from picdesk.retrieval.searcher import Searcher
 
 LISTED = 20
@@ -28,7 +28,7 @@ class Plain:
     def __init__(self, searcher: Searcher) -> None:
         self.gallery = searcher.gallery("pictures")
         self.backbone = searcher.system.backbone
-        self.trunk, _ = readied(self.backbone.text_trunk, "cpu", "fp32")
+        self.trunk, _ = prepare_trunk(self.backbone.text_trunk, "cpu", "fp32")
         assert self.gallery.items is not None
         assert self.gallery.items.embeddings is not None
         self.index = faiss.IndexFlatIP(self.gallery.items.embeddings.dim)

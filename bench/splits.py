@@ -40,7 +40,7 @@ def made_looks(count: int) -> list[Look]:
     return found
 
 
-def timed(count: int) -> str:
+def time_text(count: int) -> str:
     looks = made_looks(count)
     start = time.perf_counter()
     pairs = near_pairs(looks)
@@ -66,7 +66,7 @@ def report(known: Mapping[str, Any], counts: Sequence[int] = COUNTS) -> str:
         "",
         "| pictures | near-duplicates, seconds | groups, seconds | groups |",
         "|---|---|---|---|",
-        *(timed(count) for count in counts),
+        *(time_text(count) for count in counts),
         "",
         f"Machine: {machine()}.",
         "",

@@ -46,7 +46,7 @@ def stages(folder: Path) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def prepared(outputs: Path) -> list[str]:
+def prepare_heads(outputs: Path) -> list[str]:
     """Heads for the demo set, and overrides that search by them and rerank by them."""
     job(outputs, "trainer.max_epochs=2", door="train.py")
     return ["ckpt=latest", "reranker=cross_backbone", "reranker.ckpt=latest"]
@@ -59,7 +59,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder)
-        common = given.overrides or prepared(outputs)
+        common = given.overrides or prepare_heads(outputs)
         job(outputs, *common)
         swept = [f"{key}={','.join(map(str, values))}" for key, values in AXES]
         count = len(AXES[0][1]) * len(AXES[1][1])

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 
-from kept import Row, merged
-from train_steps import RIVALS, STEPS, WARM, apart
+from kept import Row, merge_results
+from train_steps import RIVALS, STEPS, WARM, measure_apart
 
 HERE = Path(__file__).resolve().parent
 SHOWN = (
@@ -39,7 +39,7 @@ PARTS = (
 )
 
 
-def taken(found: Row) -> list[float]:
+def step_seconds(found: Row) -> list[float]:
     """Seconds of each counted step."""
     return [float(value) for value in found["seconds"]]  # type: ignore[attr-defined]
 
@@ -49,7 +49,7 @@ def cells(found: Row, batch: int) -> str:
     bound = f"{found['bound']:g}"
     if "seconds" not in found:
         return f"does not fit | | | {bound}"
-    seconds = taken(found)
+    seconds = step_seconds(found)
     middle = statistics.median(seconds)
     span = f"{batch / max(seconds):.3g} to {batch / min(seconds):.3g}"
     return f"{batch / middle:.3g} ({span}) | {1 / middle:.3g} | {float(str(found['peak'])):.2f} | {bound}"
@@ -65,7 +65,7 @@ def beside(found: dict[str, Row]) -> list[str]:
             ours, theirs = found.get(f"{kind} {batch} ours", {}), found[f"{kind} {batch} {who}"]
             if who == "ours" or "seconds" not in ours or "seconds" not in theirs:
                 continue
-            ratio = statistics.median(taken(ours)) / statistics.median(taken(theirs))
+            ratio = statistics.median(step_seconds(ours)) / statistics.median(step_seconds(theirs))
             word = "slower" if ratio > 1.02 else "quicker" if ratio < 0.98 else "as quick"
             share = float(str(ours["peak"])) / float(str(theirs["peak"]))
             lines.append(
@@ -91,8 +91,8 @@ def main() -> None:
     for kind, batches, sides in PARTS:
         for batch in (options.batches or batches) if options.only in (None, kind) else ():
             for who in sides:
-                row = {"bound": options.memory} | (apart(kind, who, batch, options) or {})
-                found = merged("train", {f"{wide if kind == 'towers' else kind} {batch} {who}": row})
+                row = {"bound": options.memory} | (measure_apart(kind, who, batch, options) or {})
+                found = merge_results("train", {f"{wide if kind == 'towers' else kind} {batch} {who}": row})
     rows = [
         f"| {label} | {batch:,} | {who} | {cells(found[key], batch)} |"
         for label, kind in SHOWN
@@ -100,7 +100,7 @@ def main() -> None:
         for who in (*RIVALS, "ClipLoss", "ours")
         if (key := f"{kind} {batch} {who}") in found
     ]
-    cached, trunks = (statistics.median(taken(found[f"lite 256 {who}"])) for who in ("cached", "trunks"))
+    cached, trunks = (statistics.median(step_seconds(found[f"lite 256 {who}"])) for who in ("cached", "trunks"))
     threads, cores = torch.get_num_threads(), platform.processor() or platform.machine()
     page = f"""# Training
 

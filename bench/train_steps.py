@@ -154,7 +154,7 @@ def lite_heads(who: str, batch: int, width: int, bf16: bool) -> Step:
     """A step of the heads of `backbone=lite`: on cached features (`cached`), or through its frozen trunks (`trunks`)."""
     from picdesk.backbones.lite import Lite
     from picdesk.training.adaptation import Heads
-    from picdesk.training.inputs import embed_inputs, split
+    from picdesk.training.inputs import embed_inputs, split_inputs
     from picdesk.training.losses import InfoNCE
 
     backbone = Lite()
@@ -168,7 +168,7 @@ def lite_heads(who: str, batch: int, width: int, bf16: bool) -> Step:
 
     def loss() -> torch.Tensor:
         u, v = (
-            torch.cat([embed_inputs(backbone, m, part) for part in split(x, size)])
+            torch.cat([embed_inputs(backbone, m, part) for part in split_inputs(x, size)])
             for m, x in zip(("image", "text"), given, strict=True)
         )
         value: torch.Tensor = InfoNCE()(u, v, torch.arange(batch), backbone.logit_scale)
@@ -195,7 +195,7 @@ def measure(kind: str, who: str, batch: int, width: int, bf16: bool, memory: flo
     return {"seconds": seconds[WARM:], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
 
 
-def apart(kind: str, who: str, batch: int, options: argparse.Namespace) -> dict[str, object] | None:
+def measure_apart(kind: str, who: str, batch: int, options: argparse.Namespace) -> dict[str, object] | None:
     """The measurement in a process of its own; None where its memory did not do."""
     settings = {
         "kind": kind, "who": who, "batch": batch, "width": options.width, "bf16": options.bf16,

@@ -22,7 +22,7 @@ import numpy as np
 
 import recipes
 from picdesk.evaluation.significance import compare_all
-from picdesk.evaluation.spread import over_draws, rounded
+from picdesk.evaluation.spread import over_draws, round_spread
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.found import DoneJob, find_jobs
@@ -122,7 +122,7 @@ def fits(given: argparse.Namespace, name: str, fit: Fit) -> list[DoneJob]:
 def over_jobs(values: Sequence[float], fit: Fit) -> dict[str, Any]:
     """Mean with its interval over draws; over seeds of a fixed list the mean with the least and the most."""
     if fit.swept == "split.seed":
-        return rounded(over_draws(np.array(values)[:, None], fit.tested_per_learned))
+        return round_spread(over_draws(np.array(values)[:, None], fit.tested_per_learned))
     return {"mean": round(float(np.mean(values)), 6), "least": min(values), "most": max(values)}
 
 
@@ -136,7 +136,7 @@ def about(jobs: Sequence[DoneJob], fit: Fit) -> dict[str, Any]:
     return found
 
 
-def apart(ours: Sequence[DoneJob], theirs: Sequence[DoneJob], fit: Fit) -> dict[str, Any]:
+def paired_differences(ours: Sequence[DoneJob], theirs: Sequence[DoneJob], fit: Fit) -> dict[str, Any]:
     """Paired differences of hits@1 of the same draws: of each draw with its interval and p, and over the draws."""
     found: dict[str, Any] = {d: {"each": []} for d in DIRECTIONS}
     for one, other in zip(ours, theirs, strict=True):
@@ -188,7 +188,7 @@ def main() -> None:
         if name == "heads":
             jobs = {key: fits(given, key, fit) for key, fit in HEADS.items()}
             found: Mapping[str, Any] = {
-                key: about(own, HEADS[key]) | {"less_lite_pair": apart(own, jobs["lite_pair"], HEADS[key])}
+                key: about(own, HEADS[key]) | {"less_lite_pair": paired_differences(own, jobs["lite_pair"], HEADS[key])}
                 for key, own in jobs.items()
             }
         else:

@@ -20,7 +20,7 @@ def tasks() -> dict[str, Any]:
     return content
 
 
-def measured(name: str, direction: str, metric: str = "hits@1") -> str:
+def metric_text(name: str, direction: str, metric: str = "hits@1") -> str:
     """A metric of one of the tasks, with its interval."""
     one = tasks()[name][direction]
     return ends([one["metrics"][metric], *one["intervals"][metric]])
@@ -76,8 +76,8 @@ def captions() -> str:
     cut, told = tasks()["captions_0.5"]["min_score"], tasks()["captions"]["captions"]
     low, high = told["interval"]
     return (
-        f"text to picture hits@1 {measured('captions', 't2i')}, hits@5 {measured('captions', 't2i', 'hits@5')}; picture to text "
-        f"with the fifth caption standing for the captioner {measured('fifth', 'i2t')}. With the threshold 0.5, "
+        f"text to picture hits@1 {metric_text('captions', 't2i')}, hits@5 {metric_text('captions', 't2i', 'hits@5')}; picture "
+        f"to text with the fifth caption standing for the captioner {metric_text('fifth', 'i2t')}. With the threshold 0.5, "
         f"{100 * cut['answered']:.1f}% of the texts are answered and hits@1 is {cut['t2i']['hits@1']:.3f}. First captions "
         f"against the other four have BLEU {told['bleu']:.1f} [{low:.1f}, {high:.1f}]"
     )

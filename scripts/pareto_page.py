@@ -34,7 +34,7 @@ def read(path: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def published() -> dict[tuple[str, str], float]:
+def published_hits() -> dict[tuple[str, str], float]:
     """hits@1 of COCO, text to picture, by model and weights."""
     found: dict[tuple[str, str], float] = {}
     for path in sorted((CONF / "experiment" / "reproduce").glob("coco_*.yaml")):
@@ -49,7 +49,7 @@ def published() -> dict[tuple[str, str], float]:
 
 def points() -> list[Point]:
     """The backbones that have both numbers, the fastest first."""
-    known = published()
+    known = published_hits()
     measured = json.loads(RESULTS.read_text(encoding="utf-8"))
     found = []
     for option, row in measured.items():

@@ -55,7 +55,7 @@ def block(name: str) -> str:
         return UNKNOWN if name in WORDS else f"\n\n{UNKNOWN}\n\n"
 
 
-def published(text: str) -> str:
+def fill_marks(text: str) -> str:
     """A page with every marked number made anew. Raises `KeyError` for a name that is none of `BLOCKS`."""
     return MARKED.sub(lambda found: found[1] + block(found[2]) + found[4], text)
 
@@ -65,7 +65,7 @@ def main() -> None:
     stale = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        fresh = published(text)
+        fresh = fill_marks(text)
         if fresh != text:
             stale.append(page.relative_to(PROJECT).as_posix())
             if "--check" not in sys.argv:

@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 @cache
-def known() -> dict[str, Any]:
+def read_results() -> dict[str, Any]:
     """What `bench/recipes.py` found."""
     content: dict[str, Any] = json.loads((RESULTS / "recipes.json").read_text(encoding="utf-8"))
     return content
@@ -23,7 +23,7 @@ def known() -> dict[str, Any]:
 
 def measured_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Of the recipes wanted, those that there are results of."""
-    return {name: about for name, about in wanted.items() if name in known()}
+    return {name: about for name, about in wanted.items() if name in read_results()}
 
 
 def ends(value: list[float]) -> str:
@@ -33,13 +33,13 @@ def ends(value: list[float]) -> str:
 
 def over(name: str, direction: str, metric: str = "hits@1") -> str:
     """The mean over the jobs of a recipe, with its interval."""
-    found = known()[name]["over_jobs"][f"{direction}/{metric}"]
+    found = read_results()[name]["over_jobs"][f"{direction}/{metric}"]
     return ends([found["mean"], found["low"], found["high"]])
 
 
 def deviation(name: str, of: str, direction: str = "t2i", metric: str = "hits@1") -> str:
     """Standard deviation between `seeds` or `draws`."""
-    return f"{known()[name]['over_jobs'][f'{direction}/{metric}'][of]:.3f}"
+    return f"{read_results()[name]['over_jobs'][f'{direction}/{metric}'][of]:.3f}"
 
 
 def chance(gallery: int, metric: str) -> float:
@@ -51,7 +51,7 @@ def chance(gallery: int, metric: str) -> float:
 
 def demo_tables() -> str:
     """What `make demo` prints, seed 0: both directions, four metrics."""
-    job, lines = known()["demo"]["jobs"][0], []
+    job, lines = read_results()["demo"]["jobs"][0], []
     for direction, title in DIRECTIONS.items():
         row = job[direction]
         lines += [f"{title}: {row['queries']:,} queries, gallery of {row['gallery']:,}"]
@@ -66,7 +66,7 @@ def demo_tables() -> str:
 
 def demo_seeds() -> str:
     """One sentence on the spread of the demo over seeds."""
-    jobs = known()["demo"]["jobs"]
+    jobs = read_results()["demo"]["jobs"]
     values = [job["t2i"]["hits@1"][0] for job in jobs]
     return (
         f"five that each have a draw of the split of their own reach {min(values):.3f} to {max(values):.3f} from text to "
@@ -77,7 +77,7 @@ def demo_seeds() -> str:
 def demo_machines() -> str:
     """What of a training changes from machine to machine."""
     names = {"demo": "one thread", "demo_two_threads": "two threads", "demo_old_cpu": "one thread without AVX"}
-    jobs = {said: known()[name]["jobs"][0] for name, said in names.items()}
+    jobs = {said: read_results()[name]["jobs"][0] for name, said in names.items()}
     values = [
         f"{job['t2i']['hits@1'][0]:.4f} and {job['i2t']['hits@1'][0]:.4f} with {said}" for said, job in jobs.items()
     ]
@@ -95,7 +95,7 @@ def defaults() -> str:
     """The table of the defaults: a row a data set."""
     lines = ["| data, part reported | gallery | t2i hits@1 | i2t hits@1 |", "|---|---|---|---|"]
     for name, title in measured_of(DEFAULTS).items():
-        gallery = known()[name]["jobs"][0]["t2i"]["gallery"]
+        gallery = read_results()[name]["jobs"][0]["t2i"]["gallery"]
         lines.append(f"| {title} | {gallery:,} | {over(name, 't2i')} | {over(name, 'i2t')} |")
     return "\n\n" + "\n".join(lines) + "\n\n"
 
@@ -110,7 +110,7 @@ def recipes() -> str:
     """The table of the recipes in the README."""
     lines = ["| recipe, part reported | gallery | t2i hits@1 | i2t hits@1 |", "|---|---|---|---|"]
     for name, title in measured_of(RECIPES).items():
-        gallery = known()[name]["jobs"][0]["t2i"]["gallery"]
+        gallery = read_results()[name]["jobs"][0]["t2i"]["gallery"]
         lines.append(f"| `{name}`, {title} | {gallery:,} | {over(name, 't2i')} | {over(name, 'i2t')} |")
     return "\n\n" + "\n".join(lines) + "\n\n"
 
@@ -128,7 +128,7 @@ def finetuning() -> str:
     lines = ["| | reported on | t2i hits@1 | SD seeds, draws | i2t hits@1 |", "|---|---|---|---|---|"]
     parts: list[str] = []
     for name, (title, part) in measured_of(FINETUNING).items():
-        one = known()[name]
+        one = read_results()[name]
         if part not in parts:
             parts.append(part)
             before = [one["jobs"][0][direction]["before"]["hits@1"][0] for direction in DIRECTIONS]
@@ -150,7 +150,7 @@ def newsimages_more() -> str:
 
 def splits() -> str:
     """Look-alikes in what was learned from, before and after: the first lines of bench/results/splits.md."""
-    return "\n\n" + "\n".join(splits_table(known())) + "\n\n"
+    return "\n\n" + "\n".join(splits_table(read_results())) + "\n\n"
 
 
 def splits_table(found: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 Mutation = Callable[[bytes], bytes]
 
 
-def flipped(content: bytes, at: int) -> bytes:
+def flip_bit(content: bytes, at: int) -> bytes:
     """One bit turned over."""
     at %= len(content)
     return content[:at] + bytes([content[at] ^ (1 << at % 8)]) + content[at + 1 :]
@@ -15,7 +15,7 @@ def mutations(content: bytes, flips: int = 150) -> Iterator[tuple[str, bytes]]:
     """Names and damaged forms: bits all over, cuts, additions, blocks of zeros, blocks that changed places, nothing at all."""
     size = len(content)
     for at in {i * size // flips for i in range(flips)} | {0, size - 1}:
-        yield f"bit at {at}", flipped(content, at)
+        yield f"bit at {at}", flip_bit(content, at)
     for share in (0, 1, size // 3, size // 2, size - 1):
         yield f"cut to {share}", content[:share]
     yield "one byte more", content + b"\0"

@@ -36,7 +36,7 @@ FOREIGN = {
     "fastapi": ("serving/",),
     "starlette": ("serving/",),
     "uvicorn": ("serving/process.py",),
-    "prometheus_client": ("serving/counts.py",),
+    "prometheus_client": ("serving/prometheus.py",),
     "jsonschema": ("rerankers/asking.py",),
     "wandb": ("report/wandb_media.py",),
     "hydra": ("assembly/", "sweeps/callbacks.py", "sweeps/study.py", "commands/door.py"),

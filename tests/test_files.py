@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import ConfigError
-from picdesk.files import held, write_json
+from picdesk.files import hold, write_json
 from tests.conftest import PROJECT
 
 HOLD = "import sys, time; from picdesk.files import held\nwith held(sys.argv[1]): print('held', flush=True); time.sleep(60)"
@@ -22,7 +22,7 @@ def test_no_change_is_lost_between_reading_and_writing(tmp_path: Path) -> None:
     write_json(path, [])
 
     def add(item: int) -> None:
-        with held(tmp_path):
+        with hold(tmp_path):
             there = json.loads(path.read_text())
             time.sleep(0.01)
             write_json(path, [*there, item])
@@ -51,7 +51,7 @@ def test_who_waits_says_so_and_goes_on_when_the_other_is_killed(
 
 
 def enter(folder: Path) -> bool:
-    with held(folder):
+    with hold(folder):
         return True
 
 
@@ -59,6 +59,6 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "index").write_text("")
     with (
         pytest.raises(ConfigError, match=r"index: it must be a folder that can be written to"),
-        held(tmp_path / "index"),
+        hold(tmp_path / "index"),
     ):
         pass

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import DataError
-from picdesk.process.folders import check_to_write, links_out
+from picdesk.process.foreign_folders import check_to_write, links_out
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def job(tmp_path: Path) -> Path:
     return folder
 
 
-def replaced(path: Path, make: Callable[[Path], object]) -> None:
+def replace_file(path: Path, make: Callable[[Path], object]) -> None:
     path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
     make(path)
 
@@ -38,16 +38,16 @@ def test_an_honest_folder_may_be_written_into(job: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["job.log", "resume", ".hydra", "wandb/x", "wandb/offline-run-1/files"])
 @pytest.mark.parametrize("to", ["home/.bashrc", "home", "home/new"])
 def test_a_link_out_of_it_is_refused(job: Path, tmp_path: Path, name: str, to: str) -> None:
-    replaced(job / name, lambda path: path.symlink_to(tmp_path / to))
+    replace_file(job / name, lambda path: path.symlink_to(tmp_path / to))
     with pytest.raises(DataError, match=f"resume=.*{name}.* leads out of the folder"):
         check_to_write(job, "resume")
 
 
 def test_so_are_hard_links_and_pipes(job: Path, tmp_path: Path) -> None:
-    replaced(job / "job.log", lambda path: os.link(tmp_path / "home" / ".bashrc", path))
+    replace_file(job / "job.log", lambda path: os.link(tmp_path / "home" / ".bashrc", path))
     with pytest.raises(DataError, match="a hard link"):
         check_to_write(job, "resume")
-    replaced(job / "job.log", os.mkfifo)
+    replace_file(job / "job.log", os.mkfifo)
     with pytest.raises(DataError, match="no plain file"):
         check_to_write(job, "resume")
 

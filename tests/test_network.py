@@ -14,7 +14,7 @@ from picdesk.errors import ConfigError, UserError
 def test_closed_means_closed_for_every_library() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with network.closed():
+        with network.no_network():
             assert network.is_closed()
             with pytest.raises(ConfigError, match="network=true"):
                 socket.create_connection(("127.0.0.1", port), timeout=1)
@@ -29,7 +29,7 @@ def test_closed_means_closed_for_every_library() -> None:
 
 
 def test_processes_of_one_machine_still_talk(tmp_path: Path) -> None:
-    with network.closed(), socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+    with network.no_network(), socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
         server.bind(str(tmp_path / "s"))
         server.listen()
         client.connect(str(tmp_path / "s"))
@@ -38,7 +38,7 @@ def test_processes_of_one_machine_still_talk(tmp_path: Path) -> None:
 def test_libraries_of_the_hub_are_told_and_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
-    with network.closed(), network.closed():
+    with network.no_network(), network.no_network():
         assert {os.environ[name] for name in network.OFFLINE} == {"1"}
     assert os.environ["HF_HUB_OFFLINE"] == "0"
     assert "TRANSFORMERS_OFFLINE" not in os.environ
@@ -46,8 +46,8 @@ def test_libraries_of_the_hub_are_told_and_told_again(monkeypatch: pytest.Monkey
 
 def test_what_wanted_the_network_is_said() -> None:
     network.need("anything")
-    with network.closed(), pytest.raises(UserError, match=r"backbone\.model=a/b: .*network=true"):
-        hub.downloaded("a/b", "backbone.model=a/b", lambda names: list(names), "weights", "backbone.model=FOLDER")
+    with network.no_network(), pytest.raises(UserError, match=r"backbone\.model=a/b: .*network=true"):
+        hub.download("a/b", "backbone.model=a/b", lambda names: list(names), "weights", "backbone.model=FOLDER")
 
 
 SAFE = (

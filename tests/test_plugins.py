@@ -38,14 +38,14 @@ def mylab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def asked(capfd: Capture, folder: Path, door: str, *more: str) -> Ran:
+def ask_door(capfd: Capture, folder: Path, door: str, *more: str) -> Ran:
     data = write_data(folder / "data")
     read = ("data=parquet", f"data.root={data}", "data.caption_column=caption", "prompt=caption")
     return run(capfd, folder / "out", door, "plugins=[mylab]", *read, *SMALL, *more)
 
 
 def test_a_loss_and_a_backbone_are_trained_and_opened_again(capfd: Capture, mylab: Path) -> None:
-    made = asked(capfd, mylab, "train", "backbone=colours", "loss=focal", "loss.gamma=1.5")
+    made = ask_door(capfd, mylab, "train", "backbone=colours", "loss=focal", "loss.gamma=1.5")
     assert made.status == 0, made.err
     assert "colours" in (made.folder / "manifest.json").read_text()
     ckpt = f"ckpt={made.folder}"
@@ -59,19 +59,19 @@ def test_a_loss_and_a_backbone_are_trained_and_opened_again(capfd: Capture, myla
 
 def test_a_reranker_and_a_metric_score_a_backbone(capfd: Capture, mylab: Path) -> None:
     names = "metrics.names=[hits,mrr,first_page]"
-    ran = asked(capfd, mylab, "evaluate", "backbone=colours", "reranker=lengths", "reranker.weight=1", names)
+    ran = ask_door(capfd, mylab, "evaluate", "backbone=colours", "reranker=lengths", "reranker.weight=1", names)
     assert ran.status == 0, ran.err
     assert "first page" in ran.out
     metrics = json.loads(ran.file("metrics.json"))["t2i"]["metrics"]
     assert 0 <= metrics["hits@1"] <= metrics["first_page"] <= 1
-    alone = asked(capfd, mylab, "evaluate", "backbone=colours", names)
+    alone = ask_door(capfd, mylab, "evaluate", "backbone=colours", names)
     assert alone.file("metrics.json") != ran.file("metrics.json"), "the reranker changes the order"
-    both = asked(capfd, mylab, "evaluate", "backbone=colours", "reranker=several", "reranker.use=[captions,lengths]")
+    both = ask_door(capfd, mylab, "evaluate", "backbone=colours", "reranker=several", "reranker.use=[captions,lengths]")
     assert both.status == 0, both.err
 
 
 def test_a_task_is_run(capfd: Capture, mylab: Path) -> None:
-    ran = asked(capfd, mylab, "evaluate", "task=longest", "task.count=2")
+    ran = ask_door(capfd, mylab, "evaluate", "task=longest", "task.count=2")
     assert ran.status == 0, ran.err
     assert len([line for line in ran.out.splitlines() if " picture " in line]) == 2
 

@@ -18,7 +18,7 @@ EXPLAINED = {"metrics.md": 1}  # `0.412 [0.391, 0.434]`, which shows how an inte
 def test_a_page_says_what_was_measured(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.count("<!-- numbers: ") == text.count("<!-- /numbers -->") == len(publish.MARKED.findall(text))
-    assert publish.published(text) == text, "run `make tables`"
+    assert publish.fill_marks(text) == text, "run `make tables`"
     for found in publish.MARKED.finditer(text):
         begins_a_line = not text[: found.start()].rpartition("\n")[2].strip()
         assert begins_a_line == found[3].startswith("\n\n"), (
@@ -38,7 +38,7 @@ def test_every_block_stands_somewhere_and_a_changed_number_is_seen() -> None:
     assert digit is not None
     place = at.start(3) + digit.start()
     forged = text[:place] + "0.999" + text[place + 5 :]
-    assert publish.published(forged) == text
+    assert publish.fill_marks(forged) == text
 
 
 @pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)

@@ -30,7 +30,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"FILE": file, "FOLDER": folder}
 
 
-def composed(*overrides: str) -> Any:
+def compose_config(*overrides: str) -> Any:
     schema.register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         return compose("evaluate", overrides=list(overrides))
@@ -42,11 +42,11 @@ def test_there_are_hints_to_follow() -> None:
 
 @pytest.mark.parametrize("name", HINTS)
 def test_following_the_hint_gives_the_model_of_the_experiment(name: str, places: dict[str, Path]) -> None:
-    named = composed(f"experiment=reproduce/{name}")
+    named = compose_config(f"experiment=reproduce/{name}")
     found = HINT.search(str(named.obtain))
     assert found, named.obtain
     key, what = found.groups()
-    cfg = composed(f"experiment=reproduce/{name}", f"{key}={places[what]}")
+    cfg = compose_config(f"experiment=reproduce/{name}", f"{key}={places[what]}")
     backbone = cfg.backbone
     source = find(backbone.model, backbone.pretrained, backbone.weights, backbone.quick_gelu)
     assert source.weights == str(places["FILE"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.two_tower import TwoTower, normalised
+from picdesk.backbones.two_tower import TwoTower, normalise
 
 WORDS = ["red", "green", "blue", "dark", "light", "warm", "cold", "plain"]
 SIDE = 8
@@ -91,7 +91,7 @@ class Tiny(TwoTower):
         return np.asarray(picture.resize((SIDE, SIDE))).transpose(2, 0, 1)
 
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        return normalised(pixels, torch.full((3,), 0.5), torch.full((3,), 0.5))
+        return normalise(pixels, torch.full((3,), 0.5), torch.full((3,), 0.5))
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         return {"tokens": torch.tensor([[ord(c) % 128 for c in text[:24].ljust(24)] for text in texts])}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hostile.tries import Row, note
-from hostile.world import PROJECT, Ran, World, copied, sign, tree
+from hostile.world import PROJECT, Ran, World, copy_job, sign, tree
 from picdesk.errors import UserError
 from picdesk.jobs.archive import unpack
 
@@ -51,8 +51,8 @@ def manifests(made: World) -> Row:
     }
     for what, change in odd.items():
         for door in ("reproduce", "leaderboard", "compare"):
-            folder = copied(made, "evaluate", "job")
-            other = copied(made, "evaluate", "other")
+            folder = copy_job(made, "evaluate", "job")
+            other = copy_job(made, "evaluate", "other")
             change(folder)
             asked = {
                 "reproduce": (f"reproduce={folder / 'manifest.json'}",),
@@ -114,13 +114,13 @@ def weights(made: World) -> Row:
         "one byte more": whole + b"x",
     }
     for what, content in forms.items():
-        folder = copied(made, "train", "job") / "checkpoint"
+        folder = copy_job(made, "train", "job") / "checkpoint"
         shutil.copyfile(made.jobs["train"] / "checkpoint" / "config.yaml", folder / "config.yaml")
         (folder / "model.safetensors").write_bytes(content)
         before = tree(made.home)
         note(row, made, made.door("evaluate", f"ckpt={folder}", f"paths.data_root={made.root / 'data'}"), what, before)
     for what, content in (("a pickle as state", evil), ("a torch pickle as state", torch_pickle(made))):
-        folder = copied(made, "train", "job")
+        folder = copy_job(made, "train", "job")
         (folder / "resume" / "state.pt").write_bytes(content)
         shutil.copyfile(made.jobs["train"] / "resume" / "config.yaml", folder / "resume" / "config.yaml")
         before = tree(made.home)
@@ -182,7 +182,7 @@ def archives(made: World) -> Row:
     row = Row("pack --unpack: archives")
     job = made.jobs["evaluate"]
 
-    def packed(*entries: tuple[str, bytes, bytes], link: str = "") -> bytes:
+    def pack(*entries: tuple[str, bytes, bytes], link: str = "") -> bytes:
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w:gz") as archive:
             for name, kind, content in entries:
@@ -193,27 +193,25 @@ def archives(made: World) -> Row:
 
     plain, manifest = tarfile.REGTYPE, ("manifest.json", tarfile.REGTYPE, (job / "manifest.json").read_bytes())
     forms = {
-        "an absolute path": packed(manifest, (str(made.canary), plain, b"x")),
-        "up and out": packed(manifest, ("../CODE-RAN", plain, b"x")),
-        "up within": packed(manifest, ("checkpoint/../../CODE-RAN", plain, b"x")),
-        "a soft link": packed(manifest, ("config.yaml", tarfile.SYMTYPE, b""), link=str(made.home / "diary.csv")),
-        "a hard link": packed(manifest, ("config.yaml", tarfile.LNKTYPE, b""), link=str(made.home / "diary.csv")),
-        "a device": packed(manifest, ("config.yaml", tarfile.CHRTYPE, b"")),
-        "a pipe": packed(manifest, ("config.yaml", tarfile.FIFOTYPE, b"")),
-        "a folder": packed(manifest, ("config.yaml", tarfile.DIRTYPE, b"")),
-        "a name twice": packed(manifest, manifest),
-        "a page": packed(manifest, ("index.html", plain, b"<script>")),
-        "a hidden file": packed(manifest, (".hydra/overrides.yaml", plain, b"- x")),
-        "code": packed(manifest, ("conf.py", plain, b"import os")),
-        "a name that is no text": packed(
-            manifest, ("config.yaml\x00.py", plain, b"x"), ("caf\udcc3.yaml", plain, b"x")
-        ),
-        "another manifest": packed(("manifest.json", plain, b"{}")),
-        "no manifest": packed(("config.yaml", plain, b"x")),
-        "files that are not the manifest's": packed(manifest, ("config.yaml", plain, b"x")),
+        "an absolute path": pack(manifest, (str(made.canary), plain, b"x")),
+        "up and out": pack(manifest, ("../CODE-RAN", plain, b"x")),
+        "up within": pack(manifest, ("checkpoint/../../CODE-RAN", plain, b"x")),
+        "a soft link": pack(manifest, ("config.yaml", tarfile.SYMTYPE, b""), link=str(made.home / "diary.csv")),
+        "a hard link": pack(manifest, ("config.yaml", tarfile.LNKTYPE, b""), link=str(made.home / "diary.csv")),
+        "a device": pack(manifest, ("config.yaml", tarfile.CHRTYPE, b"")),
+        "a pipe": pack(manifest, ("config.yaml", tarfile.FIFOTYPE, b"")),
+        "a folder": pack(manifest, ("config.yaml", tarfile.DIRTYPE, b"")),
+        "a name twice": pack(manifest, manifest),
+        "a page": pack(manifest, ("index.html", plain, b"<script>")),
+        "a hidden file": pack(manifest, (".hydra/overrides.yaml", plain, b"- x")),
+        "code": pack(manifest, ("conf.py", plain, b"import os")),
+        "a name that is no text": pack(manifest, ("config.yaml\x00.py", plain, b"x"), ("caf\udcc3.yaml", plain, b"x")),
+        "another manifest": pack(("manifest.json", plain, b"{}")),
+        "no manifest": pack(("config.yaml", plain, b"x")),
+        "files that are not the manifest's": pack(manifest, ("config.yaml", plain, b"x")),
         "a bomb": gzip.compress(bytes(512) * 400_000, 1),
-        "a bomb in an entry": packed(manifest, ("run.trec", plain, bytes(80 << 20))),
-        "cut short": packed(manifest)[:-30],
+        "a bomb in an entry": pack(manifest, ("run.trec", plain, bytes(80 << 20))),
+        "cut short": pack(manifest)[:-30],
         "no archive": b"PK\x03\x04" + bytes(100),
     }
     for what, content in forms.items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hostile.configs import TEXTS, Change, questions, reaches, targets
-from hostile.world import PROJECT, Ran, World, copied, edit, sign, tree
+from hostile.world import PROJECT, Ran, World, copy_job, edit, sign, tree
 
 DOORS = ("reproduce", "ckpt", "compare", "leaderboard", "index_dir", "resume")
 
@@ -38,7 +38,7 @@ class Row:
 def at_door(made: World, door: str, change: Change | str) -> Ran:
     """Send a changed job to a door; what the door did."""
     name = {"ckpt": "train", "resume": "train", "index_dir": "index"}.get(door, "evaluate")
-    folder = copied(made, name, "job")
+    folder = copy_job(made, name, "job")
     own = {"ckpt": folder / "checkpoint", "resume": folder / "resume"}.get(door, folder)
     if isinstance(change, str):
         (own / "config.yaml").write_text(change.replace("CANARY", str(made.canary)), encoding="latin-1")
@@ -108,7 +108,7 @@ def processes(made: World) -> Row:
     row = Row("in processes of their own")
     attacks = {**dict(list(targets(made).items())[:2]), **dict(list(questions(made).items())[:1])}
     for what, change in attacks.items():
-        folder = copied(made, "evaluate", "job")
+        folder = copy_job(made, "evaluate", "job")
         edit(folder / "config.yaml", change)
         sign(folder)
         before = tree(made.home)

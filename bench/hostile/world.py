@@ -175,7 +175,7 @@ def write_data(folder: Path, count: int = 40) -> Path:
     return folder
 
 
-def copied(made: World, name: str, to: str) -> Path:
+def copy_job(made: World, name: str, to: str) -> Path:
     """A job as somebody would send it: a copy whose configs carry no mark of this user."""
     folder = made.root / "sent" / to
     shutil.rmtree(folder, ignore_errors=True)

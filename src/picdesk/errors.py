@@ -33,7 +33,7 @@ def broken_picture(name: str | int, error: DataError) -> DataError:
     return DataError(f"picture {name!r}: {error}; check=full leaves such pictures out, task=check lists them")
 
 
-def shortened(value: object, most: int = 200) -> str:
+def short_repr(value: object, most: int = 200) -> str:
     """A value as Python writes it, cut where it is long: a cell of two million characters is no error message."""
     text = repr(value)
     return text if len(text) <= most else f"{text[: most - 20]}... ({len(text):,} characters)"
@@ -51,7 +51,7 @@ def readable(name: str) -> str:
 def examples(items: object, most: int = 3) -> str:
     """At most `most` of the items, for the end of an error line: `'a', 'b', 'c', ...`."""
     listed = list(items)  # type: ignore[call-overload]
-    shown = ", ".join(shortened(item) for item in listed[:most])
+    shown = ", ".join(short_repr(item) for item in listed[:most])
     return shown + (", ..." if len(listed) > most else "")
 
 

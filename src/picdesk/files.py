@@ -33,7 +33,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=begin, suffix=f".part{path.suffix[:20]}", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        unfinished.begun(temporary)
+        unfinished.note_begin(temporary)
         try:
             yield temporary
             with temporary.open("rb") as stream:
@@ -41,7 +41,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
             temporary.chmod(0o644)
             temporary.replace(path)
         finally:
-            unfinished.ended(temporary)
+            unfinished.note_end(temporary)
 
 
 @contextmanager
@@ -52,11 +52,11 @@ def workshop(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.sweep(path.parent)
         temporary = Path(tempfile.mkdtemp(prefix=unfinished.name_for(path), suffix=".part", dir=path.parent))
-        unfinished.begun(temporary)
+        unfinished.note_begin(temporary)
         try:
             yield temporary
         finally:
-            unfinished.ended(temporary)
+            unfinished.note_end(temporary)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -82,12 +82,12 @@ class Doubled(dict[str, Any]):
 def json_value(text: str) -> Any:
     """The value of a JSON text. Raises `ValueError` (`not JSON (...)`) whatever is wrong: nesting and numbers without end too."""
 
-    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def make_table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         return found if len(found) == len(pairs) else Doubled(pairs)
 
     try:
-        return json.loads(text, object_pairs_hook=made)
+        return json.loads(text, object_pairs_hook=make_table)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg}, line {error.lineno}, column {error.colno})") from None
     except RecursionError:
@@ -134,7 +134,7 @@ def digest_of(value: Any) -> str:
 
 
 @contextmanager
-def held(folder: Path | str) -> Iterator[None]:
+def hold(folder: Path | str) -> Iterator[None]:
     """Change a folder while no other process does: from what is read of it to what is written. Waits for its turn.
 
     The system frees the folder when the process ends, however it ends. Not to be nested. Raises `ConfigError`.

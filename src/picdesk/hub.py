@@ -34,10 +34,10 @@ def folder_of(source: str, key: str, picked: Picked, wanted: str) -> Path:
 
 def of_hub(hub_id: str, asked: str, picked: Picked, wanted: str, remedy: str) -> Path:
     """The folder of a hub id, asked for by `asked` (KEY=VALUE); `remedy` is what to give in its place where there is no hub."""
-    return cached(hub_id, picked) or downloaded(hub_id, asked, picked, wanted, remedy)
+    return find_cached(hub_id, picked) or download(hub_id, asked, picked, wanted, remedy)
 
 
-def cached(hub_id: str, picked: Picked) -> Path | None:
+def find_cached(hub_id: str, picked: Picked) -> Path | None:
     """The hub's cache on this machine, where it holds what is needed."""
     from huggingface_hub import snapshot_download
 
@@ -48,7 +48,7 @@ def cached(hub_id: str, picked: Picked) -> Path | None:
     return folder if picked(path.relative_to(folder).as_posix() for path in folder.rglob("*")) else None
 
 
-def downloaded(hub_id: str, asked: str, picked: Picked, wanted: str, remedy: str) -> Path:
+def download(hub_id: str, asked: str, picked: Picked, wanted: str, remedy: str) -> Path:
     """Fetch the picked files into the hub's cache; one line, at once, where the hub cannot be reached."""
     network.need(asked)
     from huggingface_hub import HfApi, snapshot_download

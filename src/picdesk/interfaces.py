@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import DataError, check_unique, examples
+from picdesk.partial_search import PartialSearch
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -116,7 +117,7 @@ class Backbone(Protocol):
         """`CUT` and `UNKNOWN` of each text, [n]; None where the backbone cannot tell."""
 
 
-class Index(Protocol):
+class Index(PartialSearch, Protocol):
     """Finds the gallery items nearest to each query by inner product. `search.base.IndexBase` has what most have in common.
 
     Equal vectors score the same, wherever they stand. `tunable`: it has search settings worth trying (`to_tune`). `corrected`:
@@ -126,6 +127,9 @@ class Index(Protocol):
     tunable: ClassVar[bool]
     corrected: ClassVar[bool]
     of_vectors: ClassVar[bool]
+
+    def to_stream(self) -> Any:
+        """The index whose inverted lists can be built block by block on disk. Raises `ConfigError` where there are none."""
 
     @property
     def vectors(self) -> Embeddings | None:

@@ -37,7 +37,7 @@ class Marked:
     weights: str = ""
 
 
-def signed(text: str, weights: str = "") -> str:
+def sign(text: str, weights: str = "") -> str:
     """The text with its last lines; `weights` is the digest of the weights file that it belongs to."""
     text += f"# weights={weights}\n" if weights else ""
     body = text.encode()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from picdesk.hub import ID, WEIGHTS, Picked, cached, fits
+from picdesk.hub import ID, WEIGHTS, Picked, find_cached, fits
 
 
 @runtime_checkable
@@ -41,7 +41,7 @@ def model_need(source: object, key: str, picked: Picked, wanted: str) -> Need:
     """A model by folder or hub id: the folder, or its copy in the hub's cache on this machine."""
     told = str(source)
     local = Path(told).expanduser()
-    folder = local if local.is_dir() else cached(told, picked) if ID.fullmatch(told) else None
+    folder = local if local.is_dir() else find_cached(told, picked) if ID.fullmatch(told) else None
     if folder is not None:
         return Need(key, f"the model {told}", True, str(folder), weights_size(folder))
     remedy = f"download {wanted} from the hub id {told} and give {key}=FOLDER (or let the job ask the hub)"

@@ -23,7 +23,7 @@ _STATE = {"closed": 0, "hooked": 0}
 
 
 @contextmanager
-def closed() -> Iterator[None]:
+def no_network() -> Iterator[None]:
     """No network inside the block. The libraries of the hub are told before they are imported."""
     if not _STATE["hooked"]:
         sys.addaudithook(_refuse)

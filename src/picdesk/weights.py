@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # torch puts these anywhere in a name
 
 
-def unwrapped(weights: Mapping[str, Value], wanted: Iterable[str]) -> dict[str, Value]:
+def unwrap_names(weights: Mapping[str, Value], wanted: Iterable[str]) -> dict[str, Value]:
     """The tensors under the names that a model gives them: `_orig_mod.`, `module.`, `model.` and the like taken off.
 
     Torch's own marks go wherever they stand. Any other first part goes only if all names share it and none of `wanted` begins
@@ -55,7 +55,7 @@ def from_folder(kind: Any, folder: Path, what: str, **options: Any) -> Any:
 def _mapping(missing: Iterable[str], unexpected: Iterable[str]) -> dict[str, str]:
     """What to take off the names of a file, as the library's `key_mapping`, where that makes the missing ones."""
     names, gone = list(unexpected), set(missing)
-    short = unwrapped(dict.fromkeys(names, ""), gone)
+    short = unwrap_names(dict.fromkeys(names, ""), gone)
     if not names or not gone or not gone <= set(short):
         return {}
     before = {name.removesuffix(own) for name, own in zip(names, short, strict=True)}

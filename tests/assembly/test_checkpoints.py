@@ -20,7 +20,7 @@ TINY = ("data=parquet", "data.caption_column=caption", "backbone._target_=tests.
 FIT = ("trainer.max_epochs=1", "training.batch_size=16", "bootstrap.resamples=50")
 
 
-def fitted(capfd: Capture, tmp_path: Path, name: str, *more: str) -> tuple[Path, float]:
+def fit_job(capfd: Capture, tmp_path: Path, name: str, *more: str) -> tuple[Path, float]:
     """One job of a made-up sweep, and its objective."""
     folder = tmp_path / "train" / "2026-01-01" / "10-00-00" / name
     data = f"data.root={write_data(tmp_path / 'data', 60)}"
@@ -30,7 +30,7 @@ def fitted(capfd: Capture, tmp_path: Path, name: str, *more: str) -> tuple[Path,
 
 
 def test_best_of_a_sweep(capfd: Capture, tmp_path: Path) -> None:
-    jobs = dict(fitted(capfd, tmp_path, f"seed={seed}", f"seed={seed}") for seed in (0, 1, 2))
+    jobs = dict(fit_job(capfd, tmp_path, f"seed={seed}", f"seed={seed}") for seed in (0, 1, 2))
     sweep = next(iter(jobs)).parent
     with pytest.raises(MissingFileError, match=r"ckpt=best: no sweep of train\.py has left a checkpoint"):
         newest_sweep(tmp_path)
@@ -59,8 +59,8 @@ def test_a_sweep_without_a_best_is_one_line(capfd: Capture, tmp_path: Path) -> N
 
 
 def test_objectives_of_several_kinds_have_no_best(capfd: Capture, tmp_path: Path) -> None:
-    one, _ = fitted(capfd, tmp_path, "a")
-    fitted(capfd, tmp_path, "b")
+    one, _ = fit_job(capfd, tmp_path, "a")
+    fit_job(capfd, tmp_path, "b")
     replace(Manifest.read(one / "manifest.json"), measure="mean rank").write(one / "manifest.json")
     with pytest.raises(ConfigError, match="objectives of several kinds"):
         best_of("x", one.parent)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from picdesk.assembly.reading import limited
+from picdesk.assembly.reading import limit_pictures
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError
 from tests.commands.test_mistakes import one_line
@@ -35,21 +35,21 @@ def hundred() -> tuple[Collection, dict[str, np.ndarray]]:
 
 def test_each_part_gives_its_share_with_its_texts() -> None:
     whole, splits = hundred()
-    few, parts, note = limited(whole, splits, 20)
+    few, parts, note = limit_pictures(whole, splits, 20)
     assert {name: len(rows) for name, rows in parts.items()} == {"train": 16, "val": 2, "test": 2}
     for name, rows in parts.items():
         assert {few.picture_ids[i] for i in rows} <= {whole.picture_ids[i] for i in splits[name]}
     assert [few.picture_ids[i] for i in few.picture_of] == [str(fields["caption"]) for fields in few.texts]
-    assert limited(whole, splits, 20)[0].picture_ids == few.picture_ids
+    assert limit_pictures(whole, splits, 20)[0].picture_ids == few.picture_ids
     assert note == "data.limit=20: 20 of 100 pictures, drawn from every part"
-    assert len(limited(whole, splits, 3)[0].picture_ids) == 3
-    assert len(limited(whole, splits, 1000)[0].picture_ids) == 100
+    assert len(limit_pictures(whole, splits, 3)[0].picture_ids) == 3
+    assert len(limit_pictures(whole, splits, 1000)[0].picture_ids) == 100
 
 
 @pytest.mark.parametrize("limit", [0, 2, -1, 1.5, "many", True])
 def test_a_limit_that_is_none_is_refused(limit: object) -> None:
     with pytest.raises(ConfigError, match=r"data\.limit=.*whole number of pictures is needed, 3 at least"):
-        limited(*hundred(), limit)
+        limit_pictures(*hundred(), limit)
 
 
 def test_it_is_part_of_what_the_job_is(capfd: Capture, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def composer() -> Iterator[None]:
         yield
 
 
-def composed(*overrides: str) -> DictConfig:
+def compose_config(*overrides: str) -> DictConfig:
     """The config as a door sees it."""
     cfg = compose("train", overrides=list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
@@ -51,20 +51,20 @@ def composed(*overrides: str) -> DictConfig:
 def test_every_experiment_composes_with_every_split(experiment: str) -> None:
     for split in SPLITS:
         file = ("split.file=parts.csv",) if split == "file" else ()
-        check_all(composed(f"experiment={experiment}", f"split={split}", *file))
+        check_all(compose_config(f"experiment={experiment}", f"split={split}", *file))
 
 
 @pytest.mark.parametrize("override", OTHERS)
 def test_a_recipe_composes_with_other_options(override: str) -> None:
     for experiment in ("finetune_flickr8k_best", "finetune_newsimages"):
-        check_all(composed(f"experiment={experiment}", override))
+        check_all(compose_config(f"experiment={experiment}", override))
 
 
 def test_what_goes_is_said_and_what_is_typed_stays(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        cfg = composed("experiment=finetune_flickr8k_best", "split=official")
+        cfg = compose_config("experiment=finetune_flickr8k_best", "split=official")
     assert "split.seed" in caplog.text
     assert "seed" not in cfg.split
-    assert composed("experiment=finetune_flickr8k_best", "split=official", "split.seed=3").split.seed == 3
-    assert composed("experiment=finetune_flickr8k_best", "split=random_80_10_10").split.seed == 0
-    assert composed("experiment=finetune_flickr8k_best").split.seed == 0
+    assert compose_config("experiment=finetune_flickr8k_best", "split=official", "split.seed=3").split.seed == 3
+    assert compose_config("experiment=finetune_flickr8k_best", "split=random_80_10_10").split.seed == 0
+    assert compose_config("experiment=finetune_flickr8k_best").split.seed == 0

@@ -39,7 +39,7 @@ class FirstUse(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def used(trunk: nn.Module, run: Callable[[], object]) -> list[str]:
+def parameters_used(trunk: nn.Module, run: Callable[[], object]) -> list[str]:
     """Names of the parameters in the order of their first use."""
     with torch.no_grad(), FirstUse(trunk) as seen:
         run()
@@ -48,7 +48,7 @@ def used(trunk: nn.Module, run: Callable[[], object]) -> list[str]:
 
 def assert_falls(trunk: nn.Module, found: dict[str, int], run: Callable[[], object]) -> None:
     """No rise along the forward order; the first weight lies below all blocks, and there are as many levels as blocks."""
-    order = used(trunk.eval(), run)
+    order = parameters_used(trunk.eval(), run)
     assert len(order) > 0.5 * len(found)
     rises = [(a, found[a], b, found[b]) for a, b in pairwise(order) if found[b] > found[a]]
     assert rises == []
@@ -144,7 +144,7 @@ def own_example(backbone: TwoTower, modality: Any) -> Callable[[], object]:
     return lambda: trunk(pixels) if modality == "image" else trunk(**tokens)
 
 
-def made(kind: str) -> TwoTower:
+def make_backbone(kind: str) -> TwoTower:
     from picdesk.backbones.transformers import Transformers
 
     folder = Path(mkdtemp(prefix="picdesk-test-"))
@@ -152,7 +152,7 @@ def made(kind: str) -> TwoTower:
 
 
 BACKBONES: dict[str, Callable[[], TwoTower]] = {
-    **{kind: partial(made, kind) for kind in ("clip", "siglip2", "align", "blip")},
+    **{kind: partial(make_backbone, kind) for kind in ("clip", "siglip2", "align", "blip")},
     "open_clip": models.tiny_open_clip,
     "resnet": lambda: models.tiny_open_clip(model="tiny-train-resnet"),
 }

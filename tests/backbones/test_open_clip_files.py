@@ -326,7 +326,7 @@ def test_a_pickle_is_not_unpickled(folders: dict[str, Path], tmp_path: Path) -> 
     assert not (tmp_path / "ran").exists()
 
 
-def compiled(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def compile_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """As torch.compile on the picture tower alone leaves the names."""
     return {name.replace("visual.", "visual._orig_mod."): value for name, value in state.items()}
 
@@ -338,7 +338,7 @@ def before(text: str) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Ten
 @pytest.mark.parametrize(
     "change",
     [
-        compiled,
+        compile_names,
         before("_orig_mod."),
         before("module."),
         before("model."),

@@ -34,7 +34,7 @@ def siglip(folder: Path, side: str, names: list[str]) -> Path:
     return folder
 
 
-def batched(backbone: TwoTower, size: int) -> torch.Tensor:
+def embed_in_batches(backbone: TwoTower, size: int) -> torch.Tensor:
     """Embeddings [n, dim] of the texts as the encode loop batches them."""
     plan = TextBatches(backbone, TEXTS, list(range(len(TEXTS))))
     rows: dict[int, torch.Tensor] = {}
@@ -66,7 +66,7 @@ def test_a_tower_that_reads_the_last_place_is_never_cut(side: str, names: list[s
     backbone = Transformers(str(siglip(tmp_path, side, names)))
     assert backbone.reads_padding
     wanted = library(tmp_path)
-    for made in (batched, trained_on):
+    for made in (embed_in_batches, trained_on):
         for size in (1, 2, 4):
             torch.testing.assert_close(made(backbone, size), wanted, atol=1e-5, rtol=0)
 
@@ -88,8 +88,8 @@ def test_towers_that_do_not_read_padding_are_cut(kind: str, side: str, tmp_path:
     assert not backbone.reads_padding
     lengths = backbone.token_lengths(backbone.tokenize(TEXTS))
     assert len(set(lengths.tolist())) > 2, "short texts beside short ones"
-    alone = batched(backbone, 1)
-    for made in (batched, trained_on):
+    alone = embed_in_batches(backbone, 1)
+    for made in (embed_in_batches, trained_on):
         torch.testing.assert_close(made(backbone, 4), alone, atol=1e-5, rtol=0)
 
 
@@ -108,7 +108,7 @@ def test_a_tower_never_seen_before_is_asked(pooling: str, tmp_path: Path, monkey
     assert POOLED in CODE
     backbone = OwnCode(str(publish(tmp_path / "other", CODE.replace(POOLED, pooling))), allow_code=True, max_tokens=20)
     assert backbone.reads_padding
-    torch.testing.assert_close(batched(backbone, 4), batched(backbone, 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(embed_in_batches(backbone, 4), embed_in_batches(backbone, 1), atol=1e-5, rtol=0)
     assert backbone.trunk_fingerprint("text") != plain.trunk_fingerprint("text")
 
 

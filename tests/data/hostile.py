@@ -6,25 +6,25 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.data.samples import BLUE, GREEN, RED, WHITE, Colour, encoded, jpeg, put
+from tests.data.samples import BLUE, GREEN, RED, WHITE, Colour, encode_image, jpeg, put
 
 NOISE = Image.effect_noise((80, 60), 90).convert("RGB")
 
 
-def cut(kind: str, **options: bool) -> bytes:
-    whole = encoded(NOISE, kind, **options)
+def cut_picture(kind: str, **options: bool) -> bytes:
+    whole = encode_image(NOISE, kind, **options)
     return whole[: len(whole) // 2]
 
 
 def promising(width: int) -> bytes:
     """A tiny BMP whose header promises a picture of `width` times `width`."""
-    small = bytearray(encoded(Image.new("L", (8, 8)), "BMP"))
+    small = bytearray(encode_image(Image.new("L", (8, 8)), "BMP"))
     small[18:26] = width.to_bytes(4, "little") * 2
     return bytes(small)
 
 
-def corrupted() -> bytes:
-    whole = bytearray(encoded(NOISE, "PNG"))
+def corrupt_picture() -> bytes:
+    whole = bytearray(encode_image(NOISE, "PNG"))
     start = whole.index(b"IDAT") + 300
     whole[start : start + 300] = bytes(300)
     return bytes(whole)
@@ -42,16 +42,16 @@ BAD: dict[str, tuple[bytes, str]] = {
     "vector.jpg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "files that are no picture"),
     "magic_only.jpg": (b"\xff\xd8\xff\xe0", "files that are no picture"),
     "junk_behind_magic.png": (b"\x89PNG\r\n\x1a\n" + bytes(range(200)), "files that are no picture"),
-    "cut.jpg": (cut("JPEG"), "pictures cut short"),
-    "cut_progressive.jpg": (cut("JPEG", progressive=True), "pictures cut short"),
-    "cut.png": (cut("PNG"), "pictures cut short"),
-    "cut.bmp": (cut("BMP"), "pictures cut short"),
-    "cut.gif": (cut("GIF"), ""),
-    "cut.webp": (cut("WEBP"), ""),
-    "cut.tif": (cut("TIFF"), ""),
-    "corrupted.png": (corrupted(), "pictures that cannot be decoded"),
-    "bomb.png": (encoded(Image.new("1", (9000, 9000))), "pictures with too many pixels"),
-    "bomb.gif": (encoded(Image.new("P", (8000, 8000)), "GIF"), "pictures with too many pixels"),
+    "cut.jpg": (cut_picture("JPEG"), "pictures cut short"),
+    "cut_progressive.jpg": (cut_picture("JPEG", progressive=True), "pictures cut short"),
+    "cut.png": (cut_picture("PNG"), "pictures cut short"),
+    "cut.bmp": (cut_picture("BMP"), "pictures cut short"),
+    "cut.gif": (cut_picture("GIF"), ""),
+    "cut.webp": (cut_picture("WEBP"), ""),
+    "cut.tif": (cut_picture("TIFF"), ""),
+    "corrupted.png": (corrupt_picture(), "pictures that cannot be decoded"),
+    "bomb.png": (encode_image(Image.new("1", (9000, 9000))), "pictures with too many pixels"),
+    "bomb.gif": (encode_image(Image.new("P", (8000, 8000)), "GIF"), "pictures with too many pixels"),
     "promise.bmp": (promising(60_000), "pictures with too many pixels"),
 }
 
@@ -65,16 +65,16 @@ def good() -> dict[str, tuple[bytes, Colour]]:
     frames = [Image.new("RGB", (20, 20), BLUE)] * 2
     plain = Image.new("RGB", (20, 20), RED)
     return {
-        "cmyk.jpg": (encoded(plain.convert("CMYK"), "JPEG", quality=95), RED),
-        "deep.png": (encoded(Image.fromarray(grey)), (128, 128, 128)),
-        "deep.tif": (encoded(Image.fromarray(grey), "TIFF"), (128, 128, 128)),
-        "palette_clear.png": (encoded(clear.quantize(4)), WHITE),
-        "grey_alpha.png": (encoded(Image.new("LA", (20, 20), (0, 0))), WHITE),
-        "turned.jpg": (encoded(Image.new("RGB", (40, 20), GREEN), "JPEG", exif=exif, quality=95), GREEN),
-        "moving.gif": (encoded(plain, "GIF", save_all=True, append_images=frames), RED),
-        "moving.webp": (encoded(plain, "WEBP", save_all=True, append_images=frames, lossless=True), RED),
-        "one_pixel.png": (encoded(Image.new("RGB", (1, 1), BLUE)), BLUE),
-        "WRONG_ENDING.JPG": (encoded(Image.new("RGB", (20, 20), GREEN)), GREEN),
+        "cmyk.jpg": (encode_image(plain.convert("CMYK"), "JPEG", quality=95), RED),
+        "deep.png": (encode_image(Image.fromarray(grey)), (128, 128, 128)),
+        "deep.tif": (encode_image(Image.fromarray(grey), "TIFF"), (128, 128, 128)),
+        "palette_clear.png": (encode_image(clear.quantize(4)), WHITE),
+        "grey_alpha.png": (encode_image(Image.new("LA", (20, 20), (0, 0))), WHITE),
+        "turned.jpg": (encode_image(Image.new("RGB", (40, 20), GREEN), "JPEG", exif=exif, quality=95), GREEN),
+        "moving.gif": (encode_image(plain, "GIF", save_all=True, append_images=frames), RED),
+        "moving.webp": (encode_image(plain, "WEBP", save_all=True, append_images=frames, lossless=True), RED),
+        "one_pixel.png": (encode_image(Image.new("RGB", (1, 1), BLUE)), BLUE),
+        "WRONG_ENDING.JPG": (encode_image(Image.new("RGB", (20, 20), GREEN)), GREEN),
         "trailing.jpg": (jpeg(BLUE, (20, 20)) + b"x" * 99, BLUE),
         "übergroß & spaced.jpg": (jpeg(RED, (20, 20)), RED),
         "line\nbreak.jpg": (jpeg(GREEN, (20, 20)), GREEN),

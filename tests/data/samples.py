@@ -20,14 +20,14 @@ def colour(number: int) -> Colour:
     return 20 + 40 * (number % 6), 20 + 40 * (number // 6 % 6), 20 + 40 * (number // 36 % 6)
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+def encode_image(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
 
 
 def jpeg(of: Colour, size: tuple[int, int] = (16, 12)) -> bytes:
-    return encoded(Image.new("RGB", size, of), "JPEG", quality=95)
+    return encode_image(Image.new("RGB", size, of), "JPEG", quality=95)
 
 
 def put(path: Path, content: bytes | str) -> Path:
@@ -52,7 +52,7 @@ def seen_colour(data: bytes) -> Colour:
     return int(red), int(green), int(blue)
 
 
-def near(one: Colour, other: Colour, most: int = 12) -> bool:
+def is_near(one: Colour, other: Colour, most: int = 12) -> bool:
     return all(abs(a - b) <= most for a, b in zip(one, other, strict=True))
 
 
@@ -60,7 +60,7 @@ def check_pictures(collection: Collection, colours: Mapping[str, Colour]) -> Non
     """Each picture of the collection has the content that belongs to its id."""
     assert collection.picture_ids == tuple(colours)
     for i, name in enumerate(collection.picture_ids):
-        assert near(seen_colour(collection.pictures.read(i)), colours[name]), name
+        assert is_near(seen_colour(collection.pictures.read(i)), colours[name]), name
 
 
 def pairs(collection: Collection) -> dict[str, str]:

@@ -6,20 +6,20 @@ import pytest
 from PIL import Image
 
 from picdesk.collection import Collection
-from picdesk.data.checks import check_collection, cleaned
+from picdesk.data.checks import check_collection, clean_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.data.prompts import Auto, Field, HeadlineTopics, Template
 from picdesk.data.splits import All
 from picdesk.errors import ConfigError, DataError
 from picdesk.readers.npz import Npz
 from picdesk.readers.tables import Csv
-from tests.data.samples import check_pictures, colour, encoded, jpeg, pairs, put, put_csv
+from tests.data.samples import check_pictures, colour, encode_image, jpeg, pairs, put, put_csv
 from tests.data.test_facts import drawing
 
 NONE: dict[str, np.ndarray] = {}
 
 
-def read(root: Path, pictures: dict[str, bytes], texts: list[tuple[str, str]]) -> Collection:
+def read_pictures(root: Path, pictures: dict[str, bytes], texts: list[tuple[str, str]]) -> Collection:
     for name, data in pictures.items():
         put(root / name, data)
     put_csv(root / "t.csv", ["image", "caption"], texts)
@@ -27,17 +27,17 @@ def read(root: Path, pictures: dict[str, bytes], texts: list[tuple[str, str]]) -
 
 
 def good(count: int) -> dict[str, bytes]:
-    return {f"{n}.png": encoded(drawing(n)) for n in range(count)}
+    return {f"{n}.png": encode_image(drawing(n)) for n in range(count)}
 
 
 def test_a_sound_data_set(tmp_path: Path) -> None:
-    collection = read(tmp_path, good(5), [(f"{n}.png", f"text {n}") for n in range(5)])
+    collection = read_pictures(tmp_path, good(5), [(f"{n}.png", f"text {n}") for n in range(5)])
     splits = All().assign(collection)
     counted = []
     report = check_collection(collection, splits, on_picture=lambda: counted.append(1))
     assert report.findings == ()
     assert (report.bad_fraction(), len(counted)) == (0, 5)
-    assert cleaned(collection, splits, report) == (collection, splits)
+    assert clean_collection(collection, splits, report) == (collection, splits)
 
 
 def test_bad_pictures_and_empty_texts_are_left_out_and_shift_nothing(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_bad_pictures_and_empty_texts_are_left_out_and_shift_nothing(tmp_path: P
         "6.jpg": b"version https://git-lfs.github.com/spec/v1\n",
     }
     texts = [(f"{n}.jpg", f"text {n}{k}" if (n, k) != (4, 0) else " ") for n in range(8) for k in range(2)]
-    collection = read(tmp_path, pictures, texts)
+    collection = read_pictures(tmp_path, pictures, texts)
     (tmp_path / "7.jpg").unlink()
     splits = {"train": np.array([0, 1, 2, 3]), "val": np.array([4, 5]), "test": np.array([6, 7])}
     report = check_collection(collection, splits, max_bad_fraction=0.6)
@@ -59,7 +59,7 @@ def test_bad_pictures_and_empty_texts_are_left_out_and_shift_nothing(tmp_path: P
         "pictures cut short": 1,
         "texts that are empty": 1,
     }
-    kept, parts = cleaned(collection, splits, report)
+    kept, parts = clean_collection(collection, splits, report)
     check_pictures(kept, {f"{n}.jpg": colour(n) for n in (0, 2, 4, 5)})
     assert pairs(kept) == {f"{n}.jpg#{k}": f"{n}.jpg" for n in (0, 2, 4, 5) for k in range(2) if (n, k) != (4, 0)}
     assert {name: [kept.picture_ids[i] for i in rows] for name, rows in parts.items()} == {
@@ -80,7 +80,7 @@ def test_a_text_is_empty_if_what_the_prompt_makes_of_it_is(tmp_path: Path) -> No
     def left(prompt: Field | HeadlineTopics | Template | Auto) -> tuple[str, list[str]]:
         render = prompt.choose(collection.field_names()).render
         report = check_collection(collection, NONE, 1, "quick", render=render)
-        kept, _ = cleaned(collection, NONE, report)
+        kept, _ = clean_collection(collection, NONE, report)
         found = {item.item[0]: item.reason for item in kept.skipped}
         return "".join(name[0] for name in kept.text_ids), [n for n, why in found.items() if "prompt" in why]
 
@@ -93,7 +93,7 @@ def test_a_text_is_empty_if_what_the_prompt_makes_of_it_is(tmp_path: Path) -> No
 
 def test_too_much_that_is_bad_stops_the_job(tmp_path: Path) -> None:
     pictures = good(10) | {"4.png": b"\x89PNG\r\n\x1a\n broken"}
-    collection = read(tmp_path, pictures, [(f"{n}.png", f"text {n}") for n in range(10)])
+    collection = read_pictures(tmp_path, pictures, [(f"{n}.png", f"text {n}") for n in range(10)])
     message = r"data=csv: 1 of 10 pictures and 0 of 10 rows are bad, 0\.1 is above data\.max_bad_fraction=0\.09: 1 .*first 4\.png"
     with pytest.raises(DataError, match=message):
         check_collection(collection, NONE, max_bad_fraction=0.09)
@@ -101,26 +101,26 @@ def test_too_much_that_is_bad_stops_the_job(tmp_path: Path) -> None:
 
 
 def test_what_the_reader_left_out_counts_too(tmp_path: Path) -> None:
-    collection = read(tmp_path, good(3), [(f"{n}.png", f"text {n}") for n in range(4)])
+    collection = read_pictures(tmp_path, good(3), [(f"{n}.png", f"text {n}") for n in range(4)])
     with pytest.raises(DataError, match=r"0 of 3 pictures and 1 of 4 rows are bad, 0\.25 is above"):
         check_collection(collection, NONE)
 
 
 def test_nothing_left_is_an_error_whatever_the_limit(tmp_path: Path) -> None:
-    collection = read(tmp_path, {"a.jpg": b"", "b.jpg": b""}, [("a.jpg", "x"), ("b.jpg", "y")])
+    collection = read_pictures(tmp_path, {"a.jpg": b"", "b.jpg": b""}, [("a.jpg", "x"), ("b.jpg", "y")])
     with pytest.raises(DataError, match="2 of 2 pictures"):
         check_collection(collection, NONE, max_bad_fraction=1)
 
 
 def test_quick_looks_at_first_bytes_only(tmp_path: Path) -> None:
-    whole = encoded(Image.effect_noise((64, 64), 80), "JPEG")
+    whole = encode_image(Image.effect_noise((64, 64), 80), "JPEG")
     pictures = good(1) | {
         "cut.jpg": whole[:600],
         "zero.jpg": b"",
         "words.jpg": b"words",
         "lfs.jpg": b"version https://git-lfs.x",
     }
-    collection = read(tmp_path, pictures, [(name, name) for name in pictures])
+    collection = read_pictures(tmp_path, pictures, [(name, name) for name in pictures])
     facts = PictureFacts()
     report = check_collection(collection, NONE, 1, "quick", facts=facts)
     assert (facts.hashed, facts.decoded) == (0, 0)
@@ -132,9 +132,9 @@ def test_quick_looks_at_first_bytes_only(tmp_path: Path) -> None:
 
 
 def test_pictures_in_two_splits_by_content(tmp_path: Path) -> None:
-    pictures = good(6) | {"copy.png": good(1)["0.png"], "near.jpg": encoded(drawing(1).resize((200, 150)), "JPEG")}
-    pictures |= {"near2.jpg": encoded(drawing(2), "JPEG")}
-    collection = read(tmp_path, pictures, [(name, f"text {name}") for name in pictures])
+    pictures = good(6) | {"copy.png": good(1)["0.png"], "near.jpg": encode_image(drawing(1).resize((200, 150)), "JPEG")}
+    pictures |= {"near2.jpg": encode_image(drawing(2), "JPEG")}
+    collection = read_pictures(tmp_path, pictures, [(name, f"text {name}") for name in pictures])
     splits = {"train": np.arange(6), "val": np.array([8]), "test": np.array([6, 7])}
     report = check_collection(collection, splits)
     found = {finding.kind: finding.items for finding in report.findings}
@@ -149,8 +149,8 @@ def test_pictures_in_two_splits_by_content(tmp_path: Path) -> None:
 def test_a_near_duplicate_of_an_equal_picture_elsewhere(tmp_path: Path) -> None:
     """A and its copy stand in train and test; what is near to A is near to the copy too."""
     one = good(1)["0.png"]
-    pictures = {"a.png": one, "b.png": one, "c.jpg": encoded(drawing(0), "JPEG")}
-    collection = read(tmp_path, pictures, [(name, name) for name in pictures])
+    pictures = {"a.png": one, "b.png": one, "c.jpg": encode_image(drawing(0), "JPEG")}
+    collection = read_pictures(tmp_path, pictures, [(name, name) for name in pictures])
     report = check_collection(collection, {"train": np.array([1]), "test": np.array([0, 2])})
     assert report.count("near-duplicate pictures across splits") == 1
 
@@ -164,7 +164,7 @@ def test_repeated_texts(tmp_path: Path) -> None:
         ("4.png", "x"),
         ("4.png", "x"),
     ]
-    collection = read(tmp_path, good(5), texts)
+    collection = read_pictures(tmp_path, good(5), texts)
     report = check_collection(collection, {"train": np.array([0, 2, 3, 4]), "test": np.array([1])})
     assert {finding.kind: finding.items for finding in report.findings} == {
         "texts repeated across splits": ("'the bison': 0.png#0 (train), 1.png#0 (test)",),
@@ -174,7 +174,7 @@ def test_repeated_texts(tmp_path: Path) -> None:
 
 
 def test_the_report_as_json_and_as_a_table(tmp_path: Path) -> None:
-    collection = read(
+    collection = read_pictures(
         tmp_path, good(3) | {"\x1b[31mred.jpg": b""}, [("0.png", "a"), ("\x1b[31mred.jpg", "b"), ("gone.png", "c")]
     )
     report = check_collection(collection, All().assign(collection), 1)

@@ -11,7 +11,7 @@ from picdesk.data.facts import Look, PictureFacts, take_look
 from picdesk.data.near import near_pairs
 from picdesk.errors import DataError
 from picdesk.readers.folder import Folder
-from tests.data.samples import colour, encoded, jpeg, put
+from tests.data.samples import colour, encode_image, jpeg, put
 from tests.mutations import mutations
 
 
@@ -101,7 +101,7 @@ def test_near_duplicates_and_nothing_else() -> None:
     smaller = base.resize((120, 90))
     import io
 
-    pressed = Image.open(io.BytesIO(encoded(base, "JPEG", quality=30)))
+    pressed = Image.open(io.BytesIO(encode_image(base, "JPEG", quality=30)))
     red, green, blue = base.split()
     recoloured = Image.merge("RGB", (blue, red, green))
     found = near_pairs([*looks, look(smaller), look(pressed), look(recoloured)])

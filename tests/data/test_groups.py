@@ -11,7 +11,7 @@ from PIL import Image
 from picdesk.collection import Collection
 from picdesk.data import near
 from picdesk.data.facts import Look, PictureFacts
-from picdesk.data.groups import KINDS, chosen_kinds, components, find_links, joined, see_all
+from picdesk.data.groups import KINDS, chosen_kinds, components, find_links, join_collections, see_all
 from picdesk.data.sources import NoPictures
 from picdesk.data.splits import Random
 from picdesk.errors import ConfigError
@@ -31,7 +31,7 @@ class Bytes:
         return self.contents[i]
 
 
-def stored(picture: Image.Image, kind: str = "PNG") -> bytes:
+def stored_picture(picture: Image.Image, kind: str = "PNG") -> bytes:
     stream = io.BytesIO()
     picture.save(stream, kind)
     return stream.getvalue()
@@ -51,11 +51,16 @@ def in_one_part(splits: dict[str, np.ndarray], pictures: Sequence[int]) -> bool:
     return any(set(pictures) <= set(rows.tolist()) for rows in splits.values())
 
 
-PLAIN = [stored(drawing(seed)) for seed in range(60)]
+PLAIN = [stored_picture(drawing(seed)) for seed in range(60)]
 
 
 def test_equal_near_and_same_titles_make_one_group_however_the_rows_stand() -> None:
-    contents = [*PLAIN[:30], PLAIN[4], stored(drawing(4).resize((150, 110)), "JPEG"), stored(drawing(9), "JPEG")]
+    contents = [
+        *PLAIN[:30],
+        PLAIN[4],
+        stored_picture(drawing(4).resize((150, 110)), "JPEG"),
+        stored_picture(drawing(9), "JPEG"),
+    ]
     titles = [f"title {i}" for i in range(33)]
     titles[20], titles[30] = "  Storm over the Harbour", "storm over  the harbour"
     made = collection(contents, titles)
@@ -87,7 +92,7 @@ def test_without_anything_alike_the_split_is_that_of_the_pictures_alone() -> Non
 
 
 def test_each_kind_can_be_chosen_alone() -> None:
-    contents = [*PLAIN[:20], PLAIN[0], stored(drawing(1), "JPEG")]
+    contents = [*PLAIN[:20], PLAIN[0], stored_picture(drawing(1), "JPEG")]
     made = collection(contents, ["same" if i in (7, 8) else f"title {i}" for i in range(22)])
     found = {kind: components(find_links(made, (kind,)), 11)[0] for kind in KINDS}
     assert found == {"pictures": [[0, 20]], "near": [[0, 20], [1, 21]], "texts": [[7, 8]]}
@@ -155,7 +160,7 @@ def test_too_few_pictures_to_part_say_what_could_be_done() -> None:
 
 
 def test_what_is_alike_to_something_known_is_told_directly() -> None:
-    contents = [*PLAIN[:10], PLAIN[2], stored(drawing(3), "JPEG")]
+    contents = [*PLAIN[:10], PLAIN[2], stored_picture(drawing(3), "JPEG")]
     links = find_links(collection(contents, [*(f"t{i}" for i in range(11)), "t5"]), KINDS)
     known = np.zeros(12, np.bool_)
     known[[2, 3]] = True
@@ -172,7 +177,7 @@ def test_what_is_alike_to_something_known_is_told_directly() -> None:
 
 def test_two_data_sets_are_compared_as_one() -> None:
     one, other = collection(PLAIN[:5], list("abcde")), collection([PLAIN[3], *PLAIN[6:8]], list("xya"))
-    both = joined(one, other)
+    both = join_collections(one, other)
     known = np.arange(8) < 5
     assert [both.picture_ids[i] for i in np.flatnonzero(find_links(both, KINDS).alike(known))] == ["1/n0000", "1/n0002"]
 

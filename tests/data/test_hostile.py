@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from picdesk.data.checks import check_collection, cleaned
+from picdesk.data.checks import check_collection, clean_collection
 from picdesk.readers.folder import Folder
 from picdesk.readers.tables import Csv
 from tests.data import hostile
-from tests.data.samples import check_pictures, colour, jpeg, near, pairs, put, reasons, seen_colour
+from tests.data.samples import check_pictures, colour, is_near, jpeg, pairs, put, reasons, seen_colour
 
 OPENED: list[str] = []
 WATCH: list[bool] = []
@@ -41,11 +41,11 @@ def test_a_folder_of_hostile_pictures(root: Path, opened: list[str]) -> None:
     collection = Folder(root=str(root)).read()
     splits = {"test": collection.picture_of[:0]}
     report = check_collection(collection, splits, max_bad_fraction=1)
-    kept, _ = cleaned(collection, splits, report)
+    kept, _ = clean_collection(collection, splits, report)
 
     assert set(kept.picture_ids) == set(hostile.good())
     for i, name in enumerate(kept.picture_ids):
-        assert near(seen_colour(kept.pictures.read(i)), hostile.good()[name][1]), name
+        assert is_near(seen_colour(kept.pictures.read(i)), hostile.good()[name][1]), name
     named = {item.split(":")[0]: finding.kind for finding in report.findings for item in finding.items}
     for name, (_, kind) in hostile.BAD.items():
         assert named[name] == kind or (

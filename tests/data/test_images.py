@@ -10,41 +10,41 @@ from PIL import Image
 from picdesk.data import picture_formats
 from picdesk.data.images import CLEAR, CMYK, DEEP, FRAMES, Noted, PictureError, changes_of, open_picture
 from picdesk.data.picture_formats import ENDINGS, UNREAD, format_of
-from tests.data.samples import BLUE, GREEN, RED, WHITE, encoded, jpeg, near, seen_colour
+from tests.data.samples import BLUE, GREEN, RED, WHITE, encode_image, is_near, jpeg, seen_colour
 
 HALVES = Image.new("RGB", (40, 20), RED)
 HALVES.paste(BLUE, (0, 0, 20, 20))
 
 
 def test_cmyk_is_not_inverted() -> None:
-    assert near(seen_colour(encoded(Image.new("RGB", (16, 16), RED).convert("CMYK"), "JPEG", quality=95)), RED)
+    assert is_near(seen_colour(encode_image(Image.new("RGB", (16, 16), RED).convert("CMYK"), "JPEG", quality=95)), RED)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_are_scaled_not_clipped(kind: str) -> None:
     values = np.full((10, 10), 0x4000, np.uint16)
     values[:, 5:] = 0xC000
-    picture = np.asarray(open_picture(encoded(Image.fromarray(values), kind)))
+    picture = np.asarray(open_picture(encode_image(Image.fromarray(values), kind)))
     assert picture[5, 1].tolist() == [64, 64, 64]
     assert picture[5, 8].tolist() == [191, 191, 191]
 
 
 def test_float_grey_of_zero_to_one() -> None:
-    picture = open_picture(encoded(Image.fromarray(np.full((4, 4), 0.5, np.float32)), "TIFF"))
+    picture = open_picture(encode_image(Image.fromarray(np.full((4, 4), 0.5, np.float32)), "TIFF"))
     assert picture.getpixel((1, 1)) == (128, 128, 128)
 
 
 def test_floats_that_are_no_grey_are_refused() -> None:
     with pytest.raises(PictureError, match="grey values outside"):
-        open_picture(encoded(Image.fromarray(np.full((4, 4), -3.0, np.float32)), "TIFF"))
+        open_picture(encode_image(Image.fromarray(np.full((4, 4), -3.0, np.float32)), "TIFF"))
 
 
 def test_palette_with_alpha_stands_on_white() -> None:
     image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
     image.paste((*GREEN, 255), (0, 0, 10, 20))
-    picture = open_picture(encoded(image.quantize(8), "PNG"))
+    picture = open_picture(encode_image(image.quantize(8), "PNG"))
     assert picture.mode == "RGB"
-    assert near(picture.getpixel((3, 10)), GREEN)  # type: ignore[arg-type]
+    assert is_near(picture.getpixel((3, 10)), GREEN)  # type: ignore[arg-type]
     assert picture.getpixel((16, 10)) == WHITE
 
 
@@ -52,14 +52,14 @@ def test_palette_with_one_clear_entry_stands_on_white() -> None:
     image = Image.new("P", (8, 8), 1)
     image.putpalette([0, 0, 0, *BLUE])
     image.paste(0, (0, 0, 4, 8))
-    picture = open_picture(encoded(image, "GIF", transparency=0))
+    picture = open_picture(encode_image(image, "GIF", transparency=0))
     assert picture.getpixel((1, 4)) == WHITE
     assert picture.getpixel((6, 4)) == BLUE
 
 
 @pytest.mark.parametrize(("mode", "value"), [("RGBA", (0, 0, 0, 0)), ("LA", (0, 0))])
 def test_clear_pictures_are_white(mode: str, value: tuple[int, ...]) -> None:
-    assert open_picture(encoded(Image.new(mode, (5, 5), value))).getpixel((2, 2)) == WHITE
+    assert open_picture(encode_image(Image.new(mode, (5, 5), value))).getpixel((2, 2)) == WHITE
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_clear_pictures_are_white(mode: str, value: tuple[int, ...]) -> None:
 def test_exif_turns_upright(orientation: int, size: tuple[int, int], blue_at: tuple[float, float]) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = open_picture(encoded(HALVES, "PNG", exif=exif))
+    picture = open_picture(encode_image(HALVES, "PNG", exif=exif))
     assert picture.size == size
-    assert near(picture.getpixel((int(blue_at[0] * size[0]), int(blue_at[1] * size[1]))), BLUE)  # type: ignore[arg-type]
+    assert is_near(picture.getpixel((int(blue_at[0] * size[0]), int(blue_at[1] * size[1]))), BLUE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_picture_is_turned_once_in_every_format(kind: str, deep: bool, orienta
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"tiffinfo": exif} if kind == "TIFF" else {"exif": exif}
-    data = encoded(Image.fromarray(values), kind, **options)
+    data = encode_image(Image.fromarray(values), kind, **options)
     picture = open_picture(data)
     assert picture.size == ((16, 32) if orientation > 4 else (32, 16))
     corners = {"left top": (3, 3), "right top": (-4, 3), "left low": (3, -4), "right low": (-4, -4)}
@@ -108,14 +108,14 @@ def test_a_picture_is_turned_once_in_every_format(kind: str, deep: bool, orienta
 def test_the_first_frame_of_an_animation(kind: str) -> None:
     rest = [Image.new("RGB", (16, 16), BLUE)] * 2
     lossless = {"lossless": True} if kind == "WEBP" else {}
-    data = encoded(Image.new("RGB", (16, 16), RED), kind, save_all=True, append_images=rest, **lossless)
-    assert near(seen_colour(data), RED)
+    data = encode_image(Image.new("RGB", (16, 16), RED), kind, save_all=True, append_images=rest, **lossless)
+    assert is_near(seen_colour(data), RED)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "YCbCr"])
 def test_plain_modes_become_rgb(mode: str) -> None:
     kind = "JPEG" if mode == "YCbCr" else "PNG"
-    picture = open_picture(encoded(Image.new("RGB", (9, 9), "white").convert(mode), kind))
+    picture = open_picture(encode_image(Image.new("RGB", (9, 9), "white").convert(mode), kind))
     assert (picture.mode, picture.getpixel((4, 4))) == ("RGB", WHITE)
 
 
@@ -137,7 +137,7 @@ NOISE = Image.effect_noise((64, 64), 80).convert("RGB")
 )
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
 def test_a_truncated_picture_is_an_error_never_grey(kind: str, options: dict[str, bool], kept: float) -> None:
-    whole = encoded(NOISE, kind, **options)
+    whole = encode_image(NOISE, kind, **options)
     with pytest.raises(PictureError) as error:
         open_picture(whole[: int(len(whole) * kept)])
     assert error.value.kind in ("truncated", "unreadable", "unknown_format")
@@ -145,7 +145,7 @@ def test_a_truncated_picture_is_an_error_never_grey(kind: str, options: dict[str
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
 def test_truncation_is_called_by_its_name(kind: str) -> None:
-    whole = encoded(NOISE, kind)
+    whole = encode_image(NOISE, kind)
     with pytest.raises(PictureError) as error:
         open_picture(whole[: len(whole) // 2])
     assert error.value.kind == "truncated"
@@ -171,7 +171,7 @@ def test_what_is_no_picture(data: bytes, kind: str) -> None:
 
 
 def test_broken_pixels_are_an_error() -> None:
-    whole = bytearray(encoded(NOISE, "PNG"))
+    whole = bytearray(encode_image(NOISE, "PNG"))
     start = whole.index(b"IDAT") + 200
     whole[start : start + 400] = bytes(400)
     with pytest.raises(PictureError):
@@ -180,12 +180,12 @@ def test_broken_pixels_are_an_error() -> None:
 
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(PictureError, match="8000x8000 is more than 50000000 pixels") as error:
-        open_picture(encoded(Image.new("1", (8000, 8000))))
+        open_picture(encode_image(Image.new("1", (8000, 8000))))
     assert error.value.kind == "too_large"
 
 
 def test_a_header_that_promises_far_too_much() -> None:
-    small = bytearray(encoded(Image.new("L", (8, 8)), "BMP"))
+    small = bytearray(encode_image(Image.new("L", (8, 8)), "BMP"))
     small[18:26] = (60_000).to_bytes(4, "little") * 2
     with pytest.raises(PictureError) as error:
         open_picture(bytes(small))
@@ -203,7 +203,7 @@ def test_a_smaller_scale_keeps_the_shortest_side() -> None:
     data = jpeg(GREEN, (800, 600))
     picture = open_picture(data, shortest=70)
     assert picture.size == (100, 75)
-    assert near(picture.getpixel((50, 30)), GREEN)  # type: ignore[arg-type]
+    assert is_near(picture.getpixel((50, 30)), GREEN)  # type: ignore[arg-type]
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -214,7 +214,7 @@ def test_broken_exif_leaves_the_pixels() -> None:
 
 
 def test_bytes_behind_the_picture_do_no_harm() -> None:
-    assert near(seen_colour(jpeg(RED) + b"trailing advertisement" * 9), RED)
+    assert is_near(seen_colour(jpeg(RED) + b"trailing advertisement" * 9), RED)
 
 
 def png16(values: np.ndarray) -> bytes:
@@ -262,14 +262,16 @@ def test_an_opaque_alpha_of_sixteen_bits_beside_twelve_of_colour() -> None:
 def test_a_tiff_of_twelve_bits_and_one_where_white_is_zero(compression: str | None) -> None:
     values = np.full((5, 5), 4095, np.uint16)
     values[:, :2] = 0
-    assert open_picture(encoded(Image.fromarray(values), "TIFF", compression=compression)).getpixel((4, 4)) == WHITE
-    turned = encoded(Image.fromarray(values), "TIFF", compression=compression, tiffinfo={262: 0})
+    assert (
+        open_picture(encode_image(Image.fromarray(values), "TIFF", compression=compression)).getpixel((4, 4)) == WHITE
+    )
+    turned = encode_image(Image.fromarray(values), "TIFF", compression=compression, tiffinfo={262: 0})
     assert open_picture(turned).getpixel((4, 4)) == (0, 0, 0)
     assert open_picture(turned).getpixel((0, 0)) == WHITE
 
 
 def test_what_a_tiff_says_of_its_largest_value_counts() -> None:
-    dark = encoded(Image.fromarray(np.full((5, 5), 2048, np.uint16)), "TIFF", tiffinfo={281: 65535})
+    dark = encode_image(Image.fromarray(np.full((5, 5), 2048, np.uint16)), "TIFF", tiffinfo={281: 65535})
     picture = open_picture(dark)
     assert (picture.getpixel((1, 1)), changes_of(picture)) == ((8, 8, 8), ())
 
@@ -300,7 +302,7 @@ def text_chunks() -> dict[str, bytes]:
 def test_large_texts_and_profiles_leave_the_pixels(kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    png = encoded(HALVES, "PNG", exif=exif)
+    png = encode_image(HALVES, "PNG", exif=exif)
     added = text_chunks()[kind]
     for data in (with_chunks(png, added), png[:-12] + added + png[-12:]):
         picture = open_picture(data)
@@ -308,7 +310,7 @@ def test_large_texts_and_profiles_leave_the_pixels(kind: str) -> None:
 
 
 def test_pixels_damaged_beside_large_texts_are_still_an_error() -> None:
-    data = bytearray(with_chunks(encoded(NOISE, "PNG"), text_chunks()["zTXt"]))
+    data = bytearray(with_chunks(encode_image(NOISE, "PNG"), text_chunks()["zTXt"]))
     data[data.index(b"IDAT") + 300] ^= 0xFF
     with pytest.raises(PictureError):
         open_picture(bytes(data))
@@ -316,16 +318,16 @@ def test_pixels_damaged_beside_large_texts_are_still_an_error() -> None:
 
 def test_what_was_changed_is_told() -> None:
     plain, clear = Image.new("RGB", (8, 8), RED), Image.new("RGBA", (8, 8), (9, 9, 9, 90))
-    moving = encoded(plain, "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), BLUE)])
+    moving = encode_image(plain, "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), BLUE)])
     cases: list[tuple[bytes, tuple[str, ...]]] = [
-        (encoded(plain), ()),
-        (encoded(plain, "GIF"), ()),
-        (encoded(plain.convert("RGBA")), ()),
-        (encoded(clear), (CLEAR,)),
-        (encoded(clear, "WEBP"), (CLEAR,)),
+        (encode_image(plain), ()),
+        (encode_image(plain, "GIF"), ()),
+        (encode_image(plain.convert("RGBA")), ()),
+        (encode_image(clear), (CLEAR,)),
+        (encode_image(clear, "WEBP"), (CLEAR,)),
         (moving, (FRAMES,)),
-        (encoded(plain, "TIFF", save_all=True, append_images=[plain]), (FRAMES,)),
-        (encoded(plain.convert("CMYK"), "JPEG"), (CMYK,)),
+        (encode_image(plain, "TIFF", save_all=True, append_images=[plain]), (FRAMES,)),
+        (encode_image(plain.convert("CMYK"), "JPEG"), (CMYK,)),
     ]
     noted = Noted()
     for data, changes in cases:
@@ -346,8 +348,8 @@ def test_every_ending_that_is_looked_for_can_be_decoded(ending: str) -> None:
         return
     Image.init()
     mode = {"pbm": "1", "pgm": "L"}.get(ending, "RGB")
-    data = encoded(Image.new(mode, (32, 32), "white"), Image.registered_extensions()[f".{ending}"])
-    assert near(seen_colour(data), WHITE)
+    data = encode_image(Image.new(mode, (32, 32), "white"), Image.registered_extensions()[f".{ending}"])
+    assert is_near(seen_colour(data), WHITE)
     assert not set(ENDINGS) & set(UNREAD)
 
 

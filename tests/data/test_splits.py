@@ -22,7 +22,7 @@ def collection(count: int, official: tuple[str, ...] = (), order: Any = None) ->
     return Collection("x", ids, NoPictures(count), (), (), np.empty(0, np.int64), official)
 
 
-def named(made: Collection, splits: Any) -> dict[str, set[str]]:
+def names_by_part(made: Collection, splits: Any) -> dict[str, set[str]]:
     return {name: {made.picture_ids[i] for i in rows} for name, rows in splits.items()}
 
 
@@ -39,7 +39,7 @@ def test_a_seed_gives_this_very_split_everywhere() -> None:
     made = collection(20)
     splits = Random(seed=7).assign(made)
     order = sorted(made.picture_ids, key=lambda item: hashlib.sha256(f"7:{item}".encode()).hexdigest())
-    assert named(made, splits)["train"] == set(order[:16])
+    assert names_by_part(made, splits)["train"] == set(order[:16])
     assert splits["val"].tolist() == [10, 17]
     assert splits["test"].tolist() == [2, 9]
 
@@ -56,8 +56,8 @@ def test_sizes_at_the_size_of_newsimages(fractions: tuple[float, float, float], 
 
 def test_the_order_of_rows_does_not_matter_and_the_seed_does() -> None:
     one, other = collection(300), collection(300, order=np.random.default_rng(0).permutation(300))
-    assert named(one, Random(5).assign(one)) == named(other, Random(5).assign(other))
-    assert named(one, Random(5).assign(one)) != named(one, Random(6).assign(one))
+    assert names_by_part(one, Random(5).assign(one)) == names_by_part(other, Random(5).assign(other))
+    assert names_by_part(one, Random(5).assign(one)) != names_by_part(one, Random(6).assign(one))
 
 
 def test_random_splits_that_cannot_be() -> None:
@@ -102,7 +102,7 @@ def test_official_dev_reports_on_dev_and_chooses_on_train() -> None:
     assert sorted([*splits["train"], *splits["val"]]) == list(range(50))
     assert splits["val"].tolist() == [0, 1, 7, 35, 43]
     turned = replace(collection(70, MARKS[::-1], order=range(69, -1, -1)))
-    assert named(turned, OfficialDev(seed=3).assign(turned)) == named(made, splits)
+    assert names_by_part(turned, OfficialDev(seed=3).assign(turned)) == names_by_part(made, splits)
 
 
 @pytest.mark.parametrize("form", ["csv", "json by picture", "json by split"])

@@ -76,7 +76,7 @@ class Files:
         return self.paths[i].read_bytes()
 
 
-def seen(module: nn.Module) -> int:
+def items_seen(module: nn.Module) -> int:
     """How many items went through a counting trunk."""
     assert isinstance(module, CountingLinear)
     return module.seen

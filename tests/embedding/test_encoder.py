@@ -12,7 +12,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.forward import Forward
 from picdesk.embedding.store import Store, content_key
 from picdesk.errors import ConfigError, DataError
-from tests.embedding.fakes import Pictures, Tiny, seen
+from tests.embedding.fakes import Pictures, Tiny, items_seen
 from tests.embedding.worker import blob, decode
 
 
@@ -32,9 +32,9 @@ def test_second_time_costs_nothing_and_new_ones_cost_themselves(tmp_path: Path) 
     again = Tiny()
     encoder = Encoder(Store(tmp_path))
     assert (encoder.pictures(again, Pictures([*blobs, blobs[0]]), decode) == first).all()
-    assert seen(again.image_trunk) == 0
+    assert items_seen(again.image_trunk) == 0
     encoder.pictures(again, Pictures([blob(77), *blobs]), decode)
-    assert seen(again.image_trunk) == 1
+    assert items_seen(again.image_trunk) == 1
     assert encoder.counts.encoded["image"] == 1
     assert encoder.counts.reused["image"] == 12
 
@@ -43,7 +43,7 @@ def test_texts_are_encoded_once_each_and_stay_in_order(tmp_path: Path) -> None:
     texts = ["a long line of letters", "bb", "a", "bb", "ccc"]
     backbone = Tiny()
     features = Encoder(Store(tmp_path), batch_size=2).texts(backbone, texts)
-    assert seen(backbone.text_trunk) == 4
+    assert items_seen(backbone.text_trunk) == 4
     assert (features[1] == features[3]).all()
     expected = backbone.text_trunk(**backbone.tokenize(texts)).detach().numpy()
     np.testing.assert_allclose(features, expected, atol=1e-6)
@@ -53,7 +53,7 @@ def test_texts_are_encoded_once_each_and_stay_in_order(tmp_path: Path) -> None:
 def test_other_weights_or_pixels_are_another_space(tmp_path: Path, other: Tiny) -> None:
     Encoder(Store(tmp_path)).pictures(Tiny(), Pictures([blob(0)]), decode)
     Encoder(Store(tmp_path)).pictures(other, Pictures([blob(0)]), decode)
-    assert seen(other.image_trunk) == 1
+    assert items_seen(other.image_trunk) == 1
 
 
 def test_a_flipped_byte_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.shards import shard_paths
 from picdesk.embedding.store import Store
 from picdesk.errors import DataError
-from tests.embedding.fakes import Files, Tiny, seen
+from tests.embedding.fakes import Files, Tiny, items_seen
 from tests.embedding.worker import blob, decode
 
 COUNT = 6
@@ -45,11 +45,11 @@ class Case:
 
     def run(self) -> tuple[int, int]:
         """How many pictures and texts went through the trunks; their features are checked against a plain loop."""
-        passed = seen(self.backbone.image_trunk), seen(self.backbone.text_trunk)
+        passed = items_seen(self.backbone.image_trunk), items_seen(self.backbone.text_trunk)
         encoder = Encoder(Store(self.root / "store"), **self.settings)
         images = encoder.pictures(self.backbone, Files(self.paths), lambda data, shortest=None: decode(data))
         texts = encoder.texts(self.backbone, self.texts)
-        passed = seen(self.backbone.image_trunk) - passed[0], seen(self.backbone.text_trunk) - passed[1]
+        passed = items_seen(self.backbone.image_trunk) - passed[0], items_seen(self.backbone.text_trunk) - passed[1]
         tolerance = 1e-6 if not self.settings else 2e-2
         np.testing.assert_allclose(images, self.plain_images(), atol=tolerance)
         np.testing.assert_allclose(texts, self.plain_texts(), atol=20 * tolerance)
@@ -109,16 +109,16 @@ def new_content(case: Case) -> None:
     os.utime(case.paths[2], ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def renamed(case: Case) -> None:
+def rename_pictures(case: Case) -> None:
     case.paths[3] = case.paths[3].rename(case.root / "other-name.png")
 
 
-def moved(case: Case) -> None:
+def move_store(case: Case) -> None:
     (case.root / "elsewhere").mkdir()
     case.paths = [Path(shutil.move(path, case.root / "elsewhere")) for path in case.paths]
 
 
-def reordered(case: Case) -> None:
+def reorder_items(case: Case) -> None:
     case.paths.reverse()
     case.texts.reverse()
 
@@ -166,9 +166,9 @@ def forgotten_checks(case: Case) -> None:
         (setting(fast_decode=True), (COUNT, 0)),
         (swapped_content, (0, 0)),
         (new_content, (1, 0)),
-        (renamed, (0, 0)),
-        (moved, (0, 0)),
-        (reordered, (0, 0)),
+        (rename_pictures, (0, 0)),
+        (move_store, (0, 0)),
+        (reorder_items, (0, 0)),
         (another_picture, (1, 0)),
         (other_text, (0, 1)),
         (repeated_text, (0, 0)),
@@ -201,7 +201,7 @@ def cut_short(case: Case) -> None:
     case.shard.write_bytes(case.shard.read_bytes()[:-7])
 
 
-def emptied(case: Case) -> None:
+def empty_items(case: Case) -> None:
     case.shard.write_bytes(b"")
 
 
@@ -217,7 +217,7 @@ def from_another_space(case: Case) -> None:
     shutil.copy(shard_paths(folder)[0], other)
 
 
-def described(**values: Any) -> Callable[[Case], None]:
+def change_description(**values: Any) -> Callable[[Case], None]:
     def change_it(case: Case) -> None:
         path = case.shard.parent / "space.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | values))
@@ -234,13 +234,13 @@ def broken_description(case: Case) -> None:
     [
         (one_byte, "is damaged"),
         (cut_short, "is damaged"),
-        (emptied, "is damaged"),
+        (empty_items, "is damaged"),
         (other_name, "is damaged"),
         (from_another_space, "belongs to space"),
-        (described(precision="bf16"), "precision is 'bf16' there and 'fp32' here"),
-        (described(trunk="0" * 64), "trunk is '000"),
-        (described(width=9), "width is 9 there and 5 here"),
-        (described(decode="draft"), "decode is 'draft' there and 'full' here"),
+        (change_description(precision="bf16"), "precision is 'bf16' there and 'fp32' here"),
+        (change_description(trunk="0" * 64), "trunk is '000"),
+        (change_description(width=9), "width is 9 there and 5 here"),
+        (change_description(decode="draft"), "decode is 'draft' there and 'full' here"),
         (broken_description, "cannot be read"),
     ],
 )

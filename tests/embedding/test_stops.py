@@ -24,7 +24,7 @@ def test_whole_batches_are_written_when_a_signal_comes(tmp_path: Path, signum: i
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         torch.set_num_threads(1)
         try:
-            with stops.watched():
+            with stops.watch_signals():
                 encode(store, count, shard, 0.01, tally)
         except stops.Stop as stop:
             os._exit(stops.status(stop))

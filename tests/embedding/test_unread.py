@@ -59,7 +59,7 @@ def test_they_are_said_once_and_counted(lite: Lite, tmp_path: Path, caplog: pyte
         encoder.texts(lite, texts)
         encoder.texts(lite, texts)
     said = [record.getMessage() for record in caplog.records]
-    assert said == list(encoder.unread.told())
+    assert said == list(encoder.unread.lines())
     assert said[0].startswith("2 of 5 texts are longer than the 128 tokens that lite(")
     assert said[1].startswith("2 of 5 texts are made of tokens only that are unknown to lite(")
     assert said[2].startswith("4 different texts have the same vector")
@@ -78,7 +78,7 @@ def test_a_warm_store_says_the_same_without_tokenising(
     monkeypatch.setattr(type(lite), "text_flags", refuse)
     again = Encoder(Store(tmp_path))
     again.texts(lite, [LONG, "a boat"])
-    assert again.unread.told() == first.unread.told()
+    assert again.unread.lines() == first.unread.lines()
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY nothing", b"x" * 200])

@@ -21,7 +21,9 @@ GALLERY = 1000
 NAMES = ("hits@1", "hits@5", "hits@10", "recall@10", "mrr", "mean_rank", "median_rank")
 
 
-def drawn(rng: np.random.Generator, pictures: int, single: bool = False, shared: np.ndarray | None = None) -> Ranks:
+def draw_ranks(
+    rng: np.random.Generator, pictures: int, single: bool = False, shared: np.ndarray | None = None
+) -> Ranks:
     """Ranks of a made-up model: log rank = difficulty of the picture + of the caption.
 
     Each caption is a query or, with `single`, each picture is one whose captions are relevant.
@@ -36,12 +38,14 @@ def drawn(rng: np.random.Generator, pictures: int, single: bool = False, shared:
     return Ranks("i2t" if single else "t2i", ids, bounds, ranks, GALLERY, GALLERY, cluster)
 
 
-def covered(data_sets: int, resamples: int, single: bool, pictures: int = 490) -> dict[str, float]:
+def coverage_of(data_sets: int, resamples: int, single: bool, pictures: int = 490) -> dict[str, float]:
     """Share of data sets whose interval holds the true value."""
-    truth = metrics_of(drawn(np.random.default_rng(99), 700_000, single))
+    truth = metrics_of(draw_ranks(np.random.default_rng(99), 700_000, single))
     hits: Counter[str] = Counter()
     for seed in range(data_sets):
-        found = intervals(drawn(np.random.default_rng([1, seed]), pictures, single), resamples=resamples, seed=seed)
+        found = intervals(
+            draw_ranks(np.random.default_rng([1, seed]), pictures, single), resamples=resamples, seed=seed
+        )
         hits.update(name for name in NAMES if found[name].low <= truth[name] <= found[name].high)
     return {name: hits[name] / data_sets for name in NAMES}
 
@@ -53,7 +57,10 @@ def false_alarms(pairs: int, resamples: int, pictures: int = 80) -> dict[str, fl
         rng = np.random.default_rng([2, seed])
         shared = rng.normal(2.2, 1.0, pictures)
         found = compare(
-            drawn(rng, pictures, shared=shared), drawn(rng, pictures, shared=shared), resamples=resamples, seed=seed
+            draw_ranks(rng, pictures, shared=shared),
+            draw_ranks(rng, pictures, shared=shared),
+            resamples=resamples,
+            seed=seed,
         )
         alarms.update(name for name, difference in found.items() if difference.p <= 0.05)
     return {name: alarms[name] / pairs for name in ("hits@1", "hits@5", "hits@10", "mrr", "mean_rank")}
@@ -129,7 +136,7 @@ def test_sixty_boards_of_equal_systems(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("single", [False, True])
 def test_intervals_hold_the_truth_in_93_to_97_of_100(single: bool) -> None:
     """The median's interval ends on whole ranks, so it may hold the truth a little more often."""
-    found = covered(1000, 2000, single)
+    found = coverage_of(1000, 2000, single)
     assert all(0.93 <= share <= (0.98 if name == "median_rank" else 0.97) for name, share in found.items()), found
 
 
@@ -143,16 +150,16 @@ def test_equal_models_differ_in_at_most_55_of_1000() -> None:
 
 @pytest.mark.parametrize("single", [False, True])
 def test_a_hundred_intervals(single: bool) -> None:
-    found = covered(100, 500, single, pictures=140)
+    found = coverage_of(100, 500, single, pictures=140)
     assert all(0.87 <= share <= 1.0 for share in found.values()), found
 
 
 def test_intervals_that_ignore_the_pictures_would_be_too_short() -> None:
     """The same data with every caption as a picture of its own: far fewer than 93 of 100 hold the truth."""
-    truth = metrics_of(drawn(np.random.default_rng(99), 700_000))
+    truth = metrics_of(draw_ranks(np.random.default_rng(99), 700_000))
     hits = 0
     for seed in range(100):
-        ranks = drawn(np.random.default_rng([1, seed]), 210)
+        ranks = draw_ranks(np.random.default_rng([1, seed]), 210)
         alone = Ranks(
             "t2i", ranks.query_ids, ranks.bounds, ranks.ranks, GALLERY, GALLERY, np.arange(len(ranks.query_ids))
         )

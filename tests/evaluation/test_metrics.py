@@ -101,7 +101,7 @@ def assert_same_ranks(ranks: Ranks, case: Case, direction: Direction) -> None:
     assert ranks.cluster.tolist() == wanted.cluster.tolist()
 
 
-def clustered(
+def clustered_case(
     rng: np.random.Generator, pictures: int = 60, noise: float = 0.5, most: int = 7
 ) -> tuple[Case, Embeddings, Embeddings]:
     """A case with embeddings behind it: (case, texts, pictures)."""
@@ -117,7 +117,7 @@ def both(case: Case, texts: Embeddings, pictures: Embeddings) -> dict[Direction,
 
 
 def test_a_perfect_model_scores_one() -> None:
-    case, texts, pictures = clustered(np.random.default_rng(0), noise=0.0)
+    case, texts, pictures = clustered_case(np.random.default_rng(0), noise=0.0)
     for metrics in both(case, texts, pictures).values():
         assert metrics["hits@1"] == metrics["hits@10"] == metrics["recall@10"] == metrics["mrr"] == 1.0
         assert metrics["median_rank"] == metrics["mean_rank"] == 1.0
@@ -130,7 +130,7 @@ def test_shuffled_ids_score_chance(direction: Direction) -> None:
     Shuffled are the gallery's ids: were it the texts in t2i, pictures with many captions would come up more often.
     """
     rng = np.random.default_rng(1)
-    case, _, _ = clustered(rng)
+    case, _, _ = clustered_case(rng)
     run, seen = case.run(direction), []
     for _ in range(300):
         owners = rng.permutation(60)[case.picture_of] if direction == "t2i" else rng.permutation(case.picture_of)

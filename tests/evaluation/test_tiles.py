@@ -30,7 +30,7 @@ def both_ways(texts: np.ndarray, pictures: np.ndarray, picture_of: np.ndarray, s
     return found
 
 
-def expected(texts: np.ndarray, pictures: np.ndarray, picture_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def expected_ranks(texts: np.ndarray, pictures: np.ndarray, picture_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ranks of both directions by the definition, with nothing but exact scores."""
     rows, columns = np.divmod(np.arange(len(texts) * len(pictures)), len(pictures))
     scores = exact_scores(texts, pictures, rows, columns).reshape(len(texts), len(pictures))
@@ -75,7 +75,7 @@ def test_ranks_are_those_of_exact_scores(kind: str, side: int) -> None:
     picture_of = np.repeat(np.arange(pictures), captions)
     noise = 0.0 if kind == "copies" else 1e-7 if kind == "near" else 0.5 if kind == "plain" else 50.0
     texts = image[picture_of] + noise * rng.standard_normal((len(picture_of), dim))
-    t2i, i2t = expected(unit(texts), unit(image), picture_of)
+    t2i, i2t = expected_ranks(unit(texts), unit(image), picture_of)
     for name, ranks in both_ways(unit(texts), unit(image), picture_of, side).items():
         assert np.array_equal(ranks.ranks, t2i if name.startswith("t2i") else i2t), name
 

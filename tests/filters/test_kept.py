@@ -7,20 +7,20 @@ import pytest
 from picdesk.errors import DataError, MissingFileError
 from picdesk.filters.columns import Columns
 from picdesk.filters.kept import drop_others, place_of, read_columns, write_columns
-from tests.filters.test_language import known
+from tests.filters.test_language import known_columns
 from tests.mutations import mutations
 
 
 def test_what_is_kept_comes_back(tmp_path: Path) -> None:
-    digest = write_columns(tmp_path, known())
+    digest = write_columns(tmp_path, known_columns())
     again = read_columns(tmp_path, digest)
-    assert again.ids == known().ids
-    assert list(again.columns) == list(known().columns)
+    assert again.ids == known_columns().ids
+    assert list(again.columns) == list(known_columns().columns)
     for name in again.columns:
         assert [set(again.column(name).values(i)) for i in range(5)] == [
-            set(known().column(name).values(i)) for i in range(5)
+            set(known_columns().column(name).values(i)) for i in range(5)
         ]
-    assert write_columns(tmp_path, known()) == digest
+    assert write_columns(tmp_path, known_columns()) == digest
 
 
 def test_items_of_which_nothing_is_known_have_no_columns(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_items_of_which_nothing_is_known_have_no_columns(tmp_path: Path) -> None
 
 
 def test_former_columns_go(tmp_path: Path) -> None:
-    old, new = write_columns(tmp_path, known()), write_columns(tmp_path, known().take(("p0",)))
+    old, new = write_columns(tmp_path, known_columns()), write_columns(tmp_path, known_columns().take(("p0",)))
     drop_others(tmp_path, new)
     assert [path.name for path in tmp_path.glob("columns-*")] == [place_of(tmp_path, new).name]
     with pytest.raises(MissingFileError, match="is missing; build the index again"):
@@ -37,7 +37,7 @@ def test_former_columns_go(tmp_path: Path) -> None:
 
 
 def test_whatever_was_damaged_is_refused(tmp_path: Path) -> None:
-    digest = write_columns(tmp_path, known())
+    digest = write_columns(tmp_path, known_columns())
     path = place_of(tmp_path, digest)
     content, count = path.read_bytes(), 0
     for name, damaged in mutations(content):

@@ -6,7 +6,7 @@ import pytest
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError
 from picdesk.filters.columns import Columns, columns_of
-from picdesk.filters.language import DEEPEST, columns_in, parsed
+from picdesk.filters.language import DEEPEST, columns_in, parse_filter
 from picdesk.retrieval.system import PicturesInMemory
 
 ROWS: list[dict[str, str | tuple[str, ...]]] = [
@@ -18,7 +18,7 @@ ROWS: list[dict[str, str | tuple[str, ...]]] = [
 ]
 
 
-def known() -> Columns:
+def known_columns() -> Columns:
     ids = tuple(f"p{i}" for i in range(len(ROWS)))
     order = np.arange(len(ROWS))
     part = Collection("c", ids, PicturesInMemory((b"",) * len(ids)), tuple(f"t{i}" for i in order), tuple(ROWS), order)
@@ -58,7 +58,7 @@ def known() -> Columns:
     ],
 )
 def test_what_a_filter_keeps(wanted: str, found: str) -> None:
-    assert "".join(str(i) for i in np.flatnonzero(known().fulfilling(wanted))) == found
+    assert "".join(str(i) for i in np.flatnonzero(known_columns().fulfilling(wanted))) == found
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_a_filter_keeps(wanted: str, found: str) -> None:
 )
 def test_what_cannot_be_read_is_told_in_one_line(wanted: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told) as raised:
-        known().fulfilling(wanted)
+        known_columns().fulfilling(wanted)
     assert "\n" not in str(raised.value)
 
 
@@ -105,7 +105,7 @@ def test_every_cut_of_a_filter_is_read_or_told() -> None:
     for start in range(0, len(whole), 3):
         for end in range(start, len(whole) + 1):
             try:
-                known().fulfilling(whole[start:end])
+                known_columns().fulfilling(whole[start:end])
                 read += 1
             except ConfigError as error:
                 assert str(error).startswith("filter")  # noqa: PT017 - some are read, and those raise nothing
@@ -113,16 +113,20 @@ def test_every_cut_of_a_filter_is_read_or_told() -> None:
 
 
 def test_the_columns_that_a_filter_asks_about() -> None:
-    assert columns_in(parsed("a = 1 and not (b.c is empty or a = 2) or `d e` contains 'x'")) == ("a", "b.c", "d e")
+    assert columns_in(parse_filter("a = 1 and not (b.c is empty or a = 2) or `d e` contains 'x'")) == (
+        "a",
+        "b.c",
+        "d e",
+    )
 
 
 def test_items_are_taken_and_joined() -> None:
-    whole = known()
+    whole = known_columns()
     some = whole.take(("p3", "p0", "none"))
     assert some.column("tags").values(1) == ("rugby", "sport") or some.column("tags").values(1) == ("sport", "rugby")
     assert some.fulfilling("tags = 'sport'").tolist() == [True, True, False]
     assert some.fulfilling("credit is empty").tolist() == [False, False, True]
-    both = some.joined(Columns(("q",), whole.take(("p1",)).columns))
+    both = some.join(Columns(("q",), whole.take(("p1",)).columns))
     assert both.ids == ("p3", "p0", "none", "q")
     assert both.fulfilling("credit = 'dpa'").tolist() == [False, False, False, True]
 

@@ -28,7 +28,7 @@ def data(tmp_path: Path) -> Path:
     return write_data(tmp_path / "data", 80, copy)
 
 
-def parted(data: Path) -> Path:
+def split_file(data: Path) -> Path:
     """A split whose test part holds the copies and fourteen others."""
     names = [f"p{i:02}" for i in range(80)]
     split = {name: "test" if i >= 60 else "val" if i >= 50 else "train" for i, name in enumerate(names)}
@@ -43,7 +43,7 @@ def numbers(ran: Ran) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def test_a_given_split_is_reported_with_and_without_look_alikes(capfd: Capture, tmp_path: Path, data: Path) -> None:
-    split = ("split=file", f"split.file={parted(data)}")
+    split = ("split=file", f"split.file={split_file(data)}")
     fitted = run(capfd, tmp_path, "train", *TINY, f"data.root={data}", *split, *FIT)
     again = run(capfd, tmp_path, "evaluate", f"ckpt={fitted.folder}", *FIT[2:])
     for ran in (fitted, again):

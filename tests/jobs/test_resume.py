@@ -13,7 +13,7 @@ from tests.tiny import write_data
 Capture = pytest.CaptureFixture[str]
 
 
-def fitted(capfd: Capture, data: Path, folder: Path, *more: str) -> Ran:
+def fit_job(capfd: Capture, data: Path, folder: Path, *more: str) -> Ran:
     given = ("trainer.max_epochs=3", "training.batch_size=16", "bootstrap.resamples=20", "optimizer.lr=0.03")
     read = ("data=parquet", f"data.root={data}", "data.caption_column=caption", "prompt=caption")
     own = ("backbone._target_=tests.tiny.Tiny", "training.state_seconds=0")
@@ -23,16 +23,16 @@ def fitted(capfd: Capture, data: Path, folder: Path, *more: str) -> Ran:
 def stop(capfd: Capture, data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
     """A job that ends before it has written anything but its state."""
 
-    def interrupted(*_: Any) -> Path:
+    def interrupt(*_: Any) -> Path:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(train, "save", interrupted)
-        assert fitted(capfd, data, folder, *more).status == 130
+        patched.setattr(train, "save", interrupt)
+        assert fit_job(capfd, data, folder, *more).status == 130
     assert len(list(folder.rglob("resume/state.pt"))) == 1
 
 
-def reworded(captions: list[str], contents: list[bytes]) -> None:
+def swap_captions(captions: list[str], contents: list[bytes]) -> None:
     """The same pictures under each other's captions."""
     captions[:] = captions[::-1]
 
@@ -41,11 +41,11 @@ def test_another_job_in_the_same_folder_begins_anew(
     capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop(capfd, write_data(tmp_path / "data"), tmp_path / "out" / "job", monkeypatch)
-    write_data(tmp_path / "data", change=reworded)
-    again = fitted(capfd, tmp_path / "data", tmp_path / "out" / "job", "skip_completed=true")
+    write_data(tmp_path / "data", change=swap_captions)
+    again = fit_job(capfd, tmp_path / "data", tmp_path / "out" / "job", "skip_completed=true")
     assert again.status == 0, again.err
     assert "epoch  0" in again.out
-    fresh = fitted(capfd, tmp_path / "data", tmp_path / "out" / "fresh")
+    fresh = fit_job(capfd, tmp_path / "data", tmp_path / "out" / "fresh")
     assert again.file("metrics.json") == fresh.file("metrics.json")
     weights = "checkpoint/model.safetensors"
     assert again.file(weights) == fresh.file(weights)
@@ -56,11 +56,11 @@ def test_the_same_job_goes_on_only_where_completed_work_is_to_be_kept(
 ) -> None:
     data = write_data(tmp_path / "data")
     stop(capfd, data, tmp_path / "out" / "job", monkeypatch)
-    again = fitted(capfd, data, tmp_path / "out" / "job", "skip_completed=true")
+    again = fit_job(capfd, data, tmp_path / "out" / "job", "skip_completed=true")
     assert "going on from the state" in again.out
     assert "epoch  0" not in again.out
     stop(capfd, data, tmp_path / "out" / "other", monkeypatch)
-    anew = fitted(capfd, data, tmp_path / "out" / "other")
+    anew = fit_job(capfd, data, tmp_path / "out" / "other")
     assert "epoch  0" in anew.out
     assert again.file("metrics.json") == anew.file("metrics.json")
 
@@ -71,7 +71,7 @@ def test_a_sweep_that_was_killed_goes_on_within_its_job(
     data, sweep = write_data(tmp_path / "data"), tmp_path / "out" / "sweep"
     given = ("hydra.mode=MULTIRUN", "seed=3", f"hydra.sweep.dir={sweep}", "callbacks.early_stopping=null")
     stop(capfd, data, sweep, monkeypatch, *given)
-    again = fitted(capfd, data, sweep, *given, "skip_completed=true", "training.state_seconds=9")
+    again = fit_job(capfd, data, sweep, *given, "skip_completed=true", "training.state_seconds=9")
     assert again.status == 0, again.err
     assert "going on from the state" in again.out
     assert len(list(sweep.glob("*/metrics.json"))) == 1
@@ -96,5 +96,5 @@ def test_a_state_of_another_job_is_not_gone_on_with(
     capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop(capfd, write_data(tmp_path / "data"), tmp_path / "out" / "job", monkeypatch)
-    write_data(tmp_path / "data", change=reworded)
+    write_data(tmp_path / "data", change=swap_captions)
     one_line(run(capfd, tmp_path / "out", "train", f"resume={tmp_path / 'out' / 'job'}"), "no longer", "anew")

@@ -16,15 +16,15 @@ from picdesk.evaluation.metrics import chance, metrics_of, per_query, ranks_of_r
 from picdesk.evaluation.significance import compare
 from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import DIRECTIONS
-from picdesk.measures.listing import JOINTS, LISTED, MEASURES, checked, higher_is_better, measure_of
-from picdesk.report.values import METRICS, columns_of
+from picdesk.measures.listing import JOINTS, LISTED, MEASURES, check_metrics, higher_is_better, measure_of
+from picdesk.report.measured_values import METRICS, columns_of
 from picdesk.trec.runs import Qrels, Run
 from tests.evaluation.ranking_cases import random_case, run_of
 
 EVERY = tuple(MEASURES)
 
 
-def graded(rng: np.random.Generator, queries: int, items: int) -> tuple[Run, Qrels]:
+def graded_case(rng: np.random.Generator, queries: int, items: int) -> tuple[Run, Qrels]:
     """Random scores, and one to six relevant items a query with grades of 1 to 3."""
     scores = rng.standard_normal((queries, items)).astype(np.float32)
     names = (tuple(f"q{i}" for i in range(queries)), tuple(f"d{i}" for i in range(items)))
@@ -35,7 +35,7 @@ def graded(rng: np.random.Generator, queries: int, items: int) -> tuple[Run, Qre
 
 @pytest.mark.parametrize("seed", range(40))
 def test_ndcg_and_r_precision_are_those_of_trec_eval(seed: int) -> None:
-    run, qrels = graded(np.random.default_rng(seed), 11, 37)
+    run, qrels = graded_case(np.random.default_rng(seed), 11, 37)
     assert qrels.grades is not None
     grades = qrels.grades
     judged = {
@@ -61,7 +61,7 @@ def eccv() -> Any:
 @pytest.mark.parametrize("seed", range(20))
 def test_map_at_r_and_r_precision_are_those_of_eccv_caption(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(seed)
-    run, qrels = graded(rng, 23, 60)
+    run, qrels = graded_case(rng, 23, 60)
     listed = {q: run.index[q].tolist() for q in range(23)}
     relevant = {q: qrels.relevant(q).tolist() for q in range(23)}
     theirs = eccv().compute_eccv_metrics(listed, relevant)
@@ -129,7 +129,7 @@ def test_what_is_reported_by_default_is_what_was_reported() -> None:
 
 
 def test_a_list_that_is_cut_does_not_tell_what_lies_beyond() -> None:
-    run, qrels = graded(np.random.default_rng(0), 30, 50)
+    run, qrels = graded_case(np.random.default_rng(0), 30, 50)
     cut = Run(run.query_ids, run.item_ids, run.index[:, :4], run.scores[:, :4], run.gallery_size)
     found = per_query(ranks_of_run(cut, qrels), ks=(3, 5), names=EVERY)
     assert "ndcg@3" in found
@@ -171,9 +171,9 @@ def test_a_difference_of_rsum_is_told() -> None:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: checked(["ndgc"], [1]), "metrics.names=ndgc: choose of hits, recall, ndcg, map@r"),
-        (lambda: checked([], [1]), r"metrics.names=\[\]"),
-        (lambda: checked(["hits"], [0]), r"metrics.ks=\[0\]: whole numbers of 1 or more"),
+        (lambda: check_metrics(["ndgc"], [1]), "metrics.names=ndgc: choose of hits, recall, ndcg, map@r"),
+        (lambda: check_metrics([], [1]), r"metrics.names=\[\]"),
+        (lambda: check_metrics(["hits"], [0]), r"metrics.ks=\[0\]: whole numbers of 1 or more"),
         (lambda: measure_of("hits"), "metric=hits: choose one of hits@1"),
         (lambda: measure_of("ndcg@0"), "metric=ndcg@0"),
     ],
@@ -184,8 +184,8 @@ def test_what_is_no_metric_is_refused(call: Callable[[], object], told: str) -> 
 
 
 def test_the_choice_by_name() -> None:
-    assert checked(["mrr", "ndcg"], [50, 5, 5]) == (("hits", "ndcg", "mrr"), (1, 5, 50))
-    assert checked(["all"], [1])[0] == (*MEASURES, *LISTED, *JOINTS)
+    assert check_metrics(["mrr", "ndcg"], [50, 5, 5]) == (("hits", "ndcg", "mrr"), (1, 5, 50))
+    assert check_metrics(["all"], [1])[0] == (*MEASURES, *LISTED, *JOINTS)
     assert measure_of("map@r") == (MEASURES["map@r"], 0)
     assert measure_of("ndcg@20") == (MEASURES["ndcg"], 20)
     assert "mean_rank" not in higher_is_better()

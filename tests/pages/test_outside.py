@@ -22,7 +22,7 @@ from picdesk.interfaces import PictureBytes
 from picdesk.pages.submitting import Choice, png
 from picdesk.retrieval.tools import Tools
 from picdesk.submissions.folders import faults
-from picdesk.tasks.captioner import written
+from picdesk.tasks.captioner import written_captions
 from picdesk.trec.runs import Run
 from tests.commands.test_mistakes import one_line
 from tests.doors import run
@@ -157,9 +157,9 @@ def test_rerankers_and_the_captioner_keep_to_the_most_pixels(tmp_path: Path) -> 
         with nullcontext() if right else pytest.raises(DataError, match="24x16 is more than 383 pixels"):
             assert tools.decode(data).size == (24, 16)
     one = Collection("x", ("a", "b"), OnePicture(data), (), (), np.empty(0, np.int64))
-    assert written(one, Captioning(), 384) == {0: "24 wide", 1: "24 wide"}  # type: ignore[arg-type]
+    assert written_captions(one, Captioning(), 384) == {0: "24 wide", 1: "24 wide"}  # type: ignore[arg-type]
     with pytest.raises(DataError, match="picture 'a': 24x16 is more than 383 pixels; check=full leaves such"):
-        written(one, Captioning(), 383)  # type: ignore[arg-type]
+        written_captions(one, Captioning(), 383)  # type: ignore[arg-type]
 
 
 class OnePicture:

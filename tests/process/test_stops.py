@@ -16,7 +16,7 @@ from picdesk.process.unfinished import start_of
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
 
-def forked(work: Callable[[], None], said: Path) -> int:
+def fork_worker(work: Callable[[], None], said: Path) -> int:
     """A process of its own that does `work` as a door does; what it says goes to `said`."""
     child = os.fork()
     if child:
@@ -26,7 +26,7 @@ def forked(work: Callable[[], None], said: Path) -> int:
         handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(handle, 2)
         sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
-        with stops.watched():
+        with stops.watch_signals():
             work()
         code = 0
     except stops.Stop as stop:
@@ -68,11 +68,11 @@ def busy(started: Path) -> Callable[[], None]:
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_work_and_says_where(tmp_path: Path, signum: int, status: int) -> None:
     def work() -> None:
-        stops.at("counting")
+        stops.note_place("counting")
         stops.go_on_by(lambda: "go on: count again")
         busy(tmp_path / "started")()
 
-    child = forked(work, tmp_path / "said")
+    child = fork_worker(work, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signum)
     assert end_of(child) == status
@@ -86,7 +86,7 @@ def test_what_is_being_written_is_dropped_whole(tmp_path: Path) -> None:
             temporary.write_text("half of it")
             busy(tmp_path / "started")()
 
-    child = forked(work, tmp_path / "said")
+    child = fork_worker(work, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signal.SIGTERM)
     assert end_of(child) == 143
@@ -97,13 +97,13 @@ def test_a_better_point_is_waited_for(tmp_path: Path) -> None:
     def work() -> None:
         with stops.gently():
             (tmp_path / "started").touch()
-            while not stops.asked():
+            while not stops.is_requested():
                 time.sleep(0.01)
             (tmp_path / "state").write_text("kept")
             stops.check()
         (tmp_path / "never").touch()
 
-    child = forked(work, tmp_path / "said")
+    child = fork_worker(work, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signal.SIGINT)
     assert end_of(child) == 130
@@ -118,7 +118,7 @@ def test_a_point_that_never_comes_is_not_waited_for(tmp_path: Path, monkeypatch:
         with stops.gently():
             busy(tmp_path / "started")()
 
-    child = forked(work, tmp_path / "said")
+    child = fork_worker(work, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signal.SIGTERM)
     assert end_of(child, 5) == 143
@@ -138,7 +138,7 @@ def test_work_that_hears_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
                 except stops.Stop:
                     continue
 
-    child = forked(deaf, tmp_path / "said")
+    child = fork_worker(deaf, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signal.SIGINT)
     if again:
@@ -162,14 +162,14 @@ def test_children_go_with_it_and_do_not_wake_it(tmp_path: Path) -> None:
         os.kill(victim, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1]) == -signal.SIGTERM
         time.sleep(0.1)
-        assert not stops.asked(), "a signal to a child was taken for one's own"
+        assert not stops.is_requested(), "a signal to a child was taken for one's own"
         (tmp_path / "pid").write_text(str(inner))
         try:
             busy(tmp_path / "started")()
         finally:
             children.end(1.0)
 
-    child = forked(work, tmp_path / "said")
+    child = fork_worker(work, tmp_path / "said")
     wait_for(tmp_path / "started")
     os.kill(child, signal.SIGTERM)
     assert end_of(child) == 143
@@ -184,6 +184,6 @@ def test_children_go_with_it_and_do_not_wake_it(tmp_path: Path) -> None:
 
 def test_handlers_are_as_before_afterwards() -> None:
     before = [signal.getsignal(signum) for signum in stops.SIGNALS]
-    with stops.watched():
+    with stops.watch_signals():
         assert [signal.getsignal(signum) for signum in stops.SIGNALS] != before
     assert [signal.getsignal(signum) for signum in stops.SIGNALS] == before

@@ -48,7 +48,7 @@ def test_rows_of_all_parts_stay_together(tmp_path: Path) -> None:
     assert [fields["caption"] for fields in collection.texts] == [f"caption {n}" for n in range(5)]
     np.testing.assert_allclose(collection.vectors["image"], unit(IMAGES), atol=1e-6)
     np.testing.assert_allclose(collection.vectors["text"], unit(TEXTS), atol=1e-6)
-    assert Precomputed(8).given("text", collection.vectors, collection.name) is collection.vectors["text"]
+    assert Precomputed(8).given_features("text", collection.vectors, collection.name) is collection.vectors["text"]
     assert ClipRetrieval(root=str(tmp_path)).embeddings("image").ids == collection.picture_ids
 
 

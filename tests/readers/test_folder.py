@@ -14,7 +14,7 @@ from picdesk.data.facts import PictureFacts
 from picdesk.data.images import CLEAR, DEEP, FRAMES
 from picdesk.errors import DataError
 from picdesk.readers.folder import Folder
-from tests.data.samples import BLUE, RED, check_pictures, colour, encoded, jpeg, pairs, put, reasons
+from tests.data.samples import BLUE, RED, check_pictures, colour, encode_image, jpeg, pairs, put, reasons
 
 
 def test_a_gallery_without_texts(tmp_path: Path) -> None:
@@ -156,10 +156,10 @@ def test_a_picture_that_needs_a_plugin_is_counted_with_what_helps(
 
 def test_what_decoding_changes_is_listed_by_the_full_check(tmp_path: Path) -> None:
     plain = Image.new("RGB", (8, 8), RED)
-    put(tmp_path / "a.gif", encoded(plain, "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), BLUE)]))
-    put(tmp_path / "b.png", encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 9))))
-    put(tmp_path / "c.png", encoded(Image.fromarray(np.full((8, 8), 4000, np.uint16))))
-    put(tmp_path / "d.png", encoded(plain))
+    put(tmp_path / "a.gif", encode_image(plain, "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), BLUE)]))
+    put(tmp_path / "b.png", encode_image(Image.new("RGBA", (8, 8), (0, 0, 0, 9))))
+    put(tmp_path / "c.png", encode_image(Image.fromarray(np.full((8, 8), 4000, np.uint16))))
+    put(tmp_path / "d.png", encode_image(plain))
     collection = Folder(root=str(tmp_path)).read()
     facts = PictureFacts(tmp_path / "facts.json", settled_s=0)
     for decoded in (4, 4):  # the second time from memory

@@ -12,11 +12,11 @@ from picdesk.report.thumbnails import Contact, thumbnail_uri
 from tests.report import sample
 
 
-def opened(uri: str) -> PIL.Image.Image:
+def open_uri(uri: str) -> PIL.Image.Image:
     return PIL.Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1])))
 
 
-def encoded(picture: PIL.Image.Image, form: str, **options: object) -> bytes:
+def encode_picture(picture: PIL.Image.Image, form: str, **options: object) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, form, **options)
     return stream.getvalue()
@@ -49,22 +49,22 @@ def test_thumbnails_are_small_upright_and_on_white():
     wide = PIL.Image.new("RGB", (900, 300), "blue")
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # turned a quarter
-    width, height, uri = thumbnail_uri(encoded(wide, "JPEG", exif=exif))
+    width, height, uri = thumbnail_uri(encode_picture(wide, "JPEG", exif=exif))
     assert (width, height) == (59, 176)
-    assert opened(uri).size == (59, 176)
+    assert open_uri(uri).size == (59, 176)
     clear = PIL.Image.new("RGBA", (40, 40), (255, 0, 0, 0))
-    assert min(opened(thumbnail_uri(encoded(clear, "PNG"))[2]).getpixel((20, 20))) > 250
+    assert min(open_uri(thumbnail_uri(encode_picture(clear, "PNG"))[2]).getpixel((20, 20))) > 250
     palette = PIL.Image.new("P", (40, 40))
     palette.info["transparency"] = 0
-    assert min(opened(thumbnail_uri(encoded(palette, "PNG", transparency=0))[2]).getpixel((20, 20))) > 250
-    assert thumbnail_uri(encoded(PIL.Image.new("L", (2000, 1)), "PNG"))[:2] == (176, 1)
+    assert min(open_uri(thumbnail_uri(encode_picture(palette, "PNG", transparency=0))[2]).getpixel((20, 20))) > 250
+    assert thumbnail_uri(encode_picture(PIL.Image.new("L", (2000, 1)), "PNG"))[:2] == (176, 1)
 
 
 def test_equal_pictures_share_a_thumbnail_and_unreadable_ones_have_none():
     contact = Contact(lambda name: b"" if name == "broken" else sample.read_picture(name))
     assert contact.of("red") is contact.of("red again")
     assert contact.of("broken").uri == contact.of("unknown").uri == ""
-    assert [thumbnail.key for thumbnail in contact.embedded()] == ["p1"]
+    assert [thumbnail.key for thumbnail in contact.thumbnails()] == ["p1"]
     assert float(contact.ratio()) == pytest.approx(1.5, abs=0.01)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from picdesk import network
 from picdesk.errors import ConfigError, NoAnswerError, UserError
-from picdesk.language import Question
+from picdesk.language_models import Question
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.endpoint import Endpoint
 from tests.rerankers.helpers import plain_picture
@@ -158,7 +158,7 @@ def test_no_key_goes_out_in_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_job_without_network_asks_nobody(tmp_path: Path) -> None:
     with (
         serving(lambda number, request: "yes") as stub,
-        network.closed(),
+        network.no_network(),
         pytest.raises(ConfigError, match=r"language_model\.base_url=.*network=true"),
     ):
         endpoint(stub, tmp_path).ask(Question("?"))

@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def own(folder: Path, **settings: object) -> Itm:
+def own_reranker(folder: Path, **settings: object) -> Itm:
     defaults: dict[str, object] = {"picture_size": 32, "first_token": None, "batch_size": 3}
     return Itm(str(folder), **(defaults | settings))  # type: ignore[arg-type]
 
@@ -58,7 +58,7 @@ def by_the_library(folder: Path, text: str, picture: bytes, use_head: bool) -> t
 def test_parity_with_the_librarys_own_forward_pass(folder: Path, direction: Direction, score: str) -> None:
     run = run_over([[3, 0, 1], [2, 3, -1]], 5 if direction == "t2i" else 4)
     texts, pictures = (TEXTS[:2], PICTURES) if direction == "t2i" else (TEXTS, PICTURES[:2])
-    scores = own(folder, score=score).score(run, context_of(run, texts, pictures, direction))
+    scores = own_reranker(folder, score=score).score(run, context_of(run, texts, pictures, direction))
     for query, place in zip(*np.nonzero(run.index >= 0), strict=True):
         item = int(run.index[query, place])
         text, picture = (texts[query], pictures[item]) if direction == "t2i" else (texts[item], pictures[query])
@@ -71,26 +71,26 @@ def test_parity_with_the_librarys_own_forward_pass(folder: Path, direction: Dire
 
 def test_without_similarity_it_is_the_logit_alone(folder: Path) -> None:
     run = run_over([[1]], 5)
-    scores = own(folder, add_similarity=False).score(run, context_of(run, TEXTS[:1], PICTURES))
+    scores = own_reranker(folder, add_similarity=False).score(run, context_of(run, TEXTS[:1], PICTURES))
     assert scores[0, 0] == pytest.approx(float(by_the_library(folder, TEXTS[0], PICTURES[1], True)[1]), abs=2e-5)
 
 
 def test_the_first_token_is_replaced_for_matching_alone(folder: Path) -> None:
     run = run_over([[1, 2]], 5)
     context = context_of(run, TEXTS[:1], PICTURES)
-    plain, marked = own(folder).score(run, context), own(folder, first_token=6).score(run, context)
+    plain, marked = own_reranker(folder).score(run, context), own_reranker(folder, first_token=6).score(run, context)
     assert np.abs(plain - marked).min() > 1e-4
     with pytest.raises(ConfigError, match="first_token=30523"):
-        own(folder, first_token=30523).score(run, context)
+        own_reranker(folder, first_token=30523).score(run, context)
 
 
 def test_defect_a_pairs_are_batched_and_each_picture_is_encoded_once(folder: Path) -> None:
     """System A went through pictures one by one for each query, and its fallback changed nothing."""
     run = run_over([[0, 1, 2]] * 4, 5)
-    reranker = own(folder)
+    reranker = own_reranker(folder)
     scores = reranker.score(run, context_of(run, TEXTS, PICTURES))
     assert reranker.counts == {"itm_pictures": 3, "itm_pairs": 12}
-    alone = own(folder, batch_size=1).score(run, context_of(run, TEXTS, PICTURES))
+    alone = own_reranker(folder, batch_size=1).score(run, context_of(run, TEXTS, PICTURES))
     assert scores == pytest.approx(alone, abs=2e-5), "the size of a batch changes nothing"
     fused = WeightedSum().fuse(run, [scores], [1.0])
     assert (fused.index != run.index).any(), "a second stage that changes no order would be none"
@@ -110,18 +110,18 @@ def test_a_folder_of_another_model_is_refused(folder: Path, tmp_path: Path) -> N
     run = run_over([[0]], 5)
     context = context_of(run, TEXTS[:1], PICTURES)
     with pytest.raises(ConfigError, match="picture_size=384"):
-        own(folder, picture_size=384).score(run, context)
+        own_reranker(folder, picture_size=384).score(run, context)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"reranker\.model"):
-        own(tmp_path).score(run, context)
+        own_reranker(tmp_path).score(run, context)
     with pytest.raises(ConfigError, match=r"reranker\.score=best"):
-        own(folder, score="best")
+        own_reranker(folder, score="best")
 
 
 def test_the_fingerprint_follows_files_and_settings(folder: Path) -> None:
     context = context_of(run_over([[0]], 5), TEXTS[:1], PICTURES)
     marks = [
-        own(folder, **s).fingerprint(context)
+        own_reranker(folder, **s).fingerprint(context)
         for s in ({}, {"weight": 0.7}, {"batch_size": 1}, {"score": "probability"})
     ]
     assert marks[0] == marks[1] == marks[2] != marks[3]
@@ -153,7 +153,7 @@ def blip2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_blip_2_is_the_librarys_own_forward_pass(blip2: Path, direction: Direction) -> None:
     run = run_over([[3, 0, 1], [2, 3, -1]], 5 if direction == "t2i" else 4)
     texts, pictures = (TEXTS[:2], PICTURES) if direction == "t2i" else (TEXTS, PICTURES[:2])
-    reranker = own(blip2)
+    reranker = own_reranker(blip2)
     scores = reranker.score(run, context_of(run, texts, pictures, direction))
     library, (_, processor, tokenizer) = hf.Blip2ForImageTextRetrieval.from_pretrained(blip2).eval(), reranker._parts
     for query, place in zip(*np.nonzero(run.index >= 0), strict=True):
@@ -166,7 +166,7 @@ def test_blip_2_is_the_librarys_own_forward_pass(blip2: Path, direction: Directi
             match = library(**told, use_image_text_matching_head=True).logits_per_image[0, 1]
             expected = float(match + library(**told, use_image_text_matching_head=False).logits_per_image[0, 0])
         assert scores[query, place] == pytest.approx(expected, abs=1e-5)
-    alone = own(blip2, batch_size=1).score(run, context_of(run, texts, pictures, direction))
+    alone = own_reranker(blip2, batch_size=1).score(run, context_of(run, texts, pictures, direction))
     assert scores == pytest.approx(alone, abs=1e-5, nan_ok=True)
     with pytest.raises(ConfigError, match=r"reranker\.first_token=6: BLIP-2 has no such token"):
-        own(blip2, first_token=6).score(run, context_of(run, texts, pictures, direction))
+        own_reranker(blip2, first_token=6).score(run, context_of(run, texts, pictures, direction))

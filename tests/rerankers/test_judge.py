@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from picdesk.errors import ConfigError
 from picdesk.interfaces import RerankContext
-from picdesk.rerankers.asking import parsed
+from picdesk.rerankers.asking import parse_answer
 from picdesk.rerankers.vlm_judge import VlmJudge
 from picdesk.search.fusion import WeightedSum
 from picdesk.trec.runs import Run
@@ -116,7 +116,7 @@ def test_defect_d_the_judge_is_asked_whether_the_picture_fits_the_text(tmp_path:
     ],
 )
 def test_answers_outside_the_schema_are_none(text: str) -> None:
-    assert parsed(text, VlmJudge.schema(_Grades())) is None  # type: ignore[arg-type]
+    assert parse_answer(text, VlmJudge.schema(_Grades())) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_answers_outside_the_schema_are_none(text: str) -> None:
     ],
 )
 def test_an_object_among_words_is_found(text: str) -> None:
-    value = parsed(text, VlmJudge.schema(_Grades()))  # type: ignore[arg-type]
+    value = parse_answer(text, VlmJudge.schema(_Grades()))  # type: ignore[arg-type]
     assert value is not None
     assert (value["relevance"], value["quality"]) == (3, 1)
 

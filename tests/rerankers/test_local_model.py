@@ -9,7 +9,7 @@ import transformers as hf
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from picdesk.errors import ConfigError, UserError
-from picdesk.language import Question
+from picdesk.language_models import Question
 from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.local_model import LocalModel, load
 from tests.rerankers.helpers import noise_picture
@@ -106,12 +106,12 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def own(folder: Path, tmp_path: Path, **settings: object) -> LocalModel:
+def own_model(folder: Path, tmp_path: Path, **settings: object) -> LocalModel:
     return LocalModel(str(tmp_path / "answers"), str(folder), max_tokens=6, **settings)  # type: ignore[arg-type]
 
 
 def test_parity_with_the_librarys_own_generation(llama: Path, tmp_path: Path) -> None:
-    found = own(llama, tmp_path).ask(Question("a storm", "be brief"))
+    found = own_model(llama, tmp_path).ask(Question("a storm", "be brief"))
     tokenizer = hf.AutoTokenizer.from_pretrained(llama)
     model = hf.AutoModelForCausalLM.from_pretrained(llama)
     messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "a storm"}]
@@ -142,22 +142,22 @@ def test_the_beginning_is_marked_once(
         (folder / "chat_template.jinja").write_text(begin + TEMPLATE)
     _, processor, sees = load(folder, "x", "auto", "cpu")
     shown = (noise_picture(0),) if sees and template else ()
-    read = own(folder, tmp_path)._inputs(processor, Question("a storm", "be brief", shown), sees)["input_ids"][0]
+    read = own_model(folder, tmp_path)._inputs(processor, Question("a storm", "be brief", shown), sees)["input_ids"][0]
     assert read[0] == mark
     assert (read == mark).sum() == 1
 
 
 def test_draws_repeat_for_a_question_in_any_order(llama: Path, tmp_path: Path) -> None:
     questions = [Question(text) for text in ("one", "two", "three")]
-    model = own(llama, tmp_path, temperature=1.0)
+    model = own_model(llama, tmp_path, temperature=1.0)
     forward = [model.ask(question).text for question in questions]
     backward = [model.ask(question).text for question in reversed(questions)]
     assert forward == backward[::-1]
-    assert own(llama, tmp_path, temperature=1.0, seed=1).ask(questions[0]).text != forward[0]
+    assert own_model(llama, tmp_path, temperature=1.0, seed=1).ask(questions[0]).text != forward[0]
 
 
 def test_answers_are_kept_as_those_of_an_endpoint(llama: Path, tmp_path: Path) -> None:
-    first, second = (Asker(own(llama, tmp_path), "test") for _ in range(2))
+    first, second = (Asker(own_model(llama, tmp_path), "test") for _ in range(2))
     assert first.texts([Question("x")]) == second.texts([Question("x")])
     assert first.counts["lm_calls"] == 1
     assert first.counts["lm_tokens_in"] > 1
@@ -165,7 +165,7 @@ def test_answers_are_kept_as_those_of_an_endpoint(llama: Path, tmp_path: Path) -
 
 
 def test_pictures_are_looked_at(qwen: Path, tmp_path: Path) -> None:
-    model = own(qwen, tmp_path)
+    model = own_model(qwen, tmp_path)
     answers = [model.ask(Question("what is it?", "sys", (noise_picture(seed),))) for seed in (0, 1)]
     without = model.ask(Question("what is it?", "sys"))
     assert answers[0].tokens_in > without.tokens_in, "the picture takes tokens"
@@ -175,18 +175,20 @@ def test_pictures_are_looked_at(qwen: Path, tmp_path: Path) -> None:
 
 def test_a_model_without_eyes_refuses_pictures(llama: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="reads texts only"):
-        own(llama, tmp_path).ask(Question("what is it?", pictures=(noise_picture(0),)))
+        own_model(llama, tmp_path).ask(Question("what is it?", pictures=(noise_picture(0),)))
 
 
 def test_fingerprints_follow_weights_and_settings(llama: Path, tmp_path: Path) -> None:
-    marks = {own(llama, tmp_path, **settings).fingerprint() for settings in ({}, {"temperature": 0.5}, {"seed": 2})}
+    marks = {
+        own_model(llama, tmp_path, **settings).fingerprint() for settings in ({}, {"temperature": 0.5}, {"seed": 2})
+    }
     assert len(marks) == 3
-    assert own(llama, tmp_path).fingerprint() in marks
+    assert own_model(llama, tmp_path).fingerprint() in marks
 
 
 def test_a_folder_that_is_no_language_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"language_model\.model"):
-        own(tmp_path, tmp_path).ask(Question("x"))
+        own_model(tmp_path, tmp_path).ask(Question("x"))
     with pytest.raises(ConfigError, match="dtype=int8"):
-        own(tmp_path, tmp_path, dtype="int8")
+        own_model(tmp_path, tmp_path, dtype="int8")

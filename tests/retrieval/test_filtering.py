@@ -13,10 +13,10 @@ from picdesk.search.auto import AutoIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
 from picdesk.search.quantised import IvfPqIndex, PqFastScanIndex
 from picdesk.trec.runs import Run
-from tests.search.vectors import brute_force, clustered, embeddings, overlap
+from tests.search.vectors import brute_force, clustered_vectors, embeddings, overlap
 
-GALLERY = embeddings(clustered(3000, seed=1), "item")
-QUERIES = embeddings(clustered(30, seed=2), "query")
+GALLERY = embeddings(clustered_vectors(3000, seed=1), "item")
+QUERIES = embeddings(clustered_vectors(30, seed=2), "query")
 SHARES = (0.5, 0.1, 0.01, 0.001)
 KINDS: dict[str, Callable[[], Any]] = {
     "hnsw": HnswIndex,
@@ -30,7 +30,7 @@ KINDS: dict[str, Callable[[], Any]] = {
 
 def admitting(share: float) -> np.ndarray:
     """Items that cluster: those most like one direction, so that they are not spread evenly."""
-    likeness = GALLERY.matrix @ clustered(1, seed=9)[0]
+    likeness = GALLERY.matrix @ clustered_vectors(1, seed=9)[0]
     return np.asarray(likeness >= np.sort(likeness)[-max(1, round(share * len(likeness)))])
 
 
@@ -77,7 +77,7 @@ def test_where_nothing_is_admitted_nothing_is_found() -> None:
 
 
 def test_equal_pictures_are_ordered_by_id_among_some_too() -> None:
-    matrix = np.repeat(clustered(1, seed=5), 50, axis=0)
+    matrix = np.repeat(clustered_vectors(1, seed=5), 50, axis=0)
     same = Embeddings(tuple(f"x{i:02}" for i in range(50)), np.ascontiguousarray(matrix))
     index = FlatIndex()
     index.build(same)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
-from picdesk.evaluation.parts import against_rest
+from picdesk.evaluation.query_parts import against_rest
 from picdesk.evaluation.ranks import Ranks
 from picdesk.interfaces import Embeddings
 from picdesk.report.metrics_file import read_metrics
-from picdesk.retrieval.folds import pooled
+from picdesk.retrieval.folds import pool_ranks
 from picdesk.trec.runs import Qrels
 from tests.doors import run
 from tests.evaluation.ranking_cases import embeddings
@@ -45,8 +45,8 @@ def test_five_folds_are_those_of_the_eccv_package(capsys: Capture) -> None:
         t2i = Qrels.from_pairs(*ids, np.arange(len(own)), at)
         i2t = Qrels.from_pairs(ids[1], ids[0], at, np.arange(len(own)))
         parts.append(exact_ranks_both(texts.take(own), pictures.take(fold), t2i, i2t)[0])
-    assert metrics_of(pooled(parts))["hits@5"] == pytest.approx(np.mean(theirs), abs=1e-9)
-    assert len(np.unique(pooled(parts).cluster)) == 60
+    assert metrics_of(pool_ranks(parts))["hits@5"] == pytest.approx(np.mean(theirs), abs=1e-9)
+    assert len(np.unique(pool_ranks(parts).cluster)) == 60
 
 
 @pytest.fixture(scope="module")

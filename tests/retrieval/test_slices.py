@@ -22,7 +22,7 @@ def ranks_of(first: list[int], cluster: list[int], gallery: int = 100) -> Ranks:
     return Ranks("t2i", names, np.arange(count + 1), np.array(first, np.int32), gallery, gallery, np.array(cluster))
 
 
-def scored(first: list[int], exact: float | None = None, gallery: int = 100) -> Scored:
+def scored_case(first: list[int], exact: float | None = None, gallery: int = 100) -> Scored:
     ranks = ranks_of(first, list(range(len(first))), gallery)
     items = tuple(f"i{i}" for i in range(gallery))
     count = len(first)
@@ -70,15 +70,19 @@ def test_one_query_a_picture_has_wilsons_interval() -> None:
 
 
 def test_a_reranker_is_named_only_where_it_could_win() -> None:
-    wide, narrow, chance = scored([1] * 20 + [4] * 20), scored([1] * 39 + [4]), scored([1] * 2 + [4] * 38)
+    wide, narrow, chance = (
+        scored_case([1] * 20 + [4] * 20),
+        scored_case([1] * 39 + [4]),
+        scored_case([1] * 2 + [4] * 38),
+    )
     assert "50% of the t2i queries" in advice.of_scores({"t2i": wide}, ())[0]
     assert advice.of_scores({"t2i": narrow}, ()) == ()
     assert advice.of_scores({"t2i": replace(chance, run=replace(chance.run))}, ()) == ()
 
 
 def test_what_an_index_costs_is_said() -> None:
-    assert advice.of_scores({"t2i": scored([1] * 40, exact=1.0)}, ()) == ()
-    told = advice.of_scores({"t2i": scored([1] * 39 + [50], exact=1.0)}, ())
+    assert advice.of_scores({"t2i": scored_case([1] * 40, exact=1.0)}, ()) == ()
+    told = advice.of_scores({"t2i": scored_case([1] * 39 + [50], exact=1.0)}, ())
     assert "the index costs 0.025 of hits@1" in told[0]
 
 

@@ -16,10 +16,10 @@ from picdesk.search.measure import Latency, latency, percentile, recall
 from picdesk.search.quantised import IvfPqIndex
 from picdesk.search.tuning import TradeOff, mark_pareto, tune_index
 from picdesk.trec.runs import Floats, Ints, Run
-from tests.search.vectors import clustered, embeddings, lists_of
+from tests.search.vectors import clustered_vectors, embeddings, lists_of
 
-GALLERY = embeddings(clustered(600, seed=1), "item")
-QUERIES = embeddings(clustered(80, seed=2), "query")
+GALLERY = embeddings(clustered_vectors(600, seed=1), "item")
+QUERIES = embeddings(clustered_vectors(80, seed=2), "query")
 
 
 class Clock:
@@ -68,14 +68,14 @@ def test_takes_exact_search_where_it_is_faster(use: str, caplog: pytest.LogCaptu
     caplog.set_level(logging.INFO)
     index = auto([SlowApproximate(), FlatIndex()], use=use)
     index.build(GALLERY, QUERIES)
-    assert index.chosen.kind == "flat"
+    assert index.chosen_index.kind == "flat"
     assert index.record is not None
     verdicts = {entry.index.kind: entry.verdict for entry in index.record.entries}
     assert verdicts["flat"] == "chosen"
     assert verdicts["slow_approximate"].endswith("times as long")
     assert "index=auto: flat: fastest in" in caplog.text
     assert "recall@10" in caplog.text
-    assert lists_of(index.chosen, QUERIES, 5) == [
+    assert lists_of(index.chosen_index, QUERIES, 5) == [
         [run.item_ids[i] for i in row] for run in [index.search(QUERIES, 5)] for row in run.index
     ]
 
@@ -83,15 +83,15 @@ def test_takes_exact_search_where_it_is_faster(use: str, caplog: pytest.LogCaptu
 def test_takes_the_approximate_index_where_exact_search_is_slower() -> None:
     index = auto([Slow(), HnswIndex()])
     index.build(GALLERY, QUERIES)
-    assert index.chosen.kind == "hnsw"
-    assert index.chosen.settings["efSearch"] >= 16
+    assert index.chosen_index.kind == "hnsw"
+    assert index.chosen_index.settings["efSearch"] >= 16
 
 
 def test_recall_below_the_demand_does_not_qualify() -> None:
     coarse = IvfPqIndex(lists=4, code_bytes=4, rotate=False, refine=None)
     index = auto([Slow(), coarse], min_recall=0.99)
     index.build(GALLERY, QUERIES)
-    assert index.chosen.kind == "slow"
+    assert index.chosen_index.kind == "slow"
     with pytest.raises(ConfigError, match=r"no index meets the demands .*recall 0\.\d+ at best, below min_recall=0.99"):
         auto([IvfPqIndex(lists=4, code_bytes=4, rotate=False, refine=None)]).build(GALLERY, QUERIES)
 
@@ -126,7 +126,7 @@ def test_what_was_chosen_is_saved_with_its_settings(tmp_path: Path) -> None:
     index.save(tmp_path, {"backbone": "abc"})
     again = AutoIndex()
     again.load(tmp_path, {"backbone": "abc"})
-    assert again.chosen.settings == index.chosen.settings
+    assert again.chosen_index.settings == index.chosen_index.settings
     assert again.fingerprint == index.fingerprint
     again.remove(again.ids[:1])
     assert len(again.ids) == 599
@@ -149,7 +149,7 @@ def test_the_default_candidates_on_a_small_gallery() -> None:
     assert len(index.record.entries) == 6
     tight = AutoIndex(memory_mb=0.06, min_recall=0.5)
     tight.build(GALLERY, QUERIES)
-    assert not tight.chosen.exact
+    assert not tight.chosen_index.exact
 
 
 def test_percentiles_are_times_of_real_queries() -> None:

@@ -36,7 +36,7 @@ def similar(seed: int = 0, items: int = 60, bank: int = 90, dim: int = 16) -> tu
     return gallery, queries, others
 
 
-def fitted(rule: Correction, gallery: Embeddings, bank: Embeddings, index: object = None) -> Corrected:
+def corrected_index(rule: Correction, gallery: Embeddings, bank: Embeddings, index: object = None) -> Corrected:
     own = FlatIndex() if index is None else index
     own.build(gallery)  # type: ignore[attr-defined]
     known = Bank.of(bank.matrix)
@@ -73,7 +73,7 @@ def by_formula(rule: Correction, q: np.ndarray, g: np.ndarray, b: np.ndarray) ->
 @named
 def test_the_order_is_that_of_the_formula(rule: Correction) -> None:
     gallery, queries, bank = similar()
-    run = fitted(rule, gallery, bank).search(queries, len(gallery.ids))
+    run = corrected_index(rule, gallery, bank).search(queries, len(gallery.ids))
     expected = by_formula(rule, queries.matrix, gallery.matrix, bank.matrix)
     assert run.index.tolist() == order_of(expected)
     assert run.index.tolist() != order_of(queries.matrix @ gallery.matrix.T)
@@ -85,7 +85,7 @@ def test_nnn_is_that_of_its_authors() -> None:
     retriever = nnn.NNNRetriever(gallery.dim)
     theirs = nnn.NNNRanker(retriever, gallery.matrix, bank.matrix, alternate_ks=8, alternate_weight=0.75)
     scores, found = theirs.search(queries.matrix, 10)
-    ours = fitted(Nnn(k=8, weight=0.75), gallery, bank)
+    ours = corrected_index(Nnn(k=8, weight=0.75), gallery, bank)
     run = ours.search(queries, 10)
     assert run.index.tolist() == found.tolist()
     np.testing.assert_allclose(run.scores - ours.fitted.centre, scores, atol=1e-6)
@@ -118,7 +118,7 @@ def clip_like(hubs: int, seed: int = 0) -> tuple[Embeddings, Embeddings, Embeddi
 def hits(rule: Correction | None, gallery: Embeddings, queries: Embeddings, bank: Embeddings, qrels: Qrels) -> float:
     if rule is None:
         return metrics_of(exact_ranks(queries, gallery, qrels))["hits@1"]
-    one = fitted(rule, gallery, bank)
+    one = corrected_index(rule, gallery, bank)
     gate = gate_of(queries, one.index, one.fitted)
     ranks = exact_ranks(with_gate(queries, gate), with_bias(gallery, one.fitted), qrels)
     return metrics_of(ranks)["hits@1"]
@@ -144,8 +144,8 @@ def test_where_there_are_no_hubs_no_more_than_noise_is_lost(rule: Correction) ->
 @named
 def test_candidates_of_an_approximate_index_are_ordered_by_the_same_scores(rule: Correction) -> None:
     gallery, queries, bank = similar()
-    exact = fitted(rule, gallery, bank).search(queries, len(gallery.ids))
-    near = fitted(rule, gallery, bank, HnswIndex(ef_search=256)).search(queries, len(gallery.ids))
+    exact = corrected_index(rule, gallery, bank).search(queries, len(gallery.ids))
+    near = corrected_index(rule, gallery, bank, HnswIndex(ef_search=256)).search(queries, len(gallery.ids))
     assert near.index.tolist() == exact.index.tolist()
     np.testing.assert_allclose(near.scores, exact.scores, atol=1e-6)
     assert near.exact is False
@@ -154,7 +154,7 @@ def test_candidates_of_an_approximate_index_are_ordered_by_the_same_scores(rule:
 @named
 def test_similarities_can_be_had_again(rule: Correction) -> None:
     gallery, queries, bank = similar()
-    one = fitted(rule, gallery, bank)
+    one = corrected_index(rule, gallery, bank)
     run = one.search(queries, 7)
     plain = np.take_along_axis(queries.matrix @ gallery.matrix.T, run.index.astype(np.int64), axis=1)
     np.testing.assert_allclose(one.similarity(queries, run), plain, atol=1e-5)
@@ -164,15 +164,15 @@ def test_similarities_can_be_had_again(rule: Correction) -> None:
 def test_saved_opened_added_to_and_taken_from(rule: Correction, tmp_path: Path) -> None:
     gallery, queries, bank = similar()
     some, more = gallery.take(np.arange(50)), gallery.take(np.arange(50, 60))
-    first = fitted(rule, some, bank)
-    first.save(tmp_path, {"scores": rule.told()})
+    first = corrected_index(rule, some, bank)
+    first.save(tmp_path, {"scores": rule.description()})
     opened = Corrected(FlatIndex(), rule, first.bank, first.fitted)
     opened.load(tmp_path)
     assert opened.search(queries, 9).index.tolist() == first.search(queries, 9).index.tolist()
     opened.add(more)
     assert opened.ids == gallery.ids
     if not isinstance(rule, Sinkhorn | DynamicInvertedSoftmax):  # for which all items depend on all
-        whole = fitted(rule, gallery, bank).search(queries, 9)
+        whole = corrected_index(rule, gallery, bank).search(queries, 9)
         assert opened.search(queries, 9).index.tolist() == whole.index.tolist()
     opened.remove(more.ids)
     assert opened.search(queries, 9).index.tolist() == first.search(queries, 9).index.tolist()
@@ -180,7 +180,7 @@ def test_saved_opened_added_to_and_taken_from(rule: Correction, tmp_path: Path) 
 
 def test_another_rule_another_index_and_no_file_are_refused(tmp_path: Path) -> None:
     gallery, _, bank = similar()
-    one = fitted(Nnn(k=8), gallery, bank)
+    one = corrected_index(Nnn(k=8), gallery, bank)
     one.save(tmp_path / "one")
     with pytest.raises(DataError, match=r"was fitted by scores=nnn k=8 weight=0.75, and asked for is csls k=10"):
         Corrected(FlatIndex(), Csls(), one.bank, one.fitted).load(tmp_path / "one")
@@ -230,5 +230,5 @@ def test_what_is_tried_and_what_is_told() -> None:
     assert not Plain().active
     assert len(settings_to_try(Nnn())) == 24
     assert settings_to_try(Plain()) == [{}]
-    assert Nnn(transductive=True).told() == "nnn k=128 weight=0.75 TRANSDUCTIVE"
-    assert isinstance(with_bias(similar()[0], fitted(Csls(), *similar()[::2]).fitted), Augmented)
+    assert Nnn(transductive=True).description() == "nnn k=128 weight=0.75 TRANSDUCTIVE"
+    assert isinstance(with_bias(similar()[0], corrected_index(Csls(), *similar()[::2]).fitted), Augmented)

@@ -16,9 +16,9 @@ from picdesk.files import digest_of, file_digest
 from picdesk.interfaces import Embeddings
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.open_saved import made_from, open_index, write_note
 from picdesk.search.quantised import IvfPqIndex
-from picdesk.search.saved import made_from, open_index, write_note
-from tests.search.vectors import clustered, embeddings, lists_of
+from tests.search.vectors import clustered_vectors, embeddings, lists_of
 
 MADE_FROM = {"backbone": "abc", "prompt": "caption", "precision": "fp32"}
 KINDS: dict[str, Callable[[], FaissIndex]] = {
@@ -31,7 +31,7 @@ KINDS: dict[str, Callable[[], FaissIndex]] = {
 
 @pytest.fixture(scope="module")
 def gallery() -> Embeddings:
-    return embeddings(clustered(400, seed=1), "item")
+    return embeddings(clustered_vectors(400, seed=1), "item")
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -170,7 +170,7 @@ def test_saving_again_leaves_one_whole_index(folder: Path) -> None:
 
 def test_a_stopped_save_leaves_the_old_index(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = open_index(folder)
-    before = lists_of(index, embeddings(clustered(20, 3), "query"), 5)
+    before = lists_of(index, embeddings(clustered_vectors(20, 3), "query"), 5)
     index.remove([index.ids[0]])
 
     def stop(*_: object) -> None:
@@ -179,7 +179,7 @@ def test_a_stopped_save_leaves_the_old_index(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr("picdesk.search.index_files.write_json", stop)
     with pytest.raises(KeyboardInterrupt):
         index.save(folder, MADE_FROM)
-    assert lists_of(open_index(folder), embeddings(clustered(20, 3), "query"), 5) == before
+    assert lists_of(open_index(folder), embeddings(clustered_vectors(20, 3), "query"), 5) == before
 
 
 def test_a_folder_that_is_no_index(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_folder_that_is_no_index(tmp_path: Path) -> None:
 def test_odd_ids_come_back_as_they_were(tmp_path: Path) -> None:
     odd = ("a\nb", "ü", "", '"quoted"', "\u2028", "null", "x" * 5000)
     index = FlatIndex()
-    index.build(Embeddings(odd, clustered(len(odd), 1)))
+    index.build(Embeddings(odd, clustered_vectors(len(odd), 1)))
     index.save(tmp_path)
     assert open_index(tmp_path).ids == odd
 

@@ -10,9 +10,9 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings, Index
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.open_saved import open_index
 from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex, PqFastScanIndex
-from picdesk.search.saved import open_index
-from tests.search.vectors import brute_force, clustered, embeddings, lists_of, overlap, unit
+from tests.search.vectors import brute_force, clustered_vectors, embeddings, lists_of, overlap, unit
 
 COUNT = 1500
 KINDS: dict[str, Callable[[], FaissIndex]] = {
@@ -32,12 +32,12 @@ FLOOR = {"flat": 1.0, "factory": 0.97, "ivf_pq_sq8": 0.97, "ivf_pq_turned": 0.97
 
 @pytest.fixture(scope="module")
 def gallery() -> Embeddings:
-    return embeddings(clustered(COUNT, seed=1), "item", seed=1)
+    return embeddings(clustered_vectors(COUNT, seed=1), "item", seed=1)
 
 
 @pytest.fixture(scope="module")
 def queries() -> Embeddings:
-    return embeddings(clustered(100, seed=2), "query")
+    return embeddings(clustered_vectors(100, seed=2), "query")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -55,7 +55,7 @@ def test_searching_everywhere_finds_what_exact_search_finds(
 def test_ids_survive_save_map_add_and_remove(kind: str, seed: int, tmp_path: Path) -> None:
     """Each item asks for itself: whatever was done before, the answer must be its own id."""
     rng = np.random.default_rng(seed)
-    everything = embeddings(clustered(COUNT, seed, noise=1.0), "item", seed)
+    everything = embeddings(clustered_vectors(COUNT, seed, noise=1.0), "item", seed)
     order = rng.permutation(COUNT)
     first, later, gone = everything.take(order[:1200]), everything.take(order[1200:]), order[100:400]
     index = KINDS[kind]()
@@ -83,7 +83,9 @@ def test_ids_survive_save_map_add_and_remove(kind: str, seed: int, tmp_path: Pat
 def test_turning_finds_the_dimensions_that_tell() -> None:
     """Vectors of 12 dimensions, turned anyhow into 32: twelve bytes of the right directions do, of chance ones they do not."""
     turn = np.linalg.qr(np.random.default_rng(5).normal(size=(32, 32)))[0][:12]
-    items, asked = (embeddings(unit(clustered(COUNT, seed, 12) @ turn), name) for seed, name in ((1, "i"), (2, "q")))
+    items, asked = (
+        embeddings(unit(clustered_vectors(COUNT, seed, 12) @ turn), name) for seed, name in ((1, "i"), (2, "q"))
+    )
     exact = brute_force(asked, items, 10)
 
     def recall(refine: str) -> float:
@@ -162,7 +164,7 @@ def test_wrong_additions_and_removals_are_refused(gallery: Embeddings) -> None:
     with pytest.raises(DataError, match="all 3 ids to add are there already"):
         index.add(gallery.take(np.arange(3)))
     with pytest.raises(DataError, match="dimension 8 for an index of 32"):
-        index.add(embeddings(clustered(4, 1, dim=8), "new"))
+        index.add(embeddings(clustered_vectors(4, 1, dim=8), "new"))
     with pytest.raises(DataError, match="1 ids to remove are not there, for example 'nobody'"):
         index.remove(["nobody", gallery.ids[0]])
     with pytest.raises(DataError, match="empty index"):
@@ -171,7 +173,7 @@ def test_wrong_additions_and_removals_are_refused(gallery: Embeddings) -> None:
     fixed = FactoryIndex("NSG8,Flat")
     fixed.build(gallery)
     with pytest.raises(ConfigError, match="items cannot be added"):
-        fixed.add(embeddings(clustered(4, 1), "new"))
+        fixed.add(embeddings(clustered_vectors(4, 1), "new"))
 
 
 def test_default_lists_suit_the_number_of_items() -> None:

@@ -9,21 +9,21 @@ import pytest
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.filters.columns import Column, Columns
-from picdesk.filters.language import parsed
+from picdesk.filters.language import parse_filter
 from picdesk.interfaces import Index
 from picdesk.retrieval.filtering import search_among
 from picdesk.search.indexes import FlatIndex
 from picdesk.search.lance.index import LanceIndex
 from picdesk.search.lance.table import HINT
-from picdesk.search.saved import LANCE_NOTE, made_from
+from picdesk.search.open_saved import LANCE_NOTE, made_from
 from picdesk.trec.runs import Run
-from tests.filters.test_language import known as some_known
+from tests.filters.test_language import known_columns as some_known
 from tests.filters.test_language import test_what_a_filter_keeps as by_hand
 from tests.mutations import mutations
-from tests.search.vectors import brute_force, clustered, embeddings, overlap
+from tests.search.vectors import brute_force, clustered_vectors, embeddings, overlap
 
-GALLERY = embeddings(clustered(900, seed=1), "item")
-QUERIES = embeddings(clustered(40, seed=2), "query")
+GALLERY = embeddings(clustered_vectors(900, seed=1), "item")
+QUERIES = embeddings(clustered_vectors(40, seed=2), "query")
 FILTERS = next(mark.args[1] for mark in by_hand.pytestmark)  # type: ignore[attr-defined]
 
 
@@ -56,7 +56,7 @@ def test_it_gives_the_ids_and_the_fingerprints_of_exact_search(tmp_path: Path) -
     np.testing.assert_allclose(index.search(QUERIES, 10).scores, exact.search(QUERIES, 10).scores, atol=2e-6)
     assert (index.ids, index.fingerprint) == (exact.ids, exact.fingerprint)
     for one in both:
-        one.add(embeddings(clustered(20, seed=5), "more"))
+        one.add(embeddings(clustered_vectors(20, seed=5), "more"))
         one.remove([GALLERY.ids[0], "more3"])
     assert (index.ids, index.fingerprint) == (exact.ids, exact.fingerprint)
     index.save(tmp_path, {"backbone": "b"})
@@ -69,7 +69,7 @@ def test_it_gives_the_ids_and_the_fingerprints_of_exact_search(tmp_path: Path) -
 
 
 def test_equal_pictures_are_ordered_by_id() -> None:
-    same = embeddings(np.repeat(clustered(1, seed=5), 20, axis=0), "x")
+    same = embeddings(np.repeat(clustered_vectors(1, seed=5), 20, axis=0), "x")
     index = LanceIndex()
     index.build(same)
     assert lists_of(index.search(QUERIES, 20)) == [sorted(same.ids)] * 40
@@ -79,21 +79,21 @@ def test_equal_pictures_are_ordered_by_id() -> None:
 def test_the_database_keeps_what_our_own_reading_keeps(tmp_path: Path, wanted: str, found: str) -> None:
     index = LanceIndex()
     index.know(some_known())
-    index.build(embeddings(clustered(5, seed=1), "p"))
-    run = index.search_where(QUERIES.take(np.arange(1)), 5, parsed(wanted))
+    index.build(embeddings(clustered_vectors(5, seed=1), "p"))
+    run = index.search_where(QUERIES.take(np.arange(1)), 5, parse_filter(wanted))
     assert "".join(sorted(item[1:] for item in lists_of(run)[0])) == found
-    assert index.count_where(parsed(wanted)) == len(found)
+    assert index.count_where(parse_filter(wanted)) == len(found)
 
 
 @pytest.mark.parametrize("wanted", ["price > 5", "credit > 5", "tags > 2021-01-01", "dat > 5"])
 def test_it_refuses_what_our_own_reading_refuses(wanted: str) -> None:
     index = LanceIndex()
     index.know(some_known())
-    index.build(embeddings(clustered(5, seed=1), "p"))
+    index.build(embeddings(clustered_vectors(5, seed=1), "p"))
     with pytest.raises(ConfigError) as ours:
         some_known().fulfilling(wanted)
     with pytest.raises(ConfigError) as theirs:
-        index.count_where(parsed(wanted))
+        index.count_where(parse_filter(wanted))
     assert str(theirs.value).partition("; there are")[0] == str(ours.value).partition("; there are")[0].replace(
         ", ...", ""
     )
@@ -110,25 +110,27 @@ def test_items_come_with_their_columns_and_new_ones(tmp_path: Path) -> None:
     index.save(tmp_path)
     again = LanceIndex()
     again.load(tmp_path)
-    more = embeddings(clustered(20, seed=5), "more")
+    more = embeddings(clustered_vectors(20, seed=5), "more")
     again.know(columns(more.ids, year=["2030"] * 20, credit=["O'Neill"] * 20))
     again.add(more)
     again.save(tmp_path)
     last = LanceIndex()
     last.load(tmp_path)
-    assert [last.count_where(parsed(text)) for text in ("year > 2019", "credit = 'O''Neill'", "credit is empty")] == [
+    assert [
+        last.count_where(parse_filter(text)) for text in ("year > 2019", "credit = 'O''Neill'", "credit is empty")
+    ] == [
         20,
         20,
         900,
     ]
     wanted = brute_force(QUERIES, GALLERY.take(np.flatnonzero(np.arange(900) % 20 == 7)), 10)
-    assert lists_of(last.search_where(QUERIES, 10, parsed("year = 2007"))) == wanted
+    assert lists_of(last.search_where(QUERIES, 10, parse_filter("year = 2007"))) == wanted
     admitted = np.array([item.startswith("more") for item in last.ids])
     assert lists_of(search_among(last, QUERIES, 10, admitted)) == brute_force(QUERIES, more, 10)
 
 
 def test_approximate_kinds(tmp_path: Path) -> None:
-    gallery = embeddings(clustered(3000, 3), "item")
+    gallery = embeddings(clustered_vectors(3000, 3), "item")
     index = LanceIndex(kind="IVF_FLAT", params={"num_partitions": 16}, search_params={"nprobes": 16})
     index.build(gallery)
     assert overlap(lists_of(index.search(QUERIES, 10)), brute_force(QUERIES, gallery, 10)) == 1
@@ -162,7 +164,7 @@ def test_a_change_that_was_not_saved_is_no_part_of_the_index(tmp_path: Path) -> 
     index = LanceIndex()
     index.build(GALLERY)
     index.save(tmp_path)
-    index.add(embeddings(clustered(20, seed=5), "more"))  # and here the process ends
+    index.add(embeddings(clustered_vectors(20, seed=5), "more"))  # and here the process ends
     again = LanceIndex()
     again.load(tmp_path)
     assert len(again.ids) == 900

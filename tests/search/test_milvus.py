@@ -14,10 +14,10 @@ from picdesk.search.fingerprints import fingerprint_of
 from picdesk.search.indexes import FlatIndex
 from picdesk.search.milvus import MilvusIndex
 from picdesk.search.milvus_client import Collection
-from tests.search.vectors import brute_force, clustered, embeddings, overlap
+from tests.search.vectors import brute_force, clustered_vectors, embeddings, overlap
 
-GALLERY = embeddings(clustered(900, seed=1), "item")
-QUERIES = embeddings(clustered(40, seed=2), "query")
+GALLERY = embeddings(clustered_vectors(900, seed=1), "item")
+QUERIES = embeddings(clustered_vectors(40, seed=2), "query")
 
 
 def lists_of(index: MilvusIndex, queries: Embeddings, top_k: int) -> list[list[str]]:
@@ -56,7 +56,10 @@ def test_flat_in_milvus_gives_the_ids_of_exact_search(uri: str) -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_vectors_exact_and_approximate(uri: str) -> None:
-    gallery, queries = embeddings(clustered(10_000, 3, dim=64), "item"), embeddings(clustered(100, 4, dim=64), "query")
+    gallery, queries = (
+        embeddings(clustered_vectors(10_000, 3, dim=64), "item"),
+        embeddings(clustered_vectors(100, 4, dim=64), "query"),
+    )
     wanted = brute_force(queries, gallery, 10)
     flat = MilvusIndex(uri)
     flat.build(gallery)
@@ -147,7 +150,7 @@ def test_items_come_and_go_and_are_seen_at_once(uri: str) -> None:
     with pytest.raises(DataError, match="1 ids to remove are not there, for example 'nobody'"):
         index.remove(["nobody"])
     with pytest.raises(DataError, match="dimension 8 for an index of 32"):
-        index.add(embeddings(clustered(3, 1, dim=8), "new"))
+        index.add(embeddings(clustered_vectors(3, 1, dim=8), "new"))
 
 
 def test_someone_elses_collection_is_left_alone(uri: str) -> None:
@@ -162,12 +165,12 @@ def test_mistakes_are_told_in_one_line(uri: str) -> None:
     with pytest.raises(DataError, match="nothing is in the index"):
         index.search(QUERIES, 1)
     with pytest.raises(DataError, match="1 ids are empty or above 1024 bytes"):
-        index.build(Embeddings(("x" * 2000,), clustered(1, 1)))
+        index.build(Embeddings(("x" * 2000,), clustered_vectors(1, 1)))
     index.build(GALLERY)
     with pytest.raises(ConfigError, match="top_k=20000"):
         index.search(QUERIES, 20000)
     with pytest.raises(DataError, match="queries of dimension 8, gallery of 32"):
-        index.search(embeddings(clustered(3, 1, dim=8), "query"), 1)
+        index.search(embeddings(clustered_vectors(3, 1, dim=8), "query"), 1)
     index._collection.client.drop_collection(index._collection.name)
     with pytest.raises(ConfigError, match="Milvus says: "):
         index.search(QUERIES, 1)

@@ -12,13 +12,13 @@ from picdesk.search.base import sample_of
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.fingerprints import fingerprint_of
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.open_saved import open_index
 from picdesk.search.quantised import IvfPqIndex
-from picdesk.search.saved import open_index
 from picdesk.search.streaming import build_on_disk
-from tests.search.vectors import brute_force, clustered, embeddings, lists_of, overlap
+from tests.search.vectors import brute_force, clustered_vectors, embeddings, lists_of, overlap
 
-GALLERY = embeddings(clustered(1200, seed=1), "item")
-QUERIES = embeddings(clustered(50, seed=2), "query")
+GALLERY = embeddings(clustered_vectors(1200, seed=1), "item")
+QUERIES = embeddings(clustered_vectors(50, seed=2), "query")
 
 
 def shards() -> Iterator[Embeddings]:
@@ -53,7 +53,7 @@ def test_lists_on_disk_answer_like_lists_in_memory(
     moved.remove(moved.ids[:3])
     assert not set(GALLERY.ids[:3]) & {item for row in lists_of(moved, GALLERY.take(np.arange(3)), 5) for item in row}
     with pytest.raises(ConfigError, match="its lists stay on disk"):
-        moved.add(embeddings(clustered(3, 9), "new"))
+        moved.add(embeddings(clustered_vectors(3, 9), "new"))
     with pytest.raises(ConfigError, match="cannot be saved elsewhere"):
         moved.save(tmp_path / "other")
 

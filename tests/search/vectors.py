@@ -10,7 +10,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def clustered(count: int, seed: int, dim: int = 32, noise: float = 0.6) -> np.ndarray:
+def clustered_vectors(count: int, seed: int, dim: int = 32, noise: float = 0.6) -> np.ndarray:
     centres = unit(np.random.default_rng(7).normal(size=(40, dim)))
     rng = np.random.default_rng(seed)
     return unit(centres[rng.integers(0, 40, count)] + noise * unit(rng.normal(size=(count, dim))))

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from picdesk.assembly import schema
 from picdesk.assembly.command_line import in_tasks
-from picdesk.assembly.named import given
+from picdesk.assembly.named import use_overrides
 from picdesk.assembly.opening import Source
 from picdesk.assembly.session import Session
 from picdesk.serving.app import application
@@ -33,7 +33,7 @@ def source_of(folder: Path, *overrides: str) -> tuple[Source, Serve]:
 
 def compose_source(named: Sequence[str]) -> tuple[Source, Serve]:
     """The source and the task of a config with these overrides."""
-    with given(named):
+    with use_overrides(named):
         session = Session(compose("serve", overrides=list(named))).with_plugins()
         task = task_of(session, "serve")
         assert isinstance(task, Serve)

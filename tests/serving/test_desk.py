@@ -18,9 +18,9 @@ from picdesk.embedding.standing import Standing
 from picdesk.embedding.store import Store
 from picdesk.errors import ConfigError
 from picdesk.serving.batching import Hand
+from picdesk.serving.bounded_memory import Kept
 from picdesk.serving.desk import Desk
 from picdesk.serving.folding import Folds
-from picdesk.serving.keeping import Kept
 from picdesk.serving.questions import AskError, Options, Question, about_text
 from picdesk.serving.served import Served
 from tests.serving.conftest import client_of, desk_over, source_of, tiny
@@ -92,14 +92,14 @@ def test_kept_bytes_are_bounded_and_made_once() -> None:
         return b"thumb"
 
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(kept.made, "t", make) for _ in range(4)]
+        asked = [pool.submit(kept.get_or_make, "t", make) for _ in range(4)]
         time.sleep(0.05)
         gate.set()
         assert [one.result() for one in asked] == [b"thumb"] * 4
     assert made == [1]
     with pytest.raises(KeyError):
-        kept.made("u", lambda: {}["x"])
-    assert kept.made("u", lambda: b"now") == b"now", "a failure is not kept"
+        kept.get_or_make("u", lambda: {}["x"])
+    assert kept.get_or_make("u", lambda: b"now") == b"now", "a failure is not kept"
 
 
 def test_questions_that_wait_are_encoded_together_and_one_fault_hurts_one(desk: Desk) -> None:
@@ -215,7 +215,7 @@ def test_what_cannot_be_opened_is_told_before_anything_listens(tmp_path: Path) -
 def test_look_alikes_fold_into_the_best_of_them(desk: Desk) -> None:
     folds = Folds({desk.now.number: {"a": 0, "b": 0, "c": 1, "d": 1}})
     rows = [{"id": name, "rank": rank} for rank, name in enumerate("xabdcy", 1)]
-    folded = folds.folded(desk.now, rows)
+    folded = folds.fold(desk.now, rows)
     assert [one["id"] for one in folded] == ["x", "a", "d", "y"]
     assert [[other["id"] for other in one.get("alike", [])] for one in folded] == [[], ["b"], ["c"], []]
     assert [one["rank"] for one in folded] == [1, 2, 4, 6], "ranks stay those of the whole list"

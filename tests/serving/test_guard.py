@@ -9,8 +9,8 @@ import pytest
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.serving.desk import Desk
 from picdesk.serving.guard import Patient, Rate, Refusal, name_of_host
-from picdesk.serving.limits import Limits
 from picdesk.serving.process import check, listen, names_of, token_of
+from picdesk.serving.server_settings import Limits
 from tests.serving.conftest import client_of
 
 TOKEN = "correct-horse-battery"

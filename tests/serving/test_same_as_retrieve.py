@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from picdesk.assembly import saved_index, schema
 from picdesk.assembly.command_line import in_tasks
-from picdesk.assembly.named import given
+from picdesk.assembly.named import use_overrides
 from picdesk.assembly.session import Session
 from picdesk.interfaces import Side
 from picdesk.readers.queries import bare
@@ -35,22 +35,22 @@ def questions(count: int) -> list[str]:
     return [" ".join([WORDS[(i + n) % 8] for n in range(1 + i % 7)] + [f"it's {i}, really"]) for i in range(count)]
 
 
-def retrieved(folder: Path, texts: list[str], *overrides: str) -> Lists:
+def retrieve_lists(folder: Path, texts: list[str], *overrides: str) -> Lists:
     """One text after the other through the functions of `retrieve.py`, with a store of its own; no job is written down."""
     named = [*overrides, f"top_k={LISTED}", f"run_depth={LISTED}", "plugins=[tests]", "logger=none", "query=any"]
     named += [f"paths.outputs={folder / 'out'}", f"paths.store={folder / 'retrieve'}"]
     named = in_tasks(named, schema.top_keys(), schema.task_keys())
     schema.register()
-    with initialize_config_dir(str(schema.CONF), version_base="1.3"), given(named):
+    with initialize_config_dir(str(schema.CONF), version_base="1.3"), use_overrides(named):
         start = Session(compose("retrieve", overrides=named)).with_plugins()
         index = Path(start.cfg.task.index_dir) if start.cfg.task.index_dir else None
-        session = saved_index.session_of(start, index) if index else start.opened(whole=True, asked=True)
+        session = saved_index.session_of(start, index) if index else start.open(whole=True, asked=True)
         gallery = saved_index.gallery_in(session, index, "t2i") if index else gallery_of(session, "t2i", None)
         asked = [asked_of(session, gallery, [bare("q1", text)], b"", [], bool(index)) for text in texts]
-        return [listed(session, gallery, one) for one in asked]
+        return [list_items(session, gallery, one) for one in asked]
 
 
-def listed(session: Session, gallery: Gallery, asked: Side) -> list[tuple[str, float]]:
+def list_items(session: Session, gallery: Gallery, asked: Side) -> list[tuple[str, float]]:
     rows = rows_of(session.system.search(asked, gallery), gallery, [""])[0]
     return [(row.id, row.score) for row in rows]
 
@@ -62,7 +62,7 @@ def through_the_door(capfd: Capture, folder: Path, *overrides: str) -> Lists:
     return [[(one["id"], one["score"]) for one in row["results"]] for row in json.loads(ran.file("results.json"))]
 
 
-def served(folder: Path, texts: list[str], *overrides: str, **asked: Any) -> Lists:
+def serve_lists(folder: Path, texts: list[str], *overrides: str, **asked: Any) -> Lists:
     own = ("serve.rate=0", "serve.texts=500", "serve.timeout_s=600", f"top_k={LISTED}")
     with desk_over(folder, *overrides, *own) as desk, client_of(desk) as client:
         answer = client.post("/search", json={"texts": texts, "top_k": LISTED, **asked})
@@ -70,7 +70,7 @@ def served(folder: Path, texts: list[str], *overrides: str, **asked: Any) -> Lis
         return [[(one["id"], one["score"]) for one in found["results"]] for found in answer.json()["answers"]]
 
 
-def apart(found: Lists, wanted: Lists) -> float:
+def largest_distance(found: Lists, wanted: Lists) -> float:
     """How far scores are apart at most; the ids are the same."""
     assert [[name for name, _ in row] for row in found] == [[name for name, _ in row] for row in wanted]
     return max(
@@ -94,17 +94,17 @@ WAYS: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("way", ["flat", *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS if way != "flat")])
 def test_over_a_data_set(tmp_path: Path, way: str) -> None:
     same = (*(one for one in tiny(tmp_path) if way != "hubs taken out" or one != "split=all"), *WAYS[way])
-    wanted = retrieved(tmp_path, questions(12), *same)
+    wanted = retrieve_lists(tmp_path, questions(12), *same)
     assert sum(map(len, wanted)) == 12 * LISTED
-    assert served(tmp_path, questions(12), *same) == wanted
+    assert serve_lists(tmp_path, questions(12), *same) == wanted
 
 
 def test_through_the_door(capfd: Capture, tmp_path: Path) -> None:
     own, texts = tiny(tmp_path), questions(6)
     (tmp_path / "asked.txt").write_text("\n".join(texts) + "\n")
-    found = served(tmp_path, texts, *own)
+    found = serve_lists(tmp_path, texts, *own)
     assert found[1:2] == through_the_door(capfd, tmp_path, *own, f"query={texts[1]}")
-    assert apart(found, through_the_door(capfd, tmp_path, *own, f"queries={tmp_path / 'asked.txt'}")) < 1e-6
+    assert largest_distance(found, through_the_door(capfd, tmp_path, *own, f"queries={tmp_path / 'asked.txt'}")) < 1e-6
 
 
 @pytest.mark.parametrize("index", ["flat", pytest.param("hnsw", marks=pytest.mark.slow)])
@@ -112,8 +112,8 @@ def test_over_a_saved_index(capfd: Capture, tmp_path: Path, index: str) -> None:
     folder = tmp_path / "index"
     made = (*tiny(tmp_path), f"index={index}", "task=index_build", f"index_dir={folder}")
     assert run(capfd, tmp_path / "out", "retrieve", f"paths.store={tmp_path / 'retrieve'}", *made).status == 0
-    wanted = retrieved(tmp_path, questions(8), f"index_dir={folder}")
-    assert served(tmp_path, questions(8), f"index_dir={folder}") == wanted
+    wanted = retrieve_lists(tmp_path, questions(8), f"index_dir={folder}")
+    assert serve_lists(tmp_path, questions(8), f"index_dir={folder}") == wanted
 
 
 def test_over_vectors_made_elsewhere(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_over_vectors_made_elsewhere(tmp_path: Path) -> None:
         "prompt=caption",
         *encoder,
     )
-    assert served(tmp_path, questions(8), *same) == retrieved(tmp_path, questions(8), *same)
+    assert serve_lists(tmp_path, questions(8), *same) == retrieve_lists(tmp_path, questions(8), *same)
     with desk_over(tmp_path, *same, "serve.rate=0") as desk, client_of(desk) as client:
         pieces = [{"item": "v07.png"}]
         found = client.post("/search/combined", json={"pieces": pieces}).json()["answers"][0]["results"]
@@ -187,8 +187,8 @@ def test_two_hundred_questions_to_the_real_towers(tmp_path: Path, small_data: Pa
     """
     texts = [f"{text} in the news" for text in questions(200)]
     same = (f"data.root={small_data}", "split=all", *REAL[way])
-    wanted = retrieved(tmp_path, texts, *same)
+    wanted = retrieve_lists(tmp_path, texts, *same)
     if "captions" in way and "bridge" not in way:
-        assert apart(served(tmp_path, texts, *same), wanted) < 2e-6
+        assert largest_distance(serve_lists(tmp_path, texts, *same), wanted) < 2e-6
         same = (*same, f"paths.store={tmp_path / 'retrieve'}")
-    assert served(tmp_path, texts, *same) == wanted
+    assert serve_lists(tmp_path, texts, *same) == wanted

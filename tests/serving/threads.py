@@ -9,8 +9,8 @@ import uvicorn
 
 from picdesk.serving.app import application
 from picdesk.serving.desk import Desk
-from picdesk.serving.limits import Limits
 from picdesk.serving.process import listen
+from picdesk.serving.server_settings import Limits
 
 
 @contextmanager

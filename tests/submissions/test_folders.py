@@ -9,21 +9,21 @@ from PIL import Image
 from picdesk.commands.check_submission import main
 from picdesk.data.near import alike
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.submissions.crops import cut, windows
+from picdesk.submissions.crops import cut_part, windows
 from picdesk.submissions.folders import TARGET, Names, faults, write_submission
 from picdesk.submissions.other_runs import is_new, shown_before
 
 ARTICLES = ["a1", "a2.b", "a3"]
 
 
-def written(root: Path) -> Path:
+def write_folder(root: Path) -> Path:
     return write_submission(
         root, Names("desk", "clip-b32"), {name: lambda: Image.new("RGB", (20, 10), "red") for name in ARTICLES}
     )
 
 
 def test_folder_and_files_are_named_as_asked(tmp_path: Path) -> None:
-    folder = written(tmp_path)
+    folder = write_folder(tmp_path)
     assert folder == tmp_path / "desk" / "RET_clip-b32_SMALL"
     assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}_desk_clip-b32.png" for name in ARTICLES)
     assert faults(tmp_path / "desk", ARTICLES) == []
@@ -32,7 +32,7 @@ def test_folder_and_files_are_named_as_asked(tmp_path: Path) -> None:
 
 
 def test_every_fault_is_named(tmp_path: Path) -> None:
-    folder = written(tmp_path)
+    folder = write_folder(tmp_path)
     (folder / "a3_desk_clip-b32.png").unlink()
     (folder / "a1_desk_clip-b32.png").write_bytes(b"no picture")
     Image.new("RGB", (3, 3)).save(folder / "a2.b_desk_clip-b32.png", "jpeg")
@@ -80,7 +80,7 @@ def test_names_that_would_break_a_file_name_are_refused(tmp_path: Path, names: t
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = written(tmp_path)
+    folder = write_folder(tmp_path)
     (tmp_path / "subset.csv").write_text("article_id\na1\na2.b\na3\n")
     arguments = [str(tmp_path / "desk"), "--articles", str(tmp_path / "subset.csv")]
     assert main(arguments) == 0
@@ -155,5 +155,5 @@ def test_parts_have_the_shape_and_lie_inside(size: tuple[int, int]) -> None:
         assert 0 <= top < bottom <= height
         assert abs((right - left) * 260 - (bottom - top) * 460) <= 460
     assert found[0] == min(found, key=lambda box: abs(box[0] + box[2] - width) + abs(box[1] + box[3] - height))
-    assert cut(Image.new("RGB", size), found[0], TARGET).size == TARGET
+    assert cut_part(Image.new("RGB", size), found[0], TARGET).size == TARGET
     assert (len(found) == 1) == (size in [(460, 260), (3, 2)])

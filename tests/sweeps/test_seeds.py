@@ -13,8 +13,8 @@ from picdesk.jobs.found import DoneJob
 from picdesk.jobs.rankings import Rankings
 from picdesk.report.charts import Curve, Point, Tradeoff
 from picdesk.report.formats import setting
-from picdesk.sweeps.charts import charts
 from picdesk.sweeps.seeds import over_seeds
+from picdesk.sweeps.sweep_charts import charts
 from picdesk.trec.runs import Qrels, Run
 
 PICTURES = 200

@@ -42,7 +42,7 @@ def trials_of(outputs: Path) -> list[Any]:
     return found
 
 
-def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, error: type[BaseException]) -> list[int]:
+def interrupt_training(monkeypatch: pytest.MonkeyPatch, at: int, error: type[BaseException]) -> list[int]:
     """`train` raises at the fit of this number; the list grows with each fit."""
     fits: list[int] = []
     original = train.run_fit
@@ -60,7 +60,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, error: type[BaseExcept
 def test_a_search_that_is_stopped_goes_on(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fits = interrupted(monkeypatch, 3, KeyboardInterrupt)
+    fits = interrupt_training(monkeypatch, 3, KeyboardInterrupt)
     first = search(capfd, tmp_path, 5, *tiny)
     assert first.status == 130, first.err
     cut_off = trials_of(tmp_path)[2]
@@ -94,7 +94,7 @@ def test_a_search_that_is_stopped_goes_on(
 def test_a_failed_trial_does_not_end_the_search(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fits = interrupted(monkeypatch, 2, RuntimeError)
+    fits = interrupt_training(monkeypatch, 2, RuntimeError)
     ran = search(capfd, tmp_path, 3, *tiny)
     assert ran.status == 1
     assert "1 of the sweep's jobs failed" in ran.err

@@ -28,7 +28,7 @@ def small_clip(settings: tuple[str, ...]) -> tuple[str, ...]:
     return (*settings, *backbone, "trainer.max_epochs=2", "optimizer.lr=1e-2", "loss=infonce")
 
 
-def reached(ran: Ran) -> dict[str, dict[str, dict[str, float]]]:
+def reached_metrics(ran: Ran) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = json.loads(ran.file("metrics.json"))
     return found
 
@@ -61,7 +61,9 @@ def test_each_adaptation_trains_and_its_checkpoint_is_plain(
     assert not (ran.folder / "resume").exists()
     again = run(capfd, tmp_path, "evaluate", f"ckpt={ran.folder}", "bootstrap.resamples=200")
     assert again.status == 0, again.err
-    assert reached(again) == reached(ran), "the report part went through the store with the new weights' fingerprint"
+    assert reached_metrics(again) == reached_metrics(ran), (
+        "the report part went through the store with the new weights' fingerprint"
+    )
 
 
 MISTAKES = {
@@ -111,7 +113,7 @@ def test_two_processes_leave_one_set_of_files_with_the_numbers_of_one(
     for words in ("epoch  2", "report page: ", "checkpoint: "):
         assert done.stdout.count(words) == 1, done.stdout
     (metrics,) = (tmp_path / "two").rglob("metrics.json")
-    assert json.loads(metrics.read_text()) == reached(alone)
+    assert json.loads(metrics.read_text()) == reached_metrics(alone)
     rows = (metrics.parent / "csv" / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + 1 + 2 * 2 + 1, "head, start, validation and loss of each epoch, end"
     assert not (metrics.parent / "resume").exists()

@@ -43,7 +43,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def asked(capfd: Capture, outputs: Path, folder: Path, *more: str) -> Ran:
+def ask_task(capfd: Capture, outputs: Path, folder: Path, *more: str) -> Ran:
     data = (
         "data=npz",
         f"data.root={folder}",
@@ -63,7 +63,7 @@ def newest(outputs: Path) -> dict[str, object]:
 
 
 def test_ratings_of_a_table(capfd: Capture, outputs: Path, judged: Path) -> None:
-    ran = asked(capfd, outputs, judged, f"agreement.file={judged / 'ratings.csv'}")
+    ran = ask_task(capfd, outputs, judged, f"agreement.file={judged / 'ratings.csv'}")
     assert ran.status == 0, ran.err
     found = newest(outputs)
     value, low, high = found["tau-b"]  # type: ignore[misc]
@@ -76,7 +76,7 @@ def test_ratings_of_a_table(capfd: Capture, outputs: Path, judged: Path) -> None
 
 @pytest.mark.parametrize(("form", "file", "count"), [("expert", "Expert.txt", 900), ("crowdflower", "Crowd.txt", 300)])
 def test_flickr8ks_own_files(capfd: Capture, outputs: Path, judged: Path, form: str, file: str, count: int) -> None:
-    ran = asked(capfd, outputs, judged, f"agreement.form={form}", f"agreement.file={judged / file}")
+    ran = ask_task(capfd, outputs, judged, f"agreement.form={form}", f"agreement.file={judged / file}")
     assert ran.status == 0, ran.err
     found = newest(outputs)
     assert found["judgments"] == count
@@ -84,7 +84,7 @@ def test_flickr8ks_own_files(capfd: Capture, outputs: Path, judged: Path, form: 
 
 
 def test_choices_that_follow_the_similarities_are_met(capfd: Capture, outputs: Path, judged: Path) -> None:
-    ran = asked(capfd, outputs, judged, "agreement.form=pairs", f"agreement.file={judged / 'choices.csv'}")
+    ran = ask_task(capfd, outputs, judged, "agreement.form=pairs", f"agreement.file={judged / 'choices.csv'}")
     assert ran.status == 0, ran.err
     assert newest(outputs)["choices met"][0] == 1.0  # type: ignore[index]
 
@@ -104,7 +104,7 @@ def test_choices_that_follow_the_similarities_are_met(capfd: Capture, outputs: P
 def test_what_cannot_be_read_is_refused(
     capfd: Capture, outputs: Path, judged: Path, more: tuple[str, ...], told: str
 ) -> None:
-    ran = asked(capfd, outputs, judged, *(one.replace("FOLDER", str(judged)) for one in more))
+    ran = ask_task(capfd, outputs, judged, *(one.replace("FOLDER", str(judged)) for one in more))
     assert ran.status == 2, ran.out
     assert told in ran.err
     assert len(ran.err.strip().splitlines()) == 1

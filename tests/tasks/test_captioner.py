@@ -11,7 +11,7 @@ from picdesk.collection import Collection
 from picdesk.data.sources import NoPictures
 from picdesk.interfaces import Embeddings
 from picdesk.search.grouping import at_least, best_part_run
-from picdesk.tasks.captioner import given
+from picdesk.tasks.captioner import given_captions
 from picdesk.trec.files import read_runs
 from tests.data.samples import colour, jpeg, put
 from tests.doors import Ran, run
@@ -176,6 +176,6 @@ def test_captions_of_no_picture_are_counted(tmp_path: Path, caplog: pytest.LogCa
     part = Collection("x", ("a.jpg", "b.jpg"), NoPictures(2), (), (), np.empty(0, np.int64))
     file = tmp_path / "said.csv"
     file.write_text("image,caption\na.jpg,one\nz.jpg,two\n")
-    assert given(str(file), part) == {0: "one"}
+    assert given_captions(str(file), part) == {0: "one"}
     assert "1 of 2 captions are of no picture of this part: 'z.jpg'" in caplog.text
     assert "no caption for 1 of 2 pictures" in caplog.text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from picdesk.interfaces import Embeddings
-from picdesk.retrieval.composed import Asked, mixed
+from picdesk.retrieval.composed import Asked, mix
 from tests.commands.test_mistakes import one_line
 from tests.doors import Ran, run
 from tests.readers.test_composed import NAMES, cirr, fashion
@@ -105,5 +105,5 @@ def test_a_text_without_a_picture_asks_alone() -> None:
     texts = Embeddings(("a", "b"), np.eye(3, dtype=np.float32)[:2])
     pictures = Embeddings(("p",), np.eye(3, dtype=np.float32)[2:])
     asked = Asked(np.array([-1, 0]), np.array([-1, -1]), ((), ()))
-    both = mixed(texts, pictures, asked, 0.5).matrix
+    both = mix(texts, pictures, asked, 0.5).matrix
     np.testing.assert_allclose(both, [[1, 0, 0], [0, 2**-0.5, 2**-0.5]], atol=1e-6)

@@ -12,7 +12,7 @@ from tests.doors import Ran, run
 Capture = pytest.CaptureFixture[str]
 
 
-def told(ran: Ran) -> list[dict[str, Any]]:
+def told_needs(ran: Ran) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(next(ran.folder.rglob("doctor.json")).read_text())
     return found
 
@@ -21,7 +21,7 @@ def test_what_is_missing_is_told_at_once_with_what_to_do(capfd: Capture, tmp_pat
     asked = ("task=doctor", "experiment=system_a", f"paths.data_root={tmp_path}", "queries=none.csv")
     ran = run(capfd, tmp_path / "out", "evaluate", *asked)
     assert ran.status == 1
-    found = {need["what"]: need for need in told(ran)}
+    found = {need["what"]: need for need in told_needs(ran)}
     weights = found["the weights laion2b_s39b_b160k of ViT-bigG-14"]
     assert not weights["there"]
     assert "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k" in weights["remedy"]
@@ -42,11 +42,11 @@ def test_nothing_is_missing_where_everything_is_there(capfd: Capture, tmp_path: 
         capfd, tmp_path / "out", "evaluate", "task=doctor", *data, "backbone=transformers", f"backbone.model={model}"
     )
     assert ran.status == 0, ran.err
-    found = {need["key"]: need for need in told(ran)}
+    found = {need["key"]: need for need in told_needs(ran)}
     assert found["backbone.model"]["size"] == (model / "model.safetensors").stat().st_size
     open_one = run(capfd, tmp_path / "open", "evaluate", "task=doctor", "data=csv", "backbone=lite")
     assert open_one.status == 1
-    assert {need["key"] for need in told(open_one) if not need["there"]} == {"data.root"}
+    assert {need["key"] for need in told_needs(open_one) if not need["there"]} == {"data.root"}
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_each_part_says_what_it_lacks(
         monkeypatch.delenv(name, raising=False)
     ran = run(capfd, tmp_path / "out", "evaluate", "task=doctor", *overrides)
     assert ran.status == 1
-    assert key in {need["key"] for need in told(ran) if not need["there"]}
+    assert key in {need["key"] for need in told_needs(ran) if not need["there"]}

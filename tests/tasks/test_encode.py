@@ -12,7 +12,7 @@ from PIL import Image
 from picdesk.embedding.upkeep import verify
 from picdesk.report.manifest import Manifest
 from tests.conftest import PROJECT
-from tests.data.samples import encoded, put, put_csv
+from tests.data.samples import encode_image, put, put_csv
 from tests.doors import run
 
 Capture = pytest.CaptureFixture[str]
@@ -67,7 +67,7 @@ def test_a_picture_above_max_pixels_is_refused_when_it_is_encoded(
 @pytest.mark.parametrize(("prompt", "left"), [("title", "1.png#0"), ("caption", "0.png#0")])
 def test_the_check_goes_by_the_prompt_of_the_config(capfd: Capture, tmp_path: Path, prompt: str, left: str) -> None:
     for n in range(4):
-        put(tmp_path / f"{n}.png", encoded(Image.new("RGB", (8, 8), (n, n, n))))
+        put(tmp_path / f"{n}.png", encode_image(Image.new("RGB", (8, 8), (n, n, n))))
     rows = [("0.png", "", "a"), ("1.png", "b", ""), ("2.png", "c", "c"), ("3.png", "d", "d")]
     put_csv(tmp_path / "t.csv", ["image", "caption", "title"], rows)
     data = ("data=csv", f"data.root={tmp_path}", "data.file=t.csv", "data.title_column=title", "split=all")
@@ -81,7 +81,7 @@ def test_the_check_goes_by_the_prompt_of_the_config(capfd: Capture, tmp_path: Pa
 
 def test_texts_that_the_model_does_not_see_are_told_everywhere(capfd: Capture, tmp_path: Path) -> None:
     for n in range(6):
-        put(tmp_path / f"{n}.png", encoded(Image.new("RGB", (8, 8), (40 * n, n, n))))
+        put(tmp_path / f"{n}.png", encode_image(Image.new("RGB", (8, 8), (40 * n, n, n))))
     long = "a small boat lies on the sand of a wide bay " * 20
     texts = [long, f"{long} at night", "\U0001f9ff", "\U0001f3f4 \U0001f9ff", "two dogs", "three cats"]
     put_csv(tmp_path / "t.csv", ["image", "caption"], [(f"{n}.png", text) for n, text in enumerate(texts)])

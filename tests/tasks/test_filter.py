@@ -10,7 +10,7 @@ from PIL import Image
 import picdesk
 from picdesk.errors import ConfigError
 from picdesk.filters.kept import place_of
-from picdesk.search.saved import made_from
+from picdesk.search.open_saved import made_from
 from tests.commands.test_mistakes import one_line
 from tests.doors import Ran, run
 
@@ -39,7 +39,7 @@ def retrieve(capfd: Capture, folder: Path, *overrides: str) -> Ran:
     )
 
 
-def found(ran: Ran) -> list[set[str]]:
+def found_ids(ran: Ran) -> list[set[str]]:
     assert ran.status == 0, ran.err + ran.out
     return [{item["id"] for item in row["results"]} for row in json.loads(ran.file("results.json"))]
 
@@ -52,18 +52,18 @@ def test_over_a_data_set_and_over_a_saved_index(capfd: Capture, tmp_path: Path, 
     (tmp_path / "asked.txt").write_text("a colour\nred, and blue\n")
     asked = f"queries={tmp_path / 'asked.txt'}"
     made = retrieve(capfd, tmp_path, asked, *own, FILTER, f"save_index={tmp_path / 'index'}")
-    assert found(made) == [KEPT, KEPT]
+    assert found_ids(made) == [KEPT, KEPT]
     assert "filter=date > 2021-01-01 and credit = 'O''Neill, Reuters': 6 of 24 items" in made.out + made.err
     assert "O&#39;&#39;Neill" in made.file("index.html").decode()
     shutil.rmtree(tmp_path / "photos")  # the saved index has its columns with it
     again = retrieve(capfd, tmp_path, asked, f"index_dir={tmp_path / 'index'}", FILTER)
-    assert found(again) == [KEPT, KEPT]
+    assert found_ids(again) == [KEPT, KEPT]
     assert (
-        found(retrieve(capfd, tmp_path, asked, f"index_dir={tmp_path / 'index'}"))
+        found_ids(retrieve(capfd, tmp_path, asked, f"index_dir={tmp_path / 'index'}"))
         == [{f"photo{i:02}.jpg" for i in range(24)}] * 2
     )
     nothing = retrieve(capfd, tmp_path, asked, f"index_dir={tmp_path / 'index'}", "filter=credit = 'nobody'")
-    assert found(nothing) == [set(), set()]
+    assert found_ids(nothing) == [set(), set()]
 
 
 @pytest.mark.parametrize("index", ["flat", "lancedb"])
@@ -76,9 +76,9 @@ def test_items_come_and_go_with_their_columns(capfd: Capture, tmp_path: Path, in
     assert retrieve(capfd, tmp_path, "task=index_add", *more[:-2], saved).status == 0
     ask = ("query=a colour", saved, "top_k=40", "run_depth=40", FILTER)
     both = KEPT | {"photo27.jpg", "photo30.jpg", "photo33.jpg"}
-    assert found(retrieve(capfd, tmp_path, *ask)) == [both]
+    assert found_ids(retrieve(capfd, tmp_path, *ask)) == [both]
     assert retrieve(capfd, tmp_path, "task=index_remove", saved, "ids=[photo27.jpg,photo03.jpg]").status == 0
-    assert found(retrieve(capfd, tmp_path, *ask)) == [both - {"photo27.jpg", "photo03.jpg"}]
+    assert found_ids(retrieve(capfd, tmp_path, *ask)) == [both - {"photo27.jpg", "photo03.jpg"}]
     facts = made_from(tmp_path / "index")
     kept = place_of(tmp_path / "index", facts["columns"])
     assert [path.name for path in (tmp_path / "index").glob("columns-*")] == [kept.name]
@@ -90,7 +90,7 @@ def test_items_come_and_go_with_their_columns(capfd: Capture, tmp_path: Path, in
 def test_texts_are_filtered_by_what_is_said_of_them(capfd: Capture, tmp_path: Path) -> None:
     own = photographs(tmp_path / "photos")
     image = f"image={tmp_path / 'photos' / 'photo05.jpg'}"
-    assert found(retrieve(capfd, tmp_path, image, *own, FILTER)) == [{f"{name}#0" for name in KEPT}]
+    assert found_ids(retrieve(capfd, tmp_path, image, *own, FILTER)) == [{f"{name}#0" for name in KEPT}]
 
 
 def test_an_evaluation_is_of_the_pictures_that_fulfil_it(capfd: Capture, tmp_path: Path) -> None:

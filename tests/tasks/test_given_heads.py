@@ -96,13 +96,13 @@ def test_texts_without_vectors_are_encoded_and_an_export_knows_who_answers(
     assert answered.status == 0, answered.err
     direct = run(capfd, outputs, "retrieve", f"ckpt={fitted.folder}", "part=test", *asking[-2:])
     assert direct.status == 0, direct.err
-    assert named(answered) == named(direct)
+    assert named_pictures(answered) == named_pictures(direct)
     other = run(capfd, outputs, "retrieve", *arguments(given), *asking[-2:], "backbone.text_ckpt=export", "part=all")
     assert other.status == 2
     assert "is no folder that task=export left" in other.err
 
 
-def named(ran: Ran) -> list[str]:
+def named_pictures(ran: Ran) -> list[str]:
     one = read_runs(ran.folder / "run.trec")["t2i"]
     return [one.item_ids[i] for i in one.index[0]]
 

@@ -31,7 +31,7 @@ def arguments(folder: Path, *more: str, dim: int = 512) -> tuple[str, ...]:
     return (*data, "split=all", "part=all", "prompt=caption", "backbone=precomputed", f"backbone.dim={dim}", *more)
 
 
-def changed(folder: Path, to: Path, **arrays: np.ndarray) -> Path:
+def changed_copy(folder: Path, to: Path, **arrays: np.ndarray) -> Path:
     """A copy with other arrays."""
     to.mkdir()
     stored = dict(np.load(folder / "embeddings.npz"))
@@ -46,11 +46,11 @@ def test_the_ranking_is_that_of_the_model(capfd: Capture, outputs: Path, trained
     theirs, ours = read_runs(trained.folder / "run.trec"), read_runs(ran.folder / "run.trec")
     for direction in ("t2i", "i2t"):
         assert ours[direction].query_ids == theirs[direction].query_ids
-        assert named(ours[direction]) == named(theirs[direction])
+        assert named_items(ours[direction]) == named_items(theirs[direction])
         np.testing.assert_allclose(ours[direction].scores, theirs[direction].scores, atol=1e-6)
 
 
-def named(one) -> list[list[str]]:  # type: ignore[no-untyped-def]
+def named_items(one) -> list[list[str]]:  # type: ignore[no-untyped-def]
     return [[one.item_ids[i] for i in row] for row in one.index]
 
 
@@ -91,7 +91,7 @@ def test_the_text_tower_that_made_the_vectors_answers_and_is_called_untrained(
         texts = [row["caption"] for row in csv.DictReader(file)]
     with torch.inference_mode():
         own = tower.embed("text", tower.text_trunk(**tower.tokenize(texts))).numpy()
-    folder = changed(exported, tmp_path / "own", text_embeddings=own)
+    folder = changed_copy(exported, tmp_path / "own", text_embeddings=own)
     ran = run(capfd, outputs, "retrieve", *arguments(folder, *LITE), "query=a lion", "top_k=3")
     assert ran.status == 0, ran.err
     assert (ran.folder / "results.json").is_file()
@@ -100,7 +100,9 @@ def test_the_text_tower_that_made_the_vectors_answers_and_is_called_untrained(
 
 def test_one_text_too_few_is_refused(capfd: Capture, outputs: Path, exported: Path, tmp_path: Path) -> None:
     texts = np.load(exported / "embeddings.npz")["text_embeddings"]
-    ran = run(capfd, outputs, "evaluate", *arguments(changed(exported, tmp_path / "short", text_embeddings=texts[:-1])))
+    ran = run(
+        capfd, outputs, "evaluate", *arguments(changed_copy(exported, tmp_path / "short", text_embeddings=texts[:-1]))
+    )
     assert ran.status == 2
     assert f"{len(texts) - 1} rows in text_embeddings for {len(texts)} captions" in ran.err
 
@@ -108,7 +110,7 @@ def test_one_text_too_few_is_refused(capfd: Capture, outputs: Path, exported: Pa
 def test_768_against_512_is_refused(capfd: Capture, outputs: Path, exported: Path, tmp_path: Path) -> None:
     texts = np.load(exported / "embeddings.npz")["text_embeddings"]
     wide = np.pad(texts, ((0, 0), (0, 256)))
-    ran = run(capfd, outputs, "evaluate", *arguments(changed(exported, tmp_path / "wide", text_embeddings=wide)))
+    ran = run(capfd, outputs, "evaluate", *arguments(changed_copy(exported, tmp_path / "wide", text_embeddings=wide)))
     assert ran.status == 2
     assert "images are 512 wide, texts 768" in ran.err
     ran = run(capfd, outputs, "evaluate", *arguments(exported, dim=768))
@@ -120,7 +122,7 @@ def test_768_against_512_is_refused(capfd: Capture, outputs: Path, exported: Pat
 def test_repeated_names_are_named(capfd: Capture, outputs: Path, exported: Path, tmp_path: Path) -> None:
     names = np.load(exported / "embeddings.npz")["image_names"].copy()
     names[1] = names[0]
-    folder = changed(exported, tmp_path / "twice", image_names=names)
+    folder = changed_copy(exported, tmp_path / "twice", image_names=names)
     ran = run(capfd, outputs, "evaluate", *arguments(folder, "task=check", "data.max_bad_fraction=0.5"))
     assert ran.status == 0, ran.err
     assert "has another vector in row 0; the first was kept" in report(outputs)
@@ -128,7 +130,7 @@ def test_repeated_names_are_named(capfd: Capture, outputs: Path, exported: Path,
 
 def test_other_lengths_are_normalised_and_said(capfd: Capture, outputs: Path, exported: Path, tmp_path: Path) -> None:
     images = np.load(exported / "embeddings.npz")["image_embeddings"]
-    folder = changed(exported, tmp_path / "long", image_embeddings=images * 7)
+    folder = changed_copy(exported, tmp_path / "long", image_embeddings=images * 7)
     run(capfd, outputs, "evaluate", *arguments(folder, "task=check"))
     said = "image vectors were of another length than 1 (7 to 7): normalised"
     assert said in report(outputs)

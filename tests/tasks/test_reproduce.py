@@ -187,7 +187,7 @@ def test_whatever_was_changed_is_refused_by_name(capfd: Capture, other: Path, wh
     assert not list((other / "out").rglob("metrics.json")), "refused before anything is scored"
 
 
-def published(clone: Path, name: str, t2i: dict[str, float], more: str = "") -> tuple[str, ...]:
+def publish_experiment(clone: Path, name: str, t2i: dict[str, float], more: str = "") -> tuple[str, ...]:
     """An experiment file with expected values, and the overrides that use it."""
     folder = clone / "conf" / "experiment"
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,20 +201,20 @@ def published(clone: Path, name: str, t2i: dict[str, float], more: str = "") -> 
 def test_expected_values_are_judged(capfd: Capture, other: Path, job: Path) -> None:
     t2i = json.loads((job / "metrics.json").read_text())["t2i"]["metrics"]
     values = {"hits@1": t2i["hits@1"], "hits@5": t2i["hits@5"] + 0.009}
-    good = run(capfd, other, "evaluate", *published(other, "good", values))
+    good = run(capfd, other, "evaluate", *publish_experiment(other, "good", values))
     assert good.status == 0, good.err
     for words in ("exact", "within tolerance", "source: a paper", "prompt: none", "1 of 2 exact"):
         assert words in good.out
-    bad = run(capfd, other, "evaluate", *published(other, "bad", {"hits@5": t2i["hits@5"] + 0.02}))
+    bad = run(capfd, other, "evaluate", *publish_experiment(other, "bad", {"hits@5": t2i["hits@5"] + 0.02}))
     assert bad.status == 1
     assert "not reproduced: t2i/hits@5" in bad.err
-    unknown = run(capfd, other, "evaluate", *published(other, "unknown", {"hits@7": 0.5}))
+    unknown = run(capfd, other, "evaluate", *publish_experiment(other, "unknown", {"hits@7": 0.5}))
     assert unknown.status == 2
     assert "expected.t2i.hits@7" in unknown.err
 
 
 def test_what_is_absent_says_how_to_get_it(capfd: Capture, other: Path, job: Path) -> None:
-    settings = published(other, "absent", {"hits@1": 0.5}, "obtain: ask the library\n")
+    settings = publish_experiment(other, "absent", {"hits@1": 0.5}, "obtain: ask the library\n")
     ran = run(capfd, other, "evaluate", *(s for s in settings if not s.startswith("data.root")), "data.root=/nowhere")
     assert ran.status == 2
     assert "/nowhere" in ran.err

@@ -166,7 +166,7 @@ def test_one_job_at_a_time_changes_an_index(
         whole = getattr(index_jobs, name)
 
         def step(*given: Any) -> Any:
-            tried.append(free(tmp_path / "index"))
+            tried.append(is_free(tmp_path / "index"))
             return whole(*given)
 
         monkeypatch.setattr(index_jobs, name, step)
@@ -177,10 +177,10 @@ def test_one_job_at_a_time_changes_an_index(
     what = (f"ids=[{first}]",) if task == "index_remove" else ("data=folder", f"data.root={tmp_path / 'new'}")
     assert retrieve(capfd, tmp_path, f"task={task}", f"index_dir={tmp_path / 'index'}", *what).status == 0
     assert tried == [False, False]
-    assert free(tmp_path / "index")
+    assert is_free(tmp_path / "index")
 
 
-def free(folder: Path) -> bool:
+def is_free(folder: Path) -> bool:
     """Whether nobody changes the folder."""
     with (folder / LOCK).open("a") as stream:
         try:

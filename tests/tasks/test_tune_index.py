@@ -15,7 +15,7 @@ Capture = pytest.CaptureFixture[str]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def tuned(capfd: Capture, folder: Path, *overrides: str) -> Ran:
+def tune_job(capfd: Capture, folder: Path, *overrides: str) -> Ran:
     data = write_data(folder / "data", 60)
     settings = ("data=parquet", f"data.root={data}", "data.caption_column=caption", "split=all", "tune.queries=20")
     tiny = ("backbone._target_=tests.tiny.Tiny", f"paths.store={folder / 'store'}")
@@ -23,7 +23,7 @@ def tuned(capfd: Capture, folder: Path, *overrides: str) -> Ran:
 
 
 def test_the_trade_off_is_told_in_every_form(capfd: Capture, tmp_path: Path) -> None:
-    ran = tuned(capfd, tmp_path, "index=hnsw", "index.m=4", "tune.settings=[{efSearch:1},{efSearch:512}]")
+    ran = tune_job(capfd, tmp_path, "index=hnsw", "index.m=4", "tune.settings=[{efSearch:1},{efSearch:512}]")
     assert ran.status == 0, ran.err
     (folder,) = (tmp_path / "out").glob("tune_index/*/*")
     rows = json.loads((folder / "tune_index.json").read_text())
@@ -55,7 +55,7 @@ def test_the_trade_off_is_told_in_every_form(capfd: Capture, tmp_path: Path) -> 
 
 
 def test_hits_are_those_that_evaluate_reports(capfd: Capture, tmp_path: Path) -> None:
-    tuned(capfd, tmp_path, "index=flat")
+    tune_job(capfd, tmp_path, "index=flat")
     rows = json.loads(next((tmp_path / "out").glob("tune_index/*/*/tune_index.json")).read_text())
     assert [row["direction"] for row in rows] == ["t2i", "i2t"]
     settings = ("data=parquet", f"data.root={tmp_path / 'data'}", "data.caption_column=caption", "split=all")
@@ -81,13 +81,13 @@ def test_hits_are_those_that_evaluate_reports(capfd: Capture, tmp_path: Path) ->
 def test_mistakes_are_one_line(
     capfd: Capture, tmp_path: Path, overrides: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    ran = tuned(capfd, tmp_path, *overrides)
+    ran = tune_job(capfd, tmp_path, *overrides)
     one_line(ran, *words)
     assert list((tmp_path / "out").rglob("tune_index.*")) == []
 
 
 def test_an_index_of_another_making_is_refused(capfd: Capture, tmp_path: Path) -> None:
-    one_line(tuned(capfd, tmp_path, "index=milvus"), "MilvusIndex cannot be tuned here", "hnsw")
+    one_line(tune_job(capfd, tmp_path, "index=milvus"), "MilvusIndex cannot be tuned here", "hnsw")
     assert list(tmp_path.rglob("milvus.db*")) == []
 
 

@@ -102,7 +102,7 @@ def test_empty_names_and_cells_behind_the_last_column_are_none(tmp_path: Path) -
     table = read_table(put(tmp_path / "t.csv", "image,caption,,\n0.png,a,,\n1.png,b\n2.png,c,d\n"))
     assert table.header == ("image", "caption")
     assert [row["caption"] for _, row in table.rows] == ["a", "b"]
-    assert table.left_out("t.csv") == [("t.csv line 4", "3 cells for 2 columns")]
+    assert table.unused_rows("t.csv") == [("t.csv line 4", "3 cells for 2 columns")]
 
 
 @pytest.mark.parametrize(("mark", "shown"), [("\t", "tab"), (";", "';'"), ("|", "'|'")])

@@ -19,7 +19,7 @@ from picdesk.training.adaptation import Adaptation
 from picdesk.training.augmentation import Nothing
 from picdesk.training.datamodule import FeatureData, Raw
 from picdesk.training.features import Features
-from picdesk.training.fit import Fitted, embedded, fit
+from picdesk.training.fit import Fitted, embed_part, fit
 from picdesk.training.losses import InfoNCE
 from picdesk.training.module import MONITOR, validation_metrics
 from picdesk.training.schedules import constant
@@ -132,7 +132,7 @@ def run(
 def zero_shot(backbone: TwoTower, folder: Path) -> dict[str, float]:
     """The metrics of the validation part, encoded as for an evaluation."""
     val = features(backbone, part(1, 1), folder)
-    return dict(validation_metrics(val, *embedded(backbone, val)))
+    return dict(validation_metrics(val, *embed_part(backbone, val)))
 
 
 def score(backbone: TwoTower, folder: Path) -> float:

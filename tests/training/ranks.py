@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from picdesk.training.batches import Batches, EveryText
+from picdesk.training.batch_order import Batches, EveryText
 from picdesk.training.chunks import embed_in_chunks
 from picdesk.training.losses import Contrastive, InfoNCE, Margin, Mixture, SigLIP
 from tests.embedding.fakes import Tiny

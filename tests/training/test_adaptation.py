@@ -22,7 +22,7 @@ ADAPTATIONS = [Heads(), Full(), LastBlocks(1), Lora(rank=2), BitFit(), LockImage
 
 
 @cache
-def fresh(name: str) -> TwoTower:
+def fresh_backbone(name: str) -> TwoTower:
     return make(name)
 
 
@@ -42,7 +42,7 @@ def step(backbone: TwoTower, trained: list[tuple[str, nn.Parameter]]) -> None:
 @pytest.mark.parametrize("adaptation", ADAPTATIONS, ids=lambda a: a.name)
 @pytest.mark.parametrize("library", NAMES)
 def test_what_is_named_moves_and_the_rest_stays_bit_equal(library: str, adaptation: Adaptation) -> None:
-    backbone = copy.deepcopy(fresh(library))
+    backbone = copy.deepcopy(fresh_backbone(library))
     trained = adaptation.prepare(backbone)
     before, frozen = state(backbone), {low_rank.plain_name(name) for name, _ in backbone.named_buffers()}
     step(backbone, trained)
@@ -62,7 +62,7 @@ def test_what_is_named_moves_and_the_rest_stays_bit_equal(library: str, adaptati
 
 @pytest.mark.parametrize("library", NAMES)
 def test_last_blocks_are_the_last(library: str) -> None:
-    backbone = copy.deepcopy(fresh(library))
+    backbone = copy.deepcopy(fresh_backbone(library))
     names = [name for name, _ in LastBlocks(1).prepare(backbone) if "_trunk" in name]
     last = {
         "open_clip": ("resblocks.2.", "ln_post", "ln_final"),
@@ -76,7 +76,7 @@ def test_last_blocks_are_the_last(library: str) -> None:
 
 @pytest.mark.parametrize(("library", "blocks"), [("open_clip", (3, 3)), ("transformers", (2, 2)), ("lite", (16, 6))])
 def test_levels_count_from_the_top(library: str, blocks: tuple[int, int]) -> None:
-    backbone = fresh(library)
+    backbone = fresh_backbone(library)
     for modality, count in zip(("image", "text"), blocks, strict=True):
         trunk = backbone.trunk(modality)  # type: ignore[arg-type]
         found = depths(backbone, modality)  # type: ignore[arg-type]
@@ -93,13 +93,13 @@ def test_the_stages_of_a_resnet_are_one_chain() -> None:
 
 
 def test_towers_side_by_side_have_a_chain_each() -> None:
-    towers = (fresh("open_clip").image_trunk, fresh("transformers").image_trunk)
+    towers = (fresh_backbone("open_clip").image_trunk, fresh_backbone("transformers").image_trunk)
     assert [len(chain) for chain in chains(nn.ModuleDict({"trunks": nn.ModuleList(towers)}))] == [3, 2]
 
 
 @pytest.mark.parametrize("library", NAMES)
 def test_rates_fall_with_depth(library: str) -> None:
-    backbone = copy.deepcopy(fresh(library))
+    backbone = copy.deepcopy(fresh_backbone(library))
     trained = Full(trunk_rate=0.5, lr_decay=0.1).prepare(backbone)
     level = {f"text_trunk.{name}": value for name, value in depths(backbone, "text").items()}
     for name, _ in trained:
@@ -114,7 +114,7 @@ def test_rates_fall_with_depth(library: str) -> None:
 
 @pytest.mark.parametrize("library", NAMES)
 def test_biases_norms_and_the_temperature_do_not_decay(library: str) -> None:
-    backbone = copy.deepcopy(fresh(library))
+    backbone = copy.deepcopy(fresh_backbone(library))
     trained = Full().prepare(backbone)
     free = {
         id(value)
@@ -142,7 +142,7 @@ def test_a_norm_with_a_matrix_of_weights_does_not_decay_either() -> None:
 
 @pytest.mark.parametrize("library", NAMES)
 def test_lora_starts_as_the_backbone_and_merged_equals_unmerged(library: str) -> None:
-    backbone, untouched = copy.deepcopy(fresh(library)), fresh(library)
+    backbone, untouched = copy.deepcopy(fresh_backbone(library)), fresh_backbone(library)
     pixels, tokens = batch(backbone)
 
     def features() -> tuple[torch.Tensor, torch.Tensor]:
@@ -152,13 +152,13 @@ def test_lora_starts_as_the_backbone_and_merged_equals_unmerged(library: str) ->
     start = features()
     original = {name: value.clone() for name, value in backbone.named_parameters()}
     trained = Lora(rank=2).prepare(backbone)
-    assert all(torch.equal(value, original[name]) for name, value in trained.plain().items()), "to the bit"
+    assert all(torch.equal(value, original[name]) for name, value in trained.plain_weights().items()), "to the bit"
     for one, other in zip(features(), start, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
     for _ in range(3):
         step(backbone, trained)
     unmerged = features()
-    plain = trained.plain()
+    plain = trained.plain_weights()
     own = trained.fold()
     for name, value in untouched.named_parameters():
         if "_trunk" in name:
@@ -193,7 +193,7 @@ def test_the_low_rank_sum_is_pefts() -> None:
 
 @pytest.mark.parametrize("part", ["in_proj_weight", "out_proj.weight"])
 def test_the_sums_reach_packed_attention(part: str) -> None:
-    backbone = copy.deepcopy(fresh("open_clip"))
+    backbone = copy.deepcopy(fresh_backbone("open_clip"))
     trained = Lora(rank=2).prepare(backbone)
     step(backbone, trained)
     named = dict(trained)

@@ -47,7 +47,7 @@ def test_a_fit_that_is_kept_tunes_and_one_that_is_not_does_not() -> None:
     assert run_fit(lr=0.0, epochs=1)[1].tuned == frozenset()
 
 
-def saved(folder: Path) -> Path:
+def save_checkpoint(folder: Path) -> Path:
     """A checkpoint in its job's folder; the path of the weights."""
     weights = {name: value.detach().clone() for name, value in Tiny().named_parameters() if "trunk" not in name}
     return save(
@@ -57,7 +57,7 @@ def saved(folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.yaml"])
 def test_no_damage_gets_into_a_backbone(name: str, tmp_path: Path) -> None:
-    path = saved(tmp_path).parent / name
+    path = save_checkpoint(tmp_path).parent / name
     whole, tried = path.read_bytes(), 0
     for what, content in mutations(whole):
         path.write_bytes(content)
@@ -71,7 +71,7 @@ def test_no_damage_gets_into_a_backbone(name: str, tmp_path: Path) -> None:
 
 
 def test_the_same_weights_are_the_same_bytes_whatever_was_asked_besides(tmp_path: Path) -> None:
-    one = saved(tmp_path / "one").read_bytes()
+    one = save_checkpoint(tmp_path / "one").read_bytes()
     weights = {name: value.detach().clone() for name, value in Tiny().named_parameters() if "trunk" not in name}
     other = save(
         tmp_path / "other",
@@ -100,7 +100,7 @@ def manifest_of(path: Path) -> None:
 def test_one_of_an_earlier_version_is_compared_with_its_jobs_manifest(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = saved(tmp_path)
+    path = save_checkpoint(tmp_path)
     without_digests(path)
     manifest_of(path)
     assert find(str(path.parent.parent), tmp_path).path == path
@@ -112,14 +112,14 @@ def test_one_of_an_earlier_version_is_compared_with_its_jobs_manifest(
 
 
 def test_where_nobody_can_tell_that_is_said_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = saved(tmp_path)
+    path = save_checkpoint(tmp_path)
     without_digests(path)
     find(str(path), tmp_path)
     assert "nobody can tell" in caplog.text
 
 
 def test_digests_cannot_just_be_cut_off(tmp_path: Path) -> None:
-    path = saved(tmp_path)
+    path = save_checkpoint(tmp_path)
     manifest_of(path)
     without_digests(path)
     with pytest.raises(DataError, match="changed since the job"):
@@ -131,7 +131,7 @@ def test_a_pickle_in_the_place_of_weights_is_not_run(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "harm",))
 
-    path = saved(tmp_path)
+    path = save_checkpoint(tmp_path)
     without_digests(path)
     for content in (pickle.dumps(Harm()), struct.pack("<Q", 2**63) + b"{}", struct.pack("<Q", 2) + b"[]"):
         path.write_bytes(content)

@@ -17,11 +17,11 @@ from picdesk.training.adaptation import Heads
 from picdesk.training.averaging import Ema
 from picdesk.training.collapse import Collapse
 from picdesk.training.datamodule import FeatureData
+from picdesk.training.every_rank import Once
 from picdesk.training.features import Features
 from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import InfoNCE, Margin, SigLIP
 from picdesk.training.module import MONITOR
-from picdesk.training.ranks import Once
 from picdesk.training.schedules import constant
 from picdesk.training.trained import Trained
 from tests.embedding.fakes import Tiny

@@ -15,7 +15,7 @@ from picdesk.training.averaging import Ema, between, wise_ft
 from picdesk.training.collapse import Collapse
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.features import Features
-from picdesk.training.fit import Fitted, embedded, fit
+from picdesk.training.fit import Fitted, embed_part, fit
 from picdesk.training.losses import InfoNCE, Margin, SigLIP
 from picdesk.training.module import MONITOR, validation_metrics
 from picdesk.training.schedules import constant, cosine
@@ -69,7 +69,7 @@ def run_fit(
 
 def score_of(backbone: Tiny) -> float:
     val = features(1)
-    return validation_metrics(val, *embedded(backbone, val))[MONITOR]
+    return validation_metrics(val, *embed_part(backbone, val))[MONITOR]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_ema_validates_the_average_and_trains_the_live_weights() -> None:
 
 
 def test_the_ends_of_the_way_are_the_weights_themselves() -> None:
-    start, end = Heads().prepare(Tiny(0)).plain(), Heads().prepare(Tiny(1)).plain()
+    start, end = Heads().prepare(Tiny(0)).plain_weights(), Heads().prepare(Tiny(1)).plain_weights()
     for alpha, side in ((0.0, start), (1.0, end)):
         assert all(torch.equal(value, side[name]) for name, value in between(start, end, alpha).items())
     middle = between(start, end, 0.5)
@@ -149,7 +149,7 @@ def test_the_ends_of_the_way_are_the_weights_themselves() -> None:
 
 
 def test_of_equal_scores_the_nearest_to_the_start_is_kept() -> None:
-    start, end = Heads().prepare(Tiny(0)).plain(), Heads().prepare(Tiny(1)).plain()
+    start, end = Heads().prepare(Tiny(0)).plain_weights(), Heads().prepare(Tiny(1)).plain_weights()
     assert wise_ft(start, end, lambda weights: 0.5).alpha == 0.0
 
 
@@ -228,4 +228,4 @@ def test_an_epoch_says_how_far_it_is(caplog: pytest.LogCaptureFixture, monkeypat
             steps.on_train_batch_end(trainer)  # type: ignore[arg-type]
     assert [record.getMessage() for record in caplog.records] == ["epoch 4, steps: 30 of 100 (1/s, 70 s left)"]
     assert "while at: epoch 4" in stops.line(stops.Stop(2))
-    stops.at("")
+    stops.note_place("")

@@ -64,13 +64,13 @@ def test_the_schedule_begins_with_the_sum_and_ends_with_the_hardest() -> None:
     assert at(0.5) == at(1.0) == pytest.approx(Margin(0.9, "hardest")(images, texts, ids, SCALE).item())
     assert at(0.0) > at(0.1) > at(0.25) > at(0.5)
     loss.advance(0.25)  # half of the way: 16 ** (1 - 1/2)
-    assert loss.kept(16) == 4
+    assert loss.count_kept(16) == 4
 
 
 def test_a_mixture_tells_its_parts_how_far_the_training_is() -> None:
     mixture = Mixture([InfoNCE(), Margin(reduction="sum_to_hardest")], [1.0, 1.0])
     mixture.advance(0.125)
-    assert mixture.parts[1].kept(16) == 8  # type: ignore[operator]
+    assert mixture.parts[1].count_kept(16) == 8  # type: ignore[operator]
 
 
 ALL = [Margin(0.5, r) for r in ("sum", "hardest", "semi_hard", "sum_to_hardest")] + [InfoNCE(), SigLIP(bias=0.0)]  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def test_alpha_zero_is_the_start_and_alpha_one_the_trained_weights_to_the_bit(tm
     for name, value in trained:
         if name.endswith(".up"):
             torch.nn.init.normal_(value)
-    end, before = trained.plain(), Lora(rank=2).prepare(copy.deepcopy(start)).plain()
+    end, before = trained.plain_weights(), Lora(rank=2).prepare(copy.deepcopy(start)).plain_weights()
     own = trained.fold()
     scored = []
 

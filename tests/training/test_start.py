@@ -73,7 +73,7 @@ def family(name: str) -> dict[str, Any]:
     return {"backbone": backbone, "state": copies(backbone)}
 
 
-def fresh(name: str, steep: bool) -> TwoTower:
+def fresh_backbone(name: str, steep: bool) -> TwoTower:
     """The model as it was made; `steep`: with a scale above CLIP's bound."""
     backbone: TwoTower = family(name)["backbone"]
     own = "siglip" in name
@@ -89,7 +89,7 @@ def copies(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
+def unequal_names(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
     """Names of what is not equal, to the bit."""
     return [name for name, value in one.items() if name not in other or not torch.equal(value, other[name])]
 
@@ -108,11 +108,11 @@ class Watch(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
         if math.isnan(self.first):
             self.first = float(outputs["loss"])
-        self.moved += same(self.start, copies(pl_module))
+        self.moved += unequal_names(self.start, copies(pl_module))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.start:
-            self.moved += same(self.start, copies(pl_module))
+            self.moved += unequal_names(self.start, copies(pl_module))
 
 
 def in_memory(backbone: TwoTower, count: int = 8, batch: int = 4) -> FeatureData:
@@ -142,13 +142,13 @@ def still_fit(
 def assert_still(backbone: TwoTower, loss: nn.Module, watch: Watch, before: dict[str, torch.Tensor]) -> None:
     assert watch.start
     assert watch.moved == []
-    assert same(before, copies(backbone)) == []
+    assert unequal_names(before, copies(backbone)) == []
     biases = [value.item() for name, value in loss.named_parameters() if name.endswith("bias")]
     wanted = before["logit_bias"].item() if "logit_bias" in before else -10.0
     assert biases == [wanted] * len(biases)
 
 
-def crossed() -> list[Any]:
+def crossed_cases() -> list[Any]:
     """Every family with every loss; the fast ones are every family with two losses, and every loss with two families."""
     fast = [
         (name, loss)
@@ -160,13 +160,13 @@ def crossed() -> list[Any]:
     return [pytest.param(n, loss, marks=marks[(n, loss) in fast]) for n in FAMILIES for loss in LOSSES]
 
 
-@pytest.mark.parametrize(("name", "loss_name"), crossed())
+@pytest.mark.parametrize(("name", "loss_name"), crossed_cases())
 def test_steps_at_rate_zero_change_nothing(name: str, loss_name: str) -> None:
-    backbone, loss = fresh(name, steep=True), LOSSES[loss_name]()
+    backbone, loss = fresh_backbone(name, steep=True), LOSSES[loss_name]()
     before = copies(backbone)
     _, watch = still_fit(backbone, loss, cosine if loss_name == "siglip" else constant)
     assert_still(backbone, loss, watch, before)
-    assert same(watch.start, {f"backbone.{n}": v for n, v in before.items()} | loss_of(watch)) == []
+    assert unequal_names(watch.start, {f"backbone.{n}": v for n, v in before.items()} | loss_of(watch)) == []
 
 
 def loss_of(watch: Watch) -> dict[str, torch.Tensor]:
@@ -196,7 +196,7 @@ def test_whole_models_of_every_family_stay_at_rate_zero(name: str, loss_name: st
 
 
 def test_the_first_loss_of_a_sigmoid_model_is_its_own() -> None:
-    backbone = fresh("siglip2", steep=True)
+    backbone = fresh_backbone("siglip2", steep=True)
     data = in_memory(backbone)
     _, watch = still_fit(backbone, SigLIP(), batch=8)
     u = backbone.embed("image", torch.from_numpy(data.train.images))

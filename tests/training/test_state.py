@@ -99,18 +99,18 @@ KILLS = {
 
 @pytest.mark.parametrize("when", KILLS)
 def test_a_killed_fit_ends_as_the_uninterrupted_one(when: str, tmp_path: Path) -> None:
-    same(on_features, KILLS[when], tmp_path)
+    check_same_end(on_features, KILLS[when], tmp_path)
 
 
 @pytest.mark.parametrize("killer", [Killer(step=5), Killer(epoch=1)], ids=["within", "between"])
 def test_so_does_one_through_the_trunks(killer: Killer, tmp_path: Path) -> None:
-    same(on_pixels, killer, tmp_path)
+    check_same_end(on_pixels, killer, tmp_path)
 
 
 @pytest.mark.parametrize("killer", [Killer(step=7), Killer(end=True)], ids=["within", "at the end"])
 @pytest.mark.parametrize("limits", [{"max_steps": 8}, {"check_val_every_n_epoch": 2}], ids=["steps", "epochs"])
 def test_so_does_one_that_ends_on_steps_not_validated(killer: Killer, limits: dict[str, int], tmp_path: Path) -> None:
-    same(partial(on_features, **limits), killer, tmp_path)
+    check_same_end(partial(on_features, **limits), killer, tmp_path)
 
 
 def test_a_state_of_more_devices_than_there_are_can_be_taken_up(
@@ -129,11 +129,11 @@ def test_a_state_of_more_devices_than_there_are_can_be_taken_up(
 
 
 def test_what_was_noticed_before_the_kill_is_still_said(tmp_path: Path) -> None:
-    (note,) = same(partial(on_features, lr=20.0), Killer(step=8), tmp_path)
+    (note,) = check_same_end(partial(on_features, lr=20.0), Killer(step=8), tmp_path)
     assert "step 1 changed the trained weights" in note
 
 
-def same(run: Any, killer: Killer, folder: Path) -> tuple[str, ...]:
+def check_same_end(run: Any, killer: Killer, folder: Path) -> tuple[str, ...]:
     """The fit that was killed ends as the whole one, to the bit; what was noticed in it."""
     whole, expected = run(folder / "whole.pt")
     with pytest.raises(KilledError):

@@ -12,9 +12,9 @@ from picdesk.assembly import shelf
 from picdesk.assembly.build import plain_of
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import with_reranker_checkpoints
-from picdesk.assembly.limits import OPEN, raw_node
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved import taken
+from picdesk.assembly.saved_config import read_saved
+from picdesk.assembly.saved_limits import OPEN, raw_node
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import CONFIG
@@ -32,7 +32,7 @@ def with_weights(session: Session, weights: Mapping[str, float]) -> Session:
     for name, weight in weights.items():
         key = f"reranker.parts.{name}.weight" if "parts" in changed.reranker else "reranker.weight"
         OmegaConf.update(changed, key, float(weight))
-    return session.changed(changed)
+    return session.with_config(changed)
 
 
 def with_correction(session: Session, settings: Mapping[str, float] | None) -> Session:
@@ -40,10 +40,10 @@ def with_correction(session: Session, settings: Mapping[str, float] | None) -> S
     changed = session.cfg.copy()
     if settings is None:
         changed.scores = OmegaConf.create({"_target_": "picdesk.search.corrections.Plain"})
-        return session.changed(changed)
+        return session.with_config(changed)
     for key, value in settings.items():
         OmegaConf.update(changed, f"scores.{key}", type(getattr(session.correction, key))(value))
-    return session.changed(changed)
+    return session.with_config(changed)
 
 
 def on_second_data(session: Session) -> Session | None:
@@ -66,7 +66,7 @@ def learned_on(session: Session) -> tuple[Session | None, bool]:
     of this session. Raises `ValueError` without a checkpoint."""
     if session.checkpoint is None:
         raise ValueError("a session without a checkpoint has learned nothing")
-    cfg, saved = session.cfg, taken(session.checkpoint.config_path, session.cfg)
+    cfg, saved = session.cfg, read_saved(session.checkpoint.config_path, session.cfg)
     apart = [name for name in ("data", "split") if _what(plain_of(saved, name)) != _what(plain_of(cfg, name))]
     elsewhere = "data" in apart
     if not apart:
@@ -86,7 +86,7 @@ def _what(node: Mapping[Any, Any]) -> dict[str, Any]:
 
 def of_job(session: Session, folder: Path) -> Session:
     """The session of the job that was done in `folder`; keys that are newer than it have this session's values."""
-    saved = taken(folder / CONFIG, session.cfg).copy()
+    saved = read_saved(folder / CONFIG, session.cfg).copy()
     with open_dict(saved):
         for key in (name for name in session.cfg if name not in saved):
             saved[str(key)] = raw_node(session.cfg, str(key))
@@ -135,7 +135,7 @@ def going_on(session: Session, resume: str) -> Session:
     others = [key for key in named_keys() if key != "task.resume" and key.split(".")[0] not in MAY_CHANGE]
     if others:
         raise ConfigError(f"resume={resume}: a job goes on as it was begun; leave out {', '.join(others)}")
-    saved = taken(folder / CONFIG, session.cfg)
+    saved = read_saved(folder / CONFIG, session.cfg)
     with open_dict(saved):
         for key in named_keys():
             if key.split(".")[0] in MAY_CHANGE:

@@ -49,7 +49,7 @@ def class_of(target: Any, key: str, plugins: Sequence[str] = ()) -> type:
     """
     path = current(target) if isinstance(target, str) else ""
     if not PATH.fullmatch(path):
-        raise ConfigError(f"{key}._target_={shown(target)}: not the name of a class")
+        raise ConfigError(f"{key}._target_={printable_value(target)}: not the name of a class")
     module, _, name = path.rpartition(".")
     if path in FOREIGN:
         found = getattr(importlib.import_module(module), name)
@@ -106,7 +106,9 @@ def check_plugins(plugins: Sequence[str]) -> Sequence[str]:
     """Raise `ConfigError` for what is no package of a user's: Python's own modules could do anything, ours are listed."""
     for package in plugins:
         if not isinstance(package, str) or not PACKAGE.fullmatch(package):
-            raise ConfigError(f"plugins={shown(package)}: the name of a package is needed, such as plugins=[mylab]")
+            raise ConfigError(
+                f"plugins={printable_value(package)}: the name of a package is needed, such as plugins=[mylab]"
+            )
         root = package.split(".")[0]
         if root == OWN or root in sys.stdlib_module_names:
             raise ConfigError(
@@ -146,6 +148,6 @@ def option_folders(plugins: Sequence[str]) -> list[Path]:
     return found
 
 
-def shown(value: object) -> str:
+def printable_value(value: object) -> str:
     """A value for an error line, short and in printable letters."""
     return re.sub(r"[^\x20-\x7e]", "?", str(value))[:100]

@@ -36,14 +36,14 @@ LIMIT = "limit"
 
 def build(cfg: DictConfig, key: str, **extra: Any) -> Any:
     """What `cfg[key]` stands for, with `extra` arguments; all unknown and missing keys are told in one `ConfigError`."""
-    node = resolved(cfg, key)
+    node = resolve_node(cfg, key)
     plugins = plugins_of(cfg)
     for part in parts_of(node):
         check(part, key, extra if part is node else {}, plugins)
     return make(node, key, plugins, extra)
 
 
-def resolved(cfg: DictConfig, key: str) -> Any:
+def resolve_node(cfg: DictConfig, key: str) -> Any:
     """A node as plain values, nothing in it open. Raises `ConfigError` naming a value that must be given."""
     try:
         node = cfg[key]
@@ -137,7 +137,7 @@ def without_limit(plain: Any, key: str) -> Any:
 
 def named_groups() -> set[str]:
     """Groups that the command line sets, or sets something in."""
-    return {re.split(r"[./@]", key)[0] for key in named.named_keys()} if named.known() else set(TRAINING)
+    return {re.split(r"[./@]", key)[0] for key in named.named_keys()} if named.has_command_line() else set(TRAINING)
 
 
 def parts_of(node: Any) -> list[dict[str, Any]]:

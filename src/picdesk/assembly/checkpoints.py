@@ -7,7 +7,7 @@ from pathlib import Path
 
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.report.manifest import Manifest
-from picdesk.report.same_as import pointed
+from picdesk.report.same_as import follow_pointer
 from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
 
 SWEEP = "multirun.yaml"
@@ -99,7 +99,7 @@ def candidates(sweep: Path) -> list[Candidate]:
     found = []
     for folder in sorted({path.parent for depth in DEPTH for path in sweep.glob(f"{depth}/.hydra")}):
         try:
-            source = pointed(folder)
+            source = follow_pointer(folder)
             manifest = Manifest.read(source / "manifest.json")
         except UserError:
             continue

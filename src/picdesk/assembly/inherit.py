@@ -8,9 +8,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.checkpoints import find
-from picdesk.assembly.limits import raw_node
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved import taken
+from picdesk.assembly.saved_config import read_saved
+from picdesk.assembly.saved_limits import raw_node
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint
 
@@ -31,7 +31,7 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
         return cfg, None
     checkpoint = find(str(cfg.ckpt), Path(cfg.paths.outputs))
     keys = named_keys()
-    saved = taken(checkpoint.config_path, cfg)
+    saved = read_saved(checkpoint.config_path, cfg)
     refuse_other_model(cfg, saved, keys)
     cfg.ckpt = str(checkpoint.path)
     with open_dict(cfg):

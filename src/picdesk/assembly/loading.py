@@ -14,8 +14,8 @@ from omegaconf import DictConfig, open_dict
 from picdesk.assembly.build import build
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import is_open
-from picdesk.assembly.limits import raw_node
-from picdesk.assembly.saved import taken
+from picdesk.assembly.saved_config import read_saved
+from picdesk.assembly.saved_limits import raw_node
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.data.checks import Splits
@@ -78,7 +78,7 @@ def given_backbone(cfg: DictConfig) -> TwoTower:
         saved, checkpoint = made_export(cfg, key)
     else:
         checkpoint = find(str(cfg.backbone.text_ckpt), Path(cfg.paths.outputs))
-        saved = taken(checkpoint.config_path, cfg)
+        saved = read_saved(checkpoint.config_path, cfg)
     named = cfg.copy()
     with open_dict(named):
         named.backbone.text_encoder = raw_node(saved, "backbone")
@@ -96,7 +96,7 @@ def made_export(cfg: DictConfig, key: str) -> tuple[DictConfig, Checkpoint | Non
     folder = Path(str(cfg.data.get("root") or "")).expanduser()
     if not (folder / "config.yaml").is_file() or not (folder / MANIFEST).is_file():
         raise ConfigError(f"{key}: data.root={folder} is no folder that task=export left; name a checkpoint instead")
-    saved, manifest = taken(folder / "config.yaml", cfg), Manifest.read(folder / MANIFEST)
+    saved, manifest = read_saved(folder / "config.yaml", cfg), Manifest.read(folder / MANIFEST)
     wanted = manifest.weights.get("checkpoint")
     if wanted is None:
         return saved, None

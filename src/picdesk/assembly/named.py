@@ -29,13 +29,13 @@ def named_keys() -> list[str]:
     return [override.partition("=")[0] for override in overrides()]
 
 
-def known() -> bool:
+def has_command_line() -> bool:
     """Whether there is a command line at all, or a caller who says what is named."""
     return _GIVEN.get() is not None or HydraConfig.initialized()
 
 
 @contextmanager
-def given(named: Sequence[str]) -> Iterator[None]:
+def use_overrides(named: Sequence[str]) -> Iterator[None]:
     """Within, these overrides stand for the command line."""
     token = _GIVEN.set(tuple(named))
     try:

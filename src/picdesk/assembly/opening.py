@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
 from picdesk.assembly.command_line import in_tasks, with_its_sign, with_plugin_options
-from picdesk.assembly.named import as_typed, given
+from picdesk.assembly.named import as_typed, use_overrides
 from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
 from picdesk.collection import Fields
@@ -28,7 +28,7 @@ from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.searcher import Find, Searcher
 from picdesk.search.index_files import HEADER
-from picdesk.search.saved import made_from, note_in
+from picdesk.search.open_saved import made_from, note_in
 
 
 def load(source: str | Path = "latest", *overrides: str, part: str = "all", data: Dataset | None = None) -> Searcher:
@@ -42,9 +42,9 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     named, folder = overrides_for(str(source))
     given_here = [f"part={part}", *map(with_its_sign, overrides)]
     named = in_tasks([*named, *given_here], top_keys(), task_keys())
-    with given(named):
-        start = Session(composed(named)).with_plugins()
-        session = saved_index.session_of(start, folder) if folder else start.opened(whole=True)
+    with use_overrides(named):
+        start = Session(compose_config(named)).with_plugins()
+        session = saved_index.session_of(start, folder) if folder else start.open(whole=True)
     if data is not None:
         session.dataset = data
     return searcher_of(session, folder, str(source))
@@ -53,14 +53,14 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
 def searcher_of(session: Session, folder: Path | None, name: str) -> Searcher:
     """What answers for a session: over its data set, or over the saved index in `folder`."""
 
-    def opened(direction: Direction) -> Gallery:
+    def open_gallery(direction: Direction) -> Gallery:
         if folder is not None:
             return saved_index.gallery_in(session, folder, direction)
         return session.system.gallery(session.dataset, session.part, direction)
 
     return Searcher(
         session.system,
-        opened,
+        open_gallery,
         rendering_of(session, folder is not None),
         None if folder else lambda: session.dataset,
         name,
@@ -103,10 +103,10 @@ class Source:
 
     def open(self) -> Opened:
         """A searcher over the data set or the saved index. Raises `UserError` for what cannot be opened, or does not fit."""
-        with given(self._named):
+        with use_overrides(self._named):
             folder = saved_index.folder_of(self.index_dir) if self.index_dir else None
             start = self._session
-            session = saved_index.session_of(start, folder) if folder else start.opened(whole=True, asked=True)
+            session = saved_index.session_of(start, folder) if folder else start.open(whole=True, asked=True)
             name = str(self.index_dir or self.settings.ckpt or session.backbone.name)
             searcher = searcher_of(session, folder, name)
             searcher.gallery("pictures" if folder is None else kind_of(folder))
@@ -117,9 +117,9 @@ class Source:
             return {} if folder else session.fingerprint(session.part)
 
         weights = session.weights() | session.rerankers.contents()
-        return Opened(searcher, weights, data, facts, self._same(session))
+        return Opened(searcher, weights, data, facts, self._same_overrides(session))
 
-    def _same(self, session: Session) -> tuple[str, ...]:
+    def _same_overrides(self, session: Session) -> tuple[str, ...]:
         """The overrides that open the same in `retrieve.py`: those of this command but for what is a server's own."""
         own = ("task", "hydra", "logger", "top_k", "run_depth", "min_score", "ckpt")
         kept = [one for one in self._named if one.lstrip("+~").partition("=")[0].split(".")[0] not in own]
@@ -137,13 +137,13 @@ def overrides_for(source: str) -> tuple[list[str], Path | None]:
     """What a source means as overrides; the folder where it is a saved index. Raises `ConfigError` for what is nothing."""
     path = Path(source).expanduser()
     if path.is_dir() and ((path / HEADER).is_file() or note_in(path)):
-        return [f"index_dir={quoted(source)}"], path
+        return [f"index_dir={quote_file_name(source)}"], path
     if path.suffix == ".npz" and path.is_file():
-        place = [f"data.root={quoted(str(path.parent))}", f"data.file={quoted(path.name)}"]
+        place = [f"data.root={quote_file_name(str(path.parent))}", f"data.file={quote_file_name(path.name)}"]
         dim = width_of(path)
         return ["data=npz", *place, "split=all", "prompt=caption", "backbone=precomputed", f"backbone.dim={dim}"], None
     if source == "latest" or path.exists():
-        return [f"ckpt={quoted(source)}"], None
+        return [f"ckpt={quote_file_name(source)}"], None
     known = sorted(option.stem for option in (CONF / "backbone").glob("*.yaml"))
     if source in known:
         return [f"backbone={source}"], None
@@ -160,12 +160,12 @@ def width_of(path: Path) -> int:
     return int(arrays["image_embeddings"].shape[1])
 
 
-def quoted(text: str) -> str:
+def quote_file_name(text: str) -> str:
     """A file's name as Hydra's grammar reads it back unchanged."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
+def compose_config(overrides: Sequence[str]) -> DictConfig:
     """The config of `retrieve.py` with these overrides."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):

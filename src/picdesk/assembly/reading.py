@@ -76,18 +76,18 @@ def read_and_split(
     are taken, spread over the parts. `qrels` are further judgments of what is relevant.
     """
     collection: Collection = reader.read()
-    collection = qrels.of(collection) if qrels is not None else collection
+    collection = qrels.add_to(collection) if qrels is not None else collection
     if whole:
         split.part_freely()
     splits = split.assign(collection, looks.see)
     told = () if whole else split.notes
     if limit is not None:
-        collection, splits, note = limited(collection, splits, limit)
+        collection, splits, note = limit_pictures(collection, splits, limit)
         told = (*told, note)
     return with_left_out(collection, split), splits, told
 
 
-def limited(collection: Collection, splits: Splits, limit: object) -> tuple[Collection, Splits, str]:
+def limit_pictures(collection: Collection, splits: Splits, limit: object) -> tuple[Collection, Splits, str]:
     """At most `limit` pictures with all their texts, each part's share of them; the same ones whenever it is asked.
 
     Raises `ConfigError` unless `limit` is a whole number that leaves every part a picture.
@@ -122,7 +122,7 @@ class Judgments:
     root: str = ""
     only: bool = False
 
-    def of(self, collection: Collection) -> Collection:
+    def add_to(self, collection: Collection) -> Collection:
         """The data set with them. Raises `ConfigError` where none of their queries is in the data set."""
         below = Path(self.root).expanduser() / self.name
         path = below if below.is_file() else Path(self.name).expanduser()

@@ -11,12 +11,12 @@ from omegaconf import OmegaConf, open_dict
 
 from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved import taken
+from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, MissingFileError, UserError
-from picdesk.files import held
+from picdesk.files import hold
 from picdesk.filters.columns import Columns
 from picdesk.filters.kept import drop_others, read_columns, write_columns
 from picdesk.interfaces import Direction, Index
@@ -24,7 +24,7 @@ from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.index_facts import of_backbone, prompt_facts
 from picdesk.search.corrected import FILE
-from picdesk.search.saved import made_from
+from picdesk.search.open_saved import made_from
 
 log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
@@ -42,7 +42,7 @@ def refuse_captions(backbone: TwoTower, key: str) -> None:
 
 def save(session: Session, folder: Path, index: Index, facts: Mapping[str, Any], known: Columns) -> None:
     """Write the index, and beside it what is known of its items and the config that rebuilds backbone and prompt."""
-    with held(folder):
+    with hold(folder):
         save_known(index, folder, facts, known)
         if not index.corrected:
             (folder / FILE).unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def folder_of(index_dir: str | None) -> Path:
 def with_index(session: Session, folder: Path, leave: tuple[str, ...] = ()) -> Session:
     """The session with what the index was built by, but for what the command line names itself, and for `leave`."""
     named = named_keys()
-    saved = taken(folder / CONFIG, session.cfg)
+    saved = read_saved(folder / CONFIG, session.cfg)
     cfg = session.cfg.copy()
     if "ckpt" not in named:
         if is_open(saved, "ckpt"):

@@ -57,7 +57,7 @@ def read_values(path: Path) -> tuple[DictConfig, bool]:
 @functools.lru_cache(maxsize=8)
 def _read_values(path: Path, changed: int | None, size: int | None) -> tuple[DictConfig, bool]:
     marked = read_text(path)
-    plain = parsed(marked.text, path)
+    plain = parse_values(marked.text, path)
     if not isinstance(plain, dict) or not isinstance(plain.get("backbone"), dict):
         raise DataError(f"{path} is not the config of a picdesk job: it has no backbone")
     data_root = plain["paths"].get("data_root") if isinstance(plain.get("paths"), dict) else None
@@ -79,7 +79,7 @@ def read_overrides(path: Path) -> list[str]:
     if path.stat().st_size > MOST_BYTES:
         raise DataError(f"{path}: {path.stat().st_size:,} bytes; no command line is as long")
     try:
-        listed = parsed(path.read_text(encoding="utf-8"), path)
+        listed = parse_values(path.read_text(encoding="utf-8"), path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} cannot be read ({error.reason} at byte {error.start})") from None
     if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
@@ -89,7 +89,7 @@ def read_overrides(path: Path) -> list[str]:
     return listed
 
 
-def parsed(text: str, path: Path) -> Any:
+def parse_values(text: str, path: Path) -> Any:
     """YAML of plain values. Raises `DataError` for anything else; nothing is built, and nothing stands for many."""
     try:
         depth = 0
@@ -166,18 +166,18 @@ class Weights:
 
     def check(self) -> None:
         """Raise `DataError` where it is absurd; what goes in a circle is left to those who resolve it."""
-        self._of(self._whole, ())
+        self._weigh(self._whole, ())
 
-    def _of(self, node: Any, at: tuple[Any, ...]) -> int:
+    def _weigh(self, node: Any, at: tuple[Any, ...]) -> int:
         """Letters and items of a node whose keys are `at`."""
         if at in self._known:
             return self._known[at]
         self._known[at] = total = 0  # met again before it is known: a circle
         if isinstance(node, dict | list):
             pairs = node.items() if isinstance(node, dict) else enumerate(node)
-            total = sum(1 + self._of(value, (*at, key)) for key, value in pairs)
+            total = sum(1 + self._weigh(value, (*at, key)) for key, value in pairs)
         elif isinstance(node, str):
-            total = len(node) + sum(self._named(found[0][2:-1], at) for found in PLAIN.finditer(node))
+            total = len(node) + sum(self._weigh_named(found[0][2:-1], at) for found in PLAIN.finditer(node))
         if total > 2 * MOST_BYTES:
             raise DataError(
                 f"{self._path}: {'.'.join(map(str, at))[:80]}: grows beyond all measure when it is resolved"
@@ -185,7 +185,7 @@ class Weights:
         self._known[at] = total
         return total
 
-    def _named(self, name: str, at: tuple[Any, ...]) -> int:
+    def _weigh_named(self, name: str, at: tuple[Any, ...]) -> int:
         """The same of what a text at `at` names, `a.b[0]` from the top or `.b` from where it stands; 0 where there is nothing."""
         rest = name.lstrip(".")
         up = len(name) - len(rest)
@@ -201,4 +201,4 @@ class Weights:
             else:
                 return 0
             node = node[place[-1]]
-        return self._of(node, tuple(place))
+        return self._weigh(node, tuple(place))

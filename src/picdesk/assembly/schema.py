@@ -124,7 +124,7 @@ class Whole(Settings):
     logger: Any = MISSING
 
 
-def typed(cfg: DictConfig) -> Settings:
+def typed_settings(cfg: DictConfig) -> Settings:
     """The scalars of a config as typed settings. Raises `ConfigError` for a value of another kind than the schema's."""
     given = {name: resolved_value(cfg, name) for name in (one.name for one in fields(Settings)) if name in cfg}
     given["task"] = task_name(cfg)

@@ -16,16 +16,16 @@ from omegaconf import DictConfig, OmegaConf
 from picdesk import marks
 from picdesk.assembly.allowed import class_of, import_plugins
 from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plain_of, plugins_of, rendering
+from picdesk.assembly.configured_rerankers import Rerankers
 from picdesk.assembly.inherit import with_checkpoint, with_choices
 from picdesk.assembly.loading import dataset_of, given_backbone
 from picdesk.assembly.reading import Judgments, Looks, read_and_split
-from picdesk.assembly.reranking import Rerankers
-from picdesk.assembly.schema import Settings, typed
-from picdesk.assembly.shelf import kept, sweeping
+from picdesk.assembly.schema import Settings, typed_settings
+from picdesk.assembly.shelf import keep_in_sweep, sweeping
 from picdesk.backbones.deferred import KnownFingerprints
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection, Fields
-from picdesk.data.checks import Splits, cleaned
+from picdesk.data.checks import Splits, clean_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
@@ -33,9 +33,9 @@ from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of, write_text
 from picdesk.filters.columns import only
 from picdesk.interfaces import Index
-from picdesk.measures.listing import checked
+from picdesk.measures.listing import check_metrics
 from picdesk.retrieval import slices
-from picdesk.retrieval.banks import unfitted
+from picdesk.retrieval.banks import unfitted_index
 from picdesk.retrieval.composed import check_pairs
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import features_of
@@ -59,11 +59,11 @@ class Session:
         self, cfg: DictConfig, checkpoint: Checkpoint | None = None, whole: bool = False, asked: bool = False
     ) -> None:
         self.cfg, self.checkpoint, self._whole, self._asked = cfg, checkpoint, whole, asked
-        self.settings: Settings = typed(cfg)
+        self.settings: Settings = typed_settings(cfg)
         self.store, self.outputs = Path(cfg.paths.store), Path(cfg.paths.outputs)
         self.rerankers = Rerankers(cfg)
 
-    def opened(self, training: bool = False, whole: bool = False, asked: bool = False) -> Session:
+    def open(self, training: bool = False, whole: bool = False, asked: bool = False) -> Session:
         """The session of a job: every part of the config checked, what the checkpoint brings taken over."""
         self.check(training)
         return Session(*with_checkpoint(self.cfg), whole, asked)
@@ -86,7 +86,7 @@ class Session:
         """This session by the weights of a checkpoint."""
         return Session(self.cfg, checkpoint, self._whole, self._asked)
 
-    def changed(self, cfg: DictConfig) -> Session:
+    def with_config(self, cfg: DictConfig) -> Session:
         """The same session by a config that differs in how things are searched alone: data, backbone and encoder stay."""
         other = Session(cfg, self.checkpoint, self._whole, self._asked)
         other.dataset, other.backbone, other.encoder = self.dataset, self.backbone, self.encoder
@@ -118,13 +118,13 @@ class Session:
         """One node of the config, resolved, as plain values."""
         return plain_of(self.cfg, name)
 
-    def plain(self) -> dict[str, Any]:
+    def plain_config(self) -> dict[str, Any]:
         """The whole config, resolved, as plain values."""
         container = OmegaConf.to_container(self.cfg, resolve=True)
         assert isinstance(container, dict)
         return {str(key): value for key, value in container.items()}
 
-    def unresolved(self) -> dict[str, Any]:
+    def unresolved_config(self) -> dict[str, Any]:
         """The whole config as plain values, interpolations as they are."""
         container = OmegaConf.to_container(self.cfg, resolve=False)
         assert isinstance(container, dict)
@@ -140,7 +140,7 @@ class Session:
         cfg = self.cfg.copy() if other else self.cfg
         for key, value in other.items():
             cfg[key] = value
-        write_text(path, marks.signed(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
+        write_text(path, marks.sign(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
 
     @property
     def output_dir(self) -> Path:
@@ -164,7 +164,7 @@ class Session:
         return Looks(self.store, self.settings.encode.max_pixels)
 
     @property
-    def whole(self) -> bool:
+    def takes_whole_data(self) -> bool:
         """Whether the job takes the whole data set, whatever its parts."""
         return self.settings.part == "all" and self._whole
 
@@ -178,20 +178,20 @@ class Session:
         limit = OmegaConf.select(self.cfg, f"data.{LIMIT}")
         qrels, root = self.cfg.data.get("qrels"), str(self.cfg.data.get("root") or "")
         judged = Judgments(str(qrels), root, bool(self.cfg.data.get("qrels_only"))) if qrels else None
-        return read_and_split(self.build("data"), self.build("split"), self.looks, self.whole, limit, judged)
+        return read_and_split(self.build("data"), self.build("split"), self.looks, self.takes_whole_data, limit, judged)
 
     @cached_property
     def dataset(self) -> Dataset:
         """The data set with its parts."""
-        key = digest_of([self.key_of("data", "split", "prompt", "check"), self.looks.max_pixels, self.whole])
-        return kept("world", key, lambda: self._dataset(key))
+        key = digest_of([self.key_of("data", "split", "prompt", "check"), self.looks.max_pixels, self.takes_whole_data])
+        return keep_in_sweep("world", key, lambda: self._dataset(key))
 
     def _dataset(self, key: str) -> Dataset:
         collection, splits, notes = self.read_and_split()
         render = self.rendering(collection)
         report = self.looks.check(collection, splits, self.settings.check, self.max_bad_fraction, render)
         prompt = functools.partial(self.build, "prompt")
-        return dataset_of(*cleaned(collection, splits, report), notes, prompt, self._asked, key)
+        return dataset_of(*clean_collection(collection, splits, report), notes, prompt, self._asked, key)
 
     def rendering(self, collection: Collection) -> Callable[[Fields], str] | None:
         """How the prompt makes texts of what the collection has; None where it does not suit that."""
@@ -212,7 +212,7 @@ class Session:
     def backbone(self) -> TwoTower:
         """The backbone with the checkpoint's weights."""
         key = digest_of([self.key_of("backbone"), self.checkpoint.digest if self.checkpoint else None])
-        return kept("backbone", key, self._backbone)
+        return keep_in_sweep("backbone", key, self._backbone)
 
     def _backbone(self) -> TwoTower:
         given = self.cfg.backbone.get("text_ckpt")
@@ -232,7 +232,7 @@ class Session:
     @cached_property
     def encoder(self) -> Encoder:
         """The encode loop, with counts of its own, on the store that the jobs share."""
-        store = kept("store", str(self.store.resolve()), lambda: Store(self.store))
+        store = keep_in_sweep("store", str(self.store.resolve()), lambda: Store(self.store))
         return Encoder(store, digests=self.looks.facts(), **plain_of(self.cfg, "encode"))
 
     @property
@@ -249,7 +249,7 @@ class Session:
     @property
     def metrics(self) -> Metrics:
         """What is reported. Raises `ConfigError` for what is no metric."""
-        return Metrics(*checked(self.settings.metrics.names, self.settings.metrics.ks))
+        return Metrics(*check_metrics(self.settings.metrics.names, self.settings.metrics.ks))
 
     @cached_property
     def system(self) -> System:
@@ -263,7 +263,7 @@ class Session:
             self.settings.run_depth,
             self.settings.min_score,
             self.bars,
-            kept,
+            keep_in_sweep,
             self.correction,
             self.metrics,
             self.settings.share,
@@ -276,24 +276,24 @@ class Session:
 
     def index_to_load(self) -> Index:
         """An empty index that a saved one is loaded into, with the score correction that is loaded beside it."""
-        return unfitted(self.correction, self.new_index())
+        return unfitted_index(self.correction, self.new_index())
 
     def features_of(self, part: Collection, without: tuple[Any, ...] = ()) -> Features:
         """Trunk features of one part; `without` leaves the matrices of some sides empty."""
-        return features_of(self.dataset, part, self.backbone, self.encoder, without, kept)
+        return features_of(self.dataset, part, self.backbone, self.encoder, without, keep_in_sweep)
 
     def fingerprint(self, part: Collection) -> dict[str, str]:
         """Digests of one part's content; also of all that is said of its texts where rerankers read it."""
         fields = any(self.rerankers.weights.values())
         key = digest_of([self.dataset.part_key(part), fields])
-        return kept("fingerprint", key, lambda: self.dataset.fingerprint(part, self.encoder, fields))
+        return keep_in_sweep("fingerprint", key, lambda: self.dataset.fingerprint(part, self.encoder, fields))
 
     def look_alikes(self, part: Collection) -> Flags | None:
         """Which pictures of one part have a near-duplicate in it; None where that is not known."""
         facts = self.encoder.digests
         if not isinstance(facts, PictureFacts):
             return None
-        return kept("look_alikes", self.dataset.part_key(part), lambda: slices.look_alikes(part, facts))
+        return keep_in_sweep("look_alikes", self.dataset.part_key(part), lambda: slices.look_alikes(part, facts))
 
     def weights(self) -> dict[str, str]:
         """What the embeddings were made by: trunk fingerprints and the checkpoint's digest."""

@@ -20,12 +20,12 @@ MOST = {"dataset": 2, "backbone": 2, "features": 6, "unread": 6, "fingerprint": 
 _KEPT: dict[str, OrderedDict[str, Any]] = {}
 
 
-def kept(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
+def keep_in_sweep(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
     """In a sweep, what an earlier job made under the same key; the few that were used last are kept. Else a new one."""
-    return on_shelf(kind, key, make) if sweeping() else make()
+    return take_or_make(kind, key, make) if sweeping() else make()
 
 
-def on_shelf(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
+def take_or_make(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
     """What was made under the same key, else a new one."""
     shelf = _KEPT.setdefault(kind, OrderedDict())
     if key not in shelf:
@@ -37,11 +37,11 @@ def on_shelf(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
     return thing
 
 
-def kept_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
-    """As `kept`; outside a sweep what the same job made before."""
+def keep_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
+    """As `keep_in_sweep`; outside a sweep what the same job made before."""
     if sweeping() or not HydraConfig.initialized():
-        return kept(kind, key, make)
-    return on_shelf(kind, digest_of([key, str(HydraConfig.get().runtime.output_dir)]), make)
+        return keep_in_sweep(kind, key, make)
+    return take_or_make(kind, digest_of([key, str(HydraConfig.get().runtime.output_dir)]), make)
 
 
 def sweeping() -> bool:

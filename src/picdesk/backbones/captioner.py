@@ -22,11 +22,11 @@ from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,
     cut_to_size,
-    described,
     digest_of_tokenizer,
     first_line,
     load_processors,
     pick_files,
+    plain_description,
 )
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, UserError
@@ -45,6 +45,8 @@ class Captioner(TwoTower):
     Captions are made without chance: the best of `num_beams`, at most `max_new_tokens` long. `max_tokens` cuts longer texts.
     Without a `model` there are the captions alone that the data set has: a picture then scores by the best of them.
     """
+
+    compares_captions = True
 
     def __init__(
         self,
@@ -127,9 +129,9 @@ class Loaded:
         self.trunk = CaptionTrunk(writer, words, sentence, tokenize, writing)
         self.rule: dict[str, Any] = {
             "library": "transformers",
-            "config": described(writer.config),
-            "generation": described(writer.generation_config) | writing,
-            "processor": described(self.processor) | {"class": type(self.processor).__name__, "shape": shape},
+            "config": plain_description(writer.config),
+            "generation": plain_description(writer.generation_config) | writing,
+            "processor": plain_description(self.processor) | {"class": type(self.processor).__name__, "shape": shape},
             "affine": [self.factor.tolist(), self.offset.tolist()],
             "words": digest_of_tokenizer(words),
         }

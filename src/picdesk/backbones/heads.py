@@ -76,7 +76,7 @@ class First(nn.Module):
         return features[..., : self._count]
 
 
-def shortened(head: nn.Module, dim: int | None, full: int) -> nn.Module:
+def shorten_head(head: nn.Module, dim: int | None, full: int) -> nn.Module:
     """A head that gives the first `dim` of its `full` numbers; itself for None. Raises `ConfigError` for another number."""
     if dim is None or dim == full:
         return head
@@ -163,7 +163,7 @@ class Added(nn.Module):
         return moved
 
 
-def zeroed(layer: nn.Linear) -> nn.Linear:
+def zero_weights(layer: nn.Linear) -> nn.Linear:
     """The layer with all its weights 0."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
@@ -186,7 +186,7 @@ class Residual(Head):
     def make(self, width: int, dim: int, side: str) -> nn.Module:
         """The vector plus linear, ReLU, dropout, linear of it."""
         self.need_equal(width, dim, side)
-        down, up = nn.Linear(width, self.hidden), zeroed(nn.Linear(self.hidden, dim))
+        down, up = nn.Linear(width, self.hidden), zero_weights(nn.Linear(self.hidden, dim))
         return Added(nn.Sequential(down, nn.ReLU(), nn.Dropout(self.dropout), up), self.scale)
 
 
@@ -202,7 +202,7 @@ class LowRank(Head):
     def make(self, width: int, dim: int, side: str) -> nn.Module:
         """The vector plus two linear maps of it."""
         self.need_equal(width, dim, side)
-        down, up = nn.Linear(width, self.rank, bias=False), zeroed(nn.Linear(self.rank, dim, bias=False))
+        down, up = nn.Linear(width, self.rank, bias=False), zero_weights(nn.Linear(self.rank, dim, bias=False))
         return Added(nn.Sequential(down, up), self.scale)
 
 

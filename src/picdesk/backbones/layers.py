@@ -26,11 +26,11 @@ def chains(trunk: nn.Module) -> list[list[str]]:
         children = [(f"{name}.{key}" if name else key, key, child) for key, child in module.named_children()]
         stages = [(full, child) for full, key, child in children if STAGE.fullmatch(key) and has_parts(child)]
         if len(stages) > 1:
-            found.append([block for full, child in stages for block in flattened(child, full)])
+            found.append([block for full, child in stages for block in flat_block_names(child, full)])
             return
         for full, key, child in children:
             if key != SIDE_BY_SIDE and is_chain(child):
-                found.append(flattened(child, full))
+                found.append(flat_block_names(child, full))
             else:
                 look(child, full)
 
@@ -50,7 +50,7 @@ def is_chain(module: nn.Module) -> bool:
     return isinstance(module, nn.ModuleList | nn.Sequential) and len(parts) > 1 and composed
 
 
-def flattened(module: nn.Module, name: str) -> list[str]:
+def flat_block_names(module: nn.Module, name: str) -> list[str]:
     """Names of the blocks in a list of blocks, or in a list of lists of them."""
     names: list[str] = []
     for key, child in module.named_children():
@@ -58,7 +58,7 @@ def flattened(module: nn.Module, name: str) -> list[str]:
         inner = isinstance(child, nn.ModuleList | nn.Sequential) and all(
             any(True for _ in part.children()) for part in child.children()
         )
-        names += flattened(child, full) if inner else [full]
+        names += flat_block_names(child, full) if inner else [full]
     return names
 
 

@@ -20,7 +20,7 @@ from torch import nn
 from picdesk.backbones.deferred import Deferred
 from picdesk.backbones.heads import Views, make_head
 from picdesk.backbones.sentences import TextTrunk
-from picdesk.backbones.two_tower import TwoTower, normalised
+from picdesk.backbones.two_tower import TwoTower, normalise
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.parts import config_part
 
@@ -57,7 +57,7 @@ class Lite(TwoTower):
         logit_scale: float = 2.66,
         seed: int = 0,
     ) -> None:
-        names = checked([image_trunk] if isinstance(image_trunk, str) else image_trunk)
+        names = check_trunk_names([image_trunk] if isinstance(image_trunk, str) else image_trunk)
         image, sizes, width = deferred_image_trunks(names, mirrored)
         text = TextTrunk(text_trunk, max_tokens)
         views = 2 if mirrored else 1
@@ -97,7 +97,7 @@ class Lite(TwoTower):
 
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 [n, 3, height, width] to float32 in about [-1, 1]."""
-        return normalised(pixels, self.get_buffer("mean"), self.get_buffer("std"))
+        return normalise(pixels, self.get_buffer("mean"), self.get_buffer("std"))
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """`input_ids` and `attention_mask`, [n, longest], at most `max_tokens`."""
@@ -164,7 +164,7 @@ def picture_settings(sizes: Sequence[int], mirrored: bool) -> dict[str, Any]:
     return each[0] if len(each) == 1 and not mirrored else {"beside": each, "mirrored": mirrored}
 
 
-def checked(names: Sequence[str]) -> tuple[str, ...]:
+def check_trunk_names(names: Sequence[str]) -> tuple[str, ...]:
     """The names of image trunks. Raises `ConfigError` for none, an unknown one or one that stands twice."""
     odd = [name for name in names if name not in IMAGE_WEIGHTS]
     if odd or not names or len(set(names)) < len(names):

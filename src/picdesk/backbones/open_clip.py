@@ -20,11 +20,11 @@ from torch import nn
 
 from picdesk import network
 from picdesk.backbones.clip_text import TextTrunk
+from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
 from picdesk.backbones.open_clip_weights import load_weights, local_file
-from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.tokens import flags_of_open_clip
-from picdesk.backbones.two_tower import TwoTower, bias_of, normalised
+from picdesk.backbones.two_tower import TwoTower, bias_of, normalise
 from picdesk.errors import UserError
 from picdesk.interfaces import Modality
 from picdesk.needs import Need, weights_size
@@ -100,7 +100,7 @@ class OpenClip(TwoTower):
     def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
         """The weights: a file, a folder, the copy in the hub's cache, or none for random ones."""
         model, tag = str(values["model"]), values.get("pretrained")
-        with network.closed():
+        with network.no_network():
             try:
                 source = find(model, tag, values.get("weights"), values.get("quick_gelu"))
             except UserError as error:
@@ -127,11 +127,11 @@ class OpenClip(TwoTower):
 
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 pixels to the mean and std that the weights were trained with."""
-        return normalised(pixels, self.get_buffer("mean"), self.get_buffer("std"))
+        return normalise(pixels, self.get_buffer("mean"), self.get_buffer("std"))
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """`text`: token ids [n, context length], by the tokenizer of the model."""
-        return {"text": self._tokenizer(self.prompted(texts))}
+        return {"text": self._tokenizer(self.add_prompt(texts))}
 
     @property
     def context(self) -> int:
@@ -140,7 +140,7 @@ class OpenClip(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of_open_clip(self._tokenizer, self.prompted(texts))
+        return flags_of_open_clip(self._tokenizer, self.add_prompt(texts))
 
     def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Tokens up to the end-of-text one, [n]; the full context where the tower looks beyond it."""
@@ -174,7 +174,7 @@ def size_of(model: str) -> int | None:
     import open_clip
 
     try:
-        with quiet_library(), torch.device("meta"), network.closed():
+        with quiet_library(), torch.device("meta"), network.no_network():
             made = open_clip.create_model(model, load_weights=False, pretrained_text=False, device="meta")
     except Exception:  # text towers of other libraries want their config from a hub
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from picdesk.backbones.open_clip_places import stretched
+from picdesk.backbones.open_clip_places import stretched_places
 from picdesk.errors import ConfigError, MissingFileError, examples
 from picdesk.files import digest_of
 from picdesk.hub import folder_of, of_hub, small_files
@@ -102,7 +102,7 @@ def of_name(model: str, pretrained: str | None, weights: str | None, quick_gelu:
     return Source(
         library_name=model,
         config=config,
-        context=stretched(file, config["text_cfg"]),
+        context=stretched_places(file, config["text_cfg"]),
         weights=file or pretrained,
         tokenizer=tokenizer_folder(model, config, place) if needs_folder else None,
         recipe=recipe,
@@ -149,7 +149,7 @@ def hub_copy(model: str, tag: str | None) -> Path | None:
         return None
     hub_id, _, name = entry.rpartition("/")
 
-    def picked(names: Iterable[str]) -> list[str]:
+    def pick_files(names: Iterable[str]) -> list[str]:
         found = [item for item in names if "/" not in item]
         weights = [name] if name and name in found else weights_in(found)
         return [*small_files(found), *weights] if weights else []
@@ -157,7 +157,7 @@ def hub_copy(model: str, tag: str | None) -> Path | None:
     with_words = bool(open_clip.get_model_config(model)["text_cfg"].get("hf_tokenizer_name"))
     wanted = f"{name or SAFE}{', tokenizer.json and tokenizer_config.json' if with_words else ''}"
     remedy = f"backbone.weights={'FOLDER' if with_words else 'FILE'}"
-    return of_hub(hub_id, f"backbone.pretrained={tag}", picked, wanted, remedy)
+    return of_hub(hub_id, f"backbone.pretrained={tag}", pick_files, wanted, remedy)
 
 
 def tokenizer_folder(model: str, config: dict[str, Any], place: Path | None) -> Path:

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 POSITIONS = ("positional_embedding", "text.positional_embedding")
 
 
-def stretched(file: str | None, text: Mapping[str, Any]) -> int | None:
+def stretched_places(file: str | None, text: Mapping[str, Any]) -> int | None:
     """How many places of a text the weights have, where that is not what the architecture says (Long-CLIP: 248 for 77).
 
     The library would squeeze them into its own number unsaid. None where they agree, or the file has no such tensor.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from picdesk.backbones.open_clip_files import FOLDER, Source, weights_file
-from picdesk.weights import misfit, unwrapped
+from picdesk.weights import misfit, unwrap_names
 
 HOLDERS = (
     "state_dict",
@@ -38,7 +38,7 @@ def load_weights(clip: Any, path: Path, what: str) -> None:
     if path.suffix in NUMPY:
         library.load_checkpoint(clip, str(path))
         return
-    state = prepared(clip, unwrapped(read_state(path), clip.state_dict()))
+    state = prepare_state(clip, unwrap_names(read_state(path), clip.state_dict()))
     own = clip.state_dict()
     shapes = [
         f"{name} {tuple(value.shape)} for {tuple(own[name].shape)}"
@@ -70,7 +70,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return {str(name): value for name, value in held.items()}
 
 
-def prepared(clip: Any, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def prepare_state(clip: Any, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors under open_clip's names and in its shapes, in the steps of the library's own loader."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed

@@ -20,10 +20,10 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.depth import parameters_behind
-from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
+from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.tokens import Padding, flags_of, padding_of, tokens_of
-from picdesk.backbones.transformers import pooled
-from picdesk.backbones.transformers_files import FILES, described, digest_of_tokenizer, first_line
+from picdesk.backbones.transformers import pooled_features
+from picdesk.backbones.transformers_files import FILES, digest_of_tokenizer, first_line, plain_description
 from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import json_value
@@ -72,7 +72,7 @@ class OwnCode(TwoTower):
         image, _ = tower(whole, "get_image_features", {"pixel_values": pixels})
         text, full = tower(whole, "get_text_features", tokens)
         padding = padding_of(text, tokenizer, length, model)
-        rule = {"library": "own code", "code": code_digest(folder), "config": described(whole.config)}
+        rule = {"library": "own code", "code": code_digest(folder), "config": plain_description(whole.config)}
         super().__init__(
             name=f"own_code({model})",
             dim=full,
@@ -82,7 +82,7 @@ class OwnCode(TwoTower):
             text_head=nn.Identity(),
             trunk_dims=(full, full),
             preprocessing={
-                "image": rule | {"processor": described(processor)},
+                "image": rule | {"processor": plain_description(processor)},
                 "text": rule
                 | {"tokenizer": digest, "max_length": length}
                 | ({} if padding == Padding(False, "right") else {"padding": [padding.rule, padding.side]}),
@@ -111,7 +111,9 @@ class OwnCode(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """What the folder's tokenizer gives, [n, longest], or [n, context] where the tower reads padding."""
-        return tokens_of(self._tokenizer, self._padding.side, self.max_length, self.prompted(texts), self._padding.rule)
+        return tokens_of(
+            self._tokenizer, self._padding.side, self.max_length, self.add_prompt(texts), self._padding.rule
+        )
 
     @property
     def context(self) -> int:
@@ -120,7 +122,7 @@ class OwnCode(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, self.prompted(texts), self.max_length)
+        return flags_of(self._tokenizer, self.add_prompt(texts), self.max_length)
 
 
 class Tower(nn.Module):
@@ -133,7 +135,7 @@ class Tower(nn.Module):
     def forward(self, pixels: torch.Tensor | None = None, **tokens: torch.Tensor) -> torch.Tensor:
         """Pixels [n, 3, height, width], or the tokenizer's tensors [n, length], to features [n, dim]."""
         given = tokens if pixels is None else {"pixel_values": pixels}
-        return pooled(getattr(self.model, self.method)(**given))
+        return pooled_features(getattr(self.model, self.method)(**given))
 
 
 def tower(model: nn.Module, method: str, example: Mapping[str, torch.Tensor]) -> tuple[Tower, int]:
@@ -143,7 +145,7 @@ def tower(model: nn.Module, method: str, example: Mapping[str, torch.Tensor]) ->
     """
     model.requires_grad_(True)
     with torch.enable_grad():
-        features = pooled(getattr(model, method)(**example))
+        features = pooled_features(getattr(model, method)(**example))
     found = parameters_behind([features])
     model.requires_grad_(False)
     part = copy.copy(model)
@@ -155,7 +157,7 @@ def tower(model: nn.Module, method: str, example: Mapping[str, torch.Tensor]) ->
     part._parameters = {name: value for name, value in model._parameters.items() if id(value) in found}
     try:
         with torch.no_grad():
-            same = torch.allclose(pooled(getattr(part, method)(**example)), features, atol=1e-5)
+            same = torch.allclose(pooled_features(getattr(part, method)(**example)), features, atol=1e-5)
     except Exception:  # whatever foreign code raises where something is missing
         same = False
     return Tower(part if same else model, method), int(features.shape[-1])

@@ -109,7 +109,7 @@ class Precomputed(TwoTower):
         """The backbone whose text tower encodes texts."""
         return self._text_encoder[0] if self._text_encoder else None
 
-    def given(
+    def given_features(
         self, modality: Modality, vectors: Mapping[Modality, NDArray[np.float32]], name: str
     ) -> NDArray[np.float32] | None:
         """The data set's vectors, [n, width]; None for texts that the text encoder encodes. Raises `ConfigError` where there

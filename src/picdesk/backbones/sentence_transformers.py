@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.prompts import ALL_PROMPTS, Prompts, Role, read_prompts, role_of
+from picdesk.backbones.model_prompts import ALL_PROMPTS, Prompts, Role, read_prompts, role_of
 from picdesk.backbones.tokens import FILLED, flags_of, indifferent
 from picdesk.backbones.transformers_files import LOWER_CASED, lower_cased
 from picdesk.backbones.two_tower import TwoTower
@@ -171,7 +171,7 @@ class Reader:
             raise ConfigError("backbone=sentence_transformers: a model that does not read a row of tokens a text")
         self.constants = {name: value for name, value in made.items() if name not in tensors}
         mask = tensors.get("attention_mask")
-        return tensors if mask is None else {name: shifted(value, mask, -1) for name, value in tensors.items()}
+        return tensors if mask is None else {name: shift_padding(value, mask, -1) for name, value in tensors.items()}
 
 
 class Side(nn.Module):
@@ -184,7 +184,7 @@ class Side(nn.Module):
     def run(self, features: Mapping[str, Any]) -> torch.Tensor:
         """The library's embeddings [n, width] of what it preprocessed, on the device and in the precision of its weights."""
         weight = next(self.library.parameters())
-        ready = {name: placed(value, weight) for name, value in features.items()}
+        ready = {name: move_to_weight(value, weight) for name, value in features.items()}
         found: torch.Tensor = self.library(ready, task=self.role)["sentence_embedding"]
         return found
 
@@ -219,7 +219,7 @@ class TextTrunk(Side):
         """The library's tensors [n, length], padding at the end, to features [n, width]."""
         mask = tokens.get("attention_mask")
         if mask is not None and getattr(self.library.tokenizer, "padding_side", "right") == "left":
-            tokens = {name: shifted(value, mask, 1) for name, value in tokens.items()}
+            tokens = {name: shift_padding(value, mask, 1) for name, value in tokens.items()}
         return self.run(tokens | self.reader.constants)
 
     def face(self, prompt: str, role: Role) -> None:
@@ -230,13 +230,13 @@ class TextTrunk(Side):
         self.reader.tokens(["a"])  # sets what goes with every text of this prompt
 
 
-def shifted(rows: torch.Tensor, mask: torch.Tensor, way: int) -> torch.Tensor:
+def shift_padding(rows: torch.Tensor, mask: torch.Tensor, way: int) -> torch.Tensor:
     """Rows [n, length] with their padding moved to the end (`way` -1) or to the beginning (1); the tokens keep their order."""
     order = torch.argsort(mask.bool().int() * way, dim=1, stable=True)
     return torch.gather(rows, 1, order)
 
 
-def placed(value: Any, weight: torch.Tensor) -> Any:
+def move_to_weight(value: Any, weight: torch.Tensor) -> Any:
     """A tensor on the device of the weight, floats in its precision; anything else as it is."""
     if not isinstance(value, torch.Tensor):
         return value

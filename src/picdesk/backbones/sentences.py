@@ -84,7 +84,7 @@ class TextTrunk:
     """
 
     def __init__(self, names: str | Sequence[str], max_tokens: int) -> None:
-        self.names = checked([names] if isinstance(names, str) else names)
+        self.names = check_model_names([names] if isinstance(names, str) else names)
         if max_tokens < 1:
             raise ConfigError(f"backbone.max_tokens={max_tokens}: at least 1")
         self.max_tokens = max_tokens
@@ -146,7 +146,7 @@ class TextTrunk:
         return np.asarray(np.bitwise_or.reduce(each), np.uint8)
 
 
-def checked(names: Sequence[str]) -> tuple[str, ...]:
+def check_model_names(names: Sequence[str]) -> tuple[str, ...]:
     """The names. Raises `ConfigError` for none, an unknown one or one that stands twice."""
     odd = [name for name in names if name not in ENCODERS]
     if odd or not names or len(set(names)) < len(names):

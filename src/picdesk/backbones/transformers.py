@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.prompts import TEXT_PROMPTS, read_prompts
+from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.tokens import flags_of, padding_of, tokens_of
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,
     context_length,
     cut_to_size,
-    described,
     digest_of_tokenizer,
     load_model,
     load_processors,
     logit_scale_of,
     pick_files,
+    plain_description,
 )
 from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError
@@ -70,13 +70,15 @@ class Transformers(TwoTower):
             preprocessing={
                 "image": {
                     "library": "transformers",
-                    "config": described(getattr(whole.config, "vision_config", None) or whole.config.image_config),
-                    "processor": described(processor) | {"class": type(processor).__name__, "shape": shape},
+                    "config": plain_description(
+                        getattr(whole.config, "vision_config", None) or whole.config.image_config
+                    ),
+                    "processor": plain_description(processor) | {"class": type(processor).__name__, "shape": shape},
                     "affine": [factor.tolist(), offset.tolist()],
                 },
                 "text": {
                     "library": "transformers",
-                    "config": described(whole.config.text_config),
+                    "config": plain_description(whole.config.text_config),
                     "tokenizer": [type(tokenizer).__name__, digest, padding.side],
                     "padding": padding.rule,
                     "max_length": length,
@@ -109,7 +111,9 @@ class Transformers(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """What the tokenizer gives (ids, and mask where the model reads one), [n, length]."""
-        return tokens_of(self._tokenizer, self._padding.side, self.max_length, self.prompted(texts), self._padding.rule)
+        return tokens_of(
+            self._tokenizer, self._padding.side, self.max_length, self.add_prompt(texts), self._padding.rule
+        )
 
     @property
     def context(self) -> int:
@@ -118,7 +122,7 @@ class Transformers(TwoTower):
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, self.prompted(texts), self.max_length)
+        return flags_of(self._tokenizer, self.add_prompt(texts), self.max_length)
 
 
 class ImageTrunk(nn.Module):
@@ -130,7 +134,7 @@ class ImageTrunk(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalised pixels [n, 3, height, width] to features [n, width]."""
-        return pooled(self.model.get_image_features(pixel_values=pixels))
+        return pooled_features(self.model.get_image_features(pixel_values=pixels))
 
 
 class TextTrunk(nn.Module):
@@ -142,10 +146,10 @@ class TextTrunk(nn.Module):
 
     def forward(self, **tokens: torch.Tensor) -> torch.Tensor:
         """The tokenizer's tensors [n, length] to features [n, width]."""
-        return pooled(self.model.get_text_features(**tokens))
+        return pooled_features(self.model.get_text_features(**tokens))
 
 
-def pooled(output: Any) -> torch.Tensor:
+def pooled_features(output: Any) -> torch.Tensor:
     """The library's features, which it hands over alone or within a record, by version; of FLAVA's, the first place's."""
     features: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
     return features[:, 0] if features.ndim == 3 else features

@@ -170,7 +170,7 @@ def affine_of(processor: Any, name: str) -> tuple[torch.Tensor, torch.Tensor, li
     return lines[0], lines[1], shapes[0]
 
 
-def described(thing: Any) -> dict[str, Any]:
+def plain_description(thing: Any) -> dict[str, Any]:
     """A config or processor as plain values, without what says only where it came from."""
     plain: dict[str, Any] = json.loads(json.dumps(thing.to_dict(), default=str))
     return {key: value for key, value in sorted(plain.items()) if key not in PLACES}

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.deferred import Children, Deferred, KnownFingerprints
-from picdesk.backbones.heads import shortened
-from picdesk.backbones.prompts import Prompts
+from picdesk.backbones.heads import shorten_head
+from picdesk.backbones.model_prompts import Prompts
 from picdesk.files import digest_of
 from picdesk.interfaces import DIRECTIONS, Direction, Modality
 
@@ -27,7 +27,8 @@ class TwoTower(nn.Module):
     float32; heads take those to [n, dim]. `embed` adds the L2 normalisation that every search expects. `shortest_side` is how
     many pixels of a picture's shorter side the preprocessing can use (None: not known, decode in full). `logit_bias` is the
     bias of a model trained with the pairwise sigmoid loss (SigLIP), None for the others. `by_captions`: a picture has no vector
-    of its own, but scores by the best of the captions that its data set has of it. `tuned` are the towers whose weights are no
+    of its own, but scores by the best of the captions that its data set has of it. `compares_captions`: pictures are compared
+    as sentences, which `captions` writes unless `by_captions`. `tuned` are the towers whose weights are no
     longer those that the backbone was built with. `reads_padding`: a text's feature depends on its padding, so none is cut off.
     `untrained`: a head was drawn by chance, and no checkpoint has taken its place.
 
@@ -43,6 +44,7 @@ class TwoTower(nn.Module):
     logit_bias: nn.Parameter | None
     _modules: Children
     by_captions: bool = False
+    compares_captions: bool = False
     trunks_learn: bool = True
     knows_given_alone: bool = False
 
@@ -69,9 +71,9 @@ class TwoTower(nn.Module):
         self.prompts, self.direction = prompts or Prompts(), DIRECTIONS[0]
         self.shortest_side: int | None = None
         self._modules["image_trunk"] = image_trunk
-        self.image_head = shortened(image_head, shorter, dim)
+        self.image_head = shorten_head(image_head, shorter, dim)
         self._modules["text_trunk"] = text_trunk
-        self.text_head = shortened(text_head, shorter, dim)
+        self.text_head = shorten_head(text_head, shorter, dim)
         self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
         self.register_parameter("logit_bias", None)
         if logit_bias is not None:
@@ -107,7 +109,7 @@ class TwoTower(nn.Module):
         turned.direction, turned._fingerprints = direction, {}
         return turned
 
-    def prompted(self, texts: Sequence[str]) -> list[str]:
+    def add_prompt(self, texts: Sequence[str]) -> list[str]:
         """The texts with what the model wants before them in this direction."""
         start = self.prompts.of("text", self.direction)
         return [start + text for text in texts] if start else list(texts)
@@ -134,7 +136,7 @@ class TwoTower(nn.Module):
             self.logit_bias = nn.Parameter(torch.zeros((), device=self.logit_scale.device), requires_grad=False)
         self.logit_bias.data.fill_(float(value))
 
-    def given(
+    def given_features(
         self, modality: Modality, vectors: Mapping[Modality, NDArray[np.float32]], name: str
     ) -> NDArray[np.float32] | None:
         """Features that need no encoding, because the data set called `name` came with them; None for all but one backbone."""
@@ -142,6 +144,10 @@ class TwoTower(nn.Module):
 
     def check_texts(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Raise `ConfigError` where texts that are asked do not fall into the space of vectors that came with the data set."""
+
+    def captions(self, pictures: Sequence[Image.Image]) -> list[str]:
+        """What the model says of each picture; only a backbone that `compares_captions` says anything."""
+        raise NotImplementedError
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture to uint8 [3, height, width]."""
@@ -237,7 +243,7 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def normalised(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+def normalise(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """uint8 [n, 3, height, width] to floats: /255, minus mean, over std; the same operations as torchvision's, in its order."""
     mean, std = mean.to(pixels.device)[:, None, None], std.to(pixels.device)[:, None, None]
     return (pixels.to(mean.dtype) / 255).sub_(mean).div_(std)

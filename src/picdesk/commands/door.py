@@ -37,11 +37,11 @@ def job(cfg: DictConfig, door: str) -> float | None:
     from picdesk.jobs import attempts
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return attempts.attempt(lambda: done(cfg, door)[0])
+        return attempts.attempt(lambda: do_task(cfg, door)[0])
     folder = Path(HydraConfig.get().runtime.output_dir)
     log.info("job: %s", folder)
     try:
-        objective, task = done(cfg, door)
+        objective, task = do_task(cfg, door)
         step = task.next_step(folder)
         if step:
             log.info("next: %s", step)
@@ -52,7 +52,7 @@ def job(cfg: DictConfig, door: str) -> float | None:
         leave(mistake(error))
 
 
-def done(cfg: DictConfig, door: str) -> tuple[float | None, Task]:
+def do_task(cfg: DictConfig, door: str) -> tuple[float | None, Task]:
     """The objective of the task that a config names, once it is done, and the task."""
     from picdesk.assembly.replaced import without_replaced
     from picdesk.assembly.session import Session
@@ -103,15 +103,15 @@ def open_door(main: Callable[[], Any], takes_text: bool = False) -> None:
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
-        with stops.watched(), whole_streams():
+        with stops.watch_signals(), whole_streams():
             read_command_line(takes_text)
             main()
             attempts.leave_if_failed()
     except (stops.Stop, KeyboardInterrupt) as stop:
         leave_stopped(stop)
     except SystemExit:
-        if stops.asked():  # Lightning leaves with status 0 after a signal
-            leave_stopped(stops.asked_for())
+        if stops.is_requested():  # Lightning leaves with status 0 after a signal
+            leave_stopped(stops.requested_stop())
         raise
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(NO_GROUP):

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 LARGE = 0.1  # of a part: no group that is more of it is drawn into it
 
 
-def drawn(item: str, seed: int) -> bytes:
+def chance_digest(item: str, seed: int) -> bytes:
     """SHA-256 of `<seed>:<id>`: what stands for chance, the same on every platform."""
     return hashlib.sha256(f"{seed}:{item}".encode()).digest()
 
 
-def shuffled(ids: Sequence[str], seed: int) -> list[int]:
-    """Positions in the order of `drawn`, whatever order the rows have."""
-    keys = [drawn(item, seed) for item in ids]
+def random_order(ids: Sequence[str], seed: int) -> list[int]:
+    """Positions in the order of `chance_digest`, whatever order the rows have."""
+    keys = [chance_digest(item, seed) for item in ids]
     return sorted(range(len(ids)), key=keys.__getitem__)
 
 
-def placed(
+def place_groups(
     ids: Sequence[str], groups: Sequence[Sequence[int]], sizes: Mapping[str, int], seed: int
 ) -> dict[str, list[int]]:
     """Groups of positions, the largest first, in parts that are to hold `sizes`.
@@ -26,7 +26,7 @@ def placed(
     be more than a tenth, unless it is that everywhere: then where most room is.
     """
     parts: dict[str, list[int]] = {name: [] for name in sizes}
-    keys = [drawn(ids[group[0]], seed) for group in groups]
+    keys = [chance_digest(ids[group[0]], seed) for group in groups]
     for place in sorted(range(len(groups)), key=lambda k: (-len(groups[k]), keys[k])):
         group = groups[place]
         room = {name: sizes[name] - len(parts[name]) for name in sizes}

@@ -100,7 +100,7 @@ def check_collection(
     return report
 
 
-def cleaned(collection: Collection, splits: Splits, report: CheckReport) -> tuple[Collection, Splits]:
+def clean_collection(collection: Collection, splits: Splits, report: CheckReport) -> tuple[Collection, Splits]:
     """The collection without what the report leaves out, listed in `skipped`, and the splits counted anew."""
     if len(report.pictures) == len(collection.picture_ids) and len(report.texts) == len(collection.texts):
         return collection, splits
@@ -118,7 +118,7 @@ def main_text(fields: Fields, field_names: Sequence[str]) -> str:
     main = [name for name in ("caption", "title") if name in field_names] or list(field_names)
     values = [fields.get(name, "") for name in main]
     parts = [value if isinstance(value, str) else " ".join(value) for value in values]
-    return _evened(" ".join(parts))
+    return _fold_text(" ".join(parts))
 
 
 def empty_texts(collection: Collection, words: Sequence[str], render: Callable[[Fields], str] | None) -> list[int]:
@@ -126,11 +126,11 @@ def empty_texts(collection: Collection, words: Sequence[str], render: Callable[[
     if render is None:
         return [j for j, text in enumerate(words) if not text]
     blank: Fields = dict.fromkeys(collection.field_names(), "")
-    nothing = ("", _evened(render(blank)))
-    return [j for j, fields in enumerate(collection.texts) if _evened(render({**blank, **fields})) in nothing]
+    nothing = ("", _fold_text(render(blank)))
+    return [j for j, fields in enumerate(collection.texts) if _fold_text(render({**blank, **fields})) in nothing]
 
 
-def _evened(text: str) -> str:
+def _fold_text(text: str) -> str:
     return " ".join(text.casefold().split())
 
 

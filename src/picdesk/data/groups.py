@@ -161,7 +161,7 @@ def components(links: Links, most: int) -> tuple[list[list[int]], tuple[str, ...
     return sorted(grown, key=lambda group: links.ids[group[0]]), tuple(said)
 
 
-def joined(one: Collection, other: Collection) -> Collection:
+def join_collections(one: Collection, other: Collection) -> Collection:
     """Two collections as one, with pictures and texts of the second after those of the first; ids are told apart by a prefix."""
     ids, texts = [], []
     for place, of in enumerate((one, other)):

@@ -69,7 +69,7 @@ def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | Non
     check_head(data)
     max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     try:
-        return _opened(data, max_pixels, shortest)
+        return _open(data, max_pixels, shortest)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -108,16 +108,16 @@ class Noted:
         return [f"{count:,} {kind} (which: task=check)" for kind, count in sorted(self.counts.items())]
 
 
-def _opened(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
+def _open(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
     try:
-        return _decoded(data, max_pixels, shortest)
+        return _decode(data, max_pixels, shortest)
     except ValueError as error:  # what is written into a PNG is larger than Pillow takes; its pixels may be good
         if isinstance(error, PictureError) or "MAX_TEXT" not in str(error):
             raise
-        return _decoded(without_large_words(data), max_pixels, shortest)
+        return _decode(without_large_words(data), max_pixels, shortest)
 
 
-def _decoded(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
+def _decode(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=_formats())
     _check_size(image, max_pixels)
     # Only `verify` looks at the checksums of a PNG, and a picture that was verified cannot be loaded any more.
@@ -141,7 +141,7 @@ def without_large_words(png: bytes) -> bytes:
     while at + 12 <= len(png):
         length, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
         end = at + 12 + length
-        size = _unpacked(kind, png[at + 8 : end - 4]) if kind in WORDS else 0
+        size = _unpacked_size(kind, png[at + 8 : end - 4]) if kind in WORDS else 0
         if size <= min(MAX_WORDS - 1, room):
             kept.append(png[at:end])
             room -= size
@@ -149,7 +149,7 @@ def without_large_words(png: bytes) -> bytes:
     return b"".join(kept) + png[at:]
 
 
-def _unpacked(kind: bytes, content: bytes) -> int:
+def _unpacked_size(kind: bytes, content: bytes) -> int:
     """Bytes of a text or profile, at most a little more than `MAX_WORDS`; the packed ones follow a NUL and a byte or more."""
     if kind == b"tEXt":
         return len(content)

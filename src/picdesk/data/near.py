@@ -72,10 +72,10 @@ def _by_bands(hashes: Hashes) -> Iterator[tuple[Longs, Longs]]:
                 mask = sum(1 << bit for bit in bits)
                 # With the highest flipped bit unset on one side, each pair is met once.
                 own = np.flatnonzero(values < (values ^ mask)) if mask else order
-                yield from _met(own, values[own] ^ mask, order, starts, within=not mask)
+                yield from _pair_up(own, values[own] ^ mask, order, starts, within=not mask)
 
 
-def _met(own: Longs, wanted: Longs, order: Longs, starts: Longs, within: bool) -> Iterator[tuple[Longs, Longs]]:
+def _pair_up(own: Longs, wanted: Longs, order: Longs, starts: Longs, within: bool) -> Iterator[tuple[Longs, Longs]]:
     """Each of `own` with everything that has the `wanted` value; `within` one value only with what follows in `order`."""
     low = np.arange(1, len(own) + 1) if within else starts[wanted]
     sizes = np.maximum(starts[wanted + 1] - low, 0)

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
-from picdesk.errors import ConfigError, MissingFileError, examples, shortened
+from picdesk.errors import ConfigError, MissingFileError, examples, short_repr
 
 
 class RefusedError(Exception):
@@ -107,7 +107,7 @@ class Inside:
         """Names of files that may be meant, those that begin with the very name first, then in the order of the endings."""
         folder, slash, base = name.rpartition("/")
         there = self._listing(folder)
-        found = [real for ending in ("", *endings) for real in there.get(_evened(base + ending), [])]
+        found = [real for ending in ("", *endings) for real in there.get(_fold_name(base + ending), [])]
         found.sort(key=lambda real: not real.startswith(base))
         return [folder + slash + real for real in dict.fromkeys(found)]
 
@@ -123,24 +123,24 @@ class Inside:
             except OSError:
                 entries = []
             for entry in entries:
-                listed.setdefault(_evened(entry), []).append(entry)
+                listed.setdefault(_fold_name(entry), []).append(entry)
         return listed
 
     def _look(self, name: str) -> Path:
         check_name(name)
         real = os.path.realpath(self.root / name)
         if not real.startswith(self._prefix):
-            raise RefusedError(f"{shortened(name)} leaves the data folder through a link")
+            raise RefusedError(f"{short_repr(name)} leaves the data folder through a link")
         try:
             mode = Path(real).stat().st_mode
         except OSError:
-            raise AbsentError(f"no file {shortened(name)}") from None
+            raise AbsentError(f"no file {short_repr(name)}") from None
         if not stat.S_ISREG(mode):
-            raise RefusedError(f"{shortened(name)} is not a regular file")
+            raise RefusedError(f"{short_repr(name)} is not a regular file")
         return Path(real)
 
 
-def _evened(name: str) -> str:
+def _fold_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -149,11 +149,11 @@ def check_name(name: str) -> None:
     if not name.strip():
         raise RefusedError("no picture is named")
     if "\0" in name:
-        raise RefusedError(f"{shortened(name)} holds a NUL character")
+        raise RefusedError(f"{short_repr(name)} holds a NUL character")
     if any("\ud800" <= letter <= "\udfff" for letter in name):
-        raise RefusedError(f"{shortened(name)} is not UTF-8")
+        raise RefusedError(f"{short_repr(name)} is not UTF-8")
     windows = PureWindowsPath(name)
     if name.startswith("/") or windows.drive or windows.root:
-        raise RefusedError(f"{shortened(name)} is an absolute path")
+        raise RefusedError(f"{short_repr(name)} is an absolute path")
     if ".." in windows.parts:
-        raise RefusedError(f"{shortened(name)} climbs out of the data folder")
+        raise RefusedError(f"{short_repr(name)} climbs out of the data folder")

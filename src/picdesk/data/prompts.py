@@ -92,7 +92,9 @@ class Template:
         except ValueError as error:
             raise ConfigError(f"prompt.template={template!r}: {error}") from None
         odd = [
-            field for _, field, spec, conversion in parts if field is not None and not _plain(field, spec, conversion)
+            field
+            for _, field, spec, conversion in parts
+            if field is not None and not _is_plain(field, spec, conversion)
         ]
         if odd:
             raise ConfigError(f"prompt.template={template!r}: {{{odd[0]}}} must be the plain name of a field")
@@ -112,7 +114,7 @@ class Template:
         return self.template.format_map({field: in_words(fields[field]) for field in self.fields})
 
 
-def _plain(field: str, spec: str | None, conversion: str | None) -> bool:
+def _is_plain(field: str, spec: str | None, conversion: str | None) -> bool:
     return field.isidentifier() and not spec and not conversion
 
 

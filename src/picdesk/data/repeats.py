@@ -16,7 +16,9 @@ def repeated_texts(collection: Collection, words: Sequence[str], split_of: Seque
     across, within, twice = [], [], []
     for group in groups(words):
         pictures = [int(collection.picture_of[j]) for j in group]
-        shown = f"{words[group[0]][:80]!r}: " + _listed([collection.text_ids[j] for j in group], pictures, split_of)
+        shown = f"{words[group[0]][:80]!r}: " + _list_pictures(
+            [collection.text_ids[j] for j in group], pictures, split_of
+        )
         if len({split_of[i] for i in pictures} - {""}) > 1:
             across.append(shown)
         elif len(set(pictures)) > 1:
@@ -50,7 +52,7 @@ def repeated_pictures(
         for shown, involved in cases:
             apart = len({split_of[i] for i in involved} - {""}) > 1
             members = involved if apart else shown
-            named = _listed([collection.picture_ids[i] for i in members], members, split_of)
+            named = _list_pictures([collection.picture_ids[i] for i in members], members, split_of)
             ids = tuple(collection.picture_ids[i] for i in shown)
             (across if apart else within).append((named, ids))
         for where, these in (("across splits", across), ("within a split", within)):
@@ -67,6 +69,6 @@ def groups(keys: Sequence[str]) -> list[list[int]]:
     return [group for group in places.values() if len(group) > 1]
 
 
-def _listed(names: Sequence[str], pictures: Sequence[int], split_of: Sequence[str], most: int = 6) -> str:
+def _list_pictures(names: Sequence[str], pictures: Sequence[int], split_of: Sequence[str], most: int = 6) -> str:
     shown = [f"{name} ({split_of[i] or 'no split'})" for name, i in zip(names, pictures, strict=True)]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.collection import Collection, Skipped
-from picdesk.data.chance import placed, shuffled
+from picdesk.data.chance import place_groups, random_order
 from picdesk.data.groups import WORDS, See, chosen_kinds, components, find_links, see_all
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
 
-__all__ = ["NAMES", "All", "Official", "OfficialDev", "Random", "Splits", "share", "shuffled"]
+__all__ = ["NAMES", "All", "Official", "OfficialDev", "Random", "Splits", "random_order", "share"]
 Splits = Mapping[str, NDArray[np.int64]]
 NAMES = ("train", "val", "test")
 PARTED = "split.groups=none: pictures that look alike, or have one text, may stand in two parts"
@@ -31,12 +31,12 @@ def _positions(rows: Sequence[int]) -> NDArray[np.int64]:
     return np.sort(np.array(rows, np.int64))
 
 
-def _marked(collection: Collection, split: str) -> list[int]:
+def _rows_marked(collection: Collection, split: str) -> list[int]:
     return [i for i, name in enumerate(collection.official) if name == split]
 
 
 def _need_marks(collection: Collection, wanted: Sequence[str], option: str, instead: str) -> None:
-    counts = {name: len(_marked(collection, name)) for name in NAMES}
+    counts = {name: len(_rows_marked(collection, name)) for name in NAMES}
     absent = [name for name in wanted if not counts[name]]
     if absent:
         found = ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none at all"
@@ -65,10 +65,10 @@ class Official(Split):
 
     def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """The data set's own lists."""
-        dev = bool(_marked(collection, "train") and _marked(collection, "val"))
+        dev = bool(_rows_marked(collection, "train") and _rows_marked(collection, "val"))
         instead = "split=official_dev reports on the val list" if dev else "use split=random_80_10_10 or split=file"
         _need_marks(collection, ["test"], "official", instead)
-        return {name: _positions(_marked(collection, name)) for name in NAMES}
+        return {name: _positions(_rows_marked(collection, name)) for name in NAMES}
 
 
 @config_part
@@ -86,10 +86,10 @@ class OfficialDev(Split):
     def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """test = the official val list; val = a fraction of the official train list; train = the rest of it."""
         _need_marks(collection, ["train", "val"], "official_dev", "use split=random_80_10_10 or split=file")
-        train = _marked(collection, "train")
-        order = [train[i] for i in shuffled([collection.picture_ids[i] for i in train], self.seed)]
+        train = _rows_marked(collection, "train")
+        order = [train[i] for i in random_order([collection.picture_ids[i] for i in train], self.seed)]
         count = share(len(order), self.fraction)
-        parts = {"train": order[count:], "val": order[:count], "test": _marked(collection, "val")}
+        parts = {"train": order[count:], "val": order[:count], "test": _rows_marked(collection, "val")}
         return {name: _positions(rows) for name, rows in parts.items()}
 
 
@@ -125,16 +125,16 @@ class Random(Split):
         self.groups = ()
 
     def assign(self, collection: Collection, see: See = see_all) -> Splits:
-        """Draw the groups into train, val and test (`chance.placed`), and fill each up with the other pictures, in the order that
-        the seed gives them. So the fractions are met, unless a group is larger than all room there is.
+        """Draw the groups into train, val and test (`chance.place_groups`), and fill each up with the other pictures, in the
+        order that the seed gives them. So the fractions are met, unless a group is larger than all room there is.
         """
         ids = collection.picture_ids
         val, test = (share(len(ids), fraction) for fraction in self.fractions[1:])
         sizes = dict(zip(NAMES, (len(ids) - val - test, val, test), strict=True))
         groups = self._groups(collection, max(1, max(sizes.values()) // 2), see)
-        parts = placed(ids, groups, sizes, self.seed)
+        parts = place_groups(ids, groups, sizes, self.seed)
         grouped = {i for group in groups for i in group}
-        rest = [i for i in shuffled(ids, self.seed) if i not in grouped]
+        rest = [i for i in random_order(ids, self.seed) if i not in grouped]
         for name in NAMES:
             room = max(0, sizes[name] - len(parts[name])) if name != "test" else len(rest)
             parts[name] += rest[:room]

@@ -15,7 +15,7 @@ from picdesk.interfaces import Backbone
 Inputs = dict[str, torch.Tensor]
 
 
-def cut(rows: list[int], size: int) -> list[list[int]]:
+def cut_rows(rows: list[int], size: int) -> list[list[int]]:
     """Consecutive parts of at most `size` rows."""
     return [rows[at : at + size] for at in range(0, len(rows), size)]
 
@@ -73,7 +73,7 @@ class TextBatches:
         for part in parts:
             longest = max(self._lengths[i] for i in part)
             lines = torch.tensor([self._line[i] for i in part])
-            yield part, {name: widened(tensor[lines, :longest]) for name, tensor in self._inputs.items()}
+            yield part, {name: widen_tokens(tensor[lines, :longest]) for name, tensor in self._inputs.items()}
 
 
 def compact(tokens: torch.Tensor) -> torch.Tensor:
@@ -81,6 +81,6 @@ def compact(tokens: torch.Tensor) -> torch.Tensor:
     return tokens.to(torch.int32) if tokens.dtype == torch.int64 else tokens
 
 
-def widened(tokens: torch.Tensor) -> torch.Tensor:
+def widen_tokens(tokens: torch.Tensor) -> torch.Tensor:
     """Token ids as trunks take them."""
     return tokens.to(torch.int64) if tokens.dtype == torch.int32 else tokens

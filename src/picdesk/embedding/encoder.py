@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut, unwritten
+from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut_rows, unwritten
 from picdesk.embedding.claims import pause
 from picdesk.embedding.counts import Counts as Counts
 from picdesk.embedding.counts import Digests
@@ -134,7 +134,7 @@ class Encoder:
         return found
 
     def _note(self, backbone: Backbone, modality: Modality, keys: list[bytes], features: NDArray[np.float32]) -> None:
-        self.unread.same(backbone, modality, keys, features)
+        self.unread.note_same_vectors(backbone, modality, keys, features)
         self.unread.say()
 
     def _space(self, backbone: Backbone, modality: Modality, decoding: str) -> Space:
@@ -201,7 +201,7 @@ class Encoder:
             try:
                 while left := [key for key in place if key not in space]:
                     before = encoded
-                    for part, inputs in batches(self._claimed(space, left, place, size, batch)):
+                    for part, inputs in batches(self._claim_batches(space, left, place, size, batch)):
                         features.append(forward(inputs))
                         rows += part
                         advance(len(part))
@@ -234,14 +234,14 @@ class Encoder:
         """Items that go through the trunk together."""
         return self.batch_size * (TEXTS_FOR_A_PICTURE if modality == "text" and self.precision == "bf16" else 1)
 
-    def _claimed(
+    def _claim_batches(
         self, space: Space, left: list[bytes], place: dict[bytes, int], size: int, batch: int
     ) -> Iterator[list[int]]:
         """Batches of the items that this job has claimed, claim after claim, until nothing is free."""
         at = 0
         while claimed := space.claim(left[at:], size):
             at = left.index(claimed[-1], at) + 1
-            yield from cut([place[key] for key in claimed], batch)
+            yield from cut_rows([place[key] for key in claimed], batch)
 
     def _shard_size(self, missing: int, batch: int) -> int:
         """A whole number of batches, near `shard`; fewer where several ranks share the work."""

@@ -104,7 +104,7 @@ def check_device(device: str) -> None:
         ) from None
 
 
-def readied(trunk: nn.Module, device: str, precision: str) -> tuple[nn.Module, torch.memory_format]:
+def prepare_trunk(trunk: nn.Module, device: str, precision: str) -> tuple[nn.Module, torch.memory_format]:
     """The trunk, or a copy in bf16, on its device and in its layout, for good."""
     ready = copy.deepcopy(trunk) if precision == "bf16" else trunk
     ready = ready.to(device, torch.bfloat16 if precision == "bf16" else torch.float32).eval()
@@ -125,7 +125,7 @@ def working(trunk: nn.Module, device: str, precision: str) -> Iterator[tuple[nn.
     """
     training = trunk.training
     home = next((parameter.device for parameter in trunk.parameters()), torch.device("cpu"))
-    ready, layout = readied(trunk, device, precision)
+    ready, layout = prepare_trunk(trunk, device, precision)
     try:
         with torch.inference_mode():
             yield ready, layout

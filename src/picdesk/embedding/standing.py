@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from picdesk.embedding.batches import Inputs, TextBatches, cut
+from picdesk.embedding.batches import Inputs, TextBatches, cut_rows
 from picdesk.embedding.encoder import Encoder
-from picdesk.embedding.forward import Forward, readied
+from picdesk.embedding.forward import Forward, prepare_trunk
 from picdesk.embedding.store import Space, content_key
 from picdesk.interfaces import Backbone, Modality, PictureBytes
 
@@ -58,7 +58,7 @@ class Standing(Encoder):
     _turn: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
-    def like(cls, encoder: Encoder, latest: int = LATEST) -> Standing:
+    def from_encoder(cls, encoder: Encoder, latest: int = LATEST) -> Standing:
         """One that encodes as `encoder` does."""
         own = {one.name: getattr(encoder, one.name) for one in fields(Encoder) if one.name not in ("counts", "unread")}
         return cls(**own, latest=latest)
@@ -67,11 +67,11 @@ class Standing(Encoder):
         """Trunk features [n, trunk_dim] of texts, in their order."""
         keys = [content_key(text) for text in texts]
 
-        def made(rows: list[int]) -> Iterator[tuple[list[int], Inputs]]:
+        def make_batches(rows: list[int]) -> Iterator[tuple[list[int], Inputs]]:
             batches = TextBatches(backbone, texts, rows)
             yield from batches(parts_of(batches, TOGETHER if len(rows) > 1 and self.agrees(backbone) else 1))
 
-        return self._looked_up(backbone, "text", keys, made)
+        return self._look_up(backbone, "text", keys, make_batches)
 
     def prepare(self, backbone: Backbone, modality: Modality) -> None:
         """Load a trunk and make it ready, before anybody asks."""
@@ -86,10 +86,12 @@ class Standing(Encoder):
         with self._turn:
             known = self._agrees.get(id(backbone))
             if known is None:
-                known = self._agrees[id(backbone)] = all(self._tried(backbone, probe) for probe in PROBES)
+                known = self._agrees[id(backbone)] = all(
+                    self._batches_change_nothing(backbone, probe) for probe in PROBES
+                )
             return known
 
-    def _tried(self, backbone: Backbone, probe: str) -> bool:
+    def _batches_change_nothing(self, backbone: Backbone, probe: str) -> bool:
         texts = [probe.format(i) for i in range(1, 10)]
         inputs, forward = TextBatches(backbone, texts, list(range(len(texts)))), self._forward(backbone, "text")
         with torch.inference_mode():
@@ -116,26 +118,26 @@ class Standing(Encoder):
         contents = [pictures.read(i) for i in range(len(pictures))]
         keys = [content_key(data) for data in contents]
 
-        def made(rows: list[int]) -> Iterator[tuple[list[int], Inputs]]:
+        def make_batches(rows: list[int]) -> Iterator[tuple[list[int], Inputs]]:
             for i in rows:  # alone: convolutions have other last digits in another batch
                 known = self._pixels.pop(keys[i], None)
-                pixels = known if known is not None else self._decoded(backbone, contents[i], decode)
+                pixels = known if known is not None else self._decode(backbone, contents[i], decode)
                 yield [i], backbone.picture_inputs([pixels])
 
-        return self._looked_up(backbone, "image", keys, made)
+        return self._look_up(backbone, "image", keys, make_batches)
 
     def look_at(self, backbone: Backbone, data: bytes, decode: Callable[..., Image.Image]) -> None:
         """Decode a picture that will be encoded next, in the caller's thread. Raises `DataError` where that cannot be done."""
         key = content_key(data)
         if self._is_kept(backbone, "image", key):
             return
-        pixels = self._decoded(backbone, data, decode)
+        pixels = self._decode(backbone, data, decode)
         with self._turn:
             self._pixels[key] = pixels
             while len(self._pixels) > AHEAD:  # who asked may be gone, or have its answer already
                 self._pixels.popitem(last=False)
 
-    def _decoded(self, backbone: Backbone, data: bytes, decode: Callable[..., Image.Image]) -> NDArray[np.uint8]:
+    def _decode(self, backbone: Backbone, data: bytes, decode: Callable[..., Image.Image]) -> NDArray[np.uint8]:
         options = {"shortest": backbone.shortest_side} if self.fast_decode else {}
         options |= {"max_pixels": self.max_pixels} if self.max_pixels else {}
         return backbone.picture_to_pixels(decode(data, **options))
@@ -145,7 +147,7 @@ class Standing(Encoder):
             space = self._space_of(backbone, modality)
             return (space.fingerprint, key) in self._kept or key in space
 
-    def _looked_up(
+    def _look_up(
         self,
         backbone: Backbone,
         modality: Modality,
@@ -158,21 +160,21 @@ class Standing(Encoder):
             for i, key in enumerate(keys):
                 if (space.fingerprint, key) not in self._kept and key not in space:
                     first.setdefault(key, i)
-            fresh = self._made(backbone, modality, keys, made(list(first.values()))) if first else {}
+            fresh = self._make_features(backbone, modality, keys, made(list(first.values()))) if first else {}
             found = np.empty((len(keys), space.width), np.float32)
             for i, key in enumerate(keys):
-                found[i] = fresh[key] if key in fresh else self._known(space, key)
+                found[i] = fresh[key] if key in fresh else self._known_features(space, key)
             self._keep(space.fingerprint, fresh)
             return found
 
-    def _known(self, space: Space, key: bytes) -> NDArray[np.float32]:
+    def _known_features(self, space: Space, key: bytes) -> NDArray[np.float32]:
         name = (space.fingerprint, key)
         if name in self._kept:
             self._kept.move_to_end(name)
             return self._kept[name]
         return np.asarray(space.get([key])[0])
 
-    def _made(
+    def _make_features(
         self, backbone: Backbone, modality: Modality, keys: list[bytes], batches: Iterator[tuple[list[int], Inputs]]
     ) -> dict[bytes, NDArray[np.float32]]:
         """Features of a few items, rounded as the store would have rounded them."""
@@ -203,7 +205,7 @@ class Standing(Encoder):
         place = (id(backbone), modality)
         if place not in self._ready:
             trunk: Any = backbone.image_trunk if modality == "image" else backbone.text_trunk
-            ready, layout = readied(trunk, self.device, self.precision)
+            ready, layout = prepare_trunk(trunk, self.device, self.precision)
             dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
             self._ready[place] = Forward(
                 ready, self.device, dtype, backbone.normalise_pixels, self._batch(modality), layout
@@ -214,4 +216,4 @@ class Standing(Encoder):
 def parts_of(batches: TextBatches, most: int) -> Iterator[list[int]]:
     """Rows of one token length each, at most `most`; those of very few tokens alone."""
     for length, rows in groupby(batches.order, batches.length):  # `order` is by length
-        yield from cut(list(rows), most if length >= SHORTEST else 1)
+        yield from cut_rows(list(rows), most if length >= SHORTEST else 1)

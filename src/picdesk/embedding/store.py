@@ -98,14 +98,14 @@ class Space:
 
     def put(self, keys: Sequence[bytes], features: NDArray[np.float32]) -> None:
         """Add one shard. Raises `DataError` for features that are not finite, too large, or not of the space's width."""
-        stored = self._checked(len(keys), features)
+        stored = self._check_features(len(keys), features)
         with self.claims.turn():
             self._remove_leftovers()
             path = write_shard(self.folder, self.fingerprint, keys, stored)
             self._take_in(path)
             self.claims.drop(keys)
 
-    def _checked(self, count: int, features: NDArray[np.float32]) -> NDArray[Any]:
+    def _check_features(self, count: int, features: NDArray[np.float32]) -> NDArray[Any]:
         with np.errstate(over="ignore"):
             stored = features.astype(self.storage)
         if features.shape != (count, self.width) or not np.isfinite(stored).all():

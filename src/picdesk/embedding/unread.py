@@ -87,7 +87,7 @@ class Unread:
         self.context[backbone.name] = backbone.context
         self.seen.setdefault((backbone.name, "text"), {}).update(zip(keys, flags.tolist(), strict=True))
 
-    def same(
+    def note_same_vectors(
         self, backbone: Backbone, modality: Modality, keys: Sequence[bytes], features: NDArray[np.float32]
     ) -> None:
         """Take down which items have the vector of another one that is not the same."""
@@ -95,7 +95,7 @@ class Unread:
         if found:
             self.alike.setdefault((backbone.name, modality), set()).update(found)
 
-    def told(self) -> tuple[str, ...]:
+    def lines(self) -> tuple[str, ...]:
         """One line for each kind."""
         lines = []
         for (name, _), flags in self.seen.items():
@@ -124,7 +124,7 @@ class Unread:
 
     def say(self) -> None:
         """Log what is new of it."""
-        for line in self.told():
+        for line in self.lines():
             if line not in self._said:
                 self._said.add(line)
                 log.warning("%s", line)

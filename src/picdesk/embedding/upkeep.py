@@ -92,7 +92,7 @@ def prune(root: Path, names: Sequence[str] | None, unused_days: float | None, *,
     """
     every = {folder: summary(folder) for folder in spaces(root)}
     if names:
-        chosen = [_named(list(every), name) for name in dict.fromkeys(names)]
+        chosen = [_find_space(list(every), name) for name in dict.fromkeys(names)]
     else:
         chosen = [folder for folder, space in every.items() if space.unused_days >= (unused_days or 0)]
     for folder in chosen:
@@ -105,7 +105,7 @@ def prune(root: Path, names: Sequence[str] | None, unused_days: float | None, *,
     return [every[folder] for folder in chosen]
 
 
-def _named(folders: Sequence[Path], name: str) -> Path:
+def _find_space(folders: Sequence[Path], name: str) -> Path:
     fitting = [folder for folder in folders if folder.name.startswith(name)]
     if len(fitting) != 1:
         names = examples([folder.name for folder in fitting or folders], 8)

@@ -41,7 +41,7 @@ def kendall(
     def tau(rows: Longs) -> float:
         return float(kendalltau(scores[rows], ratings[rows], variant=variant).statistic)
 
-    return _drawn(tau, picture, resamples, seed, level, (-1.0, 1.0))
+    return _bootstrap(tau, picture, resamples, seed, level, (-1.0, 1.0))
 
 
 def choices_met(
@@ -55,10 +55,10 @@ def choices_met(
 ) -> Interval:
     """The share of choices "the first fits better" (`chosen` [choices]) that the similarities make too; equal ones count half."""
     met = np.where(first == second, 0.5, ((first > second) == chosen).astype(np.float64))
-    return _drawn(lambda rows: float(met[rows].mean()), picture, resamples, seed, level, (0.0, 1.0))
+    return _bootstrap(lambda rows: float(met[rows].mean()), picture, resamples, seed, level, (0.0, 1.0))
 
 
-def _drawn(
+def _bootstrap(
     statistic: Callable[[Longs], float],
     picture: Longs,
     resamples: int,

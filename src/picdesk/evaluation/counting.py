@@ -25,7 +25,7 @@ def count_and_doubt(scores: Scores, low: Floats, high: Floats) -> tuple[Longs, L
         row, column = split(np.flatnonzero((part >= low) != sure), part.shape[1])
         rows.append(row + start)
         columns.append(column)
-    return count, _joined(rows), _joined(columns)
+    return count, _join(rows), _join(columns)
 
 
 def count_and_doubt_pairs(scores: Scores, row: Longs, low: Floats, high: Floats) -> tuple[Longs, Longs, Longs]:
@@ -44,7 +44,7 @@ def count_and_doubt_pairs(scores: Scores, row: Longs, low: Floats, high: Floats)
             count[some], entry, column = _rows_and_doubt(part, low[some, None], high[some, None])
             entries.append(some[entry])
             columns.append(column)
-    return count, _joined(entries), _joined(columns)
+    return count, _join(entries), _join(columns)
 
 
 def _rows_and_doubt(part: Scores, low: Floats, high: Floats) -> tuple[Longs, Longs, Longs]:
@@ -69,5 +69,5 @@ def split(cell: Longs, width: int) -> tuple[Longs, Longs]:
     return row, cell - row * width
 
 
-def _joined(parts: list[Longs]) -> Longs:
+def _join(parts: list[Longs]) -> Longs:
     return np.concatenate(parts) if parts else np.empty(0, np.int64)

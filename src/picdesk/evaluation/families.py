@@ -40,19 +40,19 @@ def family_p(sums: Doubles, pairs: Longs, resamples: int, seed: int) -> Doubles:
     """
     sums = sums - sums[:, :1]  # only differences count, and where all columns are equal a picture says nothing
     sums = sums[(sums != 0).any(axis=1)]
-    ratio, spread = _seen(sums, pairs)
+    ratio, spread = _standardise(sums, pairs)
     told = np.flatnonzero(spread > 0)
     told = told[np.argsort(ratio[told], kind="stable")]  # the smallest first, so that what is larger comes after it
     result = np.ones(len(pairs))
     if len(told):
         rounds = min(resamples, max(_FEWEST, _MOST // len(told)))
-        reached = _reached(sums, pairs[told], ratio[told], spread[told], rounds, seed)
+        reached = _count_reached(sums, pairs[told], ratio[told], spread[told], rounds, seed)
         steps = (reached + 1) / (rounds + 1)
         result[told] = np.maximum.accumulate(steps[::-1])[::-1]
     return result
 
 
-def _seen(sums: Doubles, pairs: Longs) -> tuple[Doubles, Doubles]:
+def _standardise(sums: Doubles, pairs: Longs) -> tuple[Doubles, Doubles]:
     """Each difference in units of its own spread, and that spread: the root of the sum of squares, which signs do not change."""
     ratio, spread = np.zeros(len(pairs)), np.zeros(len(pairs))
     step = max(1, _CELLS // max(len(sums), 1))
@@ -64,7 +64,7 @@ def _seen(sums: Doubles, pairs: Longs) -> tuple[Doubles, Doubles]:
     return ratio, spread
 
 
-def _reached(
+def _count_reached(
     sums: Doubles, pairs: Longs, ratio: Doubles, spread: Doubles, resamples: int, seed: int
 ) -> NDArray[np.int64]:
     """How often the largest of a pair and all pairs before it, under random signs, is no smaller than the pair's own ratio."""

@@ -12,7 +12,7 @@ from picdesk.evaluation.families import family_p
 from picdesk.evaluation.metrics import Doubles, value_of
 from picdesk.evaluation.ranks import Longs, Ranks
 from picdesk.evaluation.significance import Difference, in_order_of
-from picdesk.evaluation.statistics import RESAMPLES, Interval, percentiles, resampled
+from picdesk.evaluation.statistics import RESAMPLES, Interval, percentiles, resample_sums
 from picdesk.measures.listing import JOINTS, Joint
 
 Asked = Sequence[tuple[Ranks, Sequence[str]]]
@@ -20,7 +20,7 @@ Asked = Sequence[tuple[Ranks, Sequence[str]]]
 Terms = Mapping[str, float]
 
 
-def wanted(names: Sequence[str], ks: Sequence[int], directions: int) -> dict[str, tuple[Joint, Terms]]:
+def joint_terms(names: Sequence[str], ks: Sequence[int], directions: int) -> dict[str, tuple[Joint, Terms]]:
     """The joint metrics among these names that so many directions have, by key, with the terms of their sums."""
     found: dict[str, tuple[Joint, Terms]] = {}
     for name, joint in JOINTS.items():
@@ -41,7 +41,7 @@ def joint_intervals(
     """Value and interval of every joint metric among the names, by key."""
     return {
         key: interval_of(directions, terms, joint.most, resamples, seed, level, joint.digits)
-        for key, (joint, terms) in wanted(names, ks, len(directions)).items()
+        for key, (joint, terms) in joint_terms(names, ks, len(directions)).items()
     }
 
 
@@ -55,14 +55,14 @@ def interval_of(
     digits: int = 3,
 ) -> Interval:
     """The sum over the directions of the weighted means over queries, with its interval; it lies between 0 and `most`."""
-    number = _numbered(directions)
+    number = _picture_numbers(directions)
     columns: dict[str, Doubles] = {}
     for i, ((ranks, _), own) in enumerate(zip(directions, number, strict=True)):
         many = 1 + max(int(each.max()) for each in number)
         columns[f"n{i}"] = np.bincount(own, minlength=many).astype(np.float64)
-        columns[f"s{i}"] = np.bincount(own, _weighted(ranks, terms), many).astype(np.float64)
+        columns[f"s{i}"] = np.bincount(own, _weigh(ranks, terms), many).astype(np.float64)
     value = float(sum(columns[f"s{i}"].sum() / columns[f"n{i}"].sum() for i in range(len(directions))))
-    drawn = resampled(columns, resamples, seed)
+    drawn = resample_sums(columns, resamples, seed)
     each = [drawn[f"s{i}"] / np.maximum(drawn[f"n{i}"], 1) for i in range(len(directions))]
     found = percentiles(value, np.sum(each, axis=0), level, len(columns["n0"]), (0.0, most))
     return Interval(found.value, found.low, found.high, digits)
@@ -85,21 +85,21 @@ def joint_differences(
 
     `sides` holds for each direction the ranks of both runs and which picture each query of the first is about.
     """
-    chosen = wanted(names, ks, len(sides))
+    chosen = joint_terms(names, ks, len(sides))
     if not chosen:
         return {}
     asked = [(a, pictures) for a, _, pictures in sides]
-    number, others = _numbered(asked), [in_order_of(a, b) for a, b, _ in sides]
+    number, others = _picture_numbers(asked), [in_order_of(a, b) for a, b, _ in sides]
     many = 1 + max(int(own.max()) for own in number)
     sums, spans = [np.zeros(many)], {}
     for key, (joint, terms) in chosen.items():
         columns: dict[str, Doubles] = {}
         total = np.zeros(many)
         for i, ((a, _), b, own) in enumerate(zip(asked, others, number, strict=True)):
-            apart = np.bincount(own, _weighted(a, terms) - _weighted(b, terms), many).astype(np.float64)
+            apart = np.bincount(own, _weigh(a, terms) - _weigh(b, terms), many).astype(np.float64)
             columns |= {f"n{i}": np.bincount(own, minlength=many).astype(np.float64), f"s{i}": apart}
             total += apart / len(own)
-        drawn = resampled(columns, resamples, seed)
+        drawn = resample_sums(columns, resamples, seed)
         each = [drawn[f"s{i}"] / np.maximum(drawn[f"n{i}"], 1) for i in range(len(sides))]
         span = percentiles(float(total.sum()), np.sum(each, axis=0), level, many, (-joint.most, joint.most))
         spans[key] = Interval(span.value, span.low, span.high, joint.digits)
@@ -111,7 +111,7 @@ def joint_differences(
     return {key: Difference(spans[key], p, max(float(p_family), p)) for key, p, p_family in told}
 
 
-def _weighted(ranks: Ranks, terms: Terms) -> Doubles:
+def _weigh(ranks: Ranks, terms: Terms) -> Doubles:
     """What each query adds [queries], before its direction is divided by their number."""
     total = np.zeros(len(ranks.query_ids))
     for key, weight in terms.items():
@@ -119,7 +119,7 @@ def _weighted(ranks: Ranks, terms: Terms) -> Doubles:
     return total
 
 
-def _numbered(directions: Asked) -> list[Longs]:
+def _picture_numbers(directions: Asked) -> list[Longs]:
     """The picture of each query as a number, the same in every direction."""
     names = [name for _, pictures in directions for name in pictures]
     number = np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)

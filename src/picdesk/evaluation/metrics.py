@@ -13,7 +13,7 @@ from picdesk.evaluation.exact import exact_ranks, exact_ranks_both
 from picdesk.evaluation.ranks import Ranks, align, ranks_of_run
 from picdesk.evaluation.tail import add_tail
 from picdesk.measures.listing import KS, MEASURES, NAMES, Measure, measure_of
-from picdesk.measures.values import Doubles, Judged, RandomOrder, whole
+from picdesk.measures.values import Doubles, Judged, RandomOrder, all_first_known
 
 __all__ = [
     "KS",
@@ -44,7 +44,7 @@ def per_query(ranks: Ranks, ks: Sequence[int] = KS, names: Sequence[str] = NAMES
     if not ranks.query_ids:
         raise DataError(f"{ranks.direction}: there are no queries to score")
     found: dict[str, Doubles] = {}
-    for measure in chosen(names):
+    for measure in choose_measures(names):
         for key, k in zip(measure.keys(ks), ks if measure.cut else (0,), strict=True):
             value = measure.of_queries(ranks, k) if measure.of_queries else None
             if value is not None:
@@ -52,7 +52,7 @@ def per_query(ranks: Ranks, ks: Sequence[int] = KS, names: Sequence[str] = NAMES
     return found
 
 
-def chosen(names: Sequence[str]) -> list[Measure]:
+def choose_measures(names: Sequence[str]) -> list[Measure]:
     """The measures of one direction among these names, in the order of the list."""
     return [measure for name, measure in MEASURES.items() if name in names]
 
@@ -77,12 +77,16 @@ def metrics_of(ranks: Ranks, ks: Sequence[int] = KS, names: Sequence[str] = NAME
     if "mrr" in names and "mrr" not in result:
         result |= _mrr_bounds(ranks)
     median = float(np.median(ranks.first))
-    if "median_rank" in names and np.isfinite(median) and (whole(ranks) or _upper_median(ranks.first) <= ranks.depth):
+    if (
+        "median_rank" in names
+        and np.isfinite(median)
+        and (all_first_known(ranks) or _upper_median(ranks.first) <= ranks.depth)
+    ):
         result["median_rank"] = median
     unfound = int(np.isinf(ranks.first).sum())
     if unfound:
         result["unfound"] = unfound
-    order = [key for measure in chosen(names) for key in (MRR if measure.name == "mrr" else measure.keys(ks))]
+    order = [key for measure in choose_measures(names) for key in (MRR if measure.name == "mrr" else measure.keys(ks))]
     counts = {"queries": len(ranks.query_ids), "gallery": ranks.gallery_size}
     return {key: result[key] for key in [*order, "unfound"] if key in result} | counts
 
@@ -109,7 +113,7 @@ def chance(
     draw = RandomOrder(relevant, gallery_size)
     return {
         key: measure.by_chance(draw, k)
-        for measure in chosen(names)
+        for measure in choose_measures(names)
         for key, k in zip(measure.keys(ks), ks if measure.cut else (0,), strict=True)
     }
 

@@ -102,7 +102,7 @@ def ranks_of_run(run: Run, qrels: Qrels, direction: Direction = "t2i") -> Ranks:
     """
     rows, places = align(run, qrels)
     query, item = rows[qrels.query_of], places[qrels.items]
-    at = located(run, query, item)
+    at = locate(run, query, item)
     listed = at.place >= 0
     behind = tie_order(qrels.query_of, np.where(listed, at.level, -1.0 - np.arange(len(item))), at.place)[1]
     ranks = np.where(listed, 1 + at.level - behind, 0)
@@ -152,7 +152,7 @@ class Located:
     cut: Flags
 
 
-def located(run: Run, query: Longs, item: Longs) -> Located:
+def locate(run: Run, query: Longs, item: Longs) -> Located:
     """Look up pairs of row and item position (-1: an item that the run does not name)."""
     place, level, tied = np.full(len(query), -1), np.zeros(len(query), np.int64), np.zeros(len(query), np.int64)
     step = max(1, _CELLS // max(run.depth, 1))

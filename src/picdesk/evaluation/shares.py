@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from picdesk.evaluation.ranks import Flags, Ranks
-from picdesk.evaluation.statistics import RESAMPLES, Interval, cluster_sums, percentiles, resampled, wilson
+from picdesk.evaluation.statistics import RESAMPLES, Interval, cluster_sums, percentiles, resample_sums, wilson
 
 
 def sliced_hits(
@@ -23,7 +23,7 @@ def sliced_hits(
     columns = {
         f"{kind}{i}": sums[i] for i in range(len(parts)) if not single[i] for kind, sums in (("n", sizes), ("h", hits))
     }
-    drawn = resampled(columns, resamples, seed) if columns else {}
+    drawn = resample_sums(columns, resamples, seed) if columns else {}
     found = []
     for i, (size, won) in enumerate(zip(sizes, hits, strict=True)):
         if single[i]:

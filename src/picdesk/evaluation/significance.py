@@ -19,7 +19,7 @@ from picdesk.evaluation.statistics import (
     apart_ends,
     cluster_sums,
     percentiles,
-    resampled,
+    resample_sums,
     with_digits,
 )
 from picdesk.interfaces import Direction
@@ -84,15 +84,15 @@ def compare_all(
     once; where it is not given, a direction's clusters are taken for pictures of its own.
     """
     paired = {direction: (a, in_order_of(a, b)) for direction, (a, b) in sides.items()}
-    number = _numbered({direction: _pictures(pictures, a) for direction, (a, _) in paired.items()})
+    number = _number_names({direction: _pictures(pictures, a) for direction, (a, _) in paired.items()})
     found: dict[Direction, dict[str, Difference]] = {}
     columns: dict[tuple[Direction, str], Doubles] = {}
     for direction, (a, b) in paired.items():
-        apart = _apart(a, b, ks, names)
+        apart = _paired_differences(a, b, ks, names)
         found[direction] = _differences(a, apart, resamples, seed, level)
         columns |= {(direction, name): cluster_sums(number[direction], value) for name, value in apart.items()}
     many = max(len(column) for column in columns.values())
-    sums = np.stack([np.zeros(many), *(_filled(column, many) for column in columns.values())], axis=1)
+    sums = np.stack([np.zeros(many), *(_fill_up(column, many) for column in columns.values())], axis=1)
     pairs = np.stack([np.arange(1, sums.shape[1]), np.zeros(sums.shape[1] - 1, np.int64)], axis=1)
     for (direction, name), p in zip(columns, family_p(sums, pairs, resamples, seed), strict=True):
         one = found[direction][name]
@@ -140,11 +140,11 @@ def stand_to_first(
 
     The rows of a board have their queries in one order (`in_order_of`); `pictures` is as for `compare_all`.
     """
-    number = _numbered({d: _pictures(pictures, next(iter(rows.values()))) for d, rows in boards.items()})
+    number = _number_names({d: _pictures(pictures, next(iter(rows.values()))) for d, rows in boards.items()})
     values = {d: {name: value_of(ranks, metric) for name, ranks in rows.items()} for d, rows in boards.items()}
     many = 1 + max(int(own.max()) for own in number.values())
     sums = [
-        np.stack([_filled(cluster_sums(number[d], value), many) for value in rows.values()], axis=1)
+        np.stack([_fill_up(cluster_sums(number[d], value), many) for value in rows.values()], axis=1)
         for d, rows in values.items()
     ]
     found: dict[Direction, dict[str, Standing]] = {}
@@ -160,7 +160,7 @@ def _pictures(pictures: Mapping[Direction, Sequence[str]], ranks: Ranks) -> Sequ
     return pictures.get(ranks.direction) or [f"{ranks.direction} {cluster}" for cluster in ranks.cluster]
 
 
-def _numbered(names: Mapping[Direction, Sequence[str]]) -> dict[Direction, Longs]:
+def _number_names(names: Mapping[Direction, Sequence[str]]) -> dict[Direction, Longs]:
     """Names as numbers, the same name the same number in every direction."""
     flat = [name for own in names.values() for name in own]
     number = np.unique(np.array(flat, object), return_inverse=True)[1].astype(np.int64)
@@ -168,11 +168,11 @@ def _numbered(names: Mapping[Direction, Sequence[str]]) -> dict[Direction, Longs
     return dict(zip(names, np.split(number, cuts), strict=True))
 
 
-def _filled(column: Doubles, size: int) -> Doubles:
+def _fill_up(column: Doubles, size: int) -> Doubles:
     return np.concatenate([column, np.zeros(size - len(column))])
 
 
-def _apart(a: Ranks, b: Ranks, ks: Sequence[int], names: Sequence[str]) -> dict[str, Doubles]:
+def _paired_differences(a: Ranks, b: Ranks, ks: Sequence[int], names: Sequence[str]) -> dict[str, Doubles]:
     """a - b for each query [queries], for every metric that both have."""
     left, right = per_query(a, ks, names), per_query(b, ks, names)
     return {name: left[name] - right[name] for name in left if name in right}
@@ -184,8 +184,8 @@ def _differences(
     """Each difference by itself: bootstrap of pictures, and the randomisation test."""
     sizes = np.bincount(a.cluster).astype(np.float64)
     sums = {name: cluster_sums(a.cluster, value) for name, value in apart.items()}
-    drawn = resampled({"size": sizes, **sums}, resamples, seed)
-    chances = _randomised(np.stack(list(sums.values()), axis=1), resamples, seed)
+    drawn = resample_sums({"size": sizes, **sums}, resamples, seed)
+    chances = _randomisation_p(np.stack(list(sums.values()), axis=1), resamples, seed)
     values = {name: float(sums[name].sum() / sizes.sum()) for name in sums}
     spans = [
         with_digits(
@@ -219,7 +219,7 @@ def _some(names: set[str]) -> str:
     return examples(sorted(names))
 
 
-def _randomised(sums: Doubles, resamples: int, seed: int) -> Doubles:
+def _randomisation_p(sums: Doubles, resamples: int, seed: int) -> Doubles:
     """Two-sided p of each column of `sums` [clusters, columns] under random signs of its rows; never 0."""
     sums = sums[(sums != 0).any(axis=1)]
     seen = np.abs(sums.sum(axis=0))

@@ -72,6 +72,6 @@ def over_draws(values: Doubles, tested_per_learned: float) -> Spread:
     return Spread(mean, mean - reach, mean + reach, seeds, float(of_draws.std(ddof=1)))
 
 
-def rounded(spread: Spread) -> dict[str, float | None]:
+def round_spread(spread: Spread) -> dict[str, float | None]:
     """For a file: six digits."""
     return {key: None if value is None else round(value, 6) for key, value in vars(spread).items()}

@@ -64,7 +64,7 @@ def intervals(
     if len(sizes) > 1:
         with_median = "median_rank" in names
         own = {name: sums[name] for name in averaged}
-        result |= _bootstrapped(ranks, own, sizes, resamples, seed, level, with_median)
+        result |= _bootstrap(ranks, own, sizes, resamples, seed, level, with_median)
     order = [*values, "median_rank"]
     return {name: with_digits(name, result[name]) for name in order if name in result}
 
@@ -74,7 +74,7 @@ def with_digits(metric: str, interval: Interval) -> Interval:
     return replace(interval, digits=1) if is_rank(metric) else interval
 
 
-def _bootstrapped(
+def _bootstrap(
     ranks: Ranks,
     sums: dict[str, Doubles],
     sizes: Doubles,
@@ -92,7 +92,7 @@ def _bootstrapped(
     if len(grid):
         steps = [cluster_sums(ranks.cluster, (ranks.first <= edge).astype(np.float64)) for edge in grid]
         columns["within"] = np.stack(steps, axis=1)
-    drawn = resampled(columns, resamples, seed)
+    drawn = resample_sums(columns, resamples, seed)
     result = {
         name: percentiles(
             float(sum_.sum() / sizes.sum()), drawn[name] / drawn["size"], level, len(sizes), ends_of(name, ranks)
@@ -101,7 +101,7 @@ def _bootstrapped(
     }
     if "mean_rank" in sums:
         whole = {name: column.sum(keepdims=True) for name, column in columns.items()}
-        result["mean_rank"] = _studentised(whole, drawn, level) or result["mean_rank"]
+        result["mean_rank"] = _studentised_interval(whole, drawn, level) or result["mean_rank"]
     if len(grid):
         reached = 2 * drawn["within"] >= drawn["size"][:, None]
         place = np.where(reached.any(axis=1), reached.argmax(axis=1), len(grid) - 1)
@@ -120,7 +120,7 @@ def wilson(successes: float, trials: int, level: float = 0.95) -> Interval:
     return Interval(share, middle - reach if successes > 0 else 0.0, middle + reach if successes < trials else 1.0)
 
 
-def resampled(columns: Mapping[str, Doubles], resamples: int, seed: int) -> dict[str, Doubles]:
+def resample_sums(columns: Mapping[str, Doubles], resamples: int, seed: int) -> dict[str, Doubles]:
     """Draw as many clusters as there are, with replacement, `resamples` times, and add up each column over what was drawn.
 
     A column is [clusters] or [clusters, n] and becomes [resamples] or [resamples, n].
@@ -198,7 +198,7 @@ def _yes_or_no(sizes: Doubles, sums: Doubles, value: Doubles) -> bool:
     return alike and bool((sizes == sizes[0]).all() or (value == value[0]).all())
 
 
-def _studentised(whole: Mapping[str, Doubles], drawn: Mapping[str, Doubles], level: float) -> Interval | None:
+def _studentised_interval(whole: Mapping[str, Doubles], drawn: Mapping[str, Doubles], level: float) -> Interval | None:
     """Bootstrap-t of the mean rank; None where too few pictures differ for a resample to have a spread of its own."""
     (value,), (own,) = _mean_and_spread(whole)
     mean, spread = _mean_and_spread(drawn)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from picdesk.errors import DataError
-from picdesk.evaluation.ranks import Flags, Located, Longs, Ranks, align, located, tie_order
+from picdesk.evaluation.ranks import Flags, Located, Longs, Ranks, align, locate, tie_order
 from picdesk.trec.runs import Floats, Qrels, Run, Tail
 
 
@@ -23,7 +23,7 @@ def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
     rows, places = align(run, qrels)
     run, places = _all_named(run, qrels, places)
     query, item = rows[qrels.query_of], places[qrels.items]
-    at = located(run, query, item)
+    at = locate(run, query, item)
     ordinary = (at.place >= 0) & _as_searched(run, query, at, exact.scores)
     listed_rank = (
         1 + at.level - tie_order(query, np.where(at.place >= 0, at.level, -1.0 - np.arange(len(item))), at.place)[1]
@@ -32,7 +32,7 @@ def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
     leave = ordinary & at.cut & (at.tied == 1) & (exact.ranks > listed_rank) & (run.exact is not False)
     while True:
         run = _without(run, query[leave], at.place[leave])
-        at = located(run, query, item)
+        at = locate(run, query, item)
         leave = at.cut & (at.tied > 1)
         if not leave.any():
             break

@@ -45,7 +45,7 @@ class Tile:
         """How many cells of `row[i]`, ascending rows that may stand more than once, are not lower than `own[i]`."""
         low, high = self._limits(own)
         alone = len(row) == len(self.scores) and bool((row[1:] != row[:-1]).all())
-        listed = self._listed(low[:, None]) if alone else None
+        listed = self._list_cells(low[:, None]) if alone else None
         if listed is None:
             level, entry, column = count_and_doubt_pairs(self.scores, row, low, high)
         else:
@@ -53,7 +53,7 @@ class Tile:
             sure = self.scores.ravel()[listed] >= high[entry]
             level = np.bincount(entry[sure], minlength=len(row))
             entry, column = entry[~sure], column[~sure]
-        if self._crowded(len(entry)):
+        if self._is_crowded(len(entry)):
             return self.count_rows(row, own)
         reached = exact_scores(self.left, self.right, row[entry], column) >= own[entry]
         return level + np.bincount(entry[reached], minlength=len(row))
@@ -64,16 +64,16 @@ class Tile:
         low, high = self._limits(own)
         level = np.zeros(own.shape, np.int64)
         for n in range(len(own)):
-            listed = self._listed(low[n][None])
+            listed = self._list_cells(low[n][None])
             if listed is not None:
                 return self._of_listed(listed, own, level, n)
             level[n], row, column = count_and_doubt(self.scores, low[n], high[n])
-            if self._crowded(len(row)):
+            if self._is_crowded(len(row)):
                 return self.count_columns(own)
-            level[n] += self._reached(row, column, own[n])
+            level[n] += self._count_reached(row, column, own[n])
         return level
 
-    def _listed(self, low: Floats) -> Longs | None:
+    def _list_cells(self, low: Floats) -> Longs | None:
         """Places, in the flat tile, of the cells that are not lower than `low`, [rows, 1] or [1, columns]; None where they are
         many."""
         sample = self.scores[::_SAMPLED] >= (low[::_SAMPLED] if len(low) > 1 else low)
@@ -92,23 +92,23 @@ class Tile:
             sure = value >= high[n][column]
             level[n] = np.bincount(column[sure], minlength=own.shape[1])
             unsure = np.flatnonzero(~sure)
-            if self._crowded(len(unsure)):
+            if self._is_crowded(len(unsure)):
                 return self.count_columns(own)
-            level[n] += self._reached(row[unsure], column[unsure], own[n])
+            level[n] += self._count_reached(row[unsure], column[unsure], own[n])
         return level
 
     def _limits(self, own: Floats) -> tuple[Floats, Floats]:
         """From where on a cell may reach its limit, and from where on it surely does."""
         return own - self.near, np.nextafter(own + self.near, np.float32(np.inf)) if self.near else own
 
-    def _crowded(self, unsure: int) -> bool:
+    def _is_crowded(self, unsure: int) -> bool:
         """Whether so many cells are near their limits that the whole tile had better be exact; if so, it is now."""
         crowded = unsure * _CROWDED > self.scores.size
         if crowded:
             self.make_exact()
         return crowded
 
-    def _reached(self, row: Longs, column: Longs, own: Floats) -> Longs:
+    def _count_reached(self, row: Longs, column: Longs, own: Floats) -> Longs:
         """How many of these cells [columns] are exactly not lower than their column's limit."""
         reached = exact_scores(self.left, self.right, row, column) >= own[column]
         return np.bincount(column[reached], minlength=len(own))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, examples
-from picdesk.filters.language import Empty, Every, Filter, Is, Not, Value, moment, parsed
+from picdesk.filters.language import Empty, Every, Filter, Is, Not, Value, moment, parse_filter
 from picdesk.interfaces import Direction
 
 Flags = NDArray[np.bool_]
@@ -83,7 +83,7 @@ class Columns:
         Raises `ConfigError` for a filter that cannot be read, a column that is not there, or one that holds no value of the
         kind that it is compared with.
         """
-        wanted = parsed(wanted) if isinstance(wanted, str) else wanted
+        wanted = parse_filter(wanted) if isinstance(wanted, str) else wanted
         if isinstance(wanted, Is):
             return self.column(wanted.column).any_of(fitting(wanted, self.column(wanted.column).words))
         if isinstance(wanted, Empty):
@@ -105,7 +105,7 @@ class Columns:
             taken[name] = Column.of(len(ids), said)
         return Columns(tuple(ids), taken)
 
-    def joined(self, more: Columns) -> Columns:
+    def join(self, more: Columns) -> Columns:
         """These items and then others, with the columns of both."""
         count = len(self.ids)
         both = {}

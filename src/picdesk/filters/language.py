@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from math import isfinite
 
-from picdesk.errors import ConfigError, shortened
+from picdesk.errors import ConfigError, short_repr
 
 Value = str | float | date | datetime
 LONGEST, DEEPEST = 10_000, 40
@@ -87,11 +87,11 @@ class Token:
     place: int
 
 
-def parsed(text: str) -> Filter:
+def parse_filter(text: str) -> Filter:
     """The filter that a text stands for. Raises `ConfigError` saying where it cannot be read and what was expected."""
     if len(text) > LONGEST:
         raise ConfigError(f"filter: {len(text):,} characters; at most {LONGEST:,} are read")
-    return Reading(text, tuple(tokens(text))).whole()
+    return Reading(text, tuple(tokens(text))).read_all()
 
 
 def columns_in(wanted: Filter) -> tuple[str, ...]:
@@ -120,12 +120,12 @@ def unreadable(rest: str) -> str:
     if rest[0] in "'\"`":
         return f"{rest[0]} is opened and never closed"
     word = rest.split()[0]
-    return f"{shortened(word, 40)} cannot be read; a text stands in quotes, another name of a column in `backquotes`"
+    return f"{short_repr(word, 40)} cannot be read; a text stands in quotes, another name of a column in `backquotes`"
 
 
 def fault(text: str, place: int, told: str) -> ConfigError:
     """The error for what stands at a place of a filter."""
-    return ConfigError(f"filter={shortened(text)[1:-1]}: character {place + 1}: {told}")
+    return ConfigError(f"filter={short_repr(text)[1:-1]}: character {place + 1}: {told}")
 
 
 class Reading:
@@ -134,15 +134,15 @@ class Reading:
     def __init__(self, text: str, found: tuple[Token, ...]) -> None:
         self.text, self.found, self.at, self.depth = text, found, 0, 0
 
-    def whole(self) -> Filter:
+    def read_all(self) -> Filter:
         """All of it."""
         made = self.some()
-        if self.next.kind != "end":
-            raise self.expected("and, or, or the end")
+        if self.next_token.kind != "end":
+            raise self.error_expecting("and, or, or the end")
         return made
 
     @property
-    def next(self) -> Token:
+    def next_token(self) -> Token:
         """The token that is read next."""
         return self.found[self.at]
 
@@ -151,14 +151,14 @@ class Reading:
         self.at += 1
         return self.found[self.at - 1]
 
-    def expected(self, what: str) -> ConfigError:
+    def error_expecting(self, what: str) -> ConfigError:
         """The error where something else stands."""
-        there = "it ends here" if self.next.kind == "end" else f"found {shortened(self.next.text, 40)}"
-        return fault(self.text, self.next.place, f"{what} is expected; {there}")
+        there = "it ends here" if self.next_token.kind == "end" else f"found {short_repr(self.next_token.text, 40)}"
+        return fault(self.text, self.next_token.place, f"{what} is expected; {there}")
 
-    def said(self, *words: str) -> bool:
+    def take_word(self, *words: str) -> bool:
         """Take a word of the language, or a sign, if it stands next."""
-        said = self.next.kind in ("word", "sign") and self.next.text.lower() in words
+        said = self.next_token.kind in ("word", "sign") and self.next_token.text.lower() in words
         self.at += said
         return said
 
@@ -166,9 +166,9 @@ class Reading:
         """Parts joined by `or`."""
         self.depth += 1
         if self.depth > DEEPEST:
-            raise fault(self.text, self.next.place, f"brackets and not more than {DEEPEST} deep")
+            raise fault(self.text, self.next_token.place, f"brackets and not more than {DEEPEST} deep")
         parts = [self.every()]
-        while self.said("or"):
+        while self.take_word("or"):
             parts.append(self.every())
         self.depth -= 1
         return parts[0] if len(parts) == 1 else Some(tuple(parts))
@@ -176,93 +176,93 @@ class Reading:
     def every(self) -> Filter:
         """Parts joined by `and`."""
         parts = [self.term()]
-        while self.said("and"):
+        while self.take_word("and"):
             parts.append(self.term())
         return parts[0] if len(parts) == 1 else Every(tuple(parts))
 
     def term(self) -> Filter:
         """A comparison, something in brackets, or either with `not` before it."""
-        if self.said("not"):
+        if self.take_word("not"):
             self.depth += 1
             if self.depth > DEEPEST:
-                raise fault(self.text, self.next.place, f"brackets and not more than {DEEPEST} deep")
+                raise fault(self.text, self.next_token.place, f"brackets and not more than {DEEPEST} deep")
             made = Not(self.term())
             self.depth -= 1
             return made
-        if not self.said("("):
+        if not self.take_word("("):
             return self.comparison()
         inner = self.some()
-        if not self.said(")"):
-            raise self.expected("and, or, or )")
+        if not self.take_word(")"):
+            raise self.error_expecting("and, or, or )")
         return inner
 
     def comparison(self) -> Filter:
         """What is said of one column."""
         column = self.column()
-        if self.said("is"):
-            negative = self.said("not")
-            if not self.said("empty", "null"):
-                raise self.expected("empty")
+        if self.take_word("is"):
+            negative = self.take_word("not")
+            if not self.take_word("empty", "null"):
+                raise self.error_expecting("empty")
             return Not(Empty(column)) if negative else Empty(column)
-        negative = self.said("not")
-        if self.said("contains"):
-            return turned(Is(column, "contains", (self.of_text(),)), negative)
-        if self.said("in"):
-            return turned(Is(column, "=", self.values()), negative)
-        sign = SIGNS.get(self.next.text, self.next.text)
-        if negative or self.next.kind != "sign" or sign not in COMPARISONS:
-            raise self.expected("in or contains" if negative else "one of = != < <= > >= in contains is")
+        negative = self.take_word("not")
+        if self.take_word("contains"):
+            return negate_if(Is(column, "contains", (self.of_text(),)), negative)
+        if self.take_word("in"):
+            return negate_if(Is(column, "=", self.values()), negative)
+        sign = SIGNS.get(self.next_token.text, self.next_token.text)
+        if negative or self.next_token.kind != "sign" or sign not in COMPARISONS:
+            raise self.error_expecting("in or contains" if negative else "one of = != < <= > >= in contains is")
         self.take()
-        return turned(Is(column, "=" if sign == "!=" else sign, (self.value(),)), sign == "!=")
+        return negate_if(Is(column, "=" if sign == "!=" else sign, (self.value(),)), sign == "!=")
 
     def column(self) -> str:
         """The name of a column."""
-        if self.next.kind not in ("word", "name") or self.next.text.lower() in WORDS:
-            raise self.expected("the name of a column")
+        if self.next_token.kind not in ("word", "name") or self.next_token.text.lower() in WORDS:
+            raise self.error_expecting("the name of a column")
         return self.take().text.strip("`")
 
     def values(self) -> tuple[Value, ...]:
         """Values in brackets."""
-        if not self.said("("):
-            raise self.expected("(")
+        if not self.take_word("("):
+            raise self.error_expecting("(")
         found = [self.value()]
-        while self.said(","):
+        while self.take_word(","):
             found.append(self.value())
-        if not self.said(")"):
-            raise self.expected(", or )")
+        if not self.take_word(")"):
+            raise self.error_expecting(", or )")
         return tuple(found)
 
     def of_text(self) -> str:
         """A text in quotes."""
-        if self.next.kind != "text":
-            raise self.expected("a text in quotes")
-        return unquoted(self.take().text)
+        if self.next_token.kind != "text":
+            raise self.error_expecting("a text in quotes")
+        return unquote(self.take().text)
 
     def value(self) -> Value:
         """A number, a date or a text."""
-        if self.next.kind == "text":
+        if self.next_token.kind == "text":
             return self.of_text()
-        if self.next.kind == "number":
-            found = float(self.next.text)
+        if self.next_token.kind == "number":
+            found = float(self.next_token.text)
             if not isfinite(found):
-                raise fault(self.text, self.next.place, f"{self.next.text} is too large")
+                raise fault(self.text, self.next_token.place, f"{self.next_token.text} is too large")
             self.take()
             return found
-        if self.next.kind != "date":
-            raise self.expected(WANTED)
-        day = moment(self.next.text)
+        if self.next_token.kind != "date":
+            raise self.error_expecting(WANTED)
+        day = moment(self.next_token.text)
         if day is None:
-            raise fault(self.text, self.next.place, f"{self.next.text} is no date")
+            raise fault(self.text, self.next_token.place, f"{self.next_token.text} is no date")
         self.take()
         return day
 
 
-def turned(made: Is, negative: bool) -> Filter:
+def negate_if(made: Is, negative: bool) -> Filter:
     """The comparison, or its opposite."""
     return Not(made) if negative else made
 
 
-def unquoted(text: str) -> str:
+def unquote(text: str) -> str:
     """A text without its quotes."""
     return text[1:-1].replace(text[0] * 2, text[0])
 

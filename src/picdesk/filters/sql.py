@@ -96,25 +96,25 @@ def one_of(wanted: Is, value: Value, own: Mapping[str, Any]) -> str:
     k, sign = own["k"], wanted.sign
     if isinstance(value, str):
         if sign == "contains":
-            joined = f"lower(array_to_string(t{k}, {quoted(BETWEEN)}))"
-            return f"contains({joined}, {quoted(value.lower())})"
-        return compared(f"t{k}", sign, quoted(value))
+            joined = f"lower(array_to_string(t{k}, {quote(BETWEEN)}))"
+            return f"contains({joined}, {quote(value.lower())})"
+        return comparison(f"t{k}", sign, quote(value))
     if not own["numbers" if isinstance(value, float) else "dates"] and own["example"]:
         raise no_value_of(type(value), wanted.column, [own["example"]])
     if isinstance(value, float):
-        return compared(f"n{k}", sign, repr(value))
+        return comparison(f"n{k}", sign, repr(value))
     if isinstance(value, datetime):
-        return compared(f"m{k}", sign, str(micros(value)))
-    return compared(f"y{k}", sign, str(value.toordinal() - EPOCH))
+        return comparison(f"m{k}", sign, str(micros(value)))
+    return comparison(f"y{k}", sign, str(value.toordinal() - EPOCH))
 
 
-def compared(name: str, sign: str, literal: str) -> str:
+def comparison(name: str, sign: str, literal: str) -> str:
     """Whether one of a list of values is as wanted."""
     if sign == "=":
         return f"array_has({name}, {literal})"
     return f"array_{'min' if sign[0] == '<' else 'max'}({name}) {sign} {literal}"
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """A text as SQL has it."""
     return "'" + text.replace("'", "''") + "'"

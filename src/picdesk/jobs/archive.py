@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import workshop, written_whole
-from picdesk.process.folders import links_out
+from picdesk.process.foreign_folders import links_out
 from picdesk.report.manifest import BESIDE, Manifest
 from picdesk.report.page import without_script
 

@@ -14,19 +14,19 @@ from picdesk.report.same_as import SAME, point
 log = logging.getLogger(__name__)
 
 
-def completed(outputs: Path, folder: Path, fingerprint: str) -> float | None:
+def completed_objective(outputs: Path, folder: Path, fingerprint: str) -> float | None:
     """The objective of a finished job with this fingerprint: this folder's own, or another's below the outputs.
 
     Another's is named in `same_as.json`, so that the leaderboard shows it. A job whose files were changed counts as not done.
     """
-    own = finished(folder, fingerprint)
+    own = finished_objective(folder, fingerprint)
     if own is not None:
         (folder / SAME).unlink(missing_ok=True)
         log.info("done before: %s", folder)
         return own
-    places = shelf.kept("finished", str(outputs.resolve()), lambda: by_fingerprint(outputs))
+    places = shelf.keep_in_sweep("finished", str(outputs.resolve()), lambda: by_fingerprint(outputs))
     for other in places.get(fingerprint, ()):
-        objective = finished(other, fingerprint)
+        objective = finished_objective(other, fingerprint)
         if objective is not None:
             point(folder, other)
             log.info("done before: %s", other)
@@ -34,7 +34,7 @@ def completed(outputs: Path, folder: Path, fingerprint: str) -> float | None:
     return None
 
 
-def finished(folder: Path, fingerprint: str) -> float | None:
+def finished_objective(folder: Path, fingerprint: str) -> float | None:
     """The objective of the job in `folder`, if it is this one and its files are as it left them."""
     try:
         manifest = Manifest.read(folder / "manifest.json")

@@ -14,7 +14,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction
 from picdesk.jobs import attempts
-from picdesk.jobs.completed import completed
+from picdesk.jobs.completed import completed_objective
 from picdesk.jobs.identity import job_fingerprint, settings_of
 from picdesk.process import stops
 from picdesk.report.manifest import Manifest
@@ -50,10 +50,10 @@ class Job:
 
         A job that is to be judged (`expected`) is never skipped: a manifest does not say what came of that.
         """
-        self.fingerprint = job_fingerprint(self.session.unresolved(), data, weights)
+        self.fingerprint = job_fingerprint(self.session.unresolved_config(), data, weights)
         settings = self.session.settings
         skips = settings.skip_completed and not settings.expected
-        return completed(self.session.outputs, self.folder, self.fingerprint) if skips else None
+        return completed_objective(self.session.outputs, self.folder, self.fingerprint) if skips else None
 
     def write_config(self, **other: str | None) -> None:
         """The config as the job used it, but for `other` values of keys at its top. Interpolations stay as they are, so that it
@@ -86,7 +86,7 @@ class Job:
                 counts[f"{modality}s_encoded"] = encoder.counts.encoded[modality]
                 counts[f"{modality}s_reused"] = encoder.counts.reused[modality]
             counts |= encoder.counts.more | encoder.unread.counts()
-        settings = settings_of(self.session.unresolved())
+        settings = settings_of(self.session.unresolved_config())
         manifest = Manifest.of_job(
             self.folder,
             self.clock,

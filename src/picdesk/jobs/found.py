@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from picdesk.assembly.saved import as_written, value_in
+from picdesk.assembly.saved_config import as_written, value_in
 from picdesk.assembly.saved_text import read_overrides
 from picdesk.errors import UserError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import FAILURE
 from picdesk.report.manifest import Manifest
+from picdesk.report.measured_values import Value
 from picdesk.report.metrics_file import LOOK_ALIKES, read_json, read_scores
-from picdesk.report.same_as import pointed
-from picdesk.report.values import Value
+from picdesk.report.same_as import follow_pointer
 
 NOT_SWEPT = (
     "skip_completed",
@@ -101,7 +101,7 @@ def find_jobs(root: Path) -> Found:
             failures.append((name, reason_of(folder)))
             continue
         try:
-            source = pointed(folder)
+            source = follow_pointer(folder)
         except UserError as error:
             failures.append((name, str(error)))
             continue
@@ -173,7 +173,7 @@ def short(name: str) -> str:
     return match[1] if match else name
 
 
-def written(job: DoneJob, key: str) -> str:
+def config_value(job: DoneJob, key: str) -> str:
     """What the job's config.yaml says under a dotted key; "" where it says nothing, or cannot be read."""
     try:
         found = value_in(job.folder / "config.yaml", key)

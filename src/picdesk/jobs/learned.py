@@ -13,7 +13,7 @@ from picdesk.assembly.again import learned_on
 from picdesk.assembly.reading import Looks
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
-from picdesk.data.groups import KINDS, Flags, find_links, joined
+from picdesk.data.groups import KINDS, Flags, find_links, join_collections
 from picdesk.data.sources import has_pictures
 from picdesk.errors import UserError
 from picdesk.evaluation.metrics import metrics_of
@@ -24,7 +24,7 @@ from picdesk.report.content import Note, SliceTable
 from picdesk.report.metrics_file import LOOK_ALIKES
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.scores import Scored, in_order
-from picdesk.retrieval.slices import Sliced, measured, picture_asked_about
+from picdesk.retrieval.slices import Sliced, measure_slices, picture_asked_about
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def without_look_alikes(
     if learned is None or learned.unknown or not learned.ids:
         return Apart({}, (), ())
     key = digest_of([session.dataset.part_key(part), learned.collection.name, sorted(learned.ids)])
-    alike = shelf.kept("seen_before", key, lambda: look_alikes(session.dataset, part, learned, session.looks))
+    alike = shelf.keep_in_sweep("seen_before", key, lambda: look_alikes(session.dataset, part, learned, session.looks))
     numbers: dict[str, object] = {"pictures": len(alike), "look_alikes": int(alike.sum())}
     tables, said, bars_by = [], [], session.bars
     for direction, one in in_order(dict(scores)):
@@ -118,7 +118,7 @@ def without_look_alikes(
             sliced = Sliced(
                 "Seen before", parts, "Equal pictures, near-duplicates and equal texts; see docs/metrics.md"
             )
-            tables.append(measured(direction, one, sliced, bars_by.resamples, bars_by.seed, 2 * len(scores)))
+            tables.append(measure_slices(direction, one, sliced, bars_by.resamples, bars_by.seed, 2 * len(scores)))
     return Apart({LOOK_ALIKES: numbers}, tuple(tables), (note_of(learned, alike, said),))
 
 
@@ -136,7 +136,7 @@ def look_alikes(dataset: Dataset, part: Collection, learned: Learned, looks: Loo
     if learned.elsewhere:
         there = learned.collection
         known = np.array([name in learned.ids for name in there.picture_ids] + [False] * len(part.picture_ids))
-        both = joined(there, part)
+        both = join_collections(there, part)
         comparable = KINDS if has_pictures(there) and has_pictures(part) else KINDS[2:]
         links = find_links(both, comparable, looks.see)
         return links.alike(known)[len(there.picture_ids) :]

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picdesk.assembly.saved import as_written
+from picdesk.assembly.saved_config import as_written
 from picdesk.errors import MissingFileError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import find_jobs, value_of

@@ -32,7 +32,7 @@ def check_trainer(session: Session) -> None:
             f"trainer.accumulate_grad_batches={node['accumulate_grad_batches']}: gradients of small batches added up "
             "leave out the negatives of the others; take a large training.batch_size, and training.chunk for small memory"
         )
-    trainer = made(session, logger=False, enable_checkpointing=False)
+    trainer = make_trainer(session, logger=False, enable_checkpointing=False)
     refuse_sweep(trainer)
     refuse_strategy(trainer)
     if session.settings.training.batch_size % trainer.world_size:
@@ -101,7 +101,7 @@ def logger_of(job: Job) -> Logger | bool:
     return False if isinstance(job.logger, NoLogger) else TrainerLogger(job.logger)
 
 
-def made(session: Session, **settings: Any) -> pl.Trainer:
+def make_trainer(session: Session, **settings: Any) -> pl.Trainer:
     """A trainer of the config. Raises `ConfigError` with Lightning's own words where it refuses."""
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}
     try:

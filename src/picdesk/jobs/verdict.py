@@ -43,7 +43,7 @@ class Line:
         return "within tolerance" if abs(self.difference) <= self.allowed * (1 + 1e-9) else "outside"
 
 
-def compared(reported: Reported, scored: Scores, tolerance: float, where: str) -> list[Line]:
+def compare_numbers(reported: Reported, scored: Scores, tolerance: float, where: str) -> list[Line]:
     """A line for each reported number. The tolerance is a share; of a rank it is that share of the reported rank.
 
     Raises `ConfigError` naming a direction or a metric that was not measured.
@@ -130,6 +130,6 @@ def judge_expected(settings: Settings, scored: Scores) -> Verdict | None:
     """Compare with the `expected` values, where there are any."""
     if not settings.expected:
         return None
-    lines = compared(settings.expected, scored, settings.tolerance, "expected")
+    lines = compare_numbers(settings.expected, scored, settings.tolerance, "expected")
     facts = {**settings.protocol, "source": settings.source or "none given"}
     return Verdict(tuple(lines), settings.tolerance, facts)

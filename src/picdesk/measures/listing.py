@@ -154,7 +154,7 @@ def metric(
     The arguments are those of `Measure`. Raises `ConfigError` for a name that another metric has.
     """
 
-    def added(of_queries: OfQueries) -> OfQueries:
+    def add(of_queries: OfQueries) -> OfQueries:
         before = MEASURES[name].of_queries if name in MEASURES else None
         same = before is not None and before.__module__ == of_queries.__module__
         if (name in (*MEASURES, *LISTED, *JOINTS, ALL) and not same) or "@" in name or "/" in name:
@@ -162,10 +162,10 @@ def metric(
         MEASURES[name] = _measure(name, label or name, of_queries, by_chance, cut=cut, is_rank=is_rank)[1]
         return of_queries
 
-    return added
+    return add
 
 
-def checked(
+def check_metrics(
     names: Iterable[object], ks: Iterable[object], key: str = "metrics"
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Names and cut-offs of a config, each once. hits@1 is always among them: jobs are ordered by it.

@@ -66,14 +66,14 @@ class RandomOrder:
         return counts, times / times.sum()
 
     @cached_property
-    def first(self) -> Doubles:
+    def chance_of_first(self) -> Doubles:
         """P(first relevant item at rank j) [counts, gallery]: C(G - j, R - 1) / C(G, R)."""
         return np.stack([_first_rank(int(count), self.gallery) for count in self.counts[0]])
 
     @cached_property
-    def reached(self) -> Doubles:
+    def chance_within(self) -> Doubles:
         """P(a relevant item at rank 1 to j) [gallery], over the queries."""
-        reached: Doubles = self.counts[1] @ self.first.cumsum(axis=1)
+        reached: Doubles = self.counts[1] @ self.chance_of_first.cumsum(axis=1)
         return reached
 
     def mean(self, of_count: Callable[[Doubles], Doubles]) -> float:
@@ -95,12 +95,12 @@ def known_to(ranks: Placed, k: int) -> bool:
     return k <= ranks.depth or ranks.depth == ranks.gallery_size
 
 
-def whole(ranks: Placed) -> bool:
+def all_first_known(ranks: Placed) -> bool:
     """Whether the first rank of every query is known, or known not to be."""
     return bool(np.isfinite(ranks.first).all()) or ranks.depth == ranks.gallery_size
 
 
-def found(ranks: Placed) -> Doubles:
+def found_ranks(ranks: Placed) -> Doubles:
     """The rank of each relevant item; infinity where it was not found."""
     return np.where(ranks.ranks > 0, ranks.ranks, np.inf)
 
@@ -119,7 +119,7 @@ def recall(ranks: Placed, k: int) -> Doubles | None:
     """The share of the relevant items that is among the first k."""
     if not known_to(ranks, k):
         return None
-    inside = np.add.reduceat((found(ranks) <= k).astype(np.int64), ranks.bounds[:-1])
+    inside = np.add.reduceat((found_ranks(ranks) <= k).astype(np.int64), ranks.bounds[:-1])
     return np.asarray(inside / ranks.relevant_counts)
 
 
@@ -130,7 +130,7 @@ def ndcg(ranks: Placed, k: int) -> Doubles | None:
     """
     if not known_to(ranks, k):
         return None
-    place = found(ranks)
+    place = found_ranks(ranks)
     gained = np.where(place <= k, gains(ranks) / np.log2(place + 1), 0.0)
     return np.asarray(np.add.reduceat(gained, ranks.bounds[:-1]) / ideal(ranks, k))
 
@@ -154,7 +154,7 @@ def precision_at_r(ranks: Placed, _: int) -> Doubles | None:
     """R-Precision: of the first R, the share that is relevant; R is the number of relevant items."""
     if not known_to(ranks, int(ranks.relevant_counts.max())):
         return None
-    inside = found(ranks) <= np.repeat(ranks.relevant_counts, ranks.relevant_counts)
+    inside = found_ranks(ranks) <= np.repeat(ranks.relevant_counts, ranks.relevant_counts)
     return np.asarray(np.add.reduceat(inside.astype(np.int64), ranks.bounds[:-1]) / ranks.relevant_counts)
 
 
@@ -165,7 +165,7 @@ def average_precision_at_r(ranks: Placed, _: int) -> Doubles | None:
     """
     if not known_to(ranks, int(ranks.relevant_counts.max())):
         return None
-    query, place = query_of(ranks), found(ranks)
+    query, place = query_of(ranks), found_ranks(ranks)
     order = np.lexsort((place, query))
     nth = np.arange(1, len(place) + 1) - ranks.bounds[query]
     sorted_place = place[order]
@@ -175,7 +175,7 @@ def average_precision_at_r(ranks: Placed, _: int) -> Doubles | None:
 
 def reciprocal(ranks: Placed, _: int) -> Doubles | None:
     """1 / rank of the first relevant item."""
-    return np.asarray(1 / ranks.first) if whole(ranks) else None
+    return np.asarray(1 / ranks.first) if all_first_known(ranks) else None
 
 
 def first_rank(ranks: Placed, _: int) -> Doubles | None:
@@ -204,18 +204,18 @@ def chance_of_map(draw: RandomOrder, _: int) -> float:
 
 def chance_of_median(draw: RandomOrder, _: int) -> float:
     """The median of the first rank's distribution, pooled over the queries."""
-    low, high = np.searchsorted(draw.reached, 0.5 - 1e-12), np.searchsorted(draw.reached, 0.5 + 1e-12)
+    low, high = np.searchsorted(draw.chance_within, 0.5 - 1e-12), np.searchsorted(draw.chance_within, 0.5 + 1e-12)
     return float(low + high) / 2 + 1
 
 
 def chance_of_mrr(draw: RandomOrder, _: int) -> float:
     """The mean of 1 / first rank."""
-    return float(draw.counts[1] @ (draw.first / np.arange(1, draw.gallery + 1)).sum(axis=1))
+    return float(draw.counts[1] @ (draw.chance_of_first / np.arange(1, draw.gallery + 1)).sum(axis=1))
 
 
 def chance_of_hits(draw: RandomOrder, k: int) -> float:
     """P(a relevant item among the first k)."""
-    return float(draw.reached[min(k, draw.gallery) - 1])
+    return float(draw.chance_within[min(k, draw.gallery) - 1])
 
 
 def chance_of_recall(draw: RandomOrder, k: int) -> float:

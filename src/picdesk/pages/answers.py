@@ -20,7 +20,7 @@ from picdesk.report.content import Fact, Item, Note, QueryCard, Ranking, Retriev
 from picdesk.report.page import write_retrieval
 from picdesk.report.terminal import print_retrieval
 from picdesk.retrieval.catalogue import Catalogue
-from picdesk.search.grouping import answered
+from picdesk.search.grouping import drop_unanswered
 from picdesk.submissions.asked import Submission
 from picdesk.text.cells import PeopleWriter
 from picdesk.trec.files import write_runs
@@ -82,7 +82,7 @@ def write(
     direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
     job.write_config()
     write_json(job.folder / "results.json", [as_json(card) for card in cards])
-    write_runs(job.folder / "run.trec", {direction: answered(run)})
+    write_runs(job.folder / "run.trec", {direction: drop_unanswered(run)})
     unread = unreadable(cards, read)
     page = RetrievalPage(
         title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {name}",
@@ -127,14 +127,14 @@ def unreadable(cards: Sequence[QueryCard], read: Callable[[str], bytes]) -> str:
 def as_json(card: QueryCard) -> dict[str, Any]:
     """One query with its results, for results.json."""
     found = [
-        {"rank": item.rank, "id": item.id, "score": item.score, "text": item.text, **described(item)}
+        {"rank": item.rank, "id": item.id, "score": item.score, "text": item.text, **further_facts(item)}
         for item in card.rankings[0].found
     ]
     known = {"true_picture": card.truth[0].id, "true_rank": card.rankings[0].rank} if card.truth else {}
     return {"query_id": card.id, "query": card.text or card.note, **known, "results": found}
 
 
-def described(item: Item) -> dict[str, Any]:
+def further_facts(item: Item) -> dict[str, Any]:
     """Path and further columns of an item, as far as there are any."""
     return ({"path": item.file} if item.file else {}) | ({"columns": dict(item.details)} if item.details else {})
 

@@ -37,7 +37,7 @@ def groups(
     for direction in both:
         pair = [in_part(side.scores[direction], part, direction) for side in sides]
         for winner, loser in ((0, 1), (1, 0)):
-            rows = won(pair[winner].ranks.first, pair[loser].ranks.first)
+            rows = queries_won(pair[winner].ranks.first, pair[loser].ranks.first)
             title = f"{DIRECTION_NAMES[direction]}: {sides[winner].name} finds at once, {sides[loser].name} does not"
             cards = [show.card(direction, part, prompts, pair[0], int(q), shown) for q in rows[:MOST]]
             others = [show.card(direction, part, prompts, pair[1], int(q), shown) for q in rows[:MOST]]
@@ -67,7 +67,7 @@ def rows_of(wanted: Sequence[str], ids: Sequence[str]) -> NDArray[np.int64]:
     return np.array([place[name] for name in wanted], np.int64)
 
 
-def won(winner: NDArray[np.float64], loser: NDArray[np.float64]) -> NDArray[np.int64]:
+def queries_won(winner: NDArray[np.float64], loser: NDArray[np.float64]) -> NDArray[np.int64]:
     """Queries [some] that one has at rank 1 and the other has not, the widest apart first."""
     rows = np.flatnonzero((winner == 1) & (loser > 1))
     return rows[np.argsort(-loser[rows], kind="stable")]

@@ -83,7 +83,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
             job.logger,
             flat_metrics(outcome.scores) | {f"both/{key}": one.value for key, one in joint[-1][1].items()},
             show.retrieved_rows(part, prompts, outcome.scores, settings.shown),
-            session.plain(),
+            session.plain_config(),
         )
         job.logger.finish()
         tables = (
@@ -92,7 +92,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
             *outcome.tables,
         )
         said = (Note(text) for text in session.dataset.split_notes)
-        lost = (Note(line, True) for line in encoder.unread.told())
+        lost = (Note(line, True) for line in encoder.unread.lines())
         shown = replace(outcome, notes=(*outcome.notes, *said, *lost))
         write_the_page(job, session, part, prompts, shown, tables, slices)
     if job.objective is None:
@@ -122,7 +122,9 @@ def write_the_page(
     """The page of the job, `index.html`."""
     groups = show.card_groups(part, prompts, outcome.scores, session.settings.shown)
     page = JobPage(
-        title=titled(outcome.verdict, f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts"),
+        title=add_verdict(
+            outcome.verdict, f"{part.name}: {len(part.picture_ids):,} pictures, {len(part.text_ids):,} texts"
+        ),
         subtitle=f"{session.settings.task.capitalize()} · {session.settings.part} part · {outcome.weights['name']}",
         task=session.settings.task,
         facts=facts(session, job, outcome.weights),
@@ -149,7 +151,7 @@ def write_run_page(
 ) -> None:
     """The page of a job that scored a run file: its numbers, without pictures."""
     page = JobPage(
-        title=titled(verdict, files["run_file"].name),
+        title=add_verdict(verdict, files["run_file"].name),
         subtitle=f"A run file scored against {files['qrels_file'].name}",
         task=job.session.settings.task,
         facts=(Fact("command", shlex.join(provenance.command_line()), wide=True),),
@@ -161,14 +163,14 @@ def write_run_page(
     write_job(job.folder / "index.html", page, show.no_picture)
 
 
-def titled(verdict: Verdict | None, title: str) -> str:
+def add_verdict(verdict: Verdict | None, title: str) -> str:
     """The title of a job's page, after that of the verdict where there is one."""
     return f"{verdict.title}: {title}" if verdict is not None and verdict.title else title
 
 
 def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:
     """What was run, for the head of the page."""
-    whole, settings = session.plain(), session.settings
+    whole, settings = session.plain_config(), session.settings
     rows = {
         "data": short(whole, "data"),
         "split": short(whole, "split"),
@@ -176,7 +178,7 @@ def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact,
         "backbone": weights["name"],
         **({"loss": short(whole, "loss")} if settings.task == "train" else {}),
         "index": short(whole, "index"),
-        **({"scores": session.correction.told()} if session.correction.active else {}),
+        **({"scores": session.correction.description()} if session.correction.active else {}),
         "reranker": short(whole, "reranker"),
         "seed": str(settings.seed),
         "precision": settings.encode.precision,

@@ -31,7 +31,7 @@ class Second:
         """What the data set is called."""
         return self.session.dataset.collection.name
 
-    def scored(self, backbone: TwoTower, encoder: Encoder) -> Second:
+    def with_scores(self, backbone: TwoTower, encoder: Encoder) -> Second:
         """The scores of the backbone as it is: the first call is before the fit, the second after it."""
         self.session.backbone, self.session.encoder = backbone, encoder
         scores = self.session.system.evaluate(self.session.dataset, self.session.part)
@@ -69,11 +69,11 @@ def numbers(second: Second | None) -> dict[str, object]:
     if second is None or second.before is None or second.after is None:
         return {}
     sides = {"before": second.before, "after": second.after}
-    found: dict[str, object] = {name: plain(scores) for name, scores in sides.items()}
+    found: dict[str, object] = {name: metrics_by_direction(scores) for name, scores in sides.items()}
     return {"forget_on": {"data": second.name, "part": second.session.settings.part, **found}}
 
 
-def kept(before: Scores, second: Second | None) -> dict[str, dict[str, float]]:
+def manifest_metrics(before: Scores, second: Second | None) -> dict[str, dict[str, float]]:
     """For the manifest: `t2i/hits@1`, ... before the fit, and of the second data set before and after it."""
     sides = {"before": before}
     if second is not None and second.before is not None and second.after is not None:
@@ -81,7 +81,7 @@ def kept(before: Scores, second: Second | None) -> dict[str, dict[str, float]]:
     return {name: flat_metrics(scores) for name, scores in sides.items()}
 
 
-def plain(scores: Mapping[Direction, Scored]) -> dict[str, dict[str, float]]:
+def metrics_by_direction(scores: Mapping[Direction, Scored]) -> dict[str, dict[str, float]]:
     """Metrics by direction."""
     return {direction: dict(one.metrics) for direction, one in in_order(dict(scores))}
 

@@ -68,7 +68,7 @@ def write_submission_of(
     else:
         found = {name: picture(run.item_ids[run.index[query, 0]]) for query, name in enumerate(run.query_ids)}
         folder = write_submission(root, names, found)
-    wrong = faults(names.checked(root), run.query_ids, names.edition, alike)
+    wrong = faults(names.checked_folder(root), run.query_ids, names.edition, alike)
     if wrong:
         raise DataError(f"submission: {wrong[0]} ({len(wrong)} faults)")
     log.info("submission: %d pictures in %s", len(run.query_ids), folder)

@@ -134,7 +134,7 @@ def card(
         if i >= 0
     ]
     truth = tuple(item(direction, part, prompts, i, None, None, True) for i in sorted(relevant)[:5])
-    rank = known(scored.ranks.first[query])
+    rank = known_rank(scored.ranks.first[query])
     query_id = run.query_ids[query]
     return QueryCard(
         id=query_id,
@@ -146,7 +146,7 @@ def card(
     )
 
 
-def known(rank: float) -> int | None:
+def known_rank(rank: float) -> int | None:
     """A rank, or None where the item was not found."""
     return int(rank) if np.isfinite(rank) else None
 
@@ -190,7 +190,7 @@ def retrieved_rows(
         for rank, i in enumerate(run.index[query, :shown], 1):
             if i < 0:
                 continue
-            score, true_rank = float(run.scores[query, rank - 1]), known(first[query])
+            score, true_rank = float(run.scores[query, rank - 1]), known_rank(first[query])
             picture = part.pictures.read(int(i))
             name = run.item_ids[i]
             rows.append(

@@ -16,7 +16,7 @@ from picdesk.data.images import named_picture
 from picdesk.data.near import alike
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.interfaces import PictureBytes
-from picdesk.submissions.crops import cut, windows
+from picdesk.submissions.crops import cut_part, windows
 from picdesk.submissions.folders import TARGET
 from picdesk.submissions.other_runs import Shown, is_new
 from picdesk.trec.runs import Run
@@ -66,7 +66,7 @@ class Choice:
                     f"submission.other_runs: other runs show all that was found for {len(spent)} articles, for example "
                     f"{examples(spent)}; find more: run_depth, top_k"
                 )
-            made = self._cut(run, open_ones, depth)
+            made = self._cut_candidates(run, open_ones, depth)
             left = []
             for q, (picture, source) in zip(open_ones, made, strict=True):
                 name = run.query_ids[q]
@@ -77,12 +77,12 @@ class Choice:
             open_ones, depth = left, depth + 1
         return {name: shown[name] for name in run.query_ids}, sources
 
-    def _cut(self, run: Run, queries: Sequence[int], depth: int) -> list[tuple[Image.Image, str]]:
+    def _cut_candidates(self, run: Run, queries: Sequence[int], depth: int) -> list[tuple[Image.Image, str]]:
         """The candidate at one depth of each query, cut, and its digest."""
         names = [run.item_ids[run.index[q, depth]] for q in queries]
         data = [self.read(name) for name in names]
         opened = [named_picture(own, name, self.max_pixels) for own, name in zip(data, names, strict=True)]
-        parts = [[cut(one, box, TARGET) for box in windows(one.size, TARGET)] for one in opened]
+        parts = [[cut_part(one, box, TARGET) for box in windows(one.size, TARGET)] for one in opened]
         best = self._best(parts, queries)
         digests = [hashlib.sha256(own).hexdigest() for own in data]
         return [(own[i], digest) for own, i, digest in zip(parts, best, digests, strict=True)]

@@ -157,7 +157,7 @@ def command(run: Callable[[], int], prefix: str = "error") -> int:
     """The body of a command: its exit status, or 2 after one line for a mistake or a fault of the machine, 130 or 143 if
     it is stopped."""
     try:
-        with stops.watched():
+        with stops.watch_signals():
             return run()
     except (stops.Stop, KeyboardInterrupt) as stop:
         print(f"{prefix}: {stops.line(stop)}", file=sys.stderr)

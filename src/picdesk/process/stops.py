@@ -54,20 +54,20 @@ class _State:
 _STATE = _State()
 
 
-def asked() -> bool:
+def is_requested() -> bool:
     """Whether a signal has asked for the end."""
     return _STATE.asked is not None
 
 
-def asked_for() -> Stop:
+def requested_stop() -> Stop:
     """The stop that was asked for."""
     return Stop(_STATE.asked or signal.SIGINT)
 
 
 def check() -> None:
     """Stop here if that was asked for: the place is a safe one."""
-    if asked():
-        raise asked_for()
+    if is_requested():
+        raise requested_stop()
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def take_back() -> None:
             signal.signal(signum, _handle)
 
 
-def at(where: str) -> None:
+def note_place(where: str) -> None:
     """Note what the process is at, for the line that says where it stopped."""
     _STATE.where = where
 
@@ -115,7 +115,7 @@ def line(stop: BaseException) -> str:
 
 
 @contextmanager
-def watched() -> Iterator[None]:
+def watch_signals() -> Iterator[None]:
     """Turn TERM and INT into `Stop` inside the block; afterwards the handlers are those from before.
 
     Does nothing outside the main thread, where Python allows no handlers.
@@ -151,7 +151,7 @@ def watched() -> Iterator[None]:
 
 
 @contextmanager
-def left_alone() -> Iterator[None]:
+def leave_signals() -> Iterator[None]:
     """Within, signals are somebody else's: an event loop's, which takes them and ends by itself."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -254,7 +254,7 @@ def leave(code: int) -> NoReturn:
     """End what this process has started, and the process: where a signal asked for it, without taking the interpreter apart,
     which takes seconds where torch is loaded."""
     children.end()
-    if not asked():
+    if not is_requested():
         raise SystemExit(code) from None
     logging.shutdown()
     atexit._run_exitfuncs()

@@ -30,12 +30,12 @@ def name_for(path: Path) -> str:
     return f".{path.name[:MOST_CHARACTERS]}.{machine()}-{os.getpid()}-{start_of(os.getpid()) or 0}."
 
 
-def begun(path: Path) -> None:
+def note_begin(path: Path) -> None:
     """Note a temporary file or folder of this process."""
     _LIVING.add(path)
 
 
-def ended(path: Path) -> None:
+def note_end(path: Path) -> None:
     """It has taken its name, or is to go: whatever still stands under the temporary name goes."""
     _LIVING.discard(path)
     remove(path)

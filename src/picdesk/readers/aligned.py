@@ -10,8 +10,8 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.parts import config_part
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
+from picdesk.text.as_text import NoTextError, plain_text
 from picdesk.text.files import lines_of, read_text
-from picdesk.text.values import NoTextError, plain_text
 
 Files = str | Sequence[str]
 

@@ -17,7 +17,7 @@ from picdesk.readers.arrays import load_array
 from picdesk.readers.arrow_rows import read_parquet, rows_of
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.vectors import Content, GivenVectors, Named, Place, check_widths, numbers, tie
-from picdesk.text.values import NoTextError, fault_of, name_of, one_text, walk
+from picdesk.text.as_text import NoTextError, fault_of, name_of, one_text, walk
 
 
 @config_part
@@ -47,11 +47,13 @@ class ClipRetrieval(GivenVectors):
     @cached_property
     def _content(self) -> Content:
         root = data_folder(self.root, self.name)
-        images = numbered(root / self.image_folder, "npy", f"data.image_folder={self.image_folder}")
-        tables = numbered(root / self.metadata_folder, "parquet", f"data.metadata_folder={self.metadata_folder}")
+        images = numbered_files(root / self.image_folder, "npy", f"data.image_folder={self.image_folder}")
+        tables = numbered_files(root / self.metadata_folder, "parquet", f"data.metadata_folder={self.metadata_folder}")
         with_texts = self.text_folder is not None and (root / self.text_folder).is_dir()
         texts = (
-            numbered(root / str(self.text_folder), "npy", f"data.text_folder={self.text_folder}") if with_texts else {}
+            numbered_files(root / str(self.text_folder), "npy", f"data.text_folder={self.text_folder}")
+            if with_texts
+            else {}
         )
         for what, files in (("metadata", tables), *([("text vectors", texts)] if with_texts else [])):
             odd = sorted(files.keys() ^ images.keys())
@@ -79,11 +81,11 @@ class ClipRetrieval(GivenVectors):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, list[tuple[Named, Named]]]:
         keys = {"picture_column": self.picture_column, "caption_column": self.caption_column}
         table = read_parquet(metadata, keys)
-        names = [self._named(cells, f"{metadata.name} row {row}", gathering) for row, cells in rows_of(table)]
+        names = [self._names(cells, f"{metadata.name} row {row}", gathering) for row, cells in rows_of(table)]
         matrix = load_rows(images, len(names), metadata.name)
         return matrix, load_rows(texts, len(names), metadata.name) if texts is not None else None, names
 
-    def _named(self, cells: dict[str, Any] | str, where: str, gathering: Gathering[Place]) -> tuple[Named, Named]:
+    def _names(self, cells: dict[str, Any] | str, where: str, gathering: Gathering[Place]) -> tuple[Named, Named]:
         """Picture and caption of a row; what cannot be used keeps its place, marked as listed, so that no other row moves."""
         name = ""
         try:
@@ -107,7 +109,7 @@ class ClipRetrieval(GivenVectors):
             raise NoTextError(f"data.{key}={column} {error}") from None
 
 
-def numbered(folder: Path, ending: str, key: str) -> dict[int, Path]:
+def numbered_files(folder: Path, ending: str, key: str) -> dict[int, Path]:
     """Files `NAME_K.ending` of a folder by their number K. Raises `MissingFileError`, `DataError`."""
     found: dict[int, Path] = {}
     for path in sorted(folder.glob(f"*.{ending}")) if folder.is_dir() else []:

@@ -11,10 +11,10 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.files import json_value
 from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering, split_name
-from picdesk.readers.karpathy import counted, raw_text
+from picdesk.readers.karpathy import note_caption_counts, raw_text
 from picdesk.readers.records import way_to_read
+from picdesk.text.as_text import NoTextError, name_of
 from picdesk.text.files import read_text
-from picdesk.text.values import NoTextError, name_of
 
 Picture = tuple[str, str]
 
@@ -60,7 +60,7 @@ class Coco:
             named = self._pictures(gathering, inside, value["images"], split, file)
             self._captions(gathering, value["annotations"], named, file)
             gathering.notes += inside.notes()
-        return counted(gathering.collection(lambda places: PictureFiles(tuple(places))))
+        return note_caption_counts(gathering.collection(lambda places: PictureFiles(tuple(places))))
 
     def _value(self, path: Path, gathering: Gathering[Path]) -> dict[str, Any]:
         text, note = read_text(path, self.encoding)

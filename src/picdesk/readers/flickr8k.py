@@ -8,12 +8,12 @@ from pathlib import Path
 from picdesk.collection import Collection, Skipped
 from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.sources import PictureFiles
-from picdesk.errors import MissingFileError, examples, shortened
+from picdesk.errors import MissingFileError, examples, short_repr
 from picdesk.parts import config_part
-from picdesk.readers.columns import TextColumns
 from picdesk.readers.gathering import UNMATCHED, Gathering
+from picdesk.readers.text_columns import TextColumns
+from picdesk.text.as_text import NoTextError, plain_text
 from picdesk.text.table import need_columns, read_table
-from picdesk.text.values import NoTextError, plain_text
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",
@@ -76,7 +76,7 @@ class Flickr8k:
     def _with_header(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
         table = read_table(path, ",", self.quoting, self.encoding)
         need_columns({"image": "image", "caption": "caption"}, table.header, path.name)
-        gathering.left_out(table, path.name)
+        gathering.note_table(table, path.name)
         counts: Counter[str] = Counter()
         columns = TextColumns("caption", None, None)
         for line, row in table.rows:
@@ -122,4 +122,6 @@ class Flickr8k:
         if absent:
             found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
             gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")
-            gathering.unmatched += [Skipped(f"{path.name}: {shortened(name)}", UNMATCHED, row=False) for name in absent]
+            gathering.unmatched += [
+                Skipped(f"{path.name}: {short_repr(name)}", UNMATCHED, row=False) for name in absent
+            ]

@@ -11,8 +11,8 @@ from picdesk.data.sources import PictureFiles
 from picdesk.errors import DataError, examples
 from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering
+from picdesk.text.as_text import NoTextError, plain_text
 from picdesk.text.files import lines_of, read_text
-from picdesk.text.values import NoTextError, plain_text
 
 SUFFIXES = tuple(f".{ending}" for ending in ENDINGS)
 

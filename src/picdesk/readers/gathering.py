@@ -8,12 +8,12 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from picdesk.collection import Collection, Fields, Skipped
-from picdesk.errors import DataError, readable, shortened
+from picdesk.errors import DataError, readable, short_repr
 from picdesk.interfaces import PictureBytes
-from picdesk.readers.columns import Taken, text_fault
+from picdesk.readers.text_columns import Taken, text_fault
+from picdesk.text.as_text import fault_of
 from picdesk.text.files import lines_of, read_text
 from picdesk.text.table import Table
-from picdesk.text.values import fault_of
 
 Place = TypeVar("Place")
 UNMATCHED = "no picture of that name"
@@ -34,7 +34,7 @@ def split_name(value: str, where: str) -> str:
     known = SPLIT_NAMES.get(value.strip().lower())
     if known is None:
         raise DataError(
-            f"{where}: split {shortened(value)} is none of {', '.join(name for name in SPLIT_NAMES if name)}"
+            f"{where}: split {short_repr(value)} is none of {', '.join(name for name in SPLIT_NAMES if name)}"
         )
     return known
 
@@ -65,10 +65,10 @@ class Gathering(Generic[Place]):
         self._odd += taken.odd
         return bool(taken.texts or not taken.faults)
 
-    def left_out(self, table: Table, file: str) -> None:
+    def note_table(self, table: Table, file: str) -> None:
         """Note what was odd about a table, and list its rows of a wrong width."""
         self.notes += [table.note] if table.note else []
-        for item, reason in table.left_out(file):
+        for item, reason in table.unused_rows(file):
             self.skip(item, reason)
 
     def lines(
@@ -82,11 +82,11 @@ class Gathering(Generic[Place]):
         self.notes += [f"{path.name}: {len(every) - len(found)} blank lines"] if len(found) < len(every) else []
         return found
 
-    def fresh(self, text_id: str | None, where: str) -> bool:
+    def is_new_text(self, text_id: str | None, where: str) -> bool:
         """Whether no text has that id yet; false, and listed, if one has."""
         if text_id not in self._texts:
             return True
-        self.skip(where, f"text id {shortened(text_id)} stands already; the first one was kept")
+        self.skip(where, f"text id {short_repr(text_id)} stands already; the first one was kept")
         return False
 
     def picture(self, picture_id: str, place: Place, where: str) -> bool:
@@ -98,7 +98,7 @@ class Gathering(Generic[Place]):
             return False
         known = self.places.setdefault(picture_id, place)
         if known != place:
-            self.skip(where, f"picture id {shortened(picture_id)} stands already, for another picture")
+            self.skip(where, f"picture id {short_repr(picture_id)} stands already, for another picture")
             return False
         self._positions.setdefault(picture_id, len(self._positions))
         return True
@@ -114,7 +114,7 @@ class Gathering(Generic[Place]):
             return False
         text_id = f"{picture_id}#{self._counts[picture_id]}" if text_id is None else text_id
         self._counts[picture_id] += 1
-        if not self.fresh(text_id, where):
+        if not self.is_new_text(text_id, where):
             return False
         self._texts[text_id] = (fields, self._positions[picture_id])
         return True
@@ -123,7 +123,7 @@ class Gathering(Generic[Place]):
         """Note the official split of a picture. Raises `DataError` if it is in another one already."""
         known = self._official.setdefault(picture_id, split)
         if known != split:
-            raise DataError(f"{where}: picture {shortened(picture_id)} is in split {split!r} and in {known!r}")
+            raise DataError(f"{where}: picture {short_repr(picture_id)} is in split {split!r} and in {known!r}")
 
     def collection(self, pictures: Callable[[Iterable[Place]], PictureBytes]) -> Collection:
         """Everything that was gathered, with picture bytes made from the places."""

@@ -15,8 +15,8 @@ from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import way_to_read
+from picdesk.text.as_text import NoTextError, name_of, plain_text
 from picdesk.text.files import read_text
-from picdesk.text.values import NoTextError, name_of, plain_text
 
 
 @config_part
@@ -70,7 +70,7 @@ class Karpathy:
                 self._image(gathering, inside, image, where)
         gathering.notes += [f"{self.file}: {dropped} restval pictures left out (data.restval=drop)"] if dropped else []
         gathering.notes += inside.notes()
-        return counted(gathering.collection(lambda places: PictureFiles(tuple(places))))
+        return note_caption_counts(gathering.collection(lambda places: PictureFiles(tuple(places))))
 
     def _images(self, path: Path, gathering: Gathering[Path]) -> list[Any]:
         text, note = read_text(path, self.encoding)
@@ -116,7 +116,7 @@ def raw_text(record: Any, key: str) -> str:
     return plain_text(record[key])
 
 
-def counted(collection: Collection) -> Collection:
+def note_caption_counts(collection: Collection) -> Collection:
     """With a note where pictures have different numbers of captions: papers keep or cut the extra ones, and must say so."""
     each = np.bincount(collection.picture_of, minlength=len(collection.picture_ids))
     counts = Counter(each.tolist())

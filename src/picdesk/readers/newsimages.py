@@ -6,10 +6,10 @@ from pathlib import Path
 from picdesk.collection import Collection
 from picdesk.data.places import AbsentError, Inside, RefusedError, data_file, data_folder
 from picdesk.data.sources import PictureFiles
-from picdesk.errors import shortened
+from picdesk.errors import short_repr
 from picdesk.parts import config_part
-from picdesk.readers.columns import Taken, TextColumns, text_fault
 from picdesk.readers.gathering import Gathering
+from picdesk.readers.text_columns import Taken, TextColumns, text_fault
 from picdesk.text.table import delimiter_named, need_columns, read_table
 
 
@@ -67,7 +67,7 @@ class NewsImages:
         need_columns(dict(named), table.header, self.file)
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
         gathering = Gathering[Path](self.name)
-        gathering.left_out(table, self.file)
+        gathering.note_table(table, self.file)
         title = self.columns["title_column"]
         columns = TextColumns(None, title, self.tags_column, self.more_columns, self.tag_separators)
         for line, row in table.rows:
@@ -87,10 +87,14 @@ class NewsImages:
         try:
             path = inside.picture(picture, self.suffixes)
         except AbsentError:
-            gathering.skip(where, f"no picture {shortened(picture)} ({', '.join(self.suffixes)})")
+            gathering.skip(where, f"no picture {short_repr(picture)} ({', '.join(self.suffixes)})")
             return
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
-        if gathering.took(taken, where) and gathering.fresh(article, where) and gathering.picture(picture, path, where):
+        if (
+            gathering.took(taken, where)
+            and gathering.is_new_text(article, where)
+            and gathering.picture(picture, path, where)
+        ):
             gathering.text(picture, taken.texts[0], where, article)

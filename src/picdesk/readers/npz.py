@@ -14,8 +14,8 @@ from picdesk.parts import config_part
 from picdesk.readers.arrays import OWN_NAMES, array_of, load_arrays
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.vectors import Content, GivenVectors, Named, Place, check_widths, numbers, tie
+from picdesk.text.as_text import NoTextError, one_text, parse_cell, what
 from picdesk.text.table import need_columns, read_table
-from picdesk.text.values import NoTextError, one_text, opened, what
 
 
 @config_part
@@ -44,13 +44,13 @@ class Npz(GivenVectors):
     max_bad_fraction: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.captions_file is None and (self.text_array is not None or not self._named):
+        if self.captions_file is None and (self.text_array is not None or not self._has_names):
             raise ConfigError(
                 "data.captions_file=null: rows of data.text_array, and image rows without names, need a captions file"
             )
 
     @property
-    def _named(self) -> bool:
+    def _has_names(self) -> bool:
         """Whether the vectors of pictures come with names: an array of them, or files that are called so."""
         return self.image_names is not None or (Path(self.root).expanduser() / self.file).is_dir()
 
@@ -97,7 +97,7 @@ class Npz(GivenVectors):
         """The caption of a row; one that is no text keeps its place, marked as listed, so that no vector moves."""
         name, cell = row[self.picture_column].strip(), row[self.caption_column]
         try:
-            value = opened(cell)
+            value = parse_cell(cell)
             if value is not cell:
                 raise NoTextError(f"holds {what(value)}, where a vector has one caption")
             return Named(name, where, one_text(cell))

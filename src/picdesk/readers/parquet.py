@@ -9,13 +9,13 @@ from typing import Any
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_folder, files_of_splits
 from picdesk.data.sources import PictureChunks, PictureColumn, PictureFiles, PictureMix
-from picdesk.errors import shortened
+from picdesk.errors import short_repr
 from picdesk.interfaces import PictureBytes
 from picdesk.parts import config_part
 from picdesk.readers.arrow_rows import picture_column, read_parquet, rows_of
-from picdesk.readers.columns import TextColumns, text_fault
 from picdesk.readers.gathering import Gathering, split_name
-from picdesk.text.values import NoTextError, name_of, walk
+from picdesk.readers.text_columns import TextColumns, text_fault
+from picdesk.text.as_text import NoTextError, name_of, walk
 
 Place = int | Path
 
@@ -92,7 +92,7 @@ class _Rows:
                 self.gathering.skip(where, cells)
                 continue
             try:
-                given = self._given(cells)
+                given = self._given_id(cells)
                 place, content = self._place(
                     first + row if first is not None else None, names[row] if names else None, given
                 )
@@ -120,7 +120,7 @@ class _Rows:
         used = [column for key, column in self.reader.keys().items() if key != "picture_column" and column is not None]
         return table if own not in names or any(c.split(".")[0] == own for c in used) else table.drop_columns([own])
 
-    def _given(self, cells: dict[str, Any]) -> str | None:
+    def _given_id(self, cells: dict[str, Any]) -> str | None:
         """The id in the row; None where no column has them. Raises `RefusedError`."""
         column = self.reader.picture_id_column
         picture_id = _name(cells, "picture_id_column", column) if column is not None else None
@@ -133,7 +133,7 @@ class _Rows:
         content = self.chunks.read(row) if row is not None else b""
         if row is not None and (content or path is None):
             if not content:
-                raise RefusedError("no picture bytes" + (f" for {shortened(given)}" if given is not None else ""))
+                raise RefusedError("no picture bytes" + (f" for {short_repr(given)}" if given is not None else ""))
             return row, content
         if path is None:
             raise RefusedError("no picture is named")

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picdesk.errors import DataError, MissingFileError, UserError, check_unique, examples
-from picdesk.readers.columns import TextColumns
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.records import read_records
+from picdesk.readers.text_columns import TextColumns
+from picdesk.text.as_text import NoTextError, fault_of, name_of, one_text, parse_cell, what
 from picdesk.text.files import plain_suffix, read_text
 from picdesk.text.rows import split_rows
 from picdesk.text.table import read_table
-from picdesk.text.values import NoTextError, fault_of, name_of, one_text, opened, what
 
 NAMES = {
     "id": ("query_id", "id", "article_id", "text_id"),
@@ -79,7 +79,7 @@ def _csv(path: Path, found: Gathering[None]) -> Rows:
         return any(name in header for name in NAMES["text"])
 
     table = read_table(path, "auto", wanted=suits, key=None)
-    found.left_out(table, path.name)
+    found.note_table(table, path.name)
     return list(table.rows)
 
 
@@ -121,7 +121,7 @@ def _name(row: Mapping[str, object], column: str) -> str:
 
 def _text(column: str, cell: object) -> str:
     """The text that is asked. Raises `NoTextError` for anything else, and for nothing."""
-    value = opened(cell) if isinstance(cell, str) else cell
+    value = parse_cell(cell) if isinstance(cell, str) else cell
     if not isinstance(value, str):
         raise NoTextError(f"{column} holds {what(value)}, which is no text")
     text = one_text(value)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from picdesk.errors import DataError, examples, shortened
+from picdesk.errors import DataError, examples, short_repr
 from picdesk.files import Doubled, json_object, json_value
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering
@@ -31,12 +31,12 @@ def read_records(
     text, note = read_text(path, encoding, key)
     gathering.notes += [note] if note else []
     marks = [wanted] if isinstance(wanted, str) else wanted
-    whole = _whole(path, text, records is not None, marks)
+    whole = _single_value(path, text, records is not None, marks)
     if whole is None:
         return _lines(path, text, gathering)
     if records is None and isinstance(wanted, str) and _by_name(whole):
         gathering.notes.append(f"{path.name}: one object, whose keys were taken for data.picture_column")
-        whole = _named(whole, marks[0], caption)
+        whole = _name_items(whole, marks[0], caption)
     items = whole if records is None and isinstance(whole, list) else _inner(path, whole, records, key is not None)
     found: Records = []
     for number, item in enumerate(items, start=1):
@@ -48,7 +48,7 @@ def read_records(
     return found
 
 
-def _whole(path: Path, text: str, asked: bool, marks: Sequence[str]) -> Any:
+def _single_value(path: Path, text: str, asked: bool, marks: Sequence[str]) -> Any:
     """The value of a file that is one JSON value and no record; None for one with an object a line."""
     start = text.lstrip()[:1]
     if not start:
@@ -71,7 +71,7 @@ def _by_name(value: Any) -> bool:
     return isinstance(value, dict) and bool(value) and all(Path(name).suffix.lower() in SUFFIXES for name in value)
 
 
-def _named(value: dict[str, Any], wanted: str, caption: str | None) -> list[Any]:
+def _name_items(value: dict[str, Any], wanted: str, caption: str | None) -> list[Any]:
     if isinstance(value, Doubled):
         raise DataError(f"the key {value.twice!r} stands twice, so one of its values is lost")
     named = {name: inner if isinstance(inner, dict) else {caption or "caption": inner} for name, inner in value.items()}
@@ -133,5 +133,5 @@ def way_to_read(value: dict[str, Any]) -> str:
         return "it has COCO's form, `images` with `annotations`; read it by data=coco"
     if "images" in lists and any("sentences" in image for image in value["images"] if isinstance(image, dict)):
         return "it has Karpathy's form; read it by data=karpathy"
-    counts = ", ".join(f"{shortened(key, 60)} ({len(value[key])})" for key in lists[:8])
+    counts = ", ".join(f"{short_repr(key, 60)} ({len(value[key])})" for key in lists[:8])
     return f"it holds lists under {counts}; set data.records to one of these keys"

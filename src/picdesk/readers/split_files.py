@@ -10,14 +10,14 @@ import numpy as np
 from picdesk.collection import Collection, Skipped
 from picdesk.data.groups import See, see_all
 from picdesk.data.splits import Split, Splits
-from picdesk.errors import DataError, MissingFileError, examples, shortened
+from picdesk.errors import DataError, MissingFileError, examples, short_repr
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
 from picdesk.readers.gathering import UNMATCHED, Gathering, split_name
 from picdesk.readers.records import read_records
+from picdesk.text.as_text import NoTextError, name_of, walk
 from picdesk.text.files import plain_suffix, read_text
 from picdesk.text.table import delimiter_named, need_columns, read_table
-from picdesk.text.values import NoTextError, name_of, walk
 
 NAMES = ("train", "val", "test")
 Named = list[tuple[str, str, str]]  # where, picture, split
@@ -62,12 +62,12 @@ class SplitFile(Split):
         split_of: dict[str, str] = {}
         unmatched = []
         for where, name, given in named:
-            split, picture = split_name(given, f"split.file={self.file}, {shortened(name)}"), known.picture(name)
+            split, picture = split_name(given, f"split.file={self.file}, {short_repr(name)}"), known.picture(name)
             if picture is None:
-                unmatched.append(Skipped(f"{where}: {shortened(name)}", UNMATCHED, row=False))
+                unmatched.append(Skipped(f"{where}: {short_repr(name)}", UNMATCHED, row=False))
             elif split_of.setdefault(picture, split) != split:
                 raise DataError(
-                    f"split.file={self.file}: {shortened(name)} is in {split_of[picture]!r} and in {split!r}"
+                    f"split.file={self.file}: {short_repr(name)} is in {split_of[picture]!r} and in {split!r}"
                 )
         if not any(split_of.values()):
             ours, theirs = examples(collection.picture_ids), examples(dict.fromkeys(name for _, name, _ in named))
@@ -93,7 +93,7 @@ class SplitFile(Split):
         self.skipped = (*rows, *unmatched)
         bad, total = len(self.skipped), count + len(rows)
         notes = list(found.notes)
-        notes += [f"{bad} of {total} rows were not used, the first: {_told(self.skipped[0])}"] if bad else []
+        notes += [f"{bad} of {total} rows were not used, the first: {_line_for(self.skipped[0])}"] if bad else []
         notes += (
             [f"{len(known.near)} names fit but for their ending or case: {examples(known.near)}"] if known.near else []
         )
@@ -102,14 +102,14 @@ class SplitFile(Split):
         self.notes = tuple(f"split.file: {note}" for note in notes)
         if bad > self.max_bad_fraction * total:
             share = f"{bad / total:.3g} is above split.max_bad_fraction={self.max_bad_fraction:g}"
-            first = _told(self.skipped[0])
+            first = _line_for(self.skipped[0])
             raise DataError(f"split.file={self.file}: {bad} of {total} rows cannot be used, {share}: {first}")
 
     def _csv(self, path: Path, found: Gathering[None]) -> Named:
         columns = {"picture_column": self.picture_column, "split_column": self.split_column}
         table = read_table(path, self.delimiter, self.quoting, self.encoding, columns.values(), "split.encoding")
         need_columns(dict(columns), table.header, path.name, "split")
-        found.left_out(table, path.name)
+        found.note_table(table, path.name)
         rows = [(f"{path.name} line {line}", row) for line, row in table.rows]
         return [(where, row[self.picture_column].strip(), row[self.split_column]) for where, row in rows]
 
@@ -147,7 +147,7 @@ class SplitFile(Split):
                 name, split = name_of(walk(record, self.picture_column)), walk(record, self.split_column)
                 if not name or not isinstance(split, str):
                     raise NoTextError(
-                        "no picture is named" if not name else f"the split of {shortened(name)} is no text"
+                        "no picture is named" if not name else f"the split of {short_repr(name)} is no text"
                     )
                 named.append((where, name, split))
             except NoTextError as error:
@@ -183,7 +183,7 @@ def _forms(name: str) -> tuple[str, str]:
     return low, stem if dot and stem and "/" not in ending and len(ending) <= 5 else low
 
 
-def _told(skipped: Skipped) -> str:
+def _line_for(skipped: Skipped) -> str:
     return f"{skipped.item}: {skipped.reason}"
 
 

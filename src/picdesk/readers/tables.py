@@ -9,12 +9,12 @@ from picdesk.collection import Collection, Fields
 from picdesk.data.places import Inside, RefusedError, data_file, data_folder
 from picdesk.data.sources import PictureFiles
 from picdesk.parts import config_part
-from picdesk.readers.columns import TextColumns, text_fault
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import read_records
+from picdesk.readers.text_columns import TextColumns, text_fault
+from picdesk.text.as_text import NoTextError, fault_of, name_of, walk
 from picdesk.text.table import delimiter_named, need_columns, read_table
-from picdesk.text.values import NoTextError, fault_of, name_of, walk
 
 
 @dataclass
@@ -103,7 +103,7 @@ class RowsOfTexts:
         where: str,
     ) -> None:
         ids = [given if given is None or len(texts) == 1 else f"{given}#{number}" for number in range(len(texts))]
-        if not all(gathering.fresh(text_id, where) for text_id in ids) or not gathering.picture(*picture, where):
+        if not all(gathering.is_new_text(text_id, where) for text_id in ids) or not gathering.picture(*picture, where):
             return
         gathering.member(picture[0], split, where)
         for text_id, fields in zip(ids, texts, strict=True):
@@ -159,6 +159,6 @@ class Csv(RowsOfTexts):
             return all(column in header or column.split(".")[0] in header for column in columns)
 
         table = read_table(path, self.delimiter, self.quoting, self.encoding, suits)
-        gathering.left_out(table, path.name)
+        gathering.note_table(table, path.name)
         need_columns(self._keys(), table.header, path.name, deep=True)
         return [(f"line {line}", row) for line, row in table.rows]

@@ -13,9 +13,9 @@ from picdesk.data.sources import FilePart, PictureParts
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
-from picdesk.readers.columns import TextColumns, text_fault
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.tar_members import Unread, members
+from picdesk.readers.text_columns import TextColumns, text_fault
 from picdesk.text.files import lines_of
 
 MOST_SHARDS, MOST_LISTED = 100_000, 12
@@ -96,7 +96,7 @@ class _Reading:
             if not member.key.rpartition("/")[2] or not member.ending or "__MACOSX" in member.key:
                 hidden = bool(member.ending)
                 self.unread.add("(hidden)" if hidden else "(no ending)", member.part)
-            elif not self._asked(member.ending):
+            elif not self._is_asked(member.ending):
                 self.unread.add(f".{member.ending}", member.part)
             elif samples.setdefault(member.key, {}).setdefault(member.ending, member.part) != member.part:
                 where = f"{shown}: {member.key}.{member.ending}"
@@ -115,7 +115,7 @@ class _Reading:
         notes += self._unread()
         return self.gathering.collection(lambda places: PictureParts(tuple(places)))
 
-    def _asked(self, ending: str) -> bool:
+    def _is_asked(self, ending: str) -> bool:
         reader = self.reader
         captions = reader.caption_ending if "caption" in self.columns.columns else None
         return ending in reader.picture_endings or ending in (captions, reader.json_ending)

@@ -8,10 +8,10 @@ from typing import Literal
 from picdesk.interfaces import Direction
 from picdesk.report import formats
 from picdesk.report.charts import Chart
-from picdesk.report.values import METRICS as METRICS
-from picdesk.report.values import Column as Column
-from picdesk.report.values import Value as Value
-from picdesk.report.values import columns_of as columns_of
+from picdesk.report.measured_values import METRICS as METRICS
+from picdesk.report.measured_values import Column as Column
+from picdesk.report.measured_values import Value as Value
+from picdesk.report.measured_values import columns_of as columns_of
 
 Role = Literal["main", "other", "baseline"]
 Shown = Direction | Literal["both"]
@@ -51,7 +51,7 @@ class MetricTable:
         return f"{DIRECTION_NAMES[self.direction]}, {self.of}" if self.of else DIRECTION_NAMES[self.direction]
 
     @property
-    def shown(self) -> tuple[Column, ...]:
+    def filled_columns(self) -> tuple[Column, ...]:
         """Columns that at least one row fills."""
         columns = columns_of(key for row in self.rows for key in row.values) if self.columns is None else self.columns
         return tuple(column for column in columns if any(column.key in row.values for row in self.rows))
@@ -59,12 +59,12 @@ class MetricTable:
     @property
     def distinct(self) -> tuple[Column, ...]:
         """The columns shown, less each recall@k that says the same as hits@k in every row."""
-        return tuple(column for column in self.shown if not self._repeats(column))
+        return tuple(column for column in self.filled_columns if not self._repeats(column))
 
     @property
     def remark(self) -> str:
         """What is said of the columns that are left out of `distinct`."""
-        return REPEATED if len(self.distinct) < len(self.shown) else ""
+        return REPEATED if len(self.distinct) < len(self.filled_columns) else ""
 
     def _repeats(self, column: Column) -> bool:
         twin = column.key.replace("recall@", "hits@")
@@ -279,7 +279,7 @@ class SweepPage:
     next_steps: tuple[str, ...] = ()
 
     @property
-    def shown(self) -> tuple[Column, ...]:
+    def filled_columns(self) -> tuple[Column, ...]:
         """Columns that at least one row fills."""
         return tuple(column for column in self.columns if any(column.key in row.values for row in self.rows))
 

@@ -45,8 +45,8 @@ def draw(chart: Chart, axes: Axes, palette: Palette) -> None:
     axes.tick_params(colors=palette.soft, length=0, labelsize=8)
     for spine in axes.spines.values():
         spine.set_color(palette.line)
-    axes.set_xlabel(plain(chart.x_label), color=palette.soft, fontsize=8)
-    axes.set_ylabel(plain(chart.y_label), color=palette.soft, fontsize=8)
+    axes.set_xlabel(escape_tex(chart.x_label), color=palette.soft, fontsize=8)
+    axes.set_ylabel(escape_tex(chart.y_label), color=palette.soft, fontsize=8)
     axes.set_axisbelow(True)
     match chart:
         case Curve():
@@ -72,7 +72,7 @@ def _curve(chart: Curve, axes: Axes, palette: Palette) -> None:
             "marker": "o" if few or not chart.joined else "",
             "markersize": 3,
         }
-        axes.plot(series.x, series.y, label=plain(series.name), **line)
+        axes.plot(series.x, series.y, label=escape_tex(series.name), **line)
         if series.low and chart.bars:
             axes.vlines(series.x, series.low, series.high, color=color, linewidth=1)
         elif series.low:
@@ -81,7 +81,7 @@ def _curve(chart: Curve, axes: Axes, palette: Palette) -> None:
         axes.margins(y=0.14)  # room above the curve for the words
         axes.axvline(chart.marked, color=palette.soft, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         axes.annotate(
-            plain(chart.mark_label),
+            escape_tex(chart.mark_label),
             (chart.marked, 1),
             xycoords=("data", "axes fraction"),
             xytext=(3, -3),
@@ -99,8 +99,10 @@ def _histogram(chart: Histogram, axes: Axes, palette: Palette) -> None:
     width = 0.8 / max(len(chart.counts), 1)
     for i, ((name, counts), color) in enumerate(zip(chart.counts, bar_colors(chart, palette), strict=True)):
         places = [x + (i - (len(chart.counts) - 1) / 2) * width for x in range(len(chart.bins))]
-        axes.bar(places, counts, width=width * 0.94, color=color, label=plain(name))
-    axes.set_xticks(range(len(chart.bins)), [plain(each) for each in chart.bins], rotation=35, ha="right", fontsize=7)
+        axes.bar(places, counts, width=width * 0.94, color=color, label=escape_tex(name))
+    axes.set_xticks(
+        range(len(chart.bins)), [escape_tex(each) for each in chart.bins], rotation=35, ha="right", fontsize=7
+    )
     axes.spines["left"].set_visible(False)
 
 
@@ -122,8 +124,8 @@ def _heat_map(chart: HeatMap, axes: Axes, palette: Palette) -> None:
     axes.set_ylim(-0.5, max(len(chart.y_values), 1) - 0.5)
     crowded = sum(len(value) + 2 for value in chart.x_values) > MOST_LETTERS
     turned = {"rotation": 35, "ha": "right", "fontsize": 7} if crowded else {}
-    axes.set_xticks(range(len(chart.x_values)), [plain(v) for v in chart.x_values], **turned)
-    axes.set_yticks(range(len(chart.y_values)), [plain(v) for v in chart.y_values])
+    axes.set_xticks(range(len(chart.x_values)), [escape_tex(v) for v in chart.x_values], **turned)
+    axes.set_yticks(range(len(chart.y_values)), [escape_tex(v) for v in chart.y_values])
     for spine in axes.spines.values():
         spine.set_visible(False)
 
@@ -142,13 +144,13 @@ def _tradeoff(chart: Tradeoff, axes: Axes, palette: Palette) -> None:
             axes.plot([point.cost] * 2, [point.low, point.high], color=color, linewidth=1)
         axes.plot([point.cost], [point.gain], color=color, marker="o", markersize=4.5, linestyle="")
     axes.margins(x=0.14, y=0.1)
-    for point in _apart(front, axes):
+    for point in _points_to_name(front, axes):
         place = (point.cost, point.gain)
         words = {"color": palette.ink, "fontsize": 7.5, "ha": "right"}  # up and to the left no other point can stand
-        axes.annotate(plain(point.name), place, xytext=(-4, 5), textcoords="offset points", **words)
+        axes.annotate(escape_tex(point.name), place, xytext=(-4, 5), textcoords="offset points", **words)
 
 
-def _apart(front: tuple[Point, ...], axes: Axes) -> list[Point]:
+def _points_to_name(front: tuple[Point, ...], axes: Axes) -> list[Point]:
     """Points of the front whose names do not run into each other: the best, then the cheapest, then the rest."""
     chosen: list[Point] = []
     for point in (front[-1:] + front[:-1]) if front else ():
@@ -189,6 +191,6 @@ def _rectangle(x: int, y: int, color: str, alpha: float) -> Any:
     return Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, color=color, alpha=alpha, linewidth=0)
 
 
-def plain(text: str) -> str:
+def escape_tex(text: str) -> str:
     """Text that matplotlib does not take for TeX."""
     return text.replace("$", r"\$")

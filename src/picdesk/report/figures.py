@@ -7,7 +7,7 @@ from markupsafe import Markup
 from picdesk.report import drawing, formats, plots
 from picdesk.report.charts import Chart, Curve, HeatMap, Histogram, Tradeoff
 from picdesk.report.drawing import PAGE, VARIABLES
-from picdesk.report.values import Value
+from picdesk.report.measured_values import Value
 
 Rows = tuple[tuple[str, ...], ...]
 

@@ -1,6 +1,6 @@
 """Numbers as readers see them: one place, so that terminal, page and plots say the same."""
 
-from picdesk.report.values import Column, Value
+from picdesk.report.measured_values import Column, Value
 
 NOTHING = "–"
 

@@ -12,7 +12,9 @@ def write_csv(path: Path | str, page: SweepPage) -> None:
 
     Numbers are in the shortest form that reads back to the same bits; failed jobs follow with their reason as verdict.
     """
-    measured = [name for column in page.shown for name in (column.key, f"{column.key}_low", f"{column.key}_high")]
+    measured = [
+        name for column in page.filled_columns for name in (column.key, f"{column.key}_low", f"{column.key}_high")
+    ]
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         columns = ["job", *page.params, *measured, "verdict", "page"]
         writer = PeopleWriter(stream)

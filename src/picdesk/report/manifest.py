@@ -12,7 +12,7 @@ from typing import Any
 
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import digest_of, file_digest, write_json
-from picdesk.process.folders import links_out
+from picdesk.process.foreign_folders import links_out
 from picdesk.report import provenance
 from picdesk.report.metrics_file import MOST, read_json
 from picdesk.report.provenance import Code, Stage, Stopwatch
@@ -157,7 +157,7 @@ class Manifest:
         """What a number may depend on and is not the same in both, one line each: `data.captions: 'ab12' and 'cd34'`."""
         return tuple(
             f"{key}: {mine!r} and {theirs!r}"
-            for key, (mine, theirs) in _paired(self._depends_on(), other._depends_on()).items()
+            for key, (mine, theirs) in _pair_values(self._depends_on(), other._depends_on()).items()
             if mine != theirs
         )
 
@@ -173,7 +173,7 @@ def _digest(path: Path) -> str:
     return file_digest(path)
 
 
-def _paired(mine: dict[str, object], theirs: dict[str, object]) -> dict[str, tuple[object, object]]:
+def _pair_values(mine: dict[str, object], theirs: dict[str, object]) -> dict[str, tuple[object, object]]:
     return {key: (mine.get(key), theirs.get(key)) for key in dict.fromkeys([*mine, *theirs])}
 
 

@@ -21,7 +21,7 @@ from picdesk.files import write_text
 from picdesk.report import figures, formats, thumbnails
 from picdesk.report.content import CheckPage, JobPage, RetrievalPage, SweepPage
 from picdesk.report.thumbnails import Contact
-from picdesk.report.tuning import TuningPage
+from picdesk.report.tuning_report import TuningPage
 
 ReadPicture = Callable[[str], bytes]
 TEMPLATES = Path(__file__).parent / "templates"

@@ -48,7 +48,7 @@ def save_png(chart: Chart, path: Path | str) -> None:
     with matplotlib.rc_context(STYLE), written_whole(path) as temporary:
         figure = _figure(chart, PAPER)
         axes = figure.axes[0]
-        axes.set_title(drawing.plain(chart.title), loc="left", fontsize=9, fontweight="bold", color=PAPER.ink)
+        axes.set_title(drawing.escape_tex(chart.title), loc="left", fontsize=9, fontweight="bold", color=PAPER.ink)
         if len(axes.get_legend_handles_labels()[0]) > 1:
             axes.legend(frameon=False, fontsize=7, labelcolor=PAPER.ink)
         figure.savefig(temporary, format="png", dpi=200, facecolor="white", metadata={"Software": None})

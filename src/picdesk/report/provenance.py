@@ -78,7 +78,7 @@ class Stopwatch:
     def stage(self, name: str) -> Iterator[None]:
         """Time the block, also when it raises."""
         started, begin = now(), time.perf_counter()
-        stops.at(name)
+        stops.note_place(name)
         try:
             yield
         finally:
@@ -121,11 +121,11 @@ def code_at(source: Path) -> Code:
         return Code(picdesk.__version__)
     entries = [entry for entry in status.split("\0") if entry]
     unknown = {os.path.realpath(Path(top.strip(), entry[3:])) for entry in entries if entry.startswith("??")}
-    changed = any(not entry.startswith("??") for entry in entries) or not unknown.isdisjoint(imported())
+    changed = any(not entry.startswith("??") for entry in entries) or not unknown.isdisjoint(imported_files())
     return Code(picdesk.__version__, revision.strip(), changed)
 
 
-def imported() -> set[str]:
+def imported_files() -> set[str]:
     """Files of the modules that this process has loaded."""
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     return {os.path.realpath(file) for file in files if file}

@@ -17,7 +17,7 @@ def point(folder: Path, other: Path) -> None:
     write_json(folder / SAME, {"folder": os.path.relpath(other, folder)})
 
 
-def pointed(folder: Path) -> Path:
+def follow_pointer(folder: Path) -> Path:
     """The folder itself, or the one that `same_as.json` names; what else lies beside that is of an older run.
 
     Raises `DataError` where it names no folder relative to this one.

@@ -70,7 +70,7 @@ def print_leaderboard(page: SweepPage, to: Console | None = None) -> None:
     to = to or console()
     columns = [["job", *(row.name for row in page.rows)]]
     columns += [[name, *(row.params.get(name, formats.NOTHING) for row in page.rows)] for name in page.params]
-    for place, column in enumerate(page.shown):
+    for place, column in enumerate(page.filled_columns):
         texts = [formats.cell(row.values.get(column.key), column) for row in page.rows]
         wider = [*columns, [column.label, *texts]]
         if place == 0 or sum(max(map(cell_len, each)) + 3 for each in wider) < to.width:
@@ -95,8 +95,10 @@ def clean(text: str) -> Text:
 
 
 def _abreast(table: MetricTable, width: int) -> list[list[MetricRow]]:
-    label = max((len(column.label) for column in table.shown), default=0) + 4
-    cells = [[formats.cell(row.values.get(column.key), column) for column in table.shown] for row in table.rows]
+    label = max((len(column.label) for column in table.filled_columns), default=0) + 4
+    cells = [
+        [formats.cell(row.values.get(column.key), column) for column in table.filled_columns] for row in table.rows
+    ]
     widths = [max([len(row.name), *map(len, texts)]) + 3 for row, texts in zip(table.rows, cells, strict=True)]
     groups: list[list[MetricRow]] = []
     room = 0
@@ -138,7 +140,7 @@ def _print_grid(grid: Grid, to: Console) -> None:
     between = 2 if to.is_terminal else 3
     widths[-1] = max(8, min(widths[-1], to.width - sum(widths[:-1]) - between * len(widths) - (not to.is_terminal)))
     for place, line in enumerate(lines):
-        texts = [_fitted(text, widths[i], i in grid.right) for i, text in enumerate(line)]
+        texts = [_fit(text, widths[i], i in grid.right) for i, text in enumerate(line)]
         to.print(
             _line(texts, ["dim"] * len(texts) if place == 0 else grid.styles, to.is_terminal),
             overflow="ignore",
@@ -163,7 +165,7 @@ def _line(texts: Sequence[str], styles: Sequence[str], terminal: bool) -> Text:
     return line
 
 
-def _fitted(text: str, width: int, right: bool) -> str:
+def _fit(text: str, width: int, right: bool) -> str:
     if cell_len(text) > width:
         text = set_cell_size(text, width - 1).rstrip() + "…"
     space = " " * (width - cell_len(text))

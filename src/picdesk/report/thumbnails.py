@@ -37,19 +37,19 @@ class Contact:
     def of(self, picture_id: str) -> Thumbnail:
         """Thumbnail of a picture; one without `uri` if its bytes are missing or no picture."""
         if picture_id not in self._of_id:
-            self._of_id[picture_id] = self._made(picture_id)
+            self._of_id[picture_id] = self._make(picture_id)
         return self._of_id[picture_id]
 
-    def embedded(self) -> list[Thumbnail]:
+    def thumbnails(self) -> list[Thumbnail]:
         """Every distinct thumbnail asked for so far, in the order of asking."""
         return [thumbnail for thumbnail in self._of_uri.values() if thumbnail.uri]
 
     def ratio(self) -> str:
         """Width over height of the tiles: that of the middle picture, between upright 4:5 and wide 16:9."""
-        shapes = sorted(thumbnail.width / thumbnail.height for thumbnail in self.embedded())
+        shapes = sorted(thumbnail.width / thumbnail.height for thumbnail in self.thumbnails())
         return f"{min(max(shapes[len(shapes) // 2], 0.8), 16 / 9):.3f}" if shapes else "1.333"
 
-    def _made(self, picture_id: str) -> Thumbnail:
+    def _make(self, picture_id: str) -> Thumbnail:
         try:
             width, height, uri = thumbnail_uri(self._read(picture_id), self._side)
         except (OSError, KeyError, ValueError, PIL.Image.DecompressionBombError):

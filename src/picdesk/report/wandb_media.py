@@ -65,7 +65,8 @@ class JobWandbLogger:
         self._may_fall_back, self._failed = mode == "auto", False
         mode = _mode(mode, save_dir)
         Path(save_dir).mkdir(parents=True, exist_ok=True)
-        self.save_dir, self._run = str(save_dir), None
+        self.save_dir = str(save_dir)
+        self._run: Any = None
         self._begin = {
             **{"dir": self.save_dir, "project": project, "group": group, "name": name, "mode": mode},
             **{"resume": "allow", "settings": _settings(mode)},

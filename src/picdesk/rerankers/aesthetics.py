@@ -22,7 +22,7 @@ from picdesk.files import digest_of, file_digest
 from picdesk.interfaces import Backbone, Modality, RerankContext
 from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
-from picdesk.rerankers.base import Scorer, candidates, taken, unscored
+from picdesk.rerankers.base import Scorer, candidates, no_scores, take_rows
 from picdesk.trec.runs import Run
 from picdesk.weights import why
 
@@ -63,7 +63,7 @@ class Aesthetics(Scorer):
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """The head's value for each candidate [queries, depth], the same for every query."""
         if context.direction != "t2i":
-            return unscored(run)
+            return no_scores(run)
         rows = candidates(run)
         values = np.full(len(context.items.ids), np.nan, np.float32)
         values[rows] = apply_head(self.layers, self._vectors(rows, context))
@@ -116,7 +116,7 @@ class Aesthetics(Scorer):
                 f"reranker=aesthetics: this head wants embeddings of {wanted}, the search has {there}; "
                 "give that CLIP (+backbone@reranker.backbone=vit_b_32_openai), or reranker.embeddings=searched if they are its"
             )
-        pictures = taken(context.items, rows).pictures
+        pictures = take_rows(context.items, rows).pictures
         assert pictures is not None
         return context.embedder.pictures(self.backbone, pictures)
 

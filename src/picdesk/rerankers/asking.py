@@ -14,7 +14,7 @@ from typing import Any
 
 from picdesk.errors import NoAnswerError, UserError, examples
 from picdesk.files import digest_of, write_json
-from picdesk.language import Answer, LanguageModel, Question
+from picdesk.language_models import Answer, LanguageModel, Question
 
 log = logging.getLogger(__name__)
 AGAIN = "\n\nYour answer must be one JSON object of the form that was asked for, and nothing else."
@@ -49,12 +49,12 @@ class Asker:
     def objects(self, questions: Sequence[Question], schema: Mapping[str, Any]) -> list[dict[str, Any] | None]:
         """Answers as JSON objects that fit the schema. One that does not is asked again once; then it is None and listed."""
         asked = [replace(question, schema=schema) for question in questions]
-        found = [parsed(text, schema) for text in self.texts(asked)]
+        found = [parse_answer(text, schema) for text in self.texts(asked)]
         wrong = [i for i, value in enumerate(found) if value is None]
         if wrong:
             again = [replace(asked[i], text=asked[i].text + AGAIN) for i in wrong]
             for i, text in zip(wrong, self.texts(again), strict=True):
-                found[i] = parsed(text, schema)
+                found[i] = parse_answer(text, schema)
         lost = [questions[i].name for i in wrong if found[i] is None]
         if lost:
             self.counts["lm_unparsable"] += len(lost)
@@ -117,7 +117,7 @@ class Asker:
             return None
 
 
-def parsed(text: str | None, schema: Mapping[str, Any]) -> dict[str, Any] | None:
+def parse_answer(text: str | None, schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """The first JSON object in the text that fits the schema, be there words or fences around it; None if there is none."""
     import jsonschema  # type: ignore[import-untyped]
 

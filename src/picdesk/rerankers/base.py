@@ -49,7 +49,7 @@ class Scorer:
         return ""
 
 
-def unscored(run: Run) -> NDArray[np.float32]:
+def no_scores(run: Run) -> NDArray[np.float32]:
     """A score for nothing."""
     return np.full(run.index.shape, np.nan, np.float32)
 
@@ -61,7 +61,7 @@ def similarities(
 
     Rows of `items` that are NaN, and padding, stay NaN.
     """
-    scores = unscored(run)
+    scores = no_scores(run)
     for start in range(0, len(queries), block):
         rows = slice(start, start + block)
         index = run.index[rows]
@@ -85,7 +85,7 @@ def candidates_alone(run: Run) -> tuple[Run, NDArray[np.int64]]:
     return replace(run, item_ids=tuple(run.item_ids[i] for i in rows), index=place[run.index]), rows
 
 
-def taken(side: Side, rows: NDArray[np.int64]) -> Side:
+def take_rows(side: Side, rows: NDArray[np.int64]) -> Side:
     """The given positions of a side, in the given order."""
     return Side(
         tuple(side.ids[i] for i in rows),

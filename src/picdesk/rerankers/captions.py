@@ -20,11 +20,11 @@ from picdesk.files import Doubled, digest_of, json_objects, json_value
 from picdesk.interfaces import Backbone, RerankContext, Side
 from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
-from picdesk.rerankers.base import Scorer, unscored
+from picdesk.rerankers.base import Scorer, no_scores
 from picdesk.rerankers.cross_backbone import backbone_digest
+from picdesk.text.as_text import NoTextError, fault_of, name_of, one_text, parse_cell, what
 from picdesk.text.files import lines_of, plain_suffix, read_text
 from picdesk.text.table import read_table
-from picdesk.text.values import NoTextError, fault_of, name_of, one_text, opened, what
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Captions(Scorer):
         top_k: int | None = None,
     ) -> None:
         super().__init__(weight, top_k)
-        self.sentences, self.pooling, self.leave_out_query = sentences, checked_pooling(pooling), leave_out_query
+        self.sentences, self.pooling, self.leave_out_query = sentences, check_pooling(pooling), leave_out_query
         self.given = read_captions(file, "reranker.file") if file is not None else None
 
     @staticmethod
@@ -62,12 +62,12 @@ class Captions(Scorer):
         """Cosines [queries, depth]."""
         embedder = context.embedder
         if embedder is None:
-            return unscored(run)
+            return no_scores(run)
         known = context.captions if self.given is None else self.given
         captions = [list(known.get(name, ())) for name in context.pictures.ids]
         said = list(dict.fromkeys(caption for own in captions for caption in own))
         if not said:
-            return unscored(run)
+            return no_scores(run)
         place = {caption: i for i, caption in enumerate(said)}
         rows = [np.array([place[caption] for caption in own], np.int64) for own in captions]
         texts = context.texts.texts
@@ -114,16 +114,16 @@ class Pairs:
 
     def scores(self, run: Run, texts_ask: bool) -> NDArray[np.float32]:
         """Query by query: the candidates' captions against the text, or the candidates' texts against the captions."""
-        scores = unscored(run)
+        scores = no_scores(run)
         for query, index in enumerate(run.index):
             filled = np.flatnonzero(index >= 0)
             pictures, texts = index[filled], np.full(len(filled), query)
             if not texts_ask:
                 pictures, texts = texts, pictures
-            scores[query, filled] = self._pooled(pictures, texts)
+            scores[query, filled] = self._pool(pictures, texts)
         return scores
 
-    def _pooled(self, pictures: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _pool(self, pictures: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.float32]:
         table = self.table[pictures]
         usable = (table >= 0) & (table[:, :, None] != self.same[texts][:, None, :]).all(axis=2)
         cosines = np.einsum("pcd,pd->pc", self.captions[np.maximum(table, 0)], self.texts[texts])
@@ -135,7 +135,7 @@ class Pairs:
         return np.where(any_, value, np.nan).astype(np.float32)
 
 
-def checked_pooling(pooling: str) -> str:
+def check_pooling(pooling: str) -> str:
     """How the scores of several captions become one. Raises `ConfigError` for another word than `max` or `mean`."""
     if pooling not in POOLS:
         raise ConfigError(f"reranker.pooling={pooling}: choose one of {', '.join(POOLS)}")
@@ -162,7 +162,7 @@ def read_captions(file: str, key: str) -> Mapping[str, tuple[str, ...]]:
 def _json(path: Path) -> dict[str, tuple[str, ...]]:
     value = json_value(read_text(path, key=None)[0])
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-        return _gathered(list(enumerate(value, 1)))
+        return _gather(list(enumerate(value, 1)))
     if not isinstance(value, dict):
         raise ValueError(f"an object {{id: [captions]}} is needed, found {type(value).__name__}")
     if isinstance(value, Doubled):
@@ -171,19 +171,19 @@ def _json(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _jsonl(path: Path) -> dict[str, tuple[str, ...]]:
-    return _gathered(list(json_objects(lines_of(read_text(path, key=None)[0]))))
+    return _gather(list(json_objects(lines_of(read_text(path, key=None)[0]))))
 
 
 def _csv(path: Path) -> dict[str, tuple[str, ...]]:
     table = read_table(path, "auto", wanted=lambda header: all(set(names) & set(header) for names in COLUMNS), key=None)
-    for where, reason in table.left_out(path.name):
+    for where, reason in table.unused_rows(path.name):
         raise ValueError(f"{where}: {reason}; {len(table.ragged)} rows are so")
     if table.note:
         log.info("captions: %s", table.note)
-    return _gathered(table.rows)
+    return _gather(table.rows)
 
 
-def _gathered(rows: Sequence[tuple[int, Mapping[str, object]]]) -> dict[str, tuple[str, ...]]:
+def _gather(rows: Sequence[tuple[int, Mapping[str, object]]]) -> dict[str, tuple[str, ...]]:
     """Captions out of rows, each with the number of its line."""
     found: dict[str, tuple[str, ...]] = {}
     for number, row in rows:
@@ -203,7 +203,7 @@ def _gathered(rows: Sequence[tuple[int, Mapping[str, object]]]) -> dict[str, tup
 
 def _several(value: object) -> tuple[str, ...]:
     """A caption, or several; a list may also be written in a cell. Raises `ValueError` for what is no text."""
-    inner = opened(value) if isinstance(value, str) else value
+    inner = parse_cell(value) if isinstance(value, str) else value
     if isinstance(inner, str | list) and (not isinstance(inner, list) or all(isinstance(one, str) for one in inner)):
         texts = [inner] if isinstance(inner, str) else inner
         fault = next(filter(None, map(fault_of, texts)), "")

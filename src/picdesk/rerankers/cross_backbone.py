@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from picdesk.files import digest_of
 from picdesk.interfaces import Backbone, Embedder, RerankContext, Side
 from picdesk.parts import config_part
-from picdesk.rerankers.base import Scorer, candidates, similarities, taken, unscored
+from picdesk.rerankers.base import Scorer, candidates, no_scores, similarities, take_rows
 from picdesk.trec.runs import Run
 
 
@@ -30,12 +30,12 @@ class CrossBackbone(Scorer):
         """Cosines [queries, depth]."""
         embedder = context.embedder
         if embedder is None:
-            return unscored(run)
+            return no_scores(run)
         backbone = self.backbone.facing(context.direction)
         asked = vectors(backbone, embedder, context.queries)
         rows = candidates(run)
         there = np.full((len(context.items.ids), asked.shape[1]), np.nan, np.float32)
-        there[rows] = vectors(backbone, embedder, taken(context.items, rows))
+        there[rows] = vectors(backbone, embedder, take_rows(context.items, rows))
         return similarities(run, asked, there)
 
     def fingerprint(self, context: RerankContext) -> str:

@@ -23,7 +23,7 @@ from picdesk.hub import folder_of
 from picdesk.interfaces import RerankContext
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
-from picdesk.rerankers.base import Scorer, unscored
+from picdesk.rerankers.base import Scorer, no_scores
 from picdesk.rerankers.itm import SCORES, by_picture
 from picdesk.sentence_models import FILES, digest_of_folder, load, pick_files
 from picdesk.trec.runs import Run
@@ -97,8 +97,8 @@ class CrossEncoder(Scorer):
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """One value a pair [queries, depth]."""
         if context.embedder is None or context.pictures.pictures is None:
-            return unscored(run)
-        library, scores = self._library, unscored(run)
+            return no_scores(run)
+        library, scores = self._library, no_scores(run)
         library.to(context.embedder.device)
         pairs = self._pairs(run, context)
         while part := list(islice(pairs, self.batch_size)):

@@ -15,7 +15,7 @@ from typing import Any
 from picdesk import network
 from picdesk.errors import ConfigError, NoAnswerError, UserError
 from picdesk.files import digest_of
-from picdesk.language import Answer, Question
+from picdesk.language_models import Answer, Question
 from picdesk.needs import Need, variable_need
 from picdesk.parts import config_part
 

@@ -22,7 +22,7 @@ from picdesk.hub import folder_of
 from picdesk.interfaces import RerankContext
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
-from picdesk.rerankers.base import Scorer, unscored
+from picdesk.rerankers.base import Scorer, no_scores
 from picdesk.rerankers.matchers import FILES, Matcher, load, pick_files
 from picdesk.trec.runs import Run
 
@@ -95,11 +95,11 @@ class Itm(Scorer):
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """One value a pair [queries, depth]."""
         if context.embedder is None or context.pictures.pictures is None:
-            return unscored(run)
+            return no_scores(run)
         matcher, processor, tokenizer = self._parts
         device = torch.device(context.embedder.device)
         matcher.model.to(device)
-        scores = unscored(run)
+        scores = no_scores(run)
         tokens = tokenizer(
             list(context.texts.texts),
             padding="max_length",

@@ -19,7 +19,7 @@ from picdesk.files import digest_of
 from picdesk.interfaces import RerankContext
 from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
-from picdesk.rerankers.base import Scorer, unscored
+from picdesk.rerankers.base import Scorer, no_scores
 from picdesk.rerankers.captions import own_captions, read_captions
 from picdesk.rerankers.words import Words
 from picdesk.trec.runs import Run
@@ -70,7 +70,7 @@ class Lexical(Scorer):
 
     def fingerprint(self, context: RerankContext) -> str:
         """Every setting, and all that is known."""
-        known = self._known(context)
+        known = self._known_texts(context)
         rules = [self.kind, self.pooling, self.language, self.k1, self.b, self.leave_out_query]
         return digest_of(["lexical", rules, sorted((name, list(own)) for name, own in known.items())])
 
@@ -80,17 +80,17 @@ class Lexical(Scorer):
 
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """One value a pair [queries, depth]."""
-        known = self._known(context)
+        known = self._known_texts(context)
         if not any(known.get(name) for name in context.pictures.ids):
-            return unscored(run)
+            return no_scores(run)
         library = Documents(known, context.pictures.ids, self.words)
         own = own_captions(context.texts, library.place) if self.leave_out_query else None
-        scores = unscored(run)
+        scores = no_scores(run)
         for text, cells, pictures in by_text(run, context.direction == "t2i"):
             values = self._of_documents(library, context.texts.texts[text])
             left_out = own[text] if own is not None else np.empty(0, np.int64)
             if values is not None:
-                scores[cells[:, 0], cells[:, 1]] = pooled(library.table[pictures], values, left_out, self._pool)
+                scores[cells[:, 0], cells[:, 1]] = pool_documents(library.table[pictures], values, left_out, self._pool)
         return scores
 
     @property
@@ -104,7 +104,7 @@ class Lexical(Scorer):
         words = self.words(text)
         return library.bm25(words, self.k1, self.b) if words else None
 
-    def _known(self, context: RerankContext) -> Mapping[str, Sequence[str]]:
+    def _known_texts(self, context: RerankContext) -> Mapping[str, Sequence[str]]:
         """Texts by picture id: those of the data set, as far as they are asked for, and those of the file."""
         found: dict[str, list[str]] = {}
         for name, own in context.known.items() if context.known else ():
@@ -165,7 +165,7 @@ class Documents:
         return found
 
 
-def pooled(
+def pool_documents(
     table: NDArray[np.int64], values: NDArray[np.float32], left_out: NDArray[np.int64], pool: str
 ) -> NDArray[np.float32]:
     """One value for each row of documents [pictures, most]; NaN where none is left."""

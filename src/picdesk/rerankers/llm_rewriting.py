@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import RerankContext
-from picdesk.language import LanguageModel, Question
+from picdesk.language_models import LanguageModel, Question
 from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.asking import Asker
-from picdesk.rerankers.base import Scorer, unscored
-from picdesk.rerankers.captions import Pairs, checked_pooling, read_captions
+from picdesk.rerankers.base import Scorer, no_scores
+from picdesk.rerankers.captions import Pairs, check_pooling, read_captions
 from picdesk.trec.runs import Run
 
 Fields = Mapping[str, str | Sequence[str]]
@@ -37,7 +37,7 @@ class CaptionWriter:
     def write(self, ids: Sequence[str], fields: Sequence[Fields], texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Captions by id; a text whose answer could not be used has none."""
         questions = [
-            Question(self.asked(own, text), self.system, name=name)
+            Question(self.prompt_for(own, text), self.system, name=name)
             for name, own, text in zip(ids, fields, texts, strict=True)
         ]
         schema = {
@@ -52,7 +52,7 @@ class CaptionWriter:
             if answer is not None
         }
 
-    def asked(self, fields: Fields, text: str) -> str:
+    def prompt_for(self, fields: Fields, text: str) -> str:
         """The question with the fields filled in; the braces of JSON in it stay as they are."""
         values = {"title": text, "caption": text, "text": text, "tags": ""}
         values |= {name: own if isinstance(own, str) else ", ".join(own) for name, own in fields.items()}
@@ -79,7 +79,7 @@ class LlmRewriting(Scorer):
         top_k: int | None = None,
     ) -> None:
         super().__init__(weight, top_k)
-        self.writer, self.pooling = writer, checked_pooling(pooling)
+        self.writer, self.pooling = writer, check_pooling(pooling)
         self.given = read_captions(file, "reranker.file") if file is not None else None
         self.counts = writer.asker.counts
         self.unusable = writer.asker.unusable
@@ -93,7 +93,7 @@ class LlmRewriting(Scorer):
         """Cosines [queries, depth]."""
         pictures = context.pictures.embeddings
         if context.encode_texts is None or pictures is None:
-            return unscored(run)
+            return no_scores(run)
         side = context.texts
         wanted = np.arange(len(side.ids)) if context.direction == "t2i" else np.unique(run.index[run.index >= 0])
         known = self.given
@@ -107,7 +107,7 @@ class LlmRewriting(Scorer):
         captions = [list(known.get(name, ())) for name in side.ids]
         said = list(dict.fromkeys(caption for own in captions for caption in own))
         if not said:
-            return unscored(run)
+            return no_scores(run)
         place = {caption: i for i, caption in enumerate(said)}
         table = [np.array([place[caption] for caption in own], np.int64) for own in captions]
         never = np.full((len(pictures.ids), 1), -1, np.int64)

@@ -16,7 +16,7 @@ from PIL import Image
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of, file_digest
 from picdesk.hub import WEIGHTS, fits, folder_of, small_files
-from picdesk.language import Answer, Question
+from picdesk.language_models import Answer, Question
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.weights import from_folder, why

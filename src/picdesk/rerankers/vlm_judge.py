@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Embedder, RerankContext
-from picdesk.language import LanguageModel, Question
+from picdesk.language_models import LanguageModel, Question
 from picdesk.parts import config_part
 from picdesk.rerankers.asking import Asker
-from picdesk.rerankers.base import Scorer, unscored
+from picdesk.rerankers.base import Scorer, no_scores
 from picdesk.trec.runs import Run
 
 LOWEST, HIGHEST = 1, 5
@@ -55,7 +55,7 @@ class VlmJudge(Scorer):
 
     def score(self, run: Run, context: RerankContext) -> NDArray[np.float32]:
         """The mean grade of each pair [queries, depth]."""
-        scores = unscored(run)
+        scores = no_scores(run)
         if context.embedder is None or context.pictures.pictures is None:
             return scores
         self.unusable.clear()

@@ -32,7 +32,7 @@ class Words:
             parts = [stem for word in run for stem in self._parts(word)]
             found += parts
             if len(run) > 1 and parts:
-                found.append(JOINT.join(self._stem(folded(word)) for word in run))
+                found.append(JOINT.join(self._stem(fold_word(word)) for word in run))
         return found
 
     def entities(self, text: str) -> list[str]:
@@ -40,14 +40,14 @@ class Words:
         found: dict[str, None] = {}
         for run in names_and_words(text):
             if any(word[0].isupper() or any(sign.isdigit() for sign in word) for word in run):
-                words = [self._stem(folded(word)) for word in run if not self._is_stop(word)]
+                words = [self._stem(fold_word(word)) for word in run if not self._is_stop(word)]
                 found.update(dict.fromkeys([*words, *([JOINT.join(words)] if len(words) > 1 else [])]))
         return list(found)
 
     def _parts(self, word: str) -> list[str]:
         if self._is_stop(word):
             return []
-        whole = folded(word)
+        whole = fold_word(word)
         pieces = [piece for piece in INSIDE.split(whole) if len(piece) > 1] if INSIDE.search(whole) else []
         return [self._stem(one) for one in dict.fromkeys([INSIDE.sub("", whole), *pieces])]
 
@@ -70,7 +70,7 @@ def names_and_words(text: str) -> list[list[str]]:
     return found
 
 
-def folded(word: str) -> str:
+def fold_word(word: str) -> str:
     """Small letters without accents."""
     plain = unicodedata.normalize("NFKD", word.casefold())
     return "".join(sign for sign in plain if not unicodedata.combining(sign))

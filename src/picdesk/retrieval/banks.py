@@ -37,11 +37,11 @@ class Banks:
     seed: int
     reported: Sequence[str] = ()
 
-    def fitted(self, direction: Direction, queries: Embeddings | None, items: Embeddings) -> tuple[Bank, Fitted]:
+    def fit(self, direction: Direction, queries: Embeddings | None, items: Embeddings) -> tuple[Bank, Fitted]:
         """The bank of a direction, and what it says of these items; `queries` are those that a transductive rule may see."""
-        return self.fitted_by_shards(direction, queries, items.ids, blocks_of(items.matrix))
+        return self.fit_by_shards(direction, queries, items.ids, blocks_of(items.matrix))
 
-    def fitted_by_shards(
+    def fit_by_shards(
         self, direction: Direction, queries: Embeddings | None, ids: Sequence[str], gallery: Blocks
     ) -> tuple[Bank, Fitted]:
         """The same for items that are not all in memory at once."""
@@ -80,7 +80,7 @@ class Banks:
 
     def _of_texts(self, dataset: Dataset, part: Collection, ids: Sequence[str]) -> Bank:
         """The texts of the part, each known to ask for its own picture."""
-        some = part.with_texts(self._drawn(len(part.text_ids)))
+        some = part.with_texts(self._draw(len(part.text_ids)))
         backbone = self.backbone.facing("t2i")
         matrix = head(backbone, "text", text_features(dataset, some, backbone, self.encoder))
         place = {name: i for i, name in enumerate(ids)}
@@ -91,7 +91,7 @@ class Banks:
     def _of_pictures(self, part: Collection, ids: Sequence[str]) -> Bank:
         """The pictures of the part that have texts, each known to ask for its own texts."""
         asking = np.unique(part.picture_of)
-        some = part.take(asking[self._drawn(len(asking))])
+        some = part.take(asking[self._draw(len(asking))])
         backbone = self.backbone.facing("i2t")
         matrix = head(backbone, "image", picture_features(some, backbone, self.encoder))
         place = {name: i for i, name in enumerate(ids)}
@@ -99,16 +99,18 @@ class Banks:
         known = item >= 0
         return Bank.of(matrix, item[known], some.picture_of[known])
 
-    def _drawn(self, count: int) -> Longs:
+    def _draw(self, count: int) -> Longs:
         """Positions of at most `rule.most` of so many, in their order."""
         if not self.rule.most or count <= self.rule.most:
             return np.arange(count)
         drawn = np.random.default_rng(self.seed).choice(count, self.rule.most, replace=False)
         return np.sort(drawn).astype(np.int64)
 
-    def corrected(self, direction: Direction, queries: Embeddings | None, index: Index, items: Embeddings) -> Corrected:
+    def corrected_index(
+        self, direction: Direction, queries: Embeddings | None, index: Index, items: Embeddings
+    ) -> Corrected:
         """An index over these items with its correction."""
-        return Corrected(index, self.rule, *self.fitted(direction, queries, items))
+        return Corrected(index, self.rule, *self.fit(direction, queries, items))
 
 
 def in_one_dimension_more(queries: Embeddings, items: Embeddings, fitted: Fitted) -> tuple[Embeddings, Embeddings]:
@@ -121,7 +123,7 @@ def in_one_dimension_more(queries: Embeddings, items: Embeddings, fitted: Fitted
     return with_gate(queries, gate), with_bias(items, fitted)
 
 
-def unfitted(rule: Correction, index: Index) -> Index:
+def unfitted_index(rule: Correction, index: Index) -> Index:
     """An index that is about to be loaded, with its correction, which is loaded with it."""
     if not rule.active:
         return index
@@ -137,8 +139,8 @@ def notes(rule: Correction) -> tuple[Note, ...]:
         return ()
     if rule.transductive:
         told = (
-            f"transductive: the reported queries themselves, all at once, corrected the scores ({rule.told()}). "
+            f"transductive: the reported queries themselves, all at once, corrected the scores ({rule.description()}). "
             "No system that answers one query after the other can do that; do not compare with those that do"
         )
         return (Note(told, True, loud=True),)
-    return (Note(f"scores corrected for hubs: {rule.told()}, by a bank of the queries of {rule.bank}"),)
+    return (Note(f"scores corrected for hubs: {rule.description()}, by a bank of the queries of {rule.bank}"),)

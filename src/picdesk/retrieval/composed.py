@@ -75,7 +75,7 @@ def asked_in(part: Collection) -> Asked:
     return Asked(places(REFERENCE), places(EXCLUDED), few)
 
 
-def mixed(texts: Embeddings, pictures: Embeddings, asked: Asked, share: float) -> Embeddings:
+def mix(texts: Embeddings, pictures: Embeddings, asked: Asked, share: float) -> Embeddings:
     """The queries: texts together with their pictures; those that have none as they are."""
     with_picture = asked.reference >= 0
     both = (1 - share) * texts.matrix + share * pictures.matrix[np.maximum(asked.reference, 0)]
@@ -119,11 +119,11 @@ def score_composed(
     qrels, asked = features.t2i, asked_in(sources.part)
     place = {name: i for i, name in enumerate(texts.ids)}
     rows = np.array([place[name] for name in qrels.query_ids], np.int64)
-    queries = mixed(texts, sources.turned(texts, pictures)[1], asked, system.share).take(rows)
+    queries = mix(texts, sources.embed_for_i2t(texts, pictures)[1], asked, system.share).take(rows)
     excluded, few = asked.excluded[rows], [asked.among[row] for row in rows]
     exact = ranks_without(exact_ranks(queries, pictures, qrels, direction="t2i"), queries, pictures, excluded)
     begun = time.perf_counter()
-    index = system.indexed(sources.sides("t2i", queries, pictures)[1])
+    index = system.index_items(sources.sides("t2i", queries, pictures)[1])
     start = time.perf_counter()
     found = index.search(queries, min(system.depth + 1, len(pictures.ids)))
     run = without(found, excluded, min(system.depth, len(pictures.ids)))

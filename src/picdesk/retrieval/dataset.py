@@ -112,12 +112,12 @@ class Dataset:
             "texts": digest_of(list(zip(part.text_ids, self.prompts(part), strict=True))),
             "pairs": digest_of([part.picture_ids[i] for i in part.picture_of]),
             **({"vectors": digest_of(vectors)} if vectors else {}),
-            **({"judgments": digest_of(judged(part))} if part.judgments else {}),
-            **({"fields": digest_of([plain(own) for own in part.texts])} if fields else {}),
+            **({"judgments": digest_of(plain_judgments(part))} if part.judgments else {}),
+            **({"fields": digest_of([plain_fields(own) for own in part.texts])} if fields else {}),
         }
 
 
-def judged(part: Collection) -> list[object]:
+def plain_judgments(part: Collection) -> list[object]:
     """What is relevant besides the data set's own pairs, as JSON has it."""
     told: list[object] = [part.judged_only]
     for direction, own in sorted(part.judgments.items()):
@@ -126,6 +126,6 @@ def judged(part: Collection) -> list[object]:
     return told
 
 
-def plain(fields: Mapping[str, str | Sequence[str]]) -> dict[str, str | list[str]]:
+def plain_fields(fields: Mapping[str, str | Sequence[str]]) -> dict[str, str | list[str]]:
     """The fields of a text as JSON has them."""
     return {name: value if isinstance(value, str) else list(value) for name, value in fields.items()}

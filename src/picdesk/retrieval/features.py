@@ -75,7 +75,7 @@ def encoded_features(
 
 def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
     """Trunk features [pictures, trunk_dim] of one part, through the store or as they came with the data set."""
-    given = backbone.given("image", part.vectors, part.name)
+    given = backbone.given_features("image", part.vectors, part.name)
     if given is not None:
         return given
     noted = Noted()
@@ -87,7 +87,7 @@ def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> 
 
 def text_features(dataset: Dataset, part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
     """Trunk features [texts, trunk_dim] of one part, through the store or as they came with the data set."""
-    given = backbone.given("text", part.vectors, part.name)
+    given = backbone.given_features("text", part.vectors, part.name)
     if given is None:
         return encoder.texts(backbone, dataset.prompts(part))
     backbone.check_texts(dataset.prompts(part), given)

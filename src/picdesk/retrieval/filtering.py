@@ -1,6 +1,6 @@
 """A search among some items of an index alone: those that a filter admits.
 
-An index that can looks among them by itself (`search_among`); any other is asked for more and more until enough of what it
+An index that `searches_among` its items does so by itself; any other is asked for more and more until enough of what it
 found is admitted, which of an exact index gives exactly the same.
 """
 
@@ -11,16 +11,13 @@ from dataclasses import replace
 from math import ceil
 from threading import RLock
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.filters.columns import Columns
-from picdesk.filters.language import Filter
-from picdesk.interfaces import Embeddings
-from picdesk.search import making
-from picdesk.search.faiss_index import FaissIndex
+from picdesk.interfaces import Embeddings, Index
 from picdesk.trec.runs import Run
 
 _ONE_AT_A_TIME = RLock()
@@ -31,59 +28,19 @@ ROOM = 1.5
 """How many times as many items are asked for as would do if those admitted were spread evenly."""
 
 
-class Searches(Protocol):
-    """As much of an index as a search needs."""
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The items that can be found."""
-
-    def search(self, queries: Embeddings, top_k: int) -> Run:
-        """The `top_k` best items of each query."""
-
-
-@runtime_checkable
-class Among(Searches, Protocol):
-    """An index that searches among some of its items by itself."""
-
-    def costs_less(self, admitted: int, depth: int) -> bool:
-        """Whether to search among so many items costs less than a list of that depth over all."""
-
-    def search_among(self, queries: Embeddings, top_k: int, admitted: Flags) -> Run:
-        """The `top_k` best of the items that are admitted [ids]."""
-
-
-@runtime_checkable
-class Where(Searches, Protocol):
-    """An index that has the columns of its items with it, and asks a filter by itself."""
-
-    @property
-    def knows(self) -> bool:
-        """Whether it was given columns."""
-
-    def know(self, known: Columns) -> None:
-        """Take in what is known of the items that are put in from now on."""
-
-    def count_where(self, wanted: Filter) -> int:
-        """How many items fulfil a filter."""
-
-    def search_where(self, queries: Embeddings, top_k: int, wanted: Filter) -> Run:
-        """The `top_k` best of the items that fulfil a filter."""
-
-
-def tell(index: object, known: Callable[[], Columns]) -> None:
+def tell(index: Index, known: Callable[[], Columns]) -> None:
     """Give an index that keeps columns those of the items that it will take in."""
-    if isinstance(index, Where):
+    if index.keeps_columns:
         index.know(known())
 
 
-def search_among(index: Searches, queries: Embeddings, top_k: int, admitted: Flags) -> Run:
+def search_among(index: Index, queries: Embeddings, top_k: int, admitted: Flags) -> Run:
     """The `top_k` best of the admitted items [index.ids]; lists are padded with -1 where fewer are found."""
-    index, count = getattr(index, "chosen", index), int(admitted.sum())
+    index, count = index.at_work, int(admitted.sum())
     if not count:
         return nothing(queries.ids, index.ids)
     wanted, depth = min(top_k, count), depth_for(top_k, admitted)
-    if not isinstance(index, Among):
+    if not index.searches_among:
         return looking_deeper(index, queries, wanted, admitted)
     if not index.costs_less(count, depth):
         run = kept_of(index.search(queries, depth), admitted, wanted)
@@ -103,7 +60,7 @@ def nothing(query_ids: tuple[str, ...], item_ids: tuple[str, ...]) -> Run:
     return Run(query_ids, item_ids, np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32), len(item_ids))
 
 
-def looking_deeper(index: Searches, queries: Embeddings, wanted: int, admitted: Flags) -> Run:
+def looking_deeper(index: Index, queries: Embeddings, wanted: int, admitted: Flags) -> Run:
     """The same by longer and longer lists. Of inverted lists so many more are looked into that as many admitted items are seen as
     without a filter, and still more where a list ends early."""
     depth = depth_for(wanted, admitted)
@@ -129,40 +86,29 @@ def kept_of(run: Run, admitted: Flags, wanted: int) -> Run:
     return replace(run, index=index, scores=scores)
 
 
-def inner_of(index: Any) -> FaissIndex | None:
-    """The faiss index behind a correction or a choice; None where there is none."""
-    while not isinstance(index, FaissIndex):
-        index = getattr(index, "chosen", None) or getattr(index, "index", None)
-        if index is None:
-            return None
-    return index
-
-
 class Probing:
     """Within, more inverted lists may be looked into; at the end it is as it was. One search at a time has this."""
 
-    def __init__(self, index: Any) -> None:
-        inner = inner_of(index)
-        self.lists = making.lists_of(inner.faiss) if inner is not None else 0
-        self.inner = inner if self.lists else None
+    def __init__(self, index: Index) -> None:
+        self.index, self.lists = index, index.inverted_lists
 
     def __enter__(self) -> Self:
-        if self.inner is not None:
+        if self.lists:
             _ONE_AT_A_TIME.acquire()
-            self.probes = self.usual = self.inner.settings.get("nprobe", 1)
+            self.probes = self.usual = self.index.probes
         return self
 
     def more(self, times: float = STEP) -> bool:
         """Look into so many times as many lists from now on; false where all are looked into, or there are none."""
-        if self.inner is None or self.probes >= self.lists:
+        if not self.lists or self.probes >= self.lists:
             return False
         self.probes = min(ceil(times * self.probes), self.lists)
-        making.set_search(self.inner.faiss, {"nprobe": self.probes})
+        self.index.probe(self.probes)
         return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.inner is not None:
-            making.set_search(self.inner.faiss, {"nprobe": self.usual})
+        if self.lists:
+            self.index.probe(self.usual)
             _ONE_AT_A_TIME.release()

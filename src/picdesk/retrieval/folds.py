@@ -38,16 +38,16 @@ def score_folds(
         )
     found: dict[Direction, list[Ranks]] = {direction: [] for direction in DIRECTIONS}
     for rows in np.array_split(np.arange(count), folds):
-        own = taken(features, rows, sources)
+        own = take_pictures(features, rows, sources)
         place = {name: i for i, name in enumerate(texts.ids)}
         chosen = np.array([place[name] for name in own.text_ids], np.int64)
         scored = system.score_both(own, texts.take(chosen), pictures.take(rows), sources_of(sources, rows))
         for direction, one in scored.items():
             found[direction].append(one.ranks)
-    return fold_tables(system, {direction: pooled(ranks) for direction, ranks in found.items()}, folds)
+    return fold_tables(system, {direction: pool_ranks(ranks) for direction, ranks in found.items()}, folds)
 
 
-def taken(features: Features, rows: Longs, sources: Sources) -> Features:
+def take_pictures(features: Features, rows: Longs, sources: Sources) -> Features:
     """The features of some pictures with their texts."""
     part = sources.part.take(rows)
     texts = np.flatnonzero(np.isin(features.picture_of, rows))
@@ -69,7 +69,7 @@ def sources_of(sources: Sources, rows: Longs) -> Sources:
     return replace(sources, part=sources.part.take(rows), prompts=tuple(sources.prompts[t] for t in texts))
 
 
-def pooled(parts: Sequence[Ranks]) -> Ranks:
+def pool_ranks(parts: Sequence[Ranks]) -> Ranks:
     """The ranks of all folds in one; the gallery is that of the largest."""
     size = max(part.gallery_size for part in parts)
     starts = np.cumsum([0, *(part.bounds[-1] for part in parts)])

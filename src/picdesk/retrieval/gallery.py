@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError
 from picdesk.filters.columns import Columns, columns_of
-from picdesk.filters.language import parsed
+from picdesk.filters.language import parse_filter
 from picdesk.interfaces import Direction, Embeddings, Index, Side
 from picdesk.rerankers.base import candidates_alone
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head, picture_features, text_features
-from picdesk.retrieval.filtering import Where, search_among
+from picdesk.retrieval.filtering import search_among
 from picdesk.retrieval.tools import Tools
 from picdesk.search.base import IndexBase
 from picdesk.search.grouping import best_part_run
@@ -88,8 +88,8 @@ class Gallery:
 
     def count(self, filter: str) -> int:  # noqa: A002
         """How many items fulfil a filter."""
-        if isinstance(self.index, Where) and self.index.knows:
-            return self.index.count_where(parsed(filter))
+        if self.index.has_columns:
+            return self.index.count_where(parse_filter(filter))
         return int(self.fulfilling(filter).sum())
 
     def search(
@@ -104,8 +104,8 @@ class Gallery:
         `keep` may drop what was found, by its similarity [queries, top_k], which is given where the scores are corrected ones.
         With a `filter` only items that fulfil it are found.
         """
-        if filter and isinstance(self.index, Where) and self.index.knows:
-            run = self.index.search_where(queries, min(top_k, len(self)), parsed(filter))
+        if filter and self.index.has_columns:
+            run = self.index.search_where(queries, min(top_k, len(self)), parse_filter(filter))
         elif filter:
             run = search_among(self.index, queries, min(top_k, len(self)), self.fulfilling(filter))
         else:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from picdesk.data.sources import NoPictures, origin
 from picdesk.files import digest_of, written_whole
 from picdesk.interfaces import RerankContext, Reranker, Side
-from picdesk.rerankers.base import candidates_alone, taken
-from picdesk.retrieval.dataset import plain
+from picdesk.rerankers.base import candidates_alone, take_rows
+from picdesk.retrieval.dataset import plain_fields
 from picdesk.retrieval.tools import Tools
 from picdesk.trec.runs import Run
 
@@ -61,7 +61,7 @@ def section(run: Run, context: RerankContext, rows: NDArray[np.int64]) -> tuple[
     """Some queries of a run, with their side of the context."""
     ids = tuple(run.query_ids[i] for i in rows)
     return replace(run, query_ids=ids, index=run.index[rows], scores=run.scores[rows]), replace(
-        context, queries=taken(context.queries, rows)
+        context, queries=take_rows(context.queries, rows)
     )
 
 
@@ -72,10 +72,10 @@ def kept_scores(part: Part, run: Run, context: RerankContext, tools: Tools | Non
     if not len(rows):
         return np.full(run.index.shape, np.nan, np.float32)
     if len(rows) < len(context.items.ids):  # what is no candidate has no share in any score
-        context = replace(context, items=taken(context.items, rows))
+        context = replace(context, items=take_rows(context.items, rows))
     own = reranker.fingerprint(context) if tools is not None else ""
     if tools is None or not own:
-        return counted(reranker, run, context, tools)
+        return score_and_count(reranker, run, context, tools)
     encoder = tools.encoder
     counts = encoder.counts.more
     pairs = int((run.index >= 0).sum())
@@ -88,13 +88,13 @@ def kept_scores(part: Part, run: Run, context: RerankContext, tools: Tools | Non
     if known is not None:
         counts["pairs_reused"] = counts.get("pairs_reused", 0) + pairs
         return known
-    scores = counted(reranker, run, context, tools)
+    scores = score_and_count(reranker, run, context, tools)
     with written_whole(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, scores=scores)
     return scores
 
 
-def counted(reranker: Reranker, run: Run, context: RerankContext, tools: Tools | None) -> NDArray[np.float32]:
+def score_and_count(reranker: Reranker, run: Run, context: RerankContext, tools: Tools | None) -> NDArray[np.float32]:
     """Score, and add what it cost to the counts of the job."""
     before: Mapping[str, int] = dict(reranker.counts)
     scores = reranker.score(run, context)
@@ -108,7 +108,7 @@ def counted(reranker: Reranker, run: Run, context: RerankContext, tools: Tools |
 
 def side_key(side: Side, tools: Tools) -> str:
     """Digest over ids, texts, fields, vectors and picture contents of a side (vectors made elsewhere may have no pictures)."""
-    fields = [plain(own) for own in side.fields]
+    fields = [plain_fields(own) for own in side.fields]
     pictures: list[str] = []
     if side.pictures is not None and side.ids and not isinstance(origin(side.pictures, 0)[0], NoPictures):
         pictures = [key.hex() for key in tools.encoder.picture_keys(side.pictures)]

@@ -29,7 +29,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Which metrics are reported, by name, and at which cut-offs; `measures.listing.checked` refuses what is none."""
+    """Which metrics are reported, by name, and at which cut-offs; `measures.listing.check_metrics` refuses what is none."""
 
     names: tuple[str, ...] = NAMES
     ks: tuple[int, ...] = KS
@@ -58,7 +58,7 @@ class Scored:
     listed: Mapping[str, float] = field(default_factory=dict)
 
 
-def shortened(run: Run, depth: int) -> Run:
+def shorten_run(run: Run, depth: int) -> Run:
     """The first `depth` places of each list."""
     return replace(run, index=run.index[:, :depth], scores=run.scores[:, :depth]) if depth < run.depth else run
 

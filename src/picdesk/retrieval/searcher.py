@@ -110,7 +110,7 @@ class Searcher:
         return self._galleries[direction]
 
     @property
-    def opened(self) -> Mapping[Direction, Gallery]:
+    def open_galleries(self) -> Mapping[Direction, Gallery]:
         """The galleries that were searched, or asked for, until now."""
         return dict(self._galleries)
 
@@ -118,10 +118,10 @@ class Searcher:
         """The same system over another data set, or over a folder of pictures."""
         other = dataset if isinstance(dataset, Dataset) else Dataset.from_folder(dataset)
 
-        def opened(direction: Direction) -> Gallery:
+        def open_gallery(direction: Direction) -> Gallery:
             return self.system.gallery(other, other.collection, direction)
 
-        return Searcher(self.system, opened, self._render, lambda: other, other.collection.name)
+        return Searcher(self.system, open_gallery, self._render, lambda: other, other.collection.name)
 
     def search(
         self,

@@ -15,7 +15,7 @@ from picdesk.data.near import near_pairs
 from picdesk.data.sources import has_pictures
 from picdesk.embedding.progress import progress
 from picdesk.errors import ConfigError, DataError
-from picdesk.evaluation.parts import Rest, against_rest
+from picdesk.evaluation.query_parts import Rest, against_rest
 from picdesk.evaluation.shares import sliced_hits
 from picdesk.interfaces import Direction
 from picdesk.report.content import DIRECTION_NAMES, METRICS, Slice, SliceTable, Value
@@ -61,7 +61,7 @@ def slice_tables(
             if len(large.parts) > 1:
                 wanted.append((direction, one, large))
     together = sum(len(large.parts) for _, _, large in wanted)
-    return tuple(measured(direction, one, large, resamples, seed, together) for direction, one, large in wanted)
+    return tuple(measure_slices(direction, one, large, resamples, seed, together) for direction, one, large in wanted)
 
 
 def slicings(
@@ -177,7 +177,9 @@ def look_alikes(part: Collection, facts: PictureFacts) -> Flags | None:
     return alike
 
 
-def measured(direction: Direction, one: Scored, sliced: Sliced, resamples: int, seed: int, together: int) -> SliceTable:
+def measure_slices(
+    direction: Direction, one: Scored, sliced: Sliced, resamples: int, seed: int, together: int
+) -> SliceTable:
     """hits@1 over each part; the intervals hold for `together` parts at once, as any of them may catch the reader's eye."""
     masks = [mask for _, mask in sliced.parts]
     found = sliced_hits(one.ranks, masks, resamples, seed, level=1 - ERROR / together)

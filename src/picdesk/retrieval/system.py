@@ -31,7 +31,7 @@ from picdesk.retrieval.filtering import tell
 from picdesk.retrieval.gallery import Gallery, gallery_of
 from picdesk.retrieval.keeping import Keep, make_anew
 from picdesk.retrieval.reranking import Reranking
-from picdesk.retrieval.scores import USUAL, Bars, Metrics, Scores, score, shortened
+from picdesk.retrieval.scores import USUAL, Bars, Metrics, Scores, score, shorten_run
 from picdesk.retrieval.tools import Sources, Tools
 from picdesk.search.corrected import Corrected
 from picdesk.search.corrections import Bank, Correction, Fitted, Plain
@@ -130,26 +130,26 @@ class System:
             told = f"backbone={self.backbone.name}, which has no vector of a picture to correct"
             raise ConfigError(f"scores={self.correction.name} has no share in {told}: leave it out (scores=plain)")
 
-        def built(items: Side) -> Index:
-            index = self.indexed(items, lambda: columns_of(part, direction))
-            return self.corrected(dataset, direction, None, index, items)
+        def build_index(items: Side) -> Index:
+            index = self.index_items(items, lambda: columns_of(part, direction))
+            return self.corrected_index(dataset, direction, None, index, items)
 
-        return gallery_of(dataset, part, direction, self.tools(), built)
+        return gallery_of(dataset, part, direction, self.tools(), build_index)
 
     def banks(self, dataset: Dataset | None, reported: Sequence[str] = ()) -> Banks:
         """What the scores are corrected by; `reported` are the pictures whose queries are scored, which no bank may hold."""
         return Banks(dataset, self.backbone, self.encoder, self.correction, self.bars.seed, reported)
 
-    def corrected(
+    def corrected_index(
         self, dataset: Dataset | None, direction: Direction, queries: Embeddings | None, index: Index, items: Side
     ) -> Index:
         """The index with the score correction before it; itself where there is none, or where it waits for the queries."""
         if not self.correction.active or self.correction.transductive is (queries is None):
             return index
         assert items.embeddings is not None
-        return self.banks(dataset).corrected(direction, queries, index, items.embeddings)
+        return self.banks(dataset).corrected_index(direction, queries, index, items.embeddings)
 
-    def indexed(self, items: Side, known: Callable[[], Columns] | None = None) -> Index:
+    def index_items(self, items: Side, known: Callable[[], Columns] | None = None) -> Index:
         """The index over these items, which is told what is `known` of them if it keeps that."""
         assert items.embeddings is not None
         index = self.new_index()
@@ -178,21 +178,21 @@ class System:
             raise ConfigError("rerankers compare texts with pictures, and these queries are pictures alone: weight 0")
         depth = self.depth_over(len(gallery)) if k is None else max(self.top_k, k)
         if gallery.items is not None and gallery.index.of_vectors:
-            index = self.corrected(None, gallery.direction, queries.embeddings, gallery.index, gallery.items)
+            index = self.corrected_index(None, gallery.direction, queries.embeddings, gallery.index, gallery.items)
             gallery = replace(gallery, index=index)
-        run = gallery.search(queries.embeddings, depth, self.strong, filter)
+        run = gallery.search(queries.embeddings, depth, self.drop_weak, filter)
         if not reranking.active:
-            return shortened(run, k or self.depth)
+            return shorten_run(run, k or self.depth)
         tools = self.tools(gallery.catalogue.collection if gallery.direction == "t2i" else None)
         context = tools.context(gallery.direction, queries, gallery.candidates(run))
-        return shortened(reranking.apply(run, context, tools), k or depth)
+        return shorten_run(reranking.apply(run, context, tools), k or depth)
 
     @property
     def depth(self) -> int:
         """How many are listed where nothing is reranked: `run_depth`, or more where metrics are cut further down."""
         return max(self.run_depth, *self.metrics.ks)
 
-    def strong(self, run: Run, similarity: Floats | None = None) -> Run:
+    def drop_weak(self, run: Run, similarity: Floats | None = None) -> Run:
         """What the search scores `min_score` or more; where nothing is, that is said, with the score of the best.
 
         It is the similarity that counts, as the scores of a reranked list are relative to that list, and corrected ones to a
@@ -222,7 +222,7 @@ class System:
         if is_composed(sources.part):
             return score_composed(self, features, texts, pictures, sources)[0]
         sides = sides_of(features, texts, pictures, sources)
-        fitted = self.fitted(sides, features, sources)
+        fitted = self.fit_banks(sides, features, sources)
         if fitted:
             wide = {d: in_one_dimension_more(*side[:2], fitted[d][1]) for d, side in sides.items()}
             exact = {d: exact_ranks(*wide[d], sides[d][2], direction=d) for d in sides}
@@ -233,21 +233,21 @@ class System:
         scored = Scores()
         for direction, (queries, items, qrels) in sides.items():
             both = sources.sides(direction, queries, items)
-            run, building, searching = self.timed(direction, *both, sources.tools, fitted.get(direction))
+            run, building, searching = self.time_search(direction, *both, sources.tools, fitted.get(direction))
             one = score(direction, add_tail(run, exact[direction], qrels), qrels, self.bars, self.metrics)
             hits = float((exact[direction].first == 1).mean()) if not self.reranking.active else None
             scored[direction] = replace(one, seconds=searching, exact_hits=hits, index_seconds=building)
         return scored
 
-    def fitted(self, sides: Sides, features: Features, sources: Sources) -> dict[Direction, tuple[Bank, Fitted]]:
+    def fit_banks(self, sides: Sides, features: Features, sources: Sources) -> dict[Direction, tuple[Bank, Fitted]]:
         """What banks say of the items of both directions; nothing where scores stay as they are."""
         if not self.correction.active:
             return {}
         asking = [features.picture_ids[i] for i in np.unique(features.picture_of)]
         banks = self.banks(sources.dataset, asking)
-        return {direction: banks.fitted(direction, *side[:2]) for direction, side in sides.items()}
+        return {direction: banks.fit(direction, *side[:2]) for direction, side in sides.items()}
 
-    def timed(
+    def time_search(
         self,
         direction: Direction,
         queries: Side,
@@ -261,13 +261,13 @@ class System:
         """
         assert queries.embeddings is not None
         begun = time.perf_counter()
-        index = self.indexed(items)
+        index = self.index_items(items)
         index = Corrected(index, self.correction, *fitted) if fitted is not None else index
         start = time.perf_counter()
         run = index.search(queries.embeddings, self.depth_over(len(items.ids)))
         context = tools.context(direction, queries, items) if tools else RerankContext(direction, queries, items)
         fused = self.reranking.apply(run, context, tools)
-        fused = shortened(fused, self.depth) if fused is run else fused
+        fused = shorten_run(fused, self.depth) if fused is run else fused
         return fused, round(start - begun, 6), round(time.perf_counter() - start, 6)
 
     def depth_over(self, gallery: int) -> int:
@@ -282,14 +282,14 @@ def sides_of(features: Features, texts: Embeddings, pictures: Embeddings, source
 
     A backbone that encodes what asks and what is found apart has other embeddings for i2t.
     """
-    found, shown = sources.turned(texts, pictures)
+    found, shown = sources.embed_for_i2t(texts, pictures)
     return {
-        "t2i": (asked(texts, features.t2i), pictures, features.t2i),
-        "i2t": (asked(shown, features.i2t), found, features.i2t),
+        "t2i": (queries_alone(texts, features.t2i), pictures, features.t2i),
+        "i2t": (queries_alone(shown, features.i2t), found, features.i2t),
     }
 
 
-def asked(embeddings: Embeddings, qrels: Qrels) -> Embeddings:
+def queries_alone(embeddings: Embeddings, qrels: Qrels) -> Embeddings:
     """Those that are queries: what the qrels name, in their order."""
     if embeddings.ids == qrels.query_ids:
         return embeddings

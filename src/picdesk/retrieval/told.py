@@ -10,7 +10,7 @@ from picdesk.evaluation.ranks import Ranks
 from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import Direction
 from picdesk.report.content import MetricRow, MetricTable
-from picdesk.report.values import Value
+from picdesk.report.measured_values import Value
 from picdesk.retrieval.scores import Bars, Metrics
 
 

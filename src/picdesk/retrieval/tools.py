@@ -52,12 +52,12 @@ class Tools:
         if self.backbone.by_captions or self.backbone.knows_given_alone:
             return None
 
-        def near(rows: Sequence[int], pictures: PictureBytes) -> NDArray[np.float32]:
+        def nearness_of(rows: Sequence[int], pictures: PictureBytes) -> NDArray[np.float32]:
             asked = self.texts(self.backbone, texts)[list(rows)]
             nearness: NDArray[np.float32] = np.einsum("nd,nd->n", asked, self.pictures(self.backbone, pictures))
             return nearness
 
-        return near
+        return nearness_of
 
     def decode(self, data: bytes) -> Image.Image:
         """Bytes to an RGB picture."""
@@ -106,7 +106,7 @@ class Sources:
             return self._texts(queries), self._pictures(items)
         return self._pictures(queries), self._texts(items)
 
-    def turned(self, texts: Embeddings, pictures: Embeddings) -> tuple[Embeddings, Embeddings]:
+    def embed_for_i2t(self, texts: Embeddings, pictures: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Texts and pictures as they are embedded for i2t, given those for t2i; the same where the backbone has one of each."""
         backbone = self.tools.backbone.facing("i2t")
         if backbone is self.tools.backbone:

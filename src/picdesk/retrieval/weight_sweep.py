@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError
 from picdesk.evaluation.metrics import add_tail, align, ranks_of_run
-from picdesk.evaluation.ranks import Ranks, located
-from picdesk.search.fusion import Mixture, arranged
+from picdesk.evaluation.ranks import Ranks, locate
+from picdesk.search.fusion import Mixture, arrange
 from picdesk.trec.runs import Qrels, Run
 
 MOST = 5000
@@ -34,13 +34,13 @@ class WeightSweep:
         self.movable = self.prepared.movable
         rows, places = align(run, qrels)
         query, item = rows[qrels.query_of], places[qrels.items]
-        at = located(run, query, item).place
+        at = locate(run, query, item).place
         self.similarity = run.scores
         self.relevant = np.zeros(run.index.shape, bool)
         self.relevant[query[at >= 0], at[at >= 0]] = True
         self.slots = np.argsort(~self.movable, axis=1, kind="stable")
         touched = np.asarray(self.movable.any(axis=1))
-        self.fused = np.flatnonzero(touched & self._tangled(query[at < 0]))
+        self.fused = np.flatnonzero(touched & self._find_tangled(query[at < 0]))
         self.entries = np.flatnonzero((at >= 0) & touched[query] & ~np.isin(query, self.fused))
         self.query, self.place = query[self.entries], at[self.entries]
         self.start = self._start(query, at, touched)
@@ -55,12 +55,12 @@ class WeightSweep:
         every = self.fusion.values(self.prepared, weights)
         ranks = self.start.copy()
         if len(self.entries):
-            ranks[self.entries] = self._counted(np.where(self.movable, every, -np.inf))
+            ranks[self.entries] = self._count_ranks(np.where(self.movable, every, -np.inf))
         if len(self.fused):
             self._fuse(every, ranks)
         return replace(self.base, ranks=ranks)
 
-    def _tangled(self, missing: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _find_tangled(self, missing: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Queries [queries] whose ties may reach beyond what counting sees; `missing` are those with an item not listed."""
         listed = self.run.index >= 0
         equal = ((self.similarity[:, 1:] == self.similarity[:, :-1]) & listed[:, 1:]).any(axis=1)
@@ -90,10 +90,10 @@ class WeightSweep:
         qrels = Qrels(ids, self.qrels.item_ids, bounds, self.qrels.items[entries])
         assert self.exact.scores is not None
         exact = replace(self.exact.take(self.asked), scores=self.exact.scores[entries])
-        fused = arranged(some, every[self.fused], self.movable[self.fused])
+        fused = arrange(some, every[self.fused], self.movable[self.fused])
         ranks[entries] = ranks_of_run(add_tail(fused, exact, qrels), qrels, exact.direction).ranks
 
-    def _counted(self, value: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _count_ranks(self, value: NDArray[np.float64]) -> NDArray[np.int64]:
         """Ranks of the entries by counting what stands before them."""
         own = value[self.query, self.place][:, None]
         rows = value[self.query] if len(self.query) != len(value) or (np.diff(self.query) != 1).any() else value

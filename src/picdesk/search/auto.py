@@ -15,8 +15,8 @@ from picdesk.search.base import IndexBase
 from picdesk.search.contest import MEGABYTE, Contest, Entry, Rules, Use
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
+from picdesk.search.open_saved import open_index
 from picdesk.search.quantised import IvfPqFastScanIndex, IvfPqIndex, PqFastScanIndex
-from picdesk.search.saved import open_index
 from picdesk.trec.runs import Floats, Ints, Run
 
 log = logging.getLogger(__name__)
@@ -78,14 +78,33 @@ class AutoIndex(IndexBase):
     def to_tune(self, items: Embeddings, queries: Embeddings) -> FaissIndex:
         """What is chosen for these items and queries."""
         self.build(items, queries)
-        return self.chosen
+        return self.chosen_index
 
     @property
-    def chosen(self) -> FaissIndex:
+    def chosen_index(self) -> FaissIndex:
         """The index that does the work. Raises `DataError` before there is one."""
         if self._chosen is None:
             raise DataError("index=auto: nothing is in the index; build it from a gallery or load it first")
         return self._chosen
+
+    @property
+    def at_work(self) -> FaissIndex:
+        """The chosen index."""
+        return self.chosen_index
+
+    @property
+    def inverted_lists(self) -> int:
+        """Those of the chosen index."""
+        return self.chosen_index.inverted_lists
+
+    @property
+    def probes(self) -> int:
+        """Of the chosen index."""
+        return self.chosen_index.probes
+
+    def probe(self, lists: int) -> None:
+        """Look into so many lists of the chosen index."""
+        self.chosen_index.probe(lists)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -119,23 +138,23 @@ class AutoIndex(IndexBase):
 
     def search(self, queries: Embeddings, top_k: int) -> Run:
         """The `top_k` best items of each query."""
-        return self.chosen.search(queries, top_k)
+        return self.chosen_index.search(queries, top_k)
 
     def nearest(self, queries: Floats, top_k: int) -> tuple[Ints, Floats]:
         """Positions and scores, both [n, top_k]."""
-        return self.chosen.nearest(queries, top_k)
+        return self.chosen_index.nearest(queries, top_k)
 
     def add(self, more: Embeddings) -> None:
         """Take in further items; the choice stands."""
-        self.chosen.add(more)
+        self.chosen_index.add(more)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take items out."""
-        self.chosen.remove(ids)
+        self.chosen_index.remove(ids)
 
     def save(self, folder: Path | str, made_from: Mapping[str, Any] | None = None) -> None:
         """Write the chosen index, with the search settings that were found."""
-        self.chosen.save(folder, made_from)
+        self.chosen_index.save(folder, made_from)
 
     def load(self, folder: Path | str, expected: Mapping[str, Any] | None = None) -> None:
         """Open a saved index of any kind, with the settings it was saved with."""

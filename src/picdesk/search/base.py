@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError
+from picdesk.filters.columns import Columns
+from picdesk.filters.language import Filter
 from picdesk.interfaces import Embeddings
 from picdesk.trec.runs import Floats, Run
 
@@ -20,6 +23,54 @@ class IndexBase:
     tunable: ClassVar[bool] = False
     corrected: ClassVar[bool] = False
     of_vectors: ClassVar[bool] = True
+    searches_among: ClassVar[bool] = False
+    keeps_columns: ClassVar[bool] = False
+
+    @property
+    def at_work(self) -> Any:
+        """The index that does the work: this one, unless it hands all on to another."""
+        return self
+
+    @property
+    def inverted_lists(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def probes(self) -> int:
+        """None."""
+        return 0
+
+    def probe(self, lists: int) -> None:
+        """There are no lists to look into."""
+
+    @property
+    def has_columns(self) -> bool:
+        """No columns were given to it."""
+        return False
+
+    def know(self, known: Columns) -> None:
+        """Forget it: an index that `keeps_columns` has its own."""
+
+    def costs_less(self, admitted: int, depth: int) -> bool:
+        """It cannot look among some of its items, so that costs nothing less."""
+        return False
+
+    def search_among(self, queries: Embeddings, top_k: int, admitted: NDArray[np.bool_]) -> Run:
+        """Only an index that `searches_among` some of its items has this."""
+        raise NotImplementedError
+
+    def count_where(self, wanted: Filter) -> int:
+        """Only an index that `keeps_columns` has this."""
+        raise NotImplementedError
+
+    def search_where(self, queries: Embeddings, top_k: int, wanted: Filter) -> Run:
+        """Only an index that `keeps_columns` has this."""
+        raise NotImplementedError
+
+    def to_stream(self) -> Any:
+        """Refuse: there are no inverted lists that could stay on disk."""
+        raise ConfigError(f"on_disk=true: {type(self).__name__} has no inverted lists; choose ivf_flat or factory")
 
     @property
     def vectors(self) -> Embeddings | None:
@@ -32,7 +83,7 @@ class IndexBase:
 
     def build_from_shards(self, shards: Shards) -> None:
         """Take in what comes in shards, all of it at once in memory."""
-        self.build(whole(list(shards())))
+        self.build(join_shards(list(shards())))
 
     def add(self, more: Embeddings) -> None:
         """Refuse further items."""
@@ -59,7 +110,7 @@ class IndexBase:
         raise ConfigError(f"index={type(self).__name__} has no settings that can be tuned")
 
 
-def whole(parts: Sequence[Embeddings]) -> Embeddings:
+def join_shards(parts: Sequence[Embeddings]) -> Embeddings:
     """All shards in one."""
     return Embeddings(tuple(i for part in parts for i in part.ids), np.concatenate([part.matrix for part in parts]))
 

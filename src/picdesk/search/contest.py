@@ -81,7 +81,7 @@ class Contest:
     def run(self, candidates: Sequence[FaissIndex]) -> Entry:
         """Compare; gives the winner, built over the whole gallery. `entries` then tells the whole story."""
         chosen = self._finalists(candidates) if len(self.gallery.ids) > ALL_AT_ONCE else list(candidates)
-        final = [self._measured(index, self.gallery) for index in chosen]
+        final = [self._measure(index, self.gallery) for index in chosen]
         self.entries += final
         fit = [entry for entry in final if not entry.verdict]
         if not fit:
@@ -100,8 +100,8 @@ class Contest:
         samples = [self.gallery.take(rows[: large // 4]), self.gallery.take(rows)]
         expected: list[Entry] = []
         for index in candidates:
-            small, big = (self._measured(deepcopy(index), sample) for sample in samples)
-            ahead = self._expected(small, big, count)
+            small, big = (self._measure(deepcopy(index), sample) for sample in samples)
+            ahead = self._expect(small, big, count)
             self.entries.append(big)
             big.verdict = big.verdict or ahead.verdict
             if not big.verdict:
@@ -118,7 +118,7 @@ class Contest:
                 entry.verdict = "to the final" if entry.name in kept else times
         return [candidate for candidate in candidates if Entry(candidate, 0).name in kept]
 
-    def _expected(self, small: Entry, big: Entry, count: int) -> Entry:
+    def _expect(self, small: Entry, big: Entry, count: int) -> Entry:
         """What is to be expected of a candidate over all items, if what was seen on two samples goes on (power law)."""
 
         def ahead(first: float, second: float, most: float) -> float:
@@ -145,7 +145,7 @@ class Contest:
             return f"{how}{entry.build_seconds:.3g} s to build, above build_seconds={self.rules.build_seconds:g}"
         return ""
 
-    def _measured(self, index: FaissIndex, gallery: Embeddings) -> Entry:
+    def _measure(self, index: FaissIndex, gallery: Embeddings) -> Entry:
         """Build, size, and the quickest settings that reach the recall asked for."""
         entry = Entry(index, len(gallery.ids))
         start = perf_counter()

@@ -74,9 +74,23 @@ class Corrected(IndexBase):
         return self.index.ids
 
     @property
+    def inverted_lists(self) -> int:
+        """Those of the index inside."""
+        return self.index.inverted_lists
+
+    @property
+    def probes(self) -> int:
+        """Of the index inside."""
+        return self.index.probes
+
+    def probe(self, lists: int) -> None:
+        """Look into so many lists of the index inside."""
+        self.index.probe(lists)
+
+    @property
     def fingerprint(self) -> str:
         """Digest over the items and the correction."""
-        parts = [self.index.fingerprint, self.correction.told(), self.fitted.bias.tobytes().hex()]
+        parts = [self.index.fingerprint, self.correction.description(), self.fitted.bias.tobytes().hex()]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
     @cached_property
@@ -147,7 +161,7 @@ class Corrected(IndexBase):
             "bank": self.bank.matrix,
             "ids": np.array(self.index.ids),
             "index": np.array(self.index.fingerprint),
-            "told": np.array(self.correction.told()),
+            "told": np.array(self.correction.description()),
         }
         if self.fitted.gated is not None:
             arrays["gated"] = self.fitted.gated
@@ -158,9 +172,9 @@ class Corrected(IndexBase):
         """Open a saved index of this kind with its correction. Raises `MissingFileError` or `DataError` where they do not fit."""
         self.index.load(folder, expected)
         stored = read(Path(folder))
-        if str(stored["told"]) != self.correction.told():
+        if str(stored["told"]) != self.correction.description():
             raise DataError(
-                f"{folder}: its bank was fitted by scores={stored['told']}, and asked for is {self.correction.told()}"
+                f"{folder}: its bank was fitted by scores={stored['told']}, and asked for is {self.correction.description()}"
             )
         if str(stored["index"]) != self.index.fingerprint:
             raise DataError(f"{Path(folder) / FILE}: what the bank says there is of another index than this one")

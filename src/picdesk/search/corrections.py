@@ -90,7 +90,7 @@ class Correction:
         """Whether anything is changed."""
         return True
 
-    def told(self) -> str:
+    def description(self) -> str:
         """The rule with its settings: `nnn k=128 weight=0.75`."""
         settings = [f"{key}={getattr(self, key):g}" for key in self.tunable]
         return " ".join([self.name, *settings, *(["TRANSDUCTIVE"] if self.transductive else [])])

@@ -128,6 +128,24 @@ class FaissIndex(IndexBase):
         """Length of the vectors."""
         return int(self._faiss.d)
 
+    @property
+    def inverted_lists(self) -> int:
+        """How many inverted lists there are in it; 0 for none."""
+        return making.lists_of(self._faiss)
+
+    @property
+    def probes(self) -> int:
+        """How many of them a search looks into by its settings."""
+        return int(self.settings.get("nprobe", 1))
+
+    def probe(self, lists: int) -> None:
+        """Look into so many lists from now on; the settings stay."""
+        making.set_search(self._faiss, {"nprobe": lists})
+
+    def to_stream(self) -> FaissIndex:
+        """Itself: whether it is inverted lists and nothing else is seen once it is begun."""
+        return self
+
     def tune(self, settings: Mapping[str, float]) -> None:
         """Search with these settings from now on."""
         making.set_search(self._faiss, settings)
@@ -178,7 +196,7 @@ class FaissIndex(IndexBase):
             raise DataError(f"index: items of dimension {more.dim} for an index of {self.dim}")
         check_new(set(self.ids), more.ids)
         self._refuse_on_disk("take further items")
-        self._own()
+        self._load_into_memory()
         self._take(more.matrix)
         self._set_ids([*self._at_place, *more.ids])
         self.fingerprint = digest_of([self.fingerprint, "added", fingerprint_of(more)])
@@ -239,7 +257,7 @@ class FaissIndex(IndexBase):
         if making.lists_on_disk(self._faiss):
             raise ConfigError(f"index={self.kind}: its lists stay on disk in {self._folder}, so it cannot {what}")
 
-    def _own(self) -> None:
+    def _load_into_memory(self) -> None:
         """Bring a memory-mapped index into memory, because faiss ends the process when a mapped one is changed."""
         if self._folder is not None:
             self._faiss = faiss.deserialize_index(faiss.serialize_index(self._faiss))

@@ -99,7 +99,7 @@ class Mixture:
         prepared = self.prepare(run, rerank_scores)
         if not prepared.movable.any():
             return run
-        return arranged(run, self.values(prepared, weights), prepared.movable)
+        return arrange(run, self.values(prepared, weights), prepared.movable)
 
 
 @config_part
@@ -157,7 +157,7 @@ def rest_of(weights: Sequence[float]) -> float:
     return 0.0 if abs(rest) < 1e-9 else rest
 
 
-def arranged(run: Run, value: Doubles, movable: Flags) -> Run:
+def arrange(run: Run, value: Doubles, movable: Flags) -> Run:
     """The run with its movable candidates sorted by `value` among their own places; the others stay where they are."""
     order = order_of(value, movable)
     index = np.take_along_axis(run.index, order, axis=1)

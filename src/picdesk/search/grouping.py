@@ -64,7 +64,7 @@ def at_least(run: Run, min_score: float | None, similarity: Floats | None = None
     return replace(run, index=index, scores=scores)
 
 
-def answered(run: Run) -> Run:
+def drop_unanswered(run: Run) -> Run:
     """The run without the queries for which nothing is left."""
     rows = np.flatnonzero((run.index >= 0).any(axis=1))
     ids = tuple(run.query_ids[q] for q in rows)

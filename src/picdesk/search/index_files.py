@@ -73,7 +73,7 @@ def read_folder(folder: Path) -> tuple[Any, list[str | None], Facts]:
     Raises `MissingFileError`, or `DataError` for anything that is damaged or does not fit together.
     """
     header = read_header(folder)
-    paths = {role: _checked_file(folder, entry) for role, entry in header.pop("files").items()}
+    paths = {role: _check_file(folder, entry) for role, entry in header.pop("files").items()}
     facts = Facts(**header)
     ids = _read_ids(paths["ids"])
     on_disk = faiss.IO_FLAG_ONDISK_SAME_DIR | faiss.IO_FLAG_READ_ONLY
@@ -115,7 +115,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     return dict(header)
 
 
-def _checked_file(folder: Path, entry: Mapping[str, Any]) -> Path:
+def _check_file(folder: Path, entry: Mapping[str, Any]) -> Path:
     name = str(entry.get("name"))
     path = folder / name
     if Path(name).name != name:

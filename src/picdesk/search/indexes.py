@@ -31,6 +31,7 @@ class FlatIndex(FaissIndex):
 
     kind = "flat"
     exact = True
+    searches_among = True
 
     def __init__(self) -> None:
         super().__init__({}, {})
@@ -69,7 +70,7 @@ class FlatIndex(FaissIndex):
         scores, found = self._faiss.search(queries, depth)
         index = found.astype(np.int32)
         if (scores[:, :-1] - scores[:, 1:] < ties.NEAR).any():
-            index, scores = self._settled(index, scores, queries, top_k)
+            index, scores = self._settle(index, scores, queries, top_k)
         return index[:, :top_k], scores[:, :top_k]
 
     def costs_less(self, admitted: int, depth: int) -> bool:
@@ -81,7 +82,7 @@ class FlatIndex(FaissIndex):
         rows = np.flatnonzero(admitted)
         return among_copied(queries, top_k, self.ids, rows, self._matrix[rows])
 
-    def _settled(self, index: Ints, scores: Floats, queries: Floats, top_k: int) -> tuple[Ints, Floats]:
+    def _settle(self, index: Ints, scores: Floats, queries: Floats, top_k: int) -> tuple[Ints, Floats]:
         """The same lists with near-equal neighbours in their exact order, ties across the end of the list included."""
         index, scores = ties.settle(index, scores, queries, self._matrix, self.id_rank)
         if index.shape[1] == len(self.ids):
@@ -110,6 +111,7 @@ class HnswIndex(FaissIndex):
     """
 
     kind = "hnsw"
+    searches_among = True
 
     def __init__(self, m: int = 32, ef_construction: int = 200, ef_search: int = 100, repeatable: bool = True) -> None:
         need_positive(m=m, ef_construction=ef_construction, ef_search=ef_search)

@@ -16,7 +16,7 @@ from picdesk.parts import config_part
 from picdesk.search.base import IndexBase
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.milvus_client import LONGEST_ID, Collection
-from picdesk.search.saved import read_note, write_note
+from picdesk.search.open_saved import read_note, write_note
 from picdesk.trec.runs import Run, id_ranks, order_rows
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ class MilvusIndex(IndexBase):
     `{fingerprint}` in the name of the collection becomes that of the gallery, so that each gallery has its own. Building the
     same gallery again picks up where a stopped one ended; another one under the same name is refused unless `replace` is set.
     """
+
+    searches_among = True
 
     def __init__(
         self,
@@ -156,16 +158,16 @@ class MilvusIndex(IndexBase):
     def search_among(self, queries: Embeddings, top_k: int, admitted: NDArray[np.bool_]) -> Run:
         """The `top_k` best of the admitted items [ids], which Milvus is given by their ids."""
         ids = self.ids
-        return self._searched(queries, top_k, [ids[row] for row in np.flatnonzero(admitted)])
+        return self._find(queries, top_k, [ids[row] for row in np.flatnonzero(admitted)])
 
     def search(self, queries: Embeddings, top_k: int) -> Run:
         """The `top_k` best items of each query, equal scores by item id.
 
         The run names all items of a gallery that was built here, and only those found in a collection opened by `load`.
         """
-        return self._searched(queries, top_k)
+        return self._find(queries, top_k)
 
-    def _searched(self, queries: Embeddings, top_k: int, among: Sequence[str] | None = None) -> Run:
+    def _find(self, queries: Embeddings, top_k: int, among: Sequence[str] | None = None) -> Run:
         if not self._facts:
             raise DataError("index: nothing is in the index; build it from a gallery or load it first")
         if not 1 <= top_k <= MOST_AT_ONCE:

@@ -44,17 +44,17 @@ class Collection:
             network.need(f"index.uri={uri}")
         if "://" in uri and token:
             network.check_secret(uri, "index.uri", "MILVUS_TOKEN")
-        with self.told():
+        with self.one_line_errors():
             self.client: Any = pymilvus.MilvusClient(uri, token=token, timeout=timeout)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def one_line_errors(self) -> Iterator[None]:
         """Turn what Milvus raises inside the block into a `ConfigError` of one line."""
         grpc = importlib.import_module("grpc")
         try:
             yield
         except (self._library.MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
-            said = " / ".join(filter(None, (_said(error), _said(error.__cause__))))
+            said = " / ".join(filter(None, (_message(error), _message(error.__cause__))))
             low = said.lower()
             if any(word in low for word in REFUSED):
                 raise ConfigError(f"index.uri={self.uri}: Milvus refuses us; is MILVUS_TOKEN right? ({said})") from None
@@ -64,12 +64,12 @@ class Collection:
 
     def exists(self) -> bool:
         """Whether there is such a collection."""
-        with self.told():
+        with self.one_line_errors():
             return bool(self.client.has_collection(self.name))
 
     def create(self, dim: int, kind: str, params: Mapping[str, Any]) -> None:
         """Make both collections, empty. Strong consistency: a read sees every write before it."""
-        with self.told():
+        with self.one_line_errors():
             self._create(self.name, dim, LONGEST_ID, kind, params)
             self._create(f"{self.name}_facts", FACTS_DIM, 65_535, "FLAT", {})
 
@@ -86,25 +86,25 @@ class Collection:
 
     def drop(self) -> None:
         """Remove both collections."""
-        with self.told():
+        with self.one_line_errors():
             for name in (self.name, f"{self.name}_facts"):
                 if self.client.has_collection(name):
                     self.client.drop_collection(name)
 
     def load(self) -> None:
         """Make the collection ready to be searched."""
-        with self.told():
+        with self.one_line_errors():
             self.client.load_collection(self.name)
 
     def close(self) -> None:
         """Let go of the server or file."""
-        with self.told():
+        with self.one_line_errors():
             self.client.close()
 
     def read_facts(self) -> dict[str, Any]:
         """The facts. Raises `DataError` if there are none, so that a collection of somebody else's is left alone."""
         name = f"{self.name}_facts"
-        with self.told():
+        with self.one_line_errors():
             rows = []
             if self.client.has_collection(name):
                 self.client.load_collection(name)  # a process that did not make it has to
@@ -116,22 +116,22 @@ class Collection:
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Keep the facts in the place of the old ones."""
         row = {"id": "facts", "vector": [1.0] * FACTS_DIM, "facts": json.dumps(dict(facts))}
-        with self.told():
+        with self.one_line_errors():
             self.client.upsert(f"{self.name}_facts", [row])
 
     def count(self) -> int:
         """Number of items."""
-        with self.told():
+        with self.one_line_errors():
             return int(self.client.query(self.name, filter="", output_fields=["count(*)"])[0]["count(*)"])
 
     def present(self, ids: Sequence[str]) -> set[str]:
         """Which of the ids are there."""
-        with self.told():
+        with self.one_line_errors():
             return {row["id"] for row in self.client.get(self.name, ids=list(ids), output_fields=["id"])}
 
     def all_ids(self) -> tuple[str, ...]:
         """Every id, sorted; fetched in pages."""
-        with self.told():
+        with self.one_line_errors():
             pages = self.client.query_iterator(self.name, batch_size=1000, output_fields=["id"])
             ids: list[str] = []
             while page := pages.next():
@@ -142,12 +142,12 @@ class Collection:
     def insert(self, ids: Sequence[str], vectors: Floats) -> None:
         """Put items in; one that is there already is overwritten."""
         rows = [{"id": item, "vector": vector} for item, vector in zip(ids, vectors, strict=True)]
-        with self.told():
+        with self.one_line_errors():
             self.client.upsert(self.name, rows)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Take items out."""
-        with self.told():
+        with self.one_line_errors():
             self.client.delete(self.name, ids=list(ids))
 
     def search(
@@ -155,7 +155,7 @@ class Collection:
     ) -> list[list[tuple[str, float]]]:
         """Ids and inner products of the nearest (of those ids alone, where they are given), best first, one list per query."""
         asked = {"metric_type": "IP", "params": dict(params)}
-        with self.told():
+        with self.one_line_errors():
             found = self.client.search(
                 self.name, data=np.ascontiguousarray(queries), limit=limit, search_params=asked, anns_field="vector",
                 output_fields=["id"], consistency_level="Strong",
@@ -164,7 +164,7 @@ class Collection:
         return [[(hit["id"], float(hit["distance"])) for hit in hits] for hits in found]
 
 
-def _said(error: BaseException | None) -> str:
+def _message(error: BaseException | None) -> str:
     """What an error of pymilvus or gRPC says, in one line of at most 200 characters."""
     if error is None:
         return ""

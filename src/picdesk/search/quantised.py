@@ -41,7 +41,9 @@ class IvfPqIndex(IvfFlatIndex):
         """faiss's text."""
         turn = f"OPQ{self.recipe['code_bytes']}," if self.recipe["rotate"] else ""
         # np: no polysemous training, which takes fifty times as long and serves a search that nobody asks for here
-        return f"{turn}IVF{self.lists_for(count)},PQ{self.recipe['code_bytes']}np{_refined(self.recipe['refine'])}"
+        return (
+            f"{turn}IVF{self.lists_for(count)},PQ{self.recipe['code_bytes']}np{_refine_suffix(self.recipe['refine'])}"
+        )
 
     def ladders(self, count: int) -> list[list[dict[str, float]]]:
         """nprobe as for whole vectors, with a little and with much refinement."""
@@ -100,8 +102,8 @@ class PqFastScanIndex(FaissIndex):
 def _codes_text(recipe: Mapping[str, Any], dim: int) -> str:
     if dim % recipe["code_dims"]:
         raise ConfigError(f"index.code_dims={recipe['code_dims']}: it must divide the dimension, {dim}")
-    return f"PQ{dim // recipe['code_dims']}x4fs{_refined(recipe['refine'])}"
+    return f"PQ{dim // recipe['code_dims']}x4fs{_refine_suffix(recipe['refine'])}"
 
 
-def _refined(how: str | None) -> str:
+def _refine_suffix(how: str | None) -> str:
     return {None: "", "Flat": ",RFlat"}.get(how, f",Refine({how})")

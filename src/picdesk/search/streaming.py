@@ -15,7 +15,7 @@ from picdesk.interfaces import Index
 from picdesk.search import index_files
 from picdesk.search.base import Shards, sample_of
 from picdesk.search.faiss_index import FaissIndex
-from picdesk.search.saved import open_index
+from picdesk.search.open_saved import open_index
 
 
 def build_on_disk(
@@ -30,22 +30,21 @@ def build_on_disk(
     For kinds that are inverted lists and nothing else (`ivf_flat`, or a factory such as `IVF4096,SQ8`). Gives the opened
     index; a search reads the lists it probes. It takes no further items.
     """
-    if not isinstance(index, FaissIndex):
-        raise ConfigError(f"on_disk=true: {type(index).__name__} has no inverted lists; choose ivf_flat or factory")
+    made: FaissIndex = index.to_stream()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     drawn, count = sample_of(shards, sample)
-    index.start(drawn, count)
-    if not isinstance(index.faiss, faiss.IndexIVF):
-        made = type(index.faiss).__name__
-        raise ConfigError(f"index={index.kind}: {made} has more than inverted lists and cannot stay on disk")
+    made.start(drawn, count)
+    if not isinstance(made.faiss, faiss.IndexIVF):
+        inside = type(made.faiss).__name__
+        raise ConfigError(f"index={made.kind}: {inside} has more than inverted lists and cannot stay on disk")
     lists = folder / f"lists-{index_files.free_turn(folder)}.ivfdata"
     with workshop(folder / "blocks") as blocks:
-        merge_ondisk(index.faiss, _write_blocks(index, shards, blocks), str(lists))
-    index.finish()
+        merge_ondisk(made.faiss, _write_blocks(made, shards, blocks), str(lists))
+    made.finish()
     with lists.open("rb") as stream:
         os.fsync(stream.fileno())
-    index_files.write_folder(folder, index.faiss, list(index.ids), index.facts(made_from), lists)
+    index_files.write_folder(folder, made.faiss, list(made.ids), made.facts(made_from), lists)
     return open_index(folder)
 
 

@@ -97,9 +97,9 @@ def _row(index: FaissIndex, queries: Embeddings, truth: Ints, hits: Hits, top_k:
 def mark_pareto(rows: Sequence[TradeOff]) -> list[TradeOff]:
     """The same rows with `pareto` set on those that no other row beats in both recall and p50 latency."""
 
-    def beaten(row: TradeOff) -> bool:
+    def is_beaten(row: TradeOff) -> bool:
         mine = (row.recall, -row.latency.p50_ms)
         others = [(other.recall, -other.latency.p50_ms) for other in rows]
         return any(other != mine and other[0] >= mine[0] and other[1] >= mine[1] for other in others)
 
-    return [replace(row, pareto=not beaten(row)) for row in rows]
+    return [replace(row, pareto=not is_beaten(row)) for row in rows]

@@ -17,8 +17,8 @@ from picdesk.pages.show import details_of
 from picdesk.retrieval.pieces import Piece
 from picdesk.retrieval.searcher import Find
 from picdesk.serving import schemas
-from picdesk.serving.columns import names_of
 from picdesk.serving.desk import Desk
+from picdesk.serving.filter_columns import names_of
 from picdesk.serving.questions import AskError, Question, about_pieces, about_text, text_of
 from picdesk.serving.served import Served
 from picdesk.serving.thumbs import SIDES, Shown, original
@@ -37,7 +37,7 @@ def desk_of(request: Request) -> Desk:
 async def search(request: Request, asked: schemas.Search) -> Response:
     """Find pictures (or texts) for one text, several, or articles."""
     desk = desk_of(request)
-    return joined(await desk.ask_all(questions_of(desk, asked)))
+    return join_answers(await desk.ask_all(questions_of(desk, asked)))
 
 
 def questions_of(desk: Desk, asked: schemas.Search) -> list[Question]:
@@ -74,7 +74,7 @@ async def search_image(
     desk = desk_of(request)
     options = desk.options(k=top_k, min_score=min_score, where=filter, fold=fold)
     piece = await looked_at(desk, await picture.read(), name_of(picture.filename))
-    return joined([await desk.ask(about_pieces([piece], find, options))])
+    return join_answers([await desk.ask(about_pieces([piece], find, options))])
 
 
 @router.post("/search/combined", response_model=schemas.Answers, responses=REFUSED)
@@ -83,7 +83,7 @@ async def search_combined(request: Request, asked: schemas.Combined) -> Response
     desk = desk_of(request)
     served = desk.now
     pieces = [await piece_of(desk, served, part, f"pieces[{i}]") for i, part in enumerate(asked.pieces)]
-    return joined([await desk.ask(about_pieces(pieces, asked.find, options_from(desk, asked)), served)])
+    return join_answers([await desk.ask(about_pieces(pieces, asked.find, options_from(desk, asked)), served)])
 
 
 async def piece_of(desk: Desk, served: Served, part: schemas.Part, where: str) -> Piece:
@@ -127,7 +127,7 @@ async def item(request: Request, name: str) -> dict[str, Any]:
 async def image(request: Request, name: str) -> Response:
     """A picture as it is stored."""
     served = desk_of(request).now
-    return shown(request, await asyncio.to_thread(original, served, name))
+    return picture_response(request, await asyncio.to_thread(original, served, name))
 
 
 @router.get("/thumbs/{size}/{name:path}", response_class=Response, responses=schemas.responses(401, 404, 415))
@@ -136,10 +136,10 @@ async def thumbnail(request: Request, size: str, name: str) -> Response:
     desk = desk_of(request)
     if size not in SIDES:
         raise AskError("size", f"{size}: choose one of {', '.join(SIDES)}", 404)
-    return shown(request, await asyncio.to_thread(desk.thumbs.of, desk.now, name, size))
+    return picture_response(request, await asyncio.to_thread(desk.thumbs.of, desk.now, name, size))
 
 
-def shown(request: Request, picture: Shown) -> Response:
+def picture_response(request: Request, picture: Shown) -> Response:
     """A picture for a browser, or that the one it has is still right."""
     headers = {"ETag": picture.tag, "Cache-Control": "private, max-age=3600"}
     headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
@@ -171,7 +171,7 @@ async def info(request: Request) -> dict[str, Any]:
 
 def facts_of(desk: Desk, served: Served) -> dict[str, Any]:
     """What `/info` tells."""
-    gallery, limits = served.gallery(served.first), desk.limits
+    gallery, limits = served.gallery(served.first_find), desk.limits
     known = served.pictures.collection
     return {
         "version": picdesk.__version__,
@@ -179,14 +179,14 @@ def facts_of(desk: Desk, served: Served) -> dict[str, Any]:
         "fingerprint": served.fingerprint,
         "generation": served.number,
         "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(served.since)),
-        "pictures": len(gallery) if served.first == "pictures" else None,
+        "pictures": len(gallery) if served.first_find == "pictures" else None,
         "texts": len(known.text_ids) if known is not None else None,
         "index": {"kind": str(getattr(gallery.index, "kind", "captions")), "fingerprint": gallery.index.fingerprint},
         "weights": served.opened.weights,
         "data": dict(served.data),
         "rerankers": served.weights,
         "columns": names_of(served),
-        "folds": desk.folds.known(served),
+        "folds": desk.folds.are_known(served),
         "limits": {
             "most": limits.most,
             "texts": limits.texts,
@@ -234,7 +234,7 @@ def name_of(filename: str | None) -> str:
     return "".join(c for c in last if c.isprintable())[:120] or "a picture"
 
 
-def joined(parts: list[bytes]) -> Response:
+def join_answers(parts: list[bytes]) -> Response:
     """Answers that are JSON already, as one."""
     return Response(b'{"answers":[' + b",".join(parts) + b"]}", media_type=JSON)
 

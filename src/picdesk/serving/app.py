@@ -43,7 +43,7 @@ def application(desk: Desk, token: str | None = None, names: Iterable[str] | Non
 def faults(request: Request, status: int, told: list[tuple[str, str]], headers: Any = None) -> Response:
     """Errors as JSON that names the fields; as a page for a browser that asked for one."""
     if page.is_wanted(request):
-        return page.refused(request, status, told, headers)
+        return page.refusal_page(request, status, told, headers)
     body = {"errors": [{"field": field, "message": message} for field, message in told]}
     return JSONResponse(body, status, headers)
 

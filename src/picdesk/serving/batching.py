@@ -64,14 +64,14 @@ class Hand:
     def _work(self) -> None:
         last = 1
         while (first := self._queue.get()) is not None:
-            batch, end = self._gathered(first, last)
+            batch, end = self._gather(first, last)
             last = len(batch)
             self.on_batch(last)
             self._answer([one for one in batch if one.answer.set_running_or_notify_cancel()])
             if end:
                 return
 
-    def _gathered(self, first: Waiting, last: int) -> tuple[list[Waiting], bool]:
+    def _gather(self, first: Waiting, last: int) -> tuple[list[Waiting], bool]:
         """What waits with the first; up to `wait_s` longer while there are fewer than last time; and whether it is the end."""
         batch, until = [first], time.monotonic() + self.wait_s
         while len(batch) < MOST:
@@ -87,7 +87,7 @@ class Hand:
 
     def _answer(self, batch: list[Waiting]) -> None:
         for served in {id(one.served): one.served for one in batch}.values():
-            self._guarded(lambda served=served: served.warm([o.question for o in batch if o.served is served]))  # type: ignore[misc]
+            self._guard(lambda served=served: served.warm([o.question for o in batch if o.served is served]))  # type: ignore[misc]
         for one in batch:
             self._answer_one(one)
 
@@ -102,7 +102,7 @@ class Hand:
         else:
             one.answer.set_result(answer)
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guard(self, work: Callable[[], None]) -> None:
         """Encoding together only saves time: where it fails, each question meets the fault itself, and is told."""
         try:
             work()

@@ -14,9 +14,9 @@ def command_of(served: Served, question: Question) -> str:
     """A line for a shell. Pictures stand by their file's name; where that lies is for the reader to say."""
     options, system = question.options, served.system
     parts = ["python", "retrieve.py", *served.opened.same]
-    parts += asked(question)
+    parts += asked_words(question)
     if system.reranking.active:
-        parts += reranked(served, question)
+        parts += weight_words(served, question)
     parts += [f"top_k={max(system.top_k, options.k)}", f"run_depth={options.k}"]
     least = options.min_score if options.min_score is not None else system.min_score
     parts += [f"min_score={least:g}"] if least is not None else []
@@ -24,22 +24,22 @@ def command_of(served: Served, question: Question) -> str:
     return " ".join(shlex.quote(part) for part in parts)
 
 
-def asked(question: Question) -> list[str]:
+def asked_words(question: Question) -> list[str]:
     """What is asked, by `query=`, `image=` and `also=`."""
     if question.query:
         return [f"query={question.query.fields['title']}"]
     first, rest = question.pieces[0], question.pieces[1:]
     told = [f"query={first.text}" if first.text else f"image={first.name}", f"find={question.find}"]
-    return told + ([f"also=[{','.join(map(weighted, rest))}]"] if rest else [])
+    return told + ([f"also=[{','.join(map(also_word, rest))}]"] if rest else [])
 
 
-def weighted(piece: Piece) -> str:
+def also_word(piece: Piece) -> str:
     """One entry of `also`."""
     text = piece.text or f"image:{piece.name}"
     return in_quotes(text if piece.weight == 1 else f"{piece.weight:g}:{text}")
 
 
-def reranked(served: Served, question: Question) -> list[str]:
+def weight_words(served: Served, question: Question) -> list[str]:
     """The weights of the rerankers; none where pieces are asked of the vectors alone."""
     if not question.query and not (len(question.pieces) == 1 and question.find == "texts"):
         return ["reranker=identity"]

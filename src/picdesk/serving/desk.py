@@ -13,12 +13,12 @@ from picdesk.assembly.schema import Settings
 from picdesk.data.groups import see_all
 from picdesk.readers.queries import read_queries
 from picdesk.serving.batching import Hand
-from picdesk.serving.counts import Counts
+from picdesk.serving.bounded_memory import Kept
 from picdesk.serving.folding import Folds
-from picdesk.serving.keeping import Kept
-from picdesk.serving.limits import Limits
+from picdesk.serving.prometheus import Counts
 from picdesk.serving.questions import AskError, Options, Question, options_of
 from picdesk.serving.served import Served
+from picdesk.serving.server_settings import Limits
 from picdesk.serving.thumbs import Thumbs
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Desk:
         self._reloading = threading.Lock()
         size = int(self.limits.cache_mb * MEGA)
         self.answers, self.thumbs, self.uploads = Kept(size), Thumbs(size, settings.encode.max_pixels), Kept(UPLOADS)
-        self.hand = Hand(self._computed, self.limits.batch_ms, self.counts.batches.observe)
+        self.hand = Hand(self._compute, self.limits.batch_ms, self.counts.batches.observe)
         self.headlines = self._examples()
         self.folds = Folds()
         self.stopping = False
@@ -72,14 +72,14 @@ class Desk:
         served = self.now
         return list(await asyncio.gather(*(self.ask(question, served) for question in questions)))
 
-    def _computed(self, served: Served, question: Question) -> bytes:
+    def _compute(self, served: Served, question: Question) -> bytes:
         key = (served.number, question.key)
         known = self.answers.peek(key)  # the same question may have stood before this one in the queue
         if known is not None:
             return known
         answer = served.answer(question)
         if question.options.fold:
-            answer["results"] = self.folds.folded(served, answer["results"])
+            answer["results"] = self.folds.fold(served, answer["results"])
         made = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
         self.answers.put(key, made)
         return made

@@ -11,7 +11,7 @@ LONGEST = 90
 
 def examples_of(desk: Desk, served: Served) -> list[str]:
     """Some headlines of `serve.examples`, else some texts of the data set, whose true picture is known; spread over all."""
-    return spread([text for text in desk.headlines if len(text) <= LONGEST]) or spread(own_texts(served))
+    return spread_texts([text for text in desk.headlines if len(text) <= LONGEST]) or spread_texts(own_texts(served))
 
 
 def own_texts(served: Served) -> list[str]:
@@ -24,7 +24,7 @@ def own_texts(served: Served) -> list[str]:
     return [text for text in texts if 8 <= len(text) <= LONGEST]
 
 
-def spread(texts: list[str]) -> list[str]:
+def spread_texts(texts: list[str]) -> list[str]:
     """At most `OFFERED` of them, from all over the list."""
     step = max(1, len(texts) // OFFERED)
     return list(dict.fromkeys(texts[::step]))[:OFFERED]

@@ -22,7 +22,7 @@ class Folds:
 
     group_of: dict[int, Mapping[str, int]] = field(default_factory=dict)
 
-    def known(self, served: Served) -> bool:
+    def are_known(self, served: Served) -> bool:
         """Whether look-alikes are known."""
         return served.number in self.group_of
 
@@ -40,7 +40,7 @@ class Folds:
         self.group_of = {served.number: found}
         log.info("look-alikes: %d groups with %d of %d pictures", len(groups), len(found), len(ids))
 
-    def folded(self, served: Served, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def fold(self, served: Served, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The list with each look-alike moved into `alike` of the best of its group; ranks stay those of the whole list."""
         groups = self.group_of.get(served.number, {})
         kept: list[dict[str, Any]] = []

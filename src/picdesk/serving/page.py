@@ -24,10 +24,10 @@ from picdesk.report.page import TEMPLATES, environment_of
 from picdesk.retrieval.pieces import Piece
 from picdesk.retrieval.searcher import DIRECTION_OF, Find
 from picdesk.serving.api import desk_of, finds, looked_at, name_of
-from picdesk.serving.columns import example_of
 from picdesk.serving.commands import command_of
 from picdesk.serving.desk import Desk
 from picdesk.serving.examples import examples_of
+from picdesk.serving.filter_columns import example_of
 from picdesk.serving.questions import AskError, Options, Question, about_pieces, about_text, text_of
 from picdesk.serving.served import Served
 
@@ -60,13 +60,13 @@ class Asked:
 
 
 @router.get("/", response_class=HTMLResponse)
-async def shown(request: Request) -> Response:
+async def question_page(request: Request) -> Response:
     """The page of a question, or of none."""
     return await page_of(request, dict(request.query_params))
 
 
 @router.post("/", response_class=HTMLResponse)
-async def shown_for_picture(request: Request) -> Response:
+async def picture_page(request: Request) -> Response:
     """The page of a picture that was sent; it is kept in memory for a while, so that its links work."""
     async with request.form(max_files=1, max_fields=30) as form:
         given = dict(request.query_params) | {name: value for name, value in form.items() if isinstance(value, str)}
@@ -155,7 +155,7 @@ def asked_of(desk: Desk, query: Mapping[str, str], sent: Piece | None = None) ->
         fold=given.get("fold") == "1",
     )
     pieces = pieces_of(desk, given, sent)
-    ways: list[Find] = [finds(given["find"])] if "find" in given else [desk.now.first]
+    ways: list[Find] = [finds(given["find"])] if "find" in given else [desk.now.first_find]
     if pieces and "find" not in given and "q" not in given and can_find_texts(desk.now):
         ways = ["pictures", "texts"]
     if len(pieces) == 1 and pieces[0].text:
@@ -241,10 +241,10 @@ def render(desk: Desk, served: Served, **more: Any) -> str:
     """HTML of the page."""
     known: dict[str, Any] = {
         "served": served,
-        "count": len(served.gallery(served.first)),
+        "count": len(served.gallery(served.first_find)),
         "both": served.pictures.collection is not None and bool(len(served.pictures.collection.text_ids)),
         "rerankers": served.weights,
-        "folds": desk.folds.known(served),
+        "folds": desk.folds.are_known(served),
         "usual": desk.settings.run_depth,
         "most": desk.limits.most,
         "examples": examples_of(desk, served),
@@ -276,7 +276,7 @@ def is_wanted(request: Request) -> bool:
     return request.url.path == "/" and "text/html" in request.headers.get("accept", "")
 
 
-def refused(request: Request, status: int, told: list[tuple[str, str]], headers: Any) -> Response:
+def refusal_page(request: Request, status: int, told: list[tuple[str, str]], headers: Any) -> Response:
     """The page with what is wrong in place of answers; what was typed stays in the form."""
     desk = desk_of(request)
     given = {name: value for name, value in request.query_params.items() if name in KEYS or name.startswith("w.")}

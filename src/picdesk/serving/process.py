@@ -20,8 +20,8 @@ from picdesk.process import stops
 from picdesk.serving.app import application
 from picdesk.serving.desk import Desk
 from picdesk.serving.guard import LOCAL, App
-from picdesk.serving.limits import Limits
 from picdesk.serving.served import Served
+from picdesk.serving.server_settings import Limits
 
 log = logging.getLogger(__name__)
 OWN = ("127.0.0.1", "::1", "localhost")
@@ -39,7 +39,7 @@ def serve(source: Source, limits: Limits) -> None:
     desk.prepare()
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    items = f"{len(desk.now.gallery(desk.now.first)):,} {desk.now.first}"
+    items = f"{len(desk.now.gallery(desk.now.first_find)):,} {desk.now.first_find}"
     log.info("picdesk: http://%s:%d (%s, %s)", shown, port, items, desk.now.fingerprint)
     run(desk, application(desk, token, names_of(limits, port)), listening)
 
@@ -195,7 +195,7 @@ def run(desk: Desk, app: App, listening: socket.socket) -> None:
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
-        with stops.left_alone():
+        with stops.leave_signals():
             Server(config, desk).run(sockets=[listening])
     finally:
         desk.close()

@@ -11,7 +11,7 @@ from picdesk.errors import UserError
 from picdesk.readers.queries import Query, bare
 from picdesk.retrieval.pieces import Piece, as_query
 from picdesk.retrieval.searcher import Find
-from picdesk.serving.limits import Limits
+from picdesk.serving.server_settings import Limits
 
 
 class AskError(UserError):

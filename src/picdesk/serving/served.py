@@ -43,12 +43,12 @@ class Served:
     _turn: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        _ = self.first, self.fingerprint  # by what is open now; the other gallery comes when it is asked for
+        _ = self.first_find, self.fingerprint  # by what is open now; the other gallery comes when it is asked for
 
     @cached_property
     def standing(self) -> Standing:
         """The encoder of questions; galleries were encoded through the store."""
-        return Standing.like(self.opened.searcher.system.encoder)
+        return Standing.from_encoder(self.opened.searcher.system.encoder)
 
     @cached_property
     def system(self) -> Any:
@@ -63,7 +63,7 @@ class Served:
     @cached_property
     def fingerprint(self) -> str:
         """A digest over weights, data, and every index that is open from the start."""
-        opened = self.opened.searcher.opened
+        opened = self.opened.searcher.open_galleries
         indexes = {direction: gallery.index.fingerprint for direction, gallery in sorted(opened.items())}
         return digest_of([self.opened.weights, indexes, self.opened.same, self.weights])[:16]
 
@@ -82,13 +82,13 @@ class Served:
             raise AskError("find", f"{find} cannot be searched here: {error}") from None
 
     @cached_property
-    def first(self) -> Find:
+    def first_find(self) -> Find:
         """What was opened at the start: pictures, or the texts of an index of texts."""
-        return "pictures" if "t2i" in self.opened.searcher.opened else "texts"
+        return "pictures" if "t2i" in self.opened.searcher.open_galleries else "texts"
 
     def catalogue(self, find: Find = "pictures") -> Catalogue:
         """What is known of the pictures, or of the texts; for a saved index of the other kind too."""
-        known = self.gallery(self.first).catalogue
+        known = self.gallery(self.first_find).catalogue
         return Catalogue(known.collection, DIRECTION_OF[find], known.render)
 
     @cached_property
@@ -176,7 +176,7 @@ class Served:
             too_large = getattr(error, "kind", "") == "too_large"
             raise AskError("picture", str(error), 413 if too_large else 422) from None
 
-    def asked(self, question: Question) -> Side:
+    def encode_question(self, question: Question) -> Side:
         """The question in the shared space."""
         gallery = self.gallery(question.find)
         render = self.opened.searcher.rendering(gallery)
@@ -191,7 +191,7 @@ class Served:
         """What `retrieve.py` finds, as plain values. Raises `AskError` for a question that this system cannot be asked."""
         options = question.options
         try:
-            gallery, asks = self.gallery(question.find), self.asked(question)
+            gallery, asks = self.gallery(question.find), self.encode_question(question)
             reranked = bool(question.query) or asks.pictures is not None
             system = self.system if reranked else replace(self.system, reranking=Reranking())
             if options.min_score is not None:

@@ -11,7 +11,7 @@ from PIL import Image
 from picdesk.data.images import open_picture
 from picdesk.data.picture_formats import format_of
 from picdesk.errors import DataError
-from picdesk.serving.keeping import Kept
+from picdesk.serving.bounded_memory import Kept
 from picdesk.serving.questions import AskError
 from picdesk.serving.served import Served
 
@@ -61,7 +61,9 @@ class Thumbs:
 
     def of(self, served: Served, name: str, size: str) -> Shown:
         """A picture that fits a square of `SIDES[size]` pixels. Raises `AskError` for what cannot be shown."""
-        content = self.kept.made((served.number, name, size), lambda: smaller(served.read(name), size, self.max_pixels))
+        content = self.kept.get_or_make(
+            (served.number, name, size), lambda: smaller(served.read(name), size, self.max_pixels)
+        )
         return Shown(content, "image/jpeg", tag_of(content))
 
     def clear(self) -> None:

@@ -24,6 +24,6 @@ def windows(size: tuple[int, int], target: tuple[int, int], places: int = PLACES
     return list(dict.fromkeys(found))
 
 
-def cut(picture: Image.Image, box: Box, target: tuple[int, int]) -> Image.Image:
+def cut_part(picture: Image.Image, box: Box, target: tuple[int, int]) -> Image.Image:
     """One part of a picture at the size of `target`."""
     return picture.crop(box).resize(target, Image.Resampling.LANCZOS)

@@ -56,7 +56,7 @@ class Names:
             return root / f"{self.group}_{self.approach}"
         return root / self.group / f"RET_{self.approach}_{self.size}"
 
-    def checked(self, root: Path) -> Path:
+    def checked_folder(self, root: Path) -> Path:
         """What `faults` looks at."""
         return root if self.edition == 2026 else root / self.group
 
@@ -126,14 +126,14 @@ def _of_runs(root: Path, wanted: set[str], alike: Alike | None) -> list[str]:
     if len(groups) != 1:
         there = f"runs of {len(groups)} groups ({', '.join(groups)})" if groups else "no run"
         wrong.append(f"{root.name}: {there}; [group]_[approach] folders of one group are needed in it")
-    return wrong + [fault for article in sorted(wanted) for fault in _repeated(article, runs, alike)]
+    return wrong + [fault for article in sorted(wanted) for fault in _repeats(article, runs, alike)]
 
 
-def _repeated(article: str, runs: Sequence[Path], alike: Alike | None) -> list[str]:
+def _repeats(article: str, runs: Sequence[Path], alike: Alike | None) -> list[str]:
     """Pairs of runs that show one picture for an article."""
     there = [folder for folder in runs if (folder / f"{article}_{folder.name}.png").is_file()]
     files = [folder / f"{article}_{folder.name}.png" for folder in there]
-    shown = [own for file in files if (own := opened(file)) is not None]
+    shown = [own for file in files if (own := open_picture(file)) is not None]
     if len(shown) < 2 or len(shown) < len(files):
         return []
     same = set(alike([picture for picture, _ in shown]) if alike else [])
@@ -148,7 +148,7 @@ def equals(one: tuple[Image.Image, str], other: tuple[Image.Image, str]) -> bool
     return (bool(said) and said == told) or (first.size == second.size and first.tobytes() == second.tobytes())
 
 
-def opened(file: Path) -> tuple[Image.Image, str] | None:
+def open_picture(file: Path) -> tuple[Image.Image, str] | None:
     """A written picture (RGB), and what it says that it was made from; None where it cannot be opened."""
     try:
         with Image.open(file) as picture:

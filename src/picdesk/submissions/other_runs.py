@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from picdesk.errors import DataError, MissingFileError
-from picdesk.submissions.folders import Alike, equals, opened
+from picdesk.submissions.folders import Alike, equals, open_picture
 
 Shown = Mapping[str, Sequence[tuple[Image.Image, str]]]
 
@@ -31,7 +31,7 @@ def shown_before(folder: str, articles: Sequence[str], leave_out: Path | None = 
         article = file.name.partition("_")[0]
         if article not in known:
             continue
-        own = opened(file)
+        own = open_picture(file)
         if own is None:
             raise DataError(f"submission.other_runs={folder}: {file.name} is not a picture that can be opened")
         found.setdefault(article, []).append(own)

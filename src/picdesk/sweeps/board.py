@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from picdesk.assembly.allowed import shown
-from picdesk.assembly.saved import may_be_repeated
+from picdesk.assembly.allowed import printable_value
+from picdesk.assembly.saved_config import may_be_repeated
 from picdesk.errors import DataError
 from picdesk.evaluation.joint import mean_of_both
 from picdesk.evaluation.ranks import Ranks
@@ -18,17 +18,17 @@ from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.folder import REPORTED
-from picdesk.jobs.found import DoneJob, choices_of, differing, find_jobs, short, value_of, written
+from picdesk.jobs.found import DoneJob, choices_of, config_value, differing, find_jobs, short, value_of
 from picdesk.jobs.rankings import Rankings, rankings_of
 from picdesk.measures.listing import KS, MEASURES, NAMES
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
 from picdesk.report.leaderboard import write_csv
+from picdesk.report.measured_values import Column, Value, columns_of
 from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
-from picdesk.report.values import Column, Value, columns_of
 from picdesk.sweeps import seeds
-from picdesk.sweeps.charts import charts
 from picdesk.sweeps.seeds import OverSeeds, over_seeds
+from picdesk.sweeps.sweep_charts import charts
 
 log = logging.getLogger(__name__)
 FIRST = (Column("objective", "objective"), Column("hits@1", "hits@1, mean"))
@@ -221,7 +221,7 @@ def best_config(job: DoneJob) -> str:
     """The best job as an experiment file, ready to be put into conf/experiment, under the command that it came from."""
     asked = {key: as_it_was(job, key, value) for key, value in job.overrides.items()}
     overrides = {key: value for key, value in asked.items() if may_be_repeated(key, value)}
-    left_out = [shown(key) for key in job.overrides if key not in overrides]
+    left_out = [printable_value(key) for key in job.overrides if key not in overrides]
     door = "train" if job.manifest.task == "train" else "evaluate"
     command = shlex.join(["python", f"{door}.py", *(f"{key}={value}" for key, value in overrides.items())])
     choices = choices_of(job)
@@ -232,14 +232,14 @@ def best_config(job: DoneJob) -> str:
     if groups:
         named = [f"{'' if key == 'experiment' else 'override /'}{key}: {value}" for key, value in groups.items()]
         lines += ["defaults:", *(f"  - {line}" for line in sorted(named, key=lambda line: "override" in line))]
-    return "\n".join([*lines, *nested(scalars)]) + "\n"
+    return "\n".join([*lines, *nested_lines(scalars)]) + "\n"
 
 
 def as_it_was(job: DoneJob, key: str, value: str) -> str:
     """The value of an override; of a checkpoint that was asked for by a word (`latest`, `best`), the file that it was then."""
     if key.rpartition(".")[2] != "ckpt":
         return value
-    return written(job, key) or value
+    return config_value(job, key) or value
 
 
 def checkpoint_lines(job: DoneJob) -> list[str]:
@@ -248,7 +248,7 @@ def checkpoint_lines(job: DoneJob) -> list[str]:
     if not digest:
         return []
     where = f": {printable(str(file))}" if file.is_file() else ""
-    return [f"# checkpoint{where} (SHA-256 {shown(digest)})"]
+    return [f"# checkpoint{where} (SHA-256 {printable_value(digest)})"]
 
 
 def printable(text: str) -> str:
@@ -256,7 +256,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def nested(scalars: dict[str, str], indent: int = 0) -> list[str]:
+def nested_lines(scalars: dict[str, str], indent: int = 0) -> list[str]:
     """Dotted keys as YAML lines."""
     lines: list[str] = []
     heads = dict.fromkeys(key.partition(".")[0] for key in scalars)
@@ -265,5 +265,5 @@ def nested(scalars: dict[str, str], indent: int = 0) -> list[str]:
         if head in scalars:
             lines.append(f"{' ' * indent}{head}: {scalars[head]}")
         if inner:
-            lines += [f"{' ' * indent}{head}:", *nested(inner, indent + 2)]
+            lines += [f"{' ' * indent}{head}:", *nested_lines(inner, indent + 2)]
     return lines

@@ -18,7 +18,7 @@ from picdesk.errors import DataError
 from picdesk.jobs.attempts import FAILED, RUNNING, TAKEN, close_loggers
 from picdesk.jobs.mistakes import one_line, say
 from picdesk.process import machine, stops
-from picdesk.process.folders import check_to_write
+from picdesk.process.foreign_folders import check_to_write
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import DoneJob, value_of
 from picdesk.jobs.rankings import Rankings
 from picdesk.report.content import LeaderRow
-from picdesk.report.values import Column, Value
+from picdesk.report.measured_values import Column, Value
 
 COLUMNS = (
     *(Column(f"{d}/hits@1", f"{d} hits@1, mean") for d in DIRECTIONS),

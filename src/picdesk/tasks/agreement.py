@@ -55,12 +55,12 @@ class Agreement(Task):
 
     def run(self, session: Session) -> float:
         """Read the judgments, and score their pairs."""
-        path = self.checked_file()
-        session = session.opened()
+        path = self.check_file()
+        session = session.open()
         session.rerankers.refuse("task=agreement compares similarities with ratings")
         return agreement(session, read(self, path), path, self.form)
 
-    def checked_file(self) -> Path:
+    def check_file(self) -> Path:
         """The file, which must be there, of a form that is known."""
         if self.form not in FORMS:
             raise ConfigError(f"agreement.form={self.form}: choose one of {', '.join(FORMS)}")
@@ -79,7 +79,7 @@ class Agreement(Task):
 def agreement(session: Session, judged: list[Judged], path: Path, form: str) -> float:
     """Score the pairs that were judged, and write down how far the scores go with the ratings."""
     part, backbone = session.part, session.backbone
-    kept = known(judged, part, str(path))
+    kept = known_judgments(judged, part, str(path))
     job = Job(session)
     with job.clock.stage("encode"):
         texts, pictures = embed(backbone, session.features_of(part))
@@ -117,7 +117,7 @@ def correlations(
     }
 
 
-def known(judged: Sequence[Judged], part: Collection, name: str) -> list[Judged]:
+def known_judgments(judged: Sequence[Judged], part: Collection, name: str) -> list[Judged]:
     """The judgments whose texts and pictures are in the part. Raises `DataError` where none is."""
     texts, pictures = set(part.text_ids), set(part.picture_ids)
     kept = [

@@ -33,7 +33,7 @@ class Task(ABC):
     def run(self, session: Session) -> float | None:
         """Do the job. Gives its objective, which a sweep may choose by; None where it has none.
 
-        `session` holds the settings, unchecked yet: `session.opened()` checks every part, takes over what a checkpoint brings,
+        `session` holds the settings, unchecked yet: `session.open()` checks every part, takes over what a checkpoint brings,
         and gives the session whose data set, backbone and system are built when they are asked for.
         """
 
@@ -59,5 +59,5 @@ def run(session: Session, task: Task) -> float | None:
         raise ConfigError(f"filter={session.settings.filter}: task={task.name} takes no filter")
     allowed = session.settings.network
     closed = allowed is False or (task.opens_others() and not allowed)
-    with network.closed() if closed else nullcontext():
+    with network.no_network() if closed else nullcontext():
         return task.run(session)

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.assembly.session import Session
-from picdesk.backbones.captioner import Captioner
+from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
 from picdesk.data.images import named_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError, DataError, examples
-from picdesk.evaluation.captions import bleu
+from picdesk.evaluation.bleu import bleu
 from picdesk.evaluation.metrics import add_tail, exact_ranks, metrics_of
-from picdesk.evaluation.ranks import align, located, ranks_of_run
+from picdesk.evaluation.ranks import align, locate, ranks_of_run
 from picdesk.evaluation.statistics import Interval
 from picdesk.files import file_digest
 from picdesk.interfaces import Direction, Embeddings, Side
@@ -36,7 +36,7 @@ from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head
-from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score, shortened
+from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score, shorten_run
 from picdesk.search.grouping import at_least, best_part_run
 from picdesk.tasks.base import Task
 from picdesk.trec.runs import Qrels, Tail
@@ -73,7 +73,7 @@ def by_captions(session: Session, file: str | None) -> float:
     """One job by the sentences of a file, or by those that a captioning model writes, or by the first captions."""
     session.rerankers.refuse("task=captioner compares captions and nothing else")
     dataset, backbone, encoder, settings = session.dataset, session.backbone, session.encoder, session.settings
-    if not isinstance(backbone, Captioner):
+    if not backbone.compares_captions:
         raise ConfigError(f"task=captioner needs backbone=captioner or backbone=sentences; this one is {backbone.name}")
     job = Job(session)
     with job.clock.stage("caption and encode"):
@@ -91,18 +91,18 @@ def by_captions(session: Session, file: str | None) -> float:
     return mean_hits(list(scored.values()))
 
 
-def build_bridge(session: Session, backbone: Captioner, file: str | None) -> Bridge:
+def build_bridge(session: Session, backbone: TwoTower, file: str | None) -> Bridge:
     """Part the captions into those that ask and those that are known, and say a sentence for each picture."""
     dataset, part = session.dataset, session.part
     if not len(part.picture_of):
         raise ConfigError(f"data={part.name}: this part has no texts; task=captioner compares captions")
     asked, prompts = np.unique(part.picture_of, return_index=True)[1], dataset.prompts(part)
     if file:
-        said, source = given(file, part), file
+        said, source = given_captions(file, part), file
     elif backbone.by_captions:
         said, source = {int(part.picture_of[j]): prompts[j] for j in asked}, "the first caption of each picture"
     else:
-        said, source = written(part, backbone, session.settings.encode.max_pixels), backbone.name
+        said, source = written_captions(part, backbone, session.settings.encode.max_pixels), backbone.name
     known = np.setdiff1d(np.arange(len(part.text_ids)), asked)
     own = [j for j in known if said.get(int(part.picture_of[j])) == prompts[j]]
     if own:
@@ -114,7 +114,7 @@ def build_bridge(session: Session, backbone: Captioner, file: str | None) -> Bri
     return Bridge(part, asked, known, said, source)
 
 
-def given(file: str, part: Collection) -> dict[int, str]:
+def given_captions(file: str, part: Collection) -> dict[int, str]:
     """Sentences from a file of two columns, picture id and caption; some pictures may be absent, none may be unknown to both."""
     captions = read_captions(file)
     place = {name: i for i, name in enumerate(part.picture_ids)}
@@ -138,7 +138,7 @@ def given(file: str, part: Collection) -> dict[int, str]:
     return found
 
 
-def written(part: Collection, backbone: Captioner, max_pixels: int) -> dict[int, str]:
+def written_captions(part: Collection, backbone: TwoTower, max_pixels: int) -> dict[int, str]:
     """Sentences by the captioning model, one picture after the other. Raises `DataError` naming one that cannot be decoded."""
     shown = (named_picture(part.pictures.read(i), name, max_pixels) for i, name in enumerate(part.picture_ids))
     return {i: backbone.captions([picture])[0] for i, picture in enumerate(shown)}
@@ -153,17 +153,17 @@ class Vectors:
     said: Embeddings
 
 
-def sentence_vectors(dataset: Dataset, bridge: Bridge, backbone: Captioner, encoder: Encoder) -> Vectors:
+def sentence_vectors(dataset: Dataset, bridge: Bridge, backbone: TwoTower, encoder: Encoder) -> Vectors:
     """Encode every caption once, through the store."""
     part, prompts = bridge.part, dataset.prompts(bridge.part)
     said = sorted(bridge.said)
     every = head(backbone, "text", encoder.texts(backbone, [*prompts, *(bridge.said[i] for i in said)]))
 
-    def of(rows: Rows) -> Embeddings:
+    def rows_of(rows: Rows) -> Embeddings:
         return Embeddings(tuple(part.text_ids[j] for j in rows), every[rows])
 
     pictures = Embeddings(tuple(part.picture_ids[i] for i in said), every[len(prompts) :])
-    return Vectors(of(bridge.asked), of(bridge.known), pictures)
+    return Vectors(rows_of(bridge.asked), rows_of(bridge.known), pictures)
 
 
 def to_pictures(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
@@ -175,9 +175,9 @@ def to_pictures(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
     relevant = part.picture_of[bridge.asked]
     qrels = Qrels.from_pairs(vectors.asked.ids, part.picture_ids, np.arange(len(relevant)), relevant)
     query, item = align(run, qrels)
-    place = located(run, query[qrels.query_of], item[qrels.items]).place
+    place = locate(run, query[qrels.query_of], item[qrels.items]).place
     exact = replace(ranks_of_run(run, qrels, "t2i"), scores=run.scores[query[qrels.query_of], place])
-    listed = shortened(run, session.settings.run_depth)
+    listed = shorten_run(run, session.settings.run_depth)
     return score("t2i", add_tail(listed, exact, qrels), qrels, session.bars, session.metrics)
 
 
@@ -191,7 +191,7 @@ def to_texts(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
     row_of[said[asking]] = np.arange(len(asking))
     columns = np.flatnonzero(row_of[owner] >= 0)
     qrels = Qrels.from_pairs(queries.ids, known.ids, row_of[owner[columns]], columns)
-    run, _, _ = session.system.timed("i2t", Side(queries.ids, queries), Side(known.ids, known))
+    run, _, _ = session.system.time_search("i2t", Side(queries.ids, queries), Side(known.ids, known))
     exact = exact_ranks(queries, known, qrels, direction="i2t")
     return score("i2t", add_tail(run, exact, qrels), qrels, session.bars, session.metrics)
 

@@ -71,13 +71,15 @@ def pieces_of(question: Question, max_pixels: int) -> list[Piece]:
     plain = len(told) == 1 and not question.also
     if plain and (question.find is None or (question.find == "texts") == bool(question.image)):
         return []
-    pieces = [piece(one, 1.0, max_pixels) for one in told] + [weighted(str(one), max_pixels) for one in question.also]
+    pieces = [piece(one, 1.0, max_pixels) for one in told] + [
+        parse_piece(str(one), max_pixels) for one in question.also
+    ]
     if pieces and not any(one.weight > 0 for one in pieces):
         raise ConfigError("also: one text or picture at least must have a weight above 0")
     return pieces
 
 
-def weighted(told: str, max_pixels: int) -> Piece:
+def parse_piece(told: str, max_pixels: int) -> Piece:
     """One entry of `also`."""
     found = WEIGHTED.fullmatch(told)
     weight = float(found[1]) if found else 1.0

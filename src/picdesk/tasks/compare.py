@@ -70,7 +70,7 @@ class Compare(Task):
 def compare(session: Session, jobs: Sequence[DoneJob]) -> float:
     """Write comparison.json and the page, print the tables. Gives the difference of the mean hits@1."""
     settings = session.settings
-    names = called(jobs)
+    names = job_labels(jobs)
     sides = [Side(name, job, scores_of(job, session)) for name, job in zip(names, jobs, strict=True)]
     one, other = sides
     both = [d for d in DIRECTIONS if d in one.scores and d in other.scores]
@@ -132,10 +132,10 @@ def done_job(key: str, name: str | None) -> DoneJob:
     return replace(jobs[0], name=folder.name)
 
 
-def called(jobs: Sequence[DoneJob]) -> list[str]:
+def job_labels(jobs: Sequence[DoneJob]) -> list[str]:
     """What the two jobs are called: the task and the options in which they differ, else their folders' names."""
     tasks = [job.manifest.task for job in jobs]
-    options = [chosen(job, with_numbers=tasks[0] == tasks[1]) for job in jobs]
+    options = [chosen_options(job, with_numbers=tasks[0] == tasks[1]) for job in jobs]
     keys = [key for key in dict.fromkeys([*options[0], *options[1]]) if options[0].get(key) != options[1].get(key)]
     words = [[f"{key}={option[key]}" for key in keys if key in option][:3] for option in options]
     named = [
@@ -146,7 +146,7 @@ def called(jobs: Sequence[DoneJob]) -> list[str]:
     return named
 
 
-def chosen(job: DoneJob, with_numbers: bool) -> dict[str, str]:
+def chosen_options(job: DoneJob, with_numbers: bool) -> dict[str, str]:
     """The options of a job by group, and what its command line set besides."""
     options = choices_of(job)
     named = dict(options)
@@ -172,7 +172,7 @@ def joint_table(bars: Bars, sides: Sequence[Side], apart: dict[str, Difference])
     """The metrics over both directions of both jobs, with their differences; none where none was asked for."""
     roles: tuple[Role, Role] = ("main", "other")
     rows = [(side.name, joint_of(side.scores, bars), role) for side, role in zip(sides, roles, strict=True)]
-    told = "; ".join(f"{name} {signed(one)} (p={one.p_family:.2g})" for name, one in apart.items())
+    told = "; ".join(f"{name} {signed_text(one)} (p={one.p_family:.2g})" for name, one in apart.items())
     return tuple(
         replace(
             table, note=f"Difference, first less second: {told}. Pictures with all their queries are drawn and swapped."
@@ -192,7 +192,9 @@ def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Differen
         if direction in side.job.unseen
     )
     more = [name for name in apart if measure_of(name)[0].name not in NAMES]
-    told = [f"{name} {signed(apart[name])} (p={apart[name].p_family:.2g})" for name in (*TOLD, *more) if name in apart]
+    told = [
+        f"{name} {signed_text(apart[name])} (p={apart[name].p_family:.2g})" for name in (*TOLD, *more) if name in apart
+    ]
     note = (
         f"Difference, first less second: {'; '.join(told)}. Paired by picture: 95% bootstrap interval of each difference by "
         "itself; p by random signs, corrected for all metrics and directions compared (step-down maxT)."
@@ -201,7 +203,7 @@ def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Differen
     return MetricTable(direction, rows, len(first.qrels.query_ids), first.run.gallery_size, note=note)
 
 
-def signed(difference: Difference) -> str:
+def signed_text(difference: Difference) -> str:
     """`+0.012 [0.001, 0.023]`."""
     span = difference.interval
     value, low, high = (f"{number:+.{max(span.digits, 1)}f}" for number in (span.value, span.low, span.high))

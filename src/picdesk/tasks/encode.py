@@ -8,12 +8,12 @@ from pathlib import Path
 
 from picdesk.assembly.session import Session
 from picdesk.jobs.folder import Job
-from picdesk.jobs.trainer import hush_other_ranks, made, refuse_sweep
+from picdesk.jobs.trainer import hush_other_ranks, make_trainer, refuse_sweep
 from picdesk.parts import config_part
 from picdesk.retrieval.features import picture_features, text_features
 from picdesk.tasks.base import Task
 from picdesk.training.checkpoint import MODALITIES
-from picdesk.training.ranks import on_every_rank
+from picdesk.training.every_rank import on_every_rank
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +25,11 @@ class Encode(Task):
     def run(self, session: Session) -> float:
         """Encode on every rank of the trainer."""
         hush_other_ranks()
-        session = session.opened(training=True, whole=True)
+        session = session.open(training=True, whole=True)
         dataset, part, backbone, encoder = session.dataset, session.part, session.backbone, session.encoder
         job = Job(session)
         root = str(job.folder)
-        trainer = made(session, logger=False, callbacks=[], default_root_dir=root, enable_checkpointing=False)
+        trainer = make_trainer(session, logger=False, callbacks=[], default_root_dir=root, enable_checkpointing=False)
         refuse_sweep(trainer)
 
         def work() -> list[int]:

@@ -42,7 +42,7 @@ class Evaluate(Task):
         if self.run_file or self.qrels_file:
             return evaluate_files(session, self.run_file, self.qrels_file, judge_expected)
         try:
-            return evaluate_model(session.opened(), judge_expected)
+            return evaluate_model(session.open(), judge_expected)
         except MissingFileError as error:  # data or weights are not there; the experiment may say how to get them
             raise MissingFileError(f"{error}; {settings.obtain}" if settings.obtain else str(error)) from error
 

@@ -30,7 +30,7 @@ class Export(Task):
         `image_embeddings` [pictures, dim] belong to `image_names`, row j of `text_embeddings` to row j of the captions, whose
         texts are those that were encoded; float32, of length 1.
         """
-        session = session.opened(whole=True)
+        session = session.open(whole=True)
         dataset, part, backbone = session.dataset, session.part, session.backbone
         texts, pictures = embed(backbone, session.features_of(part))
         job = Job(session)

@@ -22,19 +22,19 @@ from picdesk.collection import Chosen
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.files import held, write_json
+from picdesk.files import hold, write_json
 from picdesk.filters.columns import Columns, columns_of
 from picdesk.filters.kept import drop_others, write_columns
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.parts import config_part
-from picdesk.process.folders import check_to_write
+from picdesk.process.foreign_folders import check_to_write
 from picdesk.retrieval import index_facts
 from picdesk.retrieval.features import head
 from picdesk.retrieval.filtering import tell
-from picdesk.search.base import whole
+from picdesk.search.base import join_shards
 from picdesk.search.corrected import Corrected
-from picdesk.search.saved import made_from
+from picdesk.search.open_saved import made_from
 from picdesk.search.streaming import build_on_disk
 from picdesk.tasks.base import Task
 
@@ -74,14 +74,14 @@ class BuildIndex(IndexTask):
             raise ConfigError("index_dir must be given: task=index_build writes the index there")
         folder = Path(self.index_dir).expanduser()
         check_to_write(folder, "index_dir")
-        session, gallery = session.opened(whole=True), self.gallery
+        session, gallery = session.open(whole=True), self.gallery
         vectors = Vectors(session, gallery)
         job = Job(session)
         facts = facts_of(session, gallery)
         with job.clock.stage("encode and build"):
-            index = built(session, vectors, folder, facts, self.on_disk)
+            index = build_index(session, vectors, folder, facts, self.on_disk)
             if session.correction.active:
-                with held(folder):
+                with hold(folder):
                     correct(session, index, vectors, gallery).save_correction(folder)
         report(job, index, folder, "built", session.weights(), session.encoder)
 
@@ -96,7 +96,7 @@ def facts_of(session: Session, gallery: str) -> dict[str, Any]:
 def correct(session: Session, index: Index, vectors: Vectors, gallery: str) -> Corrected:
     """The index with its score correction, fitted shard by shard."""
     banks, direction = session.system.banks(session.dataset), direction_of(gallery)
-    return Corrected(index, session.correction, *banks.fitted_by_shards(direction, None, vectors.ids, vectors.matrices))
+    return Corrected(index, session.correction, *banks.fit_by_shards(direction, None, vectors.ids, vectors.matrices))
 
 
 def direction_of(gallery: str) -> Direction:
@@ -116,10 +116,10 @@ class Vectors:
         self._part, self._backbone, self._encoder = part, backbone, encoder
         if gallery == "pictures":
             saved_index.refuse_captions(backbone, "gallery=pictures")
-        self._given = backbone.given("text" if gallery == "texts" else "image", part.vectors, part.name)
+        self._given = backbone.given_features("text" if gallery == "texts" else "image", part.vectors, part.name)
         self._prompts = dataset.prompts(part) if gallery == "texts" else None
 
-    def known(self) -> Columns:
+    def known_columns(self) -> Columns:
         """What the data set says of these items."""
         return columns_of(self._part, "i2t" if self._prompts is not None else "t2i")
 
@@ -143,19 +143,19 @@ class Vectors:
         return head(self._backbone, "image", features)
 
 
-def built(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any], on_disk: bool) -> Index:
+def build_index(session: Session, vectors: Vectors, folder: Path, facts: dict[str, Any], on_disk: bool) -> Index:
     """The index of the config, built shard by shard and saved."""
     index: Index = session.new_index()
     if on_disk:
-        with held(folder):
-            digest = write_columns(folder, vectors.known())
+        with hold(folder):
+            digest = write_columns(folder, vectors.known_columns())
             index = build_on_disk(index, vectors, folder, facts | {saved_index.COLUMNS: digest})
             drop_others(folder, digest)
             saved_index.keep_config(session, folder)
         return index
-    tell(index, vectors.known)
+    tell(index, vectors.known_columns)
     index.build_from_shards(vectors)
-    saved_index.save(session, folder, index, facts, vectors.known())
+    saved_index.save(session, folder, index, facts, vectors.known_columns())
     return index
 
 
@@ -171,7 +171,7 @@ class AddItems(IndexTask):
                 "task=index_add: name what is to be added: data=... (for example data=folder data.root=DIR)"
             )
         check_to_write(folder, "index_dir")
-        with held(folder):  # what is read now is what is written over
+        with hold(folder):  # what is read now is what is written over
             session = saved_index.session_of(session, folder, leave=("data", "split", "part"))
             facts = made_from(folder)
             gallery = str(facts["gallery"])
@@ -182,9 +182,9 @@ class AddItems(IndexTask):
             job = Job(session)
             with job.clock.stage("encode and add"):
                 vectors, known = Vectors(session, gallery), saved_index.known_in(folder, facts)
-                tell(index, vectors.known)
-                index.add(whole(list(vectors())))
-                save_again(index, folder, facts, None if known is None else known.joined(vectors.known()))
+                tell(index, vectors.known_columns)
+                index.add(join_shards(list(vectors())))
+                save_again(index, folder, facts, None if known is None else known.join(vectors.known_columns()))
             report(job, index, folder, "added to", session.weights(), session.encoder)
 
 
@@ -202,7 +202,7 @@ class RemoveItems(IndexTask):
         if not ids:
             raise ConfigError("ids must be given: task=index_remove ids=[ID,ID,...]")
         check_to_write(folder, "index_dir")
-        with held(folder):  # what is read now is what is written over
+        with hold(folder):  # what is read now is what is written over
             session = saved_index.with_index(session, folder)
             facts = made_from(folder)
             index = session.index_to_load()

@@ -9,8 +9,8 @@ from pathlib import Path
 from picdesk.assembly.again import as_it_was, named_for_again
 from picdesk.assembly.allowed import current
 from picdesk.assembly.checkpoints import locate
-from picdesk.assembly.limits import NEVER
-from picdesk.assembly.saved import as_written
+from picdesk.assembly.saved_config import as_written
+from picdesk.assembly.saved_limits import NEVER
 from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
@@ -18,7 +18,7 @@ from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.archive import MANIFEST, unpack
 from picdesk.jobs.folder import need_positive
 from picdesk.jobs.identity import settings_of
-from picdesk.jobs.verdict import Scores, Verdict, compared
+from picdesk.jobs.verdict import Scores, Verdict, compare_numbers
 from picdesk.report import provenance
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
@@ -49,13 +49,13 @@ def reproduce(session: Session, name: str) -> float:
     def same_inputs(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
         weights = {key: value for key, value in weights.items() if key != "name"}
         theirs = {key: value for key, value in manifest.weights.items() if key != "name"}
-        refuse(path, [*apart("data", manifest.data, data), *apart("weights", theirs, weights)])
+        refuse(path, [*differing_digests("data", manifest.data, data), *differing_digests("weights", theirs, weights)])
 
     def verdict(settings: Settings, scored: Scores) -> Verdict:
         numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
         facts = {"reproduced": str(path), "command": manifest.command_text}
         title = f"Reproduction of {given.parent.name if path == given else given.name}"
-        lines = compared(numbers, scored, settings.tolerance, "metrics.json")
+        lines = compare_numbers(numbers, scored, settings.tolerance, "metrics.json")
         return Verdict(tuple(lines), settings.tolerance, facts, title)
 
     task = again.build("task")
@@ -81,7 +81,7 @@ def rebuilt(session: Session, path: Path, manifest: Manifest) -> Session:
     written = settings_of(as_written(place))
     refuse_settings(path, manifest, written, {*manifest.settings, *written})
     again = as_it_was(session, path)
-    asked = settings_of(again.unresolved())
+    asked = settings_of(again.unresolved_config())
     both, own = {*asked, *manifest.settings}, named_for_again()
     refuse_settings(path, manifest, asked, {key for key in both if any(under(key, name) for name in own)})
     return again
@@ -111,7 +111,7 @@ def under(key: str, name: str) -> bool:
     return key == name or key.startswith(f"{name}.")
 
 
-def apart(kind: str, reported: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def differing_digests(kind: str, reported: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     """`data.pictures: ab12... here, cd34... in the manifest` for each digest that is not the same."""
     return [
         f"{kind}.{key} is {str(found.get(key))[:12]}, the manifest has {str(reported.get(key))[:12]}"

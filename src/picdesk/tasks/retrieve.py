@@ -45,7 +45,7 @@ class Retrieve(Task, Question):
 
     def run(self, session: Session) -> None:
         """Check what is asked, then search and show."""
-        pieces = self.checked(session.settings)
+        pieces = self.check_question(session.settings)
         queries, picture = whats_asked(self, pieces, session.settings.encode.max_pixels)
         if pieces:
             session.rerankers.refuse(
@@ -56,9 +56,9 @@ class Retrieve(Task, Question):
             retrieve(self, saved_index.session_of(session, folder), queries, picture, pieces, folder)
         else:
             asked = bool(self.query or self.queries)
-            retrieve(self, session.opened(whole=True, asked=asked), queries, picture, pieces, None)
+            retrieve(self, session.open(whole=True, asked=asked), queries, picture, pieces, None)
 
-    def checked(self, settings: Settings) -> list[Piece]:
+    def check_question(self, settings: Settings) -> list[Piece]:
         """What is put together. Raises `ConfigError` where nothing, or more than one thing, is asked."""
         need_positive(settings)
         asked = [name for name in ("query", "queries", "image") if getattr(self, name)]
@@ -88,7 +88,7 @@ def retrieve(
     weights = session.weights() | session.rerankers.contents()
     job = Job(session)
     with job.clock.stage("load index" if folder else "encode gallery"):
-        gallery = opened_gallery(task, session, direction, folder)
+        gallery = open_gallery(task, session, direction, folder)
     with job.clock.stage("encode and search"):
         asks = asked_of(session, gallery, queries, picture, pieces, bool(folder))
         run = session.system.search(asks, gallery, filter=session.settings.filter)
@@ -110,7 +110,7 @@ def retrieve(
     return run
 
 
-def opened_gallery(task: Retrieve, session: Session, direction: Direction, folder: Path | None) -> Gallery:
+def open_gallery(task: Retrieve, session: Session, direction: Direction, folder: Path | None) -> Gallery:
     """What is searched: the saved index in `folder`, or the data set."""
     if folder is None:
         return gallery_of(session, direction, task.save_index)

@@ -9,7 +9,7 @@ from picdesk.assembly.opening import Source
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
-from picdesk.serving.limits import Limits
+from picdesk.serving.server_settings import Limits
 from picdesk.tasks.base import Task
 
 NEEDED = ("fastapi", "uvicorn", "httptools", "multipart", "prometheus_client")

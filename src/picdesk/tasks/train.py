@@ -46,7 +46,7 @@ class Train(Task):
         session.check(training=True)
         parts = build_parts(session)
         check_part(session.settings.part)
-        return train(begun_from(session) if self.resume else session.opened(training=True), parts, self.resume)
+        return train(begun_from(session) if self.resume else session.open(training=True), parts, self.resume)
 
     def next_step(self, folder: Path) -> str:
         """Search with what was trained."""
@@ -68,7 +68,7 @@ def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float
     with job.clock.stage("encode"):
         report = session.features_of(part)
         data = make_data(session, parts)
-        second = second.scored(backbone, session.encoder) if second else None
+        second = second.with_scores(backbone, session.encoder) if second else None
     before = session.system.evaluate(dataset, part, report)
     state = resume.keep(job, stopped)
     with job.clock.stage("fit"):
@@ -78,7 +78,7 @@ def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float
         if data.raw is not None:  # new trunks: the report part goes through the store again, under their fingerprints
             report = session.features_of(part)
         after = session.system.evaluate(dataset, part, report)
-        second = second.scored(backbone, session.encoder) if second else None
+        second = second.with_scores(backbone, session.encoder) if second else None
     learned = learned_by(session)
     apart = without_look_alikes(session, part, learned_by_fit(dataset, learned), after)
     start = "untrained" if session.checkpoint is None else "before"
@@ -102,7 +102,7 @@ def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float
     )
     job.measure = VALIDATED
     job.objective = float(best.path.scores[best.path.best])
-    job.compared = forgetting.kept(before, second)
+    job.compared = forgetting.manifest_metrics(before, second)
     finish(job, session, part, outcome)
     resume.forget(job)
     log.info("checkpoint:  %s", path)
@@ -157,7 +157,7 @@ def run_fit(session: Session, job: Job, data: FeatureData, parts: dict[str, Any]
     trained = parts["adaptation"].prepare(backbone)
 
     def make_trainer(**kept: Any) -> pl.Trainer:
-        return trainer.made(session, logger=trainer.logger_of(job), **kept, **trainer.settings(job))
+        return trainer.make_trainer(session, logger=trainer.logger_of(job), **kept, **trainer.settings(job))
 
     return fit(
         backbone,

@@ -21,7 +21,7 @@ from picdesk.parts import config_part
 from picdesk.report.content import Note
 from picdesk.report.page import write_tuning
 from picdesk.report.plots import save_png
-from picdesk.report.tuning import TuningPage, TuningRow, TuningTable, print_tuning, write_tuning_csv
+from picdesk.report.tuning_report import TuningPage, TuningRow, TuningTable, print_tuning, write_tuning_csv
 from picdesk.retrieval.features import embed
 from picdesk.retrieval.system import sides_of
 from picdesk.retrieval.tools import Sources
@@ -57,7 +57,7 @@ class TuneIndex(Task):
         session.rerankers.refuse("task=tune_index measures the search alone")
         wanted = wanted_settings(self.settings, self.queries)
         buildable(session)
-        return tune(session.opened(), wanted, self.queries)
+        return tune(session.open(), wanted, self.queries)
 
 
 def tune(session: Session, settings: Settings | None, queries: int) -> float:

@@ -68,7 +68,7 @@ def tune_scores(session: Session, by: Choosing) -> float:
     chosen_on, reported = session.dataset.part(by.part), session.part
     job = Job(session)
     with job.clock.stage("try settings"):
-        tried = all_tried(session, chosen_on, by)
+        tried = try_all(session, chosen_on, by)
     write_tried(job, tried, by.name)
     job.objective = float(tried.values[tried.chosen])
     job.measure = f"{by.name} on part={by.part}"
@@ -89,7 +89,7 @@ def tune_scores(session: Session, by: Choosing) -> float:
     return job.objective
 
 
-def all_tried(session: Session, part: Collection, by: Choosing) -> Tried:
+def try_all(session: Session, part: Collection, by: Choosing) -> Tried:
     """The metric on the tuning part without a correction and under all settings, by exact search."""
     features, rule, direction = session.features_of(part), session.correction, by.direction
     sources = Sources.of(session.dataset, part, session.backbone, session.encoder)

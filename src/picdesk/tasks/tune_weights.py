@@ -55,8 +55,8 @@ class TuneWeights(Task):
     def run(self, session: Session) -> float:
         """Choose the weights of the rerankers, or the settings of a score correction where one is chosen."""
         need_positive(session.settings)
-        choosing = wanted(self, session.settings)
-        session = session.opened()
+        choosing = what_to_choose(self, session.settings)
+        session = session.open()
         if not session.correction.active:
             return tune_weights(session, choosing, self.steps)
         told = f"task=tune_weights scores={session.correction.name} chooses the settings of the correction alone"
@@ -98,7 +98,7 @@ def tune_weights(session: Session, choosing: Choosing, steps: int | None) -> flo
     return job.objective
 
 
-def wanted(tune: TuneWeights, settings: Settings) -> Choosing:
+def what_to_choose(tune: TuneWeights, settings: Settings) -> Choosing:
     """By what is chosen, and on which part. Raises `ConfigError` where that would be what is reported."""
     part = settings.part
     if tune.part == part or "all" in (tune.part, part):
@@ -142,7 +142,7 @@ def candidates_of(session: Session, job: Job, part: Collection, direction: Direc
     sources = Sources.of(session.dataset, part, session.backbone, session.encoder)
     queries, items, qrels = sides_of(features, *embed(session.backbone, features), sources)[direction]
     asked, searched = sources.sides(direction, queries, items)
-    run: Run = session.system.indexed(searched).search(queries, min(session.settings.top_k, len(items.ids)))
+    run: Run = session.system.index_items(searched).search(queries, min(session.settings.top_k, len(items.ids)))
     context = sources.tools.context(direction, asked, searched)
     scores = {one.name: scores_of(one, run, context, sources.tools) for one in session.rerankers.parts()}
     empty = [name for name, own in scores.items() if np.isnan(own).all()]

@@ -41,7 +41,7 @@ class WriteCaptions(Task):
 
 def write_captions(session: Session, task: WriteCaptions) -> None:
     """Ask, keep, write."""
-    ids, fields, texts = asked(session, task)
+    ids, fields, texts = requests_for(session, task)
     writer = session.build("writing")
     job = Job(session)
     with job.clock.stage("write captions"):
@@ -70,7 +70,7 @@ def write_captions(session: Session, task: WriteCaptions) -> None:
     log.info("captions: %s (use it: reranker=llm_rewriting reranker.file=...)", job.folder / "captions.json")
 
 
-def asked(session: Session, task: WriteCaptions) -> tuple[Sequence[str], Sequence[Fields], Sequence[str]]:
+def requests_for(session: Session, task: WriteCaptions) -> tuple[Sequence[str], Sequence[Fields], Sequence[str]]:
     """Ids, fields and texts to write captions for."""
     if task.queries:
         queries = only(read_queries(task.queries), task.subset)

@@ -47,12 +47,12 @@ def read_text(path: Path, encoding: str | None = None, key: str | None = "data.e
     `DataError` with the place, the likely encodings and the config `key` to name one by (None: there is no such key).
     With `encoding` the file must be in it.
     """
-    raw = _unpacked(path)
+    raw = _unpack(path)
     if encoding is not None:
-        text = _given(path, raw, encoding, key)
+        text = _decode_as(path, raw, encoding, key)
         odd: list[str] = []
     else:
-        text, odd = _guessed(path, raw, key)
+        text, odd = _decode_by_guess(path, raw, key)
     ends = [name for name, found in (("CRLF", "\r\n" in text), ("CR", re.search(r"\r(?!\n)", text))) if found]
     odd += [f"{' and '.join(ends)} line ends"] if ends else []
     return text.removeprefix("\ufeff"), f"{path.name}: {'; '.join(odd)}" if odd else ""
@@ -68,7 +68,7 @@ def plain_suffix(path: Path) -> str:
     return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
-def _unpacked(path: Path) -> bytes:
+def _unpack(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -88,7 +88,7 @@ def _unpacked(path: Path) -> bytes:
     return raw
 
 
-def _given(path: Path, raw: bytes, encoding: str, key: str | None) -> str:
+def _decode_as(path: Path, raw: bytes, encoding: str, key: str | None) -> str:
     try:
         return raw.decode(encoding)
     except LookupError:
@@ -99,13 +99,13 @@ def _given(path: Path, raw: bytes, encoding: str, key: str | None) -> str:
         raise DataError(f"{path.name}: not {encoding}{at} ({key or 'encoding'}={encoding})") from None
 
 
-def _guessed(path: Path, raw: bytes, key: str | None) -> tuple[str, list[str]]:
+def _decode_by_guess(path: Path, raw: bytes, key: str | None) -> tuple[str, list[str]]:
     for mark, name in MARKS:
         if raw.startswith(mark):
             odd = ["starts with a byte order mark"] if name == "utf-8" else [f"read as {name.upper()} by its mark"]
             if name != "utf-8":
-                return _given(path, raw, name, None), odd
-            text, more = _guessed(path, raw[len(mark) :], key)
+                return _decode_as(path, raw, name, None), odd
+            text, more = _decode_by_guess(path, raw[len(mark) :], key)
             return text, odd + more
     head = raw[:4096]
     if head.count(0) > len(head) / 4:
@@ -116,7 +116,7 @@ def _guessed(path: Path, raw: bytes, key: str | None) -> tuple[str, list[str]]:
     except UnicodeDecodeError as error:
         text, lines, bad = _decode_lines(raw)
         if _in_runs(bad):
-            named = tuple(likely(bad))
+            named = tuple(likely_encodings(bad))
             line = raw.count(b"\n", 0, error.start) + 1
             where = f"not UTF-8 at byte {error.start} (line {line})"
             raise DataError(f"{path.name}: {where}; {_way(key, named)}") from None
@@ -160,7 +160,7 @@ def _in_runs(raw: bytes) -> bool:
     return sum(length for length in runs if length > 1) > sum(runs) / 4
 
 
-def likely(raw: bytes) -> list[str]:
+def likely_encodings(raw: bytes) -> list[str]:
     """Those of the usual encodings that the bytes can be in, the one with most of its everyday characters first."""
     found = []
     for name in LIKELY:

@@ -41,19 +41,19 @@ def split_rows(file: str, text: str, delimiter: str = ",", quoting: str = "auto"
         lines.pop()
     notes: list[str] = []
     if quoting == "none" or '"' not in text:
-        rows = _unquoted(lines, delimiter)
+        rows = _split_unquoted(lines, delimiter)
     else:
         strict = _strict(file, lines, delimiter, quoting == "csv")
         if strict is None and '\\"' in text:
             strict = _strict(file, lines, delimiter, False, escape="\\")
             notes += ["quotes inside cells have a backslash before them"] if strict is not None else []
-        rows = strict if strict is not None else _sorted_out(lines, delimiter, notes)
+        rows = strict if strict is not None else _sort_out(lines, delimiter, notes)
     full = [(number, cells) for number, cells in rows if any(map(str.strip, cells))]
     blank = len(rows) - len(full)
     return full, notes + ([f"{blank} blank lines or rows without content"] if blank else [])
 
 
-def _unquoted(lines: Iterable[str], delimiter: str) -> list[Row]:
+def _split_unquoted(lines: Iterable[str], delimiter: str) -> list[Row]:
     reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
     return [(reader.line_num, cells) for cells in reader]
 
@@ -76,12 +76,12 @@ def _strict(file: str, lines: list[str], delimiter: str, wanted: bool, escape: s
     if wanted or not long:
         return rows
     looks = Looks(lines, delimiter)
-    return None if any(looks.swallowed(lines[start + 1 : end]) for start, end in long) else rows
+    return None if any(looks.are_rows(lines[start + 1 : end]) for start, end in long) else rows
 
 
-def _sorted_out(lines: list[str], delimiter: str, notes: list[str]) -> list[Row]:
+def _sort_out(lines: list[str], delimiter: str, notes: list[str]) -> list[Row]:
     """Rows of a file with stray quotes."""
-    found = _recovered(lines, delimiter)
+    found = _recover_rows(lines, delimiter)
     numbers = ", ".join(map(str, found.stray[:5])) + (", ..." if len(found.stray) > 5 else "")
     if found.needed or found.wrapped * 2 > len(found.rows):
         told = f"{len(found.stray)} rows with a stray quote were read as they stand: line {numbers}"
@@ -89,10 +89,10 @@ def _sorted_out(lines: list[str], delimiter: str, notes: list[str]) -> list[Row]
         return found.rows
     told = f"{len(found.stray)} rows with a stray quote (line {numbers}), so quotes were read as plain characters"
     notes.append(f"{told} (data.quoting=none; csv would refuse them)")
-    return _unquoted(lines, delimiter)
+    return _split_unquoted(lines, delimiter)
 
 
-def _recovered(lines: list[str], delimiter: str) -> Recovered:
+def _recover_rows(lines: list[str], delimiter: str) -> Recovered:
     looks, found, at = Looks(lines, delimiter), Recovered(), 0
     while at < len(lines):
         plain = looks.cells(lines[at])
@@ -101,12 +101,12 @@ def _recovered(lines: list[str], delimiter: str) -> Recovered:
             found.rows.append((at, plain))
             continue
         reader = csv.reader(_until_rows(lines, at, looks), delimiter=delimiter, strict=True)
-        bare = [_unwrapped(cell) for cell in plain]
+        bare = [_unwrap(cell) for cell in plain]
         try:
             cells: list[str] | None = next(reader, [])
         except csv.Error:
             cells = None
-        if cells is None or looks.swallowed(lines[at + 1 : at + reader.line_num]):
+        if cells is None or looks.are_rows(lines[at + 1 : at + reader.line_num]):
             at += 1
             found.stray.append(at)
             found.rows.append((at, bare))
@@ -129,7 +129,7 @@ def _until_rows(lines: list[str], at: int, looks: "Looks") -> Iterator[str]:
         yield line
 
 
-def _unwrapped(cell: str) -> str:
+def _unwrap(cell: str) -> str:
     return cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
 
 
@@ -152,7 +152,7 @@ class Looks:
         """The line cut at each delimiter, whatever the quotes."""
         return line.rstrip("\r\n").split(self.delimiter)
 
-    def swallowed(self, lines: list[str]) -> bool:
+    def are_rows(self, lines: list[str]) -> bool:
         """Whether the lines inside a quoted cell are rows by their looks, at least half of them."""
         return bool(lines) and 2 * sum(map(self.like_a_row, lines)) >= len(lines)
 

@@ -24,7 +24,7 @@ class Table:
     ragged: tuple[tuple[int, int], ...]
     note: str
 
-    def left_out(self, file: str) -> list[tuple[str, str]]:
+    def unused_rows(self, file: str) -> list[tuple[str, str]]:
         """Each row of a wrong width: where it is, and why it is not used."""
         width = len(self.header)
         return [(f"{file} line {line}", f"{cells} cells for {width} columns") for line, cells in self.ragged]
@@ -55,7 +55,7 @@ def read_table(
     notes = [odd] if odd else []
     if delimiter == "auto":
         delimiter = _delimiter(text, wanted)
-        notes += [f"{path.name}: split at each {_shown(delimiter)}"] if delimiter != "," else []
+        notes += [f"{path.name}: split at each {_delimiter_name(delimiter)}"] if delimiter != "," else []
     numbered, more = split_rows(path.name, text, delimiter, quoting)
     notes += [f"{path.name}: {note}" for note in more]
     header = _header(path.name, numbered)
@@ -96,7 +96,7 @@ def _delimiter(text: str, wanted: Iterable[str] | Callable[[Sequence[str]], bool
     return ","
 
 
-def _shown(delimiter: str) -> str:
+def _delimiter_name(delimiter: str) -> str:
     return "tab" if delimiter == "\t" else repr(delimiter)
 
 
@@ -116,5 +116,5 @@ def need_columns(
     ]
     if absent:
         told = f"{file}: no such column: {', '.join(absent)}; the columns are {examples(header, 12)}"
-        others = [_shown(one) for one in TRIED if len(header) == 1 and one in header[0]]
+        others = [_delimiter_name(one) for one in TRIED if len(header) == 1 and one in header[0]]
         raise DataError(told + (f"; is the delimiter {' or '.join(others)}? (data.delimiter)" if others else ""))

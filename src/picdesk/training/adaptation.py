@@ -23,7 +23,7 @@ UNUSED = ("logit_scale", "logit_bias")  # a library's own; the backbone holds th
 
 
 class Adaptation:
-    """What all share: the heads and the temperature learn, and of each trunk in `towers` what `chosen` names.
+    """What all share: the heads and the temperature learn, and of each trunk in `towers` what `learning_weights` names.
 
     Trunk weights learn at `trunk_rate` times the optimizer's rate, and below the top of their trunk at `lr_decay` times that
     of the layer above (Clark et al. 2020, arXiv 2003.10555, section 3.1): 1 in what follows the last block, `lr_decay` in
@@ -57,7 +57,7 @@ class Adaptation:
             self.thaw(backbone, modality)
         pairs = [(name, value) for name, value in backbone.named_parameters() if value.requires_grad]
         trained = Trained(backbone, pairs, self.rates(backbone, pairs))
-        log.info("adaptation: %s", trained.described())
+        log.info("adaptation: %s", trained.describe())
         return trained
 
     def check(self, backbone: TwoTower) -> None:
@@ -67,7 +67,7 @@ class Adaptation:
                 f"adaptation={self.name}: the towers of {backbone.name} share weights ({examples(both, 1)}), so that none can be "
                 "adapted by itself; choose one that trains both as they are (adaptation=full)"
             )
-        trunks = [name for modality in self.towers for name in self.chosen(backbone, modality)]
+        trunks = [name for modality in self.towers for name in self.learning_weights(backbone, modality)]
         if trunks and not backbone.trunks_learn:
             raise ConfigError(
                 f"adaptation={self.name}: the trunks of {backbone.name} are used as their library has them and do not "
@@ -91,11 +91,11 @@ class Adaptation:
         """Let what is chosen of one trunk learn."""
         trunk = backbone.trunk(modality)
         own = dict(trunk.named_parameters())
-        chosen = [name for name in self.chosen(backbone, modality) if name.rpartition(".")[2] not in UNUSED]
+        chosen = [name for name in self.learning_weights(backbone, modality) if name.rpartition(".")[2] not in UNUSED]
         for name in chosen:
             own[name].requires_grad_(True)
 
-    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
+    def learning_weights(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """Names of a trunk's weights that learn."""
         raise NotImplementedError
 
@@ -132,7 +132,7 @@ class Full(Adaptation):
 
     name = "full"
 
-    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
+    def learning_weights(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """All."""
         return [name for name, _ in backbone.trunk(modality).named_parameters()]
 
@@ -175,7 +175,7 @@ class LastBlocks(Adaptation):
             raise ConfigError(f"adaptation.n={n}: at least 1 block; adaptation=heads trains none")
         self.n = n
 
-    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
+    def learning_weights(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """What lies at most `n` blocks deep. Raises `ConfigError` where there are fewer blocks."""
         found = depths(backbone, modality)
         blocks = max(found.values(), default=0) - 1
@@ -190,7 +190,7 @@ class BitFit(Adaptation):
 
     name = "bitfit"
 
-    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
+    def learning_weights(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """Everything named a bias. Raises `ConfigError` where there is none."""
         found = own_biases(backbone.trunk(modality))
         if not found:
@@ -218,7 +218,7 @@ class Lora(Adaptation):
             raise ConfigError(f"adaptation.rank={rank}, adaptation.alpha={alpha}: rank at least 1, alpha above 0")
         self.rank, self.alpha, self.seed = rank, alpha, seed
 
-    def chosen(self, backbone: TwoTower, modality: Modality) -> list[str]:
+    def learning_weights(self, backbone: TwoTower, modality: Modality) -> list[str]:
         """Names of the matrices. Raises `ConfigError` where there are none."""
         parts = backbone.trunk(modality).named_modules()
         found = [f"{path}.{name}" for path, module in parts for name in low_rank.matrices(module)]

@@ -60,7 +60,7 @@ def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], con
             weights, temporary, {ABOUT: json.dumps(about, sort_keys=True)}
         )  # one key: the order of several varies
     digest = file_digest(folder / WEIGHTS)
-    write_text(folder / CONFIG, marks.signed(config, digest))
+    write_text(folder / CONFIG, marks.sign(config, digest))
     return folder / WEIGHTS
 
 
@@ -85,14 +85,14 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
         raise ConfigError(f"ckpt={checkpoint.path} is of backbone {about.get('backbone')}, not of {backbone.name}")
     if BIAS in weights and backbone.logit_bias is None:  # trained with a sigmoid loss, begun without a bias
         backbone.set_bias(0.0)
-    own = {name: value for name in weights if (value := parameter_of(backbone, name)) is not None}
+    own = {name: found for name in weights if (found := parameter_of(backbone, name)) is not None}
     odd = [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]
     if odd:
         raise DataError(f"ckpt={checkpoint.path}: {len(odd)} weights do not fit {backbone.name}: {examples(odd)}")
     backbone.note_tuned([name for name, value in weights.items() if not torch.equal(value.to(own[name]), own[name])])
     with torch.no_grad():
-        for name, value in weights.items():
-            own[name].copy_(value)
+        for name, values in weights.items():
+            own[name].copy_(values)
     backbone.untrained = False
     backbone.forget_fingerprints()
     for modality, wanted in about.get("trunks", {}).items():
@@ -136,7 +136,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """What a checkpoint says of itself, checked, and its tensors."""
     try:
         with safe_open(path, "pt") as file:
-            about = checked_about(file.metadata(), path)
+            about = check_about(file.metadata(), path)
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         if isinstance(error, UserError):
@@ -144,7 +144,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise DataError(f"ckpt={path} is not a readable safetensors file ({first_line(error)})") from error
 
 
-def checked_about(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
+def check_about(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
     """The note in a weights file. Raises `DataError` where it is none, of another format, or damaged."""
     try:
         about = json.loads((metadata or {}).get(ABOUT, "{}"))

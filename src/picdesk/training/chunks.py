@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.interfaces import Modality
-from picdesk.training.inputs import Inputs, embed_inputs, split
+from picdesk.training.inputs import Inputs, embed_inputs, split_inputs
 
 
 def embed_in_chunks(backbone: TwoTower, modality: Modality, inputs: Inputs, chunk: int) -> torch.Tensor:
@@ -25,6 +25,6 @@ def embed_in_chunks(backbone: TwoTower, modality: Modality, inputs: Inputs, chun
         return embed_inputs(backbone, modality, inputs)
     parts = [
         checkpoint(embed_inputs, backbone, modality, part, use_reentrant=False, preserve_rng_state=True)
-        for part in split(inputs, chunk)
+        for part in split_inputs(inputs, chunk)
     ]
     return torch.cat(parts)

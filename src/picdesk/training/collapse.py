@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
@@ -127,7 +127,10 @@ class Collapse(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the spread and the effective rank of the validation embeddings."""
-        found = {side: probes.spread_and_rank(vectors) for side, vectors in probes.validated(pl_module).items()}
+        found = {
+            side: probes.spread_and_rank(vectors)
+            for side, vectors in probes.validation_embeddings(cast(probes.Validated, pl_module)).items()
+        }
         if not trainer.global_step:
             self._start = found
             return
@@ -176,7 +179,7 @@ class Collapse(pl.Callback):
             self._say("bound", f"the temperature is at its bound: logit_scale rose to ln 100; {remedy}")
 
     def _look_at_pictures(self, trainer: pl.Trainer, batch: Any) -> None:
-        if not self._masks and probes.repeated(batch):
+        if not self._masks and probes.repeats_picture(batch):
             told = "the loss does not look at which rows are of one picture"
             self._say("captions", f"{NEGATIVES}: {told}; let it leave such pairs out, or set training.sampler=pictures")
         if trainer.current_epoch == 0 and len(self._ids_of) < LOOKED_AT:

@@ -13,10 +13,10 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Modality, PictureBytes
 from picdesk.training.augmentation import Nothing
-from picdesk.training.batches import Batches, EveryText, Loader, OneTextEach
+from picdesk.training.batch_order import Batches, EveryText, Loader, OneTextEach
 from picdesk.training.features import Features
-from picdesk.training.gathering import place
 from picdesk.training.inputs import Augment, FeatureRows, Inputs, PictureRows, Rows, TextRows
+from picdesk.training.process_rows import place
 
 Pairs = tuple[Inputs, Inputs, torch.Tensor]
 SAMPLERS = ("auto", "texts", "pictures")

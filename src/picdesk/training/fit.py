@@ -24,7 +24,7 @@ from picdesk.training.averaging import Interpolation, Weights, copy_into, wise_f
 from picdesk.training.collapse import Noticing, Stopped
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.features import Features
-from picdesk.training.inputs import embed_inputs, moved
+from picdesk.training.inputs import embed_inputs, move_inputs
 from picdesk.training.losses import Contrastive
 from picdesk.training.module import MONITOR, Retrieval, validation_metrics
 from picdesk.training.state import KeepState, WholeFiles
@@ -57,7 +57,7 @@ class Best(pl.Callback):
         self.unscored, self.scored_step = {}, trainer.global_step
         better = self.best < 0 or row[MONITOR] > self.history[self.best][MONITOR]
         if better:
-            self.best, self.weights = len(self.history) - 1, self.trained.plain()
+            self.best, self.weights = len(self.history) - 1, self.trained.plain_weights()
         log.info(
             "epoch %2.0f  val hits@1  t2i %.4f  i2t %.4f%s",
             row["epoch"],
@@ -95,7 +95,7 @@ class Steps(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count from the epoch's first step."""
         name = f"epoch {trainer.current_epoch + 1}"
-        stops.at(name)
+        stops.note_place(name)
         total = trainer.num_training_batches
         known = trainer.is_global_zero and not sys.stderr.isatty() and isinstance(total, int)
         self._lines = Lines(f"{name}, steps", int(total), EVERY_S) if known else None
@@ -157,7 +157,7 @@ def fit(
         trained.add_bias()
     module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk)
     best = Best(trained)
-    start = trained.plain()
+    start = trained.plain_weights()
     backbone.eval()  # the trunks stay so: their dropout and batch statistics are not to move
     backbone.image_head.train()
     backbone.text_head.train()
@@ -216,12 +216,12 @@ def val_embeddings(
     sides: list[NDArray[np.float32]] = []
     with torch.inference_mode():
         for modality, loader in zip(MODALITIES, data.val_dataloader(), strict=True):
-            parts = [embed_inputs(backbone, modality, moved(batch, device)).float().cpu() for batch in loader]
+            parts = [embed_inputs(backbone, modality, move_inputs(batch, device)).float().cpu() for batch in loader]
             sides.append(torch.cat(parts).numpy())
     return sides[0], sides[1]
 
 
-def embedded(backbone: TwoTower, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def embed_part(backbone: TwoTower, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pictures and texts of one part in the shared space."""
     with torch.inference_mode():
         images = backbone.embed("image", torch.from_numpy(features.images))

@@ -115,7 +115,7 @@ def embed_inputs(backbone: TwoTower, modality: Modality, inputs: Inputs) -> torc
     return backbone.embed(modality, features_of(backbone, modality, inputs))
 
 
-def split(inputs: Inputs, size: int) -> list[Inputs]:
+def split_inputs(inputs: Inputs, size: int) -> list[Inputs]:
     """Consecutive parts of at most `size` rows."""
     if isinstance(inputs, torch.Tensor):
         return list(torch.split(inputs, size))
@@ -123,7 +123,7 @@ def split(inputs: Inputs, size: int) -> list[Inputs]:
     return [{name: part[i] for name, part in parts.items()} for i in range(len(next(iter(parts.values()))))]
 
 
-def moved(inputs: Inputs, device: torch.device) -> Inputs:
+def move_inputs(inputs: Inputs, device: torch.device) -> Inputs:
     """The inputs on a device."""
     if isinstance(inputs, torch.Tensor):
         return inputs.to(device)

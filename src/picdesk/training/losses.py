@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
-from picdesk.training.gathering import gathered, place
+from picdesk.training.process_rows import gather_rows, place
 
 Reduction = Literal["sum", "hardest", "semi_hard", "sum_to_hardest"]
 REDUCTIONS = ("sum", "hardest", "semi_hard", "sum_to_hardest")
@@ -76,9 +76,9 @@ class Contrastive(nn.Module):
             images, texts = images.float(), texts.float()
         with torch.autocast(images.device.type, enabled=False):
             rank, _ = place()
-            pictures, first = gathered(picture), rank * len(picture)
-            to_text = self._direction(images, gathered(texts), picture, pictures, first, logit_scale)
-            to_image = self._direction(texts, gathered(images), picture, pictures, first, logit_scale)
+            pictures, first = gather_rows(picture), rank * len(picture)
+            to_text = self._direction(images, gather_rows(texts), picture, pictures, first, logit_scale)
+            to_image = self._direction(texts, gather_rows(images), picture, pictures, first, logit_scale)
             return to_text + to_image
 
     def _direction(
@@ -141,9 +141,9 @@ class Margin(Contrastive):
             return hinges.sum(1)
         if self.reduction == "hardest":
             return hinges.amax(1)
-        return hinges.topk(self.kept(scores.shape[1] - 1), dim=1).values.sum(1)
+        return hinges.topk(self.count_kept(scores.shape[1] - 1), dim=1).values.sum(1)
 
-    def kept(self, negatives: int) -> int:
+    def count_kept(self, negatives: int) -> int:
         """How many of the hinges count with `sum_to_hardest` at this point of the training."""
         share = 1 - min(1.0, self.progress / self.warm_up)
         return max(1, round(math.pow(negatives, share)))

@@ -63,7 +63,7 @@ def plain_name(name: str) -> str:
     return name.replace(INSIDE, "").removesuffix(ORIGINAL)
 
 
-def merged(trunk: nn.Module) -> dict[str, torch.Tensor]:
+def merge_weights(trunk: nn.Module) -> dict[str, torch.Tensor]:
     """Copies of the weights that the sums amount to, by their plain names."""
     found: dict[str, torch.Tensor] = {}
     with torch.no_grad():

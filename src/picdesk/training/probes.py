@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -14,6 +14,12 @@ from picdesk.training.losses import Contrastive
 SAMPLED = 4096  # weights of each matrix that are looked at
 CPU = torch.device("cpu")
 ROWS = 256  # embeddings whose spread and rank are measured, evenly taken: their number bounds the time
+
+
+class Validated(Protocol):
+    """What a training keeps of its last validation, to be looked at: (pictures, texts) [n, dim], or nothing yet."""
+
+    validated: tuple[torch.Tensor, ...]
 
 
 def loss_of(outputs: Any) -> float | None:
@@ -92,7 +98,7 @@ def remedy_of(loss: Any) -> str:
     return next((told for told in own if told), "lower optimizer.lr, and see that the temperature can move")
 
 
-def repeated(batch: Any) -> bool:
+def repeats_picture(batch: Any) -> bool:
     """Whether a picture stands in the batch more than once."""
     return len(batch[-1].unique()) < len(batch[-1])
 
@@ -107,10 +113,9 @@ def looks(batch: Any) -> list[tuple[bytes, int]]:
     return [(row.numpy().tobytes(), int(number)) for row, number in zip(some, picture.tolist(), strict=True)]
 
 
-def validated(module: pl.LightningModule) -> dict[str, torch.Tensor]:
-    """The embeddings of the last validation, by kind; none where the module does not keep them."""
-    kept = getattr(module, "validated", None)
-    return dict(zip(("picture", "text"), kept, strict=True)) if kept else {}
+def validation_embeddings(module: Validated) -> dict[str, torch.Tensor]:
+    """The embeddings of the last validation, by kind; none before the first."""
+    return dict(zip(("picture", "text"), module.validated, strict=True)) if module.validated else {}
 
 
 def spread_and_rank(vectors: torch.Tensor) -> tuple[float, float]:

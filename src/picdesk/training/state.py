@@ -108,7 +108,7 @@ class KeepState(pl.callbacks.Checkpoint):
         self._save(trainer, len(self._data.order))
 
     def _save(self, trainer: pl.Trainer, done: int) -> None:
-        due = stops.asked() or time.monotonic() - self._last >= self.seconds
+        due = stops.is_requested() or time.monotonic() - self._last >= self.seconds
         if trainer.world_size > 1:  # clocks differ, and what one process writes all must take part in
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
         if not due:

@@ -36,17 +36,17 @@ class Trained(list[tuple[str, nn.Parameter]]):
         """The towers whose trunks are trained; the features of the others stay as they are."""
         return tuple(m for m in MODALITIES if any(name.startswith(f"{m}_trunk.") for name, _ in self))
 
-    def plain(self) -> dict[str, torch.Tensor]:
+    def plain_weights(self) -> dict[str, torch.Tensor]:
         """Copies of the weights under the names that a checkpoint has: low-rank sums are added up."""
         kept = {name: value.detach().cpu().clone().contiguous() for name, value in self if low_rank.INSIDE not in name}
         for modality in MODALITIES:
-            sums = low_rank.merged(self.backbone.trunk(modality))
+            sums = low_rank.merge_weights(self.backbone.trunk(modality))
             kept |= {f"{modality}_trunk.{name}": value for name, value in sums.items()}
         return kept
 
     def fold(self) -> dict[str, nn.Parameter]:
-        """Take low-rank sums out of the backbone for good; the parameters that `plain` speaks of, by name, to be filled."""
-        names = list(self.plain())
+        """Take low-rank sums out of the backbone for good; the parameters behind `plain_weights`, by name, to be filled."""
+        names = list(self.plain_weights())
         for modality in MODALITIES:
             low_rank.take_out(self.backbone.trunk(modality))
         own = dict(self.backbone.named_parameters())
@@ -68,7 +68,7 @@ class Trained(list[tuple[str, nn.Parameter]]):
             for (decay, rate), values in sorted_in.items()
         ]
 
-    def described(self) -> str:
+    def describe(self) -> str:
         """`2.1 of 25.3 million weights learn; image trunk 0.9 (rate x 0.01), ...`."""
         whole = sum(value.numel() for value in self.backbone.parameters())
         learning = sum(value.numel() for _, value in self)

@@ -24,7 +24,7 @@ from picdesk.files import written_whole
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.trec.arrow import codes, numbers, strings, values
 from picdesk.trec.faults import QRELS_COLUMNS, RUN_COLUMNS, fault
-from picdesk.trec.lines import Lines, Longs, compacted, lines_of_run, run_of_lines
+from picdesk.trec.run_lines import Lines, Longs, drop_unused_names, lines_of_run, run_of_lines
 from picdesk.trec.runs import Qrels, Run
 
 _UNSAFE = re.compile(r"[\s%\x00-\x1f\x7f]")
@@ -74,12 +74,12 @@ def read_runs(path: Path | str) -> dict[Direction, Run]:
     found: dict[Direction, Run] = {}
     for direction, rows, names in _by_direction(query, queries):
         ours = queries != names
-        kept, query_ids = compacted(query[rows], names)
-        places, item_names = compacted(item[rows], items)
+        kept, query_ids = drop_unused_names(query[rows], names)
+        places, item_names = drop_unused_names(item[rows], items)
         item_ids = tuple(map(unquote, item_names)) if ours else item_names
         size = _gallery_size(path, direction, sizes[rows], len(item_ids))
         parts = (query_ids, item_ids, kept, places, rank[rows], score[rows], tail[rows])
-        with _named(path, direction):
+        with _name_file(path, direction):
             found[direction] = run_of_lines(Lines(*parts, gallery_size=size))
     return found
 
@@ -100,13 +100,13 @@ def read_qrels(path: Path | str) -> dict[Direction, Qrels]:
     item, items = codes(table["item"])
     found: dict[Direction, Qrels] = {}
     for direction, rows, names in _by_direction(query[relevant], queries):
-        kept, query_ids = compacted(query[relevant][rows], names)
-        places, item_names = compacted(item[relevant][rows], items)
+        kept, query_ids = drop_unused_names(query[relevant][rows], names)
+        places, item_names = drop_unused_names(item[relevant][rows], items)
         item_ids = tuple(map(unquote, item_names)) if queries != names else item_names
         order = sorted(range(len(item_ids)), key=item_ids.__getitem__)
         sorted_place = np.empty(len(order), np.int64)
         sorted_place[order] = np.arange(len(order))
-        with _named(path, direction):
+        with _name_file(path, direction):
             found[direction] = Qrels.from_pairs(
                 query_ids, tuple(item_ids[i] for i in order), kept, sorted_place[places], grade[rows]
             )
@@ -154,13 +154,13 @@ def read_runs_parquet(path: Path | str) -> dict[Direction, Run]:
             rank, score, tail = (part[name].to_numpy() for name in ("rank", "score", "tail"))
             size = _gallery_size(path, direction, part["gallery_size"].to_numpy(), len(item_ids))
             lines = Lines(query_ids, item_ids, query, item, rank.astype(np.int64), score, tail, gallery_size=size)
-            with _named(path, direction):
+            with _name_file(path, direction):
                 found[direction] = run_of_lines(lines)
     return found
 
 
 @contextmanager
-def _named(path: Path, direction: Direction) -> Iterator[None]:
+def _name_file(path: Path, direction: Direction) -> Iterator[None]:
     """Put the file's name before what is wrong with its content."""
     try:
         yield

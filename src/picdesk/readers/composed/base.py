@@ -11,8 +11,8 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.files import Doubled, json_value
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
+from picdesk.text.as_text import NoTextError, name_of, walk, what
 from picdesk.text.files import read_text
-from picdesk.text.values import NoTextError, name_of, walk, what
 
 
 class Composed:
@@ -92,7 +92,7 @@ class Composed:
         gathering.text(wanted, fields, where, text_id)
 
 
-def named(record: Mapping[str, Any], key: str) -> str:
+def id_under(record: Mapping[str, Any], key: str) -> str:
     """An id under a key. Raises `NoTextError`."""
     try:
         found = name_of(walk(record, key))

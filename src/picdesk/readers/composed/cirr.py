@@ -5,8 +5,8 @@ from typing import Any
 
 from picdesk.errors import DataError
 from picdesk.parts import config_part
-from picdesk.readers.composed.base import Composed, named
-from picdesk.text.values import NoTextError, plain_text, walk, what
+from picdesk.readers.composed.base import Composed, id_under
+from picdesk.text.as_text import NoTextError, plain_text, walk, what
 
 
 @config_part
@@ -52,7 +52,7 @@ class Cirr(Composed):
             raise DataError(
                 f"data={self.name}: its questions have no target_hard; test1 is scored by CIRR's own server"
             )
-        reference, members = named(record, "reference"), walk(record, "img_set.members")
+        reference, members = id_under(record, "reference"), walk(record, "img_set.members")
         if not isinstance(members, list) or not all(isinstance(one, str) for one in members):
             raise NoTextError(f"img_set.members holds {what(members)}, and a list of names is needed")
         fields: dict[str, str | tuple[str, ...]] = {
@@ -60,4 +60,4 @@ class Cirr(Composed):
             "reference": reference,
         }
         fields |= {"excluded": reference, "among": tuple(one for one in members if one != reference)}
-        return named(record, "pairid"), named(record, "target_hard"), fields
+        return id_under(record, "pairid"), id_under(record, "target_hard"), fields

@@ -5,8 +5,8 @@ from typing import Any
 
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.parts import config_part
-from picdesk.readers.composed.base import Composed, named
-from picdesk.text.values import NoTextError, plain_text, what
+from picdesk.readers.composed.base import Composed, id_under
+from picdesk.text.as_text import NoTextError, plain_text, what
 
 
 @config_part
@@ -61,5 +61,5 @@ class FashionIq(Composed):
         if not isinstance(captions, list) or not captions:
             raise NoTextError(f"captions holds {what(captions)}, and a list of texts is needed")
         caption = " and ".join(plain_text(one).strip(" .,?") for one in captions)
-        fields: dict[str, str | tuple[str, ...]] = {"caption": caption, "reference": named(record, "candidate")}
-        return f"{self.category}-{self._split}-{number}", named(record, "target"), fields
+        fields: dict[str, str | tuple[str, ...]] = {"caption": caption, "reference": id_under(record, "candidate")}
+        return f"{self.category}-{self._split}-{number}", id_under(record, "target"), fields

@@ -35,7 +35,7 @@ from picdesk.search.lance.table import (
     id_list,
     take_table,
 )
-from picdesk.search.saved import LANCE_NOTE, read_note, write_note
+from picdesk.search.open_saved import LANCE_NOTE, read_note, write_note
 from picdesk.trec.runs import Run, id_ranks, order_rows
 
 IDS_IN_A_LIST = 5_000
@@ -49,6 +49,9 @@ class LanceIndex(IndexBase):
     `kind` is FLAT (every vector is compared) or LanceDB's index type, `params` what it is built with (`num_partitions`, `m`,
     ...) and `search_params` what a search may look at (`nprobes`, `refine_factor`, `ef`), all by LanceDB's names.
     """
+
+    searches_among = True
+    keeps_columns = True
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class LanceIndex(IndexBase):
         return str(self._facts.get("fingerprint", ""))
 
     @property
-    def knows(self) -> bool:
+    def has_columns(self) -> bool:
         """Whether the table has the columns of its items."""
         return self._table is not None and bool(self._table.kinds)
 
@@ -145,11 +148,11 @@ class LanceIndex(IndexBase):
 
     def search(self, queries: Embeddings, top_k: int) -> Run:
         """The `top_k` best items of each query, equal scores by item id."""
-        return self._searched(queries, top_k, None)
+        return self._find(queries, top_k, None)
 
     def search_where(self, queries: Embeddings, top_k: int, wanted: Filter) -> Run:
         """The `top_k` best of the items that fulfil a filter, which the database asks before it searches."""
-        return self._searched(queries, top_k, sql_of(wanted, self.table.kinds))
+        return self._find(queries, top_k, sql_of(wanted, self.table.kinds))
 
     def count_where(self, wanted: Filter) -> int:
         """How many items fulfil a filter."""
@@ -162,9 +165,9 @@ class LanceIndex(IndexBase):
     def search_among(self, queries: Embeddings, top_k: int, admitted: NDArray[np.bool_]) -> Run:
         """The `top_k` best of the admitted items [ids], which LanceDB is given by their ids."""
         ids = self.ids
-        return self._searched(queries, top_k, id_list([ids[row] for row in np.flatnonzero(admitted)]))
+        return self._find(queries, top_k, id_list([ids[row] for row in np.flatnonzero(admitted)]))
 
-    def _searched(self, queries: Embeddings, top_k: int, where: str | None) -> Run:
+    def _find(self, queries: Embeddings, top_k: int, where: str | None) -> Run:
         table, ids = self.table, self.ids
         if top_k < 1:
             raise ConfigError(f"top_k={top_k}: at least 1 is needed")

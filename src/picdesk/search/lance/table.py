@@ -54,12 +54,12 @@ class LanceTable:
         self.at, self.name, self.dim = at, name, dim
         self.kinds: dict[str, dict[str, Any]] = {}
         self._pinned = False
-        with self.told():
+        with self.one_line_errors():
             self._base: Any = library.connect(at)
         self._table: Any = None
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def one_line_errors(self) -> Iterator[None]:
         """Turn what LanceDB raises inside the block into a `ConfigError` of one line."""
         try:
             yield
@@ -71,14 +71,14 @@ class LanceTable:
 
     def exists(self) -> bool:
         """Whether there is such a table."""
-        with self.told():
+        with self.one_line_errors():
             return self.name in self._base.list_tables(limit=100_000).tables
 
     def make(self, shards: Iterable[Embeddings], known: Columns | None) -> None:
         """Make the table of these items, over one that is there."""
         self.kinds = sql.kinds_of(known) if known is not None else {}
         batches = (batch for shard in shards for batch in self._batches(shard, known))
-        with self.told():
+        with self.one_line_errors():
             self._table = self._base.create_table(self.name, data=batches, schema=self._schema(), mode="overwrite")
 
     def index(self, kind: str, params: Mapping[str, Any]) -> None:
@@ -88,13 +88,13 @@ class LanceTable:
             how = make(distance_type="dot", **params)
         except TypeError as error:
             raise ConfigError(f"index.params: LanceDB's {KINDS[kind]}: {str(error).split('()')[-1].strip()}") from None
-        with self.told():
+        with self.one_line_errors():
             self._table.create_index("vector", config=how)
 
     def open(self, version: int, kinds: Mapping[str, Mapping[str, Any]]) -> None:
         """Open the table as it was at a version."""
         self.kinds = {name: dict(own) for name, own in kinds.items()}
-        with self.told():
+        with self.one_line_errors():
             self._table = self._base.open_table(self.name)
             self._table.checkout(version)
         self._pinned = True
@@ -128,7 +128,7 @@ class LanceTable:
 
     def add(self, items: Embeddings, known: Columns | None) -> None:
         """Put further items in; a column that is new is empty for those before."""
-        with self.told():
+        with self.one_line_errors():
             table, before = self._to_write(), set(self._schema().names)
             if known is not None and self.kinds:
                 self.kinds = sql.kinds_of(known, self.kinds)
@@ -139,17 +139,17 @@ class LanceTable:
 
     def delete(self, ids: Sequence[str]) -> None:
         """Take items out."""
-        with self.told():
+        with self.one_line_errors():
             self._to_write().delete(id_list(ids))
 
     def count(self, where: str | None = None) -> int:
         """How many items there are, or fulfil a condition."""
-        with self.told():
+        with self.one_line_errors():
             return int(self._table.count_rows(where))
 
     def all_ids(self) -> tuple[str, ...]:
         """Every id, in the order of the table."""
-        with self.told():
+        with self.one_line_errors():
             found = self._table.search().select(["id"]).limit(max(1, self.count())).to_arrow()
         return tuple(found["id"].to_pylist())
 
@@ -159,7 +159,7 @@ class LanceTable:
         for name, value in how.items():
             asked = getattr(asked, name)(value)
         asked = asked if where is None else asked.where(where, prefilter=True)
-        with self.told():
+        with self.one_line_errors():
             found = asked.limit(depth).select(["id", "_distance"]).to_arrow()
         if "query_index" not in found.column_names:  # a single one has none
             found = found.append_column("query_index", pa.array(np.zeros(len(found), np.int32)))
@@ -169,7 +169,7 @@ class LanceTable:
 
 def id_list(ids: Sequence[str]) -> str:
     """The condition that an item is one of these."""
-    return f"id IN ({', '.join(map(sql.quoted, ids))})" if ids else "false"
+    return f"id IN ({', '.join(map(sql.quote, ids))})" if ids else "false"
 
 
 def take_table(at: Path, name: str, folder: Path) -> str:

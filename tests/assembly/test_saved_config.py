@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk import marks
 from picdesk.assembly import schema
-from picdesk.assembly.limits import OPEN, select
-from picdesk.assembly.saved import may_be_repeated, taken
+from picdesk.assembly.saved_config import may_be_repeated, read_saved
+from picdesk.assembly.saved_limits import OPEN, select
 from picdesk.assembly.saved_text import read_overrides, read_values
 from picdesk.assembly.session import Session
 from picdesk.errors import DataError, MissingFileError
@@ -38,7 +38,7 @@ def here(tmp_path: Path, composed: DictConfig) -> DictConfig:
     return own
 
 
-def saved(folder: Path, here: DictConfig, change: Change | None = None, sign: bool = False) -> Path:
+def save_changed(folder: Path, here: DictConfig, change: Change | None = None, sign: bool = False) -> Path:
     """A job's config as somebody else would send it, changed; `sign`: as this user's picdesk would have written it."""
     cfg = OmegaConf.to_container(here, resolve=False)
     assert isinstance(cfg, dict)
@@ -47,7 +47,7 @@ def saved(folder: Path, here: DictConfig, change: Change | None = None, sign: bo
     path = folder / "job" / "config.yaml"
     path.parent.mkdir(exist_ok=True)
     text = OmegaConf.to_yaml(OmegaConf.create(cfg), resolve=False)
-    path.write_text(marks.signed(text) if sign else text)
+    path.write_text(marks.sign(text) if sign else text)
     return path
 
 
@@ -66,7 +66,7 @@ def put(key: str, value: object) -> Change:
 def test_a_config_comes_back_as_it_was(tmp_path: Path, here: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
     Session(here).write_config(tmp_path / "config.yaml")
     with caplog.at_level(logging.WARNING):
-        assert taken(tmp_path / "config.yaml", here) == here
+        assert read_saved(tmp_path / "config.yaml", here) == here
     assert not caplog.records
 
 
@@ -103,15 +103,15 @@ def test_it_never_decides(tmp_path: Path, here: DictConfig, what: str, sign: boo
         put("expected.a", "http://203.0.113.5/v1")(cfg)
         put(key, value)(cfg)
 
-    found = select(taken(saved(tmp_path, here, change, sign), here), key)
+    found = select(read_saved(save_changed(tmp_path, here, change, sign), here), key)
     assert str(found).endswith(str(wanted)) if isinstance(wanted, str) else found == wanted
 
 
 def test_what_is_left_out_is_said_in_one_line(
     tmp_path: Path, here: DictConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = saved(tmp_path, here, put("language_model.base_url", "http://203.0.113.5/v1"))
-    taken(path, here)
+    path = save_changed(tmp_path, here, put("language_model.base_url", "http://203.0.113.5/v1"))
+    read_saved(path, here)
     (said,) = [record.getMessage() for record in caplog.records]
     assert "language_model.base_url" in said
     assert "give again on the command line" in said
@@ -119,9 +119,9 @@ def test_what_is_left_out_is_said_in_one_line(
 
 
 def test_the_command_line_gives_it_again(tmp_path: Path, here: DictConfig) -> None:
-    path = saved(tmp_path, here, put("language_model.base_url", "http://203.0.113.5/v1"))
+    path = save_changed(tmp_path, here, put("language_model.base_url", "http://203.0.113.5/v1"))
     here.language_model.base_url = "https://mine.example/v1"
-    assert taken(path, here).language_model.base_url == "https://mine.example/v1"
+    assert read_saved(path, here).language_model.base_url == "https://mine.example/v1"
 
 
 def test_groups_of_this_machine_are_its_own(tmp_path: Path, here: DictConfig) -> None:
@@ -131,7 +131,7 @@ def test_groups_of_this_machine_are_its_own(tmp_path: Path, here: DictConfig) ->
         cfg["hydra"] = {"launcher": {"_target_": "os.system"}}
         cfg["plugins"], cfg["network"] = ["evil"], True
 
-    cfg = taken(saved(tmp_path, here, change), here)
+    cfg = read_saved(save_changed(tmp_path, here, change), here)
     assert (cfg.paths, cfg.logger, cfg.plugins, cfg.network) == (here.paths, here.logger, [], None)
     assert "hydra" not in cfg
 
@@ -182,9 +182,9 @@ def test_paths_lead_into_the_job_or_into_ones_own_data(tmp_path: Path, here: Dic
         inner = found.values() if isinstance(found, dict) else found if isinstance(found, list) else None
         return found == OPEN if inner is None else all(all_open(item) for item in inner)
 
-    foreign = taken(saved(tmp_path, here, change), here)
+    foreign = read_saved(save_changed(tmp_path, here, change), here)
     assert all_open(select(foreign, key)), select(foreign, key)
-    own = taken(saved(tmp_path, here, change, sign=True), here)
+    own = read_saved(save_changed(tmp_path, here, change, sign=True), here)
     assert not all_open(select(own, key)), "a job of one's own says where its data lies"
 
 
@@ -196,7 +196,7 @@ def test_paths_that_stay_inside_are_taken(tmp_path: Path, here: DictConfig) -> N
         put("backbone.model", "openai/clip-vit-base-patch32")(cfg)
         put("prompt.template", "/{title}/ a ../ b")(cfg)
 
-    cfg = taken(saved(tmp_path, here, change), here)
+    cfg = read_saved(save_changed(tmp_path, here, change), here)
     assert cfg.data.root == str(tmp_path / "data" / "news")
     assert (cfg.data.file, cfg.backbone.model) == ("a/../b.csv", "openai/clip-vit-base-patch32")
     assert cfg.split.file == str(tmp_path / "job" / "split.csv")
@@ -204,20 +204,20 @@ def test_paths_that_stay_inside_are_taken(tmp_path: Path, here: DictConfig) -> N
 
 
 def test_a_link_in_the_job_leads_nowhere(tmp_path: Path, here: DictConfig) -> None:
-    path = saved(tmp_path, here, put("data.root", str(tmp_path / "job" / "inside")))
+    path = save_changed(tmp_path, here, put("data.root", str(tmp_path / "job" / "inside")))
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "job" / "inside").symlink_to(tmp_path / "elsewhere")
-    assert select(taken(path, here), "data.root") == OPEN
+    assert select(read_saved(path, here), "data.root") == OPEN
 
 
 def test_a_link_below_a_folder_of_the_job_leads_nowhere(tmp_path: Path, here: DictConfig) -> None:
-    path = saved(tmp_path, here, put("data.root", str(tmp_path / "job" / "inside")))
+    path = save_changed(tmp_path, here, put("data.root", str(tmp_path / "job" / "inside")))
     (tmp_path / "job" / "inside").mkdir()
     (tmp_path / "job" / "inside" / "a.csv").write_text("")
-    assert select(taken(path, here), "data.root") != OPEN
+    assert select(read_saved(path, here), "data.root") != OPEN
     (tmp_path / "diary").write_text("")
     (tmp_path / "job" / "inside" / "b.csv").symlink_to(tmp_path / "diary")
-    assert select(taken(path, here), "data.root") == OPEN
+    assert select(read_saved(path, here), "data.root") == OPEN
 
 
 HIDDEN = {"a dot": "a.b", "a bracket": "a[0]", "a number": 1, "a yes": True, "nothing": ""}
@@ -230,7 +230,7 @@ def test_no_key_hides_what_is_below_it(tmp_path: Path, here: DictConfig, what: s
     harm = {"_target_": "picdesk.backbones.own_code.OwnCode", "model": "/srv/x", "allow_code": True}
     parts = {"_target_": "picdesk.rerankers.several.Several", "parts": {HIDDEN[what]: harm}, "use": [HIDDEN[what]]}
     with pytest.raises(DataError, match="without dots and brackets"):
-        taken(saved(tmp_path, here, put("reranker", parts), sign), here)
+        read_saved(save_changed(tmp_path, here, put("reranker", parts), sign), here)
 
 
 GROWING: dict[str, dict[str, Any]] = {
@@ -244,13 +244,13 @@ GROWING: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", GROWING)
 def test_a_short_text_does_not_stand_for_a_billion_letters(tmp_path: Path, here: DictConfig, what: str) -> None:
     with pytest.raises(DataError, match="beyond all measure"):
-        taken(saved(tmp_path, here, lambda cfg: cfg.update(expected=GROWING[what])), here)
+        read_saved(save_changed(tmp_path, here, lambda cfg: cfg.update(expected=GROWING[what])), here)
 
 
 def test_nor_by_way_of_a_name_for_a_name(tmp_path: Path, here: DictConfig) -> None:
     grown = {**GROWING["tables"], "other": "${expected.n0}", "x": "${expected.other.k0}"}
     with pytest.raises(DataError, match=r"leads on through another name|beyond all measure"):
-        taken(saved(tmp_path, here, lambda cfg: cfg.update(expected={"x": grown.pop("x"), **grown})), here)
+        read_saved(save_changed(tmp_path, here, lambda cfg: cfg.update(expected={"x": grown.pop("x"), **grown})), here)
 
 
 def test_a_file_of_the_working_folder_is_not_the_jobs(
@@ -259,7 +259,7 @@ def test_a_file_of_the_working_folder_is_not_the_jobs(
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "notes.csv").write_text("private")
     monkeypatch.chdir(tmp_path / "work")
-    cfg = taken(saved(tmp_path, here, put("split.file", "notes.csv")), here)
+    cfg = read_saved(save_changed(tmp_path, here, put("split.file", "notes.csv")), here)
     assert select(cfg, "split.file") == OPEN
 
 
@@ -290,19 +290,19 @@ def test_a_saved_config_asks_nothing(tmp_path: Path, here: DictConfig, text: str
     def change(cfg: dict[str, Any]) -> None:
         cfg["expected"] = {"a": "oc.env"}
 
-    path = saved(tmp_path, here, change)
+    path = save_changed(tmp_path, here, change)
     body = path.read_text().replace("name: newsimages", f"name: {text!r}".replace("\\\\", "\\"))
     assert body != path.read_text()
     for place in (body, body + f"expected_more:\n  deep: [[{text!r}]]\n".replace("\\\\", "\\")):
-        path.write_text(marks.signed(place) if sign else place)
+        path.write_text(marks.sign(place) if sign else place)
         with pytest.raises(DataError, match=r"may not|cannot be read"):
-            taken(path, here)
+            read_saved(path, here)
 
 
 def test_keys_are_texts_too(tmp_path: Path, here: DictConfig) -> None:
-    path = saved(tmp_path, here, lambda cfg: cfg["choices"].update({"${oc.env:HOME}": "x"}))
+    path = save_changed(tmp_path, here, lambda cfg: cfg["choices"].update({"${oc.env:HOME}": "x"}))
     with pytest.raises(DataError, match="may not"):
-        taken(path, here)
+        read_saved(path, here)
 
 
 YAMLS = {
@@ -335,7 +335,7 @@ def test_what_is_no_config_is_one_line(tmp_path: Path, here: DictConfig, what: s
     path = tmp_path / "config.yaml"
     path.write_bytes(YAMLS[what].encode("latin-1"))
     with pytest.raises((DataError, ValueError)) as error:
-        taken(path, here)
+        read_saved(path, here)
     assert type(error.value).__name__ in ("DataError", "ConfigError")
     assert len(str(error.value).splitlines()) == 1
 
@@ -344,7 +344,7 @@ def test_a_number_in_quotes_becomes_a_number(tmp_path: Path, here: DictConfig) -
     def change(cfg: dict[str, Any]) -> None:
         cfg["bootstrap"]["level"], cfg["top_k"], cfg["part"] = "nan", "7", "7"
 
-    cfg = taken(saved(tmp_path, here, change), here)
+    cfg = read_saved(save_changed(tmp_path, here, change), here)
     assert isinstance(cfg.bootstrap.level, float)
     assert (cfg.top_k, cfg.part) == (7, "7")
 
@@ -354,9 +354,9 @@ def test_a_huge_config_is_not_read(tmp_path: Path, here: DictConfig) -> None:
     with path.open("wb") as stream:
         stream.truncate(1 << 32)
     with pytest.raises(DataError, match="no config of a job is as large"):
-        taken(path, here)
+        read_saved(path, here)
     with pytest.raises(MissingFileError):
-        taken(tmp_path / "none.yaml", here)
+        read_saved(tmp_path / "none.yaml", here)
 
 
 def test_every_changed_byte_of_a_config_is_noticed(tmp_path: Path, here: DictConfig) -> None:

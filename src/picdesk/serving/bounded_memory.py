@@ -47,7 +47,7 @@ class Kept:
             while self.size > self.most:
                 self.size -= len(self._held.popitem(last=False)[1])
 
-    def made(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
+    def get_or_make(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
         """What is held, or what `make` gives; threads that ask for the same at once wait for the one that makes it."""
         found = self.get(key)
         if found is not None:

@@ -12,7 +12,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from picdesk.assembly.saved_text import OF_THIS_MACHINE
 from picdesk.errors import ConfigError
-from picdesk.process.folders import links_out
+from picdesk.process.foreign_folders import links_out
 
 OPEN = "???"
 DEEPEST = 80
@@ -159,7 +159,7 @@ class Limits:
     def _leaves(self, node: Any, key: str, whole: frozenset[str]) -> Iterator[tuple[str, str]]:
         if key.count(".") > DEEPEST:
             raise ConfigError(f"{key[:80]}... of a saved config: nested beyond all measure")
-        node = meant(node, key)
+        node = follow_reference(node, key)
         if key.rpartition(".")[2] in whole:
             yield key, ""
         elif OmegaConf.is_dict(node) and node._value() is not None and isinstance(node._value(), dict):
@@ -192,7 +192,7 @@ def names_file(path: Path, value: str, last: str) -> bool:
     return bool(re.search(r"[./\\]", value)) and path.is_file()
 
 
-def meant(node: Any, key: str) -> Any:
+def follow_reference(node: Any, key: str) -> Any:
     """A node, or the table or list that it names by an interpolation: its keys are then those of the place that names it."""
     if node is None or not node._is_interpolation():
         return node

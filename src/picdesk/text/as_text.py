@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from picdesk.errors import examples, shortened
+from picdesk.errors import examples, short_repr
 from picdesk.files import Doubled
 
 NO_VALUE = {"nan", "NaN", "None", "null", "NULL", "<NA>", "NaT"}
@@ -38,7 +38,7 @@ def walk(record: Mapping[str, Any], column: str) -> Any:
     first = next((n for n in range(len(names) - 1, 0, -1) if ".".join(names[:n]) in record), 0)
     value: Any = record.get(".".join(names[:first])) if first else None
     for name in names[first:] if first else []:
-        value = _step(opened(value) if isinstance(value, str) else value, name)
+        value = _step(parse_cell(value) if isinstance(value, str) else value, name)
     return value
 
 
@@ -59,7 +59,7 @@ def _step(value: Any, name: str) -> Any:
     raise NoTextError(f"holds {what(value)} where a record with the key {name!r} is needed")
 
 
-def opened(text: str) -> Any:
+def parse_cell(text: str) -> Any:
     """A list, tuple or record that a cell holds in the form of JSON, Python or numpy; otherwise the text itself."""
     cell = text.strip()
     if not cell or CLOSED.get(cell[0]) != cell[-1]:
@@ -97,13 +97,13 @@ def one_text(value: Any) -> str:
         raise NoTextError(f"holds {what(value)}, which is no text{way(value)}")
     text = value.strip()
     if re.fullmatch(r"""b(['"]).*\1""", text, re.DOTALL) and isinstance(_python(text), bytes):
-        raise NoTextError(f"holds bytes as Python writes them ({shortened(text, 40)}), which is no text")
+        raise NoTextError(f"holds bytes as Python writes them ({short_repr(text, 40)}), which is no text")
     if re.fullmatch(r"""(array\()?\[\s*['"].*['"]\s*\](, dtype=.*)?\)?""", text, re.DOTALL):
-        raise NoTextError(f"holds what looks like a list but cannot be read as one ({shortened(text, 40)})")
+        raise NoTextError(f"holds what looks like a list but cannot be read as one ({short_repr(text, 40)})")
     return "" if text in NO_VALUE else text
 
 
-def written(value: Any) -> Any:
+def value_text(value: Any) -> Any:
     """A number, a truth, a day or a moment in text, as ISO 8601 has it; nan is "", and anything else stays."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -114,7 +114,7 @@ def written(value: Any) -> Any:
 
 def plain_text(value: Any) -> str:
     """As `one_text`, where one text alone is meant: a list or record written out is none, nor what no encoding can write."""
-    text = one_text(opened(value) if isinstance(value, str) else value)
+    text = one_text(parse_cell(value) if isinstance(value, str) else value)
     if fault_of(text):
         raise NoTextError(fault_of(text))
     return text
@@ -152,13 +152,13 @@ def what(value: Any) -> str:
         return f"a record with the keys {', '.join(map(str, list(value)[:6]))}"
     if isinstance(value, list | tuple | set):
         records = bool(value) and all(isinstance(item, Mapping) for item in value)
-        return f"a list of {len(value)} records" if records else f"a list ({_written(value)})"
-    return "bytes" if isinstance(value, bytes) else f"a {type(value).__name__} ({_written(value)})"
+        return f"a list of {len(value)} records" if records else f"a list ({_short_text(value)})"
+    return "bytes" if isinstance(value, bytes) else f"a {type(value).__name__} ({_short_text(value)})"
 
 
-def _written(value: Any) -> str:
+def _short_text(value: Any) -> str:
     try:
-        return shortened(value, 40)
+        return short_repr(value, 40)
     except RecursionError:
         return "nested too deeply to be shown"
 

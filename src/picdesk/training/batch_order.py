@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from picdesk.training.gathering import place
+from picdesk.training.process_rows import place
 
 
 class EveryText(Sampler[int]):

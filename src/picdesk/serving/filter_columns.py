@@ -13,7 +13,7 @@ LONGEST = 24
 def columns_of(served: Served) -> Columns | None:
     """The columns of what was opened first; None where nothing is known of the items."""
     try:
-        return served.gallery(served.first).columns
+        return served.gallery(served.first_find).columns
     except UserError:
         return None
 

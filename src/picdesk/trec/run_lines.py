@@ -55,7 +55,7 @@ def lines_of_run(run: Run) -> Lines:
 
 def run_of_lines(lines: Lines) -> Run:
     """Build the run: lists by score (equal scores by item id), tails by rank. Raises `DataError` for ranks that cannot be."""
-    listed = _sorted(lines.take(~lines.tail))
+    listed = _sort(lines.take(~lines.tail))
     lengths = np.bincount(listed.query, minlength=len(lines.query_ids))
     starts = np.cumsum(lengths) - lengths
     place = np.arange(len(listed.query)) - starts[listed.query]
@@ -68,7 +68,7 @@ def run_of_lines(lines: Lines) -> Run:
     return Run(lines.query_ids, lines.item_ids, index, scores, lines.gallery_size, tail)
 
 
-def _sorted(lines: Lines) -> Lines:
+def _sort(lines: Lines) -> Lines:
     """By query, score, item id; a file of our own is so already, which is cheaper to see than to sort."""
     place_of_id = id_ranks(lines.item_ids)[lines.item]
     step, fall = np.diff(lines.query), np.diff(lines.score)
@@ -89,7 +89,7 @@ def _tail(lines: Lines, lengths: Longs) -> Tail:
     return Tail(*whole, ordered.score, ordered.rank.astype(np.int32))
 
 
-def compacted(codes: Longs, names: tuple[str, ...]) -> tuple[Longs, tuple[str, ...]]:
+def drop_unused_names(codes: Longs, names: tuple[str, ...]) -> tuple[Longs, tuple[str, ...]]:
     """Leave out the names that no code uses; the rest keep their order."""
     used = np.zeros(len(names), bool)
     used[codes] = True

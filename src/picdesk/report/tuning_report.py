@@ -11,8 +11,8 @@ from picdesk.interfaces import Direction
 from picdesk.report import formats
 from picdesk.report.charts import Chart, Point, Tradeoff
 from picdesk.report.content import DIRECTION_NAMES, Fact, Note
+from picdesk.report.measured_values import Column, Value
 from picdesk.report.terminal import clean, console, print_table
-from picdesk.report.values import Column, Value
 from picdesk.text.cells import PeopleWriter
 
 COLUMNS = (

@@ -12,7 +12,7 @@ import numpy as np
 
 from picdesk.evaluation.metrics import Doubles
 from picdesk.evaluation.ranks import Flags, Ranks
-from picdesk.evaluation.statistics import RESAMPLES, Interval, cluster_sums, percentiles, resampled
+from picdesk.evaluation.statistics import RESAMPLES, Interval, cluster_sums, percentiles, resample_sums
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ def against_rest(
     found: list[Rest | None] = [None] * len(parts)
     if not tested:
         return found
-    drawn, count = resampled(columns, resamples, seed), len(columns["n"])
-    seen = np.array([_apart(*(columns[key].sum(keepdims=True) for key in _keys(i)))[0] for i in tested])
-    each = np.stack([_apart(*(drawn[key] for key in _keys(i))) for i in tested], axis=1)
+    drawn, count = resample_sums(columns, resamples, seed), len(columns["n"])
+    seen = np.array([_share_difference(*(columns[key].sum(keepdims=True) for key in _keys(i)))[0] for i in tested])
+    each = np.stack([_share_difference(*(drawn[key] for key in _keys(i))) for i in tested], axis=1)
     usable = np.isfinite(each).all(axis=1)
     each = each[usable] if usable.any() else np.broadcast_to(seen, (1, len(seen)))
     spread = each.std(axis=0)
@@ -58,7 +58,7 @@ def _keys(part: int) -> tuple[str, str, str, str]:
     return "n", "h", f"n{part}", f"h{part}"
 
 
-def _apart(n: Doubles, h: Doubles, n_part: Doubles, h_part: Doubles) -> Doubles:
+def _share_difference(n: Doubles, h: Doubles, n_part: Doubles, h_part: Doubles) -> Doubles:
     """Share of a part less that of the rest; not a number where a draw has none of one."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.divide(h_part, n_part) - np.divide(h - h_part, n - n_part))

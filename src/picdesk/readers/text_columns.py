@@ -8,7 +8,7 @@ from typing import Any
 
 from picdesk.collection import Fields
 from picdesk.errors import DataError
-from picdesk.text.values import NO_VALUE, NUL, NoTextError, fault_of, one_text, opened, walk, way, what, written
+from picdesk.text.as_text import NO_VALUE, NUL, NoTextError, fault_of, one_text, parse_cell, value_text, walk, way, what
 
 
 @dataclass
@@ -25,7 +25,7 @@ class TextColumns:
 
     A list in the caption column makes one text an item. Tags in one string are cut at any of `separators`; whole numbers
     as tags stand as their digits; in further columns numbers, dates and truths stand as they are written. Otherwise what is
-    no text (`text/values.py` has the rule) makes the record's texts unusable, and is told by its config key.
+    no text (`text/as_text.py` has the rule) makes the record's texts unusable, and is told by its config key.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class TextColumns:
         return taken.texts
 
     def _value(self, field_: str, cell: Any, taken: Taken) -> str | tuple[str, ...]:
-        value = opened(cell) if isinstance(cell, str) else cell
+        value = parse_cell(cell) if isinstance(cell, str) else cell
         taken.odd["cells that say nan, None or null: no value"] += isinstance(cell, str) and cell.strip() in NO_VALUE
         if isinstance(value, list | tuple):
             several = self._several(field_, list(value), taken)
@@ -78,14 +78,14 @@ class TextColumns:
             return several
         whole = field_ == "tags" and isinstance(value, int) and not isinstance(value, bool)
         further = field_ not in ("caption", "title", "tags")
-        text = one_text(str(value) if whole else written(value) if further else value)
+        text = one_text(str(value) if whole else value_text(value) if further else value)
         return split_tags(text, self.separators) if field_ == "tags" else text
 
     def _several(self, field_: str, values: list[Any], taken: Taken) -> str | tuple[str, ...]:
         if field_ == "caption":
             return self._captions(values, taken)
         if field_ not in ("caption", "title", "tags"):
-            values = [written(value) for value in values]
+            values = [value_text(value) for value in values]
         if field_ == "tags":
             values = [str(tag) if isinstance(tag, int) and not isinstance(tag, bool) else tag for tag in values]
         bad = next((value for value in values if not isinstance(value, str)), None)

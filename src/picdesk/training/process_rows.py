@@ -15,7 +15,7 @@ def place() -> tuple[int, int]:
     return 0, 1
 
 
-def gathered(rows: torch.Tensor) -> torch.Tensor:
+def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     """The rows [n, ...] of every process, by rank: [processes x n, ...]. All must bring the same number."""
     if place()[1] == 1:
         return rows

@@ -1,7 +1,7 @@
 """What of a saved config is taken here: the choices that make a number, never what reaches beyond the job.
 
-Every door by which somebody else's config comes in goes through `taken`: reproduce=, ckpt=, reranker.ckpt=, resume=, index_dir=,
-compare. The command line gives again what is left out, and the job says in one line what that is.
+Every door by which somebody else's config comes in goes through `read_saved`: reproduce=, ckpt=, reranker.ckpt=, resume=,
+index_dir=, compare. The command line gives again what is left out, and the job says in one line what that is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from omegaconf import AnyNode, Container, DictConfig, Node, OmegaConf, ValueNode
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.assembly.allowed import current
-from picdesk.assembly.limits import ADDRESS, NEVER, OF_THE_COMMAND, SCORED, Limits
+from picdesk.assembly.saved_limits import ADDRESS, NEVER, OF_THE_COMMAND, SCORED, Limits
 from picdesk.assembly.saved_text import OF_THIS_MACHINE, read_values
 from picdesk.errors import DataError
 
@@ -36,7 +36,7 @@ def value_in(path: Path, key: str) -> Any:
     return OmegaConf.select(read_values(path)[0], key, throw_on_resolution_failure=False)
 
 
-def taken(path: Path, here: DictConfig) -> DictConfig:
+def read_saved(path: Path, here: DictConfig) -> DictConfig:
     """A saved config with this machine's paths, logger and the like in it; read only. `here` is the command's own config.
 
     What it may not decide is this command's; a path that leads neither into the job nor into this user's own data stands open
@@ -85,14 +85,14 @@ def set_task(saved: DictConfig, here: DictConfig) -> None:
 def with_current_names(saved: DictConfig) -> DictConfig:
     """The config with each part under the name that it has now, so that it equals the same choice made today."""
 
-    def renamed(node: Any) -> Any:
+    def rename_targets(node: Any) -> Any:
         if isinstance(node, list):
-            return [renamed(item) for item in node]
+            return [rename_targets(item) for item in node]
         if not isinstance(node, dict):
             return node
-        return {k: current(v) if k == "_target_" and isinstance(v, str) else renamed(v) for k, v in node.items()}
+        return {k: current(v) if k == "_target_" and isinstance(v, str) else rename_targets(v) for k, v in node.items()}
 
-    named: DictConfig = OmegaConf.create(renamed(OmegaConf.to_container(saved, resolve=False)))
+    named: DictConfig = OmegaConf.create(rename_targets(OmegaConf.to_container(saved, resolve=False)))
     return named
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from picdesk.errors import DataError, shortened
+from picdesk.errors import DataError, short_repr
 
 LOGS_OF_WANDB = re.compile(r"(.*/)?wandb/[\w-]*run-[^/]+/logs/[^/]+\.log")
 """Links that wandb itself makes into its cache. It goes on in a folder of a new name and writes to none of these."""
@@ -49,10 +49,10 @@ def check_to_write(folder: Path, key: str) -> None:
     for entry, about in below(folder):
         kind, name = stat.S_IFMT(about.st_mode), entry.relative_to(folder).as_posix()
         if kind == stat.S_IFLNK and not LOGS_OF_WANDB.fullmatch(name) and leads_out(entry, inside):
-            raise DataError(f"{key}={folder}: {shortened(name)} is a link that leads out of the folder")
+            raise DataError(f"{key}={folder}: {short_repr(name)} is a link that leads out of the folder")
         if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
-            raise DataError(f"{key}={folder}: {shortened(entry.name)} is no plain file")
+            raise DataError(f"{key}={folder}: {short_repr(entry.name)} is no plain file")
         if kind == stat.S_IFREG and about.st_nlink > 1:
             raise DataError(
-                f"{key}={folder}: {shortened(entry.name)} has another name elsewhere on the disk (a hard link); copy the folder"
+                f"{key}={folder}: {short_repr(entry.name)} has another name elsewhere on the disk (a hard link); copy the folder"
             )

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from picdesk.assembly import shelf
 from picdesk.assembly.build import build
 from picdesk.assembly.checkpoints import find
-from picdesk.assembly.saved import taken
+from picdesk.assembly.saved_config import read_saved
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Fusion, Modality, Reranker
@@ -88,7 +88,7 @@ class Rerankers:
             plain = OmegaConf.to_container(node, resolve=True)
             assert isinstance(plain, dict)
             key = digest_of({k: v for k, v in plain.items() if k not in NOT_THE_PART})
-            reranker: Reranker = shelf.kept_in_job("reranker", key, lambda node=node: self._make(node))  # type: ignore[misc]
+            reranker: Reranker = shelf.keep_in_job("reranker", key, lambda node=node: self._make(node))  # type: ignore[misc]
             made.append(Part(name, self.weights[name], reranker))
         return made
 
@@ -100,7 +100,7 @@ class Rerankers:
         checkpoint = find(str(node.ckpt), Path(self.cfg.paths.outputs)) if node.get("ckpt") else None
         if checkpoint is not None:
             with open_dict(node):
-                node.backbone = taken(checkpoint.config_path, self.cfg).backbone
+                node.backbone = read_saved(checkpoint.config_path, self.cfg).backbone
                 node.ckpt = str(checkpoint.path)
         reranker: Reranker = build(owner, "reranker")
         if checkpoint is not None:

@@ -40,7 +40,7 @@ class Counts:
         waiting = Gauge("picdesk_waiting", "questions in the queue", registry=self.registry)
         waiting.set_function(lambda: float(desk.hand.length))
         items = Gauge("picdesk_items", "items that are searched", registry=self.registry)
-        items.set_function(lambda: float(len(desk.now.gallery(desk.now.first))))
+        items.set_function(lambda: float(len(desk.now.gallery(desk.now.first_find))))
         encoded = Gauge("picdesk_encoded", "questions that went through an encoder", registry=self.registry)
         encoded.set_function(lambda: float(desk.now.standing.passed))
 

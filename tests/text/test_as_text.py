@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from picdesk.files import json_object, json_value
-from picdesk.readers.columns import TextColumns
-from picdesk.text.values import NoTextError, name_of, one_text, opened, walk
+from picdesk.readers.text_columns import TextColumns
+from picdesk.text.as_text import NoTextError, name_of, one_text, parse_cell, walk
 
 
 def captions(value: Any, column: str = "said", record: dict[str, Any] | None = None) -> tuple[list[str], list[str]]:
@@ -111,7 +111,7 @@ def test_names_are_strings_or_whole_numbers() -> None:
 
 def test_nested_without_end_is_text_as_it_stands() -> None:
     deep = "[" * 50_000 + "]" * 50_000
-    assert opened(deep) == deep
+    assert parse_cell(deep) == deep
     assert one_text(deep) == deep
 
 
