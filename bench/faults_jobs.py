@@ -80,17 +80,17 @@ def prepare() -> None:
     import pytorch_lightning  # noqa: F401
     import torch
 
-    from picdesk.backbones import lite, sentences
+    from picdesk.backbones import lite, text_trunks
     from picdesk.rerankers import captions  # noqa: F401
 
     torch.set_num_threads(1)
     parse_once()
     gc.collect()
     gc.freeze()
-    image, text = lite.load_efficientnet("efficientnet_lite0"), sentences.load_minilm()
+    image, text = lite.load_efficientnet("efficientnet_lite0"), text_trunks.load_minilm()
     lite.load_efficientnet = lambda name: copy.deepcopy(image)  # type: ignore[assignment]
-    minilm = sentences.ENCODERS["minilm_l6"]
-    sentences.ENCODERS["minilm_l6"] = replace(minilm, load=lambda: replace(text, trunk=copy.deepcopy(text.trunk)))
+    minilm = text_trunks.ENCODERS["minilm_l6"]
+    text_trunks.ENCODERS["minilm_l6"] = replace(minilm, load=lambda: replace(text, trunk=copy.deepcopy(text.trunk)))
 
 
 def parse_once() -> None:

@@ -149,9 +149,8 @@ class Session:
 
     def logger(self) -> Any:
         """The job's logger; in a sweep with its group and name, where the logger knows groups."""
-        named = self.cfg
-        if sweeping() and "group" in self.cfg.logger:
-            named = self.cfg.copy()
+        named = self.cfg.copy()
+        if sweeping() and "group" in named.logger:
             sweep = Path(HydraConfig.get().sweep.dir)
             for key, value in (("group", f"{sweep.parent.name}/{sweep.name}"), ("name", self.output_dir.name)):
                 if named.logger.get(key) is None:
@@ -215,8 +214,7 @@ class Session:
         return keep_in_sweep("backbone", key, self._backbone)
 
     def _backbone(self) -> TwoTower:
-        given = self.cfg.backbone.get("text_ckpt")
-        backbone: TwoTower = given_backbone(self.cfg) if given else self.build("backbone")
+        backbone: TwoTower = given_backbone(self.cfg) if self.cfg.backbone.get("text_ckpt") else self.build("backbone")
         backbone.known_fingerprints = KnownFingerprints(self.store / "trunks.json")
         if self.checkpoint is not None:
             load(self.checkpoint, backbone)
@@ -290,10 +288,10 @@ class Session:
 
     def look_alikes(self, part: Collection) -> Flags | None:
         """Which pictures of one part have a near-duplicate in it; None where that is not known."""
-        facts = self.encoder.digests
+        facts, key = self.encoder.digests, self.dataset.part_key(part)
         if not isinstance(facts, PictureFacts):
             return None
-        return keep_in_sweep("look_alikes", self.dataset.part_key(part), lambda: slices.look_alikes(part, facts))
+        return keep_in_sweep("look_alikes", key, lambda: slices.look_alikes(part, facts))
 
     def weights(self) -> dict[str, str]:
         """What the embeddings were made by: trunk fingerprints and the checkpoint's digest."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.sentences import ENCODERS, load_minilm
+from picdesk.backbones.text_trunks import ENCODERS, load_minilm
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,

@@ -19,7 +19,7 @@ from torch import nn
 
 from picdesk.backbones.deferred import Deferred
 from picdesk.backbones.heads import Views, make_head
-from picdesk.backbones.sentences import TextTrunk
+from picdesk.backbones.text_trunks import TextTrunk
 from picdesk.backbones.two_tower import TwoTower, normalise
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.parts import config_part

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.sentences import tokenizer_digest
+from picdesk.backbones.text_trunks import tokenizer_digest
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import digest_of
 from picdesk.hub import one_set_of_weights
