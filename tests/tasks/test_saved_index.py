@@ -204,6 +204,16 @@ def test_a_damaged_index_is_one_line(capfd: Capture, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("index", [(), ("index=ivf_flat", "index.lists=4", "on_disk=true")])
+def test_a_config_that_lost_its_end_is_damaged(capfd: Capture, tmp_path: Path, index: tuple[str, ...]) -> None:
+    folder = tmp_path / "index"
+    made = retrieve(capfd, tmp_path, "task=index_build", *over(tmp_path), *index, f"index_dir={folder}")
+    assert made.status == 0
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text[: text.rstrip().rindex("\n") + 1])
+    one_line(retrieve(capfd, tmp_path, QUERY, f"index_dir={folder}"), "config.yaml", "its last line is missing")
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

@@ -12,10 +12,11 @@ from omegaconf import OmegaConf, open_dict
 from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved_config import read_saved
+from picdesk.assembly.saved_text import read_text
 from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
-from picdesk.errors import ConfigError, MissingFileError, UserError
+from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.files import hold
 from picdesk.filters.columns import Columns
 from picdesk.filters.kept import drop_others, read_columns, write_columns
@@ -31,6 +32,8 @@ CONFIG = "config.yaml"
 INHERITED = ("data", "split", "part", "prompt", "index", "scores", "seed", "paths.data_root", "encode.precision")
 INHERITED_TOO = ("encode.fast_decode", "encode.storage")
 COLUMNS = "columns"
+CONFIG_IS = {"config": "signed"}
+"""What a header says of the config beside it: one that has lost its last line is damaged, not of an earlier version."""
 TOLD = ("data", "fields", "checkpoint", COLUMNS)  # said of an index, but no reason to refuse it
 
 
@@ -53,7 +56,7 @@ def save(session: Session, folder: Path, index: Index, facts: Mapping[str, Any],
 def save_known(index: Index, folder: Path, facts: Mapping[str, Any], known: Columns) -> None:
     """Write the index with the columns of its items, which its header names; those of a former state go at last."""
     digest = write_columns(folder, known.take(index.ids))
-    index.save(folder, {**facts, COLUMNS: digest})
+    index.save(folder, {**facts, **CONFIG_IS, COLUMNS: digest})
     drop_others(folder, digest)
 
 
@@ -86,9 +89,17 @@ def folder_of(index_dir: str | None) -> Path:
     return folder
 
 
+def check_config(folder: Path) -> None:
+    """Raise `DataError` where the header says that the config beside it was written with a last line, and it has none."""
+    header = made_from(folder)
+    if all(header.get(key) == value for key, value in CONFIG_IS.items()) and not read_text(folder / CONFIG).signed:
+        raise DataError(f"{folder / CONFIG}: changed or damaged since it was written: its last line is missing")
+
+
 def with_index(session: Session, folder: Path, leave: tuple[str, ...] = ()) -> Session:
     """The session with what the index was built by, but for what the command line names itself, and for `leave`."""
     named = named_keys()
+    check_config(folder)
     saved = read_saved(folder / CONFIG, session.cfg)
     cfg = session.cfg.copy()
     if "ckpt" not in named:

@@ -149,7 +149,7 @@ def build_index(session: Session, vectors: Vectors, folder: Path, facts: dict[st
     if on_disk:
         with hold(folder):
             digest = write_columns(folder, vectors.known_columns())
-            index = build_on_disk(index, vectors, folder, facts | {saved_index.COLUMNS: digest})
+            index = build_on_disk(index, vectors, folder, facts | saved_index.CONFIG_IS | {saved_index.COLUMNS: digest})
             drop_others(folder, digest)
             saved_index.keep_config(session, folder)
         return index
