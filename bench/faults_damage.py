@@ -115,7 +115,7 @@ def targets() -> list[Target]:
     return [
         Target("shards of the store", 150, "pictures", one("store/*/*.safetensors"), "evaluate", of_job, scores),
         Target(
-            "spaces and facts", 80, "pictures", one("store/facts.json", "store/*/*.json"), "evaluate", of_job, scores
+            "spaces and facts", 80, "pictures", one("store/*.json", "store/*/*.json"), "evaluate", of_job, scores
         ),
         Target("indexes", 150, "index", one("index/*"), "retrieve", search, answers),
         Target("checkpoints", 110, "fit", one("job/checkpoint/*"), "evaluate", checkpoint, scores),
