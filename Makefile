@@ -39,7 +39,7 @@ serve: $(READY) ## the page and the API over the newest job of make demo, at htt
 	@$(RUN) serve.py ckpt=latest serve.examples=data/demo_headlines.txt logger=none
 
 test: $(READY) ## the fast tests, a process for each of up to four cores
-	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-all: $(READY) ## every test, slow ones and those on real photographs too
 	@$(RUN) -m pytest -m ""

@@ -22,7 +22,7 @@ def exported(capfd: Capture, outputs: Path, trained: Ran) -> Path:
     if "folder" not in _KEPT:
         ran = run(capfd, outputs, "evaluate", "task=export", f"ckpt={trained.folder}")
         assert ran.status == 0, ran.err
-        _KEPT["folder"] = next(iter((outputs / "export").rglob("embeddings.npz"))).parent
+        _KEPT["folder"] = next(iter(ran.folder.rglob("embeddings.npz"))).parent
     return _KEPT["folder"]
 
 
