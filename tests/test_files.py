@@ -14,7 +14,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import hold, write_json
 from tests.conftest import PROJECT
 
-HOLD = "import sys, time; from picdesk.files import held\nwith held(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+HOLD = "import sys, time; from picdesk.files import hold\nwith hold(sys.argv[1]): print('held', flush=True); time.sleep(60)"
 
 
 def test_no_change_is_lost_between_reading_and_writing(tmp_path: Path) -> None:
