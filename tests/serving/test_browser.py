@@ -76,6 +76,7 @@ def test_smoke_words_find_pictures(chromium: Any, smallest: str) -> None:
     """With the fast tests where a browser is found."""
     with page_of(chromium) as page:
         page.goto(smallest)
+        page.wait_for_function("document.activeElement.name === 'q'")
         page.keyboard.type("red picture 1")
         page.keyboard.press("Enter")
         page.wait_for_url("**/?q=red+picture+1")
