@@ -45,8 +45,10 @@ def read_table(
     encoding: str | None = None,
     wanted: Iterable[str] | Callable[[Sequence[str]], bool] = (),
     key: str | None = "data.encoding",
+    recover: bool = True,
 ) -> Table:
-    """A CSV file with a header line. Raises `DataError` for a repeated or absent header.
+    """A CSV file with a header line. Raises `DataError` for a repeated or absent header, and without `recover` for a quote
+    that would swallow rows.
 
     `delimiter="auto"` takes the first of comma, tab, semicolon and bar that gives the `wanted` columns. Empty cells and
     names behind the last column, and rows without any content, are no rows and no cells; the note counts them.
@@ -56,7 +58,7 @@ def read_table(
     if delimiter == "auto":
         delimiter = _delimiter(text, wanted)
         notes += [f"{path.name}: split at each {_delimiter_name(delimiter)}"] if delimiter != "," else []
-    numbered, more = split_rows(path.name, text, delimiter, quoting)
+    numbered, more = split_rows(path.name, text, delimiter, quoting, recover)
     notes += [f"{path.name}: {note}" for note in more]
     header = _header(path.name, numbered)
     rows, ragged, broken = [], [], 0
