@@ -81,8 +81,8 @@ class Flickr8k:
         raise MissingFileError(f"data={self.name}: {wanted} is in data.root={self.root}")
 
     def _with_header(self, path: Path, other: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
-        table = read_table(path, ",", self.quoting, self.encoding)
-        need_columns({"image": "image", "caption": "caption"}, table.header, path.name)
+        table = read_table(path, ",", self.quoting, self.encoding, ("image", "caption"))
+        need_columns({"image": "image", "caption": "caption"}, table.header, path.name, hint=table.hint)
         gathering.note_table(table, path.name)
         counts: Counter[str] = Counter()
         columns = TextColumns("caption", None, None)

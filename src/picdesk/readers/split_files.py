@@ -119,7 +119,7 @@ class SplitFile(Split):
     def _csv(self, path: Path, found: Gathering[None]) -> Named:
         columns = {"picture_column": self.picture_column, "split_column": self.split_column}
         table = read_table(path, self.delimiter, self.quoting, self.encoding, columns.values(), "split.encoding")
-        need_columns(dict(columns), table.header, path.name, "split")
+        need_columns(dict(columns), table.header, path.name, "split", hint=table.hint)
         found.note_table(table, path.name)
         rows = [(f"{path.name} line {line}", row) for line, row in table.rows]
         return [(where, row[self.picture_column].strip(), row[self.split_column]) for where, row in rows]

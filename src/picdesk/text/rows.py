@@ -52,7 +52,7 @@ class Recovered:
 
 
 def split_rows(
-    file: str, text: str, delimiter: str = ",", quoting: str = "auto", recover: bool = True
+    file: str, text: str, delimiter: str = ",", quoting: str = "auto", recover: bool = True, before: int = 0
 ) -> tuple[list[Row], list[str]]:
     """All rows that hold anything, each with the number of its last line, and notes on what was odd.
 
@@ -61,7 +61,7 @@ def split_rows(
     that never closes, or one that would swallow lines that look like rows (`text/row_looks.py`). If no other cell needs its
     quotes, the whole file is then read without; else those rows alone. Quotes behind a space that follows the delimiter
     are quoting if the cells fit so. The notes say which. Without `recover` a quote that would swallow rows, or never
-    closes, raises `DataError`.
+    closes, raises `DataError`. `before` blank lines at the beginning are not counted: what stood there is known.
     """
     if quoting not in QUOTING:
         raise ConfigError(f"data.quoting={quoting}: choose one of {', '.join(QUOTING)}")
@@ -78,7 +78,7 @@ def split_rows(
             strict = _marked(lines, form, notes)
         rows = strict if strict is not None else _sort_out(lines, form, looks, recover, notes)
     full = [(number, cells) for number, cells in rows if any(map(str.strip, cells))]
-    blank = len(rows) - len(full)
+    blank = len(rows) - len(full) - before
     return full, notes + ([f"{blank} blank lines or rows without content"] if blank else [])
 
 
