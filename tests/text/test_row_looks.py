@@ -63,6 +63,16 @@ def test_texts_of_several_lines_stay_whole(name: str) -> None:
     assert "stray" not in note
 
 
+def test_texts_of_several_lines_stay_whole_in_the_first_column_too() -> None:
+    rows = [["Over, near\nA house", "green"], ["Look big", "old"], ["two\nlines", "house"], ["One,\ntwo,\nthree", "x"]]
+    quoted = [[f'"{text}"' if "\n" in text else text, name] for text, name in rows]
+    for delimiter in ",;|\t":
+        lines = "".join(delimiter.join(cells) + "\n" for cells in [["caption", "image"], *quoted])
+        assert rows_of(lines, delimiter)[0] == rows
+    swallowed = 'caption,image\n"a dog,green\na cat,old\na house",near\nx,y\n'
+    assert [cells[1] for cells in rows_of(swallowed)[0]] == ["green", "old", "near", "y"]
+
+
 def test_where_each_row_begins_with_a_quote_other_lines_are_of_a_text() -> None:
     text = '"image","caption"\n"my photo 1.jpg","see\nmy photo 2.jpg,below"\n"my photo 3.jpg","x"\n'
     assert rows_of(text)[0] == [["my photo 1.jpg", "see\nmy photo 2.jpg,below"], ["my photo 3.jpg", "x"]]

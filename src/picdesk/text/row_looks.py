@@ -1,5 +1,6 @@
 """Whether a line inside a quoted cell is a row that a stray quote swallowed, or a line of a text: by the looks of the rows."""
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -32,8 +33,9 @@ class Looks:
             )
             count = named.total()
             if count and named.pop("", 0) * 10 <= count:
-                least = max(2, count / 50) if count > 3 else 1
-                self.shapes[column] = {shape for shape, times in named.items() if times >= least}
+                shapes = {shape for shape, times in named.items() if times >= (max(2, count / 50) if count > 3 else 1)}
+                if count > 3 or _is_strong(shapes):  # a few words may be short texts
+                    self.shapes[column] = shapes
         self.files = {
             column: shapes for column, shapes in self.shapes.items() if shapes and all("." in s for s in shapes)
         }
@@ -58,8 +60,15 @@ class Looks:
         """The line cut at each delimiter, whatever the quotes."""
         return line.rstrip("\r\n").split(self.delimiter)
 
-    def are_rows(self, lines: Sequence[str]) -> bool:
-        """Whether the lines inside a quoted cell are rows by their looks: half of them, or one that begins with a file's name."""
+    def are_rows(self, first: str, lines: Sequence[str]) -> bool:
+        """Whether the lines inside a quoted cell that opens in the line `first` are rows by their looks.
+
+        Half of them must look so, or one where the rows begin with a file's name. A quote that opens the row swallows rows
+        only if its line is a whole one: the cells behind the closing quote make a row's width in any case.
+        """
+        opened = len(next(csv.reader([first], delimiter=self.delimiter, skipinitialspace=self.spaced), [])) - 1
+        if opened == 0 and self.width > 1 and not self.like_a_row(first):
+            return False
         full = [line for line in lines if line.strip()]
         alike = sum(map(self.like_a_row, full))
         return alike > 0 and (bool(self.files) or 2 * alike >= len(full))
@@ -80,8 +89,8 @@ class Looks:
         return self._fits(cells, self.shapes)
 
     def _fits(self, cells: Sequence[str], columns: Sequence[int] | dict[int, set[str]]) -> bool:
-        """Whether the cells in these columns have the file's shapes, and no space as in prose follows the delimiters."""
-        prose = self.delimiter != "\t" and not self.spaced and any(cell[:1] == " " for cell in cells[1:2])
+        """Whether the cells in these columns have the file's shapes, and no space or end as in prose follows the delimiter."""
+        prose = self.delimiter != "\t" and not self.spaced and any(cell[:1] in ("", " ") for cell in cells[1:2])
         return not prose and all(shape_of(cells[column]) in self.shapes[column] for column in columns)
 
 

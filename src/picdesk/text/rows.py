@@ -141,7 +141,7 @@ def _strict(lines: list[str], form: Form, wanted: bool) -> tuple[list[Row] | Non
     if wanted or not long:
         return rows, None
     looks = Looks.of_rows(rows, lines, form.delimiter)
-    swallowed = any(looks.are_rows(lines[start + 1 : end]) for start, end in long)
+    swallowed = any(looks.are_rows(lines[start], lines[start + 1 : end]) for start, end in long)
     return (None, looks) if swallowed else (rows, None)
 
 
@@ -172,7 +172,7 @@ def _recover_rows(lines: list[str], form: Form, looks: Looks, recover: bool) -> 
             cells: list[str] | None = next(reader, [])
         except csv.Error:
             cells = None
-        if cells is None or looks.are_rows(lines[at + 1 : at + reader.line_num]):
+        if cells is None or looks.are_rows(lines[at], lines[at + 1 : at + reader.line_num]):
             at += 1
             if not recover and reader.line_num > 1:
                 told = f"{form.file}, line {at}: the quote in {short_repr(lines[at - 1].strip())} is not closed in its line"
