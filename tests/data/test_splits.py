@@ -130,6 +130,42 @@ def test_a_split_file(tmp_path: Path, form: str) -> None:
         ("s.csv", "picture,split\np000.jpg,tests\n", "split 'tests' is none of"),
         ("s.csv", "image,split\np000.jpg,test\n", r"no such column: split\.picture_column=picture"),
         ("s.csv", "picture,split\nq.jpg,test\n", r"names no picture of data=x: 'q\.jpg' against 'p000\.jpg'"),
+        ("s.csv", "picture,split\n", "there are no rows in it; CSV or JSON records with a picture and a split"),
+        (
+            "s.json",
+            '["p000.jpg", "p001.jpg"]',
+            r"2 rows cannot be used, the first: s\.json record 1: not a JSON object; CSV or",
+        ),
+        (
+            "s.json",
+            '{"test": [{"file": "p000.jpg"}]}',
+            r"no 'picture' in it \(there are 'file', 'split'\); split.picture_column",
+        ),
+        (
+            "s.json",
+            '{"images": [{"filename": "p000.jpg", "split": "test"}]}',
+            "no 'picture' in it .*split.picture_column",
+        ),
+        (
+            "s.json",
+            '{"images": [{"picture": "p000.jpg", "set": "test"}]}',
+            r"no 'split' in it .*; split\.split_column names it",
+        ),
+        (
+            "s.json",
+            '{"test": ["p000.jpg"], "test2": 1}',
+            "'test2' holds the number 1, not a list of pictures as 'test' does",
+        ),
+        (
+            "s.json",
+            '{"p000.jpg": 1}',
+            "1 rows cannot be used, the first: s.json: the split of 'p000.jpg' is no text .the number 1",
+        ),
+        (
+            "s.csv",
+            "picture,split\nq.jpg,test\nr.jpg\n",
+            "against 'p000.jpg'.*; 1 rows cannot be used, the first: s.csv line 3: 1 c",
+        ),
         ("s.json", "{", "not JSON"),
         ("s.json", "[]", "a JSON object is needed"),
     ],
@@ -137,6 +173,28 @@ def test_a_split_file(tmp_path: Path, form: str) -> None:
 def test_split_files_that_cannot_be_used(tmp_path: Path, name: str, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         SplitFile(str(put(tmp_path / name, content))).assign(collection(5))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"test": [{"file": "p000.jpg"}, {"file": "p002.jpg"}], "train": [{"file": "p001.jpg"}]},
+        {"images": [{"file": f"p00{n}.jpg", "split": split} for n, split in enumerate(("test", "train", "test"))]},
+    ],
+)
+def test_records_in_the_lists_of_a_split_file(tmp_path: Path, content: dict[str, Any]) -> None:
+    path = put(tmp_path / "s.json", json.dumps(content))
+    splits = SplitFile(str(path), picture_column="file").assign(collection(3))
+    assert {name: part.tolist() for name, part in splits.items()} == {"train": [1], "val": [], "test": [0, 2]}
+
+
+def test_a_split_file_loses_no_rows_to_a_quote(tmp_path: Path) -> None:
+    rows = [f"my photo {n}.jpg,{'test' if n % 2 else 'train'}" for n in range(12)]
+    rows[3], rows[8] = 'my photo 3.jpg,"test', 'my photo 8.jpg,train"'
+    made = replace(collection(12), picture_ids=tuple(f"my photo {n}.jpg" for n in range(12)))
+    path = put(tmp_path / "s.csv", "picture,split\n" + "\n".join(rows))
+    with pytest.raises(DataError, match=r"my photo 3\.jpg.: split '\"test' is none of train, val, test"):
+        SplitFile(str(path)).assign(made)
 
 
 def test_a_split_file_that_is_not_there() -> None:

@@ -42,10 +42,38 @@ def test_official_lists_that_are_there(tmp_path: Path) -> None:
     reader = flickr(tmp_path, "token")
     put(tmp_path / "Flickr_8k.trainImages.txt", f"{NAMES[3]}\n{NAMES[0]}\r\n")
     put(tmp_path / "Flickr_8k.devImages.txt", f"{NAMES[1]}\nunknown.jpg\n")
+    reader.max_bad_fraction = 0.25
     collection = reader.read()
     assert collection.official == ("train", "val", "", "train")
     assert [(one.item, one.row) for one in collection.skipped] == [("Flickr_8k.devImages.txt: 'unknown.jpg'", False)]
     assert collection.notes[-1] == "Flickr_8k.devImages.txt: 1 of 2 names have no picture or no caption: 'unknown.jpg'"
+
+
+def test_lists_of_which_too_much_matches_nothing_stop_the_job(tmp_path: Path) -> None:
+    reader = flickr(tmp_path, "token")
+    put(tmp_path / "Flickr_8k.testImages.txt", "\n".join([*NAMES, "none0.jpg"]))
+    told = "1 of 5 names in lists of splits have no picture or no caption, 0.2 is above data.max_bad_fraction=0.01, the first"
+    with pytest.raises(DataError, match=f"data=flickr8k: {told}: Flickr_8k.testImages.txt: 'none0.jpg'"):
+        reader.read()
+
+
+def test_names_in_lists_may_lack_their_ending(tmp_path: Path) -> None:
+    reader = flickr(tmp_path, "token")
+    put(tmp_path / "Flickr_8k.testImages.txt", "0_ab\n1_AB.JPG\n")
+    collection = reader.read()
+    assert collection.official == ("test", "test", "", "")
+    assert collection.notes[-1] == "2 names in lists fit but for their ending or case: '0_ab', '1_AB.JPG'"
+
+
+def test_captions_that_the_other_file_has_alone_are_told(tmp_path: Path) -> None:
+    flickr(tmp_path, "header")
+    reader = flickr(tmp_path, "token")
+    assert reader.read().notes == ()
+    put(tmp_path / "captions.txt", f"image,caption\n{NAMES[0]},one\n" + f"{NAMES[1]},x\n" * 5)
+    told = "14 captions of 3 pictures stand in it alone: '0_ab.jpg', '2_ab.jpg', '3_ab.jpg'"
+    end = "(data.captions_file=null reads it instead)"
+    assert reader.read().notes == (f"Flickr8k.token.txt lies beside captions.txt and is not read: {told} {end}",)
+    assert len(Flickr8k(root=str(tmp_path), captions_file=None).read().texts) == 20
 
 
 def test_a_picture_in_two_lists_is_an_error(tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ def test_a_row_that_is_no_object_is_named_by_file_and_line(tmp_path: Path, row: 
         ("q.jsonl", '{"text": "\\ud800"}\n', "line 1: half of a character"),
         ("q.csv", "query\nnan\nx\n", "line 2: query says 'nan': no text"),
         ("q.csv", 'query\n"[""a"", ""b""]"\nx\n', "line 2: query holds a list"),
+        ("q.csv", 'query\na\n"b\nc\nd"\n', "line 3: the quote in '\"b' is not closed in its line"),
+        ("q.csv", 'query,id\nhello world,"x\nmore words,y\nlast one,z"\n', "line 2: the quote in 'hello world"),
+        ("q.csv", 'id,query\n1,"a\n2,b\n3,c"\n4,d\n', "line 2: the quote in '1,\"a' is not closed"),
         ("q.txt", "one\n\ntw\0o\n", "line 3: a NUL character in the text"),
         ("q.json", '["a", "b"]', "record 1: not a JSON object (and 1 more rows)"),
     ],
@@ -76,6 +79,13 @@ def test_queries_in_other_forms(tmp_path: Path) -> None:
     packed = tmp_path / "d.csv.gz"
     packed.write_bytes(gzip.compress("query\nüber\n".encode("utf-16")))
     assert read_queries(str(packed))[0].fields["title"] == "über"
+
+
+def test_a_query_of_several_lines_is_one(tmp_path: Path) -> None:
+    file = write_file(tmp_path / "q.csv", 'id,query\n1,"A dog, brown.\nIt runs, too"\n2,x\n')
+    assert [one.fields["caption"] for one in read_queries(file)] == ["A dog, brown.\nIt runs, too", "x"]
+    file = write_file(tmp_path / "r.csv", '"query"\n"two\nlines"\n"one"\n')
+    assert [one.fields["caption"] for one in read_queries(file)] == ["two\nlines", "one"]
 
 
 def test_a_caption_with_a_comma_is_not_dropped(tmp_path: Path) -> None:

@@ -67,3 +67,33 @@ def test_a_row_whose_id_stands_elsewhere_is_refused(tmp_path: Path, row: str, wo
     (tmp_path / "subset.csv").write_text(f"title,article_id\n{row}\n")
     with pytest.raises(DataError, match=words):
         read_ids(str(tmp_path / "subset.csv"), None)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a9\na2\na3\n", "1 of 3 ids .* 'a9'; the first row would be a header if it named a column: query_id, id"),
+        ("A1\na2\n", "1 of 2 ids are not in queries=..., for example 'A1'"),
+        ('"a1\na2\na3"\na10\n', "line 1: the id '\"a1' holds a quote or a line break"),
+        ("a1,a2,a3\n", "line 1: 'a1', 'a2', 'a3' are several ids; one id a line is needed"),
+        ("a1,x\na2,y,z\n", "1 rows have another number of cells than the first row's 2, for example line 2"),
+    ],
+)
+def test_no_id_is_lost(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "subset.csv").write_text(content)
+    with pytest.raises(DataError, match=words):
+        read_ids(str(tmp_path / "subset.csv"), KNOWN)
+
+
+def test_a_header_of_no_known_name_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "subset.csv").write_text("ARTIKEL\na3\n")
+    assert read_ids(str(tmp_path / "subset.csv"), KNOWN) == ["a3"]
+    assert "its first row 'ARTIKEL' was taken for a header, not for an id" in caplog.text
+    (tmp_path / "subset.csv").write_text("Query_ID\na3\n")
+    assert read_ids(str(tmp_path / "subset.csv"), KNOWN) == ["a3"]
+
+
+def test_json_is_no_subset(tmp_path: Path) -> None:
+    (tmp_path / "subset.json").write_text('["a1","a2"]')
+    with pytest.raises(DataError, match=r"subset=.*\.json: JSON is not read here; one id a line is needed"):
+        read_ids(str(tmp_path / "subset.json"), None)

@@ -15,6 +15,14 @@ TEXTS = {
     "shift_jis": "窓の外では雨が降っていて、二匹の子猫が眠っています。",
     "euc_kr": "창밖에는 비가 내리고 고양이 두 마리가 자고 있다",
     "cp1251": "За окном идёт дождь, два котёнка спят",
+    "koi8_r": "Собака бежит по снегу",
+    "iso8859_5": "Собака бежит по снегу",
+    "cp866": "Двое мужчин сидят в лодке",
+    "cp1253": "Ένας σκύλος τρέχει στο χιόνι",
+    "cp1250": "Strčín pes běží; žluťoučký kůň",
+    "cp1255": "כלב רץ בשלג ליד הבית",
+    "cp1256": "كلب يجري في الثلج",
+    "tis_620": "สุนัขวิ่งบนหิมะ",
 }
 
 
@@ -26,6 +34,12 @@ def test_another_encoding_is_refused_with_the_place_and_the_way_and_read_when_na
     with pytest.raises(DataError, match=rf"^t\.txt: not UTF-8 at byte \d+ \(line 2\); set data\.encoding={encoding}"):
         read_text(path)
     assert read_text(path, encoding)[0] == "plain\n" + TEXTS[encoding]
+
+
+def test_what_the_likeliest_encoding_reads_is_shown(tmp_path: Path) -> None:
+    path = put(tmp_path / "t.csv", "image,caption\na.jpg,Собака бежит\n".encode("koi8_r"))
+    with pytest.raises(DataError, match=r"set data\.encoding=koi8_r.*; koi8_r reads 'Собака бежит' there$"):
+        read_text(path)
 
 
 def test_where_no_key_names_the_encoding_the_file_is_to_be_saved_anew(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from picdesk.errors import DataError
 from picdesk.text.files import read_text
-from picdesk.text.table import read_table
+from picdesk.text.table import need_columns, read_table
 from tests.data.samples import put
 
 
@@ -56,3 +56,28 @@ def test_rows_of_the_wrong_width_shift_nothing(tmp_path: Path) -> None:
 def test_what_cannot_be_read(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_table(put(tmp_path / "t.csv", content), quoting="csv")
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+@pytest.mark.parametrize("delimiter", ["auto", ",", ";"])
+def test_the_first_line_of_a_spreadsheet_says_the_delimiter(tmp_path: Path, first: str, delimiter: str) -> None:
+    path = put(tmp_path / "t.csv", f"{first}\r\nimage;caption\r\n0.png;a, b\r\n1.png\r\n")
+    table = read_table(path, delimiter, wanted=("image", "caption"))
+    assert table.header == ("image", "caption")
+    assert table.rows == ((3, {"image": "0.png", "caption": "a, b"}),)
+    assert table.ragged == ((4, 1),)
+    assert "the first line, sep=;, is a spreadsheet's and no row" in table.note
+    assert "blank" not in table.note
+
+
+def test_a_delimiter_that_gives_no_column_is_not_asked_for(tmp_path: Path) -> None:
+    wanted = {"picture_column": "image", "caption_column": "caption"}
+    told = {
+        "a;b\n1;2\n": r"the columns are 'a;b'$",
+        "image;caption\n1;2\n": r"is the delimiter ';'\? \(data\.delimiter\)$",
+        "# made by me; on Monday\nimage,caption\n1,2\n": "line 2 has them; take out what stands before it$",
+    }
+    for content, words in told.items():
+        table = read_table(put(tmp_path / "t.csv", content), wanted=tuple(wanted.values()))
+        with pytest.raises(DataError, match=words):
+            need_columns(dict(wanted), table.header, "t.csv", hint=table.hint)

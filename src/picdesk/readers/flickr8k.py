@@ -8,11 +8,13 @@ from pathlib import Path
 from picdesk.collection import Collection, Skipped
 from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.sources import PictureFiles
-from picdesk.errors import MissingFileError, examples, short_repr
+from picdesk.errors import DataError, MissingFileError, examples, short_repr
 from picdesk.parts import config_part
 from picdesk.readers.gathering import UNMATCHED, Gathering
+from picdesk.readers.split_files import Known
 from picdesk.readers.text_columns import TextColumns
 from picdesk.text.as_text import NoTextError, plain_text
+from picdesk.text.files import lines_of, read_text
 from picdesk.text.table import need_columns, read_table
 
 LISTS = {
@@ -27,8 +29,9 @@ Caption = tuple[str, int, str, str]
 class Flickr8k:
     """Pictures with their captions (field caption; ids `name.jpg#0`, `name.jpg#1`, ...).
 
-    Reads whichever of the two caption files is there, the one with a header first. A picture's official split comes from the
-    lists that are there; a list that is absent marks nothing.
+    Reads whichever of the two caption files is there, the one with a header first (`captions_file` null: the other one alone);
+    a note says what the other has beside it. A picture's official split comes from the lists that are there; a list that is
+    absent marks nothing. A name in a list fits as in `split=file`: ending and case may differ.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class Flickr8k:
         root: str,
         name: str = "flickr8k",
         folder: str = "Images",
-        captions_file: str = "captions.txt",
+        captions_file: str | None = "captions.txt",
         token_file: str = "Flickr8k.token.txt",
         lists: Mapping[str, str] = LISTS,
         max_bad_fraction: float = 0.01,
@@ -54,28 +57,32 @@ class Flickr8k:
         self.encoding = encoding
 
     def read(self) -> Collection:
-        """The captioned pictures, in the order of the caption file."""
+        """The captioned pictures, in the order of the caption file. Raises `DataError` where more than `max_bad_fraction` of
+        the names in the lists have no picture or no caption."""
         root = data_folder(self.root, self.name)
         inside = Inside(data_folder(str(root / self.folder), self.name))
         gathering = Gathering[Path](self.name)
         for caption in self._captions(root, gathering):
             self._add(gathering, inside, *caption)
-        for split, file in self.lists.items():
-            self._official(gathering, root / file, split)
+        self._official(gathering, root)
         gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
     def _captions(self, root: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
-        if (root / self.captions_file).is_file():
-            return self._with_header(root / self.captions_file, gathering)
+        if self.captions_file is not None and (root / self.captions_file).is_file():
+            return self._with_header(root / self.captions_file, root / self.token_file, gathering)
         if (root / self.token_file).is_file():
             return self._tokens(root / self.token_file, gathering)
-        wanted = f"neither {self.captions_file!r} nor {self.token_file!r}"
+        wanted = (
+            f"neither {self.captions_file!r} nor {self.token_file!r}"
+            if self.captions_file
+            else f"no {self.token_file!r}"
+        )
         raise MissingFileError(f"data={self.name}: {wanted} is in data.root={self.root}")
 
-    def _with_header(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
-        table = read_table(path, ",", self.quoting, self.encoding)
-        need_columns({"image": "image", "caption": "caption"}, table.header, path.name)
+    def _with_header(self, path: Path, other: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
+        table = read_table(path, ",", self.quoting, self.encoding, ("image", "caption"))
+        need_columns({"image": "image", "caption": "caption"}, table.header, path.name, hint=table.hint)
         gathering.note_table(table, path.name)
         counts: Counter[str] = Counter()
         columns = TextColumns("caption", None, None)
@@ -84,6 +91,24 @@ class Flickr8k:
             for fields in taken.texts if gathering.took(taken, where) else []:
                 yield name, counts[name], str(fields["caption"]), where
                 counts[name] += 1
+        gathering.notes += self._beside(other, path, counts)
+
+    def _beside(self, other: Path, path: Path, counts: Counter[str]) -> list[str]:
+        """A note on captions that the token file has and the file that was read has not."""
+        if not other.is_file():
+            return []
+        try:
+            lines = lines_of(read_text(other, self.encoding)[0])
+        except DataError as error:
+            return [f"{other.name} lies beside {path.name} and is not read: {error}"]
+        there = Counter(line.partition("\t")[0].rpartition("#")[0].strip() for line in lines if "\t" in line)
+        more = {name: count - counts[name] for name, count in there.items() if name and count > counts[name]}
+        if not more:
+            return []
+        told = f"{sum(more.values())} captions of {len(more)} pictures stand in it alone: {examples(more)}"
+        return [
+            f"{other.name} lies beside {path.name} and is not read: {told} (data.captions_file=null reads it instead)"
+        ]
 
     def _tokens(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
         for line, content in gathering.lines(path, self.encoding):
@@ -111,17 +136,30 @@ class Flickr8k:
         if gathering.picture(name, path, where):
             gathering.text(name, {"caption": text}, where, f"{name}#{number}")
 
-    def _official(self, gathering: Gathering[Path], path: Path, split: str) -> None:
-        if not path.is_file():
-            return
-        listed = [line.strip() for _, line in gathering.lines(path, self.encoding)]
-        for name in listed:
-            if name in gathering.places:
-                gathering.member(name, split, path.name)
-        absent = [name for name in listed if name not in gathering.places]
-        if absent:
-            found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
-            gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")
-            gathering.unmatched += [
-                Skipped(f"{path.name}: {short_repr(name)}", UNMATCHED, row=False) for name in absent
-            ]
+    def _official(self, gathering: Gathering[Path], root: Path) -> None:
+        """Mark the pictures of the lists that are there. Raises `DataError` where too many names have no picture."""
+        known, total, bad = Known(tuple(gathering.places)), 0, []
+        for split, file in self.lists.items():
+            path = root / file
+            listed = [line.strip() for _, line in gathering.lines(path, self.encoding)] if path.is_file() else []
+            absent = []
+            for name in listed:
+                picture = known.picture(name)
+                if picture is None:
+                    absent.append(name)
+                else:
+                    gathering.member(picture, split, path.name)
+            total += len(listed)
+            bad += [Skipped(f"{path.name}: {short_repr(name)}", UNMATCHED, row=False) for name in absent]
+            if absent:
+                found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
+                gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")
+        gathering.unmatched += bad
+        if known.near:
+            gathering.notes.append(
+                f"{len(known.near)} names in lists fit but for their ending or case: {examples(known.near)}"
+            )
+        if len(bad) > self.max_bad_fraction * total:
+            share = f"{len(bad) / total:.3g} is above data.max_bad_fraction={self.max_bad_fraction:g}"
+            told = f"{len(bad)} of {total} names in lists of splits have no picture or no caption, {share}"
+            raise DataError(f"data={self.name}: {told}, the first: {bad[0].item}")

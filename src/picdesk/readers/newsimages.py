@@ -64,7 +64,7 @@ class NewsImages:
         path = data_file(self.root, self.file, self.name)
         named = self.columns | {f"more_columns.{name}": column for name, column in self.more_columns.items()}
         table = read_table(path, self.delimiter, self.quoting, self.encoding, named.values())
-        need_columns(dict(named), table.header, self.file)
+        need_columns(dict(named), table.header, self.file, hint=table.hint)
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
         gathering = Gathering[Path](self.name)
         gathering.note_table(table, self.file)

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from picdesk.errors import DataError, MissingFileError, UserError, check_unique, examples
+from picdesk.errors import DataError, MissingFileError, UserError, check_unique, examples, short_repr
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.records import read_records
 from picdesk.readers.text_columns import TextColumns
 from picdesk.text.as_text import NoTextError, fault_of, name_of, one_text, parse_cell, what
 from picdesk.text.files import plain_suffix, read_text
+from picdesk.text.row_looks import shape_of
 from picdesk.text.rows import split_rows
 from picdesk.text.table import read_table
 
@@ -25,9 +26,11 @@ NAMES = {
     "tags": ("tags", "article_tags", "keywords"),
     "picture": ("picture_id", "image_id", "picture", "image"),
 }
+HEADERS = {name for names in NAMES.values() for name in names}
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".json")
 log = logging.getLogger(__name__)
 Rows = list[tuple[int, Mapping[str, object]]]
+CellRows = list[tuple[int, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,10 @@ def _csv(path: Path, found: Gathering[None]) -> Rows:
     def suits(header: Sequence[str]) -> bool:
         return any(name in header for name in NAMES["text"])
 
-    table = read_table(path, "auto", wanted=suits, key=None)
+    try:
+        table = read_table(path, "auto", wanted=suits, key=None, recover=False)
+    except DataError as error:
+        raise DataError(f"queries={path}{str(error).removeprefix(path.name)}") from None
     found.note_table(table, path.name)
     return list(table.rows)
 
@@ -150,43 +156,80 @@ def read_captions(file: str) -> dict[str, str]:
 
 
 def read_ids(file: str, known: Sequence[str] | None) -> list[str]:
-    """The ids of a file, in its order. The first row is a header if it names an id column, or holds no known id while the
-    second does; `known` None takes every id. Raises `DataError` for unknown or repeated ids, for rows of another width than
-    the header where ids are not the first column, and for a file without any id."""
+    """The ids of a file, in its order: one a line, or CSV; `known` None takes every id.
+
+    The first row is a header if it names a column (`NAMES`); or, said in the log, if no known id looks like it and the next
+    row has one. Raises `DataError` for unknown or repeated ids, for an id with a quote or a line break, for rows of
+    another width than the first, for a file of another form, and for one without any id.
+    """
     path = Path(file).expanduser()
     if not path.is_file():
         raise MissingFileError(f"subset={file}: no such file")
-    delimiter = "\t" if plain_suffix(path) == ".tsv" else ","
-    text, odd = read_text(path, key=None)
-    numbered, notes = split_rows(path.name, text, delimiter)
-    for note in [odd, *notes]:
-        if note:
-            log.info("subset=%s: %s", file, note)
-    rows = [[cell.strip() for cell in row] for _, row in numbered]
-    there = set(known or ())
-    column = 0
-    if rows:
-        named = [i for i, cell in enumerate(rows[0]) if cell in NAMES["id"]]
-        later = len(rows) > 1 and rows[1][0] in there
-        if named or (rows[0][0] not in there and later):
-            column = (named or [0])[0]
-            ragged = [row for row in rows[1:] if column and len(row) != len(rows[0])]
-            if ragged:
-                told = f"{len(ragged)} rows have another number of cells than the header's {len(rows[0])}"
-                raise DataError(f"subset={file}: {told}, for example {examples(ragged)}")
-            rows = rows[1:]
-    if not rows:
+    if plain_suffix(path) in (".json", ".jsonl"):
+        raise DataError(f"subset={file}: JSON is not read here; one id a line is needed, or CSV with a header")
+    rows = _id_rows(path, file)
+    there = frozenset(known or ())
+    header = rows[0][1] if rows and _is_header(file, [row for _, row in rows[:2]], there) else None
+    if not rows[header is not None :]:
         raise DataError(f"subset={file}: no ids in it")
-    ids = [row[column] for row in rows]
-    if not all(ids):
-        raise DataError(f"subset={file}: {ids.count('')} rows have no id in column {column + 1}")
+    column = next((i for i, name in enumerate(header or ()) if name.casefold() in NAMES["id"]), 0)
+    _check_id_rows(file, rows, header, column, there)
+    ids = [row[column] for _, row in rows[header is not None :]]
     check_unique(ids, f"subset={file}")
     unknown = [name for name in ids if name not in there] if known is not None else []
     if unknown:
+        told = f"{len(unknown)} of {len(ids)} ids are not in queries=..., for example {examples(unknown)}"
+        first = f"; the first row would be a header if it named a column: {', '.join(NAMES['id'])}"
         raise DataError(
-            f"subset={file}: {len(unknown)} of {len(ids)} ids are not in queries=..., for example {examples(unknown)}"
+            f"subset={file}: {told}{first if header is None and len(ids) > 1 and ids[0] in unknown else ''}"
         )
     return ids
+
+
+def _id_rows(path: Path, file: str) -> CellRows:
+    """The rows of a subset, with their lines; empty cells behind the first row's last are none."""
+    text, odd = read_text(path, key=None)
+    numbered, notes = split_rows(path.name, text, "\t" if plain_suffix(path) == ".tsv" else ",")
+    for note in [odd, *notes]:
+        if note:
+            log.info("subset=%s: %s", file, note)
+    rows = [(number, [cell.strip() for cell in row]) for number, row in numbered]
+    for _, row in rows:
+        while len(row) > len(rows[0][1]) and not row[-1]:
+            row.pop()
+    return rows
+
+
+def _is_header(file: str, rows: Sequence[Sequence[str]], there: frozenset[str]) -> bool:
+    """Whether the first of the two first rows is a header; one that is so by its looks alone is told."""
+    first = rows[0]
+    if first[0] in there:
+        return False
+    if first[0].casefold() in HEADERS or any(cell.casefold() in NAMES["id"] for cell in first):
+        return True
+    if len(rows) < 2 or rows[1][0] not in there or shape_of(first[0]) in set(map(shape_of, there)):
+        return False
+    log.warning("subset=%s: its first row %r was taken for a header, not for an id", file, ",".join(first))
+    return True
+
+
+def _check_id_rows(file: str, rows: CellRows, header: Sequence[str] | None, column: int, there: frozenset[str]) -> None:
+    """Raise `DataError` for a row in which an id could be lost."""
+    width = len(rows[0][1])
+    ragged = [(number, row) for number, row in rows if len(row) != width]
+    if ragged:
+        told = f"{len(ragged)} rows have another number of cells than the {'first row' if header is None else 'header'}'s {width}"
+        raise DataError(f"subset={file}: {told}, for example line {ragged[0][0]}: {examples(ragged[0][1])}")
+    own = rows[header is not None :]
+    empty = sum(not row[column] for _, row in own)
+    if empty:
+        raise DataError(f"subset={file}: {empty} rows have no id in column {column + 1}")
+    for number, row in own:
+        if any(mark in row[column] for mark in '"\r\n'):
+            told = f"the id {short_repr(row[column])} holds a quote or a line break; one id a line is needed"
+            raise DataError(f"subset={file}, line {number}: {told}")
+        if header is None and there.intersection(row[1:]):
+            raise DataError(f"subset={file}, line {number}: {examples(row)} are several ids; one id a line is needed")
 
 
 def only(queries: Sequence[Query], file: str | None) -> list[Query]:

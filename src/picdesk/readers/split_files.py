@@ -13,13 +13,14 @@ from picdesk.data.splits import Split, Splits
 from picdesk.errors import DataError, MissingFileError, examples, short_repr
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
-from picdesk.readers.gathering import UNMATCHED, Gathering, split_name
+from picdesk.readers.gathering import SPLIT_NAMES, UNMATCHED, Gathering, split_name
 from picdesk.readers.records import read_records
-from picdesk.text.as_text import NoTextError, name_of, walk
+from picdesk.text.as_text import NoTextError, name_of, walk, what
 from picdesk.text.files import plain_suffix, read_text
 from picdesk.text.table import delimiter_named, need_columns, read_table
 
 NAMES = ("train", "val", "test")
+FORMS = 'CSV or JSON records with a picture and a split each are needed, or {"train": ["a.jpg", ...], ...}'
 Named = list[tuple[str, str, str]]  # where, picture, split
 
 
@@ -58,6 +59,8 @@ class SplitFile(Split):
             raise MissingFileError(f"split.file={self.file}: no such file")
         found = Gathering[None](f"split.file={self.file}")
         named = self._json(path, found) if plain_suffix(path) in (".json", ".jsonl") else self._csv(path, found)
+        if not named:
+            raise DataError(f"split.file={self.file}: {self._why_none(found)}; {FORMS}")
         known = Known(collection.picture_ids)
         split_of: dict[str, str] = {}
         unmatched = []
@@ -73,12 +76,20 @@ class SplitFile(Split):
             ours, theirs = examples(collection.picture_ids), examples(dict.fromkeys(name for _, name, _ in named))
             raise DataError(
                 f"split.file={self.file} names no picture of data={collection.name}: {theirs} against {ours}"
+                + (f"; {self._why_none(found)}" if found.skipped else "")
             )
         self._tell(found, unmatched, len(named), known, split_of)
         rows = {
             name: [i for i, one in enumerate(collection.picture_ids) if split_of.get(one) == name] for name in NAMES
         }
         return {name: np.array(part, np.int64) for name, part in rows.items()}
+
+    @staticmethod
+    def _why_none(found: Gathering[None]) -> str:
+        """Why rows of the file were not used."""
+        if not found.skipped:
+            return "there are no rows in it"
+        return f"{len(found.skipped)} rows cannot be used, the first: {_line_for(found.skipped[0])}"
 
     def _tell(
         self,
@@ -108,7 +119,7 @@ class SplitFile(Split):
     def _csv(self, path: Path, found: Gathering[None]) -> Named:
         columns = {"picture_column": self.picture_column, "split_column": self.split_column}
         table = read_table(path, self.delimiter, self.quoting, self.encoding, columns.values(), "split.encoding")
-        need_columns(dict(columns), table.header, path.name, "split")
+        need_columns(dict(columns), table.header, path.name, "split", hint=table.hint)
         found.note_table(table, path.name)
         rows = [(f"{path.name} line {line}", row) for line, row in table.rows]
         return [(where, row[self.picture_column].strip(), row[self.split_column]) for where, row in rows]
@@ -130,12 +141,29 @@ class SplitFile(Split):
             raise DataError(f"split.file={self.file}: a JSON object is needed, of picture ids or of split names")
         if isinstance(value, Doubled):
             raise DataError(f"split.file={self.file}: the key {value.twice!r} stands twice")
-        by_split = all(isinstance(inner, list) for inner in value.values())
-        pairs: list[tuple[Any, Any]] = list(value.items())
-        if by_split:
-            pairs = [(picture, split) for split, pictures in value.items() for picture in pictures]
+        lists = {name: inner for name, inner in value.items() if isinstance(inner, list)}
+        other = next((name for name in value if name not in lists), None)
+        if lists and other is not None:
+            told = f"{short_repr(other)} holds {what(value[other])}, not a list of pictures"
+            raise DataError(f"split.file={self.file}: {told} as {short_repr(next(iter(lists)))} does")
+        records = self._of_lists(lists) if lists else list(value.items())
         keys = (self.picture_column, self.split_column)
-        return self._pairs([(path.name, dict(zip(keys, pair, strict=True))) for pair in pairs], found)
+        named = [one if isinstance(one, dict) else dict(zip(keys, one, strict=True)) for one in records]
+        return self._pairs([(path.name, record) for record in named], found)
+
+    def _of_lists(self, lists: Mapping[str, list[Any]]) -> list[Any]:
+        """Pairs of a picture and a split out of a list for each split; records where the items are such.
+
+        Where no list is called as a split is, the records say it themselves.
+        """
+        by_split = any(name.strip().lower() in SPLIT_NAMES for name in lists)
+        found: list[Any] = []
+        for split, items in lists.items():
+            for item in items:
+                record = isinstance(item, dict) and not isinstance(item, Doubled)
+                own = {**item, self.split_column: split} if record and by_split else item
+                found.append(own if record else (item, split))
+        return found
 
     def _is_record(self, value: Any) -> bool:
         return isinstance(value, dict) and {self.picture_column, self.split_column} <= set(value)
@@ -146,13 +174,18 @@ class SplitFile(Split):
             try:
                 name, split = name_of(walk(record, self.picture_column)), walk(record, self.split_column)
                 if not name or not isinstance(split, str):
-                    raise NoTextError(
-                        "no picture is named" if not name else f"the split of {short_repr(name)} is no text"
-                    )
+                    raise NoTextError(self._lack(record, name, split))
                 named.append((where, name, split))
             except NoTextError as error:
                 found.skip(where, str(error))
         return named
+
+    def _lack(self, record: Mapping[str, Any], name: str, split: Any) -> str:
+        """What a record has not."""
+        key, column = ("split_column", self.split_column) if name else ("picture_column", self.picture_column)
+        if record.get(column) is None and column.split(".")[0] not in record:
+            return f"there is no {column!r} in it (there are {examples(record, 6)}); split.{key} names it"
+        return f"the split of {short_repr(name)} is no text ({what(split)})" if name else "no picture is named"
 
 
 class Known:

@@ -160,5 +160,5 @@ class Csv(RowsOfTexts):
 
         table = read_table(path, self.delimiter, self.quoting, self.encoding, suits)
         gathering.note_table(table, path.name)
-        need_columns(self._keys(), table.header, path.name, deep=True)
+        need_columns(self._keys(), table.header, path.name, deep=True, hint=table.hint)
         return [(f"line {line}", row) for line, row in table.rows]

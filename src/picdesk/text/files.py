@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from picdesk.errors import ConfigError, DataError
+from picdesk.text.encodings import likely_encodings, sample
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -26,15 +27,6 @@ NO_TEXT = {
     b"%PDF": "a PDF file, not text",
     b"SQLite format 3": "a SQLite database, not text",
     b"\x93NUMPY": "a numpy array, not text",
-}
-LIKELY = ("euc_kr", "gb18030", "big5", "shift_jis", "euc_jp", "cp1251")  # the narrow ranges first: they win a tie
-USUAL = {  # lead bytes of the characters that are most written, in the encodings of two bytes a character
-    "gb18030": (0xB0, 0xD7),
-    "big5": (0xA4, 0xC6),
-    "shift_jis": (0x81, 0x97),
-    "euc_jp": (0xA4, 0xCF),
-    "euc_kr": (0xB0, 0xC8),
-    "cp1251": (0xE0, 0xFF),
 }
 UNPACKED_MOST, UNPACKED_TIMES = 1 << 28, 200
 
@@ -117,9 +109,10 @@ def _decode_by_guess(path: Path, raw: bytes, key: str | None) -> tuple[str, list
         text, lines, bad = _decode_lines(raw)
         if _in_runs(bad):
             named = tuple(likely_encodings(bad))
+            read = f"; {named[0]} reads {sample(bad, named[0])!r} there" if named else ""
             line = raw.count(b"\n", 0, error.start) + 1
             where = f"not UTF-8 at byte {error.start} (line {line})"
-            raise DataError(f"{path.name}: {where}; {_way(key, named)}") from None
+            raise DataError(f"{path.name}: {where}; {_way(key, named)}{read}") from None
         listed = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
         other = f" (for another encoding set {key})" if key else ""
         return text, [f"not UTF-8 in {len(lines)} lines, which were read as Latin-1: {listed}{other}"]
@@ -130,7 +123,7 @@ def _way(key: str | None, names: tuple[str, ...]) -> str:
     if not names:
         return "the bytes there are no text in any usual encoding; save the file as UTF-8"
     if key is None:
-        return f"save it as UTF-8, for example by iconv -f {names[0]} -t utf-8 (likely: {', '.join(names)})"
+        return f"save it as UTF-8, for example by iconv -f {names[0].replace('_', '-')} -t utf-8 (likely: {', '.join(names)})"
     return f"set {key}={names[0]}" + (f" (or one of {', '.join(names[1:])})" if names[1:] else "")
 
 
@@ -158,17 +151,3 @@ def _in_runs(raw: bytes) -> bool:
     """Whether high bytes stand side by side, as in Chinese, Korean or Cyrillic text; in Western text they seldom do."""
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", raw)]
     return sum(length for length in runs if length > 1) > sum(runs) / 4
-
-
-def likely_encodings(raw: bytes) -> list[str]:
-    """Those of the usual encodings that the bytes can be in, the one with most of its everyday characters first."""
-    found = []
-    for name in LIKELY:
-        try:
-            raw.decode(name)
-        except UnicodeDecodeError:
-            continue
-        first, last = USUAL[name]
-        leads = re.findall(rb"[\x80-\xff]" if name == "cp1251" else rb"[\x80-\xff].", raw, re.DOTALL)
-        found.append((-sum(first <= lead[0] <= last for lead in leads) / max(1, len(leads)), name))
-    return [name for _, name in sorted(found, key=lambda pair: pair[0])][:3]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,16 +14,23 @@ from picdesk.text.rows import Row, split_rows
 
 DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 TRIED = (",", "\t", ";", "|")
+SEPARATOR = re.compile(r'(\s*)"?sep=([^\r\n"])"?[ \t,;]*(?=[\r\n])', re.IGNORECASE)  # Excel's own first line
+LOOKED_THROUGH = 20  # lines in which a header is looked for that is not the first
+Wanted = Iterable[str] | Callable[[Sequence[str]], bool]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Header and rows of a CSV file, each row with the number of its last line; rows of a wrong width are in `ragged`."""
+    """Header and rows of a CSV file, each row with the number of its last line; rows of a wrong width are in `ragged`.
+
+    `hint` says where the wanted columns stand, if not in the first line.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[int, dict[str, str]], ...]
     ragged: tuple[tuple[int, int], ...]
     note: str
+    hint: str = ""
 
     def unused_rows(self, file: str) -> list[tuple[str, str]]:
         """Each row of a wrong width: where it is, and why it is not used."""
@@ -43,20 +51,32 @@ def read_table(
     delimiter: str = ",",
     quoting: str = "auto",
     encoding: str | None = None,
-    wanted: Iterable[str] | Callable[[Sequence[str]], bool] = (),
+    wanted: Wanted = (),
     key: str | None = "data.encoding",
+    recover: bool = True,
 ) -> Table:
-    """A CSV file with a header line. Raises `DataError` for a repeated or absent header.
+    """A CSV file with a header line. Raises `DataError` for a repeated or absent header, and without `recover` for a quote
+    that would swallow rows.
 
     `delimiter="auto"` takes the first of comma, tab, semicolon and bar that gives the `wanted` columns. Empty cells and
-    names behind the last column, and rows without any content, are no rows and no cells; the note counts them.
+    names behind the last column, and rows without any content, are no rows and no cells; the note counts them. A first
+    line `sep=;`, as Excel has it, is no row: it says the delimiter where none is given.
     """
     text, odd = read_text(path, encoding, key)
     notes = [odd] if odd else []
+    if not callable(wanted):
+        wanted = tuple(wanted)
+    declared = SEPARATOR.match(text)
+    if declared:
+        text = declared[1] + text[declared.end() :]
+        notes.append(f"{path.name}: the first line, sep={declared[2]}, is a spreadsheet's and no row")
+        if delimiter in ("auto", ",") and declared[2] in _first(text):
+            delimiter = declared[2]
+            notes += [f"{path.name}: split at each {_delimiter_name(delimiter)}"] if delimiter != "," else []
     if delimiter == "auto":
         delimiter = _delimiter(text, wanted)
         notes += [f"{path.name}: split at each {_delimiter_name(delimiter)}"] if delimiter != "," else []
-    numbered, more = split_rows(path.name, text, delimiter, quoting)
+    numbered, more = split_rows(path.name, text, delimiter, quoting, recover, int(declared is not None))
     notes += [f"{path.name}: {note}" for note in more]
     header = _header(path.name, numbered)
     rows, ragged, broken = [], [], 0
@@ -69,7 +89,7 @@ def read_table(
         broken += any("\n" in cell or "\r" in cell for cell in cells)
         rows.append((number, dict(zip(header, cells, strict=True))))
     notes += [f"{path.name}: {broken} rows with a line break inside quotes"] if broken else []
-    return Table(header, tuple(rows), tuple(ragged), "; ".join(notes))
+    return Table(header, tuple(rows), tuple(ragged), "; ".join(notes), _hint(text, header, wanted))
 
 
 def _header(file: str, numbered: list[Row]) -> tuple[str, ...]:
@@ -86,14 +106,37 @@ def _header(file: str, numbered: list[Row]) -> tuple[str, ...]:
     return header
 
 
-def _delimiter(text: str, wanted: Iterable[str] | Callable[[Sequence[str]], bool]) -> str:
-    first = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
-    names = () if callable(wanted) else tuple(wanted)
-    for delimiter in TRIED:
-        header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
-        if wanted(header) if callable(wanted) else names and all(name in header for name in names):
-            return delimiter
-    return ","
+def _delimiter(text: str, wanted: Wanted) -> str:
+    first = _first(text)
+    return next((one for one in TRIED if _suits(wanted, _split(first, one))), ",")
+
+
+def _first(text: str) -> str:
+    return next((line for line in io.StringIO(text, newline="") if line.strip()), "")
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+
+
+def _suits(wanted: Wanted, header: Sequence[str]) -> bool:
+    """Whether a header has the wanted columns; not where none is wanted."""
+    if callable(wanted):
+        return wanted(header)
+    names = tuple(wanted)
+    return bool(names) and all(name in header for name in names)
+
+
+def _hint(text: str, header: Sequence[str], wanted: Wanted) -> str:
+    """Where the wanted columns stand, if not in the first line."""
+    if _suits(wanted, header):
+        return ""
+    for number, line in enumerate(io.StringIO(text, newline=""), start=1):
+        if number > LOOKED_THROUGH:
+            break
+        if any(_suits(wanted, _split(line, one)) for one in TRIED) and line != _first(text):
+            return f"line {number} has them; take out what stands before it"
+    return ""
 
 
 def _delimiter_name(delimiter: str) -> str:
@@ -101,12 +144,17 @@ def _delimiter_name(delimiter: str) -> str:
 
 
 def need_columns(
-    columns: dict[str, str | None], header: tuple[str, ...], file: str, group: str = "data", deep: bool = False
+    columns: dict[str, str | None],
+    header: tuple[str, ...],
+    file: str,
+    group: str = "data",
+    deep: bool = False,
+    hint: str = "",
 ) -> None:
     """Raise `DataError` naming the config key of each column that the file does not have.
 
     `columns` maps the config key (`picture_column`) to the column's name; None asks for nothing. With `deep` a name may
-    lead into records (`sentences.raw`), so its first part is enough.
+    lead into records (`sentences.raw`), so its first part is enough. `hint` is the table's.
     """
     there = set(header)
     absent = [
@@ -116,5 +164,8 @@ def need_columns(
     ]
     if absent:
         told = f"{file}: no such column: {', '.join(absent)}; the columns are {examples(header, 12)}"
-        others = [_delimiter_name(one) for one in TRIED if len(header) == 1 and one in header[0]]
-        raise DataError(told + (f"; is the delimiter {' or '.join(others)}? (data.delimiter)" if others else ""))
+        asked = {part for column in columns.values() if column is not None for part in (column, column.split(".")[0])}
+        split = [one for one in TRIED if len(header) == 1 and asked & set(_split(header[0], one))]
+        others = " or ".join(map(_delimiter_name, split))
+        more = [hint] if hint else [f"is the delimiter {others}? ({group}.delimiter)"] if others else []
+        raise DataError("; ".join([told, *more]))
