@@ -10,6 +10,7 @@ from picdesk.collection import Collection, Fields
 from picdesk.data.picture_formats import ENDINGS
 from picdesk.data.places import data_folder, files_of_splits
 from picdesk.data.sources import FilePart, PictureParts
+from picdesk.data.unmatched import unmatched_files
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
@@ -65,13 +66,13 @@ class WebDataset:
         try:
             paths = files_of_splits(root, patterns, "data.shards", self.name, "shard")
         except MissingFileError as error:
-            packed = sorted(path.name for path in root.glob("*.tar.*") if path.is_file())
-            told = (
-                f"; {len(packed)} are compressed, which are not read (unpack them): {examples(packed)}"
-                if packed
-                else ""
-            )
-            raise MissingFileError(f"{error}{told}") from None
+            beside = unmatched_files(root, patterns.values(), (), ("tar",), "data.shards").left_out
+            packed = [item for item, reason in beside if "compressed" in reason]
+            told = f"; {len(packed)} are compressed, which are not read (unpack them): {examples(packed)}"
+            raise MissingFileError(f"{error}{told if packed else ''}") from None
+        reading.gathering.note_unmatched(
+            unmatched_files(root, patterns.values(), paths, ("tar",), "data.shards")
+        )
         for path, split in paths.items():
             reading.shard(path, path.relative_to(root).as_posix(), split_name(split, "data.shards"))
         return reading.collection()
