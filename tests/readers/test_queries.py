@@ -82,3 +82,11 @@ def test_a_caption_with_a_comma_is_not_dropped(tmp_path: Path) -> None:
     file = write_file(tmp_path / "c.csv", "image,caption\na.png,red, blue\nb.png,green\n")
     with pytest.raises(DataError, match=rf"captions_file={file}, line 2: 3 cells for 2 columns"):
         read_captions(file)
+
+
+def test_notes_on_quotes_name_no_key_that_query_files_lack(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    text = 'query,id\n"Beware" it says,a\nplain words,b\nmore words,c\n'
+    assert len(read_queries(write_file(tmp_path / "q.csv", text))) == 3
+    assert "stray quote" in caplog.text
+    assert "data.quoting" not in caplog.text

@@ -158,7 +158,7 @@ def read_ids(file: str, known: Sequence[str] | None) -> list[str]:
         raise MissingFileError(f"subset={file}: no such file")
     delimiter = "\t" if plain_suffix(path) == ".tsv" else ","
     text, odd = read_text(path, key=None)
-    numbered, notes = split_rows(path.name, text, delimiter)
+    numbered, notes = split_rows(path.name, text, delimiter, key=None)
     for note in [odd, *notes]:
         if note:
             log.info("subset=%s: %s", file, note)

@@ -146,7 +146,7 @@ def read(settings: Agreement, path: Path) -> list[Judged]:
         lines = path.read_text(encoding="utf-8").splitlines()
         named = [(line, f"{path.name} line {n}") for n, line in enumerate(lines, 1) if line]
         return [one for line, where in named for one in of_flickr(form, line, where)]
-    table: Table = read_table(path)
+    table: Table = read_table(path, key=None)
     names = [settings.text_column, settings.picture_column, settings.rating_column]
     names += [settings.other_column] if form == "pairs" else []
     lacking = [name for name in names if name not in table.header]

@@ -56,7 +56,7 @@ def read_table(
     if delimiter == "auto":
         delimiter = _delimiter(text, wanted)
         notes += [f"{path.name}: split at each {_delimiter_name(delimiter)}"] if delimiter != "," else []
-    numbered, more = split_rows(path.name, text, delimiter, quoting)
+    numbered, more = split_rows(path.name, text, delimiter, quoting, key and key.replace("encoding", "quoting"))
     notes += [f"{path.name}: {note}" for note in more]
     header = _header(path.name, numbered)
     rows, ragged, broken = [], [], 0
@@ -101,20 +101,27 @@ def _delimiter_name(delimiter: str) -> str:
 
 
 def need_columns(
-    columns: dict[str, str | None], header: tuple[str, ...], file: str, group: str = "data", deep: bool = False
+    columns: dict[str, str | None],
+    header: tuple[str, ...],
+    file: str,
+    group: str = "data",
+    deep: bool = False,
+    named: bool = True,
+    cut: bool = True,
 ) -> None:
     """Raise `DataError` naming the config key of each column that the file does not have.
 
     `columns` maps the config key (`picture_column`) to the column's name; None asks for nothing. With `deep` a name may
-    lead into records (`sentences.raw`), so its first part is enough.
+    lead into records (`sentences.raw`), so its first part is enough. Not `named`: the columns have no config keys. Not `cut`:
+    the file is no table that a delimiter cuts.
     """
     there = set(header)
     absent = [
-        f"{group}.{key}={column}"
+        f"{group}.{key}={column}" if named else column
         for key, column in columns.items()
         if column is not None and column not in there and not (deep and column.split(".")[0] in there)
     ]
     if absent:
         told = f"{file}: no such column: {', '.join(absent)}; the columns are {examples(header, 12)}"
-        others = [_delimiter_name(one) for one in TRIED if len(header) == 1 and one in header[0]]
-        raise DataError(told + (f"; is the delimiter {' or '.join(others)}? (data.delimiter)" if others else ""))
+        others = [_delimiter_name(one) for one in TRIED if cut and len(header) == 1 and one in header[0]]
+        raise DataError(told + (f"; is the delimiter {' or '.join(others)}? ({group}.delimiter)" if others else ""))
