@@ -40,6 +40,7 @@ def test_a_missing_picture_takes_only_its_own_captions(tmp_path: Path, form: str
 
 def test_official_lists_that_are_there(tmp_path: Path) -> None:
     reader = flickr(tmp_path, "token")
+    reader.max_bad_fraction = 0.5
     put(tmp_path / "Flickr_8k.trainImages.txt", f"{NAMES[3]}\n{NAMES[0]}\r\n")
     put(tmp_path / "Flickr_8k.devImages.txt", f"{NAMES[1]}\nunknown.jpg\n")
     collection = reader.read()
@@ -92,3 +93,32 @@ def test_captions_that_are_lists_or_no_text(tmp_path: Path) -> None:
     assert reasons(Flickr8k(root=str(tmp_path)).read()) == [
         "Flickr8k.token.txt line 1: holds a list (['one']), which is no text"
     ]
+
+
+def test_names_in_a_list_that_fit_nothing_stop_the_job(tmp_path: Path) -> None:
+    reader = flickr(tmp_path, "token")
+    put(tmp_path / "Flickr_8k.devImages.txt", f"{NAMES[1]}\nunknown.jpg\n")
+    message = r"devImages\.txt: 1 of 2 names .*0\.5 is above data\.max_bad_fraction=0\.01: 'unknown\.jpg'"
+    with pytest.raises(DataError, match=message):
+        reader.read()
+    reader.lists["val"] = None
+    assert reader.read().official == ()
+
+
+def test_names_in_a_list_are_tried_without_their_ending(tmp_path: Path) -> None:
+    reader = flickr(tmp_path, "token")
+    put(tmp_path / "Flickr_8k.devImages.txt", "".join(f"{name.removesuffix('.jpg')}\n" for name in NAMES))
+    collection = reader.read()
+    assert collection.official == ("val",) * 4
+    assert any("4 names fit but for their ending or case" in note for note in collection.notes)
+
+
+def test_tabs_are_found_and_a_lacking_column_names_no_key(tmp_path: Path) -> None:
+    reader = flickr(tmp_path, "header")
+    path = tmp_path / "captions.txt"
+    put(path, path.read_text().replace(",", "\t"))
+    assert len(reader.read().texts) == 20
+    put(path, path.read_text().replace("image\tcaption", "picture,caption", 1))
+    with pytest.raises(DataError, match=r"captions\.txt: no such column: image; the columns are") as error:
+        reader.read()
+    assert "data.image" not in str(error.value)

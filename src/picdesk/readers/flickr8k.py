@@ -8,12 +8,14 @@ from pathlib import Path
 from picdesk.collection import Collection, Skipped
 from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.sources import PictureFiles
-from picdesk.errors import MissingFileError, examples, short_repr
+from picdesk.errors import DataError, MissingFileError, examples, short_repr
 from picdesk.parts import config_part
+from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import UNMATCHED, Gathering
+from picdesk.readers.split_files import Known
 from picdesk.readers.text_columns import TextColumns
 from picdesk.text.as_text import NoTextError, plain_text
-from picdesk.text.table import need_columns, read_table
+from picdesk.text.table import delimiter_named, need_columns, read_table
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",
@@ -28,7 +30,8 @@ class Flickr8k:
     """Pictures with their captions (field caption; ids `name.jpg#0`, `name.jpg#1`, ...).
 
     Reads whichever of the two caption files is there, the one with a header first. A picture's official split comes from the
-    lists that are there; a list that is absent marks nothing.
+    lists that are there; a list that is absent, or null, marks nothing. A name in a list fits as in `split=file`; where more than
+    `max_bad_fraction` of a list's names fit no picture, that is an error.
     """
 
     def __init__(
@@ -38,10 +41,11 @@ class Flickr8k:
         folder: str = "Images",
         captions_file: str = "captions.txt",
         token_file: str = "Flickr8k.token.txt",
-        lists: Mapping[str, str] = LISTS,
+        lists: Mapping[str, str | None] = LISTS,
         max_bad_fraction: float = 0.01,
         quoting: str = "auto",
         encoding: str | None = None,
+        delimiter: str = "auto",
     ) -> None:
         self.root = root
         self.name = name
@@ -52,6 +56,7 @@ class Flickr8k:
         self.max_bad_fraction = max_bad_fraction
         self.quoting = quoting
         self.encoding = encoding
+        self.delimiter = delimiter_named(delimiter)
 
     def read(self) -> Collection:
         """The captioned pictures, in the order of the caption file."""
@@ -61,7 +66,8 @@ class Flickr8k:
         for caption in self._captions(root, gathering):
             self._add(gathering, inside, *caption)
         for split, file in self.lists.items():
-            self._official(gathering, root / file, split)
+            if file is not None:
+                self._official(gathering, root / file, split)
         gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
@@ -74,8 +80,8 @@ class Flickr8k:
         raise MissingFileError(f"data={self.name}: {wanted} is in data.root={self.root}")
 
     def _with_header(self, path: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
-        table = read_table(path, ",", self.quoting, self.encoding)
-        need_columns({"image": "image", "caption": "caption"}, table.header, path.name)
+        table = read_table(path, self.delimiter, self.quoting, self.encoding, ("image", "caption"))
+        need_columns({"image": "image", "caption": "caption"}, table.header, path.name, named=False)
         gathering.note_table(table, path.name)
         counts: Counter[str] = Counter()
         columns = TextColumns("caption", None, None)
@@ -99,7 +105,7 @@ class Flickr8k:
         self, gathering: Gathering[Path], inside: Inside, name: str, number: int, caption: str, where: str
     ) -> None:
         try:
-            path = inside.picture(name)
+            path = inside.picture(name, SUFFIXES)
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
@@ -115,13 +121,21 @@ class Flickr8k:
         if not path.is_file():
             return
         listed = [line.strip() for _, line in gathering.lines(path, self.encoding)]
-        for name in listed:
-            if name in gathering.places:
-                gathering.member(name, split, path.name)
-        absent = [name for name in listed if name not in gathering.places]
+        known = Known(tuple(gathering.places))
+        found = {name: known.picture(name) for name in listed}
+        for picture in found.values():
+            if picture is not None:
+                gathering.member(picture, split, path.name)
+        absent = [name for name in listed if found[name] is None]
+        if known.near:
+            near = f"{len(known.near)} names fit but for their ending or case: {examples(known.near)}"
+            gathering.notes.append(f"{path.name}: {near}")
         if absent:
-            found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
-            gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")
-            gathering.unmatched += [
-                Skipped(f"{path.name}: {short_repr(name)}", UNMATCHED, row=False) for name in absent
-            ]
+            told = f"{len(absent)} of {len(listed)} names have no picture or no caption"
+            gathering.notes.append(f"{path.name}: {told}: {examples(absent)}")
+        for name in absent:
+            gathering.unmatched.append(Skipped(f"{path.name}: {short_repr(name)}", UNMATCHED, row=False))
+        if len(absent) > self.max_bad_fraction * len(listed):
+            share = f"{len(absent) / len(listed):.3g} is above data.max_bad_fraction={self.max_bad_fraction:g}"
+            told = f"{len(absent)} of {len(listed)} names have no picture or no caption, {share}: {examples(absent)}"
+            raise DataError(f"{path.name}: {told} (data.lists.{split}=null reads no such list)")
