@@ -119,11 +119,3 @@ def test_a_delimiter_has_a_name_or_is_one_character() -> None:
     )
     with pytest.raises(ConfigError, match=r"data\.delimiter='::': one character is needed"):
         delimiter_named("::")
-
-
-def test_messages_on_quotes_name_the_key_of_their_file() -> None:
-    text = 'query,id\n"Beware" it says,a\nplain words,b\n'
-    assert "(split.quoting=none" in split_rows("t.csv", text, key="split.quoting")[1][0]
-    assert "quoting=" not in split_rows("t.csv", text, key=None)[1][0]
-    with pytest.raises(DataError, match=r"or set split\.quoting=none"):
-        split_rows("t.csv", text, quoting="csv", key="split.quoting")

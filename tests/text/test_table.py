@@ -56,3 +56,11 @@ def test_rows_of_the_wrong_width_shift_nothing(tmp_path: Path) -> None:
 def test_what_cannot_be_read(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_table(put(tmp_path / "t.csv", content), quoting="csv")
+
+
+def test_messages_on_quotes_name_the_key_of_their_file(tmp_path: Path) -> None:
+    path = put(tmp_path / "t.csv", 'query,id\n"Beware" it says,a\nplain words,b\n')
+    assert "(split.quoting=none" in read_table(path, key="split.encoding").note
+    assert "quoting" not in read_table(path, key=None).note
+    with pytest.raises(DataError, match=r"or set split\.quoting=none"):
+        read_table(path, quoting="csv", key="split.encoding")

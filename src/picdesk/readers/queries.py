@@ -17,7 +17,7 @@ from picdesk.readers.text_columns import TextColumns
 from picdesk.text.as_text import NoTextError, fault_of, name_of, one_text, parse_cell, what
 from picdesk.text.files import plain_suffix, read_text
 from picdesk.text.rows import split_rows
-from picdesk.text.table import read_table
+from picdesk.text.table import name_quoting, read_table
 
 NAMES = {
     "id": ("query_id", "id", "article_id", "text_id"),
@@ -158,10 +158,10 @@ def read_ids(file: str, known: Sequence[str] | None) -> list[str]:
         raise MissingFileError(f"subset={file}: no such file")
     delimiter = "\t" if plain_suffix(path) == ".tsv" else ","
     text, odd = read_text(path, key=None)
-    numbered, notes = split_rows(path.name, text, delimiter, key=None)
+    numbered, notes = split_rows(path.name, text, delimiter)
     for note in [odd, *notes]:
         if note:
-            log.info("subset=%s: %s", file, note)
+            log.info("subset=%s: %s", file, name_quoting(note, None))
     rows = [[cell.strip() for cell in row] for _, row in numbered]
     there = set(known or ())
     column = 0

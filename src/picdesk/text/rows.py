@@ -26,18 +26,16 @@ class Recovered:
     wrapped: int = 0
 
 
-def split_rows(
-    file: str, text: str, delimiter: str = ",", quoting: str = "auto", key: str | None = "data.quoting"
-) -> tuple[list[Row], list[str]]:
+def split_rows(file: str, text: str, delimiter: str = ",", quoting: str = "auto") -> tuple[list[Row], list[str]]:
     """All rows that hold anything, each with the number of its last line, and notes on what was odd.
 
     `quoting`: `csv` as RFC 4180 has it (raises `DataError` for a quote that is not closed), `none` takes quotes as
     characters like any other, `auto` is `csv` unless rows show that a quote is none: text behind a closing quote, a quote
     that never closes, or one that would swallow lines that look like rows. If no other cell needs its quotes, the whole
-    file is then read without; else those rows alone. The notes say which, and name the config `key` (None: there is none).
+    file is then read without; else those rows alone. The notes say which.
     """
     if quoting not in QUOTING:
-        raise ConfigError(f"{key or 'quoting'}={quoting}: choose one of {', '.join(QUOTING)}")
+        raise ConfigError(f"data.quoting={quoting}: choose one of {', '.join(QUOTING)}")
     lines = io.StringIO(text, newline="").readlines()
     while lines and not lines[-1].strip():
         lines.pop()
@@ -45,11 +43,11 @@ def split_rows(
     if quoting == "none" or '"' not in text:
         rows = _split_unquoted(lines, delimiter)
     else:
-        strict = _strict(file, lines, delimiter, quoting == "csv", key=key)
+        strict = _strict(file, lines, delimiter, quoting == "csv")
         if strict is None and '\\"' in text:
             strict = _strict(file, lines, delimiter, False, escape="\\")
             notes += ["quotes inside cells have a backslash before them"] if strict is not None else []
-        rows = strict if strict is not None else _sort_out(lines, delimiter, notes, key)
+        rows = strict if strict is not None else _sort_out(lines, delimiter, notes)
     full = [(number, cells) for number, cells in rows if any(map(str.strip, cells))]
     blank = len(rows) - len(full)
     return full, notes + ([f"{blank} blank lines or rows without content"] if blank else [])
@@ -60,9 +58,7 @@ def _split_unquoted(lines: Iterable[str], delimiter: str) -> list[Row]:
     return [(reader.line_num, cells) for cells in reader]
 
 
-def _strict(
-    file: str, lines: list[str], delimiter: str, wanted: bool, escape: str | None = None, key: str | None = None
-) -> list[Row] | None:
+def _strict(file: str, lines: list[str], delimiter: str, wanted: bool, escape: str | None = None) -> list[Row] | None:
     """Rows by the rules of CSV; None (an error if that is `wanted`) where a quote is against them or swallows rows."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True, escapechar=escape)
     rows, long, before = [], [], 0
@@ -75,7 +71,7 @@ def _strict(
     except csv.Error as error:
         if wanted:
             line = f"{file}, line {reader.line_num}: {error}"
-            raise DataError(f"{line}; look for a quote that is not closed, or set {key}=none") from None
+            raise DataError(f"{line}; look for a quote that is not closed, or set data.quoting=none") from None
         return None
     if wanted or not long:
         return rows
@@ -83,16 +79,16 @@ def _strict(
     return None if any(looks.are_rows(lines[start + 1 : end]) for start, end in long) else rows
 
 
-def _sort_out(lines: list[str], delimiter: str, notes: list[str], key: str | None) -> list[Row]:
+def _sort_out(lines: list[str], delimiter: str, notes: list[str]) -> list[Row]:
     """Rows of a file with stray quotes."""
     found = _recover_rows(lines, delimiter)
     numbers = ", ".join(map(str, found.stray[:5])) + (", ..." if len(found.stray) > 5 else "")
     if found.needed or found.wrapped * 2 > len(found.rows):
         told = f"{len(found.stray)} rows with a stray quote were read as they stand: line {numbers}"
-        notes.append(f"{told} ({key}=csv would refuse them)" if key else told)
+        notes.append(f"{told} (data.quoting=csv would refuse them)")
         return found.rows
     told = f"{len(found.stray)} rows with a stray quote (line {numbers}), so quotes were read as plain characters"
-    notes.append(f"{told} ({key}=none; csv would refuse them)" if key else told)
+    notes.append(f"{told} (data.quoting=none; csv would refuse them)")
     return _split_unquoted(lines, delimiter)
 
 

@@ -2,12 +2,13 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from picdesk.errors import ConfigError, DataError, examples
+from picdesk.errors import ConfigError, DataError, UserError, examples
 from picdesk.text.files import read_text
 from picdesk.text.rows import Row, split_rows
 
@@ -56,8 +57,12 @@ def read_table(
     if delimiter == "auto":
         delimiter = _delimiter(text, wanted)
         notes += [f"{path.name}: split at each {_delimiter_name(delimiter)}"] if delimiter != "," else []
-    numbered, more = split_rows(path.name, text, delimiter, quoting, key and key.replace("encoding", "quoting"))
-    notes += [f"{path.name}: {note}" for note in more]
+    quoting_key = key and key.replace("encoding", "quoting")
+    try:
+        numbered, more = split_rows(path.name, text, delimiter, quoting)
+    except UserError as error:
+        raise type(error)(name_quoting(str(error), quoting_key)) from None
+    notes += [f"{path.name}: {name_quoting(note, quoting_key)}" for note in more]
     header = _header(path.name, numbered)
     rows, ragged, broken = [], [], 0
     for number, cells in numbered[1:]:
@@ -70,6 +75,13 @@ def read_table(
         rows.append((number, dict(zip(header, cells, strict=True))))
     notes += [f"{path.name}: {broken} rows with a line break inside quotes"] if broken else []
     return Table(header, tuple(rows), tuple(ragged), "; ".join(notes))
+
+
+def name_quoting(told: str, key: str | None) -> str:
+    """What `split_rows` tells, with the config key of this file in place of `data.quoting` (None: there is none)."""
+    if key is not None:
+        return told.replace("data.quoting", key)
+    return re.sub(r" \([^()]*data\.quoting[^()]*\)|[;,] (or )?set data\.quoting=\w+", "", told)
 
 
 def _header(file: str, numbered: list[Row]) -> tuple[str, ...]:
