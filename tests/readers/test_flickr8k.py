@@ -87,11 +87,11 @@ def test_captions_that_are_lists_or_no_text(tmp_path: Path) -> None:
     collection = Flickr8k(root=str(tmp_path)).read()
     assert [fields["caption"] for fields in collection.texts] == ["one", "two", "three"]
     assert collection.text_ids == ("a.jpg#0", "a.jpg#1", "a.jpg#2")
-    assert "captions.txt line 3: data.caption_column=caption holds a record" in reasons(collection)[0]
+    assert "captions.txt line 3: caption holds a record" in reasons(collection)[0]
     (tmp_path / "captions.txt").unlink()
     put(tmp_path / "Flickr8k.token.txt", "a.jpg#0\t['one']\r\na.jpg#1\tb\r\n")
     assert reasons(Flickr8k(root=str(tmp_path)).read()) == [
-        "Flickr8k.token.txt line 1: holds a list (['one']), which is no text"
+        "Flickr8k.token.txt line 1: the caption holds a list (['one']), which is no text"
     ]
 
 

@@ -373,3 +373,27 @@ def test_an_empty_data_set_tells_what_lay_in_the_shards(tmp_path: Path) -> None:
     shard(tmp_path / "a.tar", [("0001.0.jpg", jpeg(colour(0))), ("0001.0.txt", b"a dog"), ("plain", b"x")])
     with pytest.raises(DataError, match=r"no usable picture was found \(.*1 \.0\.jpg \(data\.picture_endings=\[0\.jpg\]"):
         WebDataset(root=str(tmp_path)).read()
+
+
+def test_texts_in_another_encoding_are_left_out_or_read_by_its_name(tmp_path: Path) -> None:
+    chinese = "一只狗在雪地里奔跑"
+    record = json.dumps({"caption": chinese}, ensure_ascii=False)
+    members = [("0.jpg", jpeg(colour(0))), ("0.txt", chinese.encode("gb18030"))]
+    shard(tmp_path / "a.tar", [*members, ("1.jpg", jpeg(colour(1))), ("1.json", record.encode("gb18030"))])
+    collection = WebDataset(root=str(tmp_path)).read()
+    assert [fields["caption"] for fields in collection.texts] == []
+    assert [line.split(": not UTF-8")[0] for line in reasons(collection)] == ["a.tar: 0.txt", "a.tar: 1.json"]
+    assert all("set data.encoding=gb18030" in line for line in reasons(collection))
+    read = WebDataset(root=str(tmp_path), encoding="gb18030").read()
+    assert [fields["caption"] for fields in read.texts] == [chinese, chinese]
+    with pytest.raises(ConfigError, match=r"data\.encoding=utf-99: no such encoding"):
+        WebDataset(root=str(tmp_path), encoding="utf-99").read()
+
+
+def test_a_list_of_records_beside_captions_is_told(tmp_path: Path) -> None:
+    records = json.dumps([{"caption": "x", "title": "t1"}, {"caption": "y", "title": "t2"}]).encode()
+    shard(tmp_path / "a.tar", [("0.jpg", jpeg(colour(0))), ("0.txt", b"z"), ("0.json", records)])
+    collection = WebDataset(root=str(tmp_path), title_column="title").read()
+    assert collection.texts == ({"caption": "z", "title": ""},)
+    assert reasons(collection) == ["a.tar: 0.json: a list of 2 records beside a .txt: which goes with a caption?"]
+    assert reasons(WebDataset(root=str(tmp_path)).read()) == []

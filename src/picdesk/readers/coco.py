@@ -10,6 +10,7 @@ from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import json_value
 from picdesk.parts import config_part
+from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.karpathy import note_caption_counts, raw_text
 from picdesk.readers.records import way_to_read
@@ -124,4 +125,4 @@ class Coco:
 def _name(record: Any, key: str) -> str:
     if not isinstance(record, dict) or record.get(key) is None:
         raise NoTextError(f"not an object with {key!r}")
-    return name_of(record[key])
+    return name_of(record[key], key)

@@ -87,6 +87,7 @@ class Flickr8k:
         columns = TextColumns("caption", None, None)
         for line, row in table.rows:
             name, where, taken = row["image"].strip(), f"{path.name} line {line}", columns.take(row)
+            taken.faults = [fault.removeprefix("data.caption_column=") for fault in taken.faults]
             for fields in taken.texts if gathering.took(taken, where) else []:
                 yield name, counts[name], str(fields["caption"]), where
                 counts[name] += 1
@@ -110,7 +111,7 @@ class Flickr8k:
             gathering.skip(where, str(refused))
             return
         try:
-            text = plain_text(caption)
+            text = plain_text(caption, "the caption")
         except NoTextError as error:
             gathering.skip(where, str(error))
             return

@@ -112,21 +112,30 @@ def value_text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def plain_text(value: Any) -> str:
-    """As `one_text`, where one text alone is meant: a list or record written out is none, nor what no encoding can write."""
-    text = one_text(parse_cell(value) if isinstance(value, str) else value)
+def plain_text(value: Any, key: str = "") -> str:
+    """As `one_text`, where one text alone is meant: a list or record written out is none, nor what no encoding can write.
+
+    The `NoTextError` begins with `key`, which says what holds the value.
+    """
+    try:
+        text = one_text(parse_cell(value) if isinstance(value, str) else value)
+    except NoTextError as error:
+        raise NoTextError(f"{key} {error}".strip()) from None
     if fault_of(text):
-        raise NoTextError(fault_of(text))
+        raise NoTextError(f"{key} holds {fault_of(text)}" if key else fault_of(text))
     return text
 
 
-def name_of(value: Any) -> str:
-    """An id or a file name: a string, or a whole number's digits; "" for null. Raises `NoTextError` for anything else."""
+def name_of(value: Any, key: str = "") -> str:
+    """An id or a file name: a string, or a whole number's digits; "" for null.
+
+    Raises `NoTextError`, which begins with `key`, for anything else.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if value is None or isinstance(value, str):
         return (value or "").strip()
-    raise NoTextError(f"holds {what(value)}, which is no name{way(value)}")
+    raise NoTextError(f"{key} holds {what(value)}, which is no name{way(value)}".strip())
 
 
 def way(value: Any) -> str:
