@@ -146,7 +146,10 @@ def test_a_page_from_elsewhere_runs_nothing(job: Path, tmp_path: Path, page: str
     ("headers", "content"),
     [
         ({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "99999999999"}, b"1\n0"),
-        ({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "512"}, b"1\n0\n512\n".ljust(1024, b"\0")),
+        (
+            {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "512"},
+            b"1\n0\n512\n".ljust(1024, b"\0"),
+        ),
         ({"GNU.sparse.map": "0,x", "GNU.sparse.size": "5"}, b"abc"),
         ({"GNU.sparse.size": "x"}, b"abc"),
         ({"size": "-5"}, b"abc"),

@@ -96,7 +96,7 @@ def test_captions_are_taken_from_the_column_of_that_name(tmp_path: Path, other: 
 
 def test_two_columns_that_may_hold_captions_are_refused(tmp_path: Path) -> None:
     file = write_file(tmp_path / "c.csv", "picture,title,query\na.jpg,NEWS HEADLINE,a dog on grass\n")
-    with pytest.raises(DataError, match="captions_file=.*several columns may hold the captions: query, title; call"):
+    with pytest.raises(DataError, match=r"captions_file=.*several columns may hold the captions: query, title; call"):
         read_captions(file)
 
 

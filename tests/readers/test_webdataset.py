@@ -371,7 +371,9 @@ def test_shards_that_were_not_asked_for_are_noted(tmp_path: Path) -> None:
 
 def test_an_empty_data_set_tells_what_lay_in_the_shards(tmp_path: Path) -> None:
     shard(tmp_path / "a.tar", [("0001.0.jpg", jpeg(colour(0))), ("0001.0.txt", b"a dog"), ("plain", b"x")])
-    with pytest.raises(DataError, match=r"no usable picture was found \(.*1 \.0\.jpg \(data\.picture_endings=\[0\.jpg\]"):
+    with pytest.raises(
+        DataError, match=r"no usable picture was found \(.*1 \.0\.jpg \(data\.picture_endings=\[0\.jpg\]"
+    ):
         WebDataset(root=str(tmp_path)).read()
 
 

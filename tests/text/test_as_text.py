@@ -33,13 +33,19 @@ def captions(value: Any, column: str = "said", record: dict[str, Any] | None = N
         ("[1, 2]", "a list"),
         ("b'abc'", "bytes as Python writes them"),
         ("['a' 'b' ... 'z']", "what looks like a list"),
-        ("{'raw': 'a dog', 'score': nan}", "a record with the keys raw, score, which is no text; name the key in it, as in .raw"),
+        (
+            "{'raw': 'a dog', 'score': nan}",
+            "a record with the keys raw, score, which is no text; name the key in it, as in .raw",
+        ),
         ("[{'raw': 'a dog', 'n': nan}]", "a list of 1 records"),
         ("[{'raw': 'a'} {'raw': 'b'}]", "a list of 2 records"),
         ("array([{'raw': 'x'}], dtype=object)", "a list of 1 records"),
         ("OrderedDict([('raw', 'x')])", "a record with the keys raw"),
         ("defaultdict(<class 'list'>, {'raw': ['a']})", "a record with the keys raw"),
-        ("{'raw': 'a', 'picture': <PIL.Image.Image image mode=RGB size=1x1 at 0x7F>}", "a record with the keys raw, picture"),
+        (
+            "{'raw': 'a', 'picture': <PIL.Image.Image image mode=RGB size=1x1 at 0x7F>}",
+            "a record with the keys raw, picture",
+        ),
         ("<PIL.Image.Image image mode=RGB size=1x1 at 0x7F>", "a value as Python writes it"),
         ("datetime.datetime(2020, 1, 1, 0, 0)", "a value as Python writes it"),
         ("[nan, nan]", "a list ([nan, nan])"),
@@ -78,10 +84,39 @@ def test_a_list_of_texts_is_several_also_as_json_python_or_numpy_write_it(cell: 
 
 HONEST = (
     *("[Untitled]", "(a man)", "{x}", "[1990s] a car", "a [sic] b", "5", '"quoted"', "[a dog, a cat]", "{a dog,a cat}"),
-    *("nan bread on a plate", "[nan bread] and curry", "(nan bread)", "[Nan and grandpa]", "None of them", "null and void"),
-    *("['Tis the season] a shop", "['Til Tuesday", "{'90s style}", "[AP] '90s", "[Photo: 'Reuters']", "('Tis', he said) a man"),
-    *('["Untitled"] by Warhol', '["Untitled", "Blue"] two paintings', "a list: ['a', 'b']", '("Blue"', '"a", "b"', "[ ... a crowd]"),
-    *("(1990) a car", "(L-R) Anna, Ben", "date(2020) palms", "set(3)", "Paris (2019)", "array of lights (red)", "b'day cake"),
+    *(
+        "nan bread on a plate",
+        "[nan bread] and curry",
+        "(nan bread)",
+        "[Nan and grandpa]",
+        "None of them",
+        "null and void",
+    ),
+    *(
+        "['Tis the season] a shop",
+        "['Til Tuesday",
+        "{'90s style}",
+        "[AP] '90s",
+        "[Photo: 'Reuters']",
+        "('Tis', he said) a man",
+    ),
+    *(
+        '["Untitled"] by Warhol',
+        '["Untitled", "Blue"] two paintings',
+        "a list: ['a', 'b']",
+        '("Blue"',
+        '"a", "b"',
+        "[ ... a crowd]",
+    ),
+    *(
+        "(1990) a car",
+        "(L-R) Anna, Ben",
+        "date(2020) palms",
+        "set(3)",
+        "Paris (2019)",
+        "array of lights (red)",
+        "b'day cake",
+    ),
     *("<b>bold</b>", "<3 my dog", "[", "{", "(", "[1] see the note", "(1990)"),
 )
 
@@ -98,7 +133,13 @@ def test_items_that_are_no_text_are_told_one_by_one_and_the_others_kept() -> Non
 
 
 @pytest.mark.parametrize(
-    "cell", ["['a', nan, 'b']", "['a' nan 'b']", "array(['a', nan, 'b'], dtype=object)", "['a', datetime.date(2020, 1, 1), 'b']"]
+    "cell",
+    [
+        "['a', nan, 'b']",
+        "['a' nan 'b']",
+        "array(['a', nan, 'b'], dtype=object)",
+        "['a', datetime.date(2020, 1, 1), 'b']",
+    ],
 )
 def test_items_of_a_cell_that_are_no_text_are_told_one_by_one(cell: str) -> None:
     found, faults = captions(cell)

@@ -143,7 +143,8 @@ def test_a_pickle_in_the_place_of_weights_is_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "trunks", [{}, {"audio": "x"}, {"image": "x"}, {"image": "x", "text": "y", "audio": "z"}, {"image": 1, "text": None}]
+    "trunks",
+    [{}, {"audio": "x"}, {"image": "x"}, {"image": "x", "text": "y", "audio": "z"}, {"image": 1, "text": None}],
 )
 def test_a_note_without_a_fingerprint_of_each_trunk_is_refused(trunks: dict[str, Any], tmp_path: Path) -> None:
     note = json.dumps({"format": "picdesk-1", "backbone": "tiny", "trunks": trunks})

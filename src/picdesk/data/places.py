@@ -10,7 +10,6 @@ from pathlib import Path, PureWindowsPath
 from picdesk.data.unmatched import any_case, fitting_files
 from picdesk.errors import ConfigError, MissingFileError, examples, short_repr
 
-
 BASE64 = re.compile(r"data:image/|(/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/\s]{60}")  # of JPEG, PNG, GIF, WebP
 
 

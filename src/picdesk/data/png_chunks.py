@@ -1,4 +1,4 @@
-"""What the chunks of a PNG say that Pillow does not apply or refuses whole: a transparent colour, a wrong checksum beside pixels."""
+"""What a PNG says that Pillow does not apply, or refuses whole: a transparent colour, a wrong checksum beside the pixels."""
 
 import zlib
 from collections.abc import Iterator
@@ -11,7 +11,16 @@ from PIL import Image
 from picdesk.data.picture_depth import both_bytes
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-WITHOUT_PIXELS = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs", b"bKGD", b"sPLT", b"hIST")  # nothing that is shown hangs on these
+WITHOUT_PIXELS = (
+    b"tEXt",
+    b"zTXt",
+    b"iTXt",
+    b"tIME",
+    b"pHYs",
+    b"bKGD",
+    b"sPLT",
+    b"hIST",
+)  # nothing that is shown hangs on these
 DEPTH_AT = 24  # of the header, which comes first: bits a value
 
 

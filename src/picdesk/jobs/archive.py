@@ -145,6 +145,8 @@ def _refuse_odd(entry: tarfile.TarInfo, names: list[str], file: Path) -> None:
     if entry.name not in ALLOWED:
         raise DataError(f"{file}: {shown!r} is none of the files of a packed job; nothing was unpacked")
     if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or entry.issparse():
-        raise DataError(f"{file}: {shown!r} is a link, a folder, a device or a sparse file, not a plain file; nothing was unpacked")
+        raise DataError(
+            f"{file}: {shown!r} is no plain file but a link, a folder, a device or sparse; nothing was unpacked"
+        )
     if entry.name in names:
         raise DataError(f"{file}: {shown!r} is in it twice; nothing was unpacked")

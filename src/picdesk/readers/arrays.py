@@ -85,7 +85,9 @@ def beside_arrays(folder: Path, used: Iterable[Path] = ()) -> Unmatched:
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path not in known):
         name = path.relative_to(folder).as_posix()
         if any(f".{ending}" in OTHER_VECTORS for ending in path.name.lower().split(".")[1:]):
-            left_out.append((name, "vectors in another form than .npy, which a folder is not read for; save it as .npy"))
+            left_out.append(
+                (name, "vectors in another form than .npy, which a folder is not read for; save it as .npy")
+            )
         else:
             others.append(name)
     note = f"{len(others)} files beside the .npy files of data.file={folder.name} were not read: {examples(others)}"

@@ -10,7 +10,6 @@ from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import json_value
 from picdesk.parts import config_part
-from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.karpathy import note_caption_counts, raw_text
 from picdesk.readers.records import way_to_read

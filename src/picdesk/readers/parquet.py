@@ -73,7 +73,6 @@ class Parquet:
         for path, split in self._paths(root).items():
             yield split, path.relative_to(root).as_posix(), read_parquet(path, self.keys())
 
-
     def _paths(self, root: Path) -> dict[Path, str]:
         return files_of_splits(root, self.files, "data.file", self.name)
 

@@ -46,8 +46,11 @@ def bare(query_id: str, text: str, tags: Sequence[str] = (), picture_id: str = "
 
 
 def read_queries(file: str, narrow: Callable[[Rows], Rows] = lambda rows: rows) -> list[Query]:
-    """Read a query file (or its `.gz`) by its ending; `narrow` may take columns out of its rows. Raises `DataError` for one without queries, with an id that stands
-    twice, or with any row that cannot be used; `max_bad_fraction` of questions is 0."""
+    """Read a query file (or its `.gz`) by its ending; `narrow` may take columns out of its rows.
+
+    Raises `DataError` for one without queries, with an id that stands twice, or with any row that cannot be used;
+    `max_bad_fraction` of questions is 0.
+    """
     path = Path(file).expanduser()
     if not path.is_file():
         raise MissingFileError(f"queries={file}: no such file")

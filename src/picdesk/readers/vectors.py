@@ -73,8 +73,8 @@ def tie(
 ) -> Content:
     """Pictures and captions with their vectors, [n, dim] and a name a row each; `inside` is where the picture files lie.
 
-    A picture that comes several times is taken once, a caption without a picture that has a vector is listed, vectors that are zero or not finite are listed with what they are of,
-    and all are brought to length 1.
+    A picture that comes several times is taken once, a caption whose picture has no vector is listed, vectors that are zero or
+    not finite are listed with what they are of, and all are brought to length 1.
     """
     vectors, names = images
     _pictures(gathering, vectors, names, inside)

@@ -33,7 +33,8 @@ class WebDataset:
     either case. What a pattern `*.tar` misses in its folder (compressed shards, deeper ones) is listed as left out.
     A `.json` holds a record, a list of records, a text or a list of texts. Where a sample has both a `.txt` and a `.json` with a
     caption, the `.txt` counts; fields that only a list of several records has are then listed as left out. `encoding` is that of
-    `.txt` and `.json` where it is not UTF-8; without it, texts with runs of other bytes are left out. Members that nothing asks for are counted by their ending, with the key that would read them.
+    `.txt` and `.json` where it is not UTF-8; without it, texts with runs of other bytes are left out. Members that
+    nothing asks for are counted by their ending, with the key that would read them.
     """
 
     def __init__(
@@ -74,9 +75,7 @@ class WebDataset:
             packed = [item for item, reason in beside if "compressed" in reason]
             told = f"; {len(packed)} are compressed, which are not read (unpack them): {examples(packed)}"
             raise MissingFileError(f"{error}{told if packed else ''}") from None
-        reading.gathering.note_unmatched(
-            unmatched_files(root, patterns.values(), paths, ("tar",), "data.shards")
-        )
+        reading.gathering.note_unmatched(unmatched_files(root, patterns.values(), paths, ("tar",), "data.shards"))
         for path, split in paths.items():
             reading.shard(path, path.relative_to(root).as_posix(), split_name(split, "data.shards"))
         return reading.collection()
@@ -185,7 +184,9 @@ class _Reading:
     def _other_fields(self, records: list[dict[str, Any]], where: str) -> dict[str, Any]:
         """What the `.json` beside a `.txt` says besides the caption: of several records nobody can tell which is meant."""
         if len(records) > 1 and len(self.columns.columns) > 1:
-            told = f"a list of {len(records)} records beside a .{self.reader.caption_ending}: which goes with a caption?"
+            told = (
+                f"a list of {len(records)} records beside a .{self.reader.caption_ending}: which goes with a caption?"
+            )
             self.gathering.skip(f"{where}.{self.reader.json_ending}", told)
         return records[0] if len(records) == 1 else {}
 

@@ -1,8 +1,9 @@
 """What becomes text, and what does not. One rule for all that is read: only text is text.
 
 A string is text. A list of strings is several. A cell that holds such a list as JSON, Python or numpy write it is taken
-apart too (`written.py` has the rule). Nothing else is made into text: records, numbers, booleans, bytes and nested lists are refused by what they are
-(a name such as `sentences.raw` leads into records), and `nan`, `None`, `null` alone in a cell are no value.
+apart too (`written.py` has the rule). Nothing else is made into text: records, numbers, booleans, bytes and nested lists are
+refused by what they are (a name such as `sentences.raw` leads into records), and `nan`, `None`, `null` alone in a
+cell are no value.
 """
 
 import json

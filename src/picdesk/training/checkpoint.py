@@ -147,7 +147,9 @@ def check_about(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any
         raise DataError(f"ckpt={path}: format {str(found)[:40]!r}, wanted {FORMAT!r}")
     trunks = about.get("trunks")
     if not isinstance(trunks, dict) or set(trunks) != set(MODALITIES) or not all(map(_is_text, trunks.values())):
-        raise DataError(f"ckpt={path}: what it says of itself is damaged: one fingerprint each of {', '.join(MODALITIES)}")
+        raise DataError(
+            f"ckpt={path}: what it says of itself is damaged: one fingerprint each of {', '.join(MODALITIES)}"
+        )
     return about
 
 
