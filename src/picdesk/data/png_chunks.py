@@ -61,10 +61,17 @@ def clear_pixels(image: Image.Image, png: bytes) -> NDArray[np.bool_] | None:
     colour: Any = image.info.get("transparency")
     if image.format != "PNG" or not isinstance(colour, int | tuple):
         return None
+    seen: NDArray[Any] = np.asarray(image)
+    clear: NDArray[np.bool_]
     depth = png[DEPTH_AT]
     if image.mode.startswith("I"):
-        return np.asarray(image) == colour
+        clear = seen == colour
+        return clear
     if image.mode == "L" and depth in (2, 4):
-        return np.asarray(image) == colour * (255 // (2**depth - 1))
-    values = both_bytes(np.asarray(image), png) if image.mode == "RGB" and depth == 16 else None
-    return None if values is None else (values == np.array(colour)).all(axis=-1)
+        clear = seen == colour * (255 // (2**depth - 1))
+        return clear
+    values = both_bytes(seen, png) if image.mode == "RGB" and depth == 16 else None
+    if values is None:
+        return None
+    clear = (values == np.array(colour)).all(axis=-1)
+    return clear

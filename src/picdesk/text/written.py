@@ -237,7 +237,7 @@ def _record_of(values: list[Any]) -> dict[Any, Any] | None:
     last = values[-1] if values else {}
     if isinstance(last, dict):
         return last
-    pairs = last if isinstance(last, list) else [None]
+    pairs: list[Any] = last if isinstance(last, list) else [None]
     if all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
         return {pair[0]: pair[1] for pair in pairs}
     return None
