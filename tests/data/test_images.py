@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from picdesk.data import picture_formats
-from picdesk.data.images import CLEAR, CMYK, DEEP, FRAMES, Noted, PictureError, changes_of, open_picture
+from picdesk.data.images import CLEAR, CMYK, CUT, DEEP, DIM, FRAMES, Noted, PictureError, changes_of, open_picture
 from picdesk.data.picture_formats import ENDINGS, UNREAD, format_of
 from tests.data.samples import BLUE, GREEN, RED, WHITE, encode_image, is_near, jpeg, seen_colour
 
@@ -379,3 +379,63 @@ def test_films_and_sounds_are_no_pictures(head: bytes) -> None:
     assert format_of(head) is None
     with pytest.raises(PictureError, match="not a picture in a known format"):
         open_picture(head + bytes(99))
+
+
+@pytest.mark.parametrize(("top", "over"), [(1.0, 1.02), (1.0, 1.9), (255.0, 262.0), (65535.0, 66000.0)])
+def test_floats_a_little_outside_their_range_are_not_black(top: float, over: float) -> None:
+    values = np.full((4, 4), top / 2, np.float32)
+    values[0, 0], values[0, 1] = over, -0.01 * top
+    picture = open_picture(encode_image(Image.fromarray(values), "TIFF"))
+    assert [picture.getpixel(at) for at in ((2, 2), (0, 0), (1, 0))] == [(128,) * 3, WHITE, (0,) * 3]
+    assert changes_of(picture) == (CUT,)
+
+
+def test_dim_floats_are_told() -> None:
+    picture = open_picture(encode_image(Image.fromarray(np.full((4, 4), 9, np.float32)), "TIFF"))
+    assert (picture.getpixel((1, 1)), changes_of(picture)) == ((9, 9, 9), (DIM,))
+    dark = open_picture(encode_image(Image.fromarray(np.full((4, 4), 0.01, np.float32)), "TIFF"))
+    assert changes_of(dark) == ()
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("value", [300, 40_000])
+def test_a_transparent_colour_of_sixteen_bits_is_white(colours: int, value: int) -> None:
+    values = np.full((4, 4, colours), 20_000, np.uint16)
+    values[:2] = value
+    clear = chunk(b"tRNS", struct.pack(">H", value) * colours)
+    picture = open_picture(with_chunks(png16(values), clear))
+    assert [picture.getpixel((1, y)) for y in (1, 3)] == [WHITE, (78,) * 3]
+    assert changes_of(picture) == (CLEAR,)
+    other = open_picture(with_chunks(png16(values), chunk(b"tRNS", struct.pack(">H", 7) * colours)))
+    assert changes_of(other) == ()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_a_transparent_grey_of_few_bits_is_white(depth: int) -> None:
+    header = struct.pack(">IIBBBBB", 8 // depth, 1, depth, 0, 0, 0, 0)
+    content = ((b"IHDR", header), (b"tRNS", b"\0\1"), (b"IDAT", zlib.compress(b"\0\1")), (b"IEND", b""))
+    picture = open_picture(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in content))
+    assert picture.getpixel((8 // depth - 1, 0)) == WHITE
+    assert changes_of(picture) == (CLEAR,)
+
+
+def with_wrong_checksum(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize("name", [b"tEXt", b"iTXt", b"tIME"])
+def test_a_wrong_checksum_beside_the_pixels_is_no_harm(name: bytes) -> None:
+    png = encode_image(HALVES, "PNG")
+    words = with_wrong_checksum(chunk(name, b"author\0me\0\0\0\0"))
+    for damaged in (with_chunks(png, words), png[:-12] + words + png[-12:]):
+        assert open_picture(damaged).tobytes() == HALVES.tobytes()
+
+
+def test_a_wrong_checksum_in_what_is_shown_is_named() -> None:
+    png = encode_image(HALVES, "PNG")
+    with pytest.raises(PictureError, match=r"a PNG with a wrong checksum \('tRNS'\)"):
+        open_picture(with_chunks(png, with_wrong_checksum(chunk(b"tRNS", bytes(6)))))
+    with pytest.raises(PictureError, match=r"a PNG with a wrong checksum \('IHDR'\)"):
+        open_picture(png[:32] + bytes([png[32] ^ 1]) + png[33:])
+    with pytest.raises(PictureError, match="begins like a picture in JPEG and cannot be read as one"):
+        open_picture(b"\xff\xd8\xff" + bytes(range(256)))

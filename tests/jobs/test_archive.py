@@ -140,3 +140,30 @@ def test_a_page_from_elsewhere_runs_nothing(job: Path, tmp_path: Path, page: str
     with pytest.raises(DataError, match=r"index\.html: not"):
         unpack(tmp_path / "bad.tar.gz", tmp_path / "bad")
     assert not (tmp_path / "bad").exists()
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "99999999999"}, b"1\n0"),
+        (
+            {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "512"},
+            b"1\n0\n512\n".ljust(1024, b"\0"),
+        ),
+        ({"GNU.sparse.map": "0,x", "GNU.sparse.size": "5"}, b"abc"),
+        ({"GNU.sparse.size": "x"}, b"abc"),
+        ({"size": "-5"}, b"abc"),
+        ({"size": "99999999999999"}, b"abc"),
+        ({"mtime": "x", "uid": "y"}, b"abc"),
+    ],
+)
+def test_odd_headers_of_pax_are_refused_in_one_line(tmp_path: Path, headers: dict[str, str], content: bytes) -> None:
+    path = tmp_path / "pax.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("index.html")
+        info.size, info.pax_headers = len(content), {**headers, "GNU.sparse.name": "index.html"}
+        archive.addfile(info, io.BytesIO(content))
+    with pytest.raises(DataError, match=r"not an archive that can be read|nothing was unpacked|no manifest") as error:
+        unpack(path, tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()

@@ -63,7 +63,7 @@ def test_what_belongs_to_nothing_is_listed(tmp_path: Path) -> None:
         "image 6: not an object with 'file_name'",
         "annotation 1: no image has the id 5",
         "annotation 2: its picture was left out (c.json image 4)",
-        "annotation 3: holds a list (['a list']), which is no text",
+        "annotation 3: caption holds a list (['a list']), which is no text",
         "annotation 4: not an object with 'caption'",
         "annotation 5: not an object with 'image_id'",
     ]

@@ -191,5 +191,5 @@ def test_a_name_that_is_not_utf8_is_named_and_the_rest_read(tmp_path: Path) -> N
     assert [fields["caption"] for fields in collection.texts] == ["kept"]
     told = "; ".join(reasons(collection))
     assert "caf\\udce9.jpg" in told
-    assert "a.txt: holds a list (['one', 'two']), which is no text" in told
+    assert "a.txt: line 2 holds a list (['one', 'two']), which is no text" in told
     told.encode()

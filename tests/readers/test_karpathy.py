@@ -85,12 +85,19 @@ def test_sentences_that_are_no_text_are_listed_and_the_others_kept(tmp_path: Pat
     collection = Karpathy(root=str(tmp_path), file="d.json").read()
     assert pairs(collection) == {"a.jpg#0": "a.jpg", "a.jpg#5": "a.jpg"}
     assert [line.removeprefix("d.json image ") for line in reasons(collection)] == [
-        "0, sentence 1: holds the number 5, which is no text",
+        "0, sentence 1: raw holds the number 5, which is no text",
         "0, sentence 2: not an object with 'raw'",
         "0, sentence 3: not an object with 'raw'",
-        "0, sentence 4: half of a character (a lone surrogate such as \\ud800) in the text",
-        "1: holds a list (['b']), which is no name",
+        "0, sentence 4: raw holds half of a character (a lone surrogate such as \\ud800) in the text",
+        "1: filename holds a list (['b']), which is no name",
     ]
     put(tmp_path / "d.json", '{"images": [' + "1" * 5000 + "]}")
     with pytest.raises(DataError, match=r"d\.json: not JSON that can be read"):
         Karpathy(root=str(tmp_path), file="d.json").read()
+
+
+def test_names_are_tried_with_the_usual_endings(tmp_path: Path) -> None:
+    put(tmp_path / "a.jpg", jpeg(colour(7)))
+    images = [{"filename": "a", "split": "test", "sentences": [{"raw": "x"}]}]
+    put(tmp_path / "d.json", json.dumps({"images": images}))
+    assert Karpathy(root=str(tmp_path), file="d.json").read().picture_ids == ("a",)

@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from picdesk.data.checks import check_collection
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.readers.npz import Npz
 from tests.data.samples import check_pictures, colour, jpeg, put, put_csv, reasons
@@ -258,3 +260,59 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(MissingFileError, match=r"data\.file=none: no \.npy file"):
         Npz(root=str(tmp_path), file="none", text_array=None, captions_file=None).read()
+
+
+def test_captions_without_a_vector_are_left_out_and_stop_the_job(tmp_path: Path) -> None:
+    arrays = {"image_embeddings": IMAGES[:2], "text_embeddings": TEXTS, "names": np.array(NAMES[:2])}
+    collection = npz(tmp_path, arrays=arrays, image_names="names").read()
+    assert len(collection.texts) == 4
+    assert reasons(collection) == [f"captions.csv line {line}: no vector of picture 'b.jpg'" for line in (6, 7)]
+    with pytest.raises(DataError, match="2 of 6 rows are bad"):
+        check_collection(collection, {})
+
+
+def test_names_are_tried_without_their_ending(tmp_path: Path) -> None:
+    for n, name in enumerate(NAMES):
+        put(tmp_path / "pics" / name, jpeg(colour(n)))
+    names = np.array([name.removesuffix(".jpg").upper() for name in NAMES])
+    arrays = {"image_embeddings": IMAGES, "text_embeddings": TEXTS, "names": names}
+    collection = npz(tmp_path, arrays=arrays, image_names="names", folder="pics").read()
+    assert (len(collection.texts), collection.skipped) == (6, ())
+    assert collection.picture_of.tolist() == [0, 0, 1, 1, 2, 2]
+    assert any(note.startswith("6 captions name their picture but for its ending or case") for note in collection.notes)
+    check_pictures(collection, {name: colour(n) for n, name in enumerate(names)})
+
+
+def test_captions_in_another_encoding_by_the_key_that_the_message_names(tmp_path: Path) -> None:
+    npz(tmp_path)
+    text = "image;caption\n" + "".join(f"{name};一只狗在雪地里\n" for name, _ in ROWS)
+    put(tmp_path / "captions.csv", text.encode("gb18030"))
+    with pytest.raises(DataError, match=r"set data\.encoding=gb18030"):
+        Npz(root=str(tmp_path), file="e.npz", image_names="names").read()
+    reader = Npz(root=str(tmp_path), file="e.npz", image_names="names", encoding="gb18030")
+    assert reader.read().texts[0] == {"caption": "一只狗在雪地里"}
+
+
+def test_what_lies_beside_vectors_in_a_folder_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    for name, vector in zip(NAMES, IMAGES, strict=True):
+        np.save(folder / f"{name}.npy", vector)
+    (folder / "a.jpg.npy").rename(folder / "a.jpg.NPY")
+    put(folder / "d.jpg.npy.gz", b"x")
+    put(folder / "notes.md", b"x")
+    reader = Npz(root=str(tmp_path), file="v", text_array=None, captions_file=None)
+    assert sorted(reader.read().picture_ids) == sorted(NAMES)
+    assert [line.split(": ")[0] for line in reasons(reader.read())] == ["d.jpg.npy.gz"]
+    assert any("1 files beside the .npy files of data.file=v were not read" in note for note in reader.read().notes)
+    put(folder / "a.jpg.npy", (folder / "b.jpg.npy").read_bytes())
+    with pytest.raises(DataError, match=r"two files of one name but for the case of \.npy: 'a\.jpg'"):
+        Npz(root=str(tmp_path), file="v", text_array=None, captions_file=None).read()
+
+
+def test_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    reader = npz(tmp_path, image_names="names")
+    with zipfile.ZipFile(tmp_path / "e.npz", "a") as packed, pytest.warns(UserWarning, match="Duplicate name"):
+        packed.writestr("names.npy", packed.read("names.npy"))
+    with pytest.raises(DataError, match="arrays of one name stand twice: 'names'"):
+        reader.read()

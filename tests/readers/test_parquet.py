@@ -1,3 +1,4 @@
+import base64
 import contextlib
 import json
 import pickle
@@ -339,3 +340,41 @@ def test_damaged_arrow_files_are_one_line_or_listed(tmp_path: Path) -> None:
         put(path, whole[:length])
         with contextlib.suppress(UserError):
             HuggingFace(root=str(tmp_path / "d")).read()
+
+
+def test_tables_that_no_pattern_fits_are_left_out_by_name(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for n, name in enumerate(("a.parquet", "b.PARQUET", "c.parq", "sub/d.parquet")):
+        write(tmp_path / name, picture_id=[f"p{n}"], picture=[jpeg(colour(n))])
+    collection = Parquet(root=str(tmp_path), file="*.parquet").read()
+    assert collection.picture_ids == ("p0", "p1")
+    assert reasons(collection) == [
+        "c.parq: data.file does not fit it, so it was not read; data.file='*.parq' would",
+        "sub/d.parquet: data.file does not fit it, so it was not read; data.file='sub/*.parquet' would",
+    ]
+    named = Parquet(root=str(tmp_path), file="a.parquet").read()
+    assert named.skipped == ()
+    assert any(note.startswith("3 files that data.file does not name were not read") for note in named.notes)
+
+
+def test_paths_without_an_ending_are_tried_with_the_usual_ones(tmp_path: Path) -> None:
+    for n in range(2):
+        put(tmp_path / f"p{n}.jpg", jpeg(colour(n)))
+    write(tmp_path / "x.parquet", image=["p0", "P1"])
+    options: dict[str, Any] = {"file": "x.parquet", "picture_column": "image", "picture_id_column": None}
+    check_pictures(Parquet(root=str(tmp_path), **options).read(), {"p0.jpg": colour(0), "p1.jpg": colour(1)})
+
+
+def test_pictures_in_base64_are_named_as_such(tmp_path: Path) -> None:
+    packed = base64.b64encode(jpeg(colour(0))).decode()
+    write(tmp_path / "x.parquet", image=[packed, f"data:image/jpeg;base64,{packed}"])
+    with pytest.raises(DataError, match="a picture in base64, where a path is needed") as error:
+        Parquet(root=str(tmp_path), file="x.parquet", picture_column="image", picture_id_column=None).read()
+    assert "absolute path" not in str(error.value)
+
+
+def test_one_column_with_a_comma_names_no_delimiter(tmp_path: Path) -> None:
+    write(tmp_path / "x.parquet", **{"a,b": ["x"]})
+    with pytest.raises(DataError, match="no such column") as error:
+        Parquet(root=str(tmp_path), file="x.parquet").read()
+    assert "delimiter" not in str(error.value)

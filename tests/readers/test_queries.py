@@ -92,3 +92,32 @@ def test_a_caption_with_a_comma_is_not_dropped(tmp_path: Path) -> None:
     file = write_file(tmp_path / "c.csv", "image,caption\na.png,red, blue\nb.png,green\n")
     with pytest.raises(DataError, match=rf"captions_file={file}, line 2: 3 cells for 2 columns"):
         read_captions(file)
+
+
+@pytest.mark.parametrize("other", ["title", "query", "text", "headline", "article_title"])
+def test_captions_are_taken_from_the_column_of_that_name(tmp_path: Path, other: str) -> None:
+    file = write_file(tmp_path / "c.csv", f"picture,{other},caption\na.jpg,NEWS HEADLINE,a dog on grass\n")
+    assert read_captions(file) == {"a.jpg": "a dog on grass"}
+    rows = [{"picture": "a.jpg", other: "NEWS", "caption": "a dog"}, {"picture": "b.jpg", other: "NEWS"}]
+    with pytest.raises(DataError, match=r"captions_file=.*c\.jsonl, line 2: no caption"):
+        read_captions(write_file(tmp_path / "c.jsonl", "\n".join(map(json.dumps, rows))))
+    assert read_captions(write_file(tmp_path / "d.csv", f"picture,{other}\na.jpg,a dog\n")) == {"a.jpg": "a dog"}
+
+
+def test_two_columns_that_may_hold_captions_are_refused(tmp_path: Path) -> None:
+    file = write_file(tmp_path / "c.csv", "picture,title,query\na.jpg,NEWS HEADLINE,a dog on grass\n")
+    with pytest.raises(DataError, match=r"captions_file=.*several columns may hold the captions: query, title; call"):
+        read_captions(file)
+
+
+def test_what_is_told_of_quotes_names_no_key_that_query_files_lack(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    told = ""
+    try:
+        read_queries(write_file(tmp_path / "q.csv", 'query,id\n"Beware" it says,a\nplain words,b\nmore words,c\n'))
+    except DataError as error:
+        told = str(error)
+    assert "quot" in caplog.text + told
+    assert "data.quoting" not in caplog.text + told

@@ -9,7 +9,7 @@ import pytest
 
 from picdesk.errors import DataError
 from picdesk.readers.tables import Jsonl
-from tests.data.samples import colour, jpeg, put, reasons
+from tests.data.samples import check_pictures, colour, jpeg, put, reasons
 
 ROWS = [{"image": f"{n}.jpg", "caption": [f"first {n}", f"second {n}"]} for n in range(3)]
 
@@ -107,3 +107,47 @@ def test_names_without_an_ending_or_in_other_letters_find_their_picture(tmp_path
     assert found.notes[0].startswith("2 pictures stand under a name in letters of another case: 'a.jpg -> a.JPG'")
     assert found.notes[1] == "1 names fit several pictures, the first was taken: 'b -> b.jpg, b.png'"
     assert len(found.skipped) == 3
+
+
+FLAT = [{"image": f"{n}.jpg", "caption": f"text {n}"} for n in range(3)]
+COLUMNS = {key: [row[key] for row in FLAT] for key in ("image", "caption")}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (COLUMNS, "whose columns were taken for records"),
+        ({key: dict(zip("abc", cells, strict=True)) for key, cells in COLUMNS.items()}, "whose columns were taken"),
+        (dict(zip("012", FLAT, strict=True)), "whose values were taken for records"),
+        (
+            {row["image"].removesuffix(".jpg"): [row["caption"]] for row in FLAT},
+            "whose keys were taken for data.picture_column",
+        ),
+    ],
+)
+def test_other_forms_of_records_in_one_object(tmp_path: Path, value: dict[str, Any], told: str) -> None:
+    for n in range(3):
+        put(tmp_path / f"{n}.jpg", jpeg(colour(n)))
+    put(tmp_path / "a.json", json.dumps(value))
+    collection = Jsonl(root=str(tmp_path), file="a.json").read()
+    assert [fields["caption"] for fields in collection.texts] == ["text 0", "text 1", "text 2"]
+    check_pictures(collection, {name: colour(n) for n, name in enumerate(collection.picture_ids)})
+    assert any(told in note for note in collection.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            '{"image": ["0.jpg", "1.jpg"], "caption": ["x"]}',
+            r"a\.json: columns .* do not fit the 2 rows of 'image': 'caption'",
+        ),
+        ('{"image": {"0": "0.jpg"}, "caption": {"1": "x"}}', r"a\.json: columns side by side, that do not fit"),
+        ('{"0.jpg": "x", "0.jpg": "y"}', r"a\.json: the key '0\.jpg' stands twice"),
+    ],
+)
+def test_objects_that_do_not_fit_together_are_refused_by_file(tmp_path: Path, content: str, message: str) -> None:
+    put(tmp_path / "0.jpg", jpeg(colour(0)))
+    put(tmp_path / "a.json", content)
+    with pytest.raises(DataError, match=message):
+        Jsonl(root=str(tmp_path), file="a.json").read()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from picdesk.data.checks import check_collection
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.readers.webdataset import WebDataset, expand_braces
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
@@ -335,3 +336,66 @@ def test_patterns_that_lead_out_or_fit_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.tar").rename(tmp_path / "a.tar.gz")
     with pytest.raises(MissingFileError, match=r"1 are compressed, which are not read \(unpack them\): 'a\.tar\.gz'"):
         WebDataset(root=str(tmp_path)).read()
+
+
+def test_shards_whose_ending_is_in_capitals_are_read(tmp_path: Path) -> None:
+    for n, name in enumerate(("a.tar", "b.TAR", "c.Tar")):
+        shard(tmp_path / name, sample(n, f"text {n}"))
+    assert WebDataset(root=str(tmp_path)).read().picture_ids == ("a/00000", "b/00001", "c/00002")
+    assert WebDataset(root=str(tmp_path), shards="b.tar").read().picture_ids == ("b/00001",)
+
+
+def test_shards_that_no_pattern_fits_are_left_out_by_name(tmp_path: Path) -> None:
+    shard(tmp_path / "a.tar", sample(0, "text"))
+    (tmp_path / "deep").mkdir()
+    for name in ("a.tar.gz", "b.tar.gz", "c.tgz", "deep/d.tar"):
+        put(tmp_path / name, b"x")
+    collection = WebDataset(root=str(tmp_path)).read()
+    assert reasons(collection) == [
+        "b.tar.gz: compressed or packed, which is not read; unpack it",
+        "c.tgz: compressed or packed, which is not read; unpack it",
+        "deep/d.tar: data.shards does not fit it, so it was not read; data.shards='deep/*.tar' would",
+    ]
+    assert "1 files that data.shards does not name were not read: 'a.tar.gz'" in collection.notes
+    with pytest.raises(DataError, match=r"3 rows left out by the reader, first b\.tar\.gz"):
+        check_collection(collection, {})
+
+
+def test_shards_that_were_not_asked_for_are_noted(tmp_path: Path) -> None:
+    for n in range(3):
+        shard(tmp_path / f"train-{n}.tar", sample(n, "text"))
+    collection = WebDataset(root=str(tmp_path), shards="train-{0..1}.tar").read()
+    assert reasons(collection) == []
+    assert "1 files that data.shards does not name were not read: 'train-2.tar'" in collection.notes
+
+
+def test_an_empty_data_set_tells_what_lay_in_the_shards(tmp_path: Path) -> None:
+    shard(tmp_path / "a.tar", [("0001.0.jpg", jpeg(colour(0))), ("0001.0.txt", b"a dog"), ("plain", b"x")])
+    with pytest.raises(
+        DataError, match=r"no usable picture was found \(.*1 \.0\.jpg \(data\.picture_endings=\[0\.jpg\]"
+    ):
+        WebDataset(root=str(tmp_path)).read()
+
+
+def test_texts_in_another_encoding_are_left_out_or_read_by_its_name(tmp_path: Path) -> None:
+    chinese = "一只狗在雪地里奔跑"
+    record = json.dumps({"caption": chinese}, ensure_ascii=False)
+    members = [("0.jpg", jpeg(colour(0))), ("0.txt", chinese.encode("gb18030"))]
+    shard(tmp_path / "a.tar", [*members, ("1.jpg", jpeg(colour(1))), ("1.json", record.encode("gb18030"))])
+    collection = WebDataset(root=str(tmp_path)).read()
+    assert [fields["caption"] for fields in collection.texts] == []
+    assert [line.split(": not UTF-8")[0] for line in reasons(collection)] == ["a.tar: 0.txt", "a.tar: 1.json"]
+    assert all("set data.encoding=gb18030" in line for line in reasons(collection))
+    read = WebDataset(root=str(tmp_path), encoding="gb18030").read()
+    assert [fields["caption"] for fields in read.texts] == [chinese, chinese]
+    with pytest.raises(ConfigError, match=r"data\.encoding=utf-99: no such encoding"):
+        WebDataset(root=str(tmp_path), encoding="utf-99").read()
+
+
+def test_a_list_of_records_beside_captions_is_told(tmp_path: Path) -> None:
+    records = json.dumps([{"caption": "x", "title": "t1"}, {"caption": "y", "title": "t2"}]).encode()
+    shard(tmp_path / "a.tar", [("0.jpg", jpeg(colour(0))), ("0.txt", b"z"), ("0.json", records)])
+    collection = WebDataset(root=str(tmp_path), title_column="title").read()
+    assert collection.texts == ({"caption": "z", "title": ""},)
+    assert reasons(collection) == ["a.tar: 0.json: a list of 2 records beside a .txt: which goes with a caption?"]
+    assert reasons(WebDataset(root=str(tmp_path)).read()) == []

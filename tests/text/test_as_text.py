@@ -1,6 +1,7 @@
 """Only text is text: what is taken apart, what is refused, and in which words."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -32,7 +33,28 @@ def captions(value: Any, column: str = "said", record: dict[str, Any] | None = N
         ("[1, 2]", "a list"),
         ("b'abc'", "bytes as Python writes them"),
         ("['a' 'b' ... 'z']", "what looks like a list"),
-        ("array(['a', 'b'], dtype=object)", "what looks like a list"),
+        (
+            "{'raw': 'a dog', 'score': nan}",
+            "a record with the keys raw, score, which is no text; name the key in it, as in .raw",
+        ),
+        ("[{'raw': 'a dog', 'n': nan}]", "a list of 1 records"),
+        ("[{'raw': 'a'} {'raw': 'b'}]", "a list of 2 records"),
+        ("array([{'raw': 'x'}], dtype=object)", "a list of 1 records"),
+        ("OrderedDict([('raw', 'x')])", "a record with the keys raw"),
+        ("defaultdict(<class 'list'>, {'raw': ['a']})", "a record with the keys raw"),
+        (
+            "{'raw': 'a', 'picture': <PIL.Image.Image image mode=RGB size=1x1 at 0x7F>}",
+            "a record with the keys raw, picture",
+        ),
+        ("<PIL.Image.Image image mode=RGB size=1x1 at 0x7F>", "a value as Python writes it"),
+        ("datetime.datetime(2020, 1, 1, 0, 0)", "a value as Python writes it"),
+        ("[nan, nan]", "a list ([nan, nan])"),
+        ("[['a' 'b']\n ['c' 'd']]", "a list ([['a', 'b'], ['c', 'd']])"),
+        ('["a dog", "a cat 0"', "what looks like a list or record but cannot be read as one"),
+        ('["a dog", "a ca', "what looks like a list or record but cannot be read as one"),
+        ('["a dog runs', "what looks like a list or record but cannot be read as one"),
+        ("['a dog', None", "what looks like a list or record but cannot be read as one"),
+        ('[{"raw": "a", "n": 1},', "what looks like a list or record but cannot be read as one"),
     ],
 )
 def test_what_is_no_text_is_refused_by_its_key(value: Any, words: str) -> None:
@@ -51,13 +73,55 @@ def test_what_is_no_text_is_refused_by_its_key(value: Any, words: str) -> None:
         "['a dog', \"it's wet\"]",
         "['a dog'\n \"it's wet\"]",
         "('a dog', \"it's wet\")",
+        "array(['a dog', \"it's wet\"], dtype=object)",
+        "array(['a dog', \"it's wet\"], dtype='<U8')",
+        "[np.str_('a dog'), np.str_(\"it's wet\")]",
     ],
 )
 def test_a_list_of_texts_is_several_also_as_json_python_or_numpy_write_it(cell: Any) -> None:
     assert captions(cell) == (["a dog", "it's wet"], [])
 
 
-@pytest.mark.parametrize("text", ["[Untitled]", "(a man)", "{x}", "[1990s] a car", "a [sic] b", "5", '"quoted"'])
+HONEST = (
+    *("[Untitled]", "(a man)", "{x}", "[1990s] a car", "a [sic] b", "5", '"quoted"', "[a dog, a cat]", "{a dog,a cat}"),
+    *(
+        "nan bread on a plate",
+        "[nan bread] and curry",
+        "(nan bread)",
+        "[Nan and grandpa]",
+        "None of them",
+        "null and void",
+    ),
+    *(
+        "['Tis the season] a shop",
+        "['Til Tuesday",
+        "{'90s style}",
+        "[AP] '90s",
+        "[Photo: 'Reuters']",
+        "('Tis', he said) a man",
+    ),
+    *(
+        '["Untitled"] by Warhol',
+        '["Untitled", "Blue"] two paintings',
+        "a list: ['a', 'b']",
+        '("Blue"',
+        '"a", "b"',
+        "[ ... a crowd]",
+    ),
+    *(
+        "(1990) a car",
+        "(L-R) Anna, Ben",
+        "date(2020) palms",
+        "set(3)",
+        "Paris (2019)",
+        "array of lights (red)",
+        "b'day cake",
+    ),
+    *("<b>bold</b>", "<3 my dog", "[", "{", "(", "[1] see the note", "(1990)"),
+)
+
+
+@pytest.mark.parametrize("text", HONEST)
 def test_brackets_alone_make_no_list(text: str) -> None:
     assert captions(text) == ([text], [])
 
@@ -66,6 +130,39 @@ def test_items_that_are_no_text_are_told_one_by_one_and_the_others_kept() -> Non
     found, faults = captions(["a", None, 3, "b"])
     assert found == ["a", "b"]
     assert [fault.split(" item ")[1][:12] for fault in faults] == ["1 holds null", "2 holds the "]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "['a', nan, 'b']",
+        "['a' nan 'b']",
+        "array(['a', nan, 'b'], dtype=object)",
+        "['a', datetime.date(2020, 1, 1), 'b']",
+    ],
+)
+def test_items_of_a_cell_that_are_no_text_are_told_one_by_one(cell: str) -> None:
+    found, faults = captions(cell)
+    assert found == ["a", "b"]
+    assert len(faults) == 1
+    assert " item 1 holds " in faults[0]
+
+
+def test_records_within_a_list_of_texts_are_told_too() -> None:
+    found, faults = captions(["a", "{'raw': 'x', 'n': nan}"])
+    assert found == ["a"]
+    assert "item 1 holds a record with the keys raw, n" in faults[0]
+
+
+def test_a_name_leads_into_records_with_nan() -> None:
+    assert captions(None, "said.raw", {"said": "[{'raw': 'a dog', 'n': nan}]"}) == (["a dog"], [])
+
+
+def test_long_cells_are_read_in_good_time() -> None:
+    started = time.monotonic()
+    for cell in ("[" + "'a' " * 50_000 + "]", "{'a': " * 20_000, "array(" * 20_000 + ")", "['" + "x" * 1_000_000):
+        parse_cell(cell)
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("word", ["nan", "NaN", "None", "null", "<NA>"])

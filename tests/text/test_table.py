@@ -81,3 +81,11 @@ def test_a_delimiter_that_gives_no_column_is_not_asked_for(tmp_path: Path) -> No
         table = read_table(put(tmp_path / "t.csv", content), wanted=tuple(wanted.values()))
         with pytest.raises(DataError, match=words):
             need_columns(dict(wanted), table.header, "t.csv", hint=table.hint)
+
+
+def test_messages_on_quotes_name_the_key_of_their_file(tmp_path: Path) -> None:
+    path = put(tmp_path / "t.csv", 'query,id\n"Beware" it says,a\nplain words,b\n')
+    assert "(split.quoting=none" in read_table(path, key="split.encoding").note
+    assert "quoting" not in read_table(path, key=None).note
+    with pytest.raises(DataError, match=r"or set split\.quoting=none"):
+        read_table(path, quoting="csv", key="split.encoding")

@@ -1,10 +1,12 @@
 """A backbone knows which of its towers no longer have the weights that it was built with."""
 
+import json
 import pickle
 import shutil
 import struct
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -19,7 +21,7 @@ from picdesk.interfaces import Side
 from picdesk.report.manifest import Manifest
 from picdesk.report.provenance import Stopwatch
 from picdesk.retrieval.tools import Tools
-from picdesk.training.checkpoint import load, save
+from picdesk.training.checkpoint import check_about, load, save
 from tests.embedding.fakes import Tiny
 from tests.mutations import mutations
 from tests.training.test_fit import run_fit
@@ -138,3 +140,13 @@ def test_a_pickle_in_the_place_of_weights_is_not_run(tmp_path: Path) -> None:
         with pytest.raises(DataError):
             load(find(str(path), tmp_path), Tiny())
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    "trunks",
+    [{}, {"audio": "x"}, {"image": "x"}, {"image": "x", "text": "y", "audio": "z"}, {"image": 1, "text": None}],
+)
+def test_a_note_without_a_fingerprint_of_each_trunk_is_refused(trunks: dict[str, Any], tmp_path: Path) -> None:
+    note = json.dumps({"format": "picdesk-1", "backbone": "tiny", "trunks": trunks})
+    with pytest.raises(DataError, match="what it says of itself is damaged: one fingerprint each of image, text"):
+        check_about({"picdesk": note}, tmp_path / "model.safetensors")

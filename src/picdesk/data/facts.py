@@ -20,7 +20,7 @@ from picdesk.interfaces import PictureBytes
 from picdesk.process import machine
 
 log = logging.getLogger(__name__)
-VERSION = 2
+VERSION = 3
 HASH_SIDE = 64
 THUMB_SIDE = 8
 

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from picdesk.data.picture_depth import DepthError, deep_colours, from_grey
 from picdesk.data.picture_formats import EXTRA, FORMATS, PLUGINS, format_of, has_plugin
+from picdesk.data.png_chunks import WITHOUT_PIXELS, clear_pixels, damaged_chunks, without_damaged_words
 from picdesk.errors import DataError, broken_picture
 from picdesk.process import machine
 
@@ -23,6 +24,8 @@ WORDS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 FRAMES = "pictures whose first frame is used"
 CLEAR = "clear pictures, shown on white"
 DEEP = "16-bit pictures that fill fewer bits"
+CUT = "pictures of floats, cut at the ends of their range"
+DIM = "pictures of floats that fill less than a tenth of their range"
 CMYK = "CMYK pictures, turned to RGB"
 ORIENTATION = 0x0112
 TURNED_BY_DECODER = ("TIFF", "HEIF", "JXL")  # their plugins look at the orientation; turned again they would be wrong
@@ -73,7 +76,8 @@ def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | Non
     except PictureError:
         raise
     except UnidentifiedImageError:
-        raise PictureError("unknown_format", "not a picture in a known format") from None
+        told = f"begins like a picture in {format_of(data[:64])} and cannot be read as one: damaged or cut short"
+        raise PictureError("unknown_format", told) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError("too_large", f"more than {max_pixels} pixels") from None
     except Exception as error:  # broken bytes make decoders raise nearly everything: SyntaxError, KeyError, ...
@@ -111,10 +115,18 @@ class Noted:
 def _open(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
     try:
         return _decode(data, max_pixels, shortest)
-    except ValueError as error:  # what is written into a PNG is larger than Pillow takes; its pixels may be good
-        if isinstance(error, PictureError) or "MAX_TEXT" not in str(error):
+    except (ValueError, SyntaxError, UnidentifiedImageError) as error:  # of a PNG whose pixels may be good
+        if isinstance(error, PictureError):
             raise
-        return _decode(without_large_words(data), max_pixels, shortest)
+        if "MAX_TEXT" in str(error):  # what is written into it is larger than Pillow takes
+            return _decode(without_large_words(data), max_pixels, shortest)
+        damaged = damaged_chunks(data)
+        if not damaged:
+            raise
+        if set(damaged) <= set(WITHOUT_PIXELS):
+            return _decode(without_damaged_words(data), max_pixels, shortest)
+        names = ", ".join(dict.fromkeys(name.decode("latin-1") for name in damaged))
+        raise PictureError("unreadable", f"a PNG with a wrong checksum ({names!r})") from None
 
 
 def _decode(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
@@ -214,12 +226,24 @@ def _several(image: Image.Image) -> bool:
 
 def _to_rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
     """The picture in RGB, as a new one, and the kinds of what was changed."""
+    clear = clear_pixels(image, data)
+    if clear is None:
+        return _without_colour(image, data)
+    del image.info["transparency"]
+    rgb, changes = _without_colour(image, data)
+    rgb.paste("white", mask=Image.fromarray(clear))
+    return rgb, [*changes, CLEAR] if clear.any() else changes
+
+
+def _without_colour(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
+    """As `_to_rgb`, for a picture in which no colour stands for nothing, or Pillow knows it."""
     if image.mode.startswith("I") or image.mode == "F":
         try:
-            grey, bits = from_grey(image)
+            grey = from_grey(image)
         except DepthError as error:
             raise PictureError("unreadable", str(error)) from None
-        return grey, [DEEP] if bits < 16 else []
+        kinds = {DEEP: grey.bits < 16, CUT: grey.cut, DIM: grey.dim}
+        return grey.picture, [kind for kind, found in kinds.items() if found]
     deep = deep_colours(image, data)
     seen = image if deep is None else deep[0]
     changes = [] if deep is None else [DEEP]

@@ -2,13 +2,14 @@
 
 import io
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 DEPTHS = (8, 10, 12, 14, 16)
+FLOAT_TOPS, OVERSHOOT, UNDERSHOOT, DIM = (1.0, 255.0, 65535.0), 2, 0.25, 0.1
 AS_STORED = ("PNG", "TIFF")  # the decoders of the other formats bring fewer bits to 16 themselves
 MAX_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 281, 262, 0  # tags of TIFF 6.0
 LOW = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
@@ -32,23 +33,35 @@ def bits_of(values: NDArray[Any], image: Image.Image) -> int:
     return next((bits for bits in DEPTHS if most < 2**bits), 16)
 
 
-def from_grey(image: Image.Image) -> tuple[Image.Image, int]:
-    """A grey picture of 16 or 32 bits, or of floats, as RGB, and the bits that it fills (16 for floats).
+class Grey(NamedTuple):
+    """A grey picture in RGB: the bits that it fills (16 for floats); of floats whether some were cut, whether all are dim."""
+
+    picture: Image.Image
+    bits: int
+    cut: bool = False
+    dim: bool = False
+
+
+def from_grey(image: Image.Image) -> Grey:
+    """A grey picture of 16 or 32 bits, or of floats, as RGB.
 
     Pillow's own conversion clips at 255, which whitens everything. Floats go from 0 to 1, to 255 or to 65,535, whichever they
-    need. Raises `DepthError` for values outside 0 to 65,535.
+    need; what a filter left a little outside is cut. Raises `DepthError` for values outside 0 to 65,535.
     """
     values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
+    floats = image.mode == "F"
+    most = float(values.max()) if np.isfinite(values).all() else np.inf
+    bits = 16 if floats else bits_of(values, image)
+    top = next((top for top in FLOAT_TOPS if most <= OVERSHOOT * top), 0.0) if floats else 2.0**bits - 1
+    lowest = -UNDERSHOOT * top if floats else 0
+    if not top or most > (OVERSHOOT if floats else 1) * 65535 or values.min() < lowest:
         raise DepthError(f"grey values outside 0 to 65535 in mode {image.mode}")
-    bits = 16 if image.mode == "F" else bits_of(values, image)
-    top = 2.0**bits - 1
-    if image.mode == "F":
-        top = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 else 1.0
-    grey = np.floor(values * (255 / top) + 0.5).astype(np.uint8)
+    inside = values.clip(0, top) if floats else values
+    grey = np.floor(inside * (255 / top) + 0.5).astype(np.uint8)
     if hasattr(image, "tag_v2") and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         grey = 255 - grey  # which Pillow does for 8 bits alone
-    return Image.fromarray(grey).convert("RGB"), bits
+    dim = floats and top > 1 and most < DIM * top
+    return Grey(Image.fromarray(grey).convert("RGB"), bits, bool((inside != values).any()), dim)
 
 
 def deep_colours(image: Image.Image, data: bytes) -> tuple[Image.Image, int] | None:
@@ -61,7 +74,7 @@ def deep_colours(image: Image.Image, data: bytes) -> tuple[Image.Image, int] | N
     high = np.asarray(image)
     if high[..., :3].max(initial=0) >= 64 or not _is_deep(data):
         return None
-    values = _both_bytes(high, data)
+    values = both_bytes(high, data)
     if values is None:
         return None
     colours, alpha = values[..., :3], values[..., 3:]
@@ -80,7 +93,7 @@ def _raw_modes(tile: Any) -> list[str]:
     return [tile.args] if isinstance(tile.args, str) else [arg for arg in tile.args or () if isinstance(arg, str)][:1]
 
 
-def _both_bytes(high: NDArray[np.uint8], data: bytes) -> NDArray[np.uint16] | None:
+def both_bytes(high: NDArray[np.uint8], data: bytes) -> NDArray[np.uint16] | None:
     """Values of 16 bits [height, width, colours]: the decoder is asked again, for the byte that it leaves out."""
     low = Image.open(io.BytesIO(data), formats=AS_STORED)
     if any(

@@ -1,12 +1,16 @@
 """Names found in data files, turned into paths that are certain to lie inside the data folder."""
 
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
+from picdesk.data.unmatched import any_case, fitting_files
 from picdesk.errors import ConfigError, MissingFileError, examples, short_repr
+
+BASE64 = re.compile(r"data:image/|(/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/\s]{60}")  # of JPEG, PNG, GIF, WebP
 
 
 class RefusedError(Exception):
@@ -40,6 +44,8 @@ def files_of_splits(
 ) -> dict[Path, str]:
     """Each file that the names or patterns of the splits fit, below `root`, and its split, in the order of the names.
 
+    The ending may be in letters of either case.
+
     Raises `MissingFileError` for a pattern without a file, `ConfigError` for one that leads out, and for a file of two splits.
     """
     found: dict[Path, str] = {}
@@ -48,9 +54,9 @@ def files_of_splits(
     ]:
         if not pattern or ".." in Path(pattern).parts or Path(pattern).is_absolute():
             raise ConfigError(f"data={name}: {key}={pattern!r}: a name or pattern below data.root={root} is needed")
-        paths = sorted(path for path in root.glob(pattern) if path.is_file())
+        paths = fitting_files(root, pattern)
         if not paths:
-            deeper = next(root.rglob(pattern), None) if "/" not in pattern else None
+            deeper = next(root.rglob(any_case(pattern)), None) if "/" not in pattern else None
             hint = f"; there are some deeper: {key}='**/{pattern}'" if deeper is not None else ""
             raise MissingFileError(f"data={name}: no {what} {pattern!r} in data.root={root} ({key}){hint}")
         for path in paths:
@@ -152,6 +158,8 @@ def check_name(name: str) -> None:
         raise RefusedError(f"{short_repr(name)} holds a NUL character")
     if any("\ud800" <= letter <= "\udfff" for letter in name):
         raise RefusedError(f"{short_repr(name)} is not UTF-8")
+    if BASE64.match(name):
+        raise RefusedError(f"{short_repr(name, 40)} is a picture in base64, where a path is needed; decode it to bytes")
     windows = PureWindowsPath(name)
     if name.startswith("/") or windows.drive or windows.root:
         raise RefusedError(f"{short_repr(name)} is an absolute path")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
+import struct
 import tarfile
 import zlib
 from pathlib import Path
 from typing import IO, Any
 
-from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.files import workshop, written_whole
 from picdesk.process.foreign_folders import links_out
 from picdesk.report.manifest import BESIDE, Manifest
@@ -26,6 +27,10 @@ PAGE = "index.html"
 ALLOWED = frozenset((MANIFEST, *BESIDE, *CHECKPOINT, PAGE))
 MOST_BYTES = 16 << 30
 _CHUNK = 1 << 20
+DAMAGED = (  # what tarfile and gzip raise for odd headers, sparse ones of pax among them
+    *(tarfile.TarError, EOFError, OSError, zlib.error, ValueError, ArithmeticError, LookupError, TypeError),
+    *(AttributeError, RecursionError, struct.error),
+)
 
 
 class Bounded:
@@ -116,8 +121,10 @@ def _take_out(file: Path, into: Path, most: int) -> list[str]:
                 with target.open("xb") as out:
                     shutil.copyfileobj(content, out, _CHUNK)
                 names.append(entry.name)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        if isinstance(error, MissingFileError) or (isinstance(error, OSError) and error.errno):
+    except UserError:
+        raise
+    except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno:
             raise  # of the machine, not of the archive: gzip's own errors have no number
         raise DataError(f"{file}: not an archive that can be read ({str(error)[:200]})") from None
     if MANIFEST not in names:
@@ -137,7 +144,9 @@ def _refuse_odd(entry: tarfile.TarInfo, names: list[str], file: Path) -> None:
     shown = re.sub(r"[^\x20-\x7e]", "?", entry.name)[:100]
     if entry.name not in ALLOWED:
         raise DataError(f"{file}: {shown!r} is none of the files of a packed job; nothing was unpacked")
-    if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-        raise DataError(f"{file}: {shown!r} is a link, a folder or a device, not a plain file; nothing was unpacked")
+    if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or entry.issparse():
+        raise DataError(
+            f"{file}: {shown!r} is no plain file but a link, a folder, a device or sparse; nothing was unpacked"
+        )
     if entry.name in names:
         raise DataError(f"{file}: {shown!r} is in it twice; nothing was unpacked")

@@ -91,6 +91,6 @@ class Aligned:
         gathering.member(name, split_name(split, "data.pictures"), where)
         for file, caption in captions.items():
             try:
-                gathering.text(name, {"caption": plain_text(caption)}, where)
+                gathering.text(name, {"caption": plain_text(caption, "the caption")}, where)
             except NoTextError as error:
                 gathering.skip(f"{where}, {file}", str(error))

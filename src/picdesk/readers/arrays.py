@@ -1,17 +1,20 @@
 """Named arrays of vectors and names, out of an `.npz` file, a folder of `.npy` files or a parquet table."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from picdesk.data.unmatched import Unmatched, fitting_files
 from picdesk.errors import DataError, MissingFileError, examples
 from picdesk.readers.arrow_rows import read_parquet
 
 Arrays = dict[str, NDArray[np.generic]]
 OBJECTS = "an array of Python objects, which is never unpickled"
+OTHER_VECTORS = (".npy", ".npz", ".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".pkl", ".pickle", ".parquet")
 OWN_NAMES = "names"  # of a folder with a file a picture: what the files are called
 
 
@@ -45,7 +48,12 @@ def load_array(path: Path) -> NDArray[np.generic]:
 def _of_npz(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as stored:
+            twice = [name for name, count in Counter(stored.files).items() if count > 1]
+            if twice:
+                raise DataError(f"{path.name}: arrays of one name stand twice: {examples(twice)}")
             return {key: stored[key] for key in stored.files}
+    except DataError:
+        raise
     except ValueError as error:
         raise DataError(f"{path.name}: {_fault(error)}") from None
     except Exception as error:  # a broken zip raises several kinds, one of them of zipfile, zlib or EOFError
@@ -53,9 +61,13 @@ def _of_npz(path: Path) -> Arrays:
 
 
 def _of_folder(folder: Path) -> Arrays:
-    paths = sorted(folder.rglob("*.npy"))
+    paths = fitting_files(folder, "**/*.npy")
     if not paths:
         raise MissingFileError(f"data.file={folder.name}: no .npy file in that folder")
+    names = Counter(path.relative_to(folder).with_suffix("").as_posix() for path in paths)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise DataError(f"data.file={folder.name}: two files of one name but for the case of .npy: {examples(twice)}")
     found = {path.relative_to(folder).with_suffix("").as_posix(): load_array(path) for path in paths}
     if any(array.ndim != 1 or array.dtype.kind not in "fiu" for array in found.values()):
         return found
@@ -64,6 +76,22 @@ def _of_folder(folder: Path) -> Arrays:
     if odd:
         raise DataError(f"data.file={folder.name}: vectors of several widths: {examples(odd)}")
     return {OWN_NAMES: np.array(list(found)), "image_embeddings": np.stack(list(found.values()))}
+
+
+def beside_arrays(folder: Path, used: Iterable[Path] = ()) -> Unmatched:
+    """What lies in a folder of `.npy` files and is none: vectors in other forms are left out, other files are noted."""
+    left_out, others = [], []
+    known = {*fitting_files(folder, "**/*.npy"), *used}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path not in known):
+        name = path.relative_to(folder).as_posix()
+        if any(f".{ending}" in OTHER_VECTORS for ending in path.name.lower().split(".")[1:]):
+            left_out.append(
+                (name, "vectors in another form than .npy, which a folder is not read for; save it as .npy")
+            )
+        else:
+            others.append(name)
+    note = f"{len(others)} files beside the .npy files of data.file={folder.name} were not read: {examples(others)}"
+    return Unmatched(tuple(left_out), note if others else "")
 
 
 def _of_parquet(path: Path, keys: Mapping[str, str | None]) -> Arrays:

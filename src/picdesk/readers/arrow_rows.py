@@ -28,7 +28,7 @@ def read_parquet(path: Path, keys: Mapping[str, str | None]) -> Any:
 def need(keys: Mapping[str, str | None], header: tuple[str, ...], file: str) -> None:
     """Raise `DataError` for columns that are not there, or there twice; where the ids lack, it says that there may be none."""
     try:
-        need_columns(dict(keys), header, file, deep=True)
+        need_columns(dict(keys), header, file, deep=True, cut=False)
     except DataError as error:
         lacks_ids = "data.picture_id_column=" in str(error)
         hint = "; data.picture_id_column=null makes ids of file and row" if lacks_ids else ""

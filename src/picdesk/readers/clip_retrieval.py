@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.data.places import Inside, data_folder
+from picdesk.data.unmatched import fitting_files, unmatched_files
 from picdesk.errors import DataError, MissingFileError, examples
 from picdesk.parts import config_part
 from picdesk.readers.arrays import load_array
@@ -62,6 +63,9 @@ class ClipRetrieval(GivenVectors):
                     f"data={self.name}: {what} and picture vectors are not of the same parts: {examples(odd)}"
                 )
         gathering = Gathering[Place](self.name)
+        for files, ending in ((images, "npy"), (texts, "npy"), (tables, "parquet")):
+            for own in {path.parent for path in files.values()}:
+                gathering.note_unmatched(unmatched_files(own, [f"*.{ending}"], files.values(), (ending,), own.name))
         if not with_texts:
             gathering.notes.append(f"no folder data.text_folder={self.text_folder}: there are pictures alone")
         parts = [self._part(images[k], texts.get(k), tables[k], gathering) for k in sorted(images)]
@@ -112,7 +116,7 @@ class ClipRetrieval(GivenVectors):
 def numbered_files(folder: Path, ending: str, key: str) -> dict[int, Path]:
     """Files `NAME_K.ending` of a folder by their number K. Raises `MissingFileError`, `DataError`."""
     found: dict[int, Path] = {}
-    for path in sorted(folder.glob(f"*.{ending}")) if folder.is_dir() else []:
+    for path in fitting_files(folder, f"*.{ending}") if folder.is_dir() else []:
         number = re.search(r"(\d+)$", path.stem)
         if number is None or int(number.group(1)) in found:
             raise DataError(

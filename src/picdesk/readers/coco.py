@@ -124,4 +124,4 @@ class Coco:
 def _name(record: Any, key: str) -> str:
     if not isinstance(record, dict) or record.get(key) is None:
         raise NoTextError(f"not an object with {key!r}")
-    return name_of(record[key])
+    return name_of(record[key], key)

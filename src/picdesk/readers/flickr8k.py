@@ -10,12 +10,13 @@ from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import DataError, MissingFileError, examples, short_repr
 from picdesk.parts import config_part
+from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import UNMATCHED, Gathering
 from picdesk.readers.split_files import Known
 from picdesk.readers.text_columns import TextColumns
 from picdesk.text.as_text import NoTextError, plain_text
 from picdesk.text.files import lines_of, read_text
-from picdesk.text.table import need_columns, read_table
+from picdesk.text.table import delimiter_named, need_columns, read_table
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",
@@ -31,7 +32,8 @@ class Flickr8k:
 
     Reads whichever of the two caption files is there, the one with a header first (`captions_file` null: the other one alone);
     a note says what the other has beside it. A picture's official split comes from the lists that are there; a list that is
-    absent marks nothing. A name in a list fits as in `split=file`: ending and case may differ.
+    absent, or null, marks nothing. A name in a list fits as in `split=file`: ending and case may differ; where more than
+    `max_bad_fraction` of a list's names fit no picture, that is an error.
     """
 
     def __init__(
@@ -41,10 +43,11 @@ class Flickr8k:
         folder: str = "Images",
         captions_file: str | None = "captions.txt",
         token_file: str = "Flickr8k.token.txt",
-        lists: Mapping[str, str] = LISTS,
+        lists: Mapping[str, str | None] = LISTS,
         max_bad_fraction: float = 0.01,
         quoting: str = "auto",
         encoding: str | None = None,
+        delimiter: str = "auto",
     ) -> None:
         self.root = root
         self.name = name
@@ -55,6 +58,7 @@ class Flickr8k:
         self.max_bad_fraction = max_bad_fraction
         self.quoting = quoting
         self.encoding = encoding
+        self.delimiter = delimiter_named(delimiter)
 
     def read(self) -> Collection:
         """The captioned pictures, in the order of the caption file. Raises `DataError` where more than `max_bad_fraction` of
@@ -64,7 +68,9 @@ class Flickr8k:
         gathering = Gathering[Path](self.name)
         for caption in self._captions(root, gathering):
             self._add(gathering, inside, *caption)
-        self._official(gathering, root)
+        for split, file in self.lists.items():
+            if file is not None:
+                self._official(gathering, root / file, split)
         gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
@@ -81,13 +87,14 @@ class Flickr8k:
         raise MissingFileError(f"data={self.name}: {wanted} is in data.root={self.root}")
 
     def _with_header(self, path: Path, other: Path, gathering: Gathering[Path]) -> Iterator[Caption]:
-        table = read_table(path, ",", self.quoting, self.encoding, ("image", "caption"))
-        need_columns({"image": "image", "caption": "caption"}, table.header, path.name, hint=table.hint)
+        table = read_table(path, self.delimiter, self.quoting, self.encoding, ("image", "caption"))
+        need_columns({"image": "image", "caption": "caption"}, table.header, path.name, hint=table.hint, named=False)
         gathering.note_table(table, path.name)
         counts: Counter[str] = Counter()
         columns = TextColumns("caption", None, None)
         for line, row in table.rows:
             name, where, taken = row["image"].strip(), f"{path.name} line {line}", columns.take(row)
+            taken.faults = [fault.removeprefix("data.caption_column=") for fault in taken.faults]
             for fields in taken.texts if gathering.took(taken, where) else []:
                 yield name, counts[name], str(fields["caption"]), where
                 counts[name] += 1
@@ -124,42 +131,37 @@ class Flickr8k:
         self, gathering: Gathering[Path], inside: Inside, name: str, number: int, caption: str, where: str
     ) -> None:
         try:
-            path = inside.picture(name)
+            path = inside.picture(name, SUFFIXES)
         except RefusedError as refused:
             gathering.skip(where, str(refused))
             return
         try:
-            text = plain_text(caption)
+            text = plain_text(caption, "the caption")
         except NoTextError as error:
             gathering.skip(where, str(error))
             return
         if gathering.picture(name, path, where):
             gathering.text(name, {"caption": text}, where, f"{name}#{number}")
 
-    def _official(self, gathering: Gathering[Path], root: Path) -> None:
-        """Mark the pictures of the lists that are there. Raises `DataError` where too many names have no picture."""
-        known, total, bad = Known(tuple(gathering.places)), 0, []
-        for split, file in self.lists.items():
-            path = root / file
-            listed = [line.strip() for _, line in gathering.lines(path, self.encoding)] if path.is_file() else []
-            absent = []
-            for name in listed:
-                picture = known.picture(name)
-                if picture is None:
-                    absent.append(name)
-                else:
-                    gathering.member(picture, split, path.name)
-            total += len(listed)
-            bad += [Skipped(f"{path.name}: {short_repr(name)}", UNMATCHED, row=False) for name in absent]
-            if absent:
-                found = f"{len(absent)} of {len(listed)} names have no picture or no caption"
-                gathering.notes.append(f"{path.name}: {found}: {examples(absent)}")
-        gathering.unmatched += bad
+    def _official(self, gathering: Gathering[Path], path: Path, split: str) -> None:
+        if not path.is_file():
+            return
+        listed = [line.strip() for _, line in gathering.lines(path, self.encoding)]
+        known = Known(tuple(gathering.places))
+        found = {name: known.picture(name) for name in listed}
+        for picture in found.values():
+            if picture is not None:
+                gathering.member(picture, split, path.name)
+        absent = [name for name in listed if found[name] is None]
         if known.near:
-            gathering.notes.append(
-                f"{len(known.near)} names in lists fit but for their ending or case: {examples(known.near)}"
-            )
-        if len(bad) > self.max_bad_fraction * total:
-            share = f"{len(bad) / total:.3g} is above data.max_bad_fraction={self.max_bad_fraction:g}"
-            told = f"{len(bad)} of {total} names in lists of splits have no picture or no caption, {share}"
-            raise DataError(f"data={self.name}: {told}, the first: {bad[0].item}")
+            near = f"{len(known.near)} names fit but for their ending or case: {examples(known.near)}"
+            gathering.notes.append(f"{path.name}: {near}")
+        if absent:
+            told = f"{len(absent)} of {len(listed)} names have no picture or no caption"
+            gathering.notes.append(f"{path.name}: {told}: {examples(absent)}")
+        for name in absent:
+            gathering.unmatched.append(Skipped(f"{path.name}: {short_repr(name)}", UNMATCHED, row=False))
+        if len(absent) > self.max_bad_fraction * len(listed):
+            share = f"{len(absent) / len(listed):.3g} is above data.max_bad_fraction={self.max_bad_fraction:g}"
+            told = f"{len(absent)} of {len(listed)} names have no picture or no caption, {share}: {examples(absent)}"
+            raise DataError(f"{path.name}: {told} (data.lists.{split}=null reads no such list)")

@@ -79,10 +79,10 @@ class Folder:
             return 1
         if "read as" in note and note not in gathering.notes:
             gathering.notes.append(note)
-        captions = [line.strip() for line in lines_of(text) if line.strip()]
-        for caption in captions:
+        captions = [(number, line) for number, line in enumerate(lines_of(text), start=1) if line.strip()]
+        for number, caption in captions:
             try:
-                gathering.text(name, {"caption": plain_text(caption)}, file)
+                gathering.text(name, {"caption": plain_text(caption, f"line {number}")}, file)
             except NoTextError as error:
                 gathering.skip(file, str(error))
         return len(captions)

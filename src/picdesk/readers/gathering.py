@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from picdesk.collection import Collection, Fields, Skipped
+from picdesk.data.unmatched import Unmatched
 from picdesk.errors import DataError, readable, short_repr
 from picdesk.interfaces import PictureBytes
 from picdesk.readers.text_columns import Taken, text_fault
@@ -17,6 +18,7 @@ from picdesk.text.table import Table
 
 Place = TypeVar("Place")
 UNMATCHED = "no picture of that name"
+MOST_NOTES, MOST_NOTE = 6, 400  # of an error: how many notes, and letters of each
 
 SPLIT_NAMES = {
     "": "",
@@ -70,6 +72,12 @@ class Gathering(Generic[Place]):
         self.notes += [table.note] if table.note else []
         for item, reason in table.unused_rows(file):
             self.skip(item, reason)
+
+    def note_unmatched(self, found: Unmatched) -> None:
+        """List what lies beside the files that were read and was asked for, and note the rest."""
+        for item, reason in found.left_out:
+            self.skip(item, reason)
+        self.notes += [found.note] if found.note else []
 
     def lines(
         self, path: Path, encoding: str | None = None, key: str | None = "data.encoding"
@@ -125,11 +133,17 @@ class Gathering(Generic[Place]):
         if known != split:
             raise DataError(f"{where}: picture {short_repr(picture_id)} is in split {split!r} and in {known!r}")
 
+    def _why(self) -> str:
+        """What was left out and noted, for the error of a data set without pictures."""
+        first = f"{len(self.skipped)} rows left out, the first: {self.skipped[0].reason}" if self.skipped else ""
+        told = [first] if first else []
+        told += [note if len(note) <= MOST_NOTE else f"{note[:MOST_NOTE]}..." for note in self.notes[:MOST_NOTES]]
+        return f" ({'; '.join(told)})" if told else ""
+
     def collection(self, pictures: Callable[[Iterable[Place]], PictureBytes]) -> Collection:
         """Everything that was gathered, with picture bytes made from the places."""
         if not self.places:
-            found = f" ({len(self.skipped)} rows left out, the first: {self.skipped[0].reason})" if self.skipped else ""
-            raise DataError(f"data={self.name}: the data set is empty: no usable picture was found{found}")
+            raise DataError(f"data={self.name}: the data set is empty: no usable picture was found{self._why()}")
         ids = tuple(self.places)
         return Collection(
             name=self.name,

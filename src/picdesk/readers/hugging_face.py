@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from picdesk.data.places import Inside, RefusedError, data_folder
+from picdesk.data.unmatched import Unmatched, unmatched_files
 from picdesk.errors import DataError, MissingFileError
 from picdesk.parts import config_part
 from picdesk.readers.arrow_rows import first_line, need, top
@@ -38,6 +39,12 @@ class HuggingFace(Parquet):
                 need(self.keys(), tuple(table.column_names), shown)
                 kept = [top(column, tuple(table.column_names)) for column in self.keys().values() if column is not None]
                 yield split, shown, table.select(list(dict.fromkeys(kept)))
+
+    def _unmatched(self) -> Unmatched:
+        """Arrow files that the JSON files of the folder do not name."""
+        root = data_folder(self.root, self.name)
+        read = [path for _, folder in self._folders(root) for path in arrow_files(folder, self.name)]
+        return unmatched_files(root, [], [root / path.relative_to(root.resolve()) for path in read], ("arrow",), STATE)
 
     def _folders(self, root: Path) -> list[tuple[str, Path]]:
         if not (root / SPLITS).is_file():

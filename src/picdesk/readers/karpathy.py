@@ -13,6 +13,7 @@ from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
+from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import way_to_read
 from picdesk.text.as_text import NoTextError, name_of, plain_text
@@ -91,10 +92,10 @@ class Karpathy:
 
     def _image(self, gathering: Gathering[Path], inside: Inside, image: dict[str, Any], where: str) -> None:
         try:
-            parts = [name_of(image.get("filepath")), name_of(image.get("filename"))]
+            parts = [name_of(image.get(key), key) for key in ("filepath", "filename")]
             name = "/".join(part.strip("/") if place else part for place, part in enumerate(parts) if part)
-            path = inside.picture(name)
-            split = name_of(image.get("split"))
+            path = inside.picture(name, SUFFIXES)
+            split = name_of(image.get("split"), "split")
         except (RefusedError, NoTextError) as refused:
             gathering.skip(where, str(refused))
             return
@@ -113,7 +114,7 @@ def raw_text(record: Any, key: str) -> str:
     """The text of a record under a key. Raises `NoTextError` with the words for the list of what was left out."""
     if not isinstance(record, dict) or isinstance(record, Doubled) or key not in record:
         raise NoTextError(f"not an object with {key!r}")
-    return plain_text(record[key])
+    return plain_text(record[key], key)
 
 
 def note_caption_counts(collection: Collection) -> Collection:

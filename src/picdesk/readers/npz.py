@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from picdesk.data.places import Inside, data_file, data_folder
 from picdesk.errors import ConfigError, DataError
 from picdesk.parts import config_part
-from picdesk.readers.arrays import OWN_NAMES, array_of, load_arrays
+from picdesk.readers.arrays import OWN_NAMES, array_of, beside_arrays, load_arrays
 from picdesk.readers.gathering import Gathering
 from picdesk.readers.vectors import Content, GivenVectors, Named, Place, check_widths, numbers, tie
 from picdesk.text.as_text import NoTextError, one_text, parse_cell, what
-from picdesk.text.table import need_columns, read_table
+from picdesk.text.table import delimiter_named, need_columns, read_table
 
 
 @config_part
@@ -28,7 +28,9 @@ class Npz(GivenVectors):
 
     Row j of `text_array` belongs to row j of `captions_file`. Row i of `image_array` belongs to name i of the array
     `image_names`; without such an array to the picture named in row i of `captions_file` (one row a caption), and a picture
-    that comes several times is taken once. Vectors are brought to length 1. Nothing is cut or padded to fit.
+    that comes several times is taken once. Names of pictures in the two may differ by their ending or by the case of letters,
+    where one alone fits; a caption of a picture without a vector is left out and listed. `delimiter`, `quoting` and `encoding`
+    are those of `captions_file`, as `csv` has them. Vectors are brought to length 1. Nothing is cut or padded to fit.
     """
 
     root: str
@@ -42,8 +44,12 @@ class Npz(GivenVectors):
     caption_column: str = "caption"
     folder: str | None = None
     max_bad_fraction: float = 0.01
+    delimiter: str = "auto"
+    quoting: str = "auto"
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
+        self.delimiter = delimiter_named(self.delimiter)
         if self.captions_file is None and (self.text_array is not None or not self._has_names):
             raise ConfigError(
                 "data.captions_file=null: rows of data.text_array, and image rows without names, need a captions file"
@@ -63,6 +69,9 @@ class Npz(GivenVectors):
         keys = {"image_array": self.image_array, "image_names": self.image_names, "text_array": self.text_array}
         arrays = load_arrays(self._path, keys)
         gathering = Gathering[Place](self.name)
+        if self._path.is_dir():
+            used = [] if self.captions_file is None else [Path(self.root).expanduser() / self.captions_file]
+            gathering.note_unmatched(beside_arrays(self._path, used))
         captions = self._captions(gathering)
         images = _matrix(arrays, "image_array", self.image_array)
         texts = _matrix(arrays, "text_array", self.text_array) if self.text_array is not None else None
@@ -83,9 +92,10 @@ class Npz(GivenVectors):
     def _captions(self, gathering: Gathering[Place]) -> list[Named]:
         if self.captions_file is None:
             return []
-        table = read_table(data_file(self.root, self.captions_file, self.name))
-        wanted: dict[str, str | None] = {"picture_column": self.picture_column, "caption_column": self.caption_column}
-        need_columns(wanted, table.header, self.captions_file)
+        columns = {"picture_column": self.picture_column, "caption_column": self.caption_column}
+        path = data_file(self.root, self.captions_file, self.name)
+        table = read_table(path, self.delimiter, self.quoting, self.encoding, columns.values())
+        need_columns(dict(columns), table.header, self.captions_file)
         if table.ragged:
             raise DataError(
                 f"{self.captions_file} line {table.ragged[0][0]}: a row of the wrong width would shift the others"
@@ -98,9 +108,9 @@ class Npz(GivenVectors):
         name, cell = row[self.picture_column].strip(), row[self.caption_column]
         try:
             value = parse_cell(cell)
-            if value is not cell:
+            if not isinstance(value, str):
                 raise NoTextError(f"holds {what(value)}, where a vector has one caption")
-            return Named(name, where, one_text(cell))
+            return Named(name, where, one_text(value))
         except NoTextError as error:
             gathering.skip(where, f"data.caption_column={self.caption_column} {error}")
             return Named(name, where, listed=True)

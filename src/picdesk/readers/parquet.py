@@ -9,14 +9,17 @@ from typing import Any
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_folder, files_of_splits
 from picdesk.data.sources import PictureChunks, PictureColumn, PictureFiles, PictureMix
+from picdesk.data.unmatched import Unmatched, unmatched_files
 from picdesk.errors import short_repr
 from picdesk.interfaces import PictureBytes
 from picdesk.parts import config_part
 from picdesk.readers.arrow_rows import picture_column, read_parquet, rows_of
+from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.text_columns import TextColumns, text_fault
 from picdesk.text.as_text import NoTextError, name_of, walk
 
+ENDINGS = ("parquet", "parq", "pq")
 Place = int | Path
 
 
@@ -56,6 +59,7 @@ class Parquet:
         rows = _Rows(self)
         for split, shown, table in self._tables():
             rows.add(table, split, shown)
+        rows.gathering.note_unmatched(self._unmatched())
         return rows.collection()
 
     def keys(self) -> dict[str, str | None]:
@@ -66,8 +70,16 @@ class Parquet:
     def _tables(self) -> Iterator[tuple[str, str, Any]]:
         """Split, name and content of each file."""
         root = data_folder(self.root, self.name)
-        for path, split in files_of_splits(root, self.files, "data.file", self.name).items():
+        for path, split in self._paths(root).items():
             yield split, path.relative_to(root).as_posix(), read_parquet(path, self.keys())
+
+    def _paths(self, root: Path) -> dict[Path, str]:
+        return files_of_splits(root, self.files, "data.file", self.name)
+
+    def _unmatched(self) -> Unmatched:
+        """What lies in the folder and was not read."""
+        root = data_folder(self.root, self.name)
+        return unmatched_files(root, self.files.values(), self._paths(root), ENDINGS, "data.file")
 
 
 class _Rows:
@@ -111,6 +123,7 @@ class _Rows:
             self.gathering.notes.append(
                 f"{self._repeats} rows hold the picture of an earlier row, byte by byte; their texts were added to it"
             )
+        self.gathering.notes += self.inside.notes()
         return self.gathering.collection(self._source)
 
     def _without_bytes(self, table: Any) -> Any:
@@ -137,7 +150,7 @@ class _Rows:
             return row, content
         if path is None:
             raise RefusedError("no picture is named")
-        return self.inside.path(path), b""
+        return self.inside.picture(path, SUFFIXES), b""
 
     def _id(self, place: Place, content: bytes, otherwise: str) -> str:
         """A picture's id where no column has one: its path, or that of the first row with the same bytes."""

@@ -6,8 +6,9 @@ No query vanishes: a row that cannot be read stops the job, which names the firs
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from picdesk.errors import DataError, MissingFileError, UserError, check_unique, examples, short_repr
@@ -18,7 +19,7 @@ from picdesk.text.as_text import NoTextError, fault_of, name_of, one_text, parse
 from picdesk.text.files import plain_suffix, read_text
 from picdesk.text.row_looks import shape_of
 from picdesk.text.rows import split_rows
-from picdesk.text.table import read_table
+from picdesk.text.table import name_quoting, read_table
 
 NAMES = {
     "id": ("query_id", "id", "article_id", "text_id"),
@@ -47,9 +48,12 @@ def bare(query_id: str, text: str, tags: Sequence[str] = (), picture_id: str = "
     return Query(query_id, {"title": text, "caption": text, "tags": tuple(tags)}, picture_id)
 
 
-def read_queries(file: str) -> list[Query]:
-    """Read a query file (or its `.gz`) by its ending. Raises `DataError` for one without queries, with an id that stands
-    twice, or with any row that cannot be used; `max_bad_fraction` of questions is 0."""
+def read_queries(file: str, narrow: Callable[[Rows], Rows] = lambda rows: rows) -> list[Query]:
+    """Read a query file (or its `.gz`) by its ending; `narrow` may take columns out of its rows.
+
+    Raises `DataError` for one without queries, with an id that stands twice, or with any row that cannot be used;
+    `max_bad_fraction` of questions is 0.
+    """
     path = Path(file).expanduser()
     if not path.is_file():
         raise MissingFileError(f"queries={file}: no such file")
@@ -58,7 +62,7 @@ def read_queries(file: str) -> list[Query]:
         raise DataError(f"queries={file}: the ending must be one of {', '.join(SUFFIXES)}")
     found = Gathering[None](f"queries={file}")
     rows = {".txt": _lines, ".csv": _csv, ".tsv": _csv}.get(ending, _json)(path, found)
-    queries = [query for number, row in rows for query in _record(row, path, number, found)]
+    queries = [query for number, row in narrow(rows) for query in _record(row, path, number, found)]
     if found.skipped:
         where = found.skipped[0].item.removeprefix(path.name).strip()
         more = f" (and {len(found.skipped) - 1} more rows)" if len(found.skipped) > 1 else ""
@@ -139,11 +143,12 @@ def _text(column: str, cell: object) -> str:
 def read_captions(file: str) -> dict[str, str]:
     """A caption for each picture id, out of CSV with a header (or JSON lines) with a picture and a caption column.
 
-    Raises `DataError` for a picture that stands twice, and for a file without captions.
+    Where there is no column `caption`, one of the other columns with a text is taken. Raises `DataError` for several of these,
+    for a picture that stands twice, and for a file without captions.
     """
     found: dict[str, str] = {}
     try:
-        queries = read_queries(file)
+        queries = read_queries(file, partial(_captions_alone, file))
     except UserError as error:
         raise type(error)(str(error).replace("queries=", "captions_file=", 1)) from None
     for query in queries:
@@ -153,6 +158,22 @@ def read_captions(file: str) -> dict[str, str]:
             raise DataError(f"captions_file={file}: picture {query.picture_id!r} has two captions; one is needed")
         found[query.picture_id] = str(query.fields["caption"])
     return found
+
+
+def _captions_alone(file: str, rows: Rows) -> Rows:
+    """The rows with one column of text, `caption` before any other. Raises `DataError` where that is not certain."""
+    there = [name for name in NAMES["text"] if any(row.get(name) is not None for _, row in rows)]
+    if "caption" not in there and len(there) > 1:
+        told = f"several columns may hold the captions: {', '.join(there)}; call the right one caption"
+        raise DataError(f"queries={file}: {told}")
+    if "caption" not in there:
+        return rows
+    others = set(NAMES["text"]) - {"caption"}
+    alone: Rows = [(number, {name: cell for name, cell in row.items() if name not in others}) for number, row in rows]
+    lacking = [number for number, row in alone if row.get("caption") is None]
+    if lacking:
+        raise DataError(f"queries={file}, line {lacking[0]}: no caption (and {len(lacking) - 1} more rows)")
+    return alone
 
 
 def read_ids(file: str, known: Sequence[str] | None) -> list[str]:
@@ -192,7 +213,7 @@ def _id_rows(path: Path, file: str) -> CellRows:
     numbered, notes = split_rows(path.name, text, "\t" if plain_suffix(path) == ".tsv" else ",")
     for note in [odd, *notes]:
         if note:
-            log.info("subset=%s: %s", file, note)
+            log.info("subset=%s: %s", file, name_quoting(note, None))
     rows = [(number, [cell.strip() for cell in row]) for number, row in numbered]
     for _, row in rows:
         while len(row) > len(rows[0][1]) and not row[-1]:

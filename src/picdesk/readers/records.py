@@ -25,18 +25,22 @@ def read_records(
     """The objects of a file, each with where it stands (`line 3`, `record 3`); what is no object is listed as left out.
 
     `records` names the key of the list inside one object. Raises `DataError` for a file of another form, and names the
-    way where one object holds lists; `wanted` is the key (or some) that marks an object as a record. An object whose keys
-    are all file names of pictures is read as records too: the keys under `wanted`, what is no record under `caption`.
+    way where one object holds lists; `wanted` is the key (or some) that marks an object as a record. With one such key the
+    forms of `records_of` are read too.
     """
     text, note = read_text(path, encoding, key)
     gathering.notes += [note] if note else []
     marks = [wanted] if isinstance(wanted, str) else wanted
-    whole = _single_value(path, text, records is not None, marks)
+    whole = _single_value(path, text, records is not None)
+    if records is None and isinstance(whole, dict):
+        form = records_of(path.name, whole, wanted, caption) if isinstance(wanted, str) else None
+        if form is not None:
+            whole = form[0]
+            gathering.notes.append(f"{path.name}: one object, {form[1]}")
+        elif any(mark.split(".")[0] in whole for mark in marks) or not _lists(whole):
+            whole = None
     if whole is None:
         return _lines(path, text, gathering)
-    if records is None and isinstance(wanted, str) and _by_name(whole):
-        gathering.notes.append(f"{path.name}: one object, whose keys were taken for data.picture_column")
-        whole = _name_items(whole, marks[0], caption)
     items = whole if records is None and isinstance(whole, list) else _inner(path, whole, records, key is not None)
     found: Records = []
     for number, item in enumerate(items, start=1):
@@ -48,8 +52,8 @@ def read_records(
     return found
 
 
-def _single_value(path: Path, text: str, asked: bool, marks: Sequence[str]) -> Any:
-    """The value of a file that is one JSON value and no record; None for one with an object a line."""
+def _single_value(path: Path, text: str, asked: bool) -> Any:
+    """The value of a file that is one JSON value; None for one with an object a line."""
     start = text.lstrip()[:1]
     if not start:
         raise DataError(f"{path.name}: the file is empty: a JSON object a line, or a list of them, is needed")
@@ -61,21 +65,54 @@ def _single_value(path: Path, text: str, asked: bool, marks: Sequence[str]) -> A
         return None
     if not isinstance(value, dict | list):
         raise DataError(f"{path.name}: a JSON object a line, or a list of objects, is needed, found one value")
-    if isinstance(value, dict) and not asked and not _by_name(value):
-        return None if any(mark.split(".")[0] in value for mark in marks) or not _lists(value) else value
     return value
 
 
-def _by_name(value: Any) -> bool:
-    """Whether it is one object of captions, or of records, by the file name of the picture."""
-    return isinstance(value, dict) and bool(value) and all(Path(name).suffix.lower() in SUFFIXES for name in value)
+def records_of(file: str, value: dict[str, Any], wanted: str, caption: str | None) -> tuple[list[Any], str] | None:
+    """The records that an object stands for, and how it was read; None for an object that is none of these forms.
 
-
-def _name_items(value: dict[str, Any], wanted: str, caption: str | None) -> list[Any]:
+    Columns (under `wanted` and other keys) are lists of one length or objects with the same keys, as `to_json` of pandas writes
+    them; or every value is a record with the key `wanted`; or the keys are names of pictures, which come under `wanted`, and
+    what is no record under `caption`. Raises `DataError` for a key that stands twice, and for columns that do not fit together.
+    """
+    mark = wanted.split(".")[0]
+    names = all(Path(key).suffix.lower() in SUFFIXES for key in value)
+    if not value or (isinstance(value, Doubled) and not names):
+        return None
     if isinstance(value, Doubled):
-        raise DataError(f"the key {value.twice!r} stands twice, so one of its values is lost")
+        raise DataError(f"{file}: the key {value.twice!r} stands twice, so one of its values is lost")
+    if isinstance(value.get(mark), list | dict):
+        columns = _rows_of_columns(file, value, mark)
+        return None if columns is None else (columns, "whose columns were taken for records")
+    if all(isinstance(inner, dict) and mark in inner for inner in value.values()):
+        return list(value.values()), "whose values were taken for records"
+    lists = all(isinstance(inner, list) and all(isinstance(one, str) for one in inner) for inner in value.values())
+    if names or (lists and mark not in value and caption not in value):
+        return _by_name(value, wanted, caption), "whose keys were taken for data.picture_column"
+    return None
+
+
+def _by_name(value: dict[str, Any], wanted: str, caption: str | None) -> list[Any]:
     named = {name: inner if isinstance(inner, dict) else {caption or "caption": inner} for name, inner in value.items()}
     return [inner if isinstance(inner, Doubled) else {**inner, wanted: name} for name, inner in named.items()]
+
+
+def _rows_of_columns(file: str, value: dict[str, Any], mark: str) -> list[Any] | None:
+    """The rows of columns side by side; None where the values are no columns, as in one record whose picture is a record."""
+    first = value[mark]
+    cells = first if isinstance(first, list) else list(first.values())
+    if not cells or not all(isinstance(cell, str | int) for cell in cells):
+        return None
+    if isinstance(first, dict) and not all(isinstance(inner, dict) for inner in value.values()):
+        return None
+    twice = [key for key, inner in value.items() if isinstance(inner, Doubled)]
+    odd = [key for key, inner in value.items() if type(inner) is not type(first) or len(inner) != len(first)]
+    odd += [key for key, inner in value.items() if isinstance(first, dict) and set(inner) != set(first)]
+    if twice or odd:
+        why = "in which a key stands twice" if twice else f"that do not fit the {len(first)} rows of {mark!r}"
+        raise DataError(f"{file}: columns side by side, {why}: {examples(dict.fromkeys(twice or odd))}")
+    keys = range(len(first)) if isinstance(first, list) else first
+    return [{name: column[key] for name, column in value.items()} for key in keys]
 
 
 def _stands_alone(text: str) -> bool:

@@ -129,7 +129,7 @@ class Jsonl(RowsOfTexts):
         records = read_records(path, gathering, self.records, self.encoding, self.picture_column, caption)
         if records:
             header = dict.fromkeys(key for _, record in records for key in record)
-            need_columns(self._keys(), tuple(header), path.name, deep=True)
+            need_columns(self._keys(), tuple(header), path.name, deep=True, cut=False)
         return records
 
 

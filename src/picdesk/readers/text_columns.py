@@ -103,7 +103,7 @@ class TextColumns:
             try:
                 if value is None:
                     raise NoTextError("holds null, which is no text")
-                found.append(one_text(value))
+                found.append(one_text(parse_cell(value) if isinstance(value, str) else value))
             except NoTextError as error:
                 faults.append(f"data.caption_column={self.columns['caption']} item {number} {error}")
         if not found:

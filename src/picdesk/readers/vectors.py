@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError
 from picdesk.data.sources import NoPictures, PictureFiles
-from picdesk.errors import ConfigError, DataError, examples
+from picdesk.errors import ConfigError, DataError, examples, short_repr
 from picdesk.interfaces import Embeddings, Modality
+from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering
+from picdesk.readers.split_files import Known
 
 Place = tuple[int, Path | None]
 
@@ -71,12 +73,13 @@ def tie(
 ) -> Content:
     """Pictures and captions with their vectors, [n, dim] and a name a row each; `inside` is where the picture files lie.
 
-    A picture that comes several times is taken once, vectors that are zero or not finite are listed with what they are of,
-    and all are brought to length 1.
+    A picture that comes several times is taken once, a caption whose picture has no vector is listed, vectors that are zero or
+    not finite are listed with what they are of, and all are brought to length 1.
     """
     vectors, names = images
     _pictures(gathering, vectors, names, inside)
     rows = _texts(gathering, *texts)
+    gathering.notes += inside.notes() if inside else []
     collection = gathering.collection(_source)
     found: dict[Modality, NDArray[np.float32]] = {"image": vectors[[row for row, _ in gathering.places.values()]]}
     if texts[0] is not None:
@@ -123,7 +126,7 @@ def _pictures(
             gathering.skip(named.where, f"the vector of {name!r} is zero or not finite")
             continue
         try:
-            gathering.picture(name, (row, inside.path(name) if inside else None), named.where)
+            gathering.picture(name, (row, inside.picture(name, SUFFIXES) if inside else None), named.where)
         except RefusedError as refused:
             gathering.skip(named.where, str(refused))
 
@@ -132,19 +135,24 @@ def _texts(
     gathering: Gathering[Place], vectors: NDArray[np.float32] | None, captions: Sequence[Named]
 ) -> NDArray[np.int64]:
     """Adds the captions; gives, for each text that was added, its row in the vectors."""
-    rows, elsewhere = [], []
+    rows, known = [], Known(tuple(gathering.places))
+    listed = {skipped.item for skipped in gathering.skipped}  # of clip-retrieval picture and caption are one row
     for at, named in enumerate(captions):
         if named.listed:
             continue
-        if named.picture not in gathering.places:
-            elsewhere.append(named.picture)
+        picture = known.picture(named.picture) if named.picture else None
+        if picture is None and named.where in listed:
+            continue
+        if picture is None:
+            reason = f"no vector of picture {short_repr(named.picture)}" if named.picture else "no picture is named"
+            gathering.skip(named.where, reason)
         elif vectors is not None and not _usable(vectors[at]):
             gathering.skip(named.where, "the vector of the caption is zero or not finite")
-        elif gathering.text(named.picture, {"caption": named.caption}, named.where):
+        elif gathering.text(picture, {"caption": named.caption}, named.where):
             rows.append(at)
-    if elsewhere:
-        shown = examples(dict.fromkeys(elsewhere))
-        gathering.notes.append(f"{len(elsewhere)} captions belong to pictures without a vector: {shown}")
+    if known.near:
+        near = f"{len(known.near)} captions name their picture but for its ending or case"
+        gathering.notes.append(f"{near}: {examples(dict.fromkeys(known.near))}")
     return np.array(rows, np.int64)
 
 

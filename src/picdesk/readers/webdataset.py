@@ -10,13 +10,14 @@ from picdesk.collection import Collection, Fields
 from picdesk.data.picture_formats import ENDINGS
 from picdesk.data.places import data_folder, files_of_splits
 from picdesk.data.sources import FilePart, PictureParts
+from picdesk.data.unmatched import unmatched_files
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.tar_members import Unread, members
 from picdesk.readers.text_columns import TextColumns, text_fault
-from picdesk.text.files import lines_of
+from picdesk.text.files import decode_text, lines_of
 
 MOST_SHARDS, MOST_LISTED = 100_000, 12
 Sample = dict[str, FilePart]
@@ -28,9 +29,12 @@ class WebDataset:
 
     `shards` may hold brace ranges (`train-{000..012}.tar`) and patterns (`*.tar`), and may give them for each split:
     `{train: ..., test: ...}`. A picture's id is `<shard>/<key>`, with the shard's path below `root` without its ending, since
-    keys are unique only within a shard, and names of shards only within a folder. Endings are read in letters of either case.
+    keys are unique only within a shard, and names of shards only within a folder. Endings, also of shards, are read in letters of
+    either case. What a pattern `*.tar` misses in its folder (compressed shards, deeper ones) is listed as left out.
     A `.json` holds a record, a list of records, a text or a list of texts. Where a sample has both a `.txt` and a `.json` with a
-    caption, the `.txt` counts. Members that nothing asks for are counted by their ending, with the key that would read them.
+    caption, the `.txt` counts; fields that only a list of several records has are then listed as left out. `encoding` is that of
+    `.txt` and `.json` where it is not UTF-8; without it, texts with runs of other bytes are left out. Members that
+    nothing asks for are counted by their ending, with the key that would read them.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class WebDataset:
         more_columns: Mapping[str, str] | None = None,
         tag_separators: str = ";|",
         max_bad_fraction: float = 0.01,
+        encoding: str | None = None,
     ) -> None:
         self.root = root
         self.shards = {"": shards} if isinstance(shards, str) else dict(shards)
@@ -56,6 +61,7 @@ class WebDataset:
         self.json_ending = json_ending.lower().lstrip(".")
         self.columns = TextColumns(caption_column, title_column, tags_column, more_columns, tag_separators)
         self.max_bad_fraction = max_bad_fraction
+        self.encoding = encoding
 
     def read(self) -> Collection:
         """The samples that hold a picture, in the order of the shards."""
@@ -65,13 +71,11 @@ class WebDataset:
         try:
             paths = files_of_splits(root, patterns, "data.shards", self.name, "shard")
         except MissingFileError as error:
-            packed = sorted(path.name for path in root.glob("*.tar.*") if path.is_file())
-            told = (
-                f"; {len(packed)} are compressed, which are not read (unpack them): {examples(packed)}"
-                if packed
-                else ""
-            )
-            raise MissingFileError(f"{error}{told}") from None
+            beside = unmatched_files(root, patterns.values(), (), ("tar",), "data.shards").left_out
+            packed = [item for item, reason in beside if "compressed" in reason]
+            told = f"; {len(packed)} are compressed, which are not read (unpack them): {examples(packed)}"
+            raise MissingFileError(f"{error}{told if packed else ''}") from None
+        reading.gathering.note_unmatched(unmatched_files(root, patterns.values(), paths, ("tar",), "data.shards"))
         for path, split in paths.items():
             reading.shard(path, path.relative_to(root).as_posix(), split_name(split, "data.shards"))
         return reading.collection()
@@ -165,7 +169,7 @@ class _Reading:
         if caption is not None and self.reader.caption_ending in sample:
             lines = self._lines(sample[self.reader.caption_ending], f"{where}.{self.reader.caption_ending}")
             if lines:
-                records = [{**(records[0] if len(records) == 1 else {}), caption: lines}]
+                records = [{**self._other_fields(records, where), caption: lines}]
         found: list[Fields] = []
         for record in records:
             if any(column in record or column.split(".")[0] in record for column in self.columns.columns.values()):
@@ -177,13 +181,22 @@ class _Reading:
                 self.without += 1
         return found
 
+    def _other_fields(self, records: list[dict[str, Any]], where: str) -> dict[str, Any]:
+        """What the `.json` beside a `.txt` says besides the caption: of several records nobody can tell which is meant."""
+        if len(records) > 1 and len(self.columns.columns) > 1:
+            told = (
+                f"a list of {len(records)} records beside a .{self.reader.caption_ending}: which goes with a caption?"
+            )
+            self.gathering.skip(f"{where}.{self.reader.json_ending}", told)
+        return records[0] if len(records) == 1 else {}
+
     def _records(self, sample: Sample, where: str) -> list[dict[str, Any]]:
         """What the `.json` of a sample holds, as records."""
         ending = self.reader.json_ending
         if ending not in sample:
             return []
         try:
-            value = json_value(self._text(sample[ending]))
+            value = json_value(self._text(sample[ending], f"{where}.{ending}"))
             if isinstance(value, Doubled):
                 raise ValueError(f"the key {value.twice!r} stands twice")
             if isinstance(value, dict):
@@ -194,27 +207,32 @@ class _Reading:
             if items and all(isinstance(item, str) for item in items):
                 return [{self.columns.columns.get("caption", "caption"): items}]
             raise ValueError("not a JSON object, a text, or a list of objects or of texts")
+        except ConfigError:
+            raise
         except ValueError as error:
             self.gathering.skip(f"{where}.{ending}", str(error))
             return []
 
     def _lines(self, part: FilePart, where: str) -> list[str]:
-        lines = [line for line in lines_of(self._text(part)) if line.strip()]
+        try:
+            lines = [line for line in lines_of(self._text(part, where)) if line.strip()]
+        except DataError as error:
+            self.gathering.skip(where, str(error))
+            return []
         if not lines:
             self.gathering.skip(where, "no caption in it")
         return lines
 
-    def _text(self, part: FilePart) -> str:
-        """The text of a member; what is not UTF-8 is read as Windows-1252 and counted."""
-        data = part.read()
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            self.odd["texts in UTF-16"] += 1
-            return data.decode("utf-16", "replace")
+    def _text(self, part: FilePart, where: str) -> str:
+        """The text of a member; what is in UTF-16 or of a few Western letters is counted. Raises `DataError` for the rest."""
+        name = Path(where)
         try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            self.odd["texts that are not UTF-8, read as Windows-1252"] += 1
-            return data.decode("cp1252", "replace") if b"\x81" not in data else data.decode("latin-1")
+            text, note = decode_text(name, part.read(), self.reader.encoding)
+        except DataError as error:
+            raise DataError(str(error).removeprefix(f"{name.name}: ")) from None
+        self.odd["texts in UTF-16"] += "UTF-16" in note
+        self.odd["texts that are not UTF-8, read as Windows-1252"] += "Latin-1" in note
+        return text
 
 
 def _is_text(part: FilePart) -> bool:

@@ -1,26 +1,28 @@
 """What becomes text, and what does not. One rule for all that is read: only text is text.
 
 A string is text. A list of strings is several. A cell that holds such a list as JSON, Python or numpy write it is taken
-apart too. Nothing else is made into text: records, numbers, booleans, bytes and nested lists are refused by what they are
-(a name such as `sentences.raw` leads into records), and `nan`, `None`, `null` alone in a cell are no value.
+apart too (`written.py` has the rule). Nothing else is made into text: records, numbers, booleans, bytes and nested lists are
+refused by what they are (a name such as `sentences.raw` leads into records), and `nan`, `None`, `null` alone in a
+cell are no value.
 """
 
-import ast
-import io
 import json
 import re
-import tokenize
-import warnings
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 from picdesk.errors import examples, short_repr
 from picdesk.files import Doubled
+from picdesk.text.written import CutShortError, NoValueError, Written, looks_written, read_written
 
 NO_VALUE = {"nan", "NaN", "None", "null", "NULL", "<NA>", "NaT"}
 NUL = "a NUL character in the text"
 CLOSED = {"[": "]", "{": "}", "(": ")"}
+BYTES = re.compile(r"""b(['"])(\\.|(?!\1)[^\\])*\1""", re.DOTALL)
+THING = re.compile(r"<[\w.]+( [^<>]*)? at 0x[0-9a-fA-F]+>")
+LIST_OF_TEXTS = re.compile(r"""(array\()?\[\s*['"].*['"]\s*\](, dtype=.*)?\)?""", re.DOTALL)
+RECORD = re.compile(r"""[\[(]?\s*\{\s*(['"])\w+\1\s*:.*[\]})]""", re.DOTALL)
 
 
 class NoTextError(Exception):
@@ -60,33 +62,30 @@ def _step(value: Any, name: str) -> Any:
 
 
 def parse_cell(text: str) -> Any:
-    """A list, tuple or record that a cell holds in the form of JSON, Python or numpy; otherwise the text itself."""
+    """A list, tuple or record that a cell holds in the form of JSON, Python or numpy; otherwise the text itself.
+
+    Half of one (a cell that was cut) and other values as Python writes them are given as `Written`, which is no text.
+    """
     cell = text.strip()
-    if not cell or CLOSED.get(cell[0]) != cell[-1]:
+    if not cell or not looks_written(cell):
         return text
+    if CLOSED.get(cell[0]) == cell[-1]:
+        try:
+            value = json.loads(cell)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, list | dict):
+            return value
     try:
-        value = json.loads(cell)
-    except (ValueError, RecursionError):
-        value = _python(cell)
-    return value if isinstance(value, list | dict | set) else text
+        return read_written(cell)
+    except NoValueError:
+        return text
+    except CutShortError:
+        return HalfWritten(text)
 
 
-def _python(cell: str) -> Any:
-    """What a Python literal stands for; None if it is none. Strings side by side, as numpy writes them, stay apart."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of backslashes in what may be no literal at all
-            value = ast.literal_eval(cell)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
-    if not isinstance(value, list | tuple):
-        return value
-    strings = [item for item in value if isinstance(item, str)]
-    if strings and len(strings) == len(value):
-        tokens = tokenize.generate_tokens(io.StringIO(cell).readline)
-        apart = [ast.literal_eval(token.string) for token in tokens if token.type == tokenize.STRING]
-        return [str(item) for item in apart]
-    return list(value)
+class HalfWritten(Written):
+    """What begins as a list or a record and cannot be read as one."""
 
 
 def one_text(value: Any) -> str:
@@ -96,10 +95,12 @@ def one_text(value: Any) -> str:
     if not isinstance(value, str):
         raise NoTextError(f"holds {what(value)}, which is no text{way(value)}")
     text = value.strip()
-    if re.fullmatch(r"""b(['"]).*\1""", text, re.DOTALL) and isinstance(_python(text), bytes):
+    if BYTES.fullmatch(text):
         raise NoTextError(f"holds bytes as Python writes them ({short_repr(text, 40)}), which is no text")
-    if re.fullmatch(r"""(array\()?\[\s*['"].*['"]\s*\](, dtype=.*)?\)?""", text, re.DOTALL):
-        raise NoTextError(f"holds what looks like a list but cannot be read as one ({short_repr(text, 40)})")
+    if THING.fullmatch(text):
+        raise NoTextError(f"holds {what(Written(text))}, which is no text")
+    if LIST_OF_TEXTS.fullmatch(text) or RECORD.fullmatch(text):
+        raise NoTextError(f"holds {what(HalfWritten(text))}")
     return "" if text in NO_VALUE else text
 
 
@@ -112,21 +113,30 @@ def value_text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def plain_text(value: Any) -> str:
-    """As `one_text`, where one text alone is meant: a list or record written out is none, nor what no encoding can write."""
-    text = one_text(parse_cell(value) if isinstance(value, str) else value)
+def plain_text(value: Any, key: str = "") -> str:
+    """As `one_text`, where one text alone is meant: a list or record written out is none, nor what no encoding can write.
+
+    The `NoTextError` begins with `key`, which says what holds the value.
+    """
+    try:
+        text = one_text(parse_cell(value) if isinstance(value, str) else value)
+    except NoTextError as error:
+        raise NoTextError(f"{key} {error}".strip()) from None
     if fault_of(text):
-        raise NoTextError(fault_of(text))
+        raise NoTextError(f"{key} holds {fault_of(text)}" if key else fault_of(text))
     return text
 
 
-def name_of(value: Any) -> str:
-    """An id or a file name: a string, or a whole number's digits; "" for null. Raises `NoTextError` for anything else."""
+def name_of(value: Any, key: str = "") -> str:
+    """An id or a file name: a string, or a whole number's digits; "" for null.
+
+    Raises `NoTextError`, which begins with `key`, for anything else.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if value is None or isinstance(value, str):
         return (value or "").strip()
-    raise NoTextError(f"holds {what(value)}, which is no name{way(value)}")
+    raise NoTextError(f"{key} holds {what(value)}, which is no name{way(value)}".strip())
 
 
 def way(value: Any) -> str:
@@ -148,6 +158,10 @@ def what(value: Any) -> str:
         return f"the number {value!r:.30}"
     if isinstance(value, Doubled):
         return f"a record in which the key {value.twice!r} stands twice"
+    if isinstance(value, HalfWritten):
+        return f"what looks like a list or record but cannot be read as one ({short_repr(value.text, 40)})"
+    if isinstance(value, Written):
+        return f"a value as Python writes it ({short_repr(value.text, 40)})"
     if isinstance(value, Mapping):
         return f"a record with the keys {', '.join(map(str, list(value)[:6]))}"
     if isinstance(value, list | tuple | set):

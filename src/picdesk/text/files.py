@@ -39,7 +39,13 @@ def read_text(path: Path, encoding: str | None = None, key: str | None = "data.e
     `DataError` with the place, the likely encodings and the config `key` to name one by (None: there is no such key).
     With `encoding` the file must be in it.
     """
-    raw = _unpack(path)
+    return decode_text(path, _unpack(path), encoding, key)
+
+
+def decode_text(
+    path: Path, raw: bytes, encoding: str | None = None, key: str | None = "data.encoding"
+) -> tuple[str, str]:
+    """As `read_text`, of bytes that are known; `path` is their name in messages. Raises as it does."""
     if encoding is not None:
         text = _decode_as(path, raw, encoding, key)
         odd: list[str] = []

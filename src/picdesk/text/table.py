@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from picdesk.errors import ConfigError, DataError, examples
+from picdesk.errors import ConfigError, DataError, UserError, examples
 from picdesk.text.files import read_text
 from picdesk.text.rows import Row, split_rows
 
@@ -76,8 +76,12 @@ def read_table(
     if delimiter == "auto":
         delimiter = _delimiter(text, wanted)
         notes += [f"{path.name}: split at each {_delimiter_name(delimiter)}"] if delimiter != "," else []
-    numbered, more = split_rows(path.name, text, delimiter, quoting, recover, int(declared is not None))
-    notes += [f"{path.name}: {note}" for note in more]
+    quoting_key = key and key.replace("encoding", "quoting")
+    try:
+        numbered, more = split_rows(path.name, text, delimiter, quoting, recover, int(declared is not None))
+    except UserError as error:
+        raise type(error)(name_quoting(str(error), quoting_key)) from None
+    notes += [f"{path.name}: {name_quoting(note, quoting_key)}" for note in more]
     header = _header(path.name, numbered)
     rows, ragged, broken = [], [], 0
     for number, cells in numbered[1:]:
@@ -90,6 +94,13 @@ def read_table(
         rows.append((number, dict(zip(header, cells, strict=True))))
     notes += [f"{path.name}: {broken} rows with a line break inside quotes"] if broken else []
     return Table(header, tuple(rows), tuple(ragged), "; ".join(notes), _hint(text, header, wanted))
+
+
+def name_quoting(told: str, key: str | None) -> str:
+    """What `split_rows` tells, with the config key of this file in place of `data.quoting` (None: there is none)."""
+    if key is not None:
+        return told.replace("data.quoting", key)
+    return re.sub(r" \([^()]*data\.quoting[^()]*\)|[;,] (or )?set data\.quoting=\w+", "", told)
 
 
 def _header(file: str, numbered: list[Row]) -> tuple[str, ...]:
@@ -150,22 +161,25 @@ def need_columns(
     group: str = "data",
     deep: bool = False,
     hint: str = "",
+    named: bool = True,
+    cut: bool = True,
 ) -> None:
     """Raise `DataError` naming the config key of each column that the file does not have.
 
     `columns` maps the config key (`picture_column`) to the column's name; None asks for nothing. With `deep` a name may
-    lead into records (`sentences.raw`), so its first part is enough. `hint` is the table's.
+    lead into records (`sentences.raw`), so its first part is enough. `hint` is the table's. Not `named`: the columns have no
+    config keys. Not `cut`: the file is no table that a delimiter cuts.
     """
     there = set(header)
     absent = [
-        f"{group}.{key}={column}"
+        f"{group}.{key}={column}" if named else column
         for key, column in columns.items()
         if column is not None and column not in there and not (deep and column.split(".")[0] in there)
     ]
     if absent:
         told = f"{file}: no such column: {', '.join(absent)}; the columns are {examples(header, 12)}"
         asked = {part for column in columns.values() if column is not None for part in (column, column.split(".")[0])}
-        split = [one for one in TRIED if len(header) == 1 and asked & set(_split(header[0], one))]
+        split = [one for one in TRIED if cut and len(header) == 1 and asked & set(_split(header[0], one))]
         others = " or ".join(map(_delimiter_name, split))
         more = [hint] if hint else [f"is the delimiter {others}? ({group}.delimiter)"] if others else []
         raise DataError("; ".join([told, *more]))

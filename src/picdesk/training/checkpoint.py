@@ -95,8 +95,8 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
             own[name].copy_(values)
     backbone.untrained = False
     backbone.forget_fingerprints()
-    for modality, wanted in about.get("trunks", {}).items():
-        if backbone.trunk_fingerprint(modality) != wanted:
+    for modality in MODALITIES:
+        if backbone.trunk_fingerprint(modality) != about["trunks"][modality]:
             raise ConfigError(
                 f"ckpt={checkpoint.path}: the {modality} trunk it was trained on had other weights or pixels"
             )
@@ -153,9 +153,16 @@ def check_about(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         found = about.get("format") if isinstance(about, dict) else None
         raise DataError(f"ckpt={path}: format {str(found)[:40]!r}, wanted {FORMAT!r}")
-    if not isinstance(about.get("trunks"), dict):
-        raise DataError(f"ckpt={path}: what it says of itself is damaged")
+    trunks = about.get("trunks")
+    if not isinstance(trunks, dict) or set(trunks) != set(MODALITIES) or not all(map(_is_text, trunks.values())):
+        raise DataError(
+            f"ckpt={path}: what it says of itself is damaged: one fingerprint each of {', '.join(MODALITIES)}"
+        )
     return about
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def first_line(error: BaseException) -> str:

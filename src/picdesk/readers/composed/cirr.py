@@ -56,7 +56,7 @@ class Cirr(Composed):
         if not isinstance(members, list) or not all(isinstance(one, str) for one in members):
             raise NoTextError(f"img_set.members holds {what(members)}, and a list of names is needed")
         fields: dict[str, str | tuple[str, ...]] = {
-            "caption": plain_text(record.get("caption")),
+            "caption": plain_text(record.get("caption"), "caption"),
             "reference": reference,
         }
         fields |= {"excluded": reference, "among": tuple(one for one in members if one != reference)}

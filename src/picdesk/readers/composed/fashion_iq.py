@@ -60,6 +60,6 @@ class FashionIq(Composed):
         captions = record.get("captions")
         if not isinstance(captions, list) or not captions:
             raise NoTextError(f"captions holds {what(captions)}, and a list of texts is needed")
-        caption = " and ".join(plain_text(one).strip(" .,?") for one in captions)
+        caption = " and ".join(plain_text(one, "captions").strip(" .,?") for one in captions)
         fields: dict[str, str | tuple[str, ...]] = {"caption": caption, "reference": id_under(record, "candidate")}
         return f"{self.category}-{self._split}-{number}", id_under(record, "target"), fields
