@@ -128,7 +128,7 @@ def test_changed_weights_have_a_fingerprint_of_their_own(loads: Loads, tmp_path:
     assert backbone.trunk_fingerprint("image") != before
 
 
-@pytest.mark.parametrize("harm", [b"", b"{}", b"\xff\xfe", b"{}\n{}\n", b"a\nb\nc"])
+@pytest.mark.parametrize("harm", [b"", b"{}", b"\xff\xfe", b"[1]", b"null", b'{"fingerprints": 3}'])
 def test_a_damaged_file_counts_as_empty_and_is_said(harm: bytes, tmp_path: Path, caplog) -> None:
     known = KnownFingerprints(tmp_path / "trunks.json")
     known.put("key", "f" * 64)
@@ -144,8 +144,8 @@ def test_a_damaged_file_counts_as_empty_and_is_said(harm: bytes, tmp_path: Path,
 def test_one_changed_digit_is_seen(tmp_path: Path) -> None:
     known = KnownFingerprints(tmp_path / "trunks.json")
     known.put("key", "f" * 64)
-    about, text = known.file.read_text().splitlines()
-    known.file.write_text(f"{about}\n{json.dumps(json.loads(text) | {'key': 'e' + 'f' * 63})}\n")
+    kept = json.loads(known.file.read_text())
+    known.file.write_text(json.dumps(kept | {"fingerprints": {"key": "e" + "f" * 63}}))
     assert known.get("key") is None
 
 

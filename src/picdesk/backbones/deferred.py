@@ -6,7 +6,6 @@ gallery takes milliseconds.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from picdesk.files import digest_of, write_text
+from picdesk.files import digest_of, write_json
 
 log = logging.getLogger(__name__)
 VERSION = 1
@@ -118,21 +117,21 @@ class KnownFingerprints:
 
     def put(self, key: str, fingerprint: str) -> None:
         """Remember a fingerprint."""
-        text = json.dumps(self._read() | {key: fingerprint}, sort_keys=True)
-        about = {"version": VERSION, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        known = self._read() | {key: fingerprint}
         try:
-            write_text(self.file, f"{json.dumps(about)}\n{text}\n")
+            write_json(self.file, {"version": VERSION, "sha256": digest_of(known), "fingerprints": known})
         except OSError as error:
             log.debug("%s: cannot be written (%s)", self.file, error)
 
     def _read(self) -> dict[str, str]:
         try:
-            about, text = self.file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-            if json.loads(about) != {"version": VERSION, "sha256": hashlib.sha256(text.encode()).hexdigest()}:
+            kept = json.loads(self.file.read_text(encoding="utf-8"))
+            known = {str(key): str(value) for key, value in kept["fingerprints"].items()}
+            if (kept["version"], kept["sha256"]) != (VERSION, digest_of(known)):
                 raise ValueError
-            return {str(key): str(value) for key, value in json.loads(text).items()}
+            return known
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, AttributeError, RecursionError):
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
             log.warning("%s: damaged, or of another version; what it held is found out anew", self.file)
             return {}
