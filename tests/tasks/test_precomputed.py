@@ -22,7 +22,8 @@ def exported(capfd: Capture, outputs: Path, trained: Ran) -> Path:
     if "folder" not in _KEPT:
         ran = run(capfd, outputs, "evaluate", "task=export", f"ckpt={trained.folder}")
         assert ran.status == 0, ran.err
-        _KEPT["folder"] = next(iter(ran.folder.rglob("embeddings.npz"))).parent
+        exports = (outputs / "export").rglob("embeddings.npz")
+        _KEPT["folder"] = max(exports, key=lambda path: path.stat().st_mtime_ns).parent
     return _KEPT["folder"]
 
 
