@@ -114,9 +114,7 @@ def targets() -> list[Target]:
     given = ("data/captions.csv", "data/e.npz", "data/pics/*.png")
     return [
         Target("shards of the store", 150, "pictures", one("store/*/*.safetensors"), "evaluate", of_job, scores),
-        Target(
-            "spaces and facts", 80, "pictures", one("store/*.json", "store/*/*.json"), "evaluate", of_job, scores
-        ),
+        Target("spaces and facts", 80, "pictures", one("store/*.json", "store/*/*.json"), "evaluate", of_job, scores),
         Target("indexes", 150, "index", one("index/*"), "retrieve", search, answers),
         Target("checkpoints", 110, "fit", one("job/checkpoint/*"), "evaluate", checkpoint, scores),
         Target("state of a stopped fit", 90, "stopped", one("job/resume/*"), "train", resume, fit_findings),
