@@ -13,6 +13,7 @@ from picdesk.interfaces import Embeddings
 from picdesk.search.grouping import at_least, best_part_run
 from picdesk.tasks.captioner import given_captions
 from picdesk.trec.files import read_runs
+from picdesk.trec.runs import Run
 from tests.data.samples import colour, jpeg, put
 from tests.doors import Ran, run
 
@@ -153,6 +154,12 @@ def test_a_picture_scores_by_its_best_caption_and_appears_once() -> None:
     cut = at_least(found, float(found.scores[0, 2]))
     assert (cut.index[0] >= 0).sum() == 3
     assert at_least(found, None) is found
+
+
+def test_a_bound_beyond_all_scores_is_one() -> None:
+    found = Run(("q",), ("a", "b"), np.array([[0, 1]], np.int32), np.array([[0.5, 0.25]], np.float32), 2)
+    assert at_least(found, -1e300).index.tolist() == [[0, 1]]
+    assert at_least(found, 1e300).index.tolist() == [[-1, -1]]
 
 
 def test_two_jobs_are_compared_and_a_changed_caption_file_is_seen(

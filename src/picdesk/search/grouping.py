@@ -48,6 +48,10 @@ def distinct(matrix: Floats) -> tuple[Floats, NDArray[np.int64]]:
     return matrix[np.unique(of_row, return_index=True)[1]], of_row
 
 
+LARGEST = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
+"""A bound beyond these is these: no score is larger."""
+
+
 def at_least(run: Run, min_score: float | None, similarity: Floats | None = None) -> Run:
     """The run without what scores below `min_score`; None keeps all. Places that fall away are padded with -1.
 
@@ -55,7 +59,8 @@ def at_least(run: Run, min_score: float | None, similarity: Floats | None = None
     """
     if min_score is None:
         return run
-    low = (run.scores if similarity is None else similarity) < np.float32(min_score)
+    limit = np.float32(np.clip(min_score, *LARGEST))
+    low = (run.scores if similarity is None else similarity) < limit
     index = np.where(low, -1, run.index).astype(np.int32)
     scores = np.where(low, -np.inf, run.scores).astype(np.float32)
     if similarity is not None:
