@@ -137,6 +137,8 @@ def test_wandb_online_without_a_key_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(wandb_media, "unreachable", lambda *_: None)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     logger = wandb_media.JobWandbLogger(str(tmp_path), mode="online")
     with pytest.raises(ConfigError, match=r"logger\.mode=online: wandb began no run: .*WANDB_API_KEY") as error:
         logger.log_metrics({"a": 1.0}, 0)
