@@ -204,10 +204,10 @@ def test_a_killed_save_leaves_a_whole_index(tmp_path: Path) -> None:
     """The process is killed at a random moment while it saves again and again; the folder must hold one whole index."""
     script = (
         "import sys; sys.path.insert(0, '.')\n"
-        "from tests.search.vectors import clustered, embeddings\n"
+        "from tests.search.vectors import clustered_vectors, embeddings\n"
         "from picdesk.search.indexes import FlatIndex\n"
         "made = [FlatIndex(), FlatIndex()]\n"
-        "for index, count in zip(made, (3000, 5000)): index.build(embeddings(clustered(count, 1, dim=128), 'item'))\n"
+        "for index, count in zip(made, (3000, 5000)): index.build(embeddings(clustered_vectors(count, 1, dim=128), 'item'))\n"
         "print('ready', flush=True)\n"
         "while True:\n"
         "    for index in made: index.save(sys.argv[1])\n"
