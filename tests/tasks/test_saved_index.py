@@ -259,12 +259,16 @@ def test_the_whole_path_in_milvus(tmp_path: Path) -> None:
     _, done = job("task=index_build", *data, "index=milvus", f"index.uri={tmp_path / 'm.db'}", saved)
     assert done.returncode == 0, done.stderr
     shutil.rmtree(tmp_path / "store")
-    found, done = job(QUERY, saved)
+    _, done = job(QUERY, saved)
+    assert done.returncode == 2, "an address is never taken from a saved config"
+    assert "index.uri must be given" in done.stderr
+    saved_there = (saved, "index=milvus", f"index.uri={tmp_path / 'm.db'}")
+    found, done = job(QUERY, *saved_there)
     assert (found, done.returncode) == (exact, 0), done.stderr
-    _, done = job(QUERY, saved, "backbone.seed=1")
+    _, done = job(QUERY, *saved_there, "backbone.seed=1")
     assert done.returncode == 2
     assert "does not fit: heads is" in done.stderr.splitlines()[-1]
-    _, done = job("task=index_remove", saved, f"ids=[{exact[0]}]")
+    _, done = job("task=index_remove", *saved_there, f"ids=[{exact[0]}]")
     assert done.returncode == 0, done.stderr
-    found, done = job(QUERY, saved)
+    found, done = job(QUERY, *saved_there)
     assert found[:9] == exact[1:], done.stderr
