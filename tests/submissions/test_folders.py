@@ -157,3 +157,10 @@ def test_parts_have_the_shape_and_lie_inside(size: tuple[int, int]) -> None:
     assert found[0] == min(found, key=lambda box: abs(box[0] + box[2] - width) + abs(box[1] + box[3] - height))
     assert cut_part(Image.new("RGB", size), found[0], TARGET).size == TARGET
     assert (len(found) == 1) == (size in [(460, 260), (3, 2)])
+
+
+def test_the_folder_of_one_run_is_one_line(tmp_path: Path) -> None:
+    run_of_2026(tmp_path, "a", 0, {name: f"source {name}" for name in ARTICLES})
+    (run,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    with pytest.raises(DataError, match=f"one run; give the folder above it, which holds the runs: {tmp_path}$"):
+        faults(run, ARTICLES, 2026)

@@ -89,11 +89,13 @@ def faults(root: Path, articles: Iterable[str], edition: int = 2025, alike: Alik
 
     `root` is the folder named after the group (2025), or the one that holds all `[group]_[approach]` folders (2026). `articles`
     are the ids that must have exactly one picture in each run; `alike` gives the pairs of pictures that are one picture.
-    Raises `MissingFileError` where there is no folder at all.
+    Raises `MissingFileError` where there is no folder at all, `DataError` for the folder of a single run.
     """
     if not root.is_dir():
         told = "named after the group" if edition == 2025 else "that holds the runs, [group]_[approach] each"
         raise MissingFileError(f"{root}: no such folder; give the folder {told}")
+    if FOLDER.fullmatch(root.name) or any(root.glob(f"*_{root.name}.png")):
+        raise DataError(f"{root}: one run; give the folder above it, which holds the runs: {root.resolve().parent}")
     return _of_runs(root, set(articles), alike) if edition == 2026 else _of_group(root, set(articles))
 
 
