@@ -54,7 +54,7 @@ format: $(READY) ## put the code in its one form
 	@$(VENV)/bin/ruff format .
 
 bench: $(READY) ## measure against other tools; tables are written to bench/results
-	@for name in evaluate encode backbones drift index index_growth filters refinement hnsw_claim fusion train sweep; do echo "== $$name"; $(RUN) bench/$$name.py || exit 1; done
+	@for name in evaluate encode backbones drift index index_growth filters refinement hnsw_claim fusion train sweep startup; do echo "== $$name"; $(RUN) bench/$$name.py || exit 1; done
 
 numbers: $(READY) ## fit every published recipe again (hours; goes on where it stopped; PICDESK_DATA_ROOT), then the tables
 	@$(RUN) bench/recipes.py
