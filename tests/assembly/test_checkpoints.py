@@ -1,12 +1,13 @@
 """`ckpt=best` and `ckpt=SWEEPDIR` are the checkpoint of the sweep's best job by its objective."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from picdesk.assembly.checkpoints import best_of, newest_sweep
+from picdesk.assembly.checkpoints import best_of, newest, newest_sweep
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import file_digest
 from picdesk.report.manifest import Manifest
@@ -43,12 +44,22 @@ def test_best_of_a_sweep(capfd: Capture, tmp_path: Path) -> None:
         manifest = json.loads(ran.file("manifest.json"))
         assert manifest["weights"]["checkpoint"] == file_digest(wanted)
     worst = min(jobs, key=lambda folder: jobs[folder])
-    other = tmp_path / "train" / "2026-01-02" / "10-00-00"
+    other = tmp_path / "learning_rates"  # a sweep in a folder that was named: hydra.sweep.dir=outputs/learning_rates
     (other / "again" / ".hydra").mkdir(parents=True)
     (other / "multirun.yaml").touch()
     point(other / "again", worst)  # a job that was done before counts where it was done
     assert newest_sweep(tmp_path) == other
     assert best_of("x", other).resolve() == worst / "checkpoint" / "model.safetensors"
+
+
+@pytest.mark.parametrize("folder", ["train/2026-01-02/10-00-00", "mine", "learning_rates/lr=0.1", "a/b/c/d"])
+def test_latest_is_the_newest_in_whatever_folder(tmp_path: Path, folder: str) -> None:
+    for place, written in (("train/2026-01-01/10-00-00/seed=0", 1_000), (folder, 2_000)):
+        weights = tmp_path / place / "checkpoint" / "model.safetensors"
+        weights.parent.mkdir(parents=True)
+        weights.touch()
+        os.utime(weights, (written, written))
+    assert newest(tmp_path) == tmp_path / folder / "checkpoint" / "model.safetensors"
 
 
 def test_a_sweep_without_a_best_is_one_line(capfd: Capture, tmp_path: Path) -> None:

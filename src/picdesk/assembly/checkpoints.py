@@ -51,8 +51,8 @@ def locate(ckpt: str, outputs: Path) -> Checkpoint:
 
 
 def newest(outputs: Path) -> Path:
-    """The checkpoint written last under the outputs folder."""
-    found = [*outputs.glob(f"train/*/*/checkpoint/{WEIGHTS}"), *outputs.glob(f"train/*/*/*/checkpoint/{WEIGHTS}")]
+    """The checkpoint written last under the outputs folder, in whatever folder of it the job was given."""
+    found = [path for depth in (*DEPTH, "*/*/*/*") for path in outputs.glob(f"{depth}/checkpoint/{WEIGHTS}")]
     if not found:
         raise MissingFileError(
             f"ckpt=latest: no training job has left a checkpoint under {outputs}; run train.py first"
@@ -61,8 +61,11 @@ def newest(outputs: Path) -> Path:
 
 
 def newest_sweep(outputs: Path) -> Path:
-    """The folder of the sweep of train.py that ended last and left checkpoints. Raises `MissingFileError` where there is none."""
-    found = [path.parent for path in (*outputs.glob(f"train/*/*/{SWEEP}"), *outputs.glob(f"train/*/{SWEEP}"))]
+    """The folder of the sweep of train.py that ended last and left checkpoints, in whatever folder of `outputs` it was given.
+
+    Raises `MissingFileError` where there is none.
+    """
+    found = [path.parent for depth in DEPTH for path in outputs.glob(f"{depth}/{SWEEP}")]
     swept = [folder for folder in found if candidates(folder)]
     if not swept:
         raise MissingFileError(

@@ -44,7 +44,8 @@ class Line:
 
 
 def compare_numbers(reported: Reported, scored: Scores, tolerance: float, where: str) -> list[Line]:
-    """A line for each reported number. The tolerance is a share; of a rank it is that share of the reported rank.
+    """A line for each reported number, in the order of the tables. The tolerance is a share; of a rank it is that share of the
+    reported rank.
 
     Raises `ConfigError` naming a direction or a metric that was not measured.
     """
@@ -53,9 +54,11 @@ def compare_numbers(reported: Reported, scored: Scores, tolerance: float, where:
         if direction not in DIRECTIONS or direction not in scored:
             raise ConfigError(f"{where}.{direction}: not measured; directions here: {', '.join(scored)}")
         measured = scored[direction].metrics
-        for name, value in metrics.items():
+        for name in metrics:
             if name not in measured:
                 raise ConfigError(f"{where}.{direction}.{name}: not measured; choose of {', '.join(measured)}")
+        for name in (name for name in measured if name in metrics):
+            value = metrics[name]
             allowed = tolerance * value if is_rank(name) else tolerance
             lines.append(Line(f"{direction}/{name}", float(value), float(measured[name]), allowed))
     return lines

@@ -1,0 +1,45 @@
+"""Reported against measured: the order of the lines, the tolerance of shares and of ranks, what was not measured."""
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from picdesk.errors import ConfigError
+from picdesk.jobs.verdict import Scores, compare_numbers
+
+MEASURED = {"hits@1": 0.5, "hits@5": 0.7, "hits@10": 0.8, "mean_rank": 20.0}
+SCORES = cast(Scores, {"t2i": SimpleNamespace(metrics=MEASURED)})
+
+
+def test_lines_stand_in_the_order_of_the_tables() -> None:
+    reported = {"t2i": dict(sorted(MEASURED.items()))}  # as metrics.json has them: hits@1, hits@10, hits@5
+    assert [line.name for line in compare_numbers(reported, SCORES, 0.001, "expected")] == [
+        "t2i/hits@1",
+        "t2i/hits@5",
+        "t2i/hits@10",
+        "t2i/mean_rank",
+    ]
+
+
+def test_the_tolerance_of_a_rank_is_a_share_of_it() -> None:
+    reported = {"t2i": {"hits@1": 0.502, "hits@5": 0.7009, "hits@10": 0.8, "mean_rank": 20.019}}
+    found = {line.name: line.verdict for line in compare_numbers(reported, SCORES, 0.001, "expected")}
+    assert found == {
+        "t2i/hits@1": "outside",
+        "t2i/hits@5": "within tolerance",
+        "t2i/hits@10": "exact",
+        "t2i/mean_rank": "within tolerance",
+    }
+
+
+@pytest.mark.parametrize(
+    ("reported", "said"),
+    [
+        ({"i2t": {"hits@1": 0.5}}, r"expected\.i2t: not measured; directions here: t2i"),
+        ({"t2i": {"hits@3": 0.5}}, r"expected\.t2i\.hits@3: not measured; choose of hits@1, hits@5"),
+    ],
+)
+def test_what_was_not_measured_is_named(reported: dict[str, dict[str, float]], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        compare_numbers(reported, SCORES, 0.001, "expected")
