@@ -51,6 +51,16 @@ def ours(texts: np.ndarray, images: np.ndarray, picture_of: np.ndarray) -> Value
     return {f"{ranks.direction}/{name}": value for ranks in ranked for name, value in metrics_of(ranks).items()}
 
 
+def ours_all(texts: np.ndarray, images: np.ndarray, picture_of: np.ndarray) -> Values:
+    from picdesk.evaluation.metrics import metrics_of
+    from picdesk.measures.listing import MEASURES
+
+    ranked = our_ranks(texts, images, picture_of)
+    named = {ranks.direction: metrics_of(ranks, KS, tuple(MEASURES)) for ranks in ranked}
+    rsum = 100 * sum(named[direction][f"hits@{k}"] for direction in named for k in KS)
+    return {f"{d}/{name}": value for d, found in named.items() for name, value in found.items()} | {"rsum": rsum}
+
+
 def our_ranks(texts: np.ndarray, images: np.ndarray, picture_of: np.ndarray):  # type: ignore[no-untyped-def]
     from picdesk.evaluation.metrics import exact_ranks_both
     from picdesk.interfaces import Embeddings
@@ -165,8 +175,11 @@ def ranx(texts: np.ndarray, images: np.ndarray, picture_of: np.ndarray) -> Value
     return found
 
 
+ALL = "picdesk, all metrics"
+OURS = ("picdesk", ALL)
 TOOLS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], Values]] = {
     "picdesk": ours,
+    ALL: ours_all,
     "pytrec_eval": pytrec_eval,
     "sentence_transformers": sentence_transformers,
     "torchmetrics": torchmetrics,
@@ -176,6 +189,7 @@ TOOLS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], Values]] = {
 FOREIGN = ("clip_benchmark", "ranx")
 TOLD = {
     "picdesk": "exact_ranks_both, metrics_of: hits, recall, MRR, median and mean rank of the whole order",
+    ALL: "and nDCG@k, mAP@R, R-Precision, RSUM",
     "pytrec_eval": "hits and recall from dicts of the ten best",
     "sentence_transformers": "InformationRetrievalEvaluator: hits and recall (and MRR, NDCG, MAP at 10)",
     "torchmetrics": "RetrievalHitRate, once for each k, on the ten best",

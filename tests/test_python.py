@@ -86,6 +86,25 @@ def test_a_matrix_is_measured_by_hand() -> None:
         picdesk.measure(similarity, [0, 1, 2, 3])
 
 
+def test_metrics_are_chosen_by_name() -> None:
+    similarity = np.array([[0.9, 0.1, 0.3], [0.2, 0.8, 0.1], [0.4, 0.6, 0.5], [0.1, 0.2, 0.7]])
+    scores = picdesk.measure(similarity, [0, 1, 2, 2], resamples=50, names=["map@r", "rsum", "mean_recall"], ks=[2])
+    assert list(scores["i2t"].metrics) == ["hits@1", "hits@2", "map@r", "queries", "gallery"]
+    assert scores["i2t"].metrics["map@r"] == pytest.approx((1 + 1 + 1) / 3), (
+        "both texts of the third picture come first"
+    )
+    assert scores.joint["mean_recall@2"].value == 1.0
+    hits = {name: [np.mean(scores[d].ranks.first <= k) for k in (1, 5, 10)] for name, d in (("t", "t2i"), ("i", "i2t"))}
+    assert scores.joint["rsum"].value == pytest.approx(100 * sum(hits["t"] + hits["i"]))
+    assert "| rsum |" in scores.table()
+    frame = scores.to_pandas()
+    assert set(frame[frame.direction == "both"].metric) == {"rsum", "mean_recall@1", "mean_recall@2"}
+    with pytest.raises(picdesk.ConfigError, match=r"measure\.names=hit: choose of hits, recall, ndcg"):
+        picdesk.measure(similarity, [0, 1, 2, 2], names=["hit"])
+    with pytest.raises(picdesk.ConfigError, match=r"measure\.ks=\[0\]"):
+        picdesk.measure(similarity, [0, 1, 2, 2], ks=[0])
+
+
 def test_embeddings_are_measured_as_their_matrix_is() -> None:
     draw = np.random.default_rng(0)
     texts, pictures, of = draw.normal(size=(30, 8)), draw.normal(size=(12, 8)), draw.integers(0, 12, 30)

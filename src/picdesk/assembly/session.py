@@ -33,7 +33,6 @@ from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of, write_text
 from picdesk.filters.columns import only
 from picdesk.interfaces import Index
-from picdesk.measures.listing import check_metrics
 from picdesk.retrieval import slices
 from picdesk.retrieval.banks import unfitted_index
 from picdesk.retrieval.composed import check_pairs
@@ -247,7 +246,7 @@ class Session:
     @property
     def metrics(self) -> Metrics:
         """What is reported. Raises `ConfigError` for what is no metric."""
-        return Metrics(*check_metrics(self.settings.metrics.names, self.settings.metrics.ks))
+        return Metrics.of(self.settings.metrics.names, self.settings.metrics.ks)
 
     @cached_property
     def system(self) -> System:

@@ -12,9 +12,10 @@ from picdesk.assembly.saved_config import as_written
 from picdesk.errors import MissingFileError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import find_jobs, value_of
+from picdesk.measures.listing import KS, NAMES
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
-from picdesk.retrieval.scores import Bars, Scores, score
+from picdesk.retrieval.scores import Bars, Metrics, Scores, score
 from picdesk.trec.files import read_qrels, read_runs
 from picdesk.trec.runs import Qrels, Run
 
@@ -54,9 +55,12 @@ class OpenedJob:
         return read_qrels(self.folder / "qrels.trec")
 
     def scores(self, resamples: int = 10_000, level: float = 0.95, seed: int = 0) -> Scores:
-        """The scores of the run again, with intervals."""
-        bars = Bars(resamples, level, seed)
-        return Scores({d: score(d, self.run[d], self.qrels[d], bars) for d in DIRECTIONS if d in self.run})
+        """The scores of the run again, by the metrics of the job's config, with intervals."""
+        bars, asked = Bars(resamples, level, seed), self.config.get("metrics") or {}
+        metrics = Metrics.of(asked.get("names", NAMES), asked.get("ks", KS))
+        return Scores(
+            {d: score(d, self.run[d], self.qrels[d], bars, metrics) for d in DIRECTIONS if d in self.run}, bars
+        )
 
 
 def open_job(folder: str | Path) -> OpenedJob:

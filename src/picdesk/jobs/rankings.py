@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from picdesk.evaluation.joint import joint_intervals
 from picdesk.evaluation.metrics import Ranks, ranks_of_run
 from picdesk.evaluation.statistics import Interval
 from picdesk.interfaces import Direction
-from picdesk.retrieval.measuring import pictures_of
-from picdesk.retrieval.scores import Bars, Scored
+from picdesk.retrieval.scores import Scored, pictures_of
 from picdesk.trec.files import read_qrels, read_runs
 
 Rankings = dict[Direction, tuple[Ranks, tuple[str, ...]]]
@@ -43,13 +41,6 @@ def rankings_of(folder: Path) -> Rankings:
         )
         for direction in runs
     }
-
-
-def joint_of(scored: Mapping[Direction, Scored], bars: Bars) -> dict[str, Interval]:
-    """The metrics over both directions that were asked for, by key."""
-    one = next(iter(scored.values()))
-    asked = [(own.ranks, pictures_of(direction, own.qrels)) for direction, own in scored.items()]
-    return joint_intervals(asked, one.names, one.ks, bars.resamples, bars.seed, bars.level)
 
 
 def joint_json(found: Mapping[str, Interval]) -> dict[str, object]:

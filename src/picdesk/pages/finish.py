@@ -25,7 +25,7 @@ from picdesk.report.loggers import log_final
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval import banks
-from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits
+from picdesk.retrieval.scores import Scored, flat_metrics, joint_of, mean_hits
 from picdesk.retrieval.slices import slice_tables, slices_json
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
     settings, encoder, prompts = session.settings, session.encoder, session.dataset.prompts(part)
     outcome = replace(outcome, notes=(*banks.notes(session.correction), *outcome.notes))
     job.write_config()
-    joint = [(name, rankings.joint_of(scores, session.bars), role) for name, scores, role in outcome.systems]
+    joint = [(name, joint_of(scores, session.bars), role) for name, scores, role in outcome.systems]
     fields = [str(name) for name in settings.metrics.slices]
     with job.clock.stage("write"):
         slices = slice_tables(

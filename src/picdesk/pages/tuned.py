@@ -14,8 +14,7 @@ from picdesk.interfaces import Direction
 from picdesk.pages.finish import Outcome
 from picdesk.pages.weight_chart import weight_charts
 from picdesk.report.content import Note
-from picdesk.retrieval.measuring import pictures_of
-from picdesk.retrieval.scores import Scored, mean_hits
+from picdesk.retrieval.scores import Scored, mean_hits, pictures_of
 
 Tests = Mapping[Direction, Mapping[str, Difference]]
 

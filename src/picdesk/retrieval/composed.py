@@ -131,7 +131,7 @@ def score_composed(
     one = score("t2i", add_tail(run, exact, qrels), qrels, system.bars, system.metrics)
     hits = float((exact.first == 1).mean())
     scored = replace(one, seconds=seconds, exact_hits=hits, index_seconds=round(start - begun, 6))
-    return Scores({"t2i": scored}), within_few(system, exact, queries, pictures, few, qrels)
+    return Scores({"t2i": scored}, system.bars), within_few(system, exact, queries, pictures, few, qrels)
 
 
 def within_few(

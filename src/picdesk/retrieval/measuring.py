@@ -12,7 +12,8 @@ from picdesk.errors import DataError
 from picdesk.evaluation.metrics import add_tail, exact_ranks_both
 from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings
-from picdesk.retrieval.scores import Bars, Scores, score
+from picdesk.measures.listing import KS, NAMES
+from picdesk.retrieval.scores import Bars, Metrics, Scores, pictures_of, score
 from picdesk.trec.runs import Qrels, Run, id_ranks, order_rows
 
 DEPTH = 20
@@ -27,37 +28,40 @@ def measure(
     resamples: int = 10_000,
     level: float = 0.95,
     seed: int = 0,
+    names: Sequence[str] = NAMES,
+    ks: Sequence[int] = KS,
 ) -> Scores:
     """Metrics in both directions, with intervals by bootstrap over pictures; ties count against the system.
 
     `found` is a matrix of similarities [texts, pictures]; or the pair (text embeddings [texts, dim], picture embeddings
     [pictures, dim]), rows of any length, compared by cosine; or a `Run`, with `Qrels` for `relevant` (text to picture).
     `relevant` [texts] is the position of the picture that each text belongs to, or a matrix [texts, pictures] of true and
-    false. Ids are numbers where they are not given. Raises `DataError` where shapes do not fit, or a score is no number.
+    false. Ids are numbers where they are not given. `names` chooses the metrics (`["ndcg", "map@r", "rsum"]`, or `["all"]`; the
+    list is in docs/metrics.md) and `ks` their cut-offs; hits@1 is always among them, and those over both directions are in
+    `.joint`. Raises `DataError` where shapes do not fit, or a score is no number, and `ConfigError` for an unknown metric.
     """
-    bars = Bars(resamples, level, seed)
+    bars, metrics = Bars(resamples, level, seed), Metrics.of(names, ks, "measure")
     if isinstance(found, Run):
-        return Scores({"t2i": score("t2i", found, relevant, bars)})
+        return Scores({"t2i": score("t2i", found, relevant, bars, metrics)}, bars)
     if isinstance(found, tuple):
         texts, pictures = (np.asarray(side, np.float32) for side in found)
         if texts.ndim != 2 or pictures.ndim != 2 or texts.shape[1] != pictures.shape[1]:
             raise DataError(
                 f"embeddings of {texts.shape} and {pictures.shape}: [texts, dim] and [pictures, dim] are needed"
             )
-        names = ids_of(text_ids, len(texts), "t"), ids_of(picture_ids, len(pictures), "p")
-        qrels = qrels_of(relevant, *names)
-        return scores_of_embeddings(
-            Embeddings(names[0], unit(texts)), Embeddings(names[1], unit(pictures)), qrels, bars
-        )
+        ids = ids_of(text_ids, len(texts), "t"), ids_of(picture_ids, len(pictures), "p")
+        sides = Embeddings(ids[0], unit(texts)), Embeddings(ids[1], unit(pictures))
+        return scores_of_embeddings(*sides, qrels_of(relevant, *ids), bars, metrics)
     matrix = np.asarray(found, np.float32)
     if matrix.ndim != 2:
         raise DataError(f"scores of shape {matrix.shape}: a matrix [texts, pictures] is needed")
-    names = ids_of(text_ids, len(matrix), "t"), ids_of(picture_ids, matrix.shape[1], "p")
-    qrels = qrels_of(relevant, *names)
-    t2i = score("t2i", run_of(matrix, *names), qrels["t2i"], bars)
-    asking = np.array([names[1].index(name) for name in qrels["i2t"].query_ids], np.int64)
-    i2t = score("i2t", run_of(matrix.T[asking], qrels["i2t"].query_ids, names[0]), qrels["i2t"], bars)
-    return Scores({"t2i": t2i, "i2t": i2t})
+    ids = ids_of(text_ids, len(matrix), "t"), ids_of(picture_ids, matrix.shape[1], "p")
+    qrels = qrels_of(relevant, *ids)
+    t2i = score("t2i", run_of(matrix, *ids), qrels["t2i"], bars, metrics)
+    place = {name: i for i, name in enumerate(ids[1])}
+    asking = np.array([place[name] for name in qrels["i2t"].query_ids], np.int64)
+    i2t = score("i2t", run_of(matrix.T[asking], qrels["i2t"].query_ids, ids[0]), qrels["i2t"], bars, metrics)
+    return Scores({"t2i": t2i, "i2t": i2t}, bars)
 
 
 def compare(a: Scores, b: Scores, resamples: int = 10_000, seed: int = 0) -> dict[Direction, dict[str, Difference]]:
@@ -73,25 +77,20 @@ def compare(a: Scores, b: Scores, resamples: int = 10_000, seed: int = 0) -> dic
     return compare_all(pairs, about, ks=one.ks, resamples=resamples, seed=seed, names=one.names)
 
 
-def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:
-    """The picture that each query is about: itself, or the first that is relevant to it."""
-    if direction == "i2t":
-        return qrels.query_ids
-    return tuple(qrels.item_ids[i] for i in qrels.items[qrels.bounds[:-1]])
-
-
 def scores_of_embeddings(
-    texts: Embeddings, pictures: Embeddings, qrels: Mapping[Direction, Qrels], bars: Bars
+    texts: Embeddings, pictures: Embeddings, qrels: Mapping[Direction, Qrels], bars: Bars, metrics: Metrics
 ) -> Scores:
     """Exact search over both sides, scored; the lists are as deep as a job's."""
-    found = Scores()
-    asking = pictures.take(np.array([pictures.ids.index(name) for name in qrels["i2t"].query_ids], np.int64))
+    found = Scores(bars=bars)
+    place = {name: i for i, name in enumerate(pictures.ids)}
+    asking = pictures.take(np.array([place[name] for name in qrels["i2t"].query_ids], np.int64))
     sides = {"t2i": (texts, pictures), "i2t": (asking, texts)}
     exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, qrels["t2i"], qrels["i2t"]), strict=True))
     for direction in DIRECTIONS:
         queries, items = sides[direction]
         run = run_of(queries.matrix @ items.matrix.T, queries.ids, items.ids, DEPTH)
-        found[direction] = score(direction, add_tail(run, exact[direction], qrels[direction]), qrels[direction], bars)
+        whole = add_tail(run, exact[direction], qrels[direction])
+        found[direction] = score(direction, whole, qrels[direction], bars, metrics)
     return found
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from picdesk.evaluation.joint import joint_intervals
 from picdesk.evaluation.metrics import Ranks, chance, metrics_of, ranks_of_run
 from picdesk.evaluation.statistics import Interval, intervals
 from picdesk.interfaces import DIRECTIONS, Direction
-from picdesk.measures.listing import KS, LISTED, NAMES
+from picdesk.measures.listing import KS, LISTED, NAMES, check_metrics
 from picdesk.trec.runs import Qrels, Run
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Metrics:
 
     names: tuple[str, ...] = NAMES
     ks: tuple[int, ...] = KS
+
+    @classmethod
+    def of(cls, names: Sequence[str], ks: Sequence[int], where: str = "metrics") -> Metrics:
+        """Each name and cut-off once. Raises `ConfigError` for an unknown name, or for a cut-off that is no whole number."""
+        return cls(*check_metrics(names, ks, where))
 
 
 USUAL = Metrics()
@@ -64,7 +70,11 @@ def shorten_run(run: Run, depth: int) -> Run:
 
 
 class Scores(dict[Direction, Scored]):
-    """The scores of one system by direction."""
+    """The scores of one system by direction; `bars` is how the intervals of `joint` are drawn."""
+
+    def __init__(self, found: Mapping[Direction, Scored] | None = None, bars: Bars | None = None) -> None:
+        super().__init__(found or {})
+        self.bars = bars or Bars()
 
     @property
     def hits(self) -> float:
@@ -76,9 +86,16 @@ class Scores(dict[Direction, Scored]):
         """Metrics by direction, as `metrics.json` has them."""
         return {direction: dict(one.metrics) for direction, one in in_order(self)}
 
+    @property
+    def joint(self) -> dict[str, Interval]:
+        """The metrics over both directions that were asked for (`rsum`, `mean_recall`), by key, with their intervals."""
+        return joint_of(self, self.bars)
+
     def table(self) -> str:
         """The metrics with their intervals and what chance would give, as a Markdown table a direction."""
-        return "\n\n".join(table_of(direction, one) for direction, one in in_order(self))
+        tables = [table_of(direction, one) for direction, one in in_order(self)]
+        joint = [f"| {name} | {value} |" for name, value in self.joint.items()]
+        return "\n\n".join([*tables, *(["\n".join(["| both directions | |", "|---|---|", *joint])] if joint else [])])
 
     def to_pandas(self) -> pd.DataFrame:
         """A frame with a row a metric: direction, metric, value, low, high."""
@@ -89,6 +106,9 @@ class Scores(dict[Direction, Scored]):
             for direction, one in in_order(self)
             for name, value in one.metrics.items()
         ]
+        for name, joint in self.joint.items():
+            ends = {"low": joint.low, "high": joint.high}
+            rows.append({"direction": "both", "metric": name, "value": joint.value, **ends})
         return pd.DataFrame(rows, columns=["direction", "metric", "value", "low", "high"])
 
 
@@ -120,6 +140,22 @@ def score(direction: Direction, run: Run, qrels: Qrels, bars: Bars, metrics: Met
     listed = {name: one.of_lists(run.index, run.gallery_size) for name, one in LISTED.items()}
     found = metrics_of(ranks, ks, names) | {name: value for name, value in listed.items() if name in names}
     return Scored(run, qrels, ranks, found, ends, names=names, ks=ks, listed=listed)
+
+
+def joint_of(scored: Mapping[Direction, Scored], bars: Bars) -> dict[str, Interval]:
+    """The metrics over both directions that were asked for, by key."""
+    one = next(iter(scored.values()), None)
+    if one is None:
+        return {}
+    asked = [(own.ranks, pictures_of(direction, own.qrels)) for direction, own in scored.items()]
+    return joint_intervals(asked, one.names, one.ks, bars.resamples, bars.seed, bars.level)
+
+
+def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:
+    """The picture that each query is about: itself, or the first that is relevant to it."""
+    if direction == "i2t":
+        return qrels.query_ids
+    return tuple(qrels.item_ids[i] for i in qrels.items[qrels.bounds[:-1]])
 
 
 def flat_metrics(scored: dict[Direction, Scored]) -> dict[str, float]:

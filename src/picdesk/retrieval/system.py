@@ -230,7 +230,7 @@ class System:
             exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True))
         else:
             exact = {name: exact_ranks(*side, direction=name) for name, side in sides.items()}
-        scored = Scores()
+        scored = Scores(bars=self.bars)
         for direction, (queries, items, qrels) in sides.items():
             both = sources.sides(direction, queries, items)
             run, building, searching = self.time_search(direction, *both, sources.tools, fitted.get(direction))

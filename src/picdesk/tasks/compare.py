@@ -19,7 +19,6 @@ from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.files import file_digest, write_json
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import DoneJob, choices_of, find_jobs
-from picdesk.jobs.rankings import joint_of
 from picdesk.measures.listing import NAMES, measure_of
 from picdesk.pages import show
 from picdesk.pages.compare_cards import Scores, Side, groups
@@ -28,8 +27,7 @@ from picdesk.report.charts import Histogram
 from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note, Role
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
-from picdesk.retrieval.measuring import pictures_of
-from picdesk.retrieval.scores import Bars, score
+from picdesk.retrieval.scores import Bars, joint_of, pictures_of, score
 from picdesk.tasks.base import Task
 from picdesk.trec.files import read_qrels, read_runs
 

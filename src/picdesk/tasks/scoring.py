@@ -12,7 +12,7 @@ from picdesk.files import file_digest
 from picdesk.interfaces import Direction, Embeddings
 from picdesk.jobs.folder import Job
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
-from picdesk.jobs.rankings import joint_json, joint_of
+from picdesk.jobs.rankings import joint_json
 from picdesk.jobs.verdict import Judge
 from picdesk.pages import show
 from picdesk.pages.finish import Outcome, finish, write_run_page, write_verdict
@@ -21,7 +21,7 @@ from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.composed import is_composed, score_composed
 from picdesk.retrieval.features import embed
 from picdesk.retrieval.folds import score_folds
-from picdesk.retrieval.scores import Scored, Scores, flat_metrics, mean_hits, score
+from picdesk.retrieval.scores import Scored, Scores, flat_metrics, joint_of, mean_hits, score
 from picdesk.retrieval.told import Told
 from picdesk.retrieval.tools import Sources
 from picdesk.training.features import Features

@@ -26,7 +26,7 @@ from picdesk.pages.tuned import Choosing, difference_notes, differences_json, sh
 from picdesk.report.content import Note
 from picdesk.retrieval.banks import in_one_dimension_more
 from picdesk.retrieval.features import embed
-from picdesk.retrieval.measuring import pictures_of
+from picdesk.retrieval.scores import pictures_of
 from picdesk.retrieval.system import sides_of
 from picdesk.retrieval.tools import Sources
 from picdesk.search.corrected import blocks_of
