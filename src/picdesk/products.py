@@ -2,7 +2,8 @@
 
 A float32 matrix product gives the same pair slightly different scores in a block of another shape, in another column, on
 another number of threads. Scores that must not depend on that are the float64 sum of products, rounded to float32. Since that
-is slow, it is asked only where a quick product lies within its own error of what it is compared with.
+is slow, it is asked only where a quick product lies within its own error of what it is compared with. `settle` orders lists by
+such scores, so that two equal pictures are never ordered by rounding noise.
 """
 
 from math import ceil, log2
@@ -10,11 +11,13 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.trec.runs import Floats
+from picdesk.trec.runs import Floats, Ints, order_rows
 
 PAIRS_AT_ONCE = 256
 COLUMNS_AT_ONCE = 1024
 Places = NDArray[np.integer]
+NEAR = 2e-6
+"""Scores closer than this may be equal: over ten times the usual float32 error of a product of unit vectors."""
 
 
 def exact_scores(left: Floats, right: Floats, rows: Places, columns: Places) -> Floats:
@@ -60,3 +63,32 @@ def error_bound(left: Floats, right: Floats) -> float:
 def _longest(matrix: Floats) -> float:
     squares = np.einsum("ij,ij->i", matrix, matrix)
     return float(np.sqrt(squares.max()))
+
+
+def settle(
+    index: Ints, scores: Floats, queries: Floats, gallery: Floats, id_rank: NDArray[np.int64]
+) -> tuple[Ints, Floats]:
+    """Give near-equal neighbours their exact scores and sort each row again, equal scores by id. Rows must fall."""
+    close = np.diff(scores, axis=1) > -NEAR
+    touched = np.zeros(index.shape, bool)
+    touched[:, 1:] |= close
+    touched[:, :-1] |= close
+    touched &= index >= 0
+    wanted = np.flatnonzero(touched.any(axis=1))
+    if not len(wanted):
+        return index, scores
+    index, scores = index.copy(), scores.copy()
+    rows, places = np.nonzero(touched)
+    scores[rows, places] = exact_scores(queries, gallery, rows, index[rows, places].astype(np.intp))
+    index[wanted], scores[wanted] = order_rows(index[wanted], scores[wanted], id_rank)
+    return index, scores
+
+
+def whole_row(
+    query: Floats, gallery: Floats, top_k: int, floor: float, id_rank: NDArray[np.int64]
+) -> tuple[Ints, Floats]:
+    """The `top_k` best of the whole gallery for one query [dim], among all items that score `floor` or more."""
+    items = np.flatnonzero(gallery @ query >= floor)
+    exact = exact_scores(query[None], gallery, np.zeros(len(items), np.intp), items)
+    index, scores = order_rows(items.astype(np.int32)[None], exact[None], id_rank)
+    return index[0, :top_k], scores[0, :top_k]

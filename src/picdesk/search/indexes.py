@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Embeddings
 from picdesk.parts import config_part
-from picdesk.search import making, ties
+from picdesk.products import NEAR, settle, whole_row
+from picdesk.search import making
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.trec.runs import Floats, Ints, Run
 
@@ -69,7 +70,7 @@ class FlatIndex(FaissIndex):
         depth = min(top_k + DEEPER, len(self.ids))
         scores, found = self._faiss.search(queries, depth)
         index = found.astype(np.int32)
-        if (scores[:, :-1] - scores[:, 1:] < ties.NEAR).any():
+        if (scores[:, :-1] - scores[:, 1:] < NEAR).any():
             index, scores = self._settle(index, scores, queries, top_k)
         return index[:, :top_k], scores[:, :top_k]
 
@@ -84,12 +85,12 @@ class FlatIndex(FaissIndex):
 
     def _settle(self, index: Ints, scores: Floats, queries: Floats, top_k: int) -> tuple[Ints, Floats]:
         """The same lists with near-equal neighbours in their exact order, ties across the end of the list included."""
-        index, scores = ties.settle(index, scores, queries, self._matrix, self.id_rank)
+        index, scores = settle(index, scores, queries, self._matrix, self.id_rank)
         if index.shape[1] == len(self.ids):
             return index, scores
-        floor = scores[:, top_k - 1] - ties.NEAR
+        floor = scores[:, top_k - 1] - NEAR
         for row in np.flatnonzero(scores[:, -1] >= floor):
-            best = ties.whole_row(queries[row], self._matrix, top_k, floor[row], self.id_rank)
+            best = whole_row(queries[row], self._matrix, top_k, floor[row], self.id_rank)
             index[row, :top_k], scores[row, :top_k] = best
         return index, scores
 
