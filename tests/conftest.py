@@ -8,6 +8,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before anything asks how many threads
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its pings are told on the standard error of whatever test runs then
+os.environ.setdefault("LANCEDB_LOG", "error")  # it tells of every table that is made
 
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(
     prefix="picdesk-state-"

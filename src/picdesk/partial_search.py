@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from picdesk.filters.columns import Columns
     from picdesk.filters.language import Filter
     from picdesk.interfaces import Embeddings
@@ -18,11 +20,13 @@ class PartialSearch(Protocol):
     """The part of `interfaces.Index` that a filter asks; `search.base.IndexBase` has what is true of most.
 
     `searches_among`: it looks among some of its items by itself (`costs_less`, `search_among`). `keeps_columns`: it takes the
-    columns of its items (`know`) and asks a filter by itself (`count_where`, `search_where`).
+    columns of its items (`know`) and asks a filter by itself (`count_where`, `search_where`). `words`: the columns in which it
+    looks for a text word by word as well (`search_both`); none where it compares vectors alone.
     """
 
     searches_among: ClassVar[bool]
     keeps_columns: ClassVar[bool]
+    words: Sequence[str]
 
     @property
     def at_work(self) -> Any:
@@ -54,6 +58,10 @@ class PartialSearch(Protocol):
 
     def count_where(self, wanted: Filter) -> int:
         """How many items fulfil a filter."""
+
+    def search_both(self, queries: Embeddings, texts: Sequence[str], top_k: int, wanted: Filter | None) -> Run:
+        """The `top_k` nearest of each query and those that its text finds by words, of the items that fulfil a filter: up to
+        twice as many, each with its similarity."""
 
     def search_where(self, queries: Embeddings, top_k: int, wanted: Filter) -> Run:
         """The `top_k` best of the items that fulfil a filter."""

@@ -66,6 +66,24 @@ def test_over_a_data_set_and_over_a_saved_index(capfd: Capture, tmp_path: Path, 
     assert found_ids(nothing) == [set(), set()]
 
 
+def test_words_and_vectors_together(capfd: Capture, tmp_path: Path) -> None:
+    pytest.importorskip("lancedb", reason="lancedb is not installed (extra: lancedb)")
+    own = (*photographs(tmp_path / "photos"), "index=lancedb", "index.words=[credit]")
+    rerank = ("reranker=lexical", "reranker.fields=[credit]", "reranker.weight=1", "top_k=3", "run_depth=10")
+    asked, saved = "query=by O'Neill for Reuters", f"{tmp_path / 'index'}"
+    made = retrieve(capfd, tmp_path, asked, *own, *rerank, f"save_index={saved}")
+    by_credit = {f"photo{i:02}.jpg" for i in range(0, 24, 3)}
+    near = found_ids(retrieve(capfd, tmp_path, asked, *own[:-2], "index=lancedb", "top_k=3", "run_depth=10"))[0]
+    assert (found_ids(made)[0] - near) & by_credit, "one that words find and vectors do not"
+    assert found_ids(retrieve(capfd, tmp_path, asked, f"index_dir={saved}", *rerank)) == found_ids(made)
+    scored = run(
+        capfd, tmp_path / "out", "evaluate", *own[:-1], "index.words=[caption]", f"paths.store={tmp_path / 'store'}"
+    )
+    one_line(scored, "index.words=caption: the queries that are scored are made of it")
+    fine = run(capfd, tmp_path / "out", "evaluate", *own, "part=all", f"paths.store={tmp_path / 'store'}")
+    assert fine.status == 0, fine.err
+
+
 @pytest.mark.parametrize("index", ["flat", "lancedb"])
 def test_items_come_and_go_with_their_columns(capfd: Capture, tmp_path: Path, index: str) -> None:
     if index == "lancedb":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,6 +22,7 @@ from picdesk.retrieval.filtering import search_among
 from picdesk.retrieval.tools import Tools
 from picdesk.search.base import IndexBase
 from picdesk.search.grouping import best_part_run
+from picdesk.search.hybrid import find
 from picdesk.trec.runs import Floats, Run
 
 Kept = Callable[[Run, Floats | None], Run]
@@ -98,18 +99,17 @@ class Gallery:
         top_k: int,
         keep: Kept | None = None,
         filter: str | None = None,  # noqa: A002
+        texts: Sequence[str] = (),
     ) -> Run:
         """The `top_k` best items of each query, over all items or, where they are looked up, over the candidates alone.
 
         `keep` may drop what was found, by its similarity [queries, top_k], which is given where the scores are corrected ones.
-        With a `filter` only items that fulfil it are found.
+        With a `filter` only items that fulfil it are found. An index that reads words looks for `texts` too (up to `top_k` more).
         """
-        if filter and self.index.has_columns:
-            run = self.index.search_where(queries, min(top_k, len(self)), parse_filter(filter))
-        elif filter:
-            run = search_among(self.index, queries, min(top_k, len(self)), self.fulfilling(filter))
+        if self.index.has_columns or not filter:
+            run = find(self.index, queries, texts, min(top_k, len(self)), parse_filter(filter) if filter else None)
         else:
-            run = self.index.search(queries, min(top_k, len(self)))
+            run = search_among(self.index, queries, min(top_k, len(self)), self.fulfilling(filter))
         if keep is not None:
             run = keep(run, self.index.similarity(queries, run))
         return run if self.items is not None else candidates_alone(run)[0]

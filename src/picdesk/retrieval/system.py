@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ from picdesk.retrieval.tools import Sources, Tools
 from picdesk.search.corrected import Corrected
 from picdesk.search.corrections import Bank, Correction, Fitted, Plain
 from picdesk.search.grouping import at_least
+from picdesk.search.hybrid import find_scored
 from picdesk.training.features import Features
 from picdesk.trec.runs import Floats, Qrels, Run
 
@@ -180,7 +182,7 @@ class System:
         if gallery.items is not None and gallery.index.of_vectors:
             index = self.corrected_index(None, gallery.direction, queries.embeddings, gallery.index, gallery.items)
             gallery = replace(gallery, index=index)
-        run = gallery.search(queries.embeddings, depth, self.drop_weak, filter)
+        run = gallery.search(queries.embeddings, depth, self.drop_weak, filter, queries.texts)
         if not reranking.active:
             return shorten_run(run, k or self.depth)
         tools = self.tools(gallery.catalogue.collection if gallery.direction == "t2i" else None)
@@ -233,7 +235,7 @@ class System:
         scored = Scores(bars=self.bars)
         for direction, (queries, items, qrels) in sides.items():
             both = sources.sides(direction, queries, items)
-            run, building, searching = self.time_search(direction, *both, sources.tools, fitted.get(direction))
+            run, building, searching = self.time_search(direction, *both, sources, fitted.get(direction))
             one = score(direction, add_tail(run, exact[direction], qrels), qrels, self.bars, self.metrics)
             hits = float((exact[direction].first == 1).mean()) if not self.reranking.active else None
             scored[direction] = replace(one, seconds=searching, exact_hits=hits, index_seconds=building)
@@ -252,19 +254,18 @@ class System:
         direction: Direction,
         queries: Side,
         items: Side,
-        tools: Tools | None = None,
+        sources: Sources | None = None,
         fitted: tuple[Bank, Fitted] | None = None,
     ) -> tuple[Run, float, float]:
         """The run of these queries over these items, and the seconds for building the index and for search with reranking.
 
         `fitted` is the bank of a score correction with what it says of the items.
         """
-        assert queries.embeddings is not None
-        begun = time.perf_counter()
-        index = self.index_items(items)
+        begun, tools = time.perf_counter(), sources.tools if sources else None
+        index = self.index_items(items, partial(columns_of, sources.part, direction) if sources else None)
         index = Corrected(index, self.correction, *fitted) if fitted is not None else index
         start = time.perf_counter()
-        run = index.search(queries.embeddings, self.depth_over(len(items.ids)))
+        run = find_scored(index, queries, self.depth_over(len(items.ids)))
         context = tools.context(direction, queries, items) if tools else RerankContext(direction, queries, items)
         fused = self.reranking.apply(run, context, tools)
         fused = shorten_run(fused, self.depth) if fused is run else fused

@@ -25,6 +25,7 @@ class IndexBase:
     of_vectors: ClassVar[bool] = True
     searches_among: ClassVar[bool] = False
     keeps_columns: ClassVar[bool] = False
+    words: Sequence[str] = ()
 
     @property
     def at_work(self) -> Any:
@@ -66,6 +67,10 @@ class IndexBase:
 
     def search_where(self, queries: Embeddings, top_k: int, wanted: Filter) -> Run:
         """Only an index that `keeps_columns` has this."""
+        raise NotImplementedError
+
+    def search_both(self, queries: Embeddings, texts: Sequence[str], top_k: int, wanted: Filter | None) -> Run:
+        """Only an index that reads `words` has this."""
         raise NotImplementedError
 
     def to_stream(self) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from picdesk.errors import DataError, MissingFileError, examples
+from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.files import written_whole
 from picdesk.interfaces import Embeddings, Index
 from picdesk.search.base import IndexBase
@@ -67,6 +67,11 @@ class Corrected(IndexBase):
     bank: Bank
     fitted: Fitted
     corrected = True
+
+    def __post_init__(self) -> None:
+        if self.index.words:
+            told = f"scores={self.correction.name} corrects what vectors find, and nothing that words find"
+            raise ConfigError(f"index.words={','.join(self.index.words)}: {told}; leave one of them out")
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.choosing import RULES, choose, standard_error
 from picdesk.evaluation.metrics import exact_ranks, value_of
 from picdesk.files import write_text, written_whole
+from picdesk.filters.columns import columns_of
 from picdesk.interfaces import Direction
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
@@ -31,10 +32,10 @@ from picdesk.retrieval.system import sides_of
 from picdesk.retrieval.tools import Sources
 from picdesk.retrieval.weight_sweep import WeightSweep, grid
 from picdesk.search.fusion import Mixture
+from picdesk.search.hybrid import find_scored
 from picdesk.tasks.base import Task
 from picdesk.tasks.tune_scores import tune_scores
 from picdesk.text.cells import PeopleWriter
-from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,8 @@ def candidates_of(session: Session, job: Job, part: Collection, direction: Direc
     sources = Sources.of(session.dataset, part, session.backbone, session.encoder)
     queries, items, qrels = sides_of(features, *embed(session.backbone, features), sources)[direction]
     asked, searched = sources.sides(direction, queries, items)
-    run: Run = session.system.index_items(searched).search(queries, min(session.settings.top_k, len(items.ids)))
+    index = session.system.index_items(searched, lambda: columns_of(part, direction))
+    run = find_scored(index, asked, min(session.settings.top_k, len(items.ids)))
     context = sources.tools.context(direction, asked, searched)
     scores = {one.name: scores_of(one, run, context, sources.tools) for one in session.rerankers.parts()}
     empty = [name for name, own in scores.items() if np.isnan(own).all()]

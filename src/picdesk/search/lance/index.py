@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class LanceIndex(IndexBase):
 
     `kind` is FLAT (every vector is compared) or LanceDB's index type, `params` what it is built with (`num_partitions`, `m`,
     ...) and `search_params` what a search may look at (`nprobes`, `refine_factor`, `ef`), all by LanceDB's names.
+    `words` are columns that a text asks word by word as well (hybrid search): what its words find joins what its vector finds.
     """
 
     searches_among = True
@@ -62,6 +64,7 @@ class LanceIndex(IndexBase):
         search_params: Mapping[str, Any] | None = None,
         replace: bool = False,
         batch: int = 256,
+        words: Sequence[str] | None = None,
     ) -> None:
         odd = [name for name in search_params or {} if name not in SEARCH]
         if kind not in KINDS or odd:
@@ -71,6 +74,7 @@ class LanceIndex(IndexBase):
             raise ConfigError(f"index.batch={batch}: at least 1 is needed")
         self.uri, self._name, self.kind, self.replace, self.batch = uri, table, kind, replace, batch
         self.params, self.search_params = dict(params or {}), dict(search_params or {})
+        self.words: Sequence[str] = tuple(words or ())
         self._known: Columns | None = None
         self._ids: tuple[str, ...] | None = None
         self._ordered: tuple[tuple[str, ...], dict[str, int], NDArray[np.int64]] | None = None
@@ -134,8 +138,10 @@ class LanceIndex(IndexBase):
         table.make(shards(), self._known)
         if self.kind != "FLAT":
             table.index(self.kind, self.params)
+        table.index_words([name for name in self.words if name in table.kinds])
         self._table, self._ids = table, named
         self._facts = {"fingerprint": taken.fingerprint(), "dim": dim, "kind": self.kind, "params": self.params}
+        self._facts |= {"words": list(self.words)}
         self._facts |= {"metric": "inner_product", "count": len(named), "made_from": {}}
 
     def _place(self) -> str:
@@ -153,6 +159,28 @@ class LanceIndex(IndexBase):
     def search_where(self, queries: Embeddings, top_k: int, wanted: Filter) -> Run:
         """The `top_k` best of the items that fulfil a filter, which the database asks before it searches."""
         return self._find(queries, top_k, sql_of(wanted, self.table.kinds))
+
+    def search_both(self, queries: Embeddings, texts: Sequence[str], top_k: int, wanted: Filter | None) -> Run:
+        """The `top_k` nearest of each query, and the `top_k` that its text finds by words, with their inner products."""
+        unknown = [name for name in self.words if name not in self.table.kinds]
+        if unknown:
+            there = ", ".join(name for name in self.table.kinds if name != "id") or "none"
+            told = f"there is no such column; there are {there} (data.more_columns names further ones)"
+            raise ConfigError(f"index.words={','.join(unknown)}: {told}")
+        where = None if wanted is None else sql_of(wanted, self.table.kinds)
+        near = self._find(queries, top_k, where)
+        place, ranks = self._order
+        depth = min(2 * near.depth, len(self.ids))
+        index = np.pad(near.index, ((0, 0), (0, depth - near.depth)), constant_values=-1)
+        scores = np.pad(near.scores, ((0, 0), (0, depth - near.depth)), constant_values=-np.inf)
+        for row, text in enumerate(texts):
+            ids, vectors = self.table.find_words(text, self.words, near.depth, where)
+            rows = np.array([place[item] for item in ids], np.int32)
+            more = np.flatnonzero(~np.isin(rows, near.index[row]))[: depth - near.depth]
+            free = slice(near.depth, near.depth + len(more))
+            index[row, free], scores[row, free] = rows[more], vectors[more] @ queries.matrix[row]
+        index, scores = order_rows(index, scores, ranks)
+        return replace(near, index=index, scores=scores)
 
     def count_where(self, wanted: Filter) -> int:
         """How many items fulfil a filter."""
@@ -240,8 +268,9 @@ class LanceIndex(IndexBase):
         known = {
             **note["made_from"],
             **{key: note.get(key) for key in ("kind", "dim", "metric", "fingerprint", "params")},
+            "words": note.get("words", []),
         }
-        wanted = {"kind": self.kind, "params": self.params, **(expected or {})}
+        wanted = {"kind": self.kind, "params": self.params, "words": list(self.words), **(expected or {})}
         differing = [key for key in wanted if known.get(key) != wanted[key]]
         if differing:
             told = "; ".join(f"{key} is {known.get(key)!r} there, {wanted[key]!r} here" for key in differing)
@@ -257,6 +286,5 @@ class LanceIndex(IndexBase):
         table = LanceTable(str(at), str(note["collection"]), int(note["dim"]))
         table.open(int(note["version"]), note["columns"])
         self._table, self._ids = table, self._ids if self._table is not None else None
-        self._facts = {
-            key: note[key] for key in ("fingerprint", "dim", "kind", "params", "metric", "count", "made_from")
-        }
+        kept = ("fingerprint", "dim", "kind", "params", "metric", "count", "made_from")
+        self._facts = {key: note[key] for key in kept} | {"words": note.get("words", [])}

@@ -91,6 +91,24 @@ class LanceTable:
         with self.one_line_errors():
             self._table.create_index("vector", config=how)
 
+    def index_words(self, columns: Sequence[str]) -> None:
+        """Make a full-text index of each of these columns: stems of English words, accents folded."""
+        how = importlib.import_module("lancedb.index").FTS(stem=True, remove_stop_words=True, ascii_folding=True)
+        for name in columns:
+            with self.one_line_errors():
+                self._table.create_index(f"t{sql.own_of(name, self.kinds)['k']}", config=how)
+
+    def find_words(self, text: str, columns: Sequence[str], depth: int, where: str | None) -> tuple[list[str], Floats]:
+        """Ids and vectors [found, dim] of the items whose columns share words with a text, best first by BM25."""
+        query = importlib.import_module("lancedb.query").MultiMatchQuery
+        fields = [f"t{sql.own_of(name, self.kinds)['k']}" for name in columns]
+        with self.one_line_errors():
+            asked = self._table.search(query(text, fields), query_type="fts")
+            asked = asked if where is None else asked.where(where, prefilter=True)
+            found = asked.limit(depth).select(["id", "vector", "_score"]).to_arrow()
+        vectors = found["vector"].combine_chunks().flatten().to_numpy().reshape(-1, self.dim)
+        return found["id"].to_pylist(), vectors
+
     def open(self, version: int, kinds: Mapping[str, Mapping[str, Any]]) -> None:
         """Open the table as it was at a version."""
         self.kinds = {name: dict(own) for name, own in kinds.items()}
