@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from picdesk.errors import DataError
-from picdesk.report import charts, figures, plots
-from picdesk.report.drawing import PAGE
+from picdesk.report import bars, charts, figures, plots
+from picdesk.report.charts import PAGE
 from tests.report import sample
 
 CHARTS = {
@@ -93,14 +93,14 @@ def test_numbers_of_a_curve_stand_in_a_table():
 
 def test_the_bars_of_a_histogram_stand_as_high_as_their_counts():
     histogram = charts.Histogram("t", "<rank>", "queries", ("1", "2–3"), (("a", (10, 5)), ("b", (0, 20))))
-    root = ET.fromstring(plots.svg(histogram, "f1"))
-    bars = [bar.attrib for bar in root.iter("rect")]
-    assert [float(bar["height"]) / float(bars[3]["height"]) for bar in bars] == pytest.approx(
+    root = ET.fromstring(bars.histogram(histogram))
+    drawn = [bar.attrib for bar in root.iter("rect")]
+    assert [float(bar["height"]) / float(drawn[3]["height"]) for bar in drawn] == pytest.approx(
         [0.5, 0.25, 0, 1], abs=1e-3
     )
-    ends = [float(bar["y"]) + float(bar["height"]) for bar in bars]
+    ends = [float(bar["y"]) + float(bar["height"]) for bar in drawn]
     assert max(ends) - min(ends) < 0.02  # points: two roundings to a hundredth
-    assert len({bar["style"] for bar in bars}) == 2
+    assert len({bar["style"] for bar in drawn}) == 2
     words = [text.text for text in root.iter("text")]
     assert words == ["0", "5", "10", "15", "20", "1", "2–3", "<rank>", "queries"]
 

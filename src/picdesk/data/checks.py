@@ -5,7 +5,6 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal
 
@@ -16,6 +15,7 @@ from picdesk.collection import Collection, Fields, Skipped
 from picdesk.data.check_report import CheckReport, Finding
 from picdesk.data.facts import Look, PictureFacts
 from picdesk.data.images import MAX_PIXELS, PictureError, check_head
+from picdesk.data.in_threads import look_at_all
 from picdesk.data.repeats import Seen, repeated_pictures, repeated_texts
 from picdesk.data.sources import PictureFiles, has_pictures, origin
 from picdesk.errors import ConfigError, DataError
@@ -159,8 +159,7 @@ def _look_at_all(
         finally:
             on_picture()
 
-    with ThreadPoolExecutor(workers) as pool:
-        results = list(pool.map(look, range(len(collection.picture_ids))))
+    results = look_at_all(len(collection.picture_ids), look, workers)
     bad = {i: (one[0], one[1]) for i, one in enumerate(results) if one is not None and isinstance(one[1], str)}
     return bad, [(one[0], one[1]) if one is not None and isinstance(one[1], Look) else None for one in results]
 

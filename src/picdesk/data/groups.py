@@ -6,10 +6,8 @@ for more than 1% of the pictures (ten, in small data) is boilerplate or a class 
 """
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +17,7 @@ from picdesk.collection import Collection
 from picdesk.data.checks import main_text
 from picdesk.data.facts import Look, PictureFacts
 from picdesk.data.images import MAX_PIXELS
+from picdesk.data.in_threads import look_at_all
 from picdesk.data.near import near_pairs
 from picdesk.data.sources import Joined, has_pictures
 from picdesk.errors import ConfigError, DataError
@@ -67,8 +66,7 @@ def see_all(
         finally:
             on_picture()
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        seen = list(pool.map(see, range(len(collection.picture_ids))))
+    seen = look_at_all(len(collection.picture_ids), see)
     facts.save()
     return seen
 

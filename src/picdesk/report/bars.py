@@ -1,10 +1,9 @@
-"""The rank histogram of a page, written as SVG at once: two stand on every job's page, and matplotlib takes 25 ms for each."""
+"""The rank histogram of a page, written as SVG at once: two stand on every job's page, and matplotlib takes half a second."""
 
 import math
 from html import escape
 
-from picdesk.report.charts import Histogram
-from picdesk.report.drawing import PAGE, VARIABLES, bar_colors
+from picdesk.report.charts import PAGE, VARIABLES, Histogram, bar_colors
 
 WIDTH, HEIGHT = 302.4, 180.0
 RIGHT, TOP = 0.985 * WIDTH, 0.04 * HEIGHT

@@ -1,4 +1,4 @@
-"""What a plot shows, as plain values: curves, rank histograms, heat maps and trade-offs. Drawing them is `plots.py`."""
+"""What a plot shows, as plain values: curves, rank histograms, heat maps, trade-offs; and their colours. Drawn by `plots.py`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -140,3 +140,44 @@ Chart = Curve | Histogram | HeatMap | Tradeoff
 
 def _bin_name(low: int, high: int) -> str:
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Ink of letters, a softer one, hairlines, and the colours of systems: main, others in turn, baseline."""
+
+    ink: str
+    soft: str
+    line: str
+    main: str
+    others: tuple[str, ...]
+    baseline: str
+
+
+PAPER = Palette("#16191d", "#59616b", "#d9dde2", "#1f57c3", ("#b4530a", "#0b7285", "#7a3fb0", "#8a6a00"), "#8b939c")
+# Stand-ins, each a colour used nowhere else, that become the page's CSS variables: the page decides, in light and in dark.
+PAGE = Palette("#010101", "#010102", "#010103", "#010104", ("#010105", "#010106", "#010107", "#010108"), "#010109")
+VARIABLES = {
+    PAGE.ink: "--ink",
+    PAGE.soft: "--soft",
+    PAGE.line: "--line",
+    PAGE.main: "--main",
+    PAGE.others[0]: "--other-1",
+    PAGE.others[1]: "--other-2",
+    PAGE.others[2]: "--other-3",
+    PAGE.others[3]: "--other-4",
+    PAGE.baseline: "--baseline",
+}
+
+
+def colors(series: tuple[Series, ...], palette: Palette) -> list[str]:
+    """Colour of each line: main and baseline have their own, others take theirs in turn."""
+    others = iter(palette.others * (len(series) // len(palette.others) + 1))
+    named = {"main": palette.main, "baseline": palette.baseline}
+    return [named.get(line.role) or next(others) for line in series]
+
+
+def bar_colors(chart: Histogram, palette: Palette) -> list[str]:
+    """Colour of each set of bars: the first is the main one, the second the baseline."""
+    turn = (palette.main, palette.baseline, *palette.others)
+    return [turn[i % len(turn)] for i in range(len(chart.counts))]

@@ -1,43 +1,14 @@
 """How each kind of chart is drawn on matplotlib axes, in the colours of a palette."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from picdesk.report.charts import Chart, Curve, HeatMap, Histogram, Point, Series, Tradeoff
+from picdesk.report.charts import Chart, Curve, HeatMap, Histogram, Palette, Point, Tradeoff, bar_colors, colors
 
 MOST_LETTERS = 44  # beside each other below a plot
 Axes = Any  # matplotlib.axes.Axes; its stubs are not strict enough to be of use
-
-
-@dataclass(frozen=True)
-class Palette:
-    """Ink of letters, a softer one, hairlines, and the colours of systems: main, others in turn, baseline."""
-
-    ink: str
-    soft: str
-    line: str
-    main: str
-    others: tuple[str, ...]
-    baseline: str
-
-
-PAPER = Palette("#16191d", "#59616b", "#d9dde2", "#1f57c3", ("#b4530a", "#0b7285", "#7a3fb0", "#8a6a00"), "#8b939c")
-# Stand-ins, each a colour used nowhere else, that become the page's CSS variables: the page decides, in light and in dark.
-PAGE = Palette("#010101", "#010102", "#010103", "#010104", ("#010105", "#010106", "#010107", "#010108"), "#010109")
-VARIABLES = {
-    PAGE.ink: "--ink",
-    PAGE.soft: "--soft",
-    PAGE.line: "--line",
-    PAGE.main: "--main",
-    PAGE.others[0]: "--other-1",
-    PAGE.others[1]: "--other-2",
-    PAGE.others[2]: "--other-3",
-    PAGE.others[3]: "--other-4",
-    PAGE.baseline: "--baseline",
-}
 
 
 def draw(chart: Chart, axes: Axes, palette: Palette) -> None:
@@ -172,19 +143,6 @@ def _scale(axes: Axes, values: list[float], log: bool) -> None:
         whole = all(float(value).is_integer() for value in values)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=whole, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if 1e4 <= x < 1e7 else f"{x:g}"))
-
-
-def colors(series: tuple[Series, ...], palette: Palette) -> list[str]:
-    """Colour of each line: main and baseline have their own, others take theirs in turn."""
-    others = iter(palette.others * (len(series) // len(palette.others) + 1))
-    named = {"main": palette.main, "baseline": palette.baseline}
-    return [named.get(line.role) or next(others) for line in series]
-
-
-def bar_colors(chart: Histogram, palette: Palette) -> list[str]:
-    """Colour of each set of bars: the first is the main one, the second the baseline."""
-    turn = (palette.main, palette.baseline, *palette.others)
-    return [turn[i % len(turn)] for i in range(len(chart.counts))]
 
 
 def _rectangle(x: int, y: int, color: str, alpha: float) -> Any:

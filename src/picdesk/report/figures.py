@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from picdesk.report import drawing, formats, plots
-from picdesk.report.charts import Chart, Curve, HeatMap, Histogram, Tradeoff
-from picdesk.report.drawing import PAGE, VARIABLES
+from picdesk.report import bars, formats
+from picdesk.report.charts import PAGE, VARIABLES, Chart, Curve, HeatMap, Histogram, Tradeoff, bar_colors, colors
 from picdesk.report.measured_values import Value
 
 Rows = tuple[tuple[str, ...], ...]
@@ -32,18 +31,25 @@ class Plots:
     def of(self, chart: Chart) -> Figure:
         """The chart as a figure."""
         self._drawn += 1
-        svg = Markup(plots.svg(chart, f"f{self._drawn}"))
-        return Figure(chart, svg, legend(chart), *numbers(chart))
+        svg = bars.histogram(chart) if isinstance(chart, Histogram) else svg_of(chart, f"f{self._drawn}")
+        return Figure(chart, Markup(svg), legend(chart), *numbers(chart))
+
+
+def svg_of(chart: Chart, name: str) -> str:
+    """The chart by matplotlib, which is loaded for the first page that needs it."""
+    from picdesk.report import plots
+
+    return plots.svg(chart, name)
 
 
 def legend(chart: Chart) -> tuple[tuple[str, str], ...]:
     """Name and CSS variable of each line or set of bars; empty where there is only one."""
     if isinstance(chart, Curve):
-        colors = drawing.colors(chart.series, PAGE)
-        named = tuple((line.name, VARIABLES[color]) for line, color in zip(chart.series, colors, strict=True))
+        own = colors(chart.series, PAGE)
+        named = tuple((line.name, VARIABLES[color]) for line, color in zip(chart.series, own, strict=True))
     elif isinstance(chart, Histogram):
-        colors = drawing.bar_colors(chart, PAGE)
-        named = tuple((name, VARIABLES[color]) for (name, _), color in zip(chart.counts, colors, strict=True))
+        own = bar_colors(chart, PAGE)
+        named = tuple((name, VARIABLES[color]) for (name, _), color in zip(chart.counts, own, strict=True))
     else:
         return ()
     return named if len(named) > 1 else ()

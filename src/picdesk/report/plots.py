@@ -10,9 +10,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from picdesk.files import written_whole
-from picdesk.report import bars, drawing
-from picdesk.report.charts import Chart, Histogram
-from picdesk.report.drawing import PAGE, PAPER, Palette
+from picdesk.report import drawing
+from picdesk.report.charts import PAGE, PAPER, VARIABLES, Chart, Palette
 
 SIZE = (
     4.2,
@@ -31,8 +30,6 @@ STYLE = {
 
 def svg(chart: Chart, name: str) -> str:
     """One `<svg>` element for a page; `name` keeps its ids apart from those of other plots. Equal charts, equal text."""
-    if isinstance(chart, Histogram):
-        return bars.histogram(chart)
     stream = io.StringIO()
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the browser draws the letters
@@ -79,6 +76,6 @@ def _inline(text: str, name: str) -> str:
     text = re.sub(r"font: (?:(?:normal|italic|bold|\d{3}) )*([\d.]+)px [^;\"]+", r"font-size: \1px", text)
     text = re.sub(r" font-family: [^;\"]+;", "", text)
     text = re.sub(r'\s*<style type="text/css">.*?</style>', "", text, flags=re.S)
-    for stand_in, variable in drawing.VARIABLES.items():
+    for stand_in, variable in VARIABLES.items():
         text = text.replace(stand_in, f"var({variable})")
     return text.strip()
