@@ -28,7 +28,7 @@ def metric_text(name: str, direction: str, metric: str = "hits@1") -> str:
 
 def differs(name: str, direction: str) -> tuple[str, str]:
     """How far hits@1 lies above the search alone, with its interval, and p."""
-    value, low, high, p = tasks()[name]["less_search_alone"][direction]["hits@1"]
+    value, low, high, p, _ = tasks()[name]["less_search_alone"][direction]["hits@1"]
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]", f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 
@@ -45,9 +45,7 @@ def reranking() -> str:
     lines = [f"| {' | '.join((*heads, 'i2t difference', 'p'))} |", "|" + "---|" * 8]
     for name, title in TUNED.items():
         own, t2i, i2t = tasks()[name]["tuned"], differs(name, "t2i"), differs(name, "i2t")
-        weights, best = (
-            " and ".join(f"{one:.2f}" for one in points) for points in (own["weights"].values(), own["best_weights"])
-        )
+        weights, best = (by_name(own[key]) for key in ("weights", "best_weights"))
         alone = tasks()[name]["search_alone"]["t2i"]["hits@1"]
         cells = (
             f"{weights} (highest at {best})",
@@ -59,6 +57,13 @@ def reranking() -> str:
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
+def by_name(weights: Mapping[str, float]) -> str:
+    """One weight, or several each with its name."""
+    if len(weights) == 1:
+        return f"{next(iter(weights.values())):.2f}"
+    return ", ".join(f"`{name}` {weight:.2f}" for name, weight in sorted(weights.items()))
+
+
 def second_tower() -> str:
     """What the second backbone is worth alone, over the whole gallery and over the candidates of the first."""
     alone = {name: tasks()[name]["t2i"]["metrics"]["hits@1"] for name in ("lite", "lite2")}
@@ -67,7 +72,7 @@ def second_tower() -> str:
     return (
         f"`lite2` alone reaches {alone['lite2']:.3f} and `lite` {alone['lite']:.3f}; over the candidates of `lite`, on "
         f"validation, {last:.3f} against {own['search_alone']:.3f}. The curve is highest, {own['best_value']:.3f}, at weight "
-        f"{own['best_weights'][0]:.2f}"
+        f"{own['best_weights']['cross_backbone']:.2f}"
     )
 
 

@@ -112,6 +112,7 @@ def test_tuning_chooses_on_one_part_and_reports_the_other(
     assert ran.status == 0, ran.err
     found = json.loads(ran.file("metrics.json"))
     (weight,) = found["tuned"]["weights"].values()
+    assert set(found["tuned"]["best_weights"]) == set(found["tuned"]["weights"])
     with (ran.folder / "weights.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 101

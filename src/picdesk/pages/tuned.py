@@ -71,10 +71,11 @@ def outcome_of(
         names=next(iter(after.values())).names,
     )
     shown = ", ".join(f"{name} {weight:g}" for name, weight in tuned.weights.items())
+    highest = dict(zip(tuned.names, tuned.points[tuned.best], strict=True))
     told = (
         f"chosen on {by.part} by {tuned.metric} ({by.rule}): {shown}, "
         f"{tuned.values[tuned.chosen]:.4f} ± {tuned.errors[tuned.chosen]:.4f} (search alone {tuned.values[0]:.4f}, "
-        f"highest {tuned.values[tuned.best]:.4f} at {', '.join(f'{w:g}' for w in tuned.points[tuned.best])}); of "
+        f"highest {tuned.values[tuned.best]:.4f} at {', '.join(f'{name} {weight:g}' for name, weight in highest.items())}); of "
         f"{len(tuned.points):,} weights tried on the data that chose, so these values flatter"
     )
     notes = [Note(told), *difference_notes(tests, settings.part, "chosen weights less search alone")]
@@ -87,7 +88,7 @@ def outcome_of(
         "standard_error": float(tuned.errors[tuned.chosen]),
         "search_alone": float(tuned.values[0]),
         "best_value": float(tuned.values[tuned.best]),
-        "best_weights": list(tuned.points[tuned.best]),
+        "best_weights": highest,
     }
     extra = {"tuned": found, "less_search_alone": differences_json(tests), "search_alone": show_metrics(before)}
     return Outcome(

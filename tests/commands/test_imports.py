@@ -1,0 +1,80 @@
+"""What each door may load: a library that takes long is loaded by what needs it, and not before."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.doors import PROJECT, run
+from tests.tiny import write_data
+
+HEAVY = (
+    *("torch", "torchvision", "torch._dynamo", "timm", "transformers", "sentence_transformers", "open_clip"),
+    *("pytorch_lightning", "torchmetrics", "scipy", "sklearn", "pandas", "matplotlib", "wandb", "faiss"),
+    *("lancedb", "pymilvus", "fastapi", "optuna", "bm25s", "peft"),
+)
+SEARCH = {"torch", "faiss"}
+FIT = {
+    *SEARCH,
+    "torch._dynamo",
+    "pytorch_lightning",
+    "torchmetrics",
+    "matplotlib",
+    "transformers",
+    "torchvision",
+    "scipy",
+}
+"""Lightning loads torchmetrics, and that what it finds of the last three."""
+NOTE = """
+import atexit, runpy, sys
+def tell():
+    print("LOADED", *[name for name in {heavy!r} if name in sys.modules])
+atexit.register(tell)
+sys.argv = sys.argv[1:]
+sys.path.insert(0, ".")
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+TINY = ("data=parquet", "data.caption_column=caption", "backbone._target_=tests.tiny.Tiny", "backbone.dim=8")
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("imports")
+
+
+def loaded(*words: str, status: int = 0) -> set[str]:
+    """Which of the heavy libraries a process of its own has loaded when it ends."""
+    command = [sys.executable, "-c", NOTE.format(heavy=HEAVY), *words]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("LOADED")]
+    return set(line.split()[1:])
+
+
+@pytest.mark.parametrize("door", ["train", "evaluate", "retrieve", "serve"])
+def test_help_and_mistakes_load_nothing(door: str) -> None:
+    assert loaded(f"{door}.py", "--help") == set()
+    assert loaded(f"{door}.py", "lr=1e-3", status=2) == set()
+
+
+def test_each_task_loads_what_it_needs(capfd: pytest.CaptureFixture[str], outputs: Path) -> None:
+    data = (*TINY, f"data.root={write_data(outputs / 'data', 60)}")
+    common = ("plugins=[tests]", f"paths.outputs={outputs}", "logger=none", "bootstrap.resamples=50")
+    fit = ("trainer.max_epochs=1", "training.batch_size=16")
+    assert loaded("train.py", *data, *fit, *common) <= FIT
+    ran = run(capfd, outputs, "retrieve", "task=index_build", "ckpt=latest", f"index_dir={outputs / 'index'}")
+    assert ran.status == 0, ran.err
+    asked = ("query=a colour", *common[:-1])
+    found = {
+        "evaluate": loaded("evaluate.py", "ckpt=latest", *common),
+        "check": loaded("evaluate.py", "task=check", *data, *common),
+        "retrieve": loaded("retrieve.py", "ckpt=latest", *asked),
+        "saved index": loaded("retrieve.py", f"index_dir={outputs / 'index'}", *asked),
+    }
+    assert {name: sorted(own - SEARCH) for name, own in found.items()} == {name: [] for name in found}
+    manifest = json.loads(next(outputs.glob("evaluate/*/*/manifest.json")).read_text())
+    assert manifest["seed"] == 0, "the job was a whole one"
