@@ -140,14 +140,22 @@ def over_jobs(recipe: Recipe, jobs: Sequence[DoneJob], rows: Sequence[Mapping[st
     for direction in DIRECTIONS:
         for metric in METRICS:
             if not recipe.fixed:
-                draws: dict[int, list[float]] = {}
-                for row in rows:
-                    draws.setdefault(row["split_seed"], []).append(row[direction][metric][0])
-                spread = over_draws(np.array(list(draws.values())), float(split.test) / float(split.train))
+                spread = spread_over_draws(rows, direction, metric, float(split.test) / float(split.train))
             else:
                 spread = spread_over_jobs(jobs, direction, metric)
             found[f"{direction}/{metric}"] = round_spread(spread)
     return found
+
+
+def spread_over_draws(
+    rows: Sequence[Mapping[str, Any]], direction: str, metric: str, tested_per_learned: float
+) -> Spread:
+    """Over draws of the split, from what is kept of each job."""
+    draws: dict[int, list[Any]] = {}
+    for row in rows:
+        draws.setdefault(row["split_seed"], []).append(row[direction][metric])
+    value, low, high = np.array(list(draws.values()), np.float64).transpose(2, 0, 1)
+    return over_draws(value, high - low, tested_per_learned)
 
 
 def spread_over_jobs(jobs: Sequence[DoneJob], direction: Any, metric: str) -> Spread:

@@ -19,16 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import recipes
+from picdesk.evaluation.families import family_p
 from picdesk.evaluation.significance import compare_all
-from picdesk.evaluation.spread import over_draws, round_spread
+from picdesk.evaluation.spread import over_draws, over_seeds_and_pictures, round_spread
 from picdesk.files import write_text
-from picdesk.interfaces import DIRECTIONS
+from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import DoneJob, find_jobs
 from picdesk.jobs.rankings import rankings_of
 
 RESULTS = recipes.PROJECT / "bench" / "results" / "vectors.json"
+Doubles = NDArray[np.float64]
 RULES = ("csls", "nnn", "inverted_softmax", "dynamic_inverted_softmax", "sinkhorn")
 DRAWS = "0,1,2,3,4"
 BEST = (
@@ -82,7 +85,19 @@ FITS = {
         ("experiment=finetune_flickr8k_best", "backbone=lite_pair_mpnet"),
         swept="seed",
     ),
+    "flickr8k_mpnet_alone": Fit(
+        "Flickr8k dev, best recipe, mpnet for MiniLM",
+        ("experiment=finetune_flickr8k_best", "backbone=lite_pair_mpnet", "backbone.text_trunk=mpnet_base"),
+        swept="seed",
+    ),
+    "newsimages_mpnet": Fit(
+        "NewsImages, heads + InfoNCE, mpnet beside MiniLM",
+        ("experiment=finetune_newsimages", "backbone.text_trunk=[minilm,mpnet_base]"),
+        tested_per_learned=10 / 80,
+    ),
 }
+LESS = {"flickr8k_mpnet": "flickr8k", "flickr8k_mpnet_alone": "flickr8k", "newsimages_mpnet": "newsimages"}
+"""Fits that are compared with another one on the same draws or seeds, pair by pair."""
 
 
 def arguments() -> argparse.Namespace:
@@ -119,66 +134,126 @@ def fits(given: argparse.Namespace, name: str, fit: Fit) -> list[DoneJob]:
     )  # found by when they ended; compared draw by draw
 
 
-def over_jobs(values: Sequence[float], fit: Fit) -> dict[str, Any]:
-    """Mean with its interval over draws; over seeds of a fixed list the mean with the least and the most."""
+def hits_of(job: DoneJob) -> dict[Direction, tuple[Doubles, tuple[str, ...]]]:
+    """hits@1 of each query of a job, sorted by query id, and the picture that each is about."""
+    found = {}
+    for d, (ranks, pictures) in rankings_of(job.folder).items():
+        order = sorted(range(len(ranks.query_ids)), key=ranks.query_ids.__getitem__)
+        found[d] = ((ranks.first[order] <= 1).astype(np.float64), tuple(pictures[i] for i in order))
+    return found
+
+
+def over_jobs(each: Sequence[Doubles], pictures: Sequence[Sequence[str]], lengths: Sequence[float], fit: Fit) -> Any:
+    """The mean over jobs with its 95% interval: over draws of the split, or over the seeds of a fixed list and its pictures."""
     if fit.swept == "split.seed":
-        return round_spread(over_draws(np.array(values)[:, None], fit.tested_per_learned))
-    return {"mean": round(float(np.mean(values)), 6), "least": min(values), "most": max(values)}
+        means = np.array([values.mean() for values in each])[:, None]
+        return round_spread(over_draws(means, np.array(lengths)[:, None], fit.tested_per_learned))
+    return round_spread(over_seeds_and_pictures(np.array(each), np.unique(pictures[0], return_inverse=True)[1]))
 
 
 def about(jobs: Sequence[DoneJob], fit: Fit) -> dict[str, Any]:
     """hits@1 of each job and over them."""
     found: dict[str, Any] = {"title": fit.title, "draws": fit.swept == "split.seed"}
+    own = [hits_of(job) for job in jobs]
     for d in DIRECTIONS:
         each = [round(float(job.metrics[d]["metrics"]["hits@1"]), 6) for job in jobs]
-        gallery = [int(job.metrics[d]["metrics"]["gallery"]) for job in jobs]
-        found[d] = {"hits@1": each, "over": over_jobs(each, fit), "gallery": gallery}
+        ends = [job.metrics[d]["intervals"]["hits@1"] for job in jobs]
+        values, pictures = zip(*(one[d] for one in own), strict=True)
+        over = over_jobs(values, pictures, [high - low for low, high in ends], fit)
+        found[d] = {
+            "hits@1": each,
+            "over": over,
+            "gallery": [int(job.metrics[d]["metrics"]["gallery"]) for job in jobs],
+        }
     return found
 
 
-def paired_differences(ours: Sequence[DoneJob], theirs: Sequence[DoneJob], fit: Fit) -> dict[str, Any]:
-    """Paired differences of hits@1 of the same draws: of each draw with its interval and p, and over the draws."""
-    found: dict[str, Any] = {d: {"each": []} for d in DIRECTIONS}
+def apart(ours: Sequence[DoneJob], theirs: Sequence[DoneJob], fit: Fit) -> dict[Direction, dict[str, Any]]:
+    """Paired differences of hits@1, job by job with interval and p, over the jobs, and what each picture adds to the mean."""
+    found: dict[Direction, dict[str, Any]] = {d: {"each": [], "values": [], "pictures": []} for d in DIRECTIONS}
     for one, other in zip(ours, theirs, strict=True):
         a, b = rankings_of(one.folder), rankings_of(other.folder)
         tests = compare_all({d: (a[d][0], b[d][0]) for d in DIRECTIONS}, {d: a[d][1] for d in DIRECTIONS}, ks=(1,))
+        mine, other_hits = hits_of(one), hits_of(other)
         for d in DIRECTIONS:
             own = tests[d]["hits@1"]
-            found[d]["each"].append(
-                [round(x, 6) for x in (own.interval.value, own.interval.low, own.interval.high, own.p)]
-            )
-    for d in DIRECTIONS:
-        found[d]["over"] = over_jobs([row[0] for row in found[d]["each"]], fit)
+            row = (own.interval.value, own.interval.low, own.interval.high, own.p)
+            found[d]["each"].append([round(x, 6) for x in row])
+            found[d]["values"].append(mine[d][0] - other_hits[d][0])
+            found[d]["pictures"].append(mine[d][1])
+    for own in found.values():
+        lengths = [row[2] - row[1] for row in own["each"]]
+        own["over"] = over_jobs(own["values"], own["pictures"], lengths, fit)
     return found
 
 
-def corrections(given: argparse.Namespace, name: str, fit: Fit, jobs: Sequence[DoneJob]) -> dict[str, Any]:
-    """Every rule, its settings chosen on validation data, in each direction: what is gained on the pictures reported."""
-    found: dict[str, Any] = {rule: {d: {"less_plain": [], "settings": []} for d in DIRECTIONS} for rule in RULES}
-    for i, job in enumerate(jobs):
-        tuned = swept(
-            given,
-            "evaluate",
-            f"{name}_scores_{i}",
-            [
-                *("task=tune_weights", f"scores={','.join(RULES)}", f"ckpt={job.folder}", "tune_weights.rule=best"),
-                "tune_weights.metric=t2i/hits@1,i2t/hits@1",
-            ],
-        )
-        for one in tuned:
-            said = one.metrics["tuned"]
-            d = said["metric"].partition("/")[0]
-            own = found[said["scores"]][d]
-            own["less_plain"].append([round(x, 6) for x in one.metrics["less_plain"][d]["hits@1"]])
-            own["settings"].append(said["settings"])
-            own.setdefault("plain", []).append(one.metrics["plain"][d]["hits@1"])
-            own.setdefault("corrected", []).append(one.metrics[d]["metrics"]["hits@1"])
+def family(compared: Sequence[dict[Direction, dict[str, Any]]]) -> list[dict[Direction, float]]:
+    """p of each comparison and direction, corrected for all of them: random signs by picture, over all jobs together."""
+    names = sorted({name for one in compared for own in one.values() for part in own["pictures"] for name in part})
+    place = {name: i for i, name in enumerate(names)}
+    sums = np.zeros((len(names), 1 + len(compared) * len(DIRECTIONS)))
+    columns = [(i, d) for i in range(len(compared)) for d in DIRECTIONS]
+    for column, (i, d) in enumerate(columns, start=1):
+        own = compared[i][d]
+        for values, pictures in zip(own["values"], own["pictures"], strict=True):
+            np.add.at(sums[:, column], [place[name] for name in pictures], values / len(values) / len(own["values"]))
+    pairs = np.array([[column, 0] for column in range(1, 1 + len(columns))], np.int64)
+    told = dict(zip(columns, family_p(sums, pairs, 10_000, 0), strict=True))
+    return [{d: round(float(told[i, d]), 6) for d in DIRECTIONS} for i in range(len(compared))]
+
+
+def kept_of(one: dict[str, Any], p: float) -> dict[str, Any]:
+    """What a file keeps of a comparison."""
+    return {"each": one["each"], "over": one["over"], "p": p}
+
+
+def paired_differences(ours: Sequence[DoneJob], theirs: Sequence[DoneJob], fit: Fit) -> dict[str, Any]:
+    """Paired differences of hits@1 of the same draws or seeds, with p corrected for both directions."""
+    found = apart(ours, theirs, fit)
+    (told,) = family([found])
+    return {d: kept_of(found[d], told[d]) for d in DIRECTIONS}
+
+
+def tune_scores(given: argparse.Namespace, name: str, jobs: Sequence[DoneJob]) -> list[list[DoneJob]]:
+    """For each job a sweep of every rule, its settings chosen on validation data in either direction."""
+    rules = ("task=tune_weights", f"scores={','.join(RULES)}", "tune_weights.rule=best")
+    both = "tune_weights.metric=t2i/hits@1,i2t/hits@1"
+    return [
+        swept(given, "evaluate", f"{name}_scores_{i}", [*rules, f"ckpt={job.folder}", both])
+        for i, job in enumerate(jobs)
+    ]
+
+
+def corrections(jobs: Sequence[DoneJob], tuned: Sequence[Sequence[DoneJob]], fit: Fit) -> dict[str, Any]:
+    """Every rule in each direction, and the one that validation data would choose, plain scores among them: what is gained on
+    the pictures reported, paired, with p corrected for all rules and directions."""
+    own = {
+        (job, one.metrics["tuned"]["scores"], one.metrics["tuned"]["metric"][:3]): one
+        for job, each in enumerate(tuned)
+        for one in each
+    }
+    by_rule = {rule: {d: [own[i, rule, d] for i in range(len(jobs))] for d in DIRECTIONS} for rule in RULES}
+    compared = {rule: {d: apart(by_rule[rule][d], jobs, fit)[d] for d in DIRECTIONS} for rule in RULES}
+    p = dict(zip(RULES, family(list(compared.values())), strict=True))
+    found: dict[str, Any] = {rule: {} for rule in RULES}
     for rule in RULES:
         for d in DIRECTIONS:
-            own = found[rule][d]
-            own["over"] = over_jobs([row[0] for row in own["less_plain"]], fit)
-            own["mean"] = [round(float(np.mean(own[key])), 6) for key in ("plain", "corrected")]
+            told = [one.metrics["tuned"] for one in by_rule[rule][d]]
+            plain = [float(job.metrics[d]["metrics"]["hits@1"]) for job in jobs]
+            corrected = [float(one.metrics[d]["metrics"]["hits@1"]) for one in by_rule[rule][d]]
+            found[rule][d] = kept_of(compared[rule][d], p[rule][d]) | {
+                "settings": [one["settings"] for one in told],
+                "mean": [round(float(np.mean(values)), 6) for values in (plain, corrected)],
+                "validation": [round(float(np.mean([one[key] for one in told])), 6) for key in ("plain", "value")],
+            }
+    found["chosen"] = {d: choose_rule({rule: found[rule][d]["validation"] for rule in RULES}) for d in DIRECTIONS}
     return found
+
+
+def choose_rule(validation: Mapping[str, Sequence[float]]) -> str:
+    """The rule whose mean over the jobs is highest on validation data, or `plain`."""
+    best = max(validation, key=lambda rule: validation[rule][1])
+    return best if validation[best][1] > validation[best][0] else "plain"
 
 
 def main() -> None:
@@ -188,12 +263,22 @@ def main() -> None:
         if name == "heads":
             jobs = {key: fits(given, key, fit) for key, fit in HEADS.items()}
             found: Mapping[str, Any] = {
-                key: about(own, HEADS[key]) | {"less_lite_pair": paired_differences(own, jobs["lite_pair"], HEADS[key])}
+                key: about(own, HEADS[key])
+                | (
+                    {}
+                    if key == "lite_pair"
+                    else {"less_lite_pair": paired_differences(own, jobs["lite_pair"], HEADS[key])}
+                )
                 for key, own in jobs.items()
             }
         else:
             own = fits(given, name, FITS[name])
-            found = {"fit": about(own, FITS[name]), "scores": corrections(given, name, FITS[name], own)}
+            tuned = tune_scores(given, name, own)
+            found = {"fit": about(own, FITS[name]), "scores": corrections(own, tuned, FITS[name])}
+            if name in LESS:
+                found[f"less_{LESS[name]}"] = paired_differences(
+                    own, fits(given, LESS[name], FITS[LESS[name]]), FITS[name]
+                )
         known[name] = found
         write_text(RESULTS, json.dumps(known, indent=1, sort_keys=True) + "\n")
         print(f"{name}: {RESULTS}")

@@ -65,9 +65,18 @@ def test_the_error_of_seeds_and_pictures_holds_the_truth_as_often_as_it_says() -
 def test_draws_that_share_what_they_learn_from_are_not_taken_for_independent() -> None:
     values = np.array([[0.10, 0.12], [0.14, 0.16], [0.08, 0.10], [0.12, 0.10]])
     means = values.mean(axis=1)
-    spread = over_draws(values, 0.125)
+    spread = over_draws(values, np.full((4, 2), 0.01), 0.125)
     wanted = 3.182446 * np.sqrt(means.var(ddof=1) * (1 / 4 + 0.125))
     assert spread.mean == pytest.approx(0.115)
     assert spread.high - spread.mean == pytest.approx(wanted, rel=1e-6)
     assert spread.draws == pytest.approx(means.std(ddof=1))
     assert spread.seeds == pytest.approx(np.sqrt(values.var(axis=1, ddof=1).mean()))
+
+
+def test_draws_that_agree_by_luck_have_the_error_of_their_pictures() -> None:
+    """Five draws of one value, as of 20 in 396, or of none at all: what each job's own pictures leave open stays open."""
+    for value, length in ((20 / 396, 0.043), (0.0, 0.0096), (1.0, 0.0096)):
+        spread = over_draws(np.full((5, 1), value), np.full((5, 1), length), 0.125)
+        wanted = 2.776445 * length / (2 * 1.959964) * np.sqrt(1 / 5 + 0.125)
+        assert spread.high - spread.mean == pytest.approx(wanted, rel=1e-6)
+        assert spread.mean - spread.low == pytest.approx(wanted, rel=1e-6)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from picdesk.evaluation.statistics import wilson
 
 Doubles = NDArray[np.float64]
+NORMAL = 1.959964
+"""The normal distribution's 97.5% quantile."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,21 @@ def over_seeds_and_pictures(values: Doubles, pictures: NDArray[np.int64]) -> Spr
     return Spread(mean, mean - reach, mean + reach, float(means.std(ddof=1)) if seeds > 1 else None)
 
 
-def over_draws(values: Doubles, tested_per_learned: float) -> Spread:
-    """The mean of `values` [draws, seeds]: jobs on several draws of the split, with several seeds on each.
+def over_draws(values: Doubles, lengths: Doubles, tested_per_learned: float) -> Spread:
+    """The mean of `values` [draws, seeds]: jobs on several draws of the split, with several seeds on each; `lengths` [draws, seeds]
+    are those of their own 95% intervals, over the pictures of each.
 
     Each draw has other test pictures, so the variance between draws holds the error of the pictures too; but the draws share
     most of what is learned from, which a plain error would take for independent. Nadeau and Bengio ("Inference for the
-    generalization error", 2003) correct for that: variance x (1 / draws + test / train), `tested_per_learned`. The width is
-    Student's, with draws - 1 degrees of freedom.
+    generalization error", 2003) correct for that: variance x (1 / draws + test / train), `tested_per_learned`. A few draws can lie
+    closer together than their pictures allow, all at one value even, so the variance is at least that of one draw's pictures.
+    The width is Student's, with draws - 1 degrees of freedom.
     """
     of_draws = values.mean(axis=1)
     draws = len(of_draws)
-    error = math.sqrt(float(of_draws.var(ddof=1)) * (1 / draws + tested_per_learned))
+    of_pictures = float(((lengths.mean(axis=1) / (2 * NORMAL)) ** 2).mean())
+    variance = max(float(of_draws.var(ddof=1)), of_pictures)
+    error = math.sqrt(variance * (1 / draws + tested_per_learned))
     reach = _quantile(draws - 1) * error
     mean = float(of_draws.mean())
     seeds = math.sqrt(float(values.var(axis=1, ddof=1).mean())) if values.shape[1] > 1 else None

@@ -75,7 +75,8 @@ def same_queries(direction: Direction, ranks: Sequence[Rankings]) -> bool:
 
 def of_direction(direction: Direction, ranks: Sequence[Rankings], jobs: Sequence[DoneJob]) -> dict[str, Value]:
     """Mean and standard deviation of hits@1 over the jobs, with the interval where it can be told."""
-    means = [job.numbers[direction]["hits@1"].value for job in jobs if direction in job.numbers]
+    own = [job.numbers[direction]["hits@1"] for job in jobs if direction in job.numbers]
+    means = [one.value for one in own]
     if len(means) < len(jobs):
         return {}
     deviation = {f"{direction}/sd": Value(float(np.std(means, ddof=1)))}
@@ -85,7 +86,8 @@ def of_direction(direction: Direction, ranks: Sequence[Rankings], jobs: Sequence
         hits = [(in_order_of(first, one[direction][0]).first <= 1).astype(np.float64) for one in ranks]
         spread = over_seeds_and_pictures(np.array(hits), first.cluster)
     elif share is not None:
-        spread = over_draws(np.array(means)[:, None], share)
+        lengths = [0.0 if one.low is None or one.high is None else one.high - one.low for one in own]
+        spread = over_draws(np.array(means)[:, None], np.array(lengths)[:, None], share)
     else:
         return {f"{direction}/hits@1": Value(float(np.mean(means))), **deviation}
     return {f"{direction}/hits@1": Value(spread.mean, max(0.0, spread.low), min(1.0, spread.high)), **deviation}
