@@ -92,7 +92,7 @@ FITS = {
     ),
     "newsimages_mpnet": Fit(
         "NewsImages, heads + InfoNCE, mpnet beside MiniLM",
-        ("experiment=finetune_newsimages", "backbone.text_trunk=[minilm,mpnet_base]"),
+        ("experiment=finetune_newsimages", "backbone.text_trunk=[minilm_l6,mpnet_base]"),
         tested_per_learned=10 / 80,
     ),
 }
