@@ -33,7 +33,7 @@ def run_of(queries: tuple[str, ...], items: tuple[str, ...], scores: np.ndarray,
     """The run that sorts the whole score matrix, cut at `depth`."""
     index = np.broadcast_to(np.arange(len(items), dtype=np.int32), scores.shape)
     index, ordered = order_rows(index, scores, id_ranks(items))
-    return Run(queries, items, index[:, :depth], ordered[:, :depth], len(items))
+    return Run(queries, items, index[:, :depth], ordered[:, :depth], len(items), exact=True)
 
 
 def captions(rng: np.random.Generator, pictures: int, most: int = 7, least: int = 1) -> np.ndarray:

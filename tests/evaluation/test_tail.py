@@ -1,5 +1,6 @@
 """A run cut at some depth, with its tail, scores exactly as the whole order does, and so does its file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,9 @@ def test_a_list_by_another_engine_is_believed_for_what_it_lists() -> None:
     case, exact = tied_case(3)
     whole = case.run("t2i", depth=3)
     scores = np.tile(np.array([30, 20, 10], np.float32), (len(whole.query_ids), 1))
-    reranked = Run(whole.query_ids, whole.item_ids, whole.index[:, ::-1].copy(), scores, whole.gallery_size)
+    flags = np.ones(len(whole.query_ids), bool)
+    turned = whole.index[:, ::-1].copy()
+    reranked = Run(whole.query_ids, whole.item_ids, turned, scores, whole.gallery_size, reranked=flags)
     run = add_tail(reranked, exact["t2i"], case.qrels("t2i"))
     assert np.array_equal(run.index, reranked.index)
     place = {q: np.flatnonzero(row == case.picture_of[q]) for q, row in enumerate(run.index)}
@@ -92,7 +95,8 @@ def test_a_list_by_another_engine_is_believed_for_what_it_lists() -> None:
 def test_ties_at_the_end_of_a_reranked_list_stay_within_it() -> None:
     """Eight pictures; candidates that a reranker scored 9, 1, 1, of which the middle one is right: rank 3, not its old 7."""
     qrels = Qrels.from_pairs(("q",), tuple("abcdefgh"), np.array([0]), np.array([1]))
-    run = Run(("q",), tuple("abcdefgh"), np.array([[5, 1, 6]], np.int32), np.array([[9, 1, 1]], np.float32), 8)
+    index, scores, flags = np.array([[5, 1, 6]], np.int32), np.array([[9, 1, 1]], np.float32), np.ones(1, bool)
+    run = Run(("q",), tuple("abcdefgh"), index, scores, 8, reranked=flags)
     exact = Ranks(
         "t2i", ("q",), qrels.bounds, np.array([7], np.int32), 8, 8, np.zeros(1, np.int64), np.array([0.2], np.float32)
     )
@@ -107,8 +111,16 @@ def test_two_missing_items_never_share_a_rank() -> None:
     index, scores = np.array([[0, 1], [0, 1]], np.int32), np.array([[9, 8], [9, 8]], np.float32)
     ranks, own = np.array([8, 1, 2, 2], np.int32), np.array([0.1, 0.9, 0.8, 0.8], np.float32)
     exact = Ranks("t2i", ("p", "q"), qrels.bounds, ranks, 8, 8, np.arange(2), own)
-    told = add_tail(Run(("p", "q"), tuple("abcdefgh"), index, scores, 8), exact, qrels)
+    told = add_tail(Run(("p", "q"), tuple("abcdefgh"), index, scores, 8, reranked=np.ones(2, bool)), exact, qrels)
     assert told.tail.rank.tolist() == [8, 3, 4, 5]
+
+
+def test_a_run_that_does_not_say_who_made_it_is_refused() -> None:
+    """Scores that look like those of the search are no proof of it."""
+    case, exact = tied_case(1)
+    foreign = replace(case.run("t2i", depth=2), exact=None)
+    with pytest.raises(DataError, match="does not say whether its lists are those of a search"):
+        add_tail(foreign, exact["t2i"], case.qrels("t2i"))
 
 
 def test_ranks_of_other_qrels_are_refused() -> None:

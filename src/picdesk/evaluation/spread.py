@@ -58,14 +58,14 @@ def over_seeds_and_pictures(values: Doubles, pictures: NDArray[np.int64]) -> Spr
 
 
 def over_draws(values: Doubles, lengths: Doubles, tested_per_learned: float) -> Spread:
-    """The mean of `values` [draws, seeds]: jobs on several draws of the split, with several seeds on each; `lengths` [draws, seeds]
-    are those of their own 95% intervals, over the pictures of each.
+    """The mean of `values` [draws, seeds]: jobs on several draws of the split, with several seeds on each.
 
-    Each draw has other test pictures, so the variance between draws holds the error of the pictures too; but the draws share
-    most of what is learned from, which a plain error would take for independent. Nadeau and Bengio ("Inference for the
-    generalization error", 2003) correct for that: variance x (1 / draws + test / train), `tested_per_learned`. A few draws can lie
-    closer together than their pictures allow, all at one value even, so the variance is at least that of one draw's pictures.
-    The width is Student's, with draws - 1 degrees of freedom.
+    `lengths` [draws, seeds] are those of the jobs' own 95% intervals, over their pictures. Each draw has other test pictures, so
+    the variance between draws holds the error of the pictures too; but the draws share most of what is learned from, which a
+    plain error would take for independent. Nadeau and Bengio ("Inference for the generalization error", 2003) correct for that:
+    variance x (1 / draws + test / train), `tested_per_learned`. A few draws can lie closer together than their pictures allow,
+    all at one value even, so the variance is at least that of one draw's pictures. The width is Student's, with draws - 1
+    degrees of freedom.
     """
     of_draws = values.mean(axis=1)
     draws = len(of_draws)

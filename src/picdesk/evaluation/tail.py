@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from picdesk.errors import DataError
-from picdesk.evaluation.ranks import Flags, Located, Longs, Ranks, align, locate, tie_order
+from picdesk.evaluation.ranks import Flags, Longs, Ranks, align, locate, tie_order
 from picdesk.trec.runs import Floats, Qrels, Run, Tail
 
 
@@ -15,7 +15,7 @@ def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
     That is one that is missing, or in a group of equal scores which reaches the end of the list, or last in it but equal to
     something outside. The latter two leave the list. Do this last, after reranking: who reranks must not see the qrels.
     A list that was reranked has an order of its own, and nothing outside equals it; one that an approximate search made is
-    taken at its word about what is last. Where a run does not say who made it, a score that is that of `exact` says so.
+    taken at its word about what is last. A run has to say which of them it is: `Run.reranked` or `Run.exact`; scores do not tell.
     A rank in the tail is never within its list, whatever the rounding of the engine that made the list.
     """
     if exact.scores is None or exact.query_ids != qrels.query_ids or len(exact.ranks) != len(qrels.items):
@@ -24,7 +24,7 @@ def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
     run, places = _all_named(run, qrels, places)
     query, item = rows[qrels.query_of], places[qrels.items]
     at = locate(run, query, item)
-    ordinary = (at.place >= 0) & _as_searched(run, query, at, exact.scores)
+    ordinary = (at.place >= 0) & _as_searched(run, query)
     listed_rank = (
         1 + at.level - tie_order(query, np.where(at.place >= 0, at.level, -1.0 - np.arange(len(item))), at.place)[1]
     )
@@ -50,13 +50,13 @@ def _all_named(run: Run, qrels: Qrels, places: Longs) -> tuple[Run, Longs]:
     return run, places
 
 
-def _as_searched(run: Run, query: Longs, at: Located, scores: Floats) -> Flags:
+def _as_searched(run: Run, query: Longs) -> Flags:
     """Whether the list has the order of the search."""
     if run.reranked is not None:
         return np.asarray(~run.reranked[query])
     if run.exact is not None:
         return np.ones(len(query), np.bool_)
-    return np.isclose(run.scores[query, np.maximum(at.place, 0)], scores, rtol=0, atol=1e-6)
+    raise DataError("run: it does not say whether its lists are those of a search (exact) or were reranked")
 
 
 def _without(run: Run, query: Longs, place: Longs) -> Run:

@@ -102,7 +102,7 @@ def run_of(
         raise DataError(f"{int((~np.isfinite(matrix)).sum())} scores are no numbers")
     places = np.broadcast_to(np.arange(len(item_ids), dtype=np.int32), matrix.shape)
     index, scores = order_rows(places, matrix, id_ranks(item_ids))
-    return Run(query_ids, item_ids, index[:, :depth], scores[:, :depth], len(item_ids))
+    return Run(query_ids, item_ids, index[:, :depth], scores[:, :depth], len(item_ids), exact=True)
 
 
 def qrels_of(relevant: Any, text_ids: tuple[str, ...], picture_ids: tuple[str, ...]) -> dict[Direction, Qrels]:
