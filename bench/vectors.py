@@ -47,7 +47,7 @@ CLIP = (
         "data.folder=flickr8k/Images",
         "prompt=caption",
         "split=random_70_15_15",
-        "data.max_bad_fraction=0.5",
+        "data.max_bad_fraction=0.8",
     ),
 )
 TOWER = ("backbone=precomputed", "backbone.dim=512", "+backbone@backbone.text_encoder=minilm")
