@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from scripts import bench_numbers, recipe_numbers
+from scripts import bench_numbers, index_numbers, recipe_numbers
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
@@ -24,6 +24,7 @@ WORDS = (
     "newsimages-more",
     "second-tower",
     "captions",
+    "growth-built",
 )  # blocks that stand within a sentence
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -43,6 +44,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "score-corrections": bench_numbers.score_corrections,
     "lexical": bench_numbers.lexical,
     "pareto": bench_numbers.pareto,
+    "refinement": index_numbers.refinement,
+    "growth": index_numbers.growth,
+    "growth-built": index_numbers.growth_built,
 }
 
 
