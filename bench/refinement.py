@@ -67,8 +67,9 @@ def write_page(found: Mapping[str, Row]) -> None:
         lines.append(f"| `{kept}` | {own[0]['bytes']} | " + " | ".join(f"{row['recall']:.3f}" for row in own) + " |")
     text = f"""# What a refinement can find at best
 
-`python bench/refinement.py` on {machines(found.values())}. Real vectors of 512 dimensions (`bench/real_vectors.py`), {ASKED} queries
-that are not in the gallery, recall@10 out of the truly nearest {CANDIDATES:,}. How it is among millions was not measured.
+`python bench/refinement.py` on {machines(found.values())}. Real vectors of 512 dimensions (`bench/real_vectors.py`),
+{ASKED} queries that are not in the gallery, recall@10 out of the truly nearest {CANDIDATES:,}.
+How it is among millions was not measured.
 
 | how the vectors are kept | bytes | {" | ".join(f"{asked}, N = {count:,}" for asked, count in heads)} |
 |---|---|{"---|" * len(heads)}

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from scripts.recipe_numbers import DIRECTIONS, RESULTS, ends
-
-PROJECT = RESULTS.parents[1]
 
 
 @cache
@@ -88,25 +85,6 @@ def captions() -> str:
     )
 
 
-def large_batches() -> str:
-    """The table of docs/finetuning.md on memory, from what `bench/train.py` found: a row a batch size."""
-    found = json.loads((RESULTS / "train.json").read_text(encoding="utf-8"))
-    lines = [
-        "| batch | one pass over the whole batch, open_clip's loss | `chunk=64`, blocks of 1,024 |",
-        "|---|---|---|",
-    ]
-    for batch in (256, 1024, 4096):
-        cells = []
-        for whose in ("theirs", "ours"):
-            one = found[f"towers-768-bf16 {batch} {whose}"]
-            fits = "seconds" in one
-            cells.append(
-                f"{one['peak']:.1f} GB, {one['seconds']:.0f} s a step" if fits else f"more than {one['bound']:.0f} GB"
-            )
-        lines.append(f"| {batch:,} | {' | '.join(cells)} |")
-    return "\n\n" + "\n".join(lines) + "\n\n"
-
-
 @cache
 def vectors() -> dict[str, Any]:
     """What `bench/vectors.py` found."""
@@ -146,20 +124,6 @@ def score_corrections() -> str:
                 plain, corrected = own[d]["mean"]
                 cells += [f"{plain:.3f}, {corrected:.3f}", spread_of(own[d]["over"], "+")]
             lines.append(f"| {found['fit']['title']} | `{rule}` | {' | '.join(cells)} |")
-    return "\n\n" + "\n".join(lines) + "\n\n"
-
-
-def pareto() -> str:
-    """The table beside the picture of docs/backbones.md, from what `bench/pareto.py` found."""
-    sys.path.insert(0, str(PROJECT / "scripts"))
-    import pareto_page
-
-    found = pareto_page.points()
-    best = pareto_page.front(found)
-    lines = ["| `backbone=` | pictures a second of one core | COCO t2i hits@1, published | |", "|---|---|---|---|"]
-    for one in found:
-        told = "no faster one reaches as much" if one in best else ""
-        lines.append(f"| `{one.name}` | {one.rate:.2f} | {100 * one.hits:.1f} | {told} |")
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
