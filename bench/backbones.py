@@ -1,8 +1,8 @@
 """Pictures and texts a second, file names to features, of each backbone that runs without a hub: `python bench/backbones.py`.
 
 Writes bench/results/backbones.json and backbones.md. open_clip models have random weights: the cost is the same. Each is timed
-`--rounds` times over all, the backbones taking turns, after a batch to warm up; medians are shown. Each round has a store of its own, so
-everything is encoded anew.
+`--rounds` times over all, the backbones taking turns, after a batch to warm up; medians are shown. Each round has a store of its
+own, so everything is encoded anew.
 """
 
 import argparse

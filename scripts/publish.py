@@ -17,7 +17,7 @@ from scripts import bench_numbers, index_numbers, recipe_numbers, speed_numbers
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
 MARKED = re.compile(r"(<!-- numbers: ([\w-]+) -->)(.*?)(<!-- /numbers -->)", re.DOTALL)
-UNKNOWN = "(not measured yet: `make numbers`)"
+UNKNOWN = bench_numbers.NOT_YET
 WORDS = (
     "demo-seeds",
     "demo-machines",

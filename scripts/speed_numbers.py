@@ -99,12 +99,21 @@ def sweep_job() -> str:
     return f"{float(own):.2f} s beyond its search and Hydra ({found['machine'].partition(', load')[0]})"
 
 
+OPTIONS = (  # those of bench/pareto.py
+    *("vit_b_32_laion2b", "vit_b_16_openai", "siglip_b_16_224", "siglip2_b_16_224"),
+    *("pe_core_t_16_384", "pe_core_s_16_384", "pe_core_b_16", "vit_l_14_laion2b"),
+)
+
+
 def pareto() -> str:
     """The table beside the picture of docs/backbones.md, from what `bench/pareto.py` found."""
     sys.path.insert(0, str(PROJECT / "scripts"))
     import pareto_page
 
     found = pareto_page.points()
+    missing = set(OPTIONS) - {one.name for one in found}
+    if missing:
+        raise KeyError(*sorted(missing))
     best = pareto_page.front(found)
     lines = ["| `backbone=` | pictures a second of one core | COCO t2i hits@1, published | |", "|---|---|---|---|"]
     for one in found:
