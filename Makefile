@@ -53,8 +53,10 @@ format: $(READY) ## put the code in its one form
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-bench: $(READY) ## measure against other tools; tables are written to bench/results
-	@for name in evaluate encode backbones drift index index_growth filters refinement hnsw_claim fusion train sweep startup; do echo "== $$name"; $(RUN) bench/$$name.py || exit 1; done
+bench: $(READY) ## measure against other tools; tables are written to bench/results, and from there to the README and the docs
+	@for words in evaluate encode backbones drift index index_growth "index_growth real" filters refinement hnsw_claim fusion train \
+		sweep startup same_bytes; do echo "== $$words"; set -- $$words; $(RUN) "bench/$$1.py" "$${@:2}" || exit 1; done
+	@$(RUN) scripts/publish.py
 
 numbers: $(READY) ## fit every published recipe again (hours; goes on where it stopped; PICDESK_DATA_ROOT), then the tables
 	@$(RUN) bench/recipes.py

@@ -1,8 +1,8 @@
 """Pictures and texts a second, file names to features, of each backbone that runs without a hub: `python bench/backbones.py`.
 
-Writes bench/results/backbones.md. open_clip models have random weights: the cost is the same. Each backbone is timed `--rounds`
-times over all, the backbones taking turns, after a batch to warm up; medians are shown. Each round has a store of its own, so
-everything is encoded anew.
+Writes bench/results/backbones.json and backbones.md. open_clip models have random weights: the cost is the same. Each is timed
+`--rounds` times over all, the backbones taking turns, after a batch to warm up; medians are shown. Each round has a store of its
+own, so everything is encoded anew.
 """
 
 import argparse
@@ -10,12 +10,13 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 
 from encode_contenders import HERE, material
+from kept import Row, merge_results
 from picdesk.backbones.lite import Lite
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.backbones.two_tower import TwoTower
@@ -34,6 +35,7 @@ MODELS: dict[str, tuple[Callable[[], TwoTower], int]] = {
     "ViT-L-14": (lambda: OpenClip("ViT-L-14"), 12),
 }
 PRECISIONS = ("fp32", "bf16")
+COLUMNS = tuple((what, kind) for what in ("pictures", "texts") for kind in PRECISIONS)
 
 
 def rates(backbone: TwoTower, precision: str, paths: list[Path], captions: list[str]) -> tuple[float, float]:
@@ -62,18 +64,29 @@ def main() -> None:
                 one = rates(backbone, precision, paths[:count], captions[: 4 * count])
                 if number:
                     found.setdefault((name, precision), []).append(one)
-    lines = ["| backbone | pictures/s fp32 | pictures/s bf16 | texts/s fp32 | texts/s bf16 |", "|---|---|---|---|---|"]
+    where = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    fresh: dict[str, Row] = {}
     for name in built:
-        cells = [
-            f"{statistics.median(one[side] for one in found[name, precision]):.3g}"
-            for side in (0, 1)
-            for precision in PRECISIONS
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        row: dict[str, object] = {"rounds": given.rounds, "machine": where}
+        for precision in PRECISIONS:
+            for side, what in enumerate(("pictures", "texts")):
+                row[f"{what} {precision}"] = statistics.median(one[side] for one in found[name, precision])
+        fresh[name] = row
+    write_page(merge_results("backbones", fresh))
+
+
+def write_page(found: Mapping[str, Row]) -> None:
+    """The page, from all that has been measured."""
+    lines = [
+        f"| backbone | {' | '.join(f'{what}/s {kind}' for what, kind in COLUMNS)} | rounds, machine |",
+        "|---" * 6 + "|",
+    ]
+    for name, row in found.items():
+        cells = [f"{float(str(row[f'{what} {kind}'])):.3g}" for what, kind in COLUMNS]
+        lines.append(f"| {name} | {' | '.join(cells)} | {row['rounds']}; {row['machine']} |")
     text = "\n".join(lines)
     about = (
-        f"Medians of {given.rounds} rounds; {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
-        "Flickr8k pictures and captions; file names to features, decoding, resizing and tokenising included."
+        "Medians; Flickr8k pictures and captions; file names to features, decoding, resizing and tokenising included."
     )
     (HERE / "results" / "backbones.md").write_text(
         f"# Pictures and texts a second\n\n`python bench/backbones.py`. {about}\n\n{text}\n"

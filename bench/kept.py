@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import faiss
@@ -18,6 +18,15 @@ def merge_results(name: str, fresh: Mapping[str, Row]) -> dict[str, Row]:
     rows: dict[str, Row] = json.loads(path.read_text()) if path.is_file() else {}
     rows |= fresh
     RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(rows, indent=1) + "\n")
+    return rows
+
+
+def keep_rows(name: str, wanted: Callable[[str, Row], bool]) -> dict[str, Row]:
+    """Drop the rows that are not wanted, as those of an earlier form of the bench; all rows there are now."""
+    path = RESULTS / f"{name}.json"
+    rows: dict[str, Row] = json.loads(path.read_text()) if path.is_file() else {}
+    rows = {key: row for key, row in rows.items() if wanted(key, row)}
     path.write_text(json.dumps(rows, indent=1) + "\n")
     return rows
 

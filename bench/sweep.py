@@ -5,7 +5,7 @@ reranker whose scores are kept. The data set is encoded and scored beforehand (o
 separate processes only some are run, and their median is taken. What a job of the sweep costs is the difference between the whole
 sweep and one of three jobs (each index once, one weight), over the jobs that it has more, so that starting, importing and drawing
 the leaderboard's plots is in neither; what Hydra itself takes is such a difference for a door that does nothing
-(`bench/sweep_nothing.py`). The table is written to bench/results/sweep.md.
+(`bench/sweep_nothing.py`). The table is written to bench/results/sweep.json and sweep.md.
 """
 
 import argparse
@@ -99,14 +99,17 @@ def main() -> None:
 
 
 def write_table(rows: list[tuple[str, str]], common: list[str]) -> None:
-    """The table on the terminal and in its file."""
+    """The table on the terminal and in its files."""
     table = "\n".join(["| what | seconds |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
     load = os.getloadavg()[0]
+    where = f"{os.cpu_count()} cores, {platform.machine()}, load {load:.1f} at the end"
     said = (
-        f"`python bench/sweep.py` on {os.cpu_count()} cores, {platform.machine()}, load {load:.1f} at the end. "
+        f"`python bench/sweep.py` on {where}. "
         f"Of all jobs: `{' '.join(common)} logger=none`. Swept: {len(AXES[0][1])} indexes x {len(AXES[1][1])} reranker weights."
     )
     print(table)
+    kept = {"machine": where, "seconds": dict(rows)}
+    write_text(WRITTEN.with_suffix(".json"), json.dumps(kept, indent=1) + "\n")
     write_text(WRITTEN, f"# A sweep beside separate processes\n\n{said}\n\n{table}\n")
 
 

@@ -18,11 +18,12 @@ over its 77 positions; ours cuts a batch at its longest text, which here has 14 
 import argparse
 import platform
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from kept import Row, merge_results
+from kept import Row, keep_rows, merge_results
 from train_steps import RIVALS, STEPS, WARM, measure_apart
 
 HERE = Path(__file__).resolve().parent
@@ -37,6 +38,14 @@ PARTS = (
     ("heads", (256, 1024, 4096), ("ClipLoss", "ours")),
     ("lite", (256,), ("cached", "trunks")),
 )
+
+
+SIDES = {who for _, _, sides in PARTS for who in sides}
+
+
+def is_of_this_form(key: str, row: Row) -> bool:
+    """Whether a row is of a side that is measured now, with the seconds of each step; earlier rows had one number."""
+    return key.split(" ", 2)[2] in SIDES and isinstance(row.get("seconds", []), list)
 
 
 def step_seconds(found: Row) -> list[float]:
@@ -75,6 +84,19 @@ def beside(found: dict[str, Row]) -> list[str]:
     return lines
 
 
+def about_lite(found: Mapping[str, Row]) -> str:
+    """What a step of heads takes on cached features and through frozen trunks; nothing where either was not measured."""
+    keys = ("lite 256 cached", "lite 256 trunks")
+    if not all("seconds" in found.get(key, {}) for key in keys):
+        return ""
+    cached, trunks = (statistics.median(step_seconds(found[key])) for key in keys)
+    return f"""
+`heads` of `backbone=lite`, a batch of 256: {1000 * cached:.1f} ms a step on cached features,
+{1000 * trunks:,.0f} ms through the frozen trunks (pixels and tokens in memory):
+{trunks / cached:,.0f} times as long. An epoch is as many such steps either way.
+"""
+
+
 def main() -> None:
     """Measure all and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -86,7 +108,7 @@ def main() -> None:
     )
     parser.add_argument("--batches", type=int, nargs="*", help="instead of those of the part")
     options = parser.parse_args()
-    found: dict[str, Row] = {}
+    found = keep_rows("train", is_of_this_form)
     wide = f"towers-{options.width}{'-bf16' if options.bf16 else ''}"
     for kind, batches, sides in PARTS:
         for batch in (options.batches or batches) if options.only in (None, kind) else ():
@@ -100,7 +122,6 @@ def main() -> None:
         for who in (*RIVALS, "ClipLoss", "ours")
         if (key := f"{kind} {batch} {who}") in found
     ]
-    cached, trunks = (statistics.median(step_seconds(found[f"lite 256 {who}"])) for who in ("cached", "trunks"))
     threads, cores = torch.get_num_threads(), platform.processor() or platform.machine()
     page = f"""# Training
 
@@ -115,11 +136,7 @@ Pairs a second: median of {STEPS} steps after {WARM} that warms up, with the slo
 {chr(10).join(rows)}
 
 {chr(10).join(beside(found))}
-
-`heads` of `backbone=lite`, a batch of 256: {1000 * cached:.1f} ms a step on cached features,
-{1000 * trunks:,.0f} ms through the frozen trunks (pixels and tokens in memory):
-{trunks / cached:,.0f} times as long. An epoch is as many such steps either way.
-"""
+{about_lite(found)}"""
     (HERE / "results" / "train.md").write_text(page)
     print(page)
 

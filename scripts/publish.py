@@ -12,18 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from scripts import bench_numbers, recipe_numbers
+from scripts import bench_numbers, index_numbers, recipe_numbers, speed_numbers
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
 MARKED = re.compile(r"(<!-- numbers: ([\w-]+) -->)(.*?)(<!-- /numbers -->)", re.DOTALL)
-UNKNOWN = "(not measured yet: `make numbers`)"
+UNKNOWN = bench_numbers.NOT_YET
 WORDS = (
     "demo-seeds",
     "demo-machines",
     "newsimages-more",
     "second-tower",
     "captions",
+    "growth-built",
+    "sweep-job",
 )  # blocks that stand within a sentence
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -35,14 +37,19 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "finetuning": recipe_numbers.finetuning,
     "newsimages-more": recipe_numbers.newsimages_more,
     "splits": recipe_numbers.splits,
-    "large-batches": bench_numbers.large_batches,
+    "large-batches": speed_numbers.large_batches,
     "reranking": bench_numbers.reranking,
     "second-tower": bench_numbers.second_tower,
     "captions": bench_numbers.captions,
     "given-heads": bench_numbers.given_heads,
     "score-corrections": bench_numbers.score_corrections,
     "lexical": bench_numbers.lexical,
-    "pareto": bench_numbers.pareto,
+    "pareto": speed_numbers.pareto,
+    "backbones": speed_numbers.backbones,
+    "sweep-job": speed_numbers.sweep_job,
+    "refinement": index_numbers.refinement,
+    "growth": index_numbers.growth,
+    "growth-built": index_numbers.growth_built,
 }
 
 

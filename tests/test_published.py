@@ -1,6 +1,7 @@
 """No number of the README or the docs is written by hand: what stands between marks is what the results of the bench give."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,47 @@ from tests.conftest import PROJECT
 
 BY_HAND = re.compile(r"\b0\.\d{3} (?:\[|± )")
 EXPLAINED = {"metrics.md": 1}  # `0.412 [0.391, 0.434]`, which shows how an interval is written
+MEASURED = re.compile(
+    r"(?<![\w.=])\d*\.\d+(?![\w.])|(?<![\w.=])\d[\d,]*\s?(?:ms|s|min|MB|GB|%)(?!\w)|(?<=\|) [\d,]+ (?=\|)"
+)
+# Blocks that are being measured; () when all are there.
+STILL_OUT = ("pareto", "refinement", "growth", "large-batches", "score-corrections")
+
+# Tables outside the marks that may hold numbers: page, what the first line begins with, and what the page says of their source.
+CLIP_TABLE, ARITHMETIC = "docs/openclip_retrieval_results.csv", "arithmetic as far as memory goes"
+ALLOWED = (
+    ("backbones.md", "| `backbone=` | model, weights |", "counted on the model as the library builds it"),
+    ("backbones.md", "| `backbone=` | Flickr30k i2t |", CLIP_TABLE),
+    ("backbones.md", "| `backbone=` | COCO t2i |", "perception_models, README"),
+    ("finetuning.md", "| recipe | model, data |", "run_scripts/flickr30k_finetune_vit-b-16_rbt-base.sh"),
+    ("finetuning.md", "| row of the table: model, weights |", CLIP_TABLE),
+    ("finetuning.md", "| experiment | backbone |", "experiment=finetune_flickr8k_best"),  # settings
+    ("finetuning.md", "| what is seen | what is said |", "`callbacks.collapse` is on by default"),  # thresholds
+    ("scale.md", "| option | vector |", ARITHMETIC),
+    ("scale.md", "| pictures | `flat` |", ARITHMETIC),
+    ("serving.md", "| route | |", "POST /search/combined"),  # an example of what is sent
+)
+
+
+def tables_outside(text: str) -> Iterator[list[str]]:
+    """The Markdown tables of a page that stand outside the marks, line by line."""
+    lines: list[str] = []
+    for line in [*publish.MARKED.sub("", text).split("\n"), ""]:
+        if line.startswith("|"):
+            lines.append(line)
+        elif lines:
+            yield lines
+            lines = []
+
+
+def measured_tables(page: str, text: str) -> list[str]:
+    """First lines of tables with cells that look measured and that no line of `ALLOWED` names."""
+    return [
+        table[0]
+        for table in tables_outside(text)
+        if any(MEASURED.search(line) for line in table[2:])
+        and not any(name == page and table[0].startswith(head) for name, head, _ in ALLOWED)
+    ]
 
 
 @pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
@@ -45,6 +87,38 @@ def test_every_block_stands_somewhere_and_a_changed_number_is_seen() -> None:
 def test_no_measured_value_with_its_error_stands_outside_the_marks(page: Path) -> None:
     rest = publish.MARKED.sub("", page.read_text(encoding="utf-8"))
     assert len(BY_HAND.findall(rest)) == EXPLAINED.get(page.name, 0), BY_HAND.findall(rest)
+
+
+@pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
+def test_no_table_outside_the_marks_holds_measured_values(page: Path) -> None:
+    assert measured_tables(page.name, page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("cell", ["0.123", ".329 / .434", "12 ms", "48", "160 s", "5.0 GB, 26 s a step", "18.5%"])
+def test_a_measured_cell_is_seen(cell: str) -> None:
+    table = f"| what | value |\n|---|---|\n| lite | {cell} |\n"
+    assert measured_tables("README.md", f"text\n\n{table}\ntext") == ["| what | value |"]
+    assert measured_tables("README.md", f"<!-- numbers: demo -->\n\n{table}\n<!-- /numbers -->") == []
+
+
+def test_every_allowed_table_is_there_with_its_source() -> None:
+    texts = {page.name: page.read_text(encoding="utf-8") for page in publish.PAGES}
+    for page, head, source in ALLOWED:
+        assert [table for table in tables_outside(texts[page]) if table[0].startswith(head)], (page, head)
+        assert source in texts[page]
+
+
+@pytest.mark.parametrize("name", list(publish.BLOCKS))
+def test_every_block_is_measured(name: str) -> None:
+    assert (publish.UNKNOWN in publish.block(name)) == (name in STILL_OUT), "measured: take it out of STILL_OUT"
+
+
+@pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
+def test_no_page_says_that_a_number_is_missing(page: Path) -> None:
+    blocks = publish.MARKED.sub(
+        lambda found: "" if found[2] in STILL_OUT else found[0], page.read_text(encoding="utf-8")
+    )
+    assert "(not measured yet" not in blocks
 
 
 def test_the_error_of_seeds_and_pictures_holds_the_truth_as_often_as_it_says() -> None:
