@@ -2,7 +2,8 @@
 
 Processor time, not the clock's, of a process with one thread, so that other work beside it does not decide the order: decoding,
 resizing by the model's own transform and the picture tower in fp32, a batch of four at a time after one that is not counted.
-open_clip's models have random weights: the cost is the same. What was found is kept in bench/results/pareto.json, which `scripts/pareto_page.py` draws.
+open_clip's models have random weights: the cost is the same. What was found is kept in bench/results/pareto.json, which
+`scripts/pareto_page.py` draws.
 """
 
 from __future__ import annotations

@@ -17,10 +17,9 @@ from tests.conftest import PROJECT
 def literal_of(file: str, name: str) -> list[Any]:
     """What a bench lists at its margin, read without running it; of a dict the keys."""
     for node in ast.parse((PROJECT / "bench" / file).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign):
-            targets = node.targets
-        else:
-            targets = [node.target] if isinstance(node, ast.AnnAssign) else []
+        given = {ast.Assign: "targets", ast.AnnAssign: "target"}.get(type(node), "")
+        own = getattr(node, given, [])
+        targets = own if isinstance(own, list) else [own]
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             value = node.value  # type: ignore[attr-defined]
             parts = value.keys if isinstance(value, ast.Dict) else value.elts
