@@ -85,65 +85,6 @@ def captions() -> str:
     )
 
 
-@cache
-def vectors() -> dict[str, Any]:
-    """What `bench/vectors.py` found."""
-    content: dict[str, Any] = json.loads((RESULTS / "vectors.json").read_text(encoding="utf-8"))
-    return content
-
-
-def spread_of(over: Mapping[str, Any], sign: str = "") -> str:
-    """`0.532 [0.501, 0.563]` over draws; over seeds of a fixed list the mean, and the least and the most."""
-    low, high = (over["low"], over["high"]) if "low" in over else (over["least"], over["most"])
-    between = ", " if "low" in over else " to "
-    return f"{over['mean']:{sign}.3f} [{low:{sign}.3f}{between}{high:{sign}.3f}]"
-
-
-HEADS = ("clip_linear", "clip_residual", "lite_pair")  # those of bench/vectors.py
-
-
-def given_heads() -> str:
-    """Heads on real CLIP vectors beside a backbone that sees the pictures."""
-    lines = ["| what learns | t2i hits@1 | i2t hits@1 | less `lite_pair`, t2i | i2t |", "|---|---|---|---|---|"]
-    for name in HEADS:
-        row = vectors()["heads"][name]
-        own = [spread_of(row[d]["over"]) for d in DIRECTIONS]
-        less = (
-            ["", ""] if name == "lite_pair" else [spread_of(row["less_lite_pair"][d]["over"], "+") for d in DIRECTIONS]
-        )
-        lines.append(f"| {row['title']} | {' | '.join([*own, *less])} |")
-    return "\n\n" + "\n".join(lines) + "\n\n"
-
-
-CORRECTED = {
-    "demo": "demo",
-    "newsimages": "NewsImages, heads + InfoNCE",
-    "flickr8k": "Flickr8k dev, best recipe",
-    "flickr8k_mpnet": "Flickr8k dev, best recipe, mpnet beside MiniLM",
-}  # those of bench/vectors.py, with its rules
-RULES = ("csls", "nnn", "inverted_softmax", "dynamic_inverted_softmax", "sinkhorn")
-NOT_YET = "(not measured yet: `make numbers`)"
-
-
-def score_corrections() -> str:
-    """Every rule on every data set, as chosen on validation data; a data set that was not measured is a row that says so."""
-    lines = [
-        "| data | scores | t2i: plain, corrected | difference | i2t: plain, corrected | difference |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, title in CORRECTED.items():
-        if name not in vectors():
-            lines.append(f"| {title} | {NOT_YET} | | | | |")
-            continue
-        for rule in RULES:
-            own, cells = vectors()[name]["scores"][rule], []
-            for d in DIRECTIONS:
-                plain, corrected = own[d]["mean"]
-                cells += [f"{plain:.3f}, {corrected:.3f}", spread_of(own[d]["over"], "+")]
-            lines.append(f"| {title} | `{rule}` | {' | '.join(cells)} |")
-    return "\n\n" + "\n".join(lines) + "\n\n"
-
-
 def lexical() -> str:
     """The table of docs/reranking.md on NewsImages, from what `bench/lexical.py` found: a row a score and draw."""
     found = json.loads((RESULTS / "lexical.json").read_text(encoding="utf-8"))

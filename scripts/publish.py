@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from scripts import bench_numbers, index_numbers, recipe_numbers, speed_numbers
+from scripts import bench_numbers, index_numbers, recipe_numbers, speed_numbers, vector_numbers
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
 MARKED = re.compile(r"(<!-- numbers: ([\w-]+) -->)(.*?)(<!-- /numbers -->)", re.DOTALL)
-UNKNOWN = bench_numbers.NOT_YET
+UNKNOWN = recipe_numbers.NOT_YET
 WORDS = (
     "demo-seeds",
     "demo-machines",
@@ -41,8 +41,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "reranking": bench_numbers.reranking,
     "second-tower": bench_numbers.second_tower,
     "captions": bench_numbers.captions,
-    "given-heads": bench_numbers.given_heads,
-    "score-corrections": bench_numbers.score_corrections,
+    "given-heads": vector_numbers.given_heads,
+    "sentence-encoders": vector_numbers.sentence_encoders,
+    "kept-projections": vector_numbers.kept_projections,
+    "score-corrections": vector_numbers.score_corrections,
     "lexical": bench_numbers.lexical,
     "pareto": speed_numbers.pareto,
     "backbones": speed_numbers.backbones,

@@ -12,6 +12,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "bench" / "results"
 NAMES = {"hits@1": "hits@1", "hits@5": "hits@5", "hits@10": "hits@10", "mrr": "MRR"}
 DIRECTIONS = {"t2i": "Text to picture", "i2t": "Picture to text"}
 Row = Mapping[str, Any]
+NOT_YET = "(not measured yet: `make numbers`)"
+"""What stands in the place of what was not measured."""
 
 
 @cache
