@@ -151,7 +151,11 @@ def loss_of(watch: Watch) -> dict[str, torch.Tensor]:
     return {name: v for name, v in watch.start.items() if name.startswith("loss.") or name == "backbone.logit_bias"}
 
 
-REFUSED: set[tuple[str, str]] = set()
+REFUSED = {
+    ("fake", "last_blocks"),
+    ("open_clip mt5", "bitfit"),
+    *(("own_code", kind) for kind in ("last_blocks", "lora", "bitfit")),
+}
 """What a family has nothing for: no chain of blocks, no biases, no matrices in one of its trunks."""
 
 
