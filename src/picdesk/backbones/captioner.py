@@ -47,6 +47,7 @@ class Captioner(TwoTower):
     """
 
     compares_captions = True
+    trunks_learn = False
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from torch import nn
 
@@ -67,13 +68,14 @@ def levels(trunk: nn.Module, run: Run | None = None) -> dict[str, int]:
 
     What stands on what is seen in one forward pass, `run` (None: of a grey picture); levels never rise along the way from the
     input to the output, and towers side by side are counted each for itself. What stands between two blocks belongs to the upper
-    one, what nothing is computed from is 0. A trunk without blocks is all 0.
+    one, what several blocks share to the lowest of them, what nothing is computed from is 0. A trunk without blocks is all 0.
     """
     own = dict(trunk.named_parameters())
     blocks = [block for chain in chains(trunk) for block in chain]
     if not blocks:
         return dict.fromkeys(own, 0)
-    parts = {block: {id(value) for value in trunk.get_submodule(block).parameters()} for block in blocks}
+    whole = {block: {id(value) for value in trunk.get_submodule(block).parameters()} for block in blocks}
+    parts = own_parts(whole)
     behind = behind_each(trunk, blocks, run or picture_for(trunk))
     if behind is None:
         return as_registered(trunk, blocks)
@@ -83,11 +85,19 @@ def levels(trunk: nn.Module, run: Run | None = None) -> dict[str, int]:
     }
     found: dict[str, int] = {}
     for name, value in own.items():
-        inside = next((block for block in prefixes(name) if block in parts), None)
+        inside = max((level[block] for block, ids in whole.items() if id(value) in ids), default=0)
         above = [block for block, ids in behind.items() if id(value) in ids]
         deepest = max(above, key=level.__getitem__, default=None)
-        found[name] = level[inside] if inside else 0 if deepest is None else level[deepest] + (deepest in lowest)
+        found[name] = inside or (0 if deepest is None else level[deepest] + (deepest in lowest))
     return found
+
+
+def own_parts(parts: dict[str, set[int]]) -> dict[str, set[int]]:
+    """Of the weights of each block those that are no other's: blocks that share weights (CoaT's positions) would seem to stand
+    on each other. A block that has none of its own keeps all.
+    """
+    seen = Counter(key for ids in parts.values() for key in ids)
+    return {name: {key for key in ids if seen[key] == 1} or ids for name, ids in parts.items()}
 
 
 def as_registered(trunk: nn.Module, blocks: list[str]) -> dict[str, int]:

@@ -25,6 +25,8 @@ class Sentences(TwoTower):
     Its features are those of the text trunk of `backbone=lite`, so one place in the store serves both.
     """
 
+    trunks_learn = False
+
     def __init__(self, max_tokens: int = 128, text_trunk: str | Sequence[str] = "minilm_l6") -> None:
         text = TextTrunk(text_trunk, max_tokens)
         super().__init__(
