@@ -17,15 +17,13 @@ from tests.conftest import PROJECT
 def literal_of(file: str, name: str) -> list[Any]:
     """What a bench lists at its margin, read without running it; of a dict the keys."""
     for node in ast.parse((PROJECT / "bench" / file).read_text(encoding="utf-8")).body:
-        given = {ast.Assign: "targets", ast.AnnAssign: "target"}.get(type(node), "")
-        own = getattr(node, given, [])
-        targets = own if isinstance(own, list) else [own]
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = node.value  # type: ignore[attr-defined]
+            value = node.value
             parts = value.keys if isinstance(value, ast.Dict) else value.elts
             parts = [one for part in parts for one in (part.value.elts if isinstance(part, ast.Starred) else [part])]
             return [ast.literal_eval(part) for part in parts]
-    raise AssertionError(f"bench/{file} has no {name}")
+    pytest.fail(f"bench/{file} has no {name}")
 
 
 @pytest.mark.parametrize(
