@@ -23,12 +23,12 @@ from picdesk.data.check_report import CheckReport
 from picdesk.data.checks import Splits, check_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.data.groups import Known, see_all
-from picdesk.data.splits import Split
+from picdesk.data.splits import PARTS, Split
 from picdesk.embedding.progress import progress
 from picdesk.errors import ConfigError, MissingFileError, examples
 from picdesk.readers.split_files import with_left_out
 from picdesk.report.manifest import Manifest
-from picdesk.retrieval.dataset import PARTS, QUERY_FIELDS, Dataset
+from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.training.checkpoint import MANIFEST, Checkpoint, load
 from picdesk.trec.files import read_qrels
 

@@ -171,6 +171,12 @@ def tasks_of(door: str) -> dict[str, str]:
     return {path.stem: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for path in files}
 
 
+def refuse_other_door(name: str, own: str, door: str) -> None:
+    """Raise `ConfigError` where a task, whose `own` door that is, is asked for at another."""
+    if own != door:
+        raise ConfigError(f"task={name}: a task of {own}.py; choose one of {', '.join(tasks_of(door))}")
+
+
 def tasks_told(door: str) -> str:
     """The lines of `--help` about the tasks of a door."""
     return "\n".join(f"  {name:<15} {what}" for name, what in tasks_of(door).items())
