@@ -30,13 +30,16 @@ FLAGS = (
     *(*TAKES_A_VALUE, "--help", "-h", "--hydra-help", "--version", "--resolve", "--shell-completion", "-sc"),
     *("--info", "-i", "--run", "-r", "--multirun", "-m"),
 )
+COMPLETION = ("--shell-completion", "-sc")
 SWEEPS = ("--multirun", "-m", "hydra.mode=MULTIRUN")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 SEARCH = "hydra.searchpath="
 
 
 def door_arguments(typed: Sequence[str], takes_text: bool = False) -> list[str]:
-    """`hydra_arguments` at a door of the project."""
+    """`hydra_arguments` at a door of the project. What a shell asks in order to complete a line is Hydra's own."""
+    if any(argument in COMPLETION for argument in typed):
+        return list(typed)
     from picdesk.assembly.schema import task_keys, top_keys
 
     known, tasks = top_keys(), task_keys()

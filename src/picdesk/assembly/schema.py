@@ -17,8 +17,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.errors import ConfigError
+from picdesk.home import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[3]
 CONF = PROJECT / "conf"
 OF_EVERY_TASK = ("_target_", "name", "door")
 
