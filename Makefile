@@ -9,7 +9,7 @@ TORCH ?=
 # make demo TORCH=cpu: torch without CUDA (2 GB in place of 6), from where its makers keep such builds; also cu128, rocm6.3, auto
 OF_TORCH := ^(torch|torchvision|triton|(nvidia|cuda)-[a-z0-9-]+)==
 
-.PHONY: help demo serve test test-all lint format bench numbers tables mpnet lock clean-venv
+.PHONY: help install demo serve test test-all lint format bench numbers tables mpnet lock clean-venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,8 @@ else
 endif
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --editable .
 	@touch $@
+
+install: $(READY) ## the locked packages and picdesk in .venv; TORCH=cpu: without CUDA
 
 demo: $(READY) ## train, evaluate with error bars and retrieve on the embedded demo set
 	@$(RUN) train.py

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import runpy
 import sys
-from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+from picdesk.home import PROJECT
+
 DOORS = {
     "train": "fit a backbone, then evaluate what was fitted",
     "evaluate": "retrieve and score, check data, compare jobs, tune",
@@ -20,6 +20,18 @@ TOOLS = {
     "published": "published numbers: which can be checked here, and what is missing for the others",
     "check-submission": "whether a NewsImages submission folder is complete",
 }
+COMPLETION = r"""_picdesk() {{
+    local words=(${{COMP_LINE:0:COMP_POINT}}) word=${{COMP_WORDS[COMP_CWORD]}} line=${{COMP_LINE#* }}
+    if [ "$COMP_CWORD" -le 1 ]; then COMPREPLY=($(compgen -W "{names}" -- "$word")); return; fi
+    case ${{words[1]}} in {doors}) ;; *) return ;; esac
+    local point=$((COMP_POINT - ${{#COMP_LINE}} + ${{#line}}))
+    COMPREPLY=($(compgen -o nospace -o default -W \
+        "$(COMP_LINE=$line COMP_POINT=$point "${{words[0]}}" "${{words[1]}}" -sc query=bash 2> /dev/null)" -- "$word"))
+}}
+COMP_WORDBREAKS=${{COMP_WORDBREAKS//=}}
+complete -o nospace -o default -F _picdesk picdesk
+"""
+"""For bash: `eval "$(picdesk completion)"`. Hydra lists what may stand there."""
 
 
 def main() -> int:
@@ -30,18 +42,18 @@ def main() -> int:
     if name in TOOLS:
         tool = importlib.import_module(f"picdesk.commands.{name.replace('-', '_')}")
         return int(tool.main(arguments))
+    if name == "completion":
+        print(COMPLETION.format(names=" ".join([*DOORS, *TOOLS]), doors="|".join(DOORS)), end="")
+        return 0
     print(usage(), file=sys.stdout if name in ("", "--help", "-h") else sys.stderr)
     return 0 if name in ("--help", "-h") else 2
 
 
 def open_door_of(name: str, arguments: list[str]) -> int:
-    """Run `train.py`, `evaluate.py`, `retrieve.py` or `serve.py` of the checkout that this package was installed from."""
+    """Run `train.py`, `evaluate.py`, `retrieve.py` or `serve.py`, of the checkout or the wheel that this was installed from."""
     door = PROJECT / f"{name}.py"
     if not door.is_file():
-        print(
-            f"picdesk: {door} is not there; install picdesk from a checkout: pip install --editable DIR",
-            file=sys.stderr,
-        )
+        print(f"picdesk: {door} is not there; install picdesk from its checkout: pip install DIR", file=sys.stderr)
         return 2
     sys.argv = [str(door), *arguments]
     runpy.run_path(str(door), run_name="__main__")
@@ -51,6 +63,7 @@ def open_door_of(name: str, arguments: list[str]) -> int:
 def usage() -> str:
     """What there is, a line each."""
     lines = [f"  picdesk {name:<17} {what}" for name, what in {**DOORS, **TOOLS}.items()]
+    lines.append(f'  picdesk {"completion":<17} completion of these for bash: eval "$(picdesk completion)"')
     return "\n".join(["usage: picdesk COMMAND [--help] ...", "", *lines])
 
 

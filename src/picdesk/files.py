@@ -16,6 +16,8 @@ from picdesk.process import machine, unfinished
 
 log = logging.getLogger(__name__)
 LOCK = ".lock"
+WEIGHTS_FILE = "model.safetensors"
+"""The name of the weights in a checkpoint's folder."""
 
 
 @contextmanager

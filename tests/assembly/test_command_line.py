@@ -109,8 +109,15 @@ def test_a_sweep_over_texts_is_asked_for_by_choice() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--ckpt", "latest"], "write ckpt=VALUE"),
+        (["--ckpt", "latest"], "write ckpt=latest"),
+        (["-ckpt", "my jobs/it"], "write ckpt='my jobs/it'"),
+        (["--ckpt"], "write ckpt=VALUE"),
+        (["--ckpt", "seed=3"], "write ckpt=VALUE"),
+        (["--ckpt", "--multirun"], "write ckpt=VALUE"),
+        (["--top_k", "5"], "write top_k=5"),
+        (["--share", "-0.5"], "write share=-0.5"),
         (["--top-k=5"], "write top_k=5"),
+        (["--data=demo"], "write data=demo"),
         (["storm", "over", "the", "harbour"], 'in quotes, "storm over the harbour"'),
         (["query=\udce9t\udce9"], "not UTF-8"),
     ],

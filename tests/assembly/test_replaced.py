@@ -38,9 +38,9 @@ def composer() -> Iterator[None]:
         yield
 
 
-def compose_config(*overrides: str) -> DictConfig:
+def compose_config(*overrides: str, door: str = "train") -> DictConfig:
     """The config as a door sees it."""
-    cfg = compose("train", overrides=list(overrides), return_hydra_config=True)
+    cfg = compose(door, overrides=list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         cfg.pop("hydra")
@@ -52,6 +52,33 @@ def test_every_experiment_composes_with_every_split(experiment: str) -> None:
     for split in SPLITS:
         file = ("split.file=parts.csv",) if split == "file" else ()
         check_all(compose_config(f"experiment={experiment}", f"split={split}", *file))
+
+
+IN_FOLDERS = [name for name in EXPERIMENTS if "/" in name]
+FIRST = [
+    next(name for name in IN_FOLDERS if name.startswith(f"{folder}/"))
+    for folder in sorted({n.split("/")[0] for n in IN_FOLDERS})
+]
+
+
+def check_with_every_split(experiment: str, door: str) -> None:
+    for split in SPLITS:
+        file = ("split.file=parts.csv",) if split == "file" else ()
+        check_all(compose_config(f"experiment={experiment}", f"split={split}", *file, door=door))
+
+
+@pytest.mark.parametrize("experiment", FIRST)
+@pytest.mark.parametrize("door", ["train", "evaluate"])
+def test_one_experiment_of_each_folder_composes_with_every_split(experiment: str, door: str) -> None:
+    assert len(FIRST) >= 3
+    check_with_every_split(experiment, door)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("door", ["train", "evaluate"])
+def test_every_experiment_of_any_folder_composes_with_every_split(experiment: str, door: str) -> None:
+    check_with_every_split(experiment, door)
 
 
 @pytest.mark.parametrize("override", OTHERS)

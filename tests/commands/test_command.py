@@ -1,12 +1,16 @@
 """The `picdesk` command finds its doors and its config from any folder."""
 
+import os
+import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
 
 from picdesk import command
+from tests.conftest import PROJECT
 
 
 def test_a_door_opens_from_anywhere(tmp_path: Path) -> None:
@@ -30,3 +34,74 @@ def test_what_is_no_command_is_told(capsys: pytest.CaptureFixture[str], monkeypa
     monkeypatch.setattr(sys, "argv", ["picdesk", "serch"])
     assert command.main() == 2
     assert "picdesk retrieve" in capsys.readouterr().err
+
+
+def completed(line: str, setup: str, function: str, tmp_path: Path) -> list[str]:
+    """What bash offers for a line that is being typed."""
+    (tmp_path / "picdesk").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m picdesk.command "$@"\n')
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    for name in ("picdesk", "python"):
+        (tmp_path / name).chmod(0o755)
+    words = [f"'{word}'" for word in line.split(" ")]
+    script = f"""eval "$({setup})"; COMP_LINE='{line}' COMP_POINT={len(line)} COMP_WORDS=({" ".join(words)})
+        COMP_CWORD={len(words) - 1}; {function}; printf '%s\\n' "${{COMPREPLY[@]}}" """
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(PROJECT / "src")}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not here")
+def test_bash_completes_both_forms(tmp_path: Path) -> None:
+    of_files = ("python train.py -sc install=bash", "hydra_bash_completion", tmp_path)
+    assert completed("python retrieve.py index=hn", *of_files) == ["index=hnsw"]
+    assert "optimizer.lr=" in completed("python train.py optimizer.l", *of_files)
+    of_command = ("picdesk completion", "_picdesk", tmp_path)
+    assert completed("picdesk tr", *of_command) == ["train"]
+    assert completed("picdesk retrieve index=hn", *of_command) == ["index=hnsw"]
+
+
+@pytest.mark.parametrize("flag", ["--config-dir", "-cd"])
+def test_options_of_ones_own_folder(tmp_path: Path, flag: str) -> None:
+    own = tmp_path / "mine (own)" / "experiment"
+    own.mkdir(parents=True)
+    (own / "quick.yaml").write_text("# @package _global_\noptimizer:\n  lr: 0.5\n")
+    asked = [flag, str(own.parent), "experiment=quick", "--cfg", "job", "--package", "optimizer"]
+    call = [sys.executable, "-m", "picdesk.command", "train", *asked]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "lr: 0.5" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("uv", path=Path(sys.executable).parent) is None, reason="uv is not here")
+def test_a_wheel_has_all_that_the_doors_need(tmp_path: Path) -> None:
+    copied = tmp_path / "source"
+    left_out = shutil.ignore_patterns(".*", "outputs", "tests", "bench", "__pycache__", "*.egg-info", "build")
+    shutil.copytree(PROJECT, copied, ignore=left_out)
+    uv = str(Path(sys.executable).parent / "uv")
+    build = [
+        uv,
+        "build",
+        "--wheel",
+        "--no-build-isolation",
+        "--python",
+        sys.executable,
+        "-o",
+        str(tmp_path),
+        str(copied),
+    ]
+    subprocess.run(build, check=True, capture_output=True, timeout=300)
+    venv.create(tmp_path / "env", with_pip=False)
+    place = next((tmp_path / "env").glob("lib/*/site-packages"))
+    shutil.unpack_archive(next(tmp_path.glob("*.whl")), place, "zip")
+    (place / "others.pth").write_text(f"{Path(pytest.__file__).parents[1]}\n")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    call = [str(tmp_path / "env/bin/python"), "-m", "picdesk.command"]
+    done = subprocess.run(
+        [*call, "evaluate", "task=doctor", f"paths.outputs={tmp_path / 'out'}", "logger=none"],
+        cwd=place, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (told,) = (tmp_path / "out").rglob("doctor.json")
+    assert f"{place}/picdesk/shipped/data" in told.read_text()

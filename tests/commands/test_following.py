@@ -23,6 +23,14 @@ def test_first_and_last_line_of_a_job(capfd: Capture, tmp_path: Path) -> None:
     assert lines[-1] == f"next: picdesk pack {out} job.tar.gz (one file that another person can check)"
 
 
+def test_doctor_ends_with_the_whole_command(capfd: Capture, tmp_path: Path) -> None:
+    ran = run(capfd, tmp_path, "evaluate", "task=doctor", "index=hnsw", "+source=a paper")
+    assert ran.status == 0, ran.err
+    (said,) = [line for line in ran.out.splitlines() if line.startswith("next: ")]
+    assert "evaluate.py index=hnsw '+source=a paper'" in said
+    assert "task=doctor" not in said
+
+
 @pytest.mark.parametrize("task", sorted(path.stem for path in (CONF / "task").glob("*.yaml")))
 def test_each_task_has_a_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
     monkeypatch.chdir(tmp_path)

@@ -61,6 +61,40 @@ def test_help_and_mistakes_load_nothing(door: str) -> None:
     assert loaded(f"{door}.py", "lr=1e-3", status=2) == set()
 
 
+MISTAKES = {
+    "a part": ("evaluate", "part=tset"),
+    "a part of the second data set": ("train", "forget_on=demo forget_on.part=none"),
+    "a text for a number": ("train", "optimizer.lr=fast"),
+    "a text for true or false": ("evaluate", "index=hnsw index.repeatable=maybe"),
+    "a checkpoint": ("evaluate", "ckpt=/nowhere"),
+    "no checkpoint yet": ("retrieve", "query=storm ckpt=latest paths.outputs=/nowhere"),
+    "no sweep yet": ("evaluate", "ckpt=best paths.outputs=/nowhere"),
+    "a reranker's checkpoint": ("evaluate", "reranker=cross_backbone reranker.ckpt=/nowhere"),
+    "a share of the split": ("train", "split.train=2"),
+    "a group of the split": ("train", "split.groups=[faces]"),
+    "a bank": ("evaluate", "scores=csls scores.bank=test"),
+    "a setting of a correction": ("evaluate", "scores=csls scores.k=0"),
+    "a weight": ("evaluate", "reranker=captions reranker.weight=2"),
+    "a text for a weight": ("evaluate", "reranker=captions reranker.weight=much"),
+    "a weight among several": ("evaluate", "reranker=several reranker.use=[captions] reranker.parts.captions.weight=2"),
+    "a number of candidates": ("evaluate", "reranker=captions reranker.top_k=0"),
+    "a score of a reranker": ("evaluate", "reranker=lexical reranker.score=bm52"),
+    "a reranker that is not there": ("evaluate", "reranker=several reranker.use=[captoins]"),
+    "a normalisation": ("evaluate", "fusion.normalisation=max"),
+    "a task of another door": ("retrieve", "task=check"),
+    "a filter": ("evaluate", "filter=year>"),
+    "a limit": ("evaluate", "data.limit=few"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_wrong_value_is_told_before_torch_is_loaded(name: str, tmp_path: Path) -> None:
+    door, words = MISTAKES[name]
+    given = () if "paths.outputs" in words else (f"paths.outputs={tmp_path}",)
+    folder = f"hydra.run.dir={tmp_path / 'job'}"
+    assert loaded(f"{door}.py", *words.split(), *given, folder, "logger=none", status=2) == set()
+
+
 def test_each_task_loads_what_it_needs(capfd: pytest.CaptureFixture[str], outputs: Path) -> None:
     data = (*TINY, f"data.root={write_data(outputs / 'data', 60)}")
     common = ("plugins=[tests]", f"paths.outputs={outputs}", "logger=none", "bootstrap.resamples=50")

@@ -15,6 +15,17 @@ def test_all_are_listed_with_what_is_missing(capsys: pytest.CaptureFixture[str],
     assert "missing: the folder of the data set" in " ".join(said.split())
 
 
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("coco_vit_b32_o", "6.0 GB"), ("flickr30k_vit_b32_o", "4.4 GB"), ("flickr8k_vit_b32_o", "1.1 GB")],
+)
+def test_a_missing_folder_says_how_large_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, size: str
+) -> None:
+    assert main([name, "--set", f"paths.data_root={tmp_path}"]) == 0
+    assert size in " ".join(capsys.readouterr().out.split())
+
+
 def test_some_by_a_word_and_none_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["flickr30k_vit_b32"]) == 0
     assert "coco" not in capsys.readouterr().out

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from picdesk.errors import ConfigError, MissingFileError, UserError
+from picdesk.files import WEIGHTS_FILE as WEIGHTS
 from picdesk.report.manifest import Manifest
 from picdesk.report.same_as import follow_pointer
-from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
+
+if TYPE_CHECKING:
+    from picdesk.training.checkpoint import Checkpoint
 
 SWEEP = "multirun.yaml"
 DEPTH = ("*", "*/*", "*/*/*")
@@ -30,6 +34,8 @@ def find(ckpt: str, outputs: Path) -> Checkpoint:
 
     Raises `DataError` where weights or config are not as they were saved.
     """
+    from picdesk.training.checkpoint import check
+
     checkpoint = locate(ckpt, outputs)
     check(checkpoint)
     return checkpoint
@@ -37,14 +43,21 @@ def find(ckpt: str, outputs: Path) -> Checkpoint:
 
 def locate(ckpt: str, outputs: Path) -> Checkpoint:
     """The same, not checked yet."""
+    from picdesk.training.checkpoint import Checkpoint
+
+    return Checkpoint(weights_of(ckpt, outputs))
+
+
+def weights_of(ckpt: str, outputs: Path) -> Path:
+    """Its weights, not looked at yet. Raises `MissingFileError`."""
     path = newest(outputs) if ckpt == "latest" else Path(ckpt).expanduser()
     if ckpt == "best":
         path = newest_sweep(outputs)
     if is_sweep(path):
-        return Checkpoint(best_of(ckpt, path))
+        return best_of(ckpt, path)
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
         if candidate.is_file():
-            return Checkpoint(candidate)
+            return candidate
     raise MissingFileError(
         f"ckpt={ckpt}: no checkpoint there; give a {WEIGHTS}, the output dir of a train.py job or sweep, latest, or best"
     )

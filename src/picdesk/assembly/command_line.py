@@ -1,27 +1,20 @@
 """The command line as people type it.
 
-Hydra reads `key=value` by a grammar in which a comma makes a sweep, a parenthesis a function, and an apostrophe or a Chinese
-character an error. That suits numbers and lists, and no headline. So a text to search for is quoted here before Hydra sees it,
-whatever is in it; the names of files and folders are quoted where the grammar would read them as anything but themselves.
+Which arguments are flags, which are `key=value` and which are what is searched for; where the keys of tasks stand. The values
+are put into quotes where that is needed by `assembly.quoting`.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from picdesk.assembly.quoting import OVERRIDE, in_quotes, quoted_override
 from picdesk.errors import ConfigError
 
-TEXTS = ("query", "filter")
-FILES = (
-    *("image", "queries", "subset", "captions_file", "run_file", "qrels_file"),
-    *("ckpt", "resume", "reproduce", "dir", "against", "save_index", "index_dir", "hydra.run.dir", "hydra.sweep.dir"),
-)
-FILE_ENDS = ("root", "data_root", "outputs", "store", "file", "folder", "weights", "model", "head", "token_file")
-ADDED = ("data.more_columns", "index.params", "index.search_params", "data.limit")
-"""Keys that need no `+`: tables whose names are the user's choice, and what every option of a group takes."""
 FORMER_TASKS = {"tune": "tune_index"}
 """What the values of a task stood below before, where that was not the name of the task."""
 PICTURES = (
@@ -37,18 +30,20 @@ FLAGS = (
     *(*TAKES_A_VALUE, "--help", "-h", "--hydra-help", "--version", "--resolve", "--shell-completion", "-sc"),
     *("--info", "-i", "--run", "-r", "--multirun", "-m"),
 )
+COMPLETION = ("--shell-completion", "-sc")
 SWEEPS = ("--multirun", "-m", "hydra.mode=MULTIRUN")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 SEARCH = "hydra.searchpath="
-OVERRIDE = re.compile(r"(?P<sign>\+{0,2})(?P<key>[A-Za-z_][\w./@:$-]*)=(?P<value>.*)", re.S)
 
 
 def door_arguments(typed: Sequence[str], takes_text: bool = False) -> list[str]:
-    """`hydra_arguments` at a door of the project."""
+    """`hydra_arguments` at a door of the project. What a shell asks in order to complete a line is Hydra's own."""
+    if any(argument in COMPLETION for argument in typed):
+        return list(typed)
     from picdesk.assembly.schema import task_keys, top_keys
 
     known, tasks = top_keys(), task_keys()
-    given = hydra_arguments(typed, known.union(*tasks.values()), takes_text)
+    given = hydra_arguments(typed, known.union(tasks, FORMER_TASKS, *tasks.values()), takes_text)
     return with_plugin_options(with_used_rerankers(in_tasks(given, known, tasks)))
 
 
@@ -106,11 +101,11 @@ def hydra_arguments(typed: Sequence[str], known: Collection[str], takes_text: bo
     made: list[str] = []
     bare: list[str] = []
     value_comes = False
-    for argument in typed:
+    for place, argument in enumerate(typed):
         if value_comes or (made and made[-1] in ("--info", "-i") and argument in INFO):
             made.append(argument)
             value_comes = False
-        elif is_flag(argument):
+        elif is_flag(argument, typed[place + 1 : place + 2]):
             made.append(argument)
             value_comes = argument in TAKES_A_VALUE
         elif is_override(argument, known, takes_text):
@@ -137,15 +132,18 @@ def in_tasks(arguments: Sequence[str], known: Collection[str], tasks: Mapping[st
     return made
 
 
-def is_flag(argument: str) -> bool:
-    """Whether this is one of Hydra's flags. Raises `ConfigError` for a flag that Hydra does not have."""
+def is_flag(argument: str, following: Sequence[str] = ()) -> bool:
+    """Whether this is one of Hydra's flags. Raises `ConfigError` for a flag that Hydra does not have, with what to write instead:
+    its value stands behind an equals sign, or is the argument `following` it."""
     if not argument.startswith("-") or re.search(r"\s", argument.partition("=")[0]):
         return False
     name, _, value = argument.partition("=")
     if name in FLAGS or re.fullmatch(r"-[rmh]+", name):
         return True
     key = name.lstrip("-").replace("-", "_") or "KEY"
-    raise ConfigError(f"{argument}: a config value has no dashes before it; write {key}={value or 'VALUE'}")
+    is_value = following and not following[0].startswith("--") and not OVERRIDE.fullmatch(following[0])
+    told = value or (following[0] if is_value else "VALUE")
+    raise ConfigError(f"{argument}: a config value has no dashes before it; write {key}={shlex.quote(told)}")
 
 
 def is_override(argument: str, known: Collection[str], takes_text: bool) -> bool:
@@ -155,61 +153,6 @@ def is_override(argument: str, known: Collection[str], takes_text: bool) -> bool
         return bool(re.fullmatch(r"~[A-Za-z_][\w./@:$-]*(=.*)?", argument, re.S))
     first = re.split(r"[./@:]", match["key"])[0]
     return first in known or not (takes_text and re.search(r"\s", argument))
-
-
-def quoted_override(argument: str, sweep: bool) -> str:
-    """The override, its value in quotes where it is a text, or a file whose name Hydra's grammar would not leave as it is."""
-    match = OVERRIDE.fullmatch(argument)
-    if match is None:
-        return argument
-    key, value = match["key"], match["value"]
-    if with_its_sign(argument) != argument:
-        return with_its_sign(argument)
-    bare = key.removeprefix("task.")
-    if bare in TEXTS and not (sweep and re.fullmatch(r"choice\(.*\)", value, re.S)):
-        return f"{match['sign']}{key}={in_quotes(value)}"
-    is_file = bare in FILES or key.rpartition(".")[2] in FILE_ENDS
-    if is_file and not sweep and "${" not in value and not reads_as_typed(value):
-        return f"{match['sign']}{key}={in_quotes(value)}"
-    return argument
-
-
-def with_its_sign(override: str) -> str:
-    """The override, with the sign by which Hydra takes keys that the option does not list where the key needs none."""
-    key = override.partition("=")[0]
-    return f"++{override}" if any(key == name or key.startswith(f"{name}.") for name in ADDED) else override
-
-
-def reads_as_typed(value: str) -> bool:
-    """Whether Hydra's grammar takes the value for this very text, for nothing (`null`), or for a list or a quoted text.
-
-    Of the last two the file system decides: a file that really has brackets or quotes around its name is meant as it is.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    if value in ("", "null", "???"):
-        return True
-    try:
-        read = OverridesParser.create().parse_override(f"file={value}").value()
-    except HydraException:
-        return False
-    if isinstance(read, list | dict) or (value[0] in "'\"" and value[0] == value[-1]):
-        return not Path(value).expanduser().exists()
-    return isinstance(read, str) and read == value
-
-
-def in_quotes(text: str) -> str:
-    """A text as Hydra's grammar and OmegaConf's interpolations both read it back unchanged."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        shown = text.encode("utf-8", "backslashreplace").decode()
-        raise ConfigError(f"{shown}: not UTF-8; type the text in a terminal whose encoding is UTF-8") from None
-    escaped = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
-    return QuotedString(text=escaped, quote=Quote.single).with_quotes()
 
 
 def as_question(bare: Sequence[str]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,8 @@ def of_data(session: Session) -> list[Need]:
     obtain = session.settings.obtain or ""
     if MISSING in root:
         return [Need("data.root", "the folder of the data set", False, remedy="give data.root=DIR")]
-    found = [file_need(root, "data.root", "the folder of the data set", obtain)]
+    place = file_need(root, "data.root", "the folder of the data set", obtain)
+    found = [place if place.there else replace(place, size=size_told(obtain))]
     for key in ("file", "folder", "captions"):
         value = node.get(key)
         if isinstance(value, str):
@@ -59,6 +62,12 @@ def of_data(session: Session) -> list[Need]:
                 else file_need(Path(root) / value, f"data.{key}", "a part of the data set", obtain)
             )
     return found
+
+
+def size_told(obtain: str) -> int | None:
+    """Bytes of the pictures, where the text about where to get them says how large they are: `6 GB of pictures`."""
+    found = re.search(r"([\d.]+) GB of pictures", obtain)
+    return round(float(found[1]) * 2**30) if found else None
 
 
 def of_parts(session: Session) -> list[Need]:

@@ -15,8 +15,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from picdesk.assembly import saved_index
-from picdesk.assembly.command_line import in_tasks, with_its_sign, with_plugin_options
+from picdesk.assembly.command_line import in_tasks, with_plugin_options
 from picdesk.assembly.named import as_typed, use_overrides
+from picdesk.assembly.quoting import quoted_override
 from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
 from picdesk.collection import Fields
@@ -40,7 +41,7 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     that the checkpoint was trained on, or of `data`. Raises `UserError` saying what is wrong, as the doors do.
     """
     named, folder = overrides_for(str(source))
-    given_here = [f"part={part}", *map(with_its_sign, overrides)]
+    given_here = [f"part={part}", *(quoted_override(given, sweep=False) for given in overrides)]
     named = in_tasks([*named, *given_here], top_keys(), task_keys())
     with use_overrides(named):
         start = Session(compose_config(named)).with_plugins()

@@ -17,8 +17,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.errors import ConfigError
+from picdesk.home import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[3]
 CONF = PROJECT / "conf"
 OF_EVERY_TASK = ("_target_", "name", "door")
 
@@ -169,6 +169,12 @@ def tasks_of(door: str) -> dict[str, str]:
     """The tasks of a door, each with the first line of its file, which says what it is for."""
     files = [path for path in sorted((CONF / "task").glob("*.yaml")) if OmegaConf.load(path).door == door]
     return {path.stem: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for path in files}
+
+
+def refuse_other_door(name: str, own: str, door: str) -> None:
+    """Raise `ConfigError` where a task, whose `own` door that is, is asked for at another."""
+    if own != door:
+        raise ConfigError(f"task={name}: a task of {own}.py; choose one of {', '.join(tasks_of(door))}")
 
 
 def tasks_told(door: str) -> str:

@@ -18,8 +18,7 @@ from picdesk.assembly.allowed import class_of, import_plugins
 from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plain_of, plugins_of, rendering
 from picdesk.assembly.configured_rerankers import Rerankers
 from picdesk.assembly.inherit import with_checkpoint, with_choices
-from picdesk.assembly.loading import dataset_of, given_backbone
-from picdesk.assembly.reading import Judgments, Looks, read_and_split
+from picdesk.assembly.reading import Judgments, Looks, dataset_of, given_backbone, read_and_split
 from picdesk.assembly.schema import Settings, typed_settings
 from picdesk.assembly.shelf import keep_in_sweep, sweeping
 from picdesk.backbones.deferred import KnownFingerprints

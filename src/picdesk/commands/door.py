@@ -54,11 +54,15 @@ def job(cfg: DictConfig, door: str) -> float | None:
 
 def do_task(cfg: DictConfig, door: str) -> tuple[float | None, Task]:
     """The objective of the task that a config names, once it is done, and the task."""
+    from picdesk.assembly.early import Typed
     from picdesk.assembly.replaced import without_replaced
+
+    cfg = without_replaced(cfg)
+    Typed(cfg).check(door)
     from picdesk.assembly.session import Session
     from picdesk.tasks.base import run, task_of
 
-    session = Session(without_replaced(cfg)).with_plugins()
+    session = Session(cfg).with_plugins()
     task = task_of(session, door)
     return run(session, task), task
 

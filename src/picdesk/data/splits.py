@@ -16,9 +16,10 @@ from picdesk.data.groups import WORDS, See, chosen_kinds, components, find_links
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
 
-__all__ = ["NAMES", "All", "Official", "OfficialDev", "Random", "Splits", "random_order", "share"]
+__all__ = ["NAMES", "PARTS", "All", "Official", "OfficialDev", "Random", "Splits", "random_order", "share"]
 Splits = Mapping[str, NDArray[np.int64]]
 NAMES = ("train", "val", "test")
+PARTS = (*NAMES, "all")
 PARTED = "split.groups=none: pictures that look alike, or have one text, may stand in two parts"
 
 

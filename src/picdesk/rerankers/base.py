@@ -23,12 +23,7 @@ class Scorer:
     backbone: Any = None
 
     def __init__(self, weight: float, top_k: int | None) -> None:
-        if not 0 <= weight <= 1:
-            raise ConfigError(
-                f"reranker.weight={weight}: must lie in [0, 1] (0: the search alone, 1: the reranker alone)"
-            )
-        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
-            raise ConfigError(f"reranker.top_k={top_k}: a whole number, at least 1, or null for all candidates")
+        check_share(weight, top_k)
         self.weight = weight
         self.top_k = top_k
         self.counts: dict[str, int] = {}
@@ -47,6 +42,14 @@ class Scorer:
     def content(self) -> str:
         """Digest of the weights and files that it works by, wherever they lie; "" where there are none."""
         return ""
+
+
+def check_share(weight: float, top_k: int | None, key: str = "reranker") -> None:
+    """Raise `ConfigError` unless the weight lies in [0, 1] and `top_k` is a number of candidates, or None for all."""
+    if not isinstance(weight, int | float) or not 0 <= weight <= 1:
+        raise ConfigError(f"{key}.weight={weight}: must lie in [0, 1] (0: the search alone, 1: the reranker alone)")
+    if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+        raise ConfigError(f"{key}.top_k={top_k}: a whole number, at least 1, or null for all candidates")
 
 
 def no_scores(run: Run) -> NDArray[np.float32]:

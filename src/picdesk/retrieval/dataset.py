@@ -15,6 +15,7 @@ from picdesk.collection import Collection
 from picdesk.data.checks import Splits
 from picdesk.data.prompts import Auto
 from picdesk.data.sources import has_pictures
+from picdesk.data.splits import PARTS
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
@@ -24,7 +25,6 @@ from picdesk.readers.tables import Csv, Jsonl
 if TYPE_CHECKING:
     import pandas as pd
 
-PARTS = ("train", "val", "test", "all")
 QUERY_FIELDS = ("title", "caption", "tags")  # what a text that is asked from outside has
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from picdesk.assembly.command_line import in_quotes
+from picdesk.assembly.quoting import in_quotes
 from picdesk.retrieval.pieces import Piece
 from picdesk.serving.questions import Question
 from picdesk.serving.served import Served

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from picdesk import network
-from picdesk.assembly.schema import tasks_of
+from picdesk.assembly.schema import refuse_other_door
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 
@@ -48,8 +48,7 @@ def task_of(session: Session, door: str) -> Task:
     found = session.build("task")
     if not isinstance(found, Task):
         raise ConfigError(f"task._target_={session.target_of('task')}: no task; --help lists those of {door}.py")
-    if found.door != door:
-        raise ConfigError(f"task={found.name}: a task of {found.door}.py; choose one of {', '.join(tasks_of(door))}")
+    refuse_other_door(found.name, found.door, door)
     return found
 
 

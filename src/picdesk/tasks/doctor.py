@@ -6,6 +6,7 @@ Exit status 0 if all is there, 1 if something is missing. Nothing is downloaded 
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from picdesk.assembly.session import Session
 from picdesk.files import write_json
 from picdesk.needs import Need, in_gb
 from picdesk.parts import config_part
+from picdesk.report import provenance
 from picdesk.report.terminal import console
 from picdesk.tasks.base import Task
 
@@ -43,8 +45,9 @@ class Doctor(Task):
         return report(needs_of(session, {key: str(name) for key, name in given.items() if name}), session.output_dir)
 
     def next_step(self, folder: Path) -> str:
-        """The job itself."""
-        return "the same command without task=doctor"
+        """The job itself: the command as it was typed, without this task."""
+        words = [word for word in provenance.command_line() if word != "task=doctor"]
+        return shlex.join(words)
 
 
 def report(found: Sequence[Need], folder: Path) -> float:

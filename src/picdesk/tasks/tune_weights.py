@@ -13,6 +13,7 @@ from picdesk.assembly.again import with_weights
 from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
+from picdesk.data.splits import PARTS
 from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.choosing import RULES, choose, standard_error
 from picdesk.evaluation.metrics import exact_ranks, value_of
@@ -25,7 +26,6 @@ from picdesk.measures.listing import higher_is_better, may_choose
 from picdesk.pages.finish import finish
 from picdesk.pages.tuned import Choosing, Tuned, outcome_of
 from picdesk.parts import config_part
-from picdesk.retrieval.dataset import PARTS
 from picdesk.retrieval.features import embed
 from picdesk.retrieval.rerank_scores import scores_of
 from picdesk.retrieval.system import sides_of

@@ -20,12 +20,12 @@ from safetensors.torch import save_file
 from picdesk import marks
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError, examples
-from picdesk.files import file_digest, write_text, written_whole
+from picdesk.files import WEIGHTS_FILE, file_digest, write_text, written_whole
 from picdesk.interfaces import Modality
 from picdesk.report.manifest import Manifest
 
 log = logging.getLogger(__name__)
-WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.yaml", "manifest.json"
+WEIGHTS, CONFIG, MANIFEST = WEIGHTS_FILE, "config.yaml", "manifest.json"
 FORMAT, ABOUT = "picdesk-1", "picdesk"
 MODALITIES: tuple[Modality, ...] = ("image", "text")
 BIAS = "logit_bias"

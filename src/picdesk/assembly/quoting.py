@@ -1,0 +1,178 @@
+"""Values of the command line in quotes, where Hydra's grammar would read them as anything but what was typed.
+
+The grammar makes a sweep of a comma, a function of a parenthesis, and an error of an apostrophe or a Chinese character. That
+suits numbers and lists, and no headline. So a text to search for is always quoted before Hydra sees it; names of files, and texts
+such as the names of columns, are quoted where the grammar would not read them as themselves, and so is any value that it cannot
+read.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from picdesk.errors import ConfigError
+
+OVERRIDE = re.compile(r"(?P<sign>\+{0,2})(?P<key>[A-Za-z_][\w./@:$-]*)=(?P<value>.*)", re.S)
+TEXTS = ("query", "filter")
+"""Keys whose value is always a text, `null` too."""
+TEXT_LISTS = ("also",)
+"""Keys that take a list of texts."""
+NAMES = (
+    *(
+        "image",
+        "queries",
+        "subset",
+        "ckpt",
+        "resume",
+        "reproduce",
+        "dir",
+        "against",
+        "save_index",
+        "root",
+        "outputs",
+        "store",
+    ),
+    *("file", "folder", "weights", "model", "head", "answers", "other_runs", "image_names", "shards", "qrels", "uri"),
+    *(
+        "examples",
+        "captions",
+        "pictures",
+        "name",
+        "group",
+        "approach",
+        "project",
+        "template",
+        "system",
+        "question",
+        "instruction",
+    ),
+)
+"""Last parts of the keys of files, folders and free texts."""
+NAME_ENDS = ("_file", "_folder", "_dir", "_root", "_ckpt", "_column", "_array")
+"""What the last parts of further such keys end in."""
+TABLES = ("captions", "lists", "pictures", "more_columns", "prompts")
+"""Tables of files and texts: what stands below one of them is one."""
+NO_NAMES = ("loss.weights", "adaptation.head")
+"""Keys that would be files by their last part, and are none."""
+ADDED = ("data.more_columns", "index.params", "index.search_params", "data.limit")
+"""Keys that need no `+`: tables whose names are the user's choice, and what every option of a group takes."""
+OF_THE_GRAMMAR = re.compile(r"[\[{]|(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")
+"""How a value begins that is meant for Hydra."""
+
+
+def quoted_override(argument: str, sweep: bool) -> str:
+    """The override, its value in quotes where Hydra would read it as something else."""
+    match = OVERRIDE.fullmatch(argument)
+    if match is None:
+        return argument
+    key, value = match["key"], match["value"]
+    return with_its_sign(f"{match['sign']}{key}={quoted_value(key, value, sweep)}")
+
+
+def with_its_sign(override: str) -> str:
+    """The override, with the sign by which Hydra takes keys that the option does not list where the key needs none."""
+    key = override.partition("=")[0]
+    return f"++{override}" if any(key == name or key.startswith(f"{name}.") for name in ADDED) else override
+
+
+def quoted_value(key: str, value: str, sweep: bool) -> str:
+    """The value of a key for Hydra; in a `sweep`, commas and `choice(...)` stay what they are to Hydra."""
+    from picdesk.assembly.schema import task_keys
+
+    tasks, (first, _, rest) = task_keys(), key.partition(".")
+    own = rest if first == "task" or first in tasks else key
+    is_choice = sweep and re.fullmatch(r"choice\(.*\)", value, re.S)
+    if own in TEXTS:
+        return value if is_choice else in_quotes(value)
+    if "${" in value or value in ("", "null", "???"):
+        return value
+    if own in TEXT_LISTS:
+        return value if is_choice else quoted_list(value)
+    is_option = "/" in key or "@" in key or not (rest or any(key in keys for keys in tasks.values()))
+    stays = stays_itself(value, sweep) if is_name(key) else is_option or is_readable(value, sweep)
+    return value if stays else in_quotes(value)
+
+
+def is_name(key: str) -> bool:
+    """Whether this is the key of a file, a folder or a free text."""
+    table, _, last = key.rpartition(".")
+    listed = last in NAMES or last.endswith(NAME_ENDS) or table.rpartition(".")[2] in TABLES
+    return listed and key not in NO_NAMES and "@" not in key and "/" not in key
+
+
+def read(value: str) -> tuple[bool, Any]:
+    """Whether Hydra's grammar takes the value for a sweep, and what it takes it for. Raises `HydraException` where it cannot."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    made = OverridesParser.create().parse_override(f"key={value}")
+    return made.is_sweep_override(), made.value()
+
+
+def stays_itself(value: str, sweep: bool) -> bool:
+    """Whether Hydra takes the value of a name for this very text, for a list or a quoted text, or for a sweep that is asked for.
+
+    Of lists and quoted texts the file system decides: a file whose name really has brackets or quotes around it is meant.
+    """
+    from hydra.errors import HydraException
+
+    try:
+        is_sweep, found = read(value)
+    except HydraException:
+        return False
+    if is_sweep:
+        return sweep
+    if isinstance(found, list | dict) or is_quoted(value):
+        return not Path(value).expanduser().exists()
+    return isinstance(found, str) and found == value
+
+
+def is_readable(value: str, sweep: bool) -> bool:
+    """Whether Hydra can read the value of any other key, and does not cut a sentence at its commas."""
+    from hydra.errors import HydraException
+
+    try:
+        is_sweep, found = read(value)
+    except HydraException:
+        return bool(OF_THE_GRAMMAR.match(value))
+    if is_sweep:
+        return sweep or bool(OF_THE_GRAMMAR.match(value)) or not re.search(r",\s.*[^\W\d_]", value)
+    return not isinstance(found, str) or is_quoted(value) or found == value
+
+
+def is_quoted(value: str) -> bool:
+    """Whether quotes stand around the value."""
+    return len(value) > 1 and value[0] in "'\"" and value[0] == value[-1]
+
+
+def quoted_list(value: str) -> str:
+    """A list of texts: `[a, 'b, c', 'it''s']`, or one text without brackets.
+
+    In a list a comma ends a text unless quotes stand around it; in quotes, a quote is written twice or after a backslash.
+    """
+    if not (value.startswith("[") and value.endswith("]")):
+        return f"[{in_quotes(unquoted(value))}]"
+    items = re.findall(r"""\s*('(?:\\.|''|[^'\\])*'|"(?:\\.|""|[^"\\])*"|[^,]+?)\s*(?:,|$)""", value[1:-1], re.S)
+    return f"[{','.join(in_quotes(unquoted(item)) for item in items)}]"
+
+
+def unquoted(item: str) -> str:
+    """A text without the quotes around it."""
+    if not is_quoted(item):
+        return item
+    mark = item[0]
+    return re.sub(rf"\\([\\{mark}])|{mark}({mark})", lambda found: found[1] or found[2], item[1:-1])
+
+
+def in_quotes(text: str) -> str:
+    """A text as Hydra's grammar and OmegaConf's interpolations both read it back unchanged."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise ConfigError(f"{shown}: not UTF-8; type the text in a terminal whose encoding is UTF-8") from None
+    escaped = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+    return QuotedString(text=escaped, quote=Quote.single).with_quotes()
