@@ -1,5 +1,7 @@
 """Every command of the README and the docs composes: its options exist and its parts take the keys that it gives them."""
 
+import argparse
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,18 +14,20 @@ from omegaconf import open_dict
 from picdesk.assembly import schema
 from picdesk.assembly.build import check_all
 from picdesk.assembly.command_line import door_arguments
+from picdesk.command import TOOLS
 from tests.conftest import PROJECT
 
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
 OF_PLUGINS = "plugins=[mylab]"  # a package that is not there: tests/test_plugins.py runs what it has
-DOOR = re.compile(r"^    python ((?:train|evaluate|retrieve|serve)\.py .*)$", re.MULTILINE)
+DOOR = re.compile(r"^    (?:python (?=\w+\.py)|picdesk )((?:train|evaluate|retrieve|serve)(?:\.py)? .*)$", re.MULTILINE)
+TOOL = re.compile(rf"^    picdesk ((?:{'|'.join(TOOLS)})(?: .*)?)$", re.MULTILINE)
 LEFT_OPEN = re.compile(r"^(\w+=)?\.\.\.$")  # `data=...`: any; `...`: as above
 
 
-def commands() -> list[tuple[str, str]]:
+def commands(form: re.Pattern[str] = DOOR) -> list[tuple[str, str]]:
     """Page and command, lines that go on taken together."""
     texts = [(page.name, page.read_text(encoding="utf-8").replace("\\\n", " ")) for page in PAGES]
-    found = [(name, command) for name, text in texts for command in DOOR.findall(text)]
+    found = [(name, command) for name, text in texts for command in form.findall(text)]
     return [(name, command) for name, command in found if OF_PLUGINS not in command]
 
 
@@ -63,7 +67,9 @@ def test_there_are_commands() -> None:
 def test_a_command_composes(page: str, command: str) -> None:
     door, *words = shlex.split(command, comments=True)
     swept = "-m" in words
-    words = door_arguments([word for word in words if not LEFT_OPEN.match(word)], door == "retrieve.py")
+    words = door_arguments(
+        [word for word in words if not LEFT_OPEN.match(word)], door.removesuffix(".py") == "retrieve"
+    )
     overrides = [word for word in words if word != "-m"]
     launched = [word for word in overrides if word.startswith(("hydra", "hparams_search"))]
     if any("slurm" in word for word in launched):
@@ -76,3 +82,27 @@ def test_a_command_composes(page: str, command: str) -> None:
     with open_dict(cfg):
         cfg.pop("hydra", None)
     check_all(cfg)
+
+
+class ReadError(Exception):
+    """The arguments were read."""
+
+
+@pytest.mark.parametrize(("page", "command"), commands(TOOL))
+def test_a_tool_takes_its_arguments(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, *words = shlex.split(command, comments=True)
+    parse = argparse.ArgumentParser.parse_args
+
+    def only_parse(parser: argparse.ArgumentParser, *given: list[str]) -> None:
+        parse(parser, *given)
+        raise ReadError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+    with pytest.raises(ReadError):
+        importlib.import_module(f"picdesk.commands.{name.replace('-', '_')}").main(words)
+
+
+def test_both_forms_and_the_tools_are_found() -> None:
+    doors = {command.split()[0] for _, command in commands()}
+    assert {"train.py", "retrieve.py", "train", "evaluate", "retrieve", "serve"} <= doors
+    assert {command.split()[0] for _, command in commands(TOOL)} >= {"pack", "published", "check-submission"}
