@@ -2,8 +2,8 @@
 no other tool is compared.
 
 NewsImages: what is known of a picture is the address that it was published at (`image_url`): its file often has a name that
-people gave it. BM25 of headline and topics over these words reranks the best 100 of trained heads; the weight is chosen on validation,
-the differences are paired, and pictures that look alike or share a headline are in one part (`split.groups`).
+people gave it. BM25 of headline and topics over these words reranks the best 100 of trained heads; the weight is chosen on
+validation, the differences are paired, and pictures that look alike or share a headline are in one part (`split.groups`).
 
 Flickr8k: what is known are a picture's captions, of which the one that asks is left out; heads on `lite`, the weight chosen on
 the validation part of the train list, reported once on the official dev list.
