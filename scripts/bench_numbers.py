@@ -86,15 +86,16 @@ def captions() -> str:
 
 
 def lexical() -> str:
-    """The table of docs/reranking.md on NewsImages, from what `bench/lexical.py` found: a row a score and draw."""
+    """The table of docs/reranking.md on words, from what `bench/lexical.py` found: a row a score and draw, one of Flickr8k."""
     found = json.loads((RESULTS / "lexical.json").read_text(encoding="utf-8"))
     heads = ("score", "draw", "chosen weight", "t2i hits@1: alone, reranked", "difference", "i2t: alone, reranked")
-    lines = [f"| {' | '.join((*heads, 'difference'))} |", "|" + "---|" * 7]
-    for name in ("bm25", "entities"):
-        for draw, own in found[name].items():
-            weight = " and ".join(f"{one:.2f}" for one in own["tuned"]["weights"].values())
-            cells = [name, draw, weight]
-            for d in DIRECTIONS:
-                cells += [f"{own['before'][d]:.3f}, {own['after'][d]:.3f}", ends(own["less_search_alone"][d][:3])]
-            lines.append(f"| {' | '.join(cells)} |")
+    lines = [f"| {' | '.join(('data', *heads, 'difference'))} |", "|" + "---|" * 8]
+    rows = [("NewsImages", name, draw, own) for name in ("bm25", "entities") for draw, own in found[name].items()]
+    rows += [("Flickr8k dev, captions", "bm25", "", found["flickr8k"])] if "flickr8k" in found else []
+    for data, name, draw, own in rows:
+        weight = " and ".join(f"{one:.2f}" for one in own["tuned"]["weights"].values())
+        cells = [data, name, draw, weight]
+        for d in DIRECTIONS:
+            cells += [f"{own['before'][d]:.3f}, {own['after'][d]:.3f}", ends(own["less_search_alone"][d][:3])]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n\n" + "\n".join(lines) + "\n\n"

@@ -55,6 +55,7 @@ def test_there_are_commands() -> None:
         "README.md",
         "backbones.md",
         "finetuning.md",
+        "queries.md",
         "reranking.md",
         "scale.md",
         "serving.md",

@@ -1,8 +1,10 @@
 """No number of the README or the docs is written by hand: what stands between marks is what the results of the bench give."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,3 +156,24 @@ def test_draws_that_agree_by_luck_have_the_error_of_their_pictures() -> None:
         wanted = 2.776445 * length / (2 * 1.959964) * np.sqrt(1 / 5 + 0.125)
         assert spread.high - spread.mean == pytest.approx(wanted, rel=1e-6)
         assert spread.mean - spread.low == pytest.approx(wanted, rel=1e-6)
+
+
+def test_words_on_flickr8k_have_a_row_once_they_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own: dict[str, dict[str, Any]] = {
+        "tuned": {"weights": {"lexical": 0.5}},
+        "before": {},
+        "after": {},
+        "less_search_alone": {},
+    }
+    for direction in ("t2i", "i2t"):
+        own["before"][direction], own["after"][direction] = 0.25, 0.75
+        own["less_search_alone"][direction] = [0.5, 0.4, 0.6, 0.0001, 0.0001]
+    monkeypatch.setattr(publish.bench_numbers, "RESULTS", tmp_path)
+    found = {"bm25": {"0": own}, "entities": {}}
+    for more, last in (
+        ({}, "| NewsImages | bm25 | 0 | 0.50"),
+        ({"flickr8k": own}, "| Flickr8k dev, captions | bm25 |"),
+    ):
+        (tmp_path / "lexical.json").write_text(json.dumps(found | more))
+        assert publish.bench_numbers.lexical().strip().splitlines()[-1].startswith(last)
+        assert "0.250, 0.750 | 0.500 [0.400, 0.600]" in publish.bench_numbers.lexical()

@@ -18,6 +18,7 @@ from open_clip.push_to_hf_hub import save_for_hf
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from timm.models import eva, fastvit, register_model
 
 from picdesk.assembly import schema
 from picdesk.assembly.build import build
@@ -46,9 +47,22 @@ SIGLIP_TEXT = {
 }
 
 
-def timm_tower(name: str, pool: str, proj: str | None) -> dict[str, Any]:
+@register_model
+def small_pe_core(pretrained: bool = False, **given: Any) -> Any:
+    """PE-Core's picture tower: rotary places, a norm before the blocks, pooled by attention."""
+    small = {"img_size": 48, "depth": 2, "embed_dim": 64, "num_heads": 2, "ref_feat_shape": (3, 3)}
+    return eva.vit_pe_core_tiny_patch16_384(pretrained, **small, **given)
+
+
+@register_model
+def small_fastvit_mci4(pretrained: bool = False, **given: Any) -> Any:
+    """MobileCLIP2-S4's picture tower: five stages of convolutions, attention in the last two."""
+    return fastvit.fastvit_mci4(pretrained, layers=(1, 1, 1, 1, 1), embed_dims=(8, 16, 16, 32, 64), **given)
+
+
+def timm_tower(name: str, pool: str, proj: str | None, size: int = 160) -> dict[str, Any]:
     return {
-        "image_size": 160,
+        "image_size": size,
         "timm_model_name": name,
         "timm_model_pretrained": False,
         "timm_pool": pool,
@@ -78,10 +92,31 @@ MODELS: dict[str, dict[str, Any]] = {
         "vision_cfg": timm_tower("test_vit", "token", "linear"),
         "text_cfg": TEXT,
     },
+    "pe_core": {
+        "embed_dim": 24,
+        "custom_text": True,
+        "vision_cfg": timm_tower("small_pe_core", "map", None, 48),
+        "text_cfg": TEXT | {"context_length": 32},
+    },
+    "dfn": {
+        "embed_dim": 24,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": 42, "layers": 2, "width": 160, "head_width": 80, "patch_size": 14},
+        "text_cfg": TEXT,
+    },
+    "mobileclip2_s4": {
+        "embed_dim": 24,
+        "custom_text": True,
+        "vision_cfg": timm_tower("small_fastvit_mci4", "avg", None, 128) | {"timm_drop": 0.0, "timm_drop_path": 0.0},
+        "text_cfg": TEXT | {"no_causal_mask": True},
+    },
 }
 PREPROCESS: dict[str, dict[str, Any]] = {
     "siglip": {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"},
     "mobileclip": {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear", "resize_mode": "shortest"},
+    "pe_core": {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "resize_mode": "squash"},
+    "dfn": {"interpolation": "bicubic", "resize_mode": "squash"},
+    "mobileclip2_s4": {"interpolation": "bilinear", "resize_mode": "shortest"},
 }
 
 
@@ -156,6 +191,7 @@ def test_a_published_folder_gives_the_librarys_embeddings(
         texts = model.encode_text(words(TEXTS), normalize=True)
     np.testing.assert_allclose(found[0], images, atol=1e-5)
     np.testing.assert_allclose(found[1], texts, atol=1e-5)
+    assert abs(images @ images.T - torch.eye(2)).max() > 1e-4, "the pictures must differ"
     for i in range(2):
         one = ours(backbone, pictures[i : i + 1], TEXTS[i : i + 1])
         np.testing.assert_allclose(one[0][0], images[i], atol=1e-5)
@@ -167,7 +203,8 @@ def test_a_published_folder_gives_the_librarys_embeddings(
 def test_heads_are_lifted_where_there_is_a_last_linear_layer(folders: dict[str, Path]) -> None:
     kinds = {kind: OpenClip(str(folder)) for kind, folder in folders.items()}
     linear = {kind: isinstance(backbone.image_head, torch.nn.Linear) for kind, backbone in kinds.items()}
-    assert linear == {"clip": True, "quick": True, "siglip": False, "mobileclip": False, "timm_linear": True}
+    lifted = {"clip", "quick", "timm_linear", "dfn"}
+    assert linear == {kind: kind in lifted for kind in MODELS}
     assert all(isinstance(backbone.text_head, torch.nn.Linear) for backbone in kinds.values())
     for kind, backbone in kinds.items():
         size = backbone._cfg["size"]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from picdesk.backbones.lite import Lite
+from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
 from picdesk.embedding.unread import FILE, same_vectors
@@ -115,6 +116,15 @@ def test_a_backbone_that_cannot_tell_says_nothing_of_it(tmp_path: Path) -> None:
     assert encoder.unread.counts() == {"texts_alike": 2}, "anagrams are one to it"
 
 
+def same_in_a_batch_and_one_at_a_time(backbone: TwoTower, texts: list[str], theirs: torch.Tensor) -> None:
+    """The embeddings of texts of very different lengths are the library's own."""
+    wanted = theirs / theirs.norm(dim=-1, keepdim=True)
+    for rows in (list(range(len(texts))), *([i] for i in range(len(texts)))):
+        with torch.inference_mode():
+            found = backbone.embed("text", backbone.text_trunk(**backbone.tokenize([texts[i] for i in rows])))
+        np.testing.assert_allclose(found, wanted[rows], atol=1e-5)
+
+
 def test_a_clip_of_stretched_positions_reads_all_of_them(tmp_path: Path) -> None:
     import json
 
@@ -131,6 +141,12 @@ def test_a_clip_of_stretched_positions_reads_all_of_them(tmp_path: Path) -> None
     backbone = Transformers(str(tmp_path))
     assert backbone.context == 248
     assert backbone.tokenize(["dog " * 300])["input_ids"].shape == (1, 248)
+    texts, model = [LONG, "a boat"], hf.CLIPModel.from_pretrained(tmp_path)
+    tokenizer = hf.AutoTokenizer.from_pretrained(tmp_path, model_max_length=248)
+    with torch.inference_mode():
+        theirs = model.get_text_features(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt"))
+    theirs = theirs if isinstance(theirs, torch.Tensor) else theirs.pooler_output
+    same_in_a_batch_and_one_at_a_time(backbone, texts, theirs)
 
 
 def test_a_weights_file_of_stretched_positions_is_not_squeezed(tmp_path: Path) -> None:
@@ -151,3 +167,8 @@ def test_a_weights_file_of_stretched_positions_is_not_squeezed(tmp_path: Path) -
         tokens = backbone.tokenize(["boat " * 200, "a boat"])
         assert tokens["text"].shape == (2, 248)
         assert backbone.token_lengths(tokens).tolist() == [202, 4]
+        texts = ["boat " * 200, "a boat", "dog " * 300]
+        words = open_clip.get_tokenizer("tiny-train", context_length=248)
+        with torch.inference_mode():
+            theirs = plain.eval().encode_text(words(texts))
+        same_in_a_batch_and_one_at_a_time(backbone, texts, theirs)

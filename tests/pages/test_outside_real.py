@@ -50,7 +50,6 @@ def test_a_run_of_2025_and_two_of_2026_from_real_photographs(capfd: Capture, rea
     assert main([str(made), "--articles", str(real / "ids.csv")]) == 0
     later = (
         "experiment=newsimages26/submit",
-        "submission.edition=2026",
         f"queries={real / 'news_articles.csv'}",
         *shared,
         *own,

@@ -1,5 +1,6 @@
 """Hybrid search in LanceDB: what the words of a text find joins what its vector finds, saved and under a filter too."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,39 @@ def test_queries_that_are_scored_do_not_find_their_picture_by_themselves() -> No
         find_scored(index, side, 5)
     others = Side(QUERIES.ids, QUERIES, ("a storm",) * 3, fields)
     assert lists_of(find_scored(index, others, 5)) == lists_of(index.search(QUERIES, 5))
+
+
+def scored_by(texts: Sequence[str], titles: Sequence[str]) -> Side:
+    queries = embeddings(clustered_vectors(len(texts), seed=2), "query")
+    return Side(queries.ids, queries, tuple(texts), tuple({"title": title} for title in titles))
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("news: STORM HITS THE COAST", "Storm hits the coast"),
+        ("Storm hits  the\u00a0coast", "Storm hits the coast"),
+        ("storm, hits the coast!", "Storm hits\nthe coast."),
+        ("\u65e5\u672c\u306e\u6e2f\u306e\u591c", "\u6e2f\u306e\u591c"),
+        ("\ufb01re in the harbour tonight", "Fire in the harbour"),
+    ],
+)
+def test_another_case_or_other_spaces_are_the_same_text(text: str, title: str) -> None:
+    with pytest.raises(ConfigError, match=r"index\.words=title: the queries that are scored are made of it"):
+        find_scored(build(), scored_by(["a boat", text], ["a map", title]), 5)
+
+
+def test_most_of_the_words_in_many_queries_are_refused_and_in_few_are_not() -> None:
+    said, asked = "five boats left harbour today", "today five small boats left the sea harbour"
+    unlike = ["a boat"] * 19, ["maps of two towns"] * 19
+    few = scored_by([asked, *unlike[0]], [said, *unlike[1]])  # one in twenty is 5%, not more
+    assert lists_of(find_scored(build(), few, 5))
+    many = scored_by([asked, asked, *unlike[0]], [said, said, *unlike[1]])
+    with pytest.raises(ConfigError, match=r"index\.words=title: most of what it says stands in 2 of 21 queries"):
+        find_scored(build(), many, 5)
+    less = scored_by([asked.replace("harbour", "port")] * 2, ["five boats left harbour at night"] * 2)
+    assert lists_of(find_scored(build(), less, 5))
+
+
+def test_a_part_of_a_longer_word_is_not_that_text() -> None:
+    assert lists_of(find_scored(build(), scored_by(["a map of the harbour"] * 3, ["AP", "har", "a m"]), 5))

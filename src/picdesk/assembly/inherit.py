@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -14,6 +15,8 @@ from picdesk.assembly.saved_limits import raw_node
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint
 
+Look = Callable[[str, str, Path], Checkpoint | None]
+"""Key of the config, its `ckpt` and the outputs folder in, the checkpoint out."""
 MODEL = ("backbone",)
 INHERITED = (
     *("data", "split", "prompt", "seed", "paths.data_root"),
@@ -21,15 +24,24 @@ INHERITED = (
 )
 
 
-def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
-    """The config with the checkpoint's parts in it. What the command line names itself stays as it is.
+def find_for(key: str, ckpt: str, outputs: Path) -> Checkpoint:
+    """The checkpoint that a key of the config names. Raises `MissingFileError`, by that key."""
+    try:
+        return find(ckpt, outputs)
+    except MissingFileError as error:
+        raise MissingFileError(f"{key.removesuffix('ckpt')}{error}") from None
 
-    Raises `ConfigError` if the command line names another backbone than the checkpoint's.
+
+def with_checkpoint(cfg: DictConfig, look: Look = find_for) -> tuple[DictConfig, Checkpoint | None]:
+    """The config with the checkpoint's parts in it, and the checkpoint. What the command line names itself stays as it is.
+
+    Raises `ConfigError` if the command line names another backbone than the checkpoint's. `look` finds checkpoints; one that it
+    gives none for is passed over.
     """
-    cfg = with_reranker_checkpoints(with_choices(cfg))
-    if cfg.ckpt is None:
+    cfg = with_reranker_checkpoints(with_choices(cfg), look)
+    checkpoint = look("ckpt", str(cfg.ckpt), Path(cfg.paths.outputs)) if cfg.ckpt is not None else None
+    if checkpoint is None:
         return cfg, None
-    checkpoint = find(str(cfg.ckpt), Path(cfg.paths.outputs))
     keys = named_keys()
     saved = read_saved(checkpoint.config_path, cfg)
     refuse_other_model(cfg, saved, keys)
@@ -40,7 +52,7 @@ def with_checkpoint(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
     return cfg, checkpoint
 
 
-def with_reranker_checkpoints(cfg: DictConfig) -> DictConfig:
+def with_reranker_checkpoints(cfg: DictConfig, look: Look = find_for) -> DictConfig:
     """The config with each `reranker.ckpt` as the file that it is now: `latest` would be another one when the job is repeated."""
     nodes = {"reranker": cfg.reranker}
     if "parts" in cfg.reranker:
@@ -48,11 +60,9 @@ def with_reranker_checkpoints(cfg: DictConfig) -> DictConfig:
         nodes = {f"reranker.parts.{name}": node for name, node in cfg.reranker.parts.items() if name in use}
     for key, node in nodes.items():
         if node.get("ckpt"):
-            try:
-                found = find(str(node.ckpt), Path(cfg.paths.outputs))
-            except MissingFileError as error:
-                raise MissingFileError(f"{key}.{error}") from None
-            OmegaConf.update(cfg, f"{key}.ckpt", str(found.path))
+            found = look(f"{key}.ckpt", str(node.ckpt), Path(cfg.paths.outputs))
+            if found is not None:
+                OmegaConf.update(cfg, f"{key}.ckpt", str(found.path))
     return cfg
 
 

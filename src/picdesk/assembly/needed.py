@@ -15,20 +15,27 @@ from omegaconf import OmegaConf
 
 from picdesk.assembly.allowed import class_of
 from picdesk.assembly.build import TARGET
+from picdesk.assembly.checkpoints import locate
+from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.schema import CONF
 from picdesk.assembly.session import Session
 from picdesk.embedding.forward import check_device
-from picdesk.errors import UserError
+from picdesk.errors import DataError, MissingFileError, UserError
 from picdesk.needs import Need, SaysNeeds, file_need, in_gb, variable_need
+from picdesk.training.checkpoint import Checkpoint, check
 
 MISSING = "???"
 FLOAT32 = 2  # a checkpoint is often half precision on disk, and float32 in memory
 
 
 def needs_of(session: Session, files: Mapping[str, str]) -> list[Need]:
-    """Everything, in the order in which a job would come upon it; `files` are those that its task is given, by key."""
+    """Everything, in the order in which a job would come upon it; `files` are those that its task is given, by key.
+
+    What the checkpoint brings, its backbone and its data set, counts as the config's own.
+    """
     given = [file_need(name, key, "what it names") for key, name in files.items()]
-    found = [*of_data(session), *of_parts(session), *given, *of_checkpoint(session.settings.ckpt), *of_logger(session)]
+    session, checkpoints = with_checkpoint_needs(session)
+    found = [*of_data(session), *of_parts(session), *given, *checkpoints, *of_logger(session)]
     weights = sum(need.size or 0 for need in found if need.there and "data" not in need.key)
     return [*found, *of_machine(session.settings.encode.device, session.store, weights)]
 
@@ -59,7 +66,7 @@ def of_data(session: Session) -> list[Need]:
             found.append(
                 Need(f"data.{key}", "a file of the data set", False, remedy=f"give data.{key}=NAME")
                 if told
-                else file_need(Path(root) / value, f"data.{key}", "a part of the data set", obtain)
+                else file_need(first_of(Path(root), value), f"data.{key}", "a part of the data set", obtain)
             )
     return found
 
@@ -68,6 +75,11 @@ def size_told(obtain: str) -> int | None:
     """Bytes of the pictures, where the text about where to get them says how large they are: `6 GB of pictures`."""
     found = re.search(r"([\d.]+) GB of pictures", obtain)
     return round(float(found[1]) * 2**30) if found else None
+
+
+def first_of(root: Path, name: str) -> Path:
+    """A file of the data set; of a pattern such as `*.parquet` the first that fits, or the pattern where none does."""
+    return next(iter(sorted(root.expanduser().glob(name))), root / name) if "*" in name else root / name
 
 
 def of_parts(session: Session) -> list[Need]:
@@ -96,9 +108,25 @@ def of_node(node: Any, key: str, plugins: Sequence[str]) -> list[Need]:
     return [*(kind.needs(key, node) if isinstance(kind, SaysNeeds) else []), *inner]
 
 
-def of_checkpoint(ckpt: str | None) -> list[Need]:
-    """The checkpoint, where one is named by its place."""
-    return [file_need(ckpt, "ckpt", "the checkpoint")] if ckpt and ckpt != "latest" else []
+def with_checkpoint_needs(session: Session) -> tuple[Session, list[Need]]:
+    """The session with what its checkpoint brings, and the checkpoints that it and its rerankers need."""
+    needs: list[Need] = []
+
+    def look(key: str, ckpt: str, outputs: Path) -> Checkpoint | None:
+        needs.append(checkpoint_need(key, ckpt, outputs))
+        return Checkpoint(Path(needs[-1].place)) if needs[-1].there else None
+
+    return Session(*with_checkpoint(session.cfg, look)), needs
+
+
+def checkpoint_need(key: str, ckpt: str, outputs: Path) -> Need:
+    """A checkpoint by its place, `latest` or `best`; one that is damaged is as good as missing."""
+    try:
+        found = locate(ckpt, outputs)
+        check(found)
+    except (MissingFileError, DataError) as error:
+        return Need(key, "the checkpoint", False, remedy=str(error))
+    return Need(key, "the checkpoint", True, str(found.path), found.path.stat().st_size)
 
 
 def of_logger(session: Session) -> list[Need]:

@@ -25,6 +25,7 @@ from picdesk.rerankers.words import Words
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
+NOTHING = "reranker.fields=[], reranker.file=null: nothing is known of any picture"
 SCORES = ("bm25", "entities")
 POOLS = ("sum", "mean", "max")
 
@@ -58,6 +59,10 @@ class Lexical(Scorer):
                 raise ConfigError(f"reranker.{key}={value}: choose one of {', '.join(allowed)}")
         if not k1 >= 0 or not 0 <= b <= 1:
             raise ConfigError(f"reranker.k1={k1}, reranker.b={b}: k1 is 0 or more, b lies in [0, 1]")
+        if not fields and file is None:
+            raise ConfigError(
+                f"{NOTHING}; name columns of the data set, or give reranker.file=FILE (.json, .jsonl, .csv by id)"
+            )
         self.fields, self.kind, self.pooling, self.language = tuple(fields), score, pooling, language
         self.k1, self.b, self.leave_out_query = float(k1), float(b), leave_out_query
         self.words = Words(language)
@@ -65,7 +70,9 @@ class Lexical(Scorer):
 
     @staticmethod
     def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
-        """The file of captions, where one is named."""
+        """The file of captions, where one is named or nothing else is."""
+        if not values.get("file") and not values.get("fields"):
+            return [Need(f"{key}.file", "captions by id", False, remedy=f"give {key}.file=FILE")]
         return [file_need(values["file"], f"{key}.file", "captions by id")] if values.get("file") else []
 
     def fingerprint(self, context: RerankContext) -> str:

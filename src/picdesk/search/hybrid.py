@@ -6,12 +6,18 @@ What words find joins the candidates by its similarity; how much words count bes
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from picdesk.errors import ConfigError
 from picdesk.filters.language import Filter
 from picdesk.interfaces import Embeddings, Index, Side
 from picdesk.trec.runs import Run
+
+WORD = re.compile(r"\w+")
+MOST, FEW = 0.8, 0.05
+"""The share of a column's words that make a query of it, and the share of queries of which that may be chance."""
 
 
 def find(index: Index, queries: Embeddings, texts: Sequence[str], top_k: int, wanted: Filter | None = None) -> Run:
@@ -24,20 +30,38 @@ def find(index: Index, queries: Embeddings, texts: Sequence[str], top_k: int, wa
 def find_scored(index: Index, queries: Side, top_k: int) -> Run:
     """The same for queries that are scored. Raises `ConfigError` where words would find a picture by the very text that asks."""
     assert queries.embeddings is not None
-    own = own_words(queries, index.words)
-    if own:
-        told = "the queries that are scored are made of it, so that each would find its picture by itself"
-        raise ConfigError(f"index.words={own}: {told}; name other columns")
+    for name in index.words:
+        told = made_of(queries, name)
+        if told:
+            raise ConfigError(
+                f"index.words={name}: {told}, so that each would find its picture by itself; name other columns"
+            )
     return find(index, queries.embeddings, queries.texts, top_k)
 
 
-def own_words(queries: Side, words: Sequence[str]) -> str:
-    """The first of these columns that a query is made of; empty where there is none."""
+def made_of(queries: Side, name: str) -> str:
+    """How queries are made of what this column says of their own pictures: word for word, whatever the case, spaces and signs
+    between, or by most of its words; empty where they are not."""
+    near = 0
     for text, fields in zip(queries.texts, queries.fields, strict=False):
-        for name in words:
-            if any(said and said in text for said in values_of(fields, name)):
-                return name
+        asked, whole = words_of(text), joined(words_of(text))
+        said = [words_of(value) for value in values_of(fields, name)]
+        if any(own and (joined(own) if "".join(own).isascii() else " ".join(own)) in whole for own in said):
+            return "the queries that are scored are made of it"
+        near += any(own and len(set(own) & set(asked)) >= MOST * len(set(own)) for own in said)
+    if near > FEW * len(queries.texts):
+        return f"most of what it says stands in {near:,} of {len(queries.texts):,} queries that are scored"
     return ""
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, case folded."""
+    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words with one space around each, so that a run of words is found in others as a whole, where spaces part words."""
+    return f" {' '.join(words)} "
 
 
 def values_of(fields: Mapping[str, str | Sequence[str]], name: str) -> tuple[str, ...]:
