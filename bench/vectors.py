@@ -92,7 +92,15 @@ FITS = {
     ),
     "newsimages_mpnet": Fit(
         "NewsImages, heads + InfoNCE, mpnet beside MiniLM",
-        ("experiment=finetune_newsimages", "backbone.text_trunk=[minilm_l6,mpnet_base]"),
+        (
+            *("experiment=finetune_newsimages", "backbone=lite_pair_mpnet", "backbone.image_trunk=efficientnet_lite0"),
+            *(
+                "backbone.mirrored=false",
+                "backbone.residual=false",
+                "backbone.text_hidden=null",
+                "backbone.dropout=0.3",
+            ),
+        ),
         tested_per_learned=10 / 80,
     ),
 }

@@ -107,7 +107,7 @@ def test_a_reranker_without_a_share_is_refused(
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ("reranker.weight=1.5", "reranker.weight: 1.5"),
+        ("reranker.weight=1.5", "reranker.weight=1.5: must lie in [0, 1]"),
         ("reranker.weight=much", "reranker.weight=much"),
         ("reranker.weight=null", "reranker.weight=None"),
         ("reranker.top_k=0", "reranker.top_k=0"),

@@ -74,6 +74,9 @@ class Typed:
         value, default = OmegaConf.select(self.cfg, key, throw_on_resolution_failure=False), self.default_of(key)
         if not isinstance(value, str) or key in WORDS_TOO:
             return
+        if type(default) is int and value.isdecimal():  # a key that is a file in one task and a number in another: queries
+            OmegaConf.update(self.cfg, key, int(value))
+            return
         for kind, words in KINDS:
             if isinstance(default, kind):
                 raise ConfigError(f"{key}={value}: {words} is wanted")
@@ -121,7 +124,8 @@ class Typed:
         from picdesk.rerankers.several import check_use
 
         if "parts" in self.cfg.reranker and (self.cfg.reranker.use or "reranker.use" in keys):
-            use = list(self.cfg.reranker.use) if not isinstance(self.cfg.reranker.use, str) else self.cfg.reranker.use
+            given = self.cfg.reranker.use
+            use = list(given) if OmegaConf.is_list(given) else given
             check_use(use, [str(name) for name in self.cfg.reranker.parts])
         for key, node in self.rerankers_of():
             check_share(node.get("weight", 0.0), node.get("top_k"), key)

@@ -53,7 +53,7 @@ NAMES = (
 NAME_ENDS = ("_file", "_folder", "_dir", "_root", "_ckpt", "_column", "_array")
 """What the last parts of further such keys end in."""
 TABLES = ("captions", "lists", "pictures", "more_columns", "prompts")
-"""Tables of files and texts: what stands below one of them is one."""
+"""Tables of files and texts: what stands below one of them is one, but for the parts of `reranker=several`, which are rerankers."""
 NO_NAMES = ("loss.weights", "adaptation.head")
 """Keys that would be files by their last part, and are none."""
 ADDED = ("data.more_columns", "index.params", "index.search_params", "data.limit")
@@ -98,7 +98,8 @@ def quoted_value(key: str, value: str, sweep: bool) -> str:
 def is_name(key: str) -> bool:
     """Whether this is the key of a file, a folder or a free text."""
     table, _, last = key.rpartition(".")
-    listed = last in NAMES or last.endswith(NAME_ENDS) or table.rpartition(".")[2] in TABLES
+    in_table = table.rpartition(".")[2] in TABLES and not table.startswith("reranker.parts.")
+    listed = last in NAMES or last.endswith(NAME_ENDS) or in_table
     return listed and key not in NO_NAMES and "@" not in key and "/" not in key
 
 
