@@ -15,10 +15,10 @@ CORRECTED = {
     "newsimages": "NewsImages, heads + InfoNCE",
     "flickr8k": "Flickr8k dev, best recipe",
     "flickr8k_mpnet": "Flickr8k dev, best recipe, mpnet beside MiniLM",
+    "newsimages_mpnet": "NewsImages, heads + InfoNCE, mpnet beside MiniLM",
 }
 RULES = ("csls", "nnn", "inverted_softmax", "dynamic_inverted_softmax", "sinkhorn")
 ENCODERS = {
-    "flickr8k_mpnet_alone": "Flickr8k dev, best recipe, mpnet alone",
     "flickr8k_mpnet": "Flickr8k dev, best recipe, mpnet beside MiniLM",
     "newsimages_mpnet": "NewsImages, heads + InfoNCE, mpnet beside MiniLM",
 }

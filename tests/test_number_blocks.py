@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from scripts import bench_numbers, index_numbers, publish, recipe_numbers, speed_numbers
+from scripts import index_numbers, publish, recipe_numbers, speed_numbers, vector_numbers
 
 from tests.conftest import PROJECT
 
@@ -29,9 +29,9 @@ def literal_of(file: str, name: str) -> list[Any]:
 @pytest.mark.parametrize(
     ("ours", "file", "name"),
     [
-        (bench_numbers.CORRECTED, "vectors.py", "FITS"),
-        (bench_numbers.RULES, "vectors.py", "RULES"),
-        (bench_numbers.HEADS, "vectors.py", "HEADS"),
+        (vector_numbers.CORRECTED, "vectors.py", "FITS"),
+        (vector_numbers.RULES, "vectors.py", "RULES"),
+        (vector_numbers.HEADS, "vectors.py", "HEADS"),
         (index_numbers.KEPT, "refinement.py", "KEPT"),
         (index_numbers.REAL_KINDS, "index_growth.py", "REAL_KINDS"),
         (index_numbers.SIZES, "real_vectors.py", "SIZES"),
@@ -64,8 +64,8 @@ def test_a_recipe_without_results_is_not_left_out(
 
 
 def test_corrections_without_results_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_numbers, "vectors", dict)
-    assert bench_numbers.score_corrections().count(publish.UNKNOWN) == len(bench_numbers.CORRECTED)
+    monkeypatch.setattr(vector_numbers, "vectors", dict)
+    assert vector_numbers.score_corrections().count(publish.UNKNOWN) == len(vector_numbers.CORRECTED)
 
 
 def trained(seconds: float, peak: float) -> dict[str, object]:

@@ -53,7 +53,7 @@ NAMES = (
 NAME_ENDS = ("_file", "_folder", "_dir", "_root", "_ckpt", "_column", "_array")
 """What the last parts of further such keys end in."""
 TABLES = ("captions", "lists", "pictures", "more_columns", "prompts")
-"""Tables of files and texts: what stands below one of them is one, but for the parts of `reranker=several`, which are rerankers."""
+"""Tables of files and texts: what stands below one of them is one, but for the parts of `reranker=several`."""
 NO_NAMES = ("loss.weights", "adaptation.head")
 """Keys that would be files by their last part, and are none."""
 ADDED = ("data.more_columns", "index.params", "index.search_params", "data.limit")
