@@ -2,7 +2,7 @@
 FROM python:3.11-slim AS built
 WORKDIR /app
 RUN python -m venv .venv && .venv/bin/pip install --quiet --no-cache-dir uv
-COPY Makefile pyproject.toml requirements.lock README.md LICENSE ./
+COPY Makefile pyproject.toml setup.py requirements.lock README.md LICENSE ./
 COPY src src
 # torch without CUDA, from where its makers keep such builds; all else by the hashes of the lock. Byte code is compiled here, once.
 RUN apt-get update && apt-get install --yes --no-install-recommends make git \
