@@ -54,7 +54,14 @@ def main() -> None:
     lists = ("split=file", f"split.file={write_split(given)}")
     whole = ("task=export", "data=flickr8k", "split=all", "part=all", "prompt=caption", "backbone=lite")
     vectors = job(given, "kept_projections", "evaluate", *whole)
-    npz = ("data=npz", f"data.root={vectors}", "data.file=embeddings.npz", "backbone=precomputed", "backbone.dim=512")
+    npz = (
+        "data=npz",
+        f"data.root={vectors}",
+        "data.file=embeddings.npz",
+        "data.image_names=image_names",
+        "backbone=precomputed",
+        "backbone.dim=512",
+    )
     fits = {"trunks": ("data=flickr8k", "backbone=lite", "backbone.dropout=0.3")}
     for name, head in HEADS.items():
         sides = (f"backbone/head@backbone.{side}_head={head}" for side in ("image", "text"))
