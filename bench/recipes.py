@@ -72,6 +72,9 @@ RECIPES = {
     "finetune_flickr8k_infonce": experiment("heads + InfoNCE", "finetune_flickr8k_infonce", fixed=True),
     "finetune_flickr8k_best": experiment("best recipe", "finetune_flickr8k_best", fixed=True),
     "demo_two_threads": Recipe("two threads", ("data=demo",), environment={"OMP_NUM_THREADS": "2"}, values="0"),
+    "demo_intel": Recipe(
+        "one thread on an Intel Xeon", ("data=demo",), environment=ONE_THREAD, own_store=True, values="0"
+    ),
     "demo_old_cpu": Recipe(
         "without AVX", ("data=demo",), environment={**ONE_THREAD, **OLD}, own_store=True, values="0"
     ),

@@ -73,7 +73,12 @@ def demo_seeds() -> str:
 
 def demo_machines() -> str:
     """What of a training changes from machine to machine."""
-    names = {"demo": "one thread", "demo_two_threads": "two threads", "demo_old_cpu": "one thread without AVX"}
+    names = {
+        "demo": "one thread",
+        "demo_two_threads": "two threads",
+        "demo_intel": "one thread on an Intel Xeon with AMX",
+        "demo_old_cpu": "one thread without AVX",
+    }
     jobs = {said: read_results()[name]["jobs"][0] for name, said in names.items()}
     values = [
         f"{job['t2i']['hits@1'][0]:.4f} and {job['i2t']['hits@1'][0]:.4f} with {said}" for said, job in jobs.items()
