@@ -122,3 +122,24 @@ def test_float16_halves_the_store_and_is_near(tmp_path: Path) -> None:
     np.testing.assert_allclose(half, single, rtol=1e-3, atol=1e-3)
     with pytest.raises(ConfigError, match=r"encode\.storage=float8"):
         Encoder(Store(tmp_path), storage="float8")
+
+
+def test_a_few_tokens_go_through_on_one_thread_and_the_callers_threads_come_back() -> None:
+    """Several threads cut so small a product along the sum, and its last bits are not those of a batch."""
+    seen: list[int] = []
+
+    class Watch(torch.nn.Module):
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.get_num_threads())
+            return tokens.float()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        forward = forward_of(Watch())
+        for shape in ((1, 5), (2, 8), (2, 9), (1, 40)):
+            forward({"tokens": torch.zeros(shape, dtype=torch.long)})
+        assert seen == [1, 1, 2, 2]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

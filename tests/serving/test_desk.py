@@ -39,7 +39,8 @@ def test_a_text_has_the_features_it_has_in_a_job_whoever_comes_with_it(tmp_path:
     standing = Standing(Store(tmp_path / "empty"))
     assert (standing.texts(backbone, TEXTS) == alone).all()
     assert standing.passed == len(TEXTS)
-    assert standing.forwards < len(TEXTS), "those of one length together"
+    if standing.agrees(backbone):  # by the processor's matrix products; else each goes alone
+        assert standing.forwards < len(TEXTS), "those of one length together"
     assert (standing.texts(backbone, TEXTS[::-1]) == alone[::-1]).all()
     assert standing.passed == len(TEXTS), "what was made is kept"
     assert not list((tmp_path / "empty").rglob("*.safetensors")), "and nothing of it is written down"
