@@ -15,6 +15,13 @@ from tests.data.samples import colour, encode_image, jpeg, put
 from tests.mutations import mutations
 
 
+class Held(list[bytes]):
+    """Pictures that lie in no file of their own."""
+
+    def read(self, i: int) -> bytes:
+        return self[i]
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for n in range(4):
@@ -34,6 +41,24 @@ def test_files_are_hashed_and_decoded_once(root: Path) -> None:
     second = PictureFacts(root / "facts.json", settled_s=0)
     assert [second.look(collection.pictures, i)[0] for i in (3, 1)] == digests
     assert (second.hashed, second.decoded) == (0, 0)
+
+
+def test_nothing_is_written_again_that_has_not_changed(tmp_path: Path) -> None:
+    """Pictures out of a table have no file whose times could be remembered: they are hashed by every job, their looks known."""
+    pictures = Held([jpeg(colour(1)), jpeg(colour(2))])
+    first = PictureFacts(tmp_path / "f.json")
+    first.look(pictures, 0)
+    first.save()
+    written = (tmp_path / "f.json").stat().st_ino
+    again = PictureFacts(tmp_path / "f.json")
+    again.look(pictures, 0)
+    again.save()
+    assert (again.hashed, again.decoded) == (1, 0)
+    assert (tmp_path / "f.json").stat().st_ino == written
+    again.look(pictures, 1)
+    again.save()
+    assert (tmp_path / "f.json").stat().st_ino != written
+    assert len(PictureFacts(tmp_path / "f.json")._looks) == 2
 
 
 def test_a_swapped_picture_is_seen_even_with_its_old_size_and_time(root: Path) -> None:

@@ -52,6 +52,7 @@ class PictureFacts:
         self._counting = threading.Lock()
         self.hashed = 0
         self.decoded = 0
+        self._unsaved = False
         self._digests: dict[str, list[Any]] = {}
         self._looks: dict[str, list[Any]] = {}
         self._load()
@@ -80,11 +81,12 @@ class PictureFacts:
             self.decoded += 1
         thumb = b64encode(look.thumb).decode()
         self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", thumb, list(look.changes)]
+        self._unsaved = True
         return digest, look
 
     def save(self) -> None:
         """Write what is known, whole, together with what another job has saved meanwhile."""
-        if self.file is None or not (self.hashed or self.decoded):
+        if self.file is None or not self._unsaved:
             return
         digests, looks = self._digests, self._looks
         self._load()
@@ -93,6 +95,7 @@ class PictureFacts:
         known = json.dumps({"digests": self._digests, "looks": self._looks}, separators=(",", ":"))
         about = {"version": VERSION, "sha256": hashlib.sha256(known.encode()).hexdigest()}
         write_text(self.file, f"{json.dumps(about)}\n{known}\n")
+        self._unsaved = False
 
     def _hash(self, data: bytes, key: str, stamp: list[int]) -> str:
         digest = hashlib.sha256(data).hexdigest()
@@ -100,6 +103,7 @@ class PictureFacts:
             self.hashed += 1
         if stamp and time.time_ns() - max(stamp[1:]) >= self.settled_s * 1e9:
             self._digests[key] = [*stamp, digest]
+            self._unsaved = True
         return digest
 
     def _load(self) -> None:

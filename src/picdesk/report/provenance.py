@@ -121,7 +121,8 @@ def code_at(source: Path) -> Code:
         return Code(picdesk.__version__)
     entries = [entry for entry in status.split("\0") if entry]
     unknown = {os.path.realpath(Path(top.strip(), entry[3:])) for entry in entries if entry.startswith("??")}
-    changed = any(not entry.startswith("??") for entry in entries) or not unknown.isdisjoint(imported_files())
+    tracked = any(not entry.startswith("??") for entry in entries)
+    changed = tracked or (bool(unknown) and not unknown.isdisjoint(imported_files()))
     return Code(picdesk.__version__, revision.strip(), changed)
 
 
