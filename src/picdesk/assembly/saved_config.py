@@ -18,9 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 from picdesk.assembly.allowed import current
 from picdesk.assembly.saved_limits import ADDRESS, NEVER, OF_THE_COMMAND, SCORED, Limits
 from picdesk.assembly.saved_text import OF_THIS_MACHINE, read_values
+from picdesk.assembly.shelf import keep_in_sweep
 from picdesk.errors import DataError
+from picdesk.files import digest_of
 
 log = logging.getLogger(__name__)
+OF_THE_SEARCH = ("index", "scores", "reranker", "fusion", "choices", "top_k", "run_depth", "min_score", "share", "ckpt")
+"""What no command takes from the config of a checkpoint: how things are searched, and the file itself."""
 
 
 def as_written(path: Path) -> dict[str, Any]:
@@ -42,6 +46,35 @@ def read_saved(path: Path, here: DictConfig) -> DictConfig:
     What it may not decide is this command's; a path that leads neither into the job nor into this user's own data stands open
     (`???`), unless this user's picdesk wrote the config. Raises `DataError`, `MissingFileError`.
     """
+    return tell_left_out(path, *within_limits(path, here))
+
+
+def read_model(path: Path, here: DictConfig) -> DictConfig:
+    """The same for those who take the backbone, the data and how things are encoded from it, and nothing else; not to be changed.
+
+    Jobs of a sweep that differ in how things are searched alone hold it against their own config once.
+    """
+    about, plain = path.stat() if path.is_file() else None, OmegaConf.to_container(here, resolve=False)
+    assert isinstance(plain, dict)
+    key = digest_of(
+        [
+            *(str(path), about and about.st_mtime_ns, about and about.st_ctime_ns, about and about.st_size),
+            {str(name): repr(value) for name, value in plain.items() if name not in OF_THE_SEARCH},
+        ]
+    )
+    return tell_left_out(path, *keep_in_sweep("saved", key, lambda: within_limits(path, here)))
+
+
+def tell_left_out(path: Path, saved: DictConfig, left: list[str]) -> DictConfig:
+    """The saved config, once it is said what was not taken from it."""
+    if left:
+        told = ", ".join(left[:6]) + (", ..." if len(left) > 6 else "")
+        log.warning("%s: not taken from a saved config: %s; give again on the command line what is needed", path, told)
+    return saved
+
+
+def within_limits(path: Path, here: DictConfig) -> tuple[DictConfig, list[str]]:
+    """A saved config held against the command's own, and the keys of it that are not taken."""
     saved, own = read_values(path)
     saved = with_current_names(saved)
     set_task(saved, here)
@@ -57,10 +90,7 @@ def read_saved(path: Path, here: DictConfig) -> DictConfig:
             saved.paths.data_root = root
     limits = Limits(saved, here)
     left = [*limits.drop_never(), *limits.drop_addresses(), *(limits.drop_paths(path.parent) if not own else ())]
-    if left:
-        told = ", ".join(left[:6]) + (", ..." if len(left) > 6 else "")
-        log.warning("%s: not taken from a saved config: %s; give again on the command line what is needed", path, told)
-    return saved
+    return saved, left
 
 
 def set_task(saved: DictConfig, here: DictConfig) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk import marks
+from picdesk.assembly.shelf import keep_in_sweep
 from picdesk.errors import DataError, MissingFileError
 
 MOST_BYTES = 4 << 20
@@ -30,6 +32,19 @@ GROUP = re.compile(r"[\w./@-]+")
 NO_KEY = re.compile(r"[.\[\]]")
 OF_THIS_MACHINE = ("paths", "logger", "hydra", "plugins", "network")
 """Groups and keys that a saved config holds for people to read; they are never taken from it."""
+
+
+def yaml_of(cfg: DictConfig) -> str:
+    """The text that a config is saved as, interpolations as they are; in a sweep, what another job had too is as it was there."""
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    nodes = {str(key): repr(value) for key, value in plain.items()}
+    return "".join(keep_in_sweep("yaml", f"{key}: {nodes[key]}", partial(node_text, cfg, key)) for key in nodes)
+
+
+def node_text(cfg: DictConfig, key: str) -> str:
+    """One node at the top of a config with its key."""
+    return OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, key), resolve=False, sort_keys=False)
 
 
 def read_text(path: Path) -> marks.Marked:

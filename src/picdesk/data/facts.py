@@ -54,6 +54,7 @@ class PictureFacts:
         self.decoded = 0
         self._digests: dict[str, list[Any]] = {}
         self._looks: dict[str, list[Any]] = {}
+        self._unsaved = False
         self._load()
 
     def digest(self, source: PictureBytes, i: int) -> str:
@@ -79,13 +80,15 @@ class PictureFacts:
         with self._counting:
             self.decoded += 1
         thumb = b64encode(look.thumb).decode()
+        self._unsaved = True
         self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", thumb, list(look.changes)]
         return digest, look
 
     def save(self) -> None:
-        """Write what is known, whole, together with what another job has saved meanwhile."""
-        if self.file is None or not (self.hashed or self.decoded):
+        """Write what is known, whole, together with what another job has saved meanwhile; nothing where nothing is new."""
+        if self.file is None or not self._unsaved:
             return
+        self._unsaved = False
         digests, looks = self._digests, self._looks
         self._load()
         self._digests |= digests
@@ -99,6 +102,7 @@ class PictureFacts:
         with self._counting:
             self.hashed += 1
         if stamp and time.time_ns() - max(stamp[1:]) >= self.settled_s * 1e9:
+            self._unsaved = True
             self._digests[key] = [*stamp, digest]
         return digest
 
