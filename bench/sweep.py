@@ -23,7 +23,7 @@ from picdesk.files import write_text
 
 PROJECT = Path(__file__).resolve().parents[1]
 AXES = (("index", ("flat", "hnsw", "ivf_flat")), ("reranker.weight", tuple(n / 20 for n in range(1, 11))))
-NO_TABLE, MANY = "~hydra.callbacks.leaderboard", f"seed={','.join(map(str, range(31)))}"
+MANY = f"seed={','.join(map(str, range(31)))}"
 WRITTEN = PROJECT / "bench" / "results" / "sweep.md"
 
 
@@ -70,9 +70,7 @@ def main() -> None:
         )
         each = (whole - few) / (count - len(AXES[0][1]))
         parts = stages(outputs / "all")
-        nothing = [
-            job(outputs, "-m", *common, one, NO_TABLE, door="bench/sweep_nothing.py") for one in ("seed=0", MANY)
-        ]
+        nothing = [job(outputs, "-m", *common, one, door="bench/sweep_nothing.py") for one in ("seed=0", MANY)]
     hydra = (nothing[1] - nothing[0]) / 30
     search, index = (
         sum(seconds for name, seconds in parts.items() if name.startswith(f"{what} ")) for what in ("search", "index")

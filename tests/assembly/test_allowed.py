@@ -16,11 +16,7 @@ from picdesk.errors import ConfigError
 from picdesk.parts import PARTS, config_part
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-BY_HYDRA = {
-    "picdesk.sweeps.callbacks.ComposeOnce",
-    "picdesk.sweeps.callbacks.Leaderboard",
-    "picdesk.sweeps.study.Study",
-}
+BY_HYDRA = {"picdesk.sweeps.callbacks.Leaderboard", "picdesk.sweeps.study.Study"}
 MARGIN = "picdesk.training.losses.Margin"
 
 

@@ -10,8 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins import picdesk_sweeper
 from hydra_plugins.picdesk_sweeper import Composed
+from picdesk.jobs.attempts import RUNNING
 from picdesk.retrieval.system import System
-from picdesk.sweeps.callbacks import BASIC, ONCE, ComposeOnce
+from picdesk.sweeps.callbacks import BASIC, ONCE, Leaderboard
 from tests.doors import run
 from tests.tiny import write_data
 
@@ -49,9 +50,10 @@ def test_what_was_composed_is_given_once_more_and_then_composed_anew(monkeypatch
     ("sweeper", "then"), [(BASIC, ONCE), ("hydra_plugins.other.Sweeper", "hydra_plugins.other.Sweeper")]
 )
 def test_only_hydras_own_sweeper_is_replaced(sweeper: str, then: str) -> None:
-    config = OmegaConf.create({"hydra": {"sweeper": {"_target_": sweeper}}})
+    config = OmegaConf.create({"hydra": {"sweeper": {"_target_": sweeper}, "sweep": {"dir": "nowhere"}}})
     OmegaConf.set_readonly(config, True)
-    ComposeOnce().on_multirun_start(config)
+    Leaderboard().on_multirun_start(config)
+    RUNNING.clear()
     assert config.hydra.sweeper._target_ == then
 
 

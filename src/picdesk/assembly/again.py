@@ -13,7 +13,7 @@ from picdesk.assembly.build import plain_of
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import with_reranker_checkpoints
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved_config import read_model, read_saved
+from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import OPEN, raw_node
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
@@ -66,7 +66,8 @@ def learned_on(session: Session) -> tuple[Session | None, bool]:
     of this session. Raises `ValueError` without a checkpoint."""
     if session.checkpoint is None:
         raise ValueError("a session without a checkpoint has learned nothing")
-    cfg, saved = session.cfg, read_model(session.checkpoint.config_path, session.cfg)
+    cfg = session.cfg
+    saved = read_saved(session.checkpoint.config_path, cfg, otherwise_searched=True)
     apart = [name for name in ("data", "split") if _what(plain_of(saved, name)) != _what(plain_of(cfg, name))]
     elsewhere = "data" in apart
     if not apart:

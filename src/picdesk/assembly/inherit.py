@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.saved_config import read_model
+from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint
@@ -43,7 +43,7 @@ def with_checkpoint(cfg: DictConfig, look: Look = find_for) -> tuple[DictConfig,
     if checkpoint is None:
         return cfg, None
     keys = named_keys()
-    saved = read_model(checkpoint.config_path, cfg)
+    saved = read_saved(checkpoint.config_path, cfg, otherwise_searched=True)
     refuse_other_model(cfg, saved, keys)
     cfg.ckpt = str(checkpoint.path)
     with open_dict(cfg):

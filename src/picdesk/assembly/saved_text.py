@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,17 +34,16 @@ OF_THIS_MACHINE = ("paths", "logger", "hydra", "plugins", "network")
 """Groups and keys that a saved config holds for people to read; they are never taken from it."""
 
 
-def yaml_of(cfg: DictConfig) -> str:
-    """The text that a config is saved as, interpolations as they are; in a sweep, what another job had too is as it was there."""
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(plain, dict)
-    nodes = {str(key): repr(value) for key, value in plain.items()}
-    return "".join(keep_in_sweep("yaml", f"{key}: {nodes[key]}", partial(node_text, cfg, key)) for key in nodes)
+def yaml_of(plain: Mapping[str, Any]) -> str:
+    """The text that plain values are saved as, interpolations as they are; in a sweep, equal nodes of several jobs are written
+    once."""
+    nodes = {key: f"{key}: {value!r}" for key, value in plain.items()}
+    return "".join(keep_in_sweep("yaml", nodes[key], partial(node_text, key, plain[key])) for key in plain)
 
 
-def node_text(cfg: DictConfig, key: str) -> str:
+def node_text(key: str, value: Any) -> str:
     """One node at the top of a config with its key."""
-    return OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, key), resolve=False, sort_keys=False)
+    return OmegaConf.to_yaml(OmegaConf.create({key: value}), resolve=False, sort_keys=False)
 
 
 def read_text(path: Path) -> marks.Marked:

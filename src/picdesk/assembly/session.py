@@ -137,10 +137,7 @@ class Session:
     def write_config(self, path: Path, **other: str | None) -> None:
         """The config as a file, but for `other` values of keys at its top. Interpolations stay, so that it can be used in another
         folder too."""
-        cfg = self.cfg.copy() if other else self.cfg
-        for key, value in other.items():
-            cfg[key] = value
-        write_text(path, marks.sign(yaml_of(cfg)))
+        write_text(path, marks.sign(yaml_of(self.unresolved_config() | other)))
 
     @property
     def output_dir(self) -> Path:

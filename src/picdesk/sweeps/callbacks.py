@@ -48,17 +48,6 @@ def refuse_links(folder: str, key: str) -> None:
         raise SystemExit(2) from None
 
 
-class ComposeOnce(Callback):
-    """Before a sweep of Hydra's own sweeper: the one that composes each job's config once in its place."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra makes the sweeper after this. Another sweeper, that of a search, stays; so does Hydra's where ours is not found."""
-        known = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover(Sweeper)}
-        if config.hydra.sweeper["_target_"] == BASIC and ONCE in known:
-            with read_write(config):
-                config.hydra.sweeper["_target_"] = ONCE
-
-
 class Leaderboard(Callback):
     """At the end of a sweep, without being asked: leaderboard.csv, leaderboard.html, the table on the terminal."""
 
@@ -67,8 +56,12 @@ class Leaderboard(Callback):
         refuse_links(config.hydra.run.dir, "resume" if config.task.get("resume") else "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Nothing has failed yet."""
+        """Nothing has failed yet. Hydra makes its sweeper after this: ours in the place of its own, where it is found."""
         refuse_links(config.hydra.sweep.dir, "hydra.sweep.dir")
+        known = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover(Sweeper)}
+        if config.hydra.sweeper["_target_"] == BASIC and ONCE in known:
+            with read_write(config):
+                config.hydra.sweeper["_target_"] = ONCE
         FAILED.clear()
         TAKEN.clear()
         RUNNING[:] = [Path(config.hydra.sweep.dir)]
