@@ -11,7 +11,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from picdesk.assembly.command_line import hydra_arguments, near_keys
+from picdesk.assembly.command_line import door_arguments, hydra_arguments, near_keys
 from picdesk.errors import ConfigError
 from tests.conftest import PROJECT
 
@@ -182,3 +182,17 @@ def test_all_titles_of_a_real_list_come_through_a_process(data_root: Path) -> No
     for start in range(0, len(titles), 500):
         part = titles[start : start + 500]
         assert composed_in_a_process([f"query={title}" for title in part]) == part
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("task=tune_index", "queries=20"), "task.timed_queries=20"),
+        (("task=tune_index", "task.queries=20"), "task.timed_queries=20"),
+        (("task=tune_index", "tune.queries=20"), "task.timed_queries=20"),
+        (("task=tune_index", "tune_index.timed_queries=20"), "task.timed_queries=20"),
+        (("task=doctor", "queries=20"), "task.queries='20'"),
+    ],
+)
+def test_a_key_of_a_task_that_had_another_name_is_taken_by_it(typed: tuple[str, ...], meant: str) -> None:
+    assert door_arguments(typed) == [typed[0], meant]

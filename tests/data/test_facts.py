@@ -88,6 +88,21 @@ def test_a_file_just_changed_is_not_remembered(root: Path) -> None:
     assert facts.hashed == 2
 
 
+def test_what_is_not_remembered_is_no_reason_to_write(root: Path) -> None:
+    collection = Folder(root=str(root / "pics")).read()
+    young = PictureFacts(root / "facts.json", settled_s=3600)
+    young.digest(collection.pictures, 0)
+    young.save()
+    assert not (root / "facts.json").exists()
+    settled = PictureFacts(root / "facts.json", settled_s=0)
+    settled.digest(collection.pictures, 0)
+    settled.save()
+    (root / "facts.json").unlink()
+    settled.digest(collection.pictures, 0)
+    settled.save()
+    assert not (root / "facts.json").exists(), "nothing is new"
+
+
 def test_a_broken_memory_counts_as_empty_and_two_jobs_merge(root: Path) -> None:
     put(root / "facts.json", "{broken")
     collection = Folder(root=str(root / "pics")).read()

@@ -4,13 +4,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
 from picdesk.errors import ConfigError
-from picdesk.jobs.trainer import TrainerLogger
+from picdesk.jobs.trainer import TrainerLogger, logger_of
 from picdesk.report.csv_files import CsvLogger
 from picdesk.report.loggers import NoLogger, RetrievedRow, log_final
 from tests.report import sample
@@ -85,6 +86,14 @@ def fit(logger, folder: Path) -> None:
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     trainer = pl.Trainer(max_epochs=2, accelerator="cpu", logger=logger, default_root_dir=folder, **quiet)
     trainer.fit(OneWeight(), torch.utils.data.DataLoader(torch.ones(4, 1), batch_size=2))
+
+
+def test_a_trainer_is_given_any_logger_but_one_that_keeps_nothing(tmp_path):
+    silent = SimpleNamespace(silent=True, log_metrics=print)
+    assert logger_of(SimpleNamespace(logger=silent)) is False
+    assert logger_of(SimpleNamespace(logger=NoLogger())) is False
+    fit(logger_of(SimpleNamespace(logger=CsvLogger(str(tmp_path)))), tmp_path)
+    assert [line["epoch"] for line in read_csv(tmp_path / "csv" / "metrics.csv")] == ["0", "1"]
 
 
 def test_a_trainer_takes_the_csv_logger(tmp_path):

@@ -17,7 +17,13 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def tune_job(capfd: Capture, folder: Path, *overrides: str) -> Ran:
     data = write_data(folder / "data", 60)
-    settings = ("data=parquet", f"data.root={data}", "data.caption_column=caption", "split=all", "tune.queries=20")
+    settings = (
+        "data=parquet",
+        f"data.root={data}",
+        "data.caption_column=caption",
+        "split=all",
+        "tune.timed_queries=20",
+    )
     tiny = ("backbone._target_=tests.tiny.Tiny", f"paths.store={folder / 'store'}")
     return run(capfd, folder / "out", "evaluate", "task=tune_index", *settings, *tiny, *overrides)
 
@@ -73,7 +79,7 @@ def test_hits_are_those_that_evaluate_reports(capfd: Capture, tmp_path: Path) ->
         (("index=hnsw", "tune.settings=[{nprobe:4}]"), ("nprobe=4", "does not know it")),
         (("index=hnsw", "tune.settings=[16]"), ("tune.settings=[16]", "efSearch:16")),
         (("index=hnsw", "tune.settings=[{efSearch:many}]"), ("tune.settings", "efSearch=many", "a number")),
-        (("index=hnsw", "tune.queries=0"), ("tune.queries=0", "at least 1")),
+        (("index=hnsw", "tune.timed_queries=0"), ("tune.timed_queries=0", "at least 1")),
         (("index=factory", "index.factory=IVF7:Flat"), ("IVF7:Flat", "faiss cannot make it")),
         (("index=nmslib",), ("index=nmslib", "hnsw")),
     ],

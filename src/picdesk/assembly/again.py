@@ -66,7 +66,8 @@ def learned_on(session: Session) -> tuple[Session | None, bool]:
     of this session. Raises `ValueError` without a checkpoint."""
     if session.checkpoint is None:
         raise ValueError("a session without a checkpoint has learned nothing")
-    cfg, saved = session.cfg, read_saved(session.checkpoint.config_path, session.cfg)
+    cfg = session.cfg
+    saved = read_saved(session.checkpoint.config_path, cfg, otherwise_searched=True)
     apart = [name for name in ("data", "split") if _what(plain_of(saved, name)) != _what(plain_of(cfg, name))]
     elsewhere = "data" in apart
     if not apart:

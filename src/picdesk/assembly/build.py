@@ -153,7 +153,7 @@ def parts_of(node: Any) -> list[dict[str, Any]]:
 def check(node: dict[str, Any], key: str, extra: Extra, plugins: Sequence[str] = ()) -> None:
     """Raise `ConfigError` where the target is not on the list, or the node's keys do not fit its signature."""
     target = str(node[TARGET])
-    signature = inspect.signature(class_of(node[TARGET], key, plugins))
+    signature = signature_of(class_of(node[TARGET], key, plugins))
     check_words(node, key)
     left = (TARGET, PARTIAL, *FIXED, *OF_THE_JOB.get(key, ()))
     given = {str(name) for name in node if name not in left} | set(extra)
@@ -167,6 +167,12 @@ def check(node: dict[str, Any], key: str, extra: Extra, plugins: Sequence[str] =
     lacking = sorted(needed - given) if not node.get(PARTIAL) else []
     if lacking:
         raise ConfigError(f"{key}: {target} also needs {', '.join(lacking)}")
+
+
+@functools.cache
+def signature_of(kind: type) -> inspect.Signature:
+    """What a class takes, looked up once: jobs of a sweep name the same classes."""
+    return inspect.signature(kind)
 
 
 def check_words(node: dict[str, Any], key: str) -> None:
@@ -192,6 +198,7 @@ def check_values(kind: type, node: Mapping[Any, Any], key: str) -> None:
             raise ConfigError(f"{key}.{name}={given}: {article(node[name])}, where {words_for(hint)} belongs")
 
 
+@functools.cache
 def hints_of(kind: type) -> dict[str, Any]:
     """The kinds of a class's arguments by name; none where they cannot be told."""
     try:

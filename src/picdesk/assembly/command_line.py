@@ -17,6 +17,8 @@ from picdesk.errors import ConfigError
 
 FORMER_TASKS = {"tune": "tune_index"}
 """What the values of a task stood below before, where that was not the name of the task."""
+FORMER_KEYS = {"tune_index": {"queries": "timed_queries"}}
+"""What a value of a task was called before, by the task."""
 PICTURES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
     *(".heic", ".heif", ".avif", ".jxl", ".ppm"),
@@ -43,7 +45,7 @@ def door_arguments(typed: Sequence[str], takes_text: bool = False) -> list[str]:
     from picdesk.assembly.schema import task_keys, top_keys
 
     known, tasks = top_keys(), task_keys()
-    given = hydra_arguments(typed, known.union(tasks, FORMER_TASKS, *tasks.values()), takes_text)
+    given = hydra_arguments(with_current_keys(typed), known.union(tasks, FORMER_TASKS, *tasks.values()), takes_text)
     return with_plugin_options(with_used_rerankers(in_tasks(given, known, tasks)))
 
 
@@ -113,6 +115,18 @@ def hydra_arguments(typed: Sequence[str], known: Collection[str], takes_text: bo
         else:
             bare.append(argument)
     return made + ([as_question(bare)] if takes_text and bare else refuse(bare))
+
+
+def with_current_keys(typed: Sequence[str]) -> list[str]:
+    """The arguments with each key of a task under the name that it has now: `tune.queries=`, or `queries=` beside the task."""
+    task = next((argument.partition("=")[2] for argument in typed if argument.startswith("task=")), "")
+    made = []
+    for argument in typed:
+        key, _, value = argument.partition("=")
+        before, _, last = key.rpartition(".")
+        now = FORMER_KEYS.get(task if before in ("", "task") else FORMER_TASKS.get(before, before), {}).get(last)
+        made.append(f"{before}{'.' if before else ''}{now}={value}" if now else argument)
+    return made
 
 
 def in_tasks(arguments: Sequence[str], known: Collection[str], tasks: Mapping[str, Collection[str]]) -> list[str]:

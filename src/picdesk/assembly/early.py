@@ -74,11 +74,6 @@ class Typed:
         value, default = OmegaConf.select(self.cfg, key, throw_on_resolution_failure=False), self.default_of(key)
         if not isinstance(value, str) or key in WORDS_TOO:
             return
-        if (
-            type(default) is int and value.isdecimal()
-        ):  # a key that is a file in one task and a number in another: queries
-            OmegaConf.update(self.cfg, key, int(value))
-            return
         for kind, words in KINDS:
             if isinstance(default, kind):
                 raise ConfigError(f"{key}={value}: {words} is wanted")

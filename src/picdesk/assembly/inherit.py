@@ -43,7 +43,7 @@ def with_checkpoint(cfg: DictConfig, look: Look = find_for) -> tuple[DictConfig,
     if checkpoint is None:
         return cfg, None
     keys = named_keys()
-    saved = read_saved(checkpoint.config_path, cfg)
+    saved = read_saved(checkpoint.config_path, cfg, otherwise_searched=True)
     refuse_other_model(cfg, saved, keys)
     cfg.ckpt = str(checkpoint.path)
     with open_dict(cfg):

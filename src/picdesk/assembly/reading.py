@@ -17,6 +17,7 @@ from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import is_open
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
+from picdesk.assembly.shelf import keep_in_sweep
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection, Fields
 from picdesk.data.check_report import CheckReport
@@ -47,8 +48,9 @@ class Looks:
     max_pixels: int
 
     def facts(self) -> PictureFacts:
-        """What is remembered of pictures."""
-        return PictureFacts(self.store / "facts.json")
+        """What is remembered of pictures; the jobs of a sweep read it once."""
+        file = self.store / "facts.json"
+        return keep_in_sweep("facts", str(file.resolve()), lambda: PictureFacts(file))
 
     def see(self, collection: Collection, looks: bool = True) -> list[Known]:
         """What is known of each picture."""

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from picdesk.assembly.allowed import option_folders
 from picdesk.assembly.build import plugins_of
 from picdesk.assembly.schema import CONF
+from picdesk.assembly.shelf import keep_in_sweep
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def without_replaced(cfg: DictConfig) -> DictConfig:
 def option_of(folders: Sequence[Path], name: str) -> DictConfig | None:
     """The file of an option, of the first folder that has it; None where none has, or it is no table."""
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
-    found = None if path is None else OmegaConf.load(path)
+    found = None if path is None else keep_in_sweep("option", str(path), lambda: OmegaConf.load(path))
     return found if isinstance(found, DictConfig) else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 from picdesk.assembly.allowed import current
 from picdesk.assembly.saved_limits import ADDRESS, NEVER, OF_THE_COMMAND, SCORED, Limits
 from picdesk.assembly.saved_text import OF_THIS_MACHINE, read_values
+from picdesk.assembly.shelf import keep_in_sweep
 from picdesk.errors import DataError
+from picdesk.files import digest_of
 
 log = logging.getLogger(__name__)
+OF_THE_SEARCH = ("index", "scores", "reranker", "fusion", "choices", "top_k", "run_depth", "min_score", "share", "ckpt")
+"""What no command takes from the config of a checkpoint: how things are searched, and the file itself."""
 
 
 def as_written(path: Path) -> dict[str, Any]:
@@ -36,31 +41,53 @@ def value_in(path: Path, key: str) -> Any:
     return OmegaConf.select(read_values(path)[0], key, throw_on_resolution_failure=False)
 
 
-def read_saved(path: Path, here: DictConfig) -> DictConfig:
+def read_saved(path: Path, here: DictConfig, otherwise_searched: bool = False) -> DictConfig:
     """A saved config with this machine's paths, logger and the like in it; read only. `here` is the command's own config.
 
     What it may not decide is this command's; a path that leads neither into the job nor into this user's own data stands open
     (`???`), unless this user's picdesk wrote the config. Raises `DataError`, `MissingFileError`.
+
+    `otherwise_searched`: whoever asks takes from it the backbone, the data and how things are encoded, and nothing else. Jobs of
+    a sweep that differ in how things are searched alone then hold it against their own config once.
     """
-    saved, own = read_values(path)
-    saved = with_current_names(saved)
-    set_task(saved, here)
-    check_kinds(path, saved, here)
-    root = OmegaConf.select(saved, "paths.data_root")
     plain = OmegaConf.to_container(here, resolve=False)
     assert isinstance(plain, dict)
-    with open_dict(saved):
-        for key in [*OF_THIS_MACHINE, *(key for key in OF_THE_COMMAND if key in saved)]:
-            if key in plain:
-                saved[key] = plain[key]
-        if root is not None:
-            saved.paths.data_root = root
-    limits = Limits(saved, here)
-    left = [*limits.drop_never(), *limits.drop_addresses(), *(limits.drop_paths(path.parent) if not own else ())]
+
+    def hold() -> tuple[DictConfig, list[str]]:
+        saved, own = read_values(path)
+        saved = with_current_names(saved)
+        set_task(saved, here)
+        check_kinds(path, saved, here)
+        root = OmegaConf.select(saved, "paths.data_root")
+        with open_dict(saved):
+            for key in [*OF_THIS_MACHINE, *(key for key in OF_THE_COMMAND if key in saved)]:
+                if key in plain:
+                    saved[key] = plain[key]
+            if root is not None:
+                saved.paths.data_root = root
+        limits = Limits(saved, here)
+        left = [
+            *limits.drop_never(),
+            *limits.drop_addresses(),
+            *(limits.drop_paths(path.parent) if not own else ()),
+        ]
+        return saved, left
+
+    named = {str(name): value for name, value in plain.items()}
+    saved, left = keep_in_sweep("saved", key_of(path, named), hold) if otherwise_searched else hold()
     if left:
         told = ", ".join(left[:6]) + (", ..." if len(left) > 6 else "")
         log.warning("%s: not taken from a saved config: %s; give again on the command line what is needed", path, told)
     return saved
+
+
+def key_of(path: Path, here: Mapping[str, Any]) -> str:
+    """Digest of a file's place, size and times, and of a command's plain config less how things are searched."""
+    about = path.stat() if path.is_file() else None
+    times = about and (about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    return digest_of(
+        [str(path), times, {name: repr(value) for name, value in here.items() if name not in OF_THE_SEARCH}]
+    )
 
 
 def set_task(saved: DictConfig, here: DictConfig) -> None:

@@ -234,9 +234,10 @@ def raw_node(cfg: DictConfig, key: str) -> Any:
     """The value of a key as it stands there."""
     parent, _, last = key.rpartition(".")
     owner = OmegaConf.select(cfg, parent) if parent else cfg
-    plain = OmegaConf.to_container(owner, resolve=False)
-    assert isinstance(plain, dict)
-    return plain[last]
+    node = owner._get_node(last, validate_access=False)
+    if node is None:
+        raise KeyError(key)
+    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()
 
 
 def of_text(key: str) -> bool:

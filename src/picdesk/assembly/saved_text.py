@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk import marks
+from picdesk.assembly.shelf import keep_in_sweep
 from picdesk.errors import DataError, MissingFileError
 
 MOST_BYTES = 4 << 20
@@ -30,6 +32,18 @@ GROUP = re.compile(r"[\w./@-]+")
 NO_KEY = re.compile(r"[.\[\]]")
 OF_THIS_MACHINE = ("paths", "logger", "hydra", "plugins", "network")
 """Groups and keys that a saved config holds for people to read; they are never taken from it."""
+
+
+def yaml_of(plain: Mapping[str, Any]) -> str:
+    """The text that plain values are saved as, interpolations as they are; in a sweep, equal nodes of several jobs are written
+    once."""
+    nodes = {key: f"{key}: {value!r}" for key, value in plain.items()}
+    return "".join(keep_in_sweep("yaml", nodes[key], partial(node_text, key, plain[key])) for key in plain)
+
+
+def node_text(key: str, value: Any) -> str:
+    """One node at the top of a config with its key."""
+    return OmegaConf.to_yaml(OmegaConf.create({key: value}), resolve=False, sort_keys=False)
 
 
 def read_text(path: Path) -> marks.Marked:

@@ -19,6 +19,7 @@ from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, pla
 from picdesk.assembly.configured_rerankers import Rerankers
 from picdesk.assembly.inherit import with_checkpoint, with_choices
 from picdesk.assembly.reading import Judgments, Looks, dataset_of, given_backbone, read_and_split
+from picdesk.assembly.saved_text import yaml_of
 from picdesk.assembly.schema import Settings, typed_settings
 from picdesk.assembly.shelf import keep_in_sweep, sweeping
 from picdesk.backbones.deferred import KnownFingerprints
@@ -116,8 +117,9 @@ class Session:
         """One node of the config, resolved, as plain values."""
         return plain_of(self.cfg, name)
 
+    @cached_property
     def plain_config(self) -> dict[str, Any]:
-        """The whole config, resolved, as plain values."""
+        """The whole config, resolved, as plain values; not to be changed."""
         container = OmegaConf.to_container(self.cfg, resolve=True)
         assert isinstance(container, dict)
         return {str(key): value for key, value in container.items()}
@@ -135,10 +137,7 @@ class Session:
     def write_config(self, path: Path, **other: str | None) -> None:
         """The config as a file, but for `other` values of keys at its top. Interpolations stay, so that it can be used in another
         folder too."""
-        cfg = self.cfg.copy() if other else self.cfg
-        for key, value in other.items():
-            cfg[key] = value
-        write_text(path, marks.sign(OmegaConf.to_yaml(cfg, resolve=False, sort_keys=False)))
+        write_text(path, marks.sign(yaml_of(self.unresolved_config() | other)))
 
     @property
     def output_dir(self) -> Path:
@@ -147,8 +146,9 @@ class Session:
 
     def logger(self) -> Any:
         """The job's logger; in a sweep with its group and name, where the logger knows groups."""
-        named = self.cfg.copy()
+        named = self.cfg
         if sweeping() and "group" in named.logger:
+            named = named.copy()
             sweep = Path(HydraConfig.get().sweep.dir)
             for key, value in (("group", f"{sweep.parent.name}/{sweep.name}"), ("name", self.output_dir.name)):
                 if named.logger.get(key) is None:

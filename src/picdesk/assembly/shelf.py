@@ -14,7 +14,18 @@ from picdesk.files import digest_of
 Thing = TypeVar("Thing")
 
 
-MOST = {"dataset": 2, "backbone": 2, "features": 6, "unread": 6, "fingerprint": 12, "reranker": 8}
+MOST = {
+    "dataset": 2,
+    "backbone": 2,
+    "features": 6,
+    "unread": 6,
+    "fingerprint": 12,
+    "reranker": 8,
+    "settings": 8,
+    "yaml": 80,
+    "saved": 8,
+    "option": 32,
+}
 
 
 _KEPT: dict[str, OrderedDict[str, Any]] = {}

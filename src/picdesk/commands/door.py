@@ -70,8 +70,8 @@ def do_task(cfg: DictConfig, door: str) -> tuple[float | None, Task]:
 
 
 def hold_garbage() -> None:
-    """Let Python look for cycles no more until `collect_garbage`: what imports make stays, and looking through it takes a sixth of
-    the time to start."""
+    """Let Python look for cycles no more until `collect_garbage`: what imports make stays, and looking through it costs a sixth
+    of the time to start."""
     gc.disable()
 
 

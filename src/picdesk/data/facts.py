@@ -52,9 +52,9 @@ class PictureFacts:
         self._counting = threading.Lock()
         self.hashed = 0
         self.decoded = 0
-        self._unsaved = False
         self._digests: dict[str, list[Any]] = {}
         self._looks: dict[str, list[Any]] = {}
+        self._unsaved = False
         self._load()
 
     def digest(self, source: PictureBytes, i: int) -> str:
@@ -80,14 +80,15 @@ class PictureFacts:
         with self._counting:
             self.decoded += 1
         thumb = b64encode(look.thumb).decode()
-        self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", thumb, list(look.changes)]
         self._unsaved = True
+        self._looks[digest] = [look.pixels, f"{look.phash:016x}", f"{look.dhash:016x}", thumb, list(look.changes)]
         return digest, look
 
     def save(self) -> None:
-        """Write what is known, whole, together with what another job has saved meanwhile."""
+        """Write what is known, whole, together with what another job has saved meanwhile; nothing where nothing is new."""
         if self.file is None or not self._unsaved:
             return
+        self._unsaved = False
         digests, looks = self._digests, self._looks
         self._load()
         self._digests |= digests
@@ -95,15 +96,14 @@ class PictureFacts:
         known = json.dumps({"digests": self._digests, "looks": self._looks}, separators=(",", ":"))
         about = {"version": VERSION, "sha256": hashlib.sha256(known.encode()).hexdigest()}
         write_text(self.file, f"{json.dumps(about)}\n{known}\n")
-        self._unsaved = False
 
     def _hash(self, data: bytes, key: str, stamp: list[int]) -> str:
         digest = hashlib.sha256(data).hexdigest()
         with self._counting:
             self.hashed += 1
         if stamp and time.time_ns() - max(stamp[1:]) >= self.settled_s * 1e9:
-            self._digests[key] = [*stamp, digest]
             self._unsaved = True
+            self._digests[key] = [*stamp, digest]
         return digest
 
     def _load(self) -> None:

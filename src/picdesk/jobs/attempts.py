@@ -5,6 +5,7 @@ Imports nothing heavy: Hydra loads the callback before `--help` is answered.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -62,6 +63,8 @@ def attempt(run: Callable[[], Result]) -> Result:
         raise
     finally:
         OPEN.clear()
+        if len(TAKEN) == 1:
+            gc.freeze()  # what the first job has loaded stays to the end: no need to look through it for what can go
 
 
 def close_loggers() -> None:

@@ -16,7 +16,7 @@ from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 from picdesk.jobs.folder import Job
 from picdesk.process.rank import is_first_rank
-from picdesk.report.loggers import JobLogger, NoLogger
+from picdesk.report.loggers import JobLogger
 from picdesk.training.fit import quiet_lightning
 
 
@@ -95,10 +95,8 @@ class TrainerLogger(Logger):
 
 
 def logger_of(job: Job) -> Logger | bool:
-    """The job's logger as a trainer takes it: none for `logger=none`."""
-    if isinstance(job.logger, Logger):
-        return job.logger
-    return False if isinstance(job.logger, NoLogger) else TrainerLogger(job.logger)
+    """The job's logger as a trainer takes it; none where it keeps nothing."""
+    return False if job.logger.silent else TrainerLogger(job.logger)
 
 
 def make_trainer(session: Session, **settings: Any) -> pl.Trainer:

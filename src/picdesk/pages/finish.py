@@ -83,7 +83,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
             job.logger,
             flat_metrics(outcome.scores) | {f"both/{key}": one.value for key, one in joint[-1][1].items()},
             show.retrieved_rows(part, prompts, outcome.scores, settings.shown),
-            session.plain_config(),
+            session.plain_config,
         )
         job.logger.finish()
         tables = (
@@ -170,7 +170,7 @@ def add_verdict(verdict: Verdict | None, title: str) -> str:
 
 def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:
     """What was run, for the head of the page."""
-    whole, settings = session.plain_config(), session.settings
+    whole, settings = session.plain_config, session.settings
     rows = {
         "data": short(whole, "data"),
         "split": short(whole, "split"),

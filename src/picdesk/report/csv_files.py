@@ -18,6 +18,8 @@ from picdesk.text.cells import PeopleWriter
 class CsvLogger(CSVLogger):
     """`<save_dir>/csv/`: metrics.csv, hparams.yaml, retrieved.csv."""
 
+    silent = False
+
     def __init__(self, save_dir: str) -> None:
         super().__init__(save_dir, name="csv", version="", flush_logs_every_n_steps=1)
 

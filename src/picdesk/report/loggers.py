@@ -29,7 +29,12 @@ COLUMNS = ("query_id", "query", "rank", "item_id", "score", "relevant", "true_ra
 
 
 class JobLogger(Protocol):
-    """What logs a job: it also takes a job's final table and can be closed."""
+    """What logs a job: it also takes a job's final table and can be closed.
+
+    `silent`: it keeps nothing of what is logged, so that a trainer need not log to it.
+    """
+
+    silent: bool
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Log numbers by name."""
@@ -61,7 +66,9 @@ def log_final(
 
 @config_part
 class NoLogger:
-    """Logs nothing. No Lightning logger: a trainer is given none in its place."""
+    """Logs nothing. A trainer is given no logger in its place."""
+
+    silent = True
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Nothing."""

@@ -53,6 +53,8 @@ class JobWandbLogger:
     reached: at the start of a job, not when it has something to log.
     """
 
+    silent = False
+
     def __init__(
         self,
         save_dir: str,

@@ -115,7 +115,7 @@ class Lexical(Scorer):
         """Texts by picture id: those of the data set, as far as they are asked for, and those of the file."""
         found: dict[str, list[str]] = {}
         for name, own in context.known.items() if context.known else ():
-            said = [value for fields in own for key in self.fields for value in as_texts(fields.get(key, ()))]
+            said = [value for fields in own for key in self.fields for value in documents_in(fields.get(key, ()))]
             found[name] = list(dict.fromkeys(said))
         if not context.known and {"caption", "title"} & set(self.fields):
             found = {name: list(own) for name, own in context.captions.items()}
@@ -197,7 +197,10 @@ def by_text(run: Run, texts_ask: bool) -> Iterator[tuple[int, NDArray[np.int64],
         yield int(texts[own[0]]), np.stack([query[own], place[own]], axis=1), pictures[own].astype(np.int64)
 
 
-def as_texts(value: str | Sequence[str]) -> list[str]:
-    """A field as texts: a list is one of them, its items side by side."""
+def documents_in(value: str | Sequence[str]) -> list[str]:
+    """A field as documents: a list of tags is one, its items side by side, as BM25 weighs a word by its document's length.
+
+    `search.hybrid` asks of each item by itself whether a query was made of it, and so takes a list apart.
+    """
     text = value if isinstance(value, str) else " | ".join(value)
     return [text] if text else []

@@ -65,6 +65,6 @@ def joined(words: Sequence[str]) -> str:
 
 
 def values_of(fields: Mapping[str, str | Sequence[str]], name: str) -> tuple[str, ...]:
-    """What a field says: one text, several, or none."""
+    """What a field says: one text, several, or none. `reranker=lexical` makes one text of all; a query is made of one tag."""
     said = fields.get(name, ())
     return (said,) if isinstance(said, str) else tuple(said)

@@ -5,13 +5,16 @@ Imports nothing heavy: Hydra loads the callback before `--help` is answered.
 
 from __future__ import annotations
 
+import gc
 import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig, read_write
 
 from picdesk.assembly import schema as schema  # a launcher's worker unpickles the callback, and so has our resolvers
 from picdesk.errors import DataError
@@ -21,6 +24,7 @@ from picdesk.process import machine, stops
 from picdesk.process.foreign_folders import check_to_write
 
 log = logging.getLogger(__name__)
+BASIC, ONCE = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "hydra_plugins.picdesk_sweeper.ComposingOnce"
 
 
 def end_early() -> None:
@@ -52,8 +56,12 @@ class Leaderboard(Callback):
         refuse_links(config.hydra.run.dir, "resume" if config.task.get("resume") else "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Nothing has failed yet."""
+        """Nothing has failed yet. Hydra makes its sweeper after this: ours in the place of its own, where it is found."""
         refuse_links(config.hydra.sweep.dir, "hydra.sweep.dir")
+        known = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover(Sweeper)}
+        if config.hydra.sweeper["_target_"] == BASIC and ONCE in known:
+            with read_write(config):
+                config.hydra.sweeper["_target_"] = ONCE
         FAILED.clear()
         TAKEN.clear()
         RUNNING[:] = [Path(config.hydra.sweep.dir)]
@@ -68,6 +76,7 @@ class Leaderboard(Callback):
         from picdesk.sweeps import board
 
         shelf.forget()
+        gc.unfreeze()
         folder = Path(config.hydra.sweep.dir)
         RUNNING.clear()
         try:

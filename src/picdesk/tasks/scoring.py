@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from picdesk.assembly import shelf
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.files import file_digest
+from picdesk.files import digest_of, file_digest
 from picdesk.interfaces import Direction, Embeddings
 from picdesk.jobs.folder import Job
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
@@ -49,7 +50,8 @@ def evaluate_model(session: Session, judge: Judge, check_inputs: Check = no_chec
         features = session.features_of(part)
     with job.clock.stage("retrieve and score"):
         sources = Sources.of(session.dataset, part, backbone, session.encoder)
-        both = embed(backbone, features)
+        key = digest_of([session.key_of("backbone", "encode"), weights, data])
+        both = shelf.keep_in_sweep("embedded", key, lambda: embed(backbone, features))
         scored, folded = scores_of(session, features, both, sources)
     learned = learned_by(session)
     apart = without_look_alikes(session, part, learned, scored)

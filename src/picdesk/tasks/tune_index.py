@@ -44,23 +44,23 @@ BY_LUCK = Note(
 class TuneIndex(Task):
     """One job: both directions, every setting. Gives the mean hits@1 of exact search.
 
-    `settings` are the search settings to try (none: the index's own ladders), `queries` how many single queries are timed.
+    `settings` are the search settings to try (none: the index's own ladders), `timed_queries` how many single queries are timed.
     """
 
     settings: list[Any] = field(default_factory=list)
-    queries: int = 1000
+    timed_queries: int = 1000
 
     def run(self, session: Session) -> float:
         """Check what can be checked before anything is encoded, then measure."""
         need_positive(session.settings)
         session.check()
         session.rerankers.refuse("task=tune_index measures the search alone")
-        wanted = wanted_settings(self.settings, self.queries)
+        wanted = wanted_settings(self.settings, self.timed_queries)
         buildable(session)
-        return tune(session.open(), wanted, self.queries)
+        return tune(session.open(), wanted, self.timed_queries)
 
 
-def tune(session: Session, settings: Settings | None, queries: int) -> float:
+def tune(session: Session, settings: Settings | None, timed: int) -> float:
     """Measure every setting in both directions, and write it down."""
     part, backbone = session.part, session.backbone
     job = Job(session)
@@ -69,7 +69,7 @@ def tune(session: Session, settings: Settings | None, queries: int) -> float:
     sources = Sources.of(session.dataset, part, backbone, session.encoder)
     sides = sides_of(features, *embed(backbone, features), sources)
     with job.clock.stage("tune"):
-        tables = tuple(table_of(session, name, *side, settings, queries) for name, side in sides.items())
+        tables = tuple(table_of(session, name, *side, settings, timed) for name, side in sides.items())
     notes = (*untrained_note(backbone), BY_LUCK, *choose_elsewhere(session.settings.part))
     write(job, session, tables, session.weights(), notes, part.name)
     left_out = len(session.dataset.collection.skipped)
@@ -86,10 +86,10 @@ def choose_elsewhere(part: str) -> tuple[Note, ...]:
     )
 
 
-def wanted_settings(plain: list[Any], queries: int) -> Settings | None:
+def wanted_settings(plain: list[Any], timed: int) -> Settings | None:
     """The settings to try, or None for the index's own ladders. Raises `ConfigError` for what no setting can be."""
-    if queries < 1:
-        raise ConfigError(f"tune.queries={queries}: at least 1 is needed")
+    if timed < 1:
+        raise ConfigError(f"tune.timed_queries={timed}: at least 1 is needed")
     if not all(isinstance(one, dict) and one for one in plain):
         raise ConfigError(f"tune.settings={plain}: a list of tables by faiss's names, such as [{{efSearch:16}}]")
     wrong = [f"{name}={value}" for one in plain for name, value in one.items() if not isinstance(value, int | float)]

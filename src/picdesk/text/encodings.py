@@ -1,4 +1,8 @@
-"""In which of the usual encodings bytes may be: those that can read them, by how much of what they read is everyday text."""
+"""In which of the usual encodings bytes may be: those that can read them, by how much of what they read is everyday text.
+
+charset-normalizer, which is installed with requests, answers for files; here single lines ask. Of one caption of this project's
+tests it takes KOI8-R, ISO 8859-5, Windows-1255 and TIS-620 for others, whether all encodings or only these are allowed (3.5.2).
+"""
 
 import re
 

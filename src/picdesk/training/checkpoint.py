@@ -6,6 +6,7 @@ weights are the same bytes, whatever was asked besides. Configs of earlier versi
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Mapping
@@ -44,8 +45,14 @@ class Checkpoint:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights file."""
-        return file_digest(self.path)
+        """SHA-256 of the weights file, which is read once while its size and times stay as they are."""
+        about = self.path.stat()
+        return _digest(self.path, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(path: Path, *about: int) -> str:
+    return file_digest(path)
 
 
 def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], config: str) -> Path:
