@@ -1,5 +1,6 @@
 """Running a door as a user does, but in this process."""
 
+import copy
 import logging
 import runpy
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -50,6 +52,26 @@ def without_first_look(get_mode: Callable[..., Any]) -> Callable[..., Any]:
 
 
 Hydra.get_mode = without_first_look(Hydra.get_mode)  # type: ignore[method-assign]
+
+
+def with_memory(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of `conf/` are parsed once in this process, and copied for each config that they go into."""
+    known: dict[str, Any] = {}
+
+    def load_once(repository: ConfigRepository, config_path: str) -> Any:
+        if [source.path for source in repository.get_sources() if source.scheme() == "file"] != [str(PROJECT / "conf")]:
+            return load(repository, config_path)
+        if config_path not in known:
+            found = load(repository, config_path)
+            if found is None or found.provider != "main":
+                return found
+            known[config_path] = found
+        return copy.deepcopy(known[config_path])
+
+    return load_once
+
+
+ConfigRepository.load_config = with_memory(ConfigRepository.load_config)  # type: ignore[method-assign]
 
 
 def run(capfd: pytest.CaptureFixture[str], outputs: Path, door: str, *overrides: str) -> Ran:
