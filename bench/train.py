@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from kept import Row, keep_rows, merge_results
-from train_steps import RIVALS, STEPS, WARM, measure_apart
+from train_steps import RIVALS, STEPS, WARM, Setting, measure_apart
 
 HERE = Path(__file__).resolve().parent
 SHOWN = (
@@ -109,11 +109,12 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="*", help="instead of those of the part")
     options = parser.parse_args()
     found = keep_rows("train", is_of_this_form)
+    setting = Setting(options.width, options.bf16, options.memory)
     wide = f"towers-{options.width}{'-bf16' if options.bf16 else ''}"
     for kind, batches, sides in PARTS:
         for batch in (options.batches or batches) if options.only in (None, kind) else ():
             for who in sides:
-                row = {"bound": options.memory} | (measure_apart(kind, who, batch, options) or {})
+                row = {"bound": options.memory} | (measure_apart(kind, who, batch, setting) or {})
                 found = merge_results("train", {f"{wide if kind == 'towers' else kind} {batch} {who}": row})
     rows = [
         f"| {label} | {batch:,} | {who} | {cells(found[key], batch)} |"

@@ -1,6 +1,5 @@
 """One measurement of bench/train.py in a process of its own: a side's steps, their seconds and its peak memory."""
 
-import argparse
 import json
 import resource
 import subprocess
@@ -8,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,14 +26,17 @@ Step = Callable[[], None]
 
 
 def named_towers(width: int) -> str:
-    """Make open_clip know towers of ViT-B-32's layout, `width` of 768 wide; what it calls them."""
+    """Make open_clip know towers of ViT-B-32's layout, `width` of 768 wide; what it calls them.
+
+    Those below 96, which no table shows, have one layer: they are there to see whether all runs.
+    """
     import open_clip
 
-    text, head = max(32, width * 512 // 768), 64 if width == 768 else 32
+    text, head, layers = max(32, width * 512 // 768), 64 if width == 768 else 32, 12 if width >= 96 else 1
     config = {
         "embed_dim": text,
-        "vision_cfg": {"image_size": 224, "layers": 12, "width": width, "patch_size": 32, "head_width": head},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": text, "heads": text // head, "layers": 12},
+        "vision_cfg": {"image_size": 224, "layers": layers, "width": width, "patch_size": 32, "head_width": head},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": text, "heads": text // head, "layers": layers},
     }
     folder = Path(tempfile.mkdtemp())
     (folder / "bench-towers.json").write_text(json.dumps(config))
@@ -51,37 +54,63 @@ def inputs(batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     return pixels, tokens
 
 
-def stepper(parameters: list[nn.Parameter], loss: Callable[[], torch.Tensor], bf16: bool = False) -> Step:
+def wait_for(device: str | torch.device) -> None:
+    """Until a GPU has done what it was given."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How steps are measured: towers `width` of 768 wide, under bf16 autocast or not, on a device, `chunk` pairs at a time;
+    `memory` bounds the address space of the process, in GB (0: no bound)."""
+
+    width: int = 96
+    bf16: bool = False
+    memory: float = 0.0
+    device: str = "cpu"
+    chunk: int = CHUNK
+
+
+def stepper(parameters: list[nn.Parameter], loss: Callable[[], torch.Tensor], setting: Setting | None = None) -> Step:
     """Loss (under autocast where bf16 is wanted), backward pass, AdamW."""
+    bf16, device = (setting.bf16, setting.device) if setting else (False, "cpu")
     optimizer = torch.optim.AdamW(parameters, lr=1e-5, betas=(0.9, 0.98), eps=1e-6)
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             value = loss()
         value.backward()
         optimizer.step()
+        wait_for(device)
 
     return step
 
 
-def through_trunks(who: str, batch: int, width: int, bf16: bool) -> Step:
-    """A step of ours through both trunks."""
+def through_trunks(who: str, batch: int, setting: Setting) -> Step:
+    """A step of ours through both trunks; as in a job, the whole batch is brought to the device."""
     from picdesk.backbones.open_clip import OpenClip
     from picdesk.training.chunks import embed_in_chunks
+    from picdesk.training.inputs import move_inputs
     from picdesk.training.losses import InfoNCE
 
-    backbone, (pixels, tokens) = OpenClip(named_towers(width), seed=0).requires_grad_(True), inputs(batch)
+    device = torch.device(setting.device)
+    backbone = OpenClip(named_towers(setting.width), seed=0).requires_grad_(True).to(device)
+    pixels, tokens = inputs(batch)
     ours = InfoNCE()
     ours.block = BLOCK
     sides = {"pixels": pixels}, {"text": tokens}
 
     def loss() -> torch.Tensor:
-        u, v = (embed_in_chunks(backbone, m, given, CHUNK) for m, given in zip(("image", "text"), sides, strict=True))
-        return ours(u, v, torch.arange(batch), backbone.logit_scale)
+        u, v = (
+            embed_in_chunks(backbone, modality, move_inputs(given, device), setting.chunk)
+            for modality, given in zip(("image", "text"), sides, strict=True)
+        )
+        return ours(u, v, torch.arange(batch, device=device), backbone.logit_scale)
 
     parameters = [value for name, value in backbone.named_parameters() if "tower.logit_scale" not in name]
-    return stepper(parameters, loss, bf16)
+    return stepper(parameters, loss, setting)
 
 
 class Clocked(torch.optim.AdamW):
@@ -90,19 +119,20 @@ class Clocked(torch.optim.AdamW):
     def step(self, closure=None):  # type: ignore[no-untyped-def]
         """As AdamW's."""
         done = super().step(closure)
+        wait_for(self.param_groups[0]["params"][0].device)
         self.ends.append(time.perf_counter())
         return done
 
 
-def open_clips_loop(who: str, batch: int, width: int, bf16: bool) -> list[float]:
-    """Seconds of each step of open_clip's own training loop."""
+def open_clips_loop(who: str, batch: int, setting: Setting) -> list[float]:
+    """Seconds of each step of open_clip's own training loop; on a GPU with its `--local-loss --gather-with-grad`."""
     import open_clip
     from open_clip.loss import ClipLoss
     from open_clip_train.train import train_one_epoch
 
     accumulate, checkpointing = RIVALS[who]
-    parts = accumulate or batch // CHUNK
-    model = open_clip.create_model(named_towers(width), output_dict=True)
+    parts = accumulate or max(1, batch // (setting.chunk or batch))
+    model = open_clip.create_model(named_towers(setting.width), output_dict=True).to(setting.device)
     model.set_grad_checkpointing(checkpointing)
     pixels, tokens = inputs(batch)
     floats = (pixels.float() / 255 - 0.45) / 0.27  # its loader gives pixels that are ready
@@ -110,13 +140,15 @@ def open_clips_loop(who: str, batch: int, width: int, bf16: bool) -> list[float]
     batches = SimpleNamespace(num_batches=len(loader), num_samples=len(loader) * batch // parts)
     data = SimpleNamespace(set_epoch=lambda _: None, dataloader=Batches(loader, batches))
     settings = {
-        "device": "cpu", "precision": "amp_bf16" if bf16 else "fp32", "distill": False, "skip_scheduler": True,
+        "device": setting.device, "precision": "amp_bf16" if setting.bf16 else "fp32", "distill": False, "skip_scheduler": True,
         "accum_freq": parts, "grad_clip_norm": None, "horovod": False, "rank": 0, "local_rank": 0, "world_size": 1,
         "log_local": False, "log_every_n_steps": 10**9, "batch_size": batch // parts, "wandb": False,
     }  # fmt: skip
     optimizer = Clocked(model.parameters(), lr=1e-5, betas=(0.9, 0.98), eps=1e-6)
     optimizer.ends = [time.perf_counter()]
-    train_one_epoch(model, {"train": data}, ClipLoss(), 0, optimizer, None, None, None, SimpleNamespace(**settings))
+    local = setting.device != "cpu"
+    loss = ClipLoss(local_loss=local, gather_with_grad=local)
+    train_one_epoch(model, {"train": data}, loss, 0, optimizer, None, None, None, SimpleNamespace(**settings))
     return [after - before for before, after in zip(optimizer.ends, optimizer.ends[1:], strict=False)]
 
 
@@ -128,7 +160,7 @@ class Batches(list):  # type: ignore[type-arg]
         self.num_batches, self.num_samples = counts.num_batches, counts.num_samples
 
 
-def on_features(who: str, batch: int, width: int, bf16: bool) -> Step:
+def on_features(who: str, batch: int, setting: Setting) -> Step:
     """A step of linear heads on features that are there."""
     from open_clip.loss import ClipLoss
 
@@ -150,7 +182,7 @@ def on_features(who: str, batch: int, width: int, bf16: bool) -> Step:
     return stepper([*heads.parameters(), scale], loss)
 
 
-def lite_heads(who: str, batch: int, width: int, bf16: bool) -> Step:
+def lite_heads(who: str, batch: int, setting: Setting) -> Step:
     """A step of the heads of `backbone=lite`: on cached features (`cached`), or through its frozen trunks (`trunks`)."""
     from picdesk.backbones.lite import Lite
     from picdesk.training.adaptation import Heads
@@ -180,28 +212,33 @@ def lite_heads(who: str, batch: int, width: int, bf16: bool) -> Step:
 KINDS = {"towers": through_trunks, "heads": on_features, "lite": lite_heads}
 
 
-def measure(kind: str, who: str, batch: int, width: int, bf16: bool, memory: float) -> dict[str, object]:
-    """In this process: seconds of each counted step, and peak memory."""
-    bound = int(memory * 1e9)
-    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+def measure(kind: str, who: str, batch: int, setting: Setting) -> dict[str, object]:
+    """In this process: seconds of each counted step, and peak memory in GB: of the process, or what tensors took on a GPU."""
+    if setting.memory:
+        bound = int(setting.memory * 1e9)
+        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     if who in RIVALS:
-        seconds = open_clips_loop(who, batch, width, bf16)
+        seconds = open_clips_loop(who, batch, setting)
     else:
-        step, seconds = KINDS[kind](who, batch, width, bf16), []
+        step, seconds = KINDS[kind](who, batch, setting), []
         for _ in range(WARM + STEPS):
             start = time.perf_counter()
             step()
             seconds.append(time.perf_counter() - start)
-    return {"seconds": seconds[WARM:], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+    return {"seconds": seconds[WARM:], "peak": peak_memory(setting.device)}
 
 
-def measure_apart(kind: str, who: str, batch: int, options: argparse.Namespace) -> dict[str, object] | None:
+def peak_memory(device: str) -> float:
+    """GB: the most that tensors took on a GPU, or that this process took of main memory."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def measure_apart(kind: str, who: str, batch: int, setting: Setting) -> dict[str, object] | None:
     """The measurement in a process of its own; None where its memory did not do."""
-    settings = {
-        "kind": kind, "who": who, "batch": batch, "width": options.width, "bf16": options.bf16,
-        "memory": options.memory,
-    }  # fmt: skip
-    done = subprocess.run([sys.executable, __file__, json.dumps(settings)], capture_output=True, text=True, check=False)
+    given = json.dumps({"kind": kind, "who": who, "batch": batch, "setting": asdict(setting)})
+    done = subprocess.run([sys.executable, __file__, given], capture_output=True, text=True, check=False)
     print(f"{kind} {who} {batch}: {done.stdout.strip()[-160:] or done.stderr.strip()[-120:]}", flush=True)
     if done.returncode:
         if "memory" not in done.stderr and done.returncode > 0:
@@ -212,4 +249,5 @@ def measure_apart(kind: str, who: str, batch: int, options: argparse.Namespace) 
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(**json.loads(sys.argv[1]))))
+    told = json.loads(sys.argv[1])
+    print(json.dumps(measure(**told | {"setting": Setting(**told["setting"])})))

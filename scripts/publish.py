@@ -49,6 +49,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "pareto": speed_numbers.pareto,
     "backbones": speed_numbers.backbones,
     "sweep-job": speed_numbers.sweep_job,
+    "memory": speed_numbers.memory,
     "refinement": index_numbers.refinement,
     "growth": index_numbers.growth,
     "growth-built": index_numbers.growth_built,

@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from scripts.recipe_numbers import RESULTS
@@ -120,3 +121,31 @@ def pareto() -> str:
         told = "no faster one reaches as much" if one in best else ""
         lines.append(f"| `{one.name}` | {one.rate:.2f} | {100 * one.hits:.1f} | {told} |")
     return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def memory() -> str:
+    """What an item more costs each job, in bytes and in vectors of 512 float32 numbers: a row a job, a column a size.
+
+    Raises `KeyError` where a job was not measured at two sizes.
+    """
+    rows = [row for row in read_file("memory").values() if row["version"] == "now"]
+    sizes = sorted({row["count"] for row in rows})
+    peaks = {(row["job"], row["count"]): row["peak"] for row in rows}
+    shown = [pair for pair in pairwise(sizes) if pair[1] >= 100_000]  # below, what does not grow hides the rest
+    if not shown:
+        raise KeyError("memory")
+    heads = [text for _, size in shown for text in (f"peak, {size:,} pictures", "bytes a picture")]
+    lines = [f"| job | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    for job in dict.fromkeys(row["job"] for row in rows):
+        cells = [
+            memory_cells(peaks.get((job, size)), peaks.get((job, before)), size - before) for before, size in shown
+        ]
+        lines.append(f"| `{job}` | {' | '.join(cells)} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def memory_cells(peak: float | None, before: float | None, more: int) -> str:
+    """The peak, and what each of `more` pictures added to it; empty where one of the two was not measured."""
+    if peak is None:
+        return " | "
+    return f"{peak:.1f} GB | {'' if before is None else format((peak - before) * 1e9 / more, ',.0f')}"

@@ -97,7 +97,9 @@ class Collection:
             pictures=Chosen(self.pictures, pictures),
             picture_of=place[chosen.picture_of],
             official=tuple(self.official[i] for i in pictures) if self.official else (),
-            vectors={name: rows[pictures] if name == "image" else rows for name, rows in chosen.vectors.items()},
+            vectors={
+                name: choose_rows(rows, pictures) if name == "image" else rows for name, rows in chosen.vectors.items()
+            },
         )
 
     def with_texts(self, texts: NDArray[np.int64]) -> Collection:
@@ -107,7 +109,7 @@ class Collection:
             text_ids=tuple(self.text_ids[j] for j in texts),
             texts=tuple(self.texts[j] for j in texts),
             picture_of=self.picture_of[texts],
-            vectors={name: rows[texts] if name == "text" else rows for name, rows in self.vectors.items()},
+            vectors={name: choose_rows(rows, texts) if name == "text" else rows for name, rows in self.vectors.items()},
         )
 
     def qrels(self, direction: Direction) -> Qrels:
@@ -128,6 +130,12 @@ class Collection:
         asked = np.unique(self.picture_of)
         ids = tuple(self.picture_ids[i] for i in asked)
         return Qrels.from_pairs(ids, self.text_ids, np.searchsorted(asked, self.picture_of), texts)
+
+
+def choose_rows(matrix: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The given rows, in the given order; the matrix itself where these are all in their order, as it may be gigabytes."""
+    same = len(rows) == len(matrix) and np.array_equal(rows, np.arange(len(matrix)))
+    return matrix if same else matrix[rows]
 
 
 def together(own: Qrels | None, more: Qrels, queries: tuple[str, ...], items: tuple[str, ...]) -> Qrels:

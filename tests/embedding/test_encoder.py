@@ -49,6 +49,14 @@ def test_texts_are_encoded_once_each_and_stay_in_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(features, expected, atol=1e-6)
 
 
+def test_texts_in_several_windows_are_those_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"text number {i}" for i in range(7)]
+    whole = Encoder(Store(tmp_path / "a")).texts(Tiny(), texts)
+    monkeypatch.setattr("picdesk.embedding.encoder.WINDOW", 3)
+    assert np.array_equal(Encoder(Store(tmp_path / "a")).texts(Tiny(), texts), whole)
+    np.testing.assert_allclose(Encoder(Store(tmp_path / "b")).texts(Tiny(), texts), whole, atol=1e-6)
+
+
 @pytest.mark.parametrize("other", [Tiny(seed=1), Tiny(size=5)], ids=["weights", "resolution"])
 def test_other_weights_or_pixels_are_another_space(tmp_path: Path, other: Tiny) -> None:
     Encoder(Store(tmp_path)).pictures(Tiny(), Pictures([blob(0)]), decode)

@@ -1,6 +1,7 @@
 """Running out of memory halves the batch and says so; the caller's weights come back bit for bit; equality to a plain loop."""
 
 import logging
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,23 @@ def test_out_of_memory_halves_and_says_so(caplog: pytest.LogCaptureFixture, erro
     assert "set encode.batch_size=3" in caplog.text
     forward({"pixels": pixels})
     assert trunk.sizes[6:] == [3, 3, 3, 1], "the smaller batch was forgotten"
+
+
+def test_what_a_failed_pass_held_is_gone_before_the_cache_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the error is there, so are the activations in its frames, and a card gets nothing back."""
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    class Holding(Hungry):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            activations = pixels.float() + 1
+            held.append(weakref.ref(activations))
+            return super().forward(pixels)
+
+    forward = forward_of(Holding(2), 4)
+    alive: list[bool] = []
+    monkeypatch.setattr(Forward, "_free_cache", lambda _: alive.append(held[-1]() is not None))
+    forward({"pixels": torch.zeros(4, 3, 4, 4, dtype=torch.uint8)})
+    assert alive == [False]
 
 
 def test_not_even_one_item_fits() -> None:

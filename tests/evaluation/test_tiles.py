@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from picdesk.evaluation.device_tiles import DeviceTiles, true_float32
 from picdesk.evaluation.metrics import Ranks, exact_ranks, exact_ranks_both, ranks_of_run
 from picdesk.interfaces import Embeddings
 from picdesk.products import error_bound, exact_block, exact_scores
@@ -23,6 +25,10 @@ def both_ways(texts: np.ndarray, pictures: np.ndarray, picture_of: np.ndarray, s
     found = dict(zip(("t2i", "i2t"), exact_ranks_both(text, picture, t2i, i2t, side=side), strict=True))
     found["t2i alone"] = exact_ranks(text, picture, t2i, block=side // 3)
     found["i2t alone"] = exact_ranks(picture, text, i2t, block=side // 7, direction="i2t")
+    on_device = exact_ranks_both(text, picture, t2i, i2t, side=side, device="cpu")
+    found["t2i on a device"], found["i2t on a device"] = on_device
+    found["t2i alone on a device"] = exact_ranks(text, picture, t2i, block=side // 3, device="cpu")
+    found["i2t alone on a device"] = exact_ranks(picture, text, i2t, block=side // 7, direction="i2t", device="cpu")
     for name, queries, items, qrels in (("t2i", text, picture, t2i), ("i2t", picture, text, i2t)):
         index = FlatIndex()
         index.build(items)
@@ -90,6 +96,44 @@ def test_a_block_is_exact_next_to_the_middle_between_two_numbers(monkeypatch: py
     exact_block(left, right, out)
     rows, columns = np.divmod(np.arange(3000), 50)
     assert np.array_equal(out.ravel(), exact_scores(left, right, rows, columns))
+
+
+def test_a_tile_on_a_device_is_exact_there_too() -> None:
+    """Also in the cell whose float64 sum lies in the middle between two float32 numbers, which the device leaves open."""
+    rng = np.random.default_rng(4)
+    left, right = unit(rng.standard_normal((60, 30))), unit(rng.standard_normal((50, 30)))
+    left[0], right[0] = 0, 0
+    left[0, :2], right[0, :2] = 1, (1, 2**-24)
+    nowhere = (np.empty(0, np.int64), np.empty(0, np.int64))
+    tile = DeviceTiles(left, right, "cpu").cut(slice(None), slice(None), nowhere)
+    tile.make_exact()
+    rows, columns = np.divmod(np.arange(3000), 50)
+    assert np.array_equal(tile.scores.numpy().ravel(), exact_scores(left, right, rows, columns))
+
+
+@pytest.mark.parametrize("way", [-0.5, 0.5])
+def test_what_a_device_leaves_open_is_rounded_as_exact_scores_are(way: float) -> None:
+    """Its float64 sums may be off by their slack, which moves those next to a middle over it."""
+    left, right = np.eye(2, 30, dtype=np.float32), np.eye(2, 30, dtype=np.float32)
+    right[0, 1] = 2**-24
+    left[0, 1] = 1  # 1 + 2**-24 lies in the middle between two float32 numbers
+    nowhere = (np.empty(0, np.int64), np.empty(0, np.int64))
+    tile = DeviceTiles(left, right, "cpu").cut(slice(None), slice(None), nowhere)
+    row, column = torch.tensor([0, 1]), torch.tensor([0, 1])
+    sums = torch.tensor([1 + 2**-24, 1.0], dtype=torch.float64) + way * tile.slack
+    wanted = exact_scores(left, right, np.arange(2), np.arange(2))
+    assert np.array_equal(tile._round(sums, row, column).numpy(), wanted)
+
+
+def test_products_on_a_device_are_of_float32_whatever_the_process_allows() -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with true_float32():
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @pytest.mark.parametrize("dim", [1, 33, 512, 1000])

@@ -1,3 +1,4 @@
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from picdesk.data.checks import check_collection
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.readers.npz import Npz
+from picdesk.readers.vectors import unit_rows
 from tests.data.samples import check_pictures, colour, jpeg, put, put_csv, reasons
 
 RNG = np.random.default_rng(3)
@@ -316,3 +318,40 @@ def test_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
         packed.writestr("names.npy", packed.read("names.npy"))
     with pytest.raises(DataError, match="arrays of one name stand twice: 'names'"):
         reader.read()
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 4096])
+def test_rows_come_to_length_one_in_blocks_as_they_do_at_once(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picdesk.readers.vectors.AT_ONCE", at_once)
+    rng = np.random.default_rng(at_once)
+    given = (rng.standard_normal((50, 33)) * rng.uniform(0.1, 9, (50, 1))).astype(np.float32)
+    rows = rng.permutation(50)[:41]
+    made, norms = unit_rows(given, rows)
+    wide = given[rows].astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    assert made.tobytes() == (wide / lengths).astype(np.float32).tobytes()
+    assert norms.tobytes() == lengths[:, 0].tobytes()
+
+
+def test_reading_holds_the_vectors_twice_and_no_oftener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the file, and what is brought to length 1."""
+    monkeypatch.setattr("picdesk.readers.vectors.AT_ONCE", 16)
+    names = [f"{i}.jpg" for i in range(400)]
+    vectors = np.random.default_rng(0).standard_normal((400, 4096)).astype(np.float32)
+    np.savez(tmp_path / "v.npz", image_embeddings=vectors, names=np.array(names))
+    reader = Npz(str(tmp_path), "v.npz", image_names="names", text_array=None, captions_file=None)
+    tracemalloc.start()
+    try:
+        reader.read()
+        assert tracemalloc.get_traced_memory()[1] < 2.6 * vectors.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_all_pictures_in_their_order_share_their_vectors(tmp_path: Path) -> None:
+    whole = npz(tmp_path, image_names="names").read()
+    everything = np.arange(len(whole.picture_ids))
+    assert whole.take(everything).vectors["image"] is whole.vectors["image"]
+    assert whole.take(everything).vectors["text"] is whole.vectors["text"]
+    turned = whole.take(everything[::-1])
+    assert np.array_equal(turned.vectors["image"], whole.vectors["image"][::-1])

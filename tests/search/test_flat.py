@@ -6,7 +6,7 @@ import pytest
 from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings
 from picdesk.search.indexes import FlatIndex
-from tests.search.vectors import brute_force, embeddings, lists_of, unit
+from tests.search.vectors import brute_force, clustered_vectors, embeddings, lists_of, unit
 
 
 def gallery_of(kind: str, rng: np.random.Generator) -> np.ndarray:
@@ -77,3 +77,18 @@ def test_mistakes_are_named() -> None:
         index.search(embeddings(unit(np.eye(2, 4)), "query"), 1)
     with pytest.raises(ConfigError, match="top_k=0"):
         index.search(three, 0)
+
+
+def test_room_is_made_once_for_all_that_comes_in_shards() -> None:
+    """A vector that doubles when it is full would hold up to three times what is in it."""
+    index, gallery = FlatIndex(), embeddings(clustered_vectors(300, 1), "i")
+    index.start(gallery.matrix[:10], 300)
+    room = index.faiss.codes.data()
+    for start in range(0, 300, 70):
+        index.extend(gallery.take(np.arange(start, min(start + 70, 300))))
+        assert int(index.faiss.codes.data()) == int(room), "it moved"
+    index.finish()
+    whole = FlatIndex()
+    whole.build(gallery)
+    assert index.fingerprint == whole.fingerprint
+    assert lists_of(index, gallery, 5) == lists_of(whole, gallery, 5)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 
 from tests.commands.test_mistakes import one_line
@@ -77,6 +78,7 @@ MISTAKES = {
     "a rate below zero": (("optimizer.lr=-1",), ("optimizer", "learning rate: -1")),
     "a warm-up longer than the training": (("scheduler.warmup=2",), ("scheduler.warmup=2",)),
     "a device that is not there": (("trainer.accelerator=tpu",), ("trainer: ",)),
+    "an accelerator that is none": (("trainer.accelerator=nonsense",), ("trainer.accelerator=nonsense", "take cpu")),
     "no end": (("trainer.max_epochs=-1",), ("trainer.max_epochs=-1", "0 or more")),
     "gradients of small batches": (("+trainer.accumulate_grad_batches=2",), ("accumulate_grad_batches=2", "chunk")),
     "pairs that the processes cannot share": (
@@ -96,6 +98,23 @@ def test_unsuitable_combinations_are_one_line(
     one_line(run(capfd, tmp_path, "train", *small_clip, *overrides), *words)
     assert list(tmp_path.rglob("metrics.json")) == []
     assert list(tmp_path.rglob("resume")) == [], "nothing is there to go on with"
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="a GPU is here")
+def test_a_gpu_that_is_not_there_is_one_line(capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]) -> None:
+    for accelerator in ("gpu", "cuda"):
+        ran = run(capfd, tmp_path / accelerator, "train", *small_clip, f"trainer.accelerator={accelerator}")
+        one_line(ran, f"trainer.accelerator={accelerator}", "take cpu, or auto")
+        assert ran.status == 2
+
+
+def test_mixed_precision_scores_as_plain_precision_does(
+    capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]
+) -> None:
+    """Lengths rounded to bfloat16 passed for embeddings that had run away, which score as by chance."""
+    ran = run(capfd, tmp_path, "train", *small_clip, "+trainer.precision=bf16-mixed", "trainer.max_epochs=1")
+    assert ran.status == 0, ran.err
+    assert "no longer finite" not in ran.out + ran.err
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ class Captioner(TwoTower):
         pixels = torch.from_numpy(np.stack([self.picture_to_pixels(picture) for picture in pictures]))
         assert isinstance(self.image_trunk, CaptionTrunk)
         with torch.inference_mode():
-            return self.image_trunk.say(self.normalise_pixels(pixels))
+            return self.image_trunk.say(self.normalise_pixels(pixels.to(self.image_trunk.device)))
 
 
 class Loaded:
@@ -146,6 +146,11 @@ class CaptionTrunk(nn.Module):
         self.writer = writer
         self.sentence = copy.deepcopy(sentence)  # its own: the encoder changes the precision of one trunk at a time
         self._words, self._tokenize, self._writing = words, tokenize, writing
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return next(self.parameters()).device
 
     def say(self, pixels: torch.Tensor) -> list[str]:
         """One caption for each of the normalised pictures [n, 3, height, width]."""

@@ -139,7 +139,8 @@ class Precomputed(TwoTower):
             return
         some = range(0, len(texts), max(1, len(texts) // COMPARED))
         with torch.inference_mode():
-            made = self.text_trunk(**self.tokenize([texts[i] for i in some])).float()
+            tokens, home = self.tokenize([texts[i] for i in some]), next(self.text_trunk.parameters()).device
+            made = self.text_trunk(**{name: tensor.to(home) for name, tensor in tokens.items()}).float().cpu()
         given = nn.functional.normalize(torch.from_numpy(vectors[list(some)]), dim=-1)
         cosine = float((made * given).sum(1).mean())
         if cosine < SAME_SPACE:

@@ -128,8 +128,12 @@ class Encoder:
             self.unread.look(backbone, self._space(backbone, "text", "full").texts, window, keys)
             return found
 
-        windows = [texts[at : at + WINDOW] for at in range(0, max(len(texts), 1), WINDOW)]
-        found = np.concatenate([features(window) for window in windows])
+        if len(texts) <= WINDOW:
+            found = features(texts)
+        else:
+            found = np.empty((len(texts), backbone.trunk_dim("text")), np.float32)
+            for at in range(0, len(texts), WINDOW):
+                found[at : at + WINDOW] = features(texts[at : at + WINDOW])
         self._note(backbone, "text", [content_key(text) for text in texts], found)
         return found
 

@@ -56,8 +56,10 @@ class Forward:
                 done.append(self._run(part))
             except (RuntimeError, MemoryError) as error:
                 self._halve(min(self.most, count - at), error)
+            else:
+                at += self.most
                 continue
-            at += self.most
+            self._free_cache()  # here, as the error holds on to the activations of the pass that failed
         return np.concatenate(done)
 
     def _run(self, inputs: Inputs) -> NDArray[np.float32]:
@@ -87,6 +89,8 @@ class Forward:
             self.most,
             self.most,
         )
+
+    def _free_cache(self) -> None:
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
 

@@ -4,10 +4,13 @@ The rank of an item is 1 + how many of what is not relevant score no lower + how
 scores are compared as exact ones (`products.py`), though nearly all are decided by a quick product: see `tiles.py`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from itertools import pairwise, product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,44 +21,80 @@ from picdesk.interfaces import Direction, Embeddings
 from picdesk.products import error_bound, exact_scores
 from picdesk.trec.runs import Floats, Qrels, id_ranks
 
+if TYPE_CHECKING:
+    from picdesk.evaluation.device_tiles import DeviceTile
+
+Hidden = tuple[Longs, Longs]
+SIDE, SIDE_ON_DEVICE = 640, 4096
+"""Columns of a tile. On a device, with five rows a column, its scores take 0.3 GB, and what is compared with them as much."""
+
+
+def counts_on(device: str) -> str:
+    """Where ranks are counted by a job that encodes on `device`: there if it is a CUDA card, else ("") in numpy."""
+    return device if device.startswith("cuda") else ""
+
 
 def exact_ranks(
-    queries: Embeddings, gallery: Embeddings, qrels: Qrels, block: int = 512, direction: Direction = "t2i"
+    queries: Embeddings,
+    gallery: Embeddings,
+    qrels: Qrels,
+    block: int = 512,
+    direction: Direction = "t2i",
+    device: str = "",
 ) -> Ranks:
-    """Ranks of all relevant items by inner product; `block` queries at a time (memory: 5 * block * gallery bytes)."""
+    """Ranks of all relevant items by inner product; `block` queries at a time (memory: 5 * block * gallery bytes).
+
+    The same ranks on any torch `device`; "": in numpy.
+    """
     rows = _rows(qrels.query_ids, queries, "queries")
     items = _rows(qrels.item_ids, gallery, "items")[qrels.items]
     score = _finite(direction, exact_scores(queries.matrix, gallery.matrix, rows[qrels.query_of], items))
-    near = np.float32(error_bound(queries.matrix, gallery.matrix))
+    make_tile = _rows_of_tiles(queries.matrix, gallery.matrix, rows, block, device)
     level = np.zeros(len(items), np.int64)
-    buffer = np.empty((min(block, len(rows)), len(gallery.ids)), np.float32)
     for start in range(0, len(rows), block):
         end = min(start + block, len(rows))
         entries = slice(qrels.bounds[start], qrels.bounds[end])
         local = qrels.query_of[entries] - start
-        hidden = (local, items[entries])
-        tile = Tile(queries.matrix[rows[start:end]], gallery.matrix, buffer[: end - start], hidden, near)
-        level[entries] = tile.count_rows(local, score[entries])
+        level[entries] = make_tile(start, end, (local, items[entries])).count_rows(local, score[entries])
     return _ranks(direction, qrels, gallery, items, level, score)
 
 
+def _rows_of_tiles(
+    queries: Floats, gallery: Floats, rows: Longs, block: int, device: str
+) -> Callable[[int, int, Hidden], Tile | DeviceTile]:
+    """Makes the tile of the queries at `rows[start:end]` with the whole gallery."""
+    if device:
+        from picdesk.evaluation.device_tiles import DeviceTiles  # torch is not needed by a job that scores a run
+
+        tiles = DeviceTiles(queries, gallery, device, rows)
+        return lambda start, end, hidden: tiles.cut(slice(start, end), slice(None), hidden)
+    near = np.float32(error_bound(queries, gallery))
+    buffer = np.empty((min(block, len(rows)), len(gallery)), np.float32)
+    return lambda start, end, hidden: Tile(queries[rows[start:end]], gallery, buffer[: end - start], hidden, near)
+
+
 def exact_ranks_both(
-    texts: Embeddings, pictures: Embeddings, t2i: Qrels, i2t: Qrels, side: int = 640
+    texts: Embeddings, pictures: Embeddings, t2i: Qrels, i2t: Qrels, side: int | None = None, device: str = ""
 ) -> tuple[Ranks, Ranks]:
     """Ranks in both directions, (t2i, i2t), from ONE matrix product where every text belongs to one picture.
 
     The product is cut into tiles of `side` pictures by the texts that belong to as many, so that relevant pairs lie on the
-    diagonal. Each tile is counted in both directions against the exact scores of these pairs, and let go.
+    diagonal. Each tile is counted in both directions against the exact scores of these pairs, and let go. The same ranks on any
+    torch `device`; "": in numpy. `side` None: what is quick there.
     """
     text_rows = _rows(t2i.query_ids, texts, "texts")
     picture_rows = _rows(t2i.item_ids, pictures, "pictures")
     if not _one_picture_a_text(t2i, i2t, len(texts.ids)):
-        return exact_ranks(texts, pictures, t2i, direction="t2i"), exact_ranks(pictures, texts, i2t, direction="i2t")
+        forward = exact_ranks(texts, pictures, t2i, direction="t2i", device=device)
+        return forward, exact_ranks(pictures, texts, i2t, direction="i2t", device=device)
     picture_of = np.empty(len(texts.ids), np.int64)
     picture_of[text_rows] = picture_rows[t2i.items]
     score = _finite("t2i", exact_scores(texts.matrix, pictures.matrix, np.arange(len(picture_of)), picture_of))
     tally = _Tally(picture_of, score, len(pictures.ids))
-    tally.count(texts.matrix, pictures.matrix, side)
+    if device:
+        tally.count_on(device, texts.matrix, pictures.matrix, side or SIDE_ON_DEVICE)
+    else:
+        tally.count(texts.matrix, pictures.matrix, side or SIDE)
     by_text, by_picture = tally.of_texts()
     forward = _ranks("t2i", t2i, pictures, picture_of[text_rows], by_text[text_rows], score[text_rows])
     asked = _rows(i2t.item_ids, texts, "texts")[i2t.items]
@@ -81,11 +120,8 @@ class _Tally:
 
     def count(self, texts: Floats, pictures: Floats, side: int) -> None:
         """Go through all tiles; while one is counted, another thread works out the next."""
-        edges = np.arange(0, len(pictures) + side, side).clip(max=len(pictures))
-        cuts = np.searchsorted(self.owner, edges)
-        rows, columns = ([slice(a, b) for a, b in pairwise(ends.tolist())] for ends in (cuts, edges))
-        places = list(product(rows, columns))
-        buffers = [np.empty(int(np.diff(cuts).max()) * min(side, len(pictures)), np.float32) for _ in range(2)]
+        places, most = self._places(len(pictures), side)
+        buffers = [np.empty(most * min(side, len(pictures)), np.float32) for _ in range(2)]
         block = lru_cache(1)(lambda start, stop: texts[self.order[start:stop]])
         make = partial(self._tile, block, pictures, np.float32(error_bound(texts, pictures)))
         with ThreadPoolExecutor(1) as other:
@@ -96,6 +132,28 @@ class _Tally:
                     coming = other.submit(make, buffers[(n + 1) % 2], *places[n + 1])
                 self.by_text[t] += tile.count_rows(np.arange(t.stop - t.start), self.score[t])
                 self.by_picture[:, p] += tile.count_columns(self.limits[:, p])
+
+    def count_on(self, device: str, texts: Floats, pictures: Floats, side: int) -> None:
+        """Go through all tiles on a torch device."""
+        from picdesk.evaluation.device_tiles import DeviceTiles
+
+        tiles = DeviceTiles(texts, pictures, device, self.order)
+        for t, p in self._places(len(pictures), side)[0]:
+            tile = tiles.cut(t, p, self._own_cells(t, p))
+            self.by_text[t] += tile.count_rows(np.arange(t.stop - t.start), self.score[t])
+            self.by_picture[:, p] += tile.count_columns(self.limits[:, p])
+
+    def _places(self, pictures: int, side: int) -> tuple[list[tuple[slice, slice]], int]:
+        """Texts and pictures of each tile, and the most texts of one."""
+        edges = np.arange(0, pictures + side, side).clip(max=pictures)
+        cuts = np.searchsorted(self.owner, edges)
+        rows, columns = ([slice(a, b) for a, b in pairwise(ends.tolist())] for ends in (cuts, edges))
+        return list(product(rows, columns)), int(np.diff(cuts).max())
+
+    def _own_cells(self, t: slice, p: slice) -> Hidden:
+        """Row and column, in a tile, of each text with its own picture."""
+        own = np.flatnonzero((self.owner[t] >= p.start) & (self.owner[t] < p.stop))
+        return own, self.owner[t][own] - p.start
 
     def _tile(
         self,
@@ -108,9 +166,8 @@ class _Tally:
     ) -> Tile:
         """The scores of some texts with some pictures."""
         shape = (t.stop - t.start, p.stop - p.start)
-        own = np.flatnonzero((self.owner[t] >= p.start) & (self.owner[t] < p.stop))
         scores = buffer[: shape[0] * shape[1]].reshape(shape)
-        return Tile(block(t.start, t.stop), pictures[p], scores, (own, self.owner[t][own] - p.start), near)
+        return Tile(block(t.start, t.stop), pictures[p], scores, self._own_cells(t, p), near)
 
     def of_texts(self) -> tuple[Longs, Longs]:
         """Counts over pictures and over texts, in the order of the texts."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.evaluation.exact import exact_ranks, exact_ranks_both
+from picdesk.evaluation.exact import counts_on, exact_ranks, exact_ranks_both
 from picdesk.evaluation.ranks import Ranks, align, ranks_of_run
 from picdesk.evaluation.tail import add_tail
 from picdesk.measures.listing import KS, MEASURES, NAMES, Measure, measure_of
@@ -23,6 +23,7 @@ __all__ = [
     "add_tail",
     "align",
     "chance",
+    "counts_on",
     "exact_ranks",
     "exact_ranks_both",
     "metrics_of",

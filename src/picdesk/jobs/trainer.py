@@ -108,9 +108,19 @@ def make_trainer(session: Session, **settings: Any) -> pl.Trainer:
     except Exception as error:  # wrapped by the one who instantiates
         cause = error.__cause__ or error
         if isinstance(cause, MisconfigurationException | ValueError | TypeError | ImportError):
-            raise ConfigError(f"trainer: {' '.join(str(cause).split())}") from None
+            raise ConfigError(refusal(session, cause)) from None
         raise
     return trainer
+
+
+def refusal(session: Session, cause: BaseException) -> str:
+    """Lightning's own words; of a device that is not here also the key and value, and what would be right."""
+    said, node = " ".join(str(cause).split()), session.plain_node("trainer")
+    if "accelerator" not in said and not said.startswith("No supported"):
+        return f"trainer: {said}"
+    return (
+        f"trainer.accelerator={node.get('accelerator')}: {said.rstrip('.')}; take cpu, or auto for what there is here"
+    )
 
 
 def settings(job: Job) -> dict[str, Any]:

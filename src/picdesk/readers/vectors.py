@@ -19,6 +19,8 @@ from picdesk.readers.gathering import Gathering
 from picdesk.readers.split_files import Known
 
 Place = tuple[int, Path | None]
+AT_ONCE = 4096
+"""Rows that are brought to length 1 at a time."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,16 @@ def tie(
     rows = _texts(gathering, *texts)
     gathering.notes += inside.notes() if inside else []
     collection = gathering.collection(_source)
-    found: dict[Modality, NDArray[np.float32]] = {"image": vectors[[row for row, _ in gathering.places.values()]]}
+    chosen: dict[Modality, tuple[NDArray[np.float32], NDArray[np.int64]]] = {
+        "image": (vectors, np.array([row for row, _ in gathering.places.values()], np.int64))
+    }
     if texts[0] is not None:
-        found["text"] = texts[0][rows]
-    notes = [*collection.notes, *(note for name, matrix in found.items() for note in lengths_note(name, matrix))]
-    found = {name: unit(matrix) for name, matrix in found.items()}
+        chosen["text"] = (texts[0], rows)
+    found: dict[Modality, NDArray[np.float32]] = {}
+    notes = list(collection.notes)
+    for name, (matrix, own) in chosen.items():
+        found[name], norms = unit_rows(matrix, own)
+        notes += lengths_note(name, norms)
     collection = replace(collection, vectors=found, notes=tuple(notes))
     ids = {"image": collection.picture_ids, "text": collection.text_ids}
     made = {name: Embeddings(ids[name], matrix) for name, matrix in found.items()}
@@ -166,9 +173,8 @@ def _usable(vector: NDArray[np.float32]) -> bool:
     return bool(np.isfinite(vector).all() and vector.any())
 
 
-def lengths_note(modality: Modality, matrix: NDArray[np.float32]) -> list[str]:
-    """What to say of vectors that were not of length 1."""
-    norms = np.linalg.norm(matrix.astype(np.float64), axis=1)
+def lengths_note(modality: Modality, norms: NDArray[np.float64]) -> list[str]:
+    """What to say of vectors whose lengths were not 1."""
     away = int((np.abs(norms - 1) > 1e-3).sum())
     if not away:
         return []
@@ -177,7 +183,15 @@ def lengths_note(modality: Modality, matrix: NDArray[np.float32]) -> list[str]:
     ]
 
 
-def unit(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows brought to length 1, [n, dim] float32."""
-    wide = matrix.astype(np.float64)
-    return np.ascontiguousarray(wide / np.linalg.norm(wide, axis=1, keepdims=True), np.float32)
+def unit_rows(matrix: NDArray[np.float32], rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The chosen rows brought to length 1, [n, dim] float32, and the lengths they had, [n]; worked out in float64.
+
+    `AT_ONCE` rows at a time, so that besides what comes in and what goes out nothing is as large as they are.
+    """
+    out, norms = np.empty((len(rows), matrix.shape[1]), np.float32), np.empty(len(rows))
+    for start in range(0, len(rows), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        wide = matrix[rows[part]].astype(np.float64)
+        norms[part] = np.linalg.norm(wide, axis=1)
+        out[part] = wide / norms[part, None]
+    return out, norms

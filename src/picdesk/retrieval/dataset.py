@@ -106,7 +106,10 @@ class Dataset:
         that the data set says of its texts, which rerankers read."""
         there = has_pictures(part)
         keys = [key.hex() for key in encoder.picture_keys(part.pictures)] if there else [""] * len(part.picture_ids)
-        vectors = {name: hashlib.sha256(matrix.tobytes()).hexdigest() for name, matrix in sorted(part.vectors.items())}
+        vectors = {
+            name: hashlib.sha256(np.ascontiguousarray(matrix).data).hexdigest()
+            for name, matrix in sorted(part.vectors.items())
+        }
         return {
             "pictures": digest_of(sorted(zip(part.picture_ids, keys, strict=True))),
             "texts": digest_of(list(zip(part.text_ids, self.prompts(part), strict=True))),

@@ -103,12 +103,13 @@ def embed(backbone: TwoTower, features: Features) -> tuple[Embeddings, Embedding
 
 
 def head(backbone: TwoTower, modality: Any, features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Trunk features to embeddings, in blocks, float32."""
+    """Trunk features to embeddings, float32; in blocks, each written where it belongs, so that no second copy is made."""
     import torch
 
+    found = np.empty((len(features), backbone.dim), np.float32)
+    start = 0
     with torch.inference_mode():
-        blocks = [
-            backbone.embed(modality, torch.from_numpy(block))
-            for block in np.array_split(features, len(features) // 8192 + 1)
-        ]
-        return torch.cat(blocks).float().numpy()
+        for block in np.array_split(features, len(features) // 8192 + 1):
+            found[start : start + len(block)] = backbone.embed(modality, torch.from_numpy(block)).float().numpy()
+            start += len(block)
+    return found

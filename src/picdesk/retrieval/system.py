@@ -21,7 +21,7 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection, Fields
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.evaluation.metrics import add_tail, exact_ranks, exact_ranks_both
+from picdesk.evaluation.metrics import add_tail, counts_on, exact_ranks, exact_ranks_both
 from picdesk.filters.columns import Columns, columns_of
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, Index, RerankContext, Side
 from picdesk.retrieval.banks import Banks, in_one_dimension_more
@@ -225,17 +225,19 @@ class System:
             return score_composed(self, features, texts, pictures, sources)[0]
         sides = sides_of(features, texts, pictures, sources)
         fitted = self.fit_banks(sides, features, sources)
+        on = counts_on(self.encoder.device)
         if fitted:
             wide = {d: in_one_dimension_more(*side[:2], fitted[d][1]) for d, side in sides.items()}
-            exact = {d: exact_ranks(*wide[d], sides[d][2], direction=d) for d in sides}
+            exact = {d: exact_ranks(*wide[d], sides[d][2], direction=d, device=on) for d in sides}
         elif sides["i2t"][1] is texts:
-            exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, features.t2i, features.i2t), strict=True))
+            both = exact_ranks_both(texts, pictures, features.t2i, features.i2t, device=on)
+            exact = dict(zip(DIRECTIONS, both, strict=True))
         else:
-            exact = {name: exact_ranks(*side, direction=name) for name, side in sides.items()}
+            exact = {name: exact_ranks(*side, direction=name, device=on) for name, side in sides.items()}
         scored = Scores(bars=self.bars)
         for direction, (queries, items, qrels) in sides.items():
-            both = sources.sides(direction, queries, items)
-            run, building, searching = self.time_search(direction, *both, sources, fitted.get(direction))
+            asked = sources.sides(direction, queries, items)
+            run, building, searching = self.time_search(direction, *asked, sources, fitted.get(direction))
             one = score(direction, add_tail(run, exact[direction], qrels), qrels, self.bars, self.metrics)
             hits = float((exact[direction].first == 1).mean()) if not self.reranking.active else None
             scored[direction] = replace(one, seconds=searching, exact_hits=hits, index_seconds=building)

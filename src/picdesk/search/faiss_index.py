@@ -75,6 +75,7 @@ class FaissIndex(IndexBase):
         factory = self.factory_for(count, int(sample.shape[1]))
         self._faiss = making.empty_index(factory, int(sample.shape[1]))
         making.train(self._faiss, sample, factory)
+        making.reserve(self._faiss, count)
         self._parts: list[tuple[str, ...]] = []
         self._taken = Taken()
 

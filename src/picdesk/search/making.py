@@ -107,6 +107,13 @@ def train(index: Any, sample: Floats, factory: str) -> None:
             step.pq = None
 
 
+def reserve(index: Any, count: int) -> None:
+    """Make room for `count` items in an index of plain vectors, which would double its memory each time it is full."""
+    if isinstance(index, faiss.IndexFlat):
+        index.codes.resize(count * index.code_size)
+        index.codes.resize(0)  # the room stays
+
+
 def set_search(index: Any, settings: Mapping[str, float]) -> None:
     """Set search parameters by faiss's names (`efSearch`, `nprobe`, `k_factor_rf`). Raises `ConfigError` for a wrong one."""
     space = faiss.ParameterSpace()

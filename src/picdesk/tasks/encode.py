@@ -6,6 +6,8 @@ import logging
 import sys
 from pathlib import Path
 
+import torch
+
 from picdesk.assembly.session import Session
 from picdesk.jobs.folder import Job
 from picdesk.jobs.trainer import hush_other_ranks, make_trainer, refuse_sweep
@@ -16,6 +18,11 @@ from picdesk.training.checkpoint import MODALITIES
 from picdesk.training.every_rank import on_every_rank
 
 log = logging.getLogger(__name__)
+
+
+def own_device(asked: str, root: torch.device) -> str:
+    """Where one rank encodes: where it is asked to, and of several GPUs (`cuda`) on the one that the trainer gave to it."""
+    return str(root) if asked == "cuda" and root.type == "cuda" else asked
 
 
 @config_part
@@ -33,8 +40,7 @@ class Encode(Task):
         refuse_sweep(trainer)
 
         def work() -> list[int]:
-            if encoder.device == "cuda":  # each rank its own
-                encoder.device = str(trainer.strategy.root_device)
+            encoder.device = own_device(encoder.device, trainer.strategy.root_device)
             picture_features(part, backbone, encoder)
             if part.text_ids:
                 text_features(dataset, part, backbone, encoder)
