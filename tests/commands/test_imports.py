@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,14 +31,24 @@ FIT = {
 }
 """Lightning loads torchmetrics, and that what it finds of the last three."""
 NOTE = """
-import atexit, runpy, sys
+import atexit, json, os, runpy, sys
+import hydra, omegaconf
+heavy, cases = json.load(sys.stdin)
 def tell():
-    print("LOADED", *[name for name in {heavy!r} if name in sys.modules])
-atexit.register(tell)
-sys.argv = sys.argv[1:]
+    print("LOADED", *[name for name in heavy if name in sys.modules], flush=True)
 sys.path.insert(0, ".")
-runpy.run_path(sys.argv[0], run_name="__main__")
+for words in cases:
+    print("CASE", flush=True)
+    child = os.fork()
+    if not child:
+        os.dup2(1, 2)
+        atexit.register(tell)
+        sys.argv = words
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        sys.exit()
+    print("STATUS", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+"""A process that has loaded Hydra makes one of its own for each command."""
 TINY = ("data=parquet", "data.caption_column=caption", "backbone._target_=tests.tiny.Tiny", "backbone.dim=8")
 
 
@@ -45,20 +57,32 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("imports")
 
 
-def loaded(*words: str, status: int = 0) -> set[str]:
-    """Which of the heavy libraries a process of its own has loaded when it ends."""
-    command = [sys.executable, "-c", NOTE.format(heavy=HEAVY), *words]
+def loaded_by(cases: Sequence[Sequence[str]], status: int) -> list[set[str]]:
+    """Which of the heavy libraries each command, in a process of its own, has loaded when it ends with this status."""
+    command = [sys.executable, "-c", NOTE]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("LOADED")]
-    return set(line.split()[1:])
+    given = json.dumps([HEAVY, cases])
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment, input=given, capture_output=True, text=True, check=True
+    )
+    told = done.stdout.split("CASE\n")[1:]
+    assert len(told) == len(cases)
+    for words, text in zip(cases, told, strict=True):
+        assert f"STATUS {status}\n" in text, f"{words}: {text}"
+    return [set(re.findall(r"^LOADED(.*)$", text, re.MULTILINE)[-1].split()) for text in told]
 
 
-@pytest.mark.parametrize("door", ["train", "evaluate", "retrieve", "serve"])
-def test_help_and_mistakes_load_nothing(door: str) -> None:
-    assert loaded(f"{door}.py", "--help") == set()
-    assert loaded(f"{door}.py", "lr=1e-3", status=2) == set()
+def loaded(*words: str) -> set[str]:
+    """Which of the heavy libraries one command has loaded when it ends."""
+    return loaded_by([words], 0)[0]
+
+
+DOORS = ("train", "evaluate", "retrieve", "serve")
+
+
+def test_help_and_mistakes_load_nothing() -> None:
+    assert loaded_by([[f"{door}.py", "--help"] for door in DOORS], 0) == [set()] * len(DOORS)
+    assert loaded_by([[f"{door}.py", "lr=1e-3"] for door in DOORS], 2) == [set()] * len(DOORS)
 
 
 MISTAKES = {
@@ -87,12 +111,13 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_wrong_value_is_told_before_torch_is_loaded(name: str, tmp_path: Path) -> None:
-    door, words = MISTAKES[name]
-    given = () if "paths.outputs" in words else (f"paths.outputs={tmp_path}",)
-    folder = f"hydra.run.dir={tmp_path / 'job'}"
-    assert loaded(f"{door}.py", *words.split(), *given, folder, "logger=none", status=2) == set()
+def test_a_wrong_value_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    cases = []
+    for door, words in MISTAKES.values():
+        given = () if "paths.outputs" in words else (f"paths.outputs={tmp_path}",)
+        cases.append([f"{door}.py", *words.split(), *given, f"hydra.run.dir={tmp_path / 'job'}", "logger=none"])
+    found = dict(zip(MISTAKES, loaded_by(cases, 2), strict=True))
+    assert found == dict.fromkeys(MISTAKES, set())
 
 
 def test_each_task_loads_what_it_needs(capfd: pytest.CaptureFixture[str], outputs: Path) -> None:
