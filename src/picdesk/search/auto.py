@@ -74,8 +74,9 @@ class AutoIndex(IndexBase):
             raise ConfigError(f"index.use={use!r}: batch or single")
         if not 0 < min_recall <= 1:
             raise ConfigError(f"index.min_recall={min_recall}: above 0, at most 1")
-        if expect_queries is not None and expect_queries < 1:
-            raise ConfigError(f"index.expect_queries={expect_queries}: at least 1, or null where it is not known")
+        if expect_queries is not None and not (isinstance(expect_queries, int) and expect_queries >= 1):
+            told = "a whole number of at least 1, or null where it is not known"
+            raise ConfigError(f"index.expect_queries={expect_queries}: {told}")
         self.rules = Rules(memory_mb, min_recall, use, 10, build_seconds)
         self.expect_queries = expect_queries
         self._candidates = candidates
@@ -140,11 +141,13 @@ class AutoIndex(IndexBase):
         if not gallery.ids:
             raise DataError("index: the gallery is empty; there is nothing to search")
         choosing = Choosing(self.rules, self._choices, self.expect_queries or self._coming or len(gallery.ids))
-        best = choosing.choose(gallery, queries, self._candidates or default_candidates(self._roomy(gallery)))
+        candidates = default_candidates(self._roomy(gallery)) if self._candidates is None else self._candidates
+        best = choosing.choose(gallery, queries, candidates)
         self._chosen = best.index
         self._choices.note(best.index.fingerprint, best)
-        self.record = Record(tuple(choosing.entries), f"index=auto: {best.name}: {choosing.why}", self.rules.use)
-        if len(choosing.entries) > 1 and log.isEnabledFor(logging.INFO):
+        entries = [entry if entry is best else without_items(entry) for entry in choosing.entries]
+        self.record = Record(tuple(entries), f"index=auto: {best.name}: {choosing.why}", self.rules.use)
+        if len(entries) > 1 and log.isEnabledFor(logging.INFO):
             log.info("%s", self.record.table())
         log.info("%s", self.record.why)
 
@@ -174,6 +177,13 @@ class AutoIndex(IndexBase):
     def load(self, folder: Path | str, expected: Mapping[str, Any] | None = None) -> None:
         """Open a saved index of any kind, with the settings it was saved with."""
         self._chosen, self.record = open_index(folder, expected), None
+
+
+def without_items(entry: Entry) -> Entry:
+    """The entry by an index that holds nothing, so that what was not chosen takes no memory."""
+    empty = FaissIndex(entry.index.recipe, entry.index.settings)
+    empty.kind, empty.exact = entry.index.kind, entry.index.exact
+    return replace(entry, index=empty)
 
 
 def default_candidates(roomy: bool) -> list[FaissIndex]:

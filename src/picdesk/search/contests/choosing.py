@@ -2,20 +2,19 @@
 
 import logging
 from collections.abc import Sequence
+from copy import deepcopy
 
 import numpy as np
 
 from picdesk.interfaces import Embeddings
 from picdesk.search.contests.choices import Choices, Kind, Outcome, key_of
 from picdesk.search.contests.contest import MEGABYTE, Contest, Entry, Rules
-from picdesk.search.contests.payback import LEAST_QUERIES, PayingContest, exact_entry
+from picdesk.search.contests.payback import PayingContest, exact_entry, worth_timing
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.fingerprints import fingerprint_of
 from picdesk.trec.runs import Floats
 
 log = logging.getLogger(__name__)
-EXAMPLES = (200, 1_000)
-"""Example queries that recall is measured by, from and to: 2% of those that are to come, within these bounds."""
 
 
 class Choosing:
@@ -35,7 +34,7 @@ class Choosing:
             best = self._again(known, gallery, exact, others, "as in the job that is had again")
         if best is not None:
             return best
-        if exact is not None and self.count < LEAST_QUERIES[self.rules.use]:
+        if exact is not None and not worth_timing(self.rules.use, self.count, len(gallery.ids)):
             return self._at_once(exact)
         asked = fingerprint_of(queries) if queries is not None else ""
         key = key_of(fingerprint, asked, self.rules, candidates)
@@ -51,6 +50,7 @@ class Choosing:
         others = [index for index in candidates if index is not first]
         if first is None:
             return None, others
+        self._unbuilt = deepcopy(first)
         unbuilt = Entry(first, len(gallery.ids), megabytes=gallery.matrix.nbytes / MEGABYTE)
         refused = self.rules.refusal(unbuilt)
         entry = unbuilt if refused else exact_entry(first, gallery)
@@ -79,7 +79,8 @@ class Choosing:
             index.tune(kind.settings)
             best = Entry(index, len(gallery.ids), kind.build_seconds, settings=dict(kind.settings))
             self.entries.append(best)
-        best.recall, best.seconds, best.verdict = kind.recall, kind.seconds or float("inf"), f"chosen {how}"
+        best.recall, best.seconds = kind.recall or best.recall, kind.seconds or np.inf
+        best.verdict = f"chosen {how}"
         self.why = how
         return best
 
@@ -92,15 +93,15 @@ class Choosing:
         key: str,
     ) -> Entry:
         """Measure, keep what was found, and say why."""
-        most = EXAMPLES[1] if exact is None else int(np.clip(self.count // 50, *EXAMPLES))
-        asked, whose = examples_of(gallery, queries, most)
+        asked, whose = examples_of(gallery, queries)
         if exact is None:
             best = self._quickest(Contest(gallery, asked, self.rules), others, key)
         else:
-            best = self._least_in_all(PayingContest(gallery, asked, self.rules, exact, self.count), others, key)
+            contest = PayingContest(gallery, asked, self.rules, exact, self._unbuilt, self.count)
+            best = self._least_in_all(contest, others, key)
         single = self.rules.use == "single"
         pace = f"{1000 * best.seconds:.3f} ms a query" if single else f"{1 / best.seconds:,.0f} queries/s"
-        met = f"({pace}, recall@{self.rules.top_k} {best.recall:.4f}; {len(asked)} {whose})"
+        met = f"({pace}, recall@{self.rules.top_k} {best.recall:.4f}; {whose})"
         self.why = f"{self.why} in {self.rules.use} use {met}"
         return best
 
@@ -123,7 +124,7 @@ class Choosing:
         return best
 
 
-def examples_of(gallery: Embeddings, queries: Embeddings | None, most: int) -> tuple[Floats, str]:
+def examples_of(gallery: Embeddings, queries: Embeddings | None, most: int = 1_000) -> tuple[Floats, str]:
     """At most `most` example queries, evenly picked, and what they are."""
     source, whose = (
         (gallery, "items as queries") if queries is None or not queries.ids else (queries, "example queries")

@@ -24,13 +24,14 @@ LEAST_SECONDS = 1.0
 """With less time than this for looking, nothing is looked at."""
 
 LEAST_QUERIES: dict[Use, int] = {"batch": 3_200, "single": 500}
-"""For fewer queries exact search is not even timed: the fewest that tell its pace would be more than 2% of them."""
+LEAST_PAIRS = 200_000_000
+"""For fewer queries, or fewer pairs of a query and an item, exact search is not even timed: all is soon done."""
 
-BATCHES, SINGLES = (32, 1024), (5, 200)
-"""Queries that exact search is timed by, from and to. Below some 20 at once faiss does not multiply matrices."""
+SINGLES = (5, 200)
+"""Queries that exact search is timed by where they come one by one, from and to: a half percent of those to come."""
 
-LOOKING = (50, 1_000)
-"""Example queries that are asked of samples, from and to: a half percent of those to come."""
+EXAMPLES, LOOKING = (200, 1_000), (50, 1_000)
+"""Example queries that recall is measured by, over all items and on samples: 2% and a half percent of those to come."""
 
 FIRST, GROWTH, FURTHEST = 250, 4, 25
 """Items of the smallest sample; how much larger the next one is; how many times as many items are forecast."""
@@ -38,10 +39,14 @@ FIRST, GROWTH, FURTHEST = 250, 4, 25
 PAYS = 0.8
 """What is built must be expected to take at most this share of the time that it saves, building included."""
 
-EXACT_IS_AS_FAST = 0.97
-"""What takes more than this share of the time of exact search is not worth being approximate."""
+CLEARLY, EXACT_IS_AS_FAST = 0.6, 0.97
+"""What takes less than the first share of the best one's time is better. What takes more is timed again, in turn with it, and has
+to take less than the second share in three rounds of four, as exact search is not given up for nothing."""
 
-POWERS = {"build_seconds": (0.9, 1.5), "measuring": (0.4, 1.2), "seconds": (0.25, 1.2), "megabytes": (1.0, 1.0)}
+ROUNDS = (3, 15)
+"""Rounds of timing in turn: as many as a quarter percent of the queries allow, within these bounds."""
+
+POWERS = {"build_seconds": (0.9, 1.3), "measuring": (0.4, 1.2), "seconds": (0.25, 1.0), "megabytes": (1.0, 1.0)}
 """With which power of the number of items each quantity can grow: slowest and fastest."""
 
 
@@ -97,11 +102,13 @@ class Trial:
 class PayingContest(Contest):
     """One comparison with exact search, which `exact` is ready for, over one gallery for so many queries."""
 
-    def __init__(self, gallery: Embeddings, queries: Floats, rules: Rules, exact: Entry, count: int) -> None:
-        super().__init__(gallery, queries, rules)
+    def __init__(
+        self, gallery: Embeddings, queries: Floats, rules: Rules, exact: Entry, unbuilt: FaissIndex, count: int
+    ) -> None:
+        super().__init__(gallery, evenly(queries, count // 50, EXAMPLES), rules)
         self.exact, self.count = exact, count
-        few = np.linspace(0, len(queries) - 1, min(len(queries), int(np.clip(count // 200, *LOOKING)))).astype(np.int64)
-        self._looking = Contest(gallery, np.ascontiguousarray(queries[few]), rules)
+        self._pacing, self._unbuilt = queries, unbuilt
+        self._looking = Contest(gallery, evenly(queries, count // 200, LOOKING), rules)
         self.final: list[Entry] = []
         """Exact search and what else was measured over all items; empty where it never came to a contest."""
         self._begun = perf_counter()
@@ -109,24 +116,33 @@ class PayingContest(Contest):
     def run(self, candidates: Sequence[FaissIndex]) -> Entry:
         """The winner, ready to be searched."""
         self.entries = [self.exact]
-        self.time_exact()
+        self.exact.seconds = self._pace()
         budget = SHARE * self.count * self.exact.seconds
         if budget < LEAST_SECONDS:
             self.exact.verdict = "chosen: all queries take less than a contest would"
             return self.exact
         self.final = [self.exact]
-        self._looking.until, self._looking.slowest = self._begun + budget, self.exact.seconds
+        for contest in (self._looking, *([] if samples_for(len(self.gallery.ids)) else [self])):
+            contest.until, contest.slowest = self._begun + budget, self.exact.seconds
         trials = [Trial(index) for index in candidates]
         self._look(trials, budget)
         return self._build_what_pays([trial for trial in trials if not trial.verdict], budget)
 
-    def time_exact(self) -> None:
-        """Seconds per query of exact search, by at most 2% of the queries, in the way they come."""
-        few = SINGLES if self.rules.use == "single" else BATCHES
-        own = Contest(self.gallery, self.queries[: int(np.clip(self.count // 200, *few))], self.rules)
-        self.exact.seconds = min(
-            own.seconds_of(self.exact.index) for _ in range(1 if self.rules.use == "single" else 2)
-        )
+    def _pace(self) -> float:
+        """Seconds per query of exact search, in the way queries come, by 1% of what they take.
+
+        A thousand are asked at once, as a few at once take several times as long a query, over as many items as that allows.
+        """
+        if self.rules.use == "single":
+            few = evenly(self._pacing, self.count // 200, SINGLES)
+            return Contest(self.gallery, few, self.rules).seconds_of(self.exact.index)
+        whole, items = Contest(self.gallery, self._pacing, self.rules), len(self.gallery.ids)
+        part = self.count * items // (200 * len(self._pacing))
+        if part >= items:
+            return min(whole.seconds_of(self.exact.index) for _ in range(2))
+        some = deepcopy(self._unbuilt)
+        some.build(self.gallery.take(np.linspace(0, items - 1, part).astype(np.int64)))
+        return min(whole.seconds_of(some) for _ in range(2)) * items / part
 
     @property
     def spent(self) -> float:
@@ -208,11 +224,29 @@ class PayingContest(Contest):
         return entry
 
     def _better(self, best: Entry, entry: Entry) -> Entry:
-        least = EXACT_IS_AS_FAST if best.index.exact else 1.0
-        return entry if not entry.verdict and entry.seconds < least * best.seconds else best
+        if entry.verdict or CLEARLY * entry.seconds > best.seconds:
+            return best
+        if entry.seconds < CLEARLY * best.seconds:
+            return entry
+        rounds = int(np.clip(self.count // (400 * len(self._looking.queries)), *ROUNDS))
+        taken = [[self._looking.seconds_of(one.index) for one in (entry, best)] for _ in range(rounds)]
+        entry.seconds, best.seconds = (float(value) for value in np.median(taken, axis=0))
+        slow = np.quantile([own / other for own, other in taken], 0.75)
+        return entry if slow < EXACT_IS_AS_FAST else best
 
     def _behind(self, entry: Entry, best: Entry) -> str:
         return f"{entry.seconds / best.seconds:.2f} times as long"
+
+
+def worth_timing(use: Use, queries: int, items: int) -> bool:
+    """Whether so many queries over so many items may take long enough for anything else to win back its building."""
+    return queries >= LEAST_QUERIES[use] and queries * items >= LEAST_PAIRS
+
+
+def evenly(queries: Floats, count: int, bounds: tuple[int, int]) -> Floats:
+    """So many of the queries, within bounds, evenly picked; all where there are no more."""
+    few = min(len(queries), int(np.clip(count, *bounds)))
+    return np.ascontiguousarray(queries[np.linspace(0, len(queries) - 1, few).astype(np.int64)])
 
 
 def exact_entry(index: FaissIndex, gallery: Embeddings) -> Entry:
