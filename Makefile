@@ -56,7 +56,7 @@ format: $(READY) ## put the code in its one form
 	@$(VENV)/bin/ruff format .
 
 bench: $(READY) ## measure against other tools; tables are written to bench/results, and from there to the README and the docs
-	@for words in evaluate encode backbones drift index index_growth "index_growth real" filters refinement hnsw_claim fusion train \
+	@for words in evaluate encode backbones drift index auto_cost index_growth "index_growth real" filters refinement hnsw_claim fusion train \
 		sweep startup same_bytes memory; do echo "== $$words"; set -- $$words; $(RUN) "bench/$$1.py" "$${@:2}" || exit 1; done
 	@if $(RUN) -c "import torch; raise SystemExit(not torch.cuda.is_available())"; then $(RUN) bench/gpu.py; \
 		else echo "== gpu: no CUDA card here"; fi

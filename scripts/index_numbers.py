@@ -70,3 +70,17 @@ def growth_built() -> str:
         f"ten million vectors in `IVF4096,SQ8` with the lists on disk took {row['build_s'] / 60:.1f} minutes and "
         f"{row['index_mb'] * 2**20 / 1e9:.1f} GB of disk on {row['machine'].partition(',')[0]}"
     )
+
+
+def auto_cost() -> str:
+    """Seconds until all queries are answered, by what index=auto chose, by exact search and by autofaiss: a row a cell."""
+    rows = read_rows("auto_cost")
+    heads = ("items", "queries", "auto chose", "recall@10", "auto, s", "exact, s", "auto / exact", "autofaiss, s")
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for key in sorted(key for key in rows if not key.endswith("autofaiss")):
+        items, count = (int(word) for word in key.split())
+        row, other = rows[key], rows.get(f"{items:08} autofaiss")
+        rival = "" if other is None else f"{other['autofaiss_ready'] + count * other['pace']:.3g}"
+        seconds = (f"{row['recall']:.4f}", f"{row['auto']:.3g}", f"{row['exact']:.3g}", f"{row['ratio']:.2f}", rival)
+        lines.append(f"| {' | '.join((f'{items:,}', f'{count:,}', row['chosen'], *seconds))} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"

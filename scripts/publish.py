@@ -53,6 +53,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "refinement": index_numbers.refinement,
     "growth": index_numbers.growth,
     "growth-built": index_numbers.growth_built,
+    "auto-cost": index_numbers.auto_cost,
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.errors import DataError, check_unique, examples
+from picdesk.foresight import Foresight
 from picdesk.partial_search import PartialSearch
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ class PictureBytes(Protocol):
 class Backbone(Protocol):
     """A two-tower encoder. A tower is a *trunk* (pretrained, costly, kept in the store) and a *head* (its projection).
 
-    Everything about pixels and tokens is the backbone's own business: activation, resolution, mean and std, tokenizer.
-    It is a `torch.nn.Module`; the four parts below are its submodules.
+    All about pixels and tokens is its own business. It is a `torch.nn.Module`; the four parts below are its submodules.
     """
 
     name: str
@@ -117,7 +117,7 @@ class Backbone(Protocol):
         """`CUT` and `UNKNOWN` of each text, [n]; None where the backbone cannot tell."""
 
 
-class Index(PartialSearch, Protocol):
+class Index(PartialSearch, Foresight, Protocol):
     """Finds the gallery items nearest to each query by inner product. `search.base.IndexBase` has what most have in common.
 
     Equal vectors score the same, wherever they stand. `tunable`: it has search settings worth trying (`to_tune`). `corrected`:

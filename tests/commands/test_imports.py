@@ -117,7 +117,7 @@ def test_a_wrong_value_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
         given = () if "paths.outputs" in words else (f"paths.outputs={tmp_path}",)
         cases.append([f"{door}.py", *words.split(), *given, f"hydra.run.dir={tmp_path / 'job'}", "logger=none"])
     found = dict(zip(MISTAKES, loaded_by(cases, 2), strict=True))
-    assert found == dict.fromkeys(MISTAKES, set())
+    assert found == {name: set() for name in MISTAKES}
 
 
 def test_each_task_loads_what_it_needs(capfd: pytest.CaptureFixture[str], outputs: Path) -> None:

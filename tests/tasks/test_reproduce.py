@@ -1,8 +1,10 @@
 """A manifest gives the same bytes in another folder, and nothing that was changed since gets past it."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from picdesk.jobs.archive import pack
+from picdesk.report.manifest import Manifest
 from tests.doors import Ran, run
 from tests.tiny import write_data
 
@@ -219,3 +222,23 @@ def test_what_is_absent_says_how_to_get_it(capfd: Capture, other: Path, job: Pat
     assert ran.status == 2
     assert "/nowhere" in ran.err
     assert "ask the library" in ran.err
+
+
+def test_the_index_that_was_chosen_is_in_the_record_and_is_taken_again(capfd: Capture, other: Path, job: Path) -> None:
+    """index=auto knows how many queries come; whatever it would choose here, a job that is had again has the recorded index."""
+    data = (f"data.root={other / 'data'}", f"ckpt={other / 'job'}", "bootstrap.resamples=50")
+    made = run(capfd, other / "auto", "evaluate", *data, "index=auto")
+    assert made.status == 0, made.err
+    manifest = Manifest.read(made.folder / "manifest.json")
+    assert {json.loads(text)["kind"] for text in manifest.choices.values()} == {"flat"}
+    asked = {line.split()[0] for line in (made.folder / "qrels.trec").read_text().splitlines()}
+    told = re.findall(r"exact search, ready at once: (\d+) queries", made.out)
+    assert sum(map(int, told)) == len(asked)
+    assert "choices" not in json.loads((job / "manifest.json").read_text()), "index=flat chooses nothing"
+    recipe = {"kind": "hnsw", "recipe": {"m": 16, "ef_construction": 200}, "settings": {"efSearch": 64}}
+    replace(manifest, choices=dict.fromkeys(manifest.choices, json.dumps(recipe))).write(made.folder / "manifest.json")
+    ckpt = f"ckpt={other / 'job'}"
+    again = run(capfd, other / "again", "evaluate", f"reproduce={made.folder / 'manifest.json'}", data[0], ckpt)
+    assert again.status == 0, again.err
+    assert again.out.count("index=auto: hnsw m=16 ef_construction=200: as in the job that is had again") == 2
+    assert Manifest.read(again.folder / "manifest.json").choices.keys() == manifest.choices.keys()

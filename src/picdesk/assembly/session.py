@@ -40,6 +40,7 @@ from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import features_of
 from picdesk.retrieval.scores import Bars, Metrics
 from picdesk.retrieval.system import System
+from picdesk.search.contests.choices import Choices
 from picdesk.search.corrections import Correction
 from picdesk.training.checkpoint import MODALITIES, Checkpoint, load
 from picdesk.training.features import Features
@@ -60,7 +61,7 @@ class Session:
         self.cfg, self.checkpoint, self._whole, self._asked = cfg, checkpoint, whole, asked
         self.settings: Settings = typed_settings(cfg)
         self.store, self.outputs = Path(cfg.paths.store), Path(cfg.paths.outputs)
-        self.rerankers = Rerankers(cfg)
+        self.rerankers, self.choices = Rerankers(cfg), Choices(self.store / "index_choices.json")
 
     def open(self, training: bool = False, whole: bool = False, asked: bool = False) -> Session:
         """The session of a job: every part of the config checked, what the checkpoint brings taken over."""
@@ -89,6 +90,7 @@ class Session:
         """The same session by a config that differs in how things are searched alone: data, backbone and encoder stay."""
         other = Session(cfg, self.checkpoint, self._whole, self._asked)
         other.dataset, other.backbone, other.encoder = self.dataset, self.backbone, self.encoder
+        other.choices = self.choices
         return other
 
     def build(self, key: str, **extra: Any) -> Any:
@@ -135,8 +137,7 @@ class Session:
         return OmegaConf.to_yaml(self.cfg, resolve=False)
 
     def write_config(self, path: Path, **other: str | None) -> None:
-        """The config as a file, but for `other` values of keys at its top. Interpolations stay, so that it can be used in another
-        folder too."""
+        """The config as a file, but for `other` values of keys at its top. Interpolations stay, for use in other folders."""
         write_text(path, marks.sign(yaml_of(self.unresolved_config() | other)))
 
     @property
@@ -268,6 +269,7 @@ class Session:
     def new_index(self) -> Index:
         """An empty index of the chosen kind."""
         index: Index = self.build("index")
+        index.remember_in(self.choices)
         return index
 
     def index_to_load(self) -> Index:

@@ -103,6 +103,7 @@ class Job:
             objective=self.objective,
             measure=self.measure,
             compared=self.compared,
+            choices=self.session.choices.made,
             batch_size=None if encoder is None else encoder.batch_size,
         )
         manifest.write(self.folder / "manifest.json")

@@ -28,7 +28,8 @@ class Manifest:
     reused from the store and left out; `files` maps names beside the manifest to their SHA-256; `settings` are the config's
     values by key, as JSON, less those that cannot change a number; `fingerprint` is the same for two jobs that would find the
     same, `objective` is what a sweep chooses by and `measure` what that is; `compared` has a fit's metrics before it, and those
-    on a second data set before and after; `arithmetic` is what can move the last digits of a number on another machine;
+    on a second data set before and after; `choices` are the indexes that index=auto chose, as JSON, by the fingerprint of
+    their items; `arithmetic` is what can move the last digits of a number on another machine;
     `digest` is over all the others."""
 
     task: str
@@ -53,6 +54,7 @@ class Manifest:
     measure: str = ""
     compared: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     arithmetic: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
     form: int = FORM
     digest: str = ""
 
@@ -76,6 +78,7 @@ class Manifest:
         measure: str = "",
         compared: Mapping[str, Mapping[str, float]] | None = None,
         batch_size: int | None = None,
+        choices: Mapping[str, str] | None = None,
     ) -> "Manifest":
         """Manifest of the job that now ends and left `files` in `folder` (those of the usual four that are there)."""
         folder = Path(folder)
@@ -102,12 +105,15 @@ class Manifest:
             objective=objective,
             measure=measure,
             compared=dict(compared or {}),
+            choices=dict(choices or {}),
             arithmetic=provenance.arithmetic() | ({} if batch_size is None else {"encode.batch_size": str(batch_size)}),
         )
 
     def write(self, path: Path | str) -> None:
         """Write as JSON, whole."""
         content = dataclasses.asdict(dataclasses.replace(self, digest=""))
+        if not self.choices:
+            content.pop("choices")  # few jobs choose an index
         write_json(path, content | {"digest": digest_of(content)})
 
     @classmethod

@@ -123,7 +123,7 @@ def score_composed(
     excluded, few = asked.excluded[rows], [asked.among[row] for row in rows]
     exact = ranks_without(exact_ranks(queries, pictures, qrels, direction="t2i"), queries, pictures, excluded)
     begun = time.perf_counter()
-    index = system.index_items(sources.sides("t2i", queries, pictures)[1])
+    index = system.index_items(sources.sides("t2i", queries, pictures)[1], coming=len(queries.ids))
     start = time.perf_counter()
     found = index.search(queries, min(system.depth + 1, len(pictures.ids)))
     run = without(found, excluded, min(system.depth, len(pictures.ids)))

@@ -126,14 +126,13 @@ class System:
         shown = source if pictures else None
         return Side(names, Embeddings(names, matrix), tuple(texts), tuple(fields), shown)
 
-    def gallery(self, dataset: Dataset, part: Collection, direction: Direction) -> Gallery:
-        """The pictures (t2i) or the texts (i2t) of one part of a data set, ready to be searched."""
+    def gallery(self, dataset: Dataset, part: Collection, direction: Direction, coming: int | None = None) -> Gallery:
+        """The pictures (t2i) or the texts (i2t) of one part of a data set, ready to be searched by `coming` queries."""
         if self.backbone.by_captions and self.correction.active:
-            told = f"backbone={self.backbone.name}, which has no vector of a picture to correct"
-            raise ConfigError(f"scores={self.correction.name} has no share in {told}: leave it out (scores=plain)")
+            raise ConfigError(f"scores={self.correction.name}: {self.backbone.name} has no vectors to correct: scores=plain")
 
         def build_index(items: Side) -> Index:
-            index = self.index_items(items, lambda: columns_of(part, direction))
+            index = self.index_items(items, lambda: columns_of(part, direction), coming)
             return self.corrected_index(dataset, direction, None, index, items)
 
         return gallery_of(dataset, part, direction, self.tools(), build_index)
@@ -151,10 +150,11 @@ class System:
         assert items.embeddings is not None
         return self.banks(dataset).corrected_index(direction, queries, index, items.embeddings)
 
-    def index_items(self, items: Side, known: Callable[[], Columns] | None = None) -> Index:
-        """The index over these items, which is told what is `known` of them if it keeps that."""
+    def index_items(self, items: Side, known: Callable[[], Columns] | None = None, coming: int | None = None) -> Index:
+        """The index over these items, told what is `known` of them if it keeps that, and how many queries are `coming`."""
         assert items.embeddings is not None
         index = self.new_index()
+        index.expect(coming, min(self.top_k, len(items.ids)))
         if known is not None:
             tell(index, known)
         index.build(items.embeddings)
@@ -264,7 +264,8 @@ class System:
         `fitted` is the bank of a score correction with what it says of the items.
         """
         begun, tools = time.perf_counter(), sources.tools if sources else None
-        index = self.index_items(items, partial(columns_of, sources.part, direction) if sources else None)
+        known = partial(columns_of, sources.part, direction) if sources else None
+        index = self.index_items(items, known, len(queries.ids))
         index = Corrected(index, self.correction, *fitted) if fitted is not None else index
         start = time.perf_counter()
         run = find_scored(index, queries, self.depth_over(len(items.ids)))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings
 from picdesk.parts import config_part
 from picdesk.search.base import IndexBase
-from picdesk.search.contest import MEGABYTE, Contest, Entry, Rules, Use
+from picdesk.search.contests.choices import Choices
+from picdesk.search.contests.choosing import Choosing
+from picdesk.search.contests.contest import MEGABYTE, Entry, Rules, Use
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FactoryIndex, FlatIndex, HnswIndex, IvfFlatIndex
 from picdesk.search.open_saved import open_index
@@ -49,11 +51,14 @@ class Record:
 
 @config_part
 class AutoIndex(IndexBase):
-    """Builds what turns out fastest on this gallery among what fits `memory_mb` and reaches `min_recall` of exact search.
+    """Builds what takes least time in all, among what fits `memory_mb` and reaches `min_recall` of exact search.
 
-    `use`: `batch` (many queries at a time, as in evaluation) or `single` (one at a time, as in a service). Candidates that
-    would take longer than `build_seconds` to build are left out. Exact search is taken where it is as fast as the best.
-    The choice is a measurement, so another machine may choose otherwise: name the chosen index in the config to repeat a job.
+    Exact search is ready first, and stays unless another kind wins back its building and its measuring with the queries that are
+    to come: `expect_queries` of them, or as many as the job knows of, or one for each item. `use`: `batch` (many at a time, as
+    in evaluation) or `single` (one at a time, as in a service). Where the vectors do not fit the memory, what is quickest is
+    built, whatever that takes. Candidates that would take longer than `build_seconds` to build are left out.
+    The choice is a measurement, so another machine may choose otherwise. It is kept beside the store for the next time, and
+    written into the manifest of a job, which `reproduce=` follows.
     """
 
     def __init__(
@@ -62,18 +67,33 @@ class AutoIndex(IndexBase):
         min_recall: float = 0.99,
         use: Use = "batch",
         build_seconds: float = 600,
+        expect_queries: int | None = None,
         candidates: Sequence[FaissIndex] | None = None,
     ) -> None:
         if use not in ("batch", "single"):
             raise ConfigError(f"index.use={use!r}: batch or single")
         if not 0 < min_recall <= 1:
             raise ConfigError(f"index.min_recall={min_recall}: above 0, at most 1")
+        if expect_queries is not None and not (isinstance(expect_queries, int) and expect_queries >= 1):
+            told = "a whole number of at least 1, or null where it is not known"
+            raise ConfigError(f"index.expect_queries={expect_queries}: {told}")
         self.rules = Rules(memory_mb, min_recall, use, 10, build_seconds)
+        self.expect_queries = expect_queries
         self._candidates = candidates
+        self._choices = Choices()
+        self._coming: int | None = None
         self.record: Record | None = None
         self._chosen: FaissIndex | None = None
 
     tunable = True
+
+    def expect(self, queries: int | None, depth: int) -> None:
+        """Be told how many queries will come (None: not known), and how long their lists are."""
+        self._coming, self.rules = queries, replace(self.rules, depth=depth)
+
+    def remember_in(self, choices: Choices) -> None:
+        """Find what was chosen before in `choices`, and write down there what is chosen."""
+        self._choices = choices
 
     def to_tune(self, items: Embeddings, queries: Embeddings) -> FaissIndex:
         """What is chosen for these items and queries."""
@@ -117,24 +137,22 @@ class AutoIndex(IndexBase):
         return self._chosen.fingerprint if self._chosen else ""
 
     def build(self, gallery: Embeddings, queries: Embeddings | None = None) -> None:
-        """Compare and build. Without example queries the items themselves are asked for, which flatters approximate search."""
+        """Choose and build. Without example queries the items themselves are asked for, which flatters approximate search."""
         if not gallery.ids:
             raise DataError("index: the gallery is empty; there is nothing to search")
-        asked, whose = _examples(gallery, queries)
-        contest = Contest(gallery, asked, self.rules)
-        roomy = gallery.matrix.nbytes <= self.rules.megabytes * MEGABYTE
-        candidates = default_candidates(roomy) if self._candidates is None else self._candidates
-        best = contest.run(candidates)
+        choosing = Choosing(self.rules, self._choices, self.expect_queries or self._coming or len(gallery.ids))
+        candidates = default_candidates(self._roomy(gallery)) if self._candidates is None else self._candidates
+        best = choosing.choose(gallery, queries, candidates)
         self._chosen = best.index
-        compared = f"{len(candidates)} kinds compared over {len(gallery.ids):,} items with {len(asked)} {whose}"
-        speed = (
-            f"{1000 * best.seconds:.3f} ms a query"
-            if self.rules.use == "single"
-            else f"{1 / best.seconds:,.0f} queries/s"
-        )
-        why = f"index=auto: {best.name}: fastest in {self.rules.use} use ({speed}, recall@10 {best.recall:.4f}); {compared}"
-        self.record = Record(tuple(contest.entries), why, self.rules.use)
-        log.info("%s\n%s", self.record.table(), why)
+        self._choices.note(best.index.fingerprint, best)
+        entries = [entry if entry is best else without_items(entry) for entry in choosing.entries]
+        self.record = Record(tuple(entries), f"index=auto: {best.name}: {choosing.why}", self.rules.use)
+        if len(entries) > 1 and log.isEnabledFor(logging.INFO):
+            log.info("%s", self.record.table())
+        log.info("%s", self.record.why)
+
+    def _roomy(self, gallery: Embeddings) -> bool:
+        return gallery.matrix.nbytes <= self.rules.megabytes * MEGABYTE
 
     def search(self, queries: Embeddings, top_k: int) -> Run:
         """The `top_k` best items of each query."""
@@ -161,6 +179,13 @@ class AutoIndex(IndexBase):
         self._chosen, self.record = open_index(folder, expected), None
 
 
+def without_items(entry: Entry) -> Entry:
+    """The entry by an index that holds nothing, so that what was not chosen takes no memory."""
+    empty = FaissIndex(entry.index.recipe, entry.index.settings)
+    empty.kind, empty.exact = entry.index.kind, entry.index.exact
+    return replace(entry, index=empty)
+
+
 def default_candidates(roomy: bool) -> list[FaissIndex]:
     """What was seen to win somewhere between a thousand and a million pictures; `roomy` where the vectors fit the memory."""
     if not roomy:
@@ -178,12 +203,3 @@ def default_candidates(roomy: bool) -> list[FaissIndex]:
         IvfFlatIndex(),
         IvfPqFastScanIndex(refine="Flat"),
     ]
-
-
-def _examples(gallery: Embeddings, queries: Embeddings | None, most: int = 1000) -> tuple[Floats, str]:
-    """At most `most` example queries, evenly picked, and what they are."""
-    source, whose = (
-        (gallery, "items as queries") if queries is None or not queries.ids else (queries, "example queries")
-    )
-    rows = np.unique(np.linspace(0, len(source.ids) - 1, min(most, len(source.ids))).round().astype(np.int64))
-    return np.ascontiguousarray(source.matrix[rows]), whose

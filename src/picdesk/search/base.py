@@ -77,6 +77,12 @@ class IndexBase:
         """Refuse: there are no inverted lists that could stay on disk."""
         raise ConfigError(f"on_disk=true: {type(self).__name__} has no inverted lists; choose ivf_flat or factory")
 
+    def expect(self, queries: int | None, depth: int) -> None:
+        """It is built the same, however many queries come."""
+
+    def remember_in(self, choices: Any) -> None:
+        """It chooses nothing that would have to be remembered."""
+
     @property
     def vectors(self) -> Embeddings | None:
         """Not to be had, unless an index says otherwise."""

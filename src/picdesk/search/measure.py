@@ -78,5 +78,7 @@ class Recall:
 
 def recall(found: Ints, exact: Ints) -> Recall:
     """Recall of `found` against `exact`, both [n, top_k] positions of the same gallery."""
-    shares = np.array([len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, exact, strict=True)])
+    if len(found) != len(exact):
+        raise ValueError(f"{len(found)} lists for {len(exact)} queries")
+    shares = (exact[:, :, None] == found[:, None, :]).any(axis=2).mean(axis=1)
     return Recall(float(shares.mean()), float(shares.std() / sqrt(len(shares))))

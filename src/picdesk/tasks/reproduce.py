@@ -61,7 +61,9 @@ def reproduce(session: Session, name: str) -> float:
     task = again.build("task")
     if task.run_file:
         return evaluate_files(again, task.run_file, task.qrels_file, verdict, same_inputs)
-    return evaluate_model(again.using(weights_again(session, again, path, manifest)), verdict, same_inputs)
+    weighed = again.using(weights_again(session, again, path, manifest))
+    weighed.choices.recorded = manifest.choices
+    return evaluate_model(weighed, verdict, same_inputs)
 
 
 def manifest_of(given: Path, session: Session) -> Path:

@@ -88,7 +88,7 @@ def retrieve(
     weights = session.weights() | session.rerankers.contents()
     job = Job(session)
     with job.clock.stage("load index" if folder else "encode gallery"):
-        gallery = open_gallery(task, session, direction, folder)
+        gallery = open_gallery(task, session, direction, folder, max(1, len(queries)))
     with job.clock.stage("encode and search"):
         asks = asked_of(session, gallery, queries, picture, pieces, bool(folder))
         run = session.system.search(asks, gallery, filter=session.settings.filter)
@@ -110,22 +110,22 @@ def retrieve(
     return run
 
 
-def open_gallery(task: Retrieve, session: Session, direction: Direction, folder: Path | None) -> Gallery:
-    """What is searched: the saved index in `folder`, or the data set."""
+def open_gallery(task: Retrieve, session: Session, direction: Direction, folder: Path | None, coming: int) -> Gallery:
+    """What is searched by `coming` queries: the saved index in `folder`, or the data set."""
     if folder is None:
-        return gallery_of(session, direction, task.save_index)
+        return gallery_of(session, direction, task.save_index, coming)
     group = task.submission.group
     return saved_index.gallery_in(session, folder, direction, (f"submission.group={group}",) if group else ())
 
 
-def gallery_of(session: Session, direction: Direction, save: str | None) -> Gallery:
-    """The gallery of the data set; with a folder to `save` in, its index is also written there."""
+def gallery_of(session: Session, direction: Direction, save: str | None, coming: int | None = None) -> Gallery:
+    """The gallery of the data set, for `coming` queries; with a folder to `save` in, its index is also written there."""
     if save and session.correction.active and session.correction.transductive:
         told = "a bank of these very queries is not to be kept; leave transductive out"
         raise ConfigError(f"scores.transductive=true, save_index={save}: {told}")
     if save and direction == "t2i":
         saved_index.refuse_captions(session.backbone, f"save_index={save}")
-    gallery = session.system.gallery(session.dataset, session.part, direction)
+    gallery = session.system.gallery(session.dataset, session.part, direction, None if save else coming)
     if save and gallery.index.of_vectors:
         kind = "pictures" if direction == "t2i" else "texts"
         facts = index_facts.made_from(session.dataset, kind, session.backbone, session.encoder)

@@ -143,7 +143,7 @@ def candidates_of(session: Session, job: Job, part: Collection, direction: Direc
     sources = Sources.of(session.dataset, part, session.backbone, session.encoder)
     queries, items, qrels = sides_of(features, *embed(session.backbone, features), sources)[direction]
     asked, searched = sources.sides(direction, queries, items)
-    index = session.system.index_items(searched, lambda: columns_of(part, direction))
+    index = session.system.index_items(searched, lambda: columns_of(part, direction), len(queries.ids))
     run = find_scored(index, asked, min(session.settings.top_k, len(items.ids)))
     context = sources.tools.context(direction, asked, searched)
     scores = {one.name: scores_of(one, run, context, sources.tools) for one in session.rerankers.parts()}

@@ -1,4 +1,7 @@
-"""Measuring candidates against each other: on growing samples of the gallery first, the last few on all of it."""
+"""Measuring candidates against each other: on growing samples of the gallery first, the last few on all of it.
+
+This is for where the vectors do not fit the memory, so that something has to be built; else `payback` asks what it costs.
+"""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -28,14 +31,12 @@ STAY_WITHIN = 1.6
 
 FINALISTS = 3
 
-EXACT_IS_AS_FAST = 1.03
-"""Exact search wins over what is faster by less than this."""
-
 RACE_WITHIN = 1.3
 """Who took at most this many times as long as the quickest when first timed is timed again, in turn with the others."""
 
 ROUNDS = (9, 41)
 RACE_SECONDS = 8.0
+REPEATS, MOMENT = (3, 15), 0.005
 
 MEGABYTE = 2**20
 
@@ -62,13 +63,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Rules:
-    """What is asked of an index: recall against exact search within `megabytes`, built in `build_seconds`, fast in `use`."""
+    """What is asked of an index: recall at `top_k` against exact search within `megabytes`, built in `build_seconds`, fast in
+    `use` for lists that are `depth` long."""
 
     megabytes: float
     min_recall: float
     use: Use
     top_k: int
     build_seconds: float
+    depth: int = 10
+
+    def refusal(self, entry: Entry, how: str = "") -> str:
+        """Why a candidate cannot be taken; empty if it can."""
+        if entry.megabytes > self.megabytes:
+            return f"{how}{entry.megabytes:.3g} MB, above memory_mb={self.megabytes:g}"
+        if entry.build_seconds > self.build_seconds:
+            return f"{how}{entry.build_seconds:.3g} s to build, above build_seconds={self.build_seconds:g}"
+        return ""
 
 
 class Contest:
@@ -77,15 +88,18 @@ class Contest:
     def __init__(self, gallery: Embeddings, queries: Floats, rules: Rules) -> None:
         self.gallery, self.queries, self.rules = gallery, queries, rules
         self.entries: list[Entry] = []
+        self.until, self.slowest = np.inf, np.inf
+        """When measuring is broken off, by the processor's clock, and seconds per query from which a candidate is too slow."""
+        self._truth: dict[int, Ints] = {}
 
     def run(self, candidates: Sequence[FaissIndex]) -> Entry:
         """Compare; gives the winner, built over the whole gallery. `entries` then tells the whole story."""
         chosen = self._finalists(candidates) if len(self.gallery.ids) > ALL_AT_ONCE else list(candidates)
-        final = [self._measure(index, self.gallery) for index in chosen]
+        final = [self.measure_index(index, self.gallery) for index in chosen]
         self.entries += final
         fit = [entry for entry in final if not entry.verdict]
         if not fit:
-            raise ConfigError(self._nothing_fits())
+            raise ConfigError(self.nothing_fits())
         best = self._winner(fit)
         for entry in fit:
             entry.verdict = "chosen" if entry is best else f"{entry.seconds / best.seconds:.2f} times as long"
@@ -100,7 +114,7 @@ class Contest:
         samples = [self.gallery.take(rows[: large // 4]), self.gallery.take(rows)]
         expected: list[Entry] = []
         for index in candidates:
-            small, big = (self._measure(deepcopy(index), sample) for sample in samples)
+            small, big = (self.measure_index(deepcopy(index), sample) for sample in samples)
             ahead = self._expect(small, big, count)
             self.entries.append(big)
             big.verdict = big.verdict or ahead.verdict
@@ -108,9 +122,7 @@ class Contest:
                 expected.append(ahead)
         best = min((entry.seconds for entry in expected), default=0.0)
         expected.sort(key=lambda entry: entry.seconds)
-        stay = [e for e in expected if e.index.exact or e.seconds <= STAY_WITHIN * best]
-        chosen = [e for e in stay if e.index.exact] + [e for e in stay if not e.index.exact][:FINALISTS]
-        kept = {entry.name for entry in chosen}
+        kept = {entry.name for entry in expected[:FINALISTS] if entry.seconds <= STAY_WITHIN * best}
         for entry in self.entries:
             told = next((e for e in expected if e.name == entry.name), None)
             if told is not None:
@@ -134,18 +146,10 @@ class Contest:
             megabytes=ahead(small.megabytes, big.megabytes, 1.0),
             build_seconds=ahead(small.build_seconds, big.build_seconds, 1.6),
         )
-        entry.verdict = self._refusal(entry, "expected ")
+        entry.verdict = self.rules.refusal(entry, "expected ")
         return entry
 
-    def _refusal(self, entry: Entry, how: str = "") -> str:
-        """Why a candidate cannot be taken; empty if it can."""
-        if entry.megabytes > self.rules.megabytes:
-            return f"{how}{entry.megabytes:.3g} MB, above memory_mb={self.rules.megabytes:g}"
-        if entry.build_seconds > self.rules.build_seconds:
-            return f"{how}{entry.build_seconds:.3g} s to build, above build_seconds={self.rules.build_seconds:g}"
-        return ""
-
-    def _measure(self, index: FaissIndex, gallery: Embeddings) -> Entry:
+    def measure_index(self, index: FaissIndex, gallery: Embeddings) -> Entry:
         """Build, size, and the quickest settings that reach the recall asked for."""
         entry = Entry(index, len(gallery.ids))
         start = perf_counter()
@@ -157,58 +161,80 @@ class Contest:
         entry.build_seconds = perf_counter() - start
         entry.megabytes = making.byte_size(index.faiss) / MEGABYTE
         top_k = min(self.rules.top_k, len(gallery.ids))
-        exact = measure.exact_positions(gallery.matrix, self.queries, top_k)
+        exact = self._exact_lists(gallery, top_k)
         for ladder in index.ladders(len(gallery.ids)):
             self._climb(entry, ladder, exact, top_k)
-        if entry.seconds == np.inf:
+        if entry.verdict:
+            entry.seconds = np.inf
+        elif entry.seconds == np.inf:
             entry.verdict = f"recall {entry.recall:.3f} at best, below min_recall={self.rules.min_recall:g}"
         else:
-            entry.verdict = self._refusal(entry)
+            entry.verdict = self.rules.refusal(entry)
         return entry
+
+    def _exact_lists(self, gallery: Embeddings, top_k: int) -> Ints:
+        """What exact search finds in the gallery or in a sample of it, which its size tells apart; worked out once."""
+        count = len(gallery.ids)
+        if count not in self._truth:
+            self._truth[count] = measure.exact_positions(gallery.matrix, self.queries, top_k)
+        return self._truth[count]
 
     def _climb(self, entry: Entry, ladder: Sequence[dict[str, float]], exact: Ints, top_k: int) -> None:
         """Go up to the first settings that suffice (by more than one standard error), time them, keep them if quicker."""
         for settings in ladder:
             entry.index.tune(settings)
+            begun = perf_counter()
             reached = measure.recall(entry.index.nearest(self.queries, top_k)[0], exact)
+            ended = perf_counter()
+            if ended > self.until or ended - begun > self.slowest * len(self.queries):
+                entry.verdict = "" if entry.seconds < np.inf else self._broken_off(entry, ended)
+                return
             if reached.mean - reached.error >= self.rules.min_recall or entry.index.exact:
-                seconds = min(self._seconds(entry.index, top_k) for _ in range(3))
+                seconds = self.least_seconds(entry.index)
                 if seconds < entry.seconds:
                     entry.seconds, entry.settings, entry.recall = seconds, dict(settings), reached.mean
                 return
             if entry.seconds == np.inf:
                 entry.recall = max(entry.recall, reached.mean)
 
-    def _seconds(self, index: FaissIndex, top_k: int) -> float:
-        """Seconds per query, in the use asked for."""
+    def _broken_off(self, entry: Entry, now: float) -> str:
+        slow = f"slower on {entry.items:,} items than exact search on all"
+        return "it took too much of what exact search takes" if now > self.until else slow
+
+    def least_seconds(self, index: FaissIndex) -> float:
+        """The least of three timings, or of as many more as are done in a moment: a few queries are soon disturbed."""
+        taken: list[float] = []
+        start = perf_counter()
+        while len(taken) < REPEATS[0] or (len(taken) < REPEATS[1] and perf_counter() - start < MOMENT):
+            taken.append(self.seconds_of(index))
+        return min(taken)
+
+    def seconds_of(self, index: FaissIndex) -> float:
+        """Seconds per query, in the use and for the length of lists asked for."""
+        top_k = min(max(self.rules.top_k, self.rules.depth), len(index.ids))
         if self.rules.use == "single":
             return float(np.median(measure.single_seconds(index.nearest, self.queries[:200], top_k)))
         return measure.batch_seconds(index.nearest, self.queries, top_k) / len(self.queries)
 
     def _winner(self, entries: Sequence[Entry]) -> Entry:
-        """The quickest of those timed in turn. Exact search wins unless another beat it in three rounds of four."""
+        """The quickest of those timed in turn."""
         quickest = min(entry.seconds for entry in entries)
-        close = [e for e in entries if e.index.exact or e.seconds <= RACE_WITHIN * quickest]
-        taken = self._race(close)
-        for entry, seconds in zip(close, np.median(taken, axis=0), strict=True):
+        close = [entry for entry in entries if entry.seconds <= RACE_WITHIN * quickest]
+        for entry, seconds in zip(close, np.median(self._race(close), axis=0), strict=True):
             entry.seconds = float(seconds)
-        fastest = int(np.argmin([entry.seconds for entry in close]))
-        for place, entry in enumerate(close):
-            if entry.index.exact and np.quantile(taken[:, fastest] / taken[:, place], 0.75) > 1 / EXACT_IS_AS_FAST:
-                return entry
-        return close[fastest]
+        return min(close, key=lambda entry: entry.seconds)
 
     def _race(self, entries: Sequence[Entry]) -> NDArray[np.float64]:
         """Seconds per query [rounds, entries], in turn, so that a busy moment hits all alike; rounds as the time allows."""
         for entry in entries:
             entry.index.tune(entry.settings)
-        top_k = min(self.rules.top_k, len(self.gallery.ids))
         rounds: list[list[float]] = []
         start = perf_counter()
         while len(rounds) < ROUNDS[0] or (len(rounds) < ROUNDS[1] and perf_counter() - start < RACE_SECONDS):
-            rounds.append([self._seconds(entry.index, top_k) for entry in entries])
+            rounds.append([self.seconds_of(entry.index) for entry in entries])
         return np.array(rounds)
 
-    def _nothing_fits(self) -> str:
+    def nothing_fits(self) -> str:
+        """What is said where no candidate meets the demands."""
         told = "; ".join(f"{entry.name}: {entry.verdict}" for entry in self.entries)
         return f"index=auto: no index meets the demands ({told})"
