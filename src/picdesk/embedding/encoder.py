@@ -36,6 +36,7 @@ PRECISIONS = ("fp32", "bf16", "auto")
 TEXTS_FOR_A_PICTURE = 4
 """In bf16 so many texts go through the trunk together for each picture that would: a caption has 14 tokens, a picture 50, and
 with few tokens at a time bf16 gains nothing (ViT-B-32 on one core: 8.0 ms a text instead of 15.5; float32 is the other way)."""
+SIDES: tuple[Modality, ...] = ("image", "text")
 WINDOW = 1 << 17  # texts that are tokenised and sorted together; bounds the memory that their tokens take
 Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
 
@@ -140,7 +141,13 @@ class Encoder:
     def _space(self, backbone: Backbone, modality: Modality, decoding: str) -> Space:
         width, fingerprint = backbone.trunk_dim(modality), backbone.trunk_fingerprint(modality)
         options = {"decode": decoding, "storage": self.storage, "label": backbone.name}
-        return self.store.space(modality, fingerprint, self.precision, width, **options)
+        return self.store.space(modality, fingerprint, self.arithmetic(backbone, modality), width, **options)
+
+    def arithmetic(self, backbone: Backbone, *sides: Modality) -> str:
+        """How features of these sides (none given: of both) are computed: the precision, and `fused` where a trunk's branches
+        are. Where that differs, last digits do, so it is part of whatever names features, vectors and scores."""
+        fused = any(side in backbone.fused_towers for side in sides or SIDES)
+        return f"{self.precision} fused" if fused else self.precision
 
     def picture_keys(self, pictures: PictureBytes) -> list[bytes]:
         """Content keys of all pictures; files that `digests` knows are not read."""
@@ -191,7 +198,7 @@ class Encoder:
         encoded, waiting = 0, False
         trunk = backbone.image_trunk if modality == "image" else backbone.text_trunk
         with (
-            working(trunk, self.device, self.precision) as (ready, layout),
+            working(trunk, self.device, self.precision, modality in backbone.fused_towers) as (ready, layout),
             progress(f"encoding {modality}s", len(order)) as advance,
         ):
             dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32

@@ -205,7 +205,7 @@ class Standing(Encoder):
         place = (id(backbone), modality)
         if place not in self._ready:
             trunk: Any = backbone.image_trunk if modality == "image" else backbone.text_trunk
-            ready, layout = prepare_trunk(trunk, self.device, self.precision)
+            ready, layout = prepare_trunk(trunk, self.device, self.precision, modality in backbone.fused_towers)
             dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
             self._ready[place] = Forward(
                 ready, self.device, dtype, backbone.normalise_pixels, self._batch(modality), layout
