@@ -20,7 +20,7 @@ Look = Callable[[str, str, Path], Checkpoint | None]
 MODEL = ("backbone",)
 INHERITED = (
     *("data", "split", "prompt", "seed", "paths.data_root"),
-    *("encode.precision", "encode.fast_decode", "encode.storage"),
+    *("encode.engine", "encode.precision", "encode.fast_decode", "encode.storage"),
 )
 
 

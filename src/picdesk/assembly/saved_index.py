@@ -30,7 +30,7 @@ from picdesk.search.open_saved import made_from
 log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 INHERITED = ("data", "split", "part", "prompt", "index", "scores", "seed", "paths.data_root", "encode.precision")
-INHERITED_TOO = ("encode.fast_decode", "encode.storage")
+INHERITED_TOO = ("encode.engine", "encode.fast_decode", "encode.storage")
 COLUMNS = "columns"
 CONFIG_IS = {"config": "signed"}
 """What a header says of the config beside it: one that has lost its last line is damaged, not of an earlier version."""

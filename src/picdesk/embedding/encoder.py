@@ -20,6 +20,7 @@ from PIL import Image
 
 from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut_rows, unwritten
 from picdesk.embedding.claims import pause
+from picdesk.embedding.converted import check_engine
 from picdesk.embedding.counts import Counts as Counts
 from picdesk.embedding.counts import Digests
 from picdesk.embedding.forward import Forward, check_device, has_bf16_units, working
@@ -46,6 +47,7 @@ class Encoder:
     """Turns pictures and texts into trunk features, through the store.
 
     `precision` fp32, bf16 (bf16 weights, float32 features) or auto: bf16 on a GPU and on CPUs with units for it.
+    `engine` runs the trunks: torch, or openvino, an extra for CPUs (see `converted`).
     `fast_decode` reads JPEGs at a smaller scale where that is enough; `storage` is float32 or float16.
     `shard` items are written at a time: at most that many are encoded again after a kill.
     `max_pixels` is the size above which a picture is refused instead of decoded (None: as `decode` has it).
@@ -62,6 +64,7 @@ class Encoder:
     storage: str = "float32"
     shard: int = 1024
     max_pixels: int | None = None
+    engine: str = "torch"
     digests: Digests | None = None
     counts: Counts = field(default_factory=Counts)
     unread: Unread = field(default_factory=Unread)
@@ -71,6 +74,7 @@ class Encoder:
             if getattr(self, key) not in allowed:
                 raise ConfigError(f"encode.{key}={getattr(self, key)}: choose one of {', '.join(allowed)}")
         check_device(self.device)
+        check_engine(self.engine, self.device)
         if self.precision == "auto":
             self.precision = "bf16" if has_bf16_units(self.device) else "fp32"
         if self.batch_size < 1 or self.workers < 1 or self.shard < 1:
@@ -144,10 +148,16 @@ class Encoder:
         return self.store.space(modality, fingerprint, self.arithmetic(backbone, modality), width, **options)
 
     def arithmetic(self, backbone: Backbone, *sides: Modality) -> str:
-        """How features of these sides (none given: of both) are computed: the precision, and `fused` where a trunk's branches
-        are. Where that differs, last digits do, so it is part of whatever names features, vectors and scores."""
+        """How features of these sides (none given: of both) are computed: engine (torch unsaid), precision, and `fused` where
+        a trunk's branches are. Where that differs, digits do, so it is part of whatever names features, vectors and scores."""
         fused = any(side in backbone.fused_towers for side in sides or SIDES)
-        return f"{self.precision} fused" if fused else self.precision
+        words = ("" if self.engine == "torch" else self.engine, self.precision, "fused" if fused else "")
+        return " ".join(word for word in words if word)
+
+    @property
+    def input_type(self) -> torch.dtype:
+        """What trunks take: bf16 weights want bf16; OpenVINO takes float32 and rounds by itself."""
+        return torch.bfloat16 if self.precision == "bf16" and self.engine == "torch" else torch.float32
 
     def picture_keys(self, pictures: PictureBytes) -> list[bytes]:
         """Content keys of all pictures; files that `digests` knows are not read."""
@@ -197,13 +207,13 @@ class Encoder:
         place = {keys[i]: i for i in order}
         encoded, waiting = 0, False
         trunk = backbone.image_trunk if modality == "image" else backbone.text_trunk
+        fused = modality in backbone.fused_towers
         with (
-            working(trunk, self.device, self.precision, modality in backbone.fused_towers) as (ready, layout),
+            working(trunk, self.device, self.precision, fused, self.engine) as (ready, layout),
             progress(f"encoding {modality}s", len(order)) as advance,
         ):
-            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
             batch = self._batch(modality)
-            forward = Forward(ready, self.device, dtype, backbone.normalise_pixels, batch, layout)
+            forward = Forward(ready, self.device, self.input_type, backbone.normalise_pixels, batch, layout)
             rows, features = list[int](), list[NDArray[np.float32]]()
             try:
                 while left := [key for key in place if key not in space]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from picdesk.embedding.converted import Converted
 from picdesk.errors import ConfigError
 from picdesk.process.machine import first_line, no_memory
 
@@ -105,9 +106,11 @@ def check_device(device: str) -> None:
 
 
 def prepare_trunk(
-    trunk: nn.Module, device: str, precision: str, fused: bool = False
+    trunk: nn.Module, device: str, precision: str, fused: bool = False, engine: str = "torch"
 ) -> tuple[nn.Module, torch.memory_format]:
-    """The trunk, or a copy in bf16 or with its branches fused, on its device and in its layout, for good."""
+    """The trunk, or a copy in bf16, with its branches fused, or for another engine, on its device and in its layout, for good."""
+    if engine == "openvino":
+        return Converted(fuse_branches(trunk) if fused else trunk, precision), torch.contiguous_format
     ready = fuse_branches(trunk) if fused else copy.deepcopy(trunk) if precision == "bf16" else trunk
     ready = ready.to(device, torch.bfloat16 if precision == "bf16" else torch.float32).eval()
     convolutions = sum(isinstance(module, nn.Conv2d) for module in ready.modules())
@@ -131,7 +134,7 @@ def fuse_branches(trunk: nn.Module) -> nn.Module:
 
 @contextmanager
 def working(
-    trunk: nn.Module, device: str, precision: str, fused: bool = False
+    trunk: nn.Module, device: str, precision: str, fused: bool = False, engine: str = "torch"
 ) -> Iterator[tuple[nn.Module, torch.memory_format]]:
     """The trunk ready to encode, and the layout its pixels should have; afterwards the caller's trunk is bit for bit as before.
 
@@ -141,7 +144,7 @@ def working(
     """
     training = trunk.training
     home = next((parameter.device for parameter in trunk.parameters()), torch.device("cpu"))
-    ready, layout = prepare_trunk(trunk, device, precision, fused)
+    ready, layout = prepare_trunk(trunk, device, precision, fused, engine)
     try:
         with torch.inference_mode():
             yield ready, layout
