@@ -58,7 +58,7 @@ format: $(READY) ## put the code in its one form
 	@$(VENV)/bin/ruff format .
 
 bench: $(READY) ## measure against other tools; tables are written to bench/results, and from there to the README and the docs
-	@for words in evaluate encode backbones drift index index_growth "index_growth real" filters refinement hnsw_claim fusion train \
+	@for words in evaluate encode backbones engines decode drift index index_growth "index_growth real" filters refinement hnsw_claim fusion train \
 		sweep startup same_bytes; do echo "== $$words"; set -- $$words; $(RUN) "bench/$$1.py" "$${@:2}" || exit 1; done
 	@$(RUN) scripts/publish.py
 

@@ -23,7 +23,7 @@ from picdesk.embedding.claims import pause
 from picdesk.embedding.converted import check_engine
 from picdesk.embedding.counts import Counts as Counts
 from picdesk.embedding.counts import Digests
-from picdesk.embedding.forward import Forward, check_device, has_bf16_units, working
+from picdesk.embedding.forward import Forward, check_device, choose_precision, working
 from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import STORAGES, Space, Store, content_key
@@ -76,7 +76,7 @@ class Encoder:
         check_device(self.device)
         check_engine(self.engine, self.device)
         if self.precision == "auto":
-            self.precision = "bf16" if has_bf16_units(self.device) else "fp32"
+            self.precision, _ = choose_precision(self.device)
         if self.batch_size < 1 or self.workers < 1 or self.shard < 1:
             raise ConfigError(
                 f"encode.batch_size={self.batch_size}, encode.workers={self.workers}, encode.shard={self.shard}: "

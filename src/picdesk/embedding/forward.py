@@ -20,6 +20,8 @@ from picdesk.process.machine import first_line, no_memory
 
 log = logging.getLogger(__name__)
 Inputs = dict[str, torch.Tensor]
+DRIFT = "it moved hits@1 of lite on Flickr8k by at most 0.008 against fp32"
+"""As `bench/drift.py` found; `tests/embedding/test_precision.py` compares it with bench/results/drift.md."""
 
 
 @runtime_checkable
@@ -153,6 +155,17 @@ def working(
             trunk.to(home).train(training)
             if layout is torch.channels_last:
                 trunk.to(memory_format=torch.contiguous_format)
+
+
+def choose_precision(device: str) -> tuple[str, str]:
+    """What `encode.precision=auto` stands for on a device of this machine, and why in one line."""
+    if not has_bf16_units(device):
+        return (
+            "fp32",
+            f"this machine's {device} has no units for bf16 (AMX, AVX512-BF16), and without them it is slower",
+        )
+    units = "has units for it (AMX or AVX512-BF16)" if device == "cpu" else "computes it faster than fp32"
+    return "bf16", f"{device} here {units}; {DRIFT} (docs/backbones.md)"
 
 
 def has_bf16_units(device: str) -> bool:
