@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from picdesk.assembly.needed import of_engine
 from picdesk.embedding.converted import Converted, check_engine, runtime
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.forward import working
@@ -64,6 +65,17 @@ def test_not_installed_is_one_line_that_says_what_to_install(tmp_path: Path, mon
     assert str(caught.value) == (
         "encode.engine=openvino needs a package that is not installed: pip install 'picdesk[openvino]'"
     )
+
+
+def test_the_doctor_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    (need,) = of_engine("openvino")
+    assert (need.key, need.there, need.remedy) == (
+        "encode.engine=openvino",
+        False,
+        "pip install 'picdesk[openvino]'",
+    )
+    assert of_engine("torch") == []
 
 
 def test_wrong_engines_are_named(tmp_path: Path, openvino: Callable[..., None]) -> None:
