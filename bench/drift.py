@@ -3,11 +3,13 @@
     python bench/drift.py CKPT [PICTURES]        (CKPT: the output dir of train.py experiment=flickr8k_lite; default 1000)
 
 The first pictures of Flickr8k's official dev list with all their captions, encoded by the `lite` backbone with the trained
-heads of CKPT: in float32 with full decoding (the reference), in bf16, with fast_decode, and with both. Encoded anew each time,
-without a store of earlier jobs. The pictures here are 224 pixels wide, so that draft decoding has hardly anything to do; they
-are made larger first (LARGE pixels, JPEG at quality 90), which is what photographs look like in the wild.
+heads of CKPT: in float32 with full decoding (the reference), in bf16, with fast_decode, with both, and by OpenVINO where it is
+installed. Encoded anew each time, without a store of earlier jobs. The pictures here are 224 pixels wide, so that draft decoding
+has hardly anything to do; they are made larger first (LARGE pixels, JPEG at quality 90), which is what photographs look like in
+the wild.
 """
 
+import importlib.util
 import io
 import os
 import sys
@@ -31,12 +33,14 @@ from picdesk.training.checkpoint import load
 
 RESULT = Path(__file__).resolve().parent / "results" / "drift.md"
 LARGE = 1024
-WAYS = {
+WAYS: dict[str, dict[str, object]] = {
     "float32, full decoding": {},
     "bf16": {"precision": "bf16"},
     "fast_decode": {"fast_decode": True},
     "bf16 and fast_decode": {"precision": "bf16", "fast_decode": True},
 }
+if importlib.util.find_spec("openvino"):
+    WAYS |= {f"openvino {kind}": {"engine": "openvino", "precision": kind} for kind in ("fp32", "bf16")}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from scripts import bench_numbers, index_numbers, recipe_numbers, speed_numbers, vector_numbers
+from scripts import bench_numbers, engine_numbers, index_numbers, recipe_numbers, speed_numbers, vector_numbers
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
@@ -48,6 +48,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "lexical": bench_numbers.lexical,
     "pareto": speed_numbers.pareto,
     "backbones": speed_numbers.backbones,
+    "engines": engine_numbers.engines,
+    "drift": engine_numbers.drift,
+    "decoders": engine_numbers.decoders,
     "sweep-job": speed_numbers.sweep_job,
     "memory": speed_numbers.memory,
     "refinement": index_numbers.refinement,

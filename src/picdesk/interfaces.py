@@ -70,7 +70,7 @@ class PictureBytes(Protocol):
 class Backbone(Protocol):
     """A two-tower encoder. A tower is a *trunk* (pretrained, costly, kept in the store) and a *head* (its projection).
 
-    All about pixels and tokens is its own business. It is a `torch.nn.Module`; the four parts below are its submodules.
+    Pixels and tokens are its own business. It is a `torch.nn.Module` of four parts; `fused_towers` encode without branches.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Backbone(Protocol):
     text_head: torch.nn.Module
     logit_scale: torch.nn.Parameter
     shortest_side: int | None
+    fused_towers: frozenset[Modality]
 
     def by_chance(self) -> str:
         """Why results are chance results, and what helps; "" where they are not."""
@@ -230,8 +231,7 @@ class RerankContext:
     t2i: the queries are texts and the items pictures; i2t: the other way round. `made_by` is the name of the backbone that
     made the embeddings, `space` adds a digest of its weights, and `encode_texts` puts further texts into that space: [n, dim],
     rows of length 1. `captions` are the texts that the data set has of its pictures, by picture id. `tuned` are the towers of
-    that backbone whose weights were trained further since it was published. `known` are all fields of the texts that the data set
-    has of its pictures, by picture id.
+    that backbone whose weights were trained further since it was published. `known` are all fields of those texts.
     """
 
     direction: Direction

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -12,15 +14,17 @@ from picdesk.assembly.checkpoints import find
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
+from picdesk.embedding.forward import choose_precision
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint
 
+log = logging.getLogger(__name__)
 Look = Callable[[str, str, Path], Checkpoint | None]
 """Key of the config, its `ckpt` and the outputs folder in, the checkpoint out."""
 MODEL = ("backbone",)
 INHERITED = (
     *("data", "split", "prompt", "seed", "paths.data_root"),
-    *("encode.precision", "encode.fast_decode", "encode.storage"),
+    *("encode.engine", "encode.precision", "encode.fast_decode", "encode.storage"),
 )
 
 
@@ -49,7 +53,17 @@ def with_checkpoint(cfg: DictConfig, look: Look = find_for) -> tuple[DictConfig,
     with open_dict(cfg):
         for key in (*MODEL, *INHERITED):
             inherit(cfg, saved, key, keys)
+    settle_precision(cfg.encode)
     return cfg, checkpoint
+
+
+def settle_precision(encode: Any) -> None:
+    """Put what `precision=auto` stands for on this machine into the node `encode` of a config, and say why: by that the job is
+    kept, and had again elsewhere."""
+    if encode.get("precision") == "auto":
+        chosen, reason = choose_precision(str(encode["device"]))
+        encode["precision"] = chosen
+        log.info("encode.precision=auto: %s, as %s", chosen, reason)
 
 
 def with_reranker_checkpoints(cfg: DictConfig, look: Look = find_for) -> DictConfig:
@@ -67,7 +81,8 @@ def with_reranker_checkpoints(cfg: DictConfig, look: Look = find_for) -> DictCon
 
 
 def with_choices(cfg: DictConfig) -> DictConfig:
-    """The config with the names of the chosen options written into it, so that a page can say `split: official_dev`."""
+    """The config with the names of the chosen options written into it, so that a page can say `split: official_dev`, and with the
+    precision that `auto` stands for."""
     noted = cfg.copy()
     if HydraConfig.initialized():
         chosen = HydraConfig.get().runtime.choices
@@ -77,6 +92,7 @@ def with_choices(cfg: DictConfig) -> DictConfig:
                 for k, v in chosen.items()
                 if v is not None and not str(k).startswith("hydra") and "." not in str(k)
             }
+    settle_precision(noted.encode)
     return noted
 
 

@@ -21,7 +21,7 @@ from picdesk.assembly.schema import CONF
 from picdesk.assembly.session import Session
 from picdesk.embedding.forward import check_device
 from picdesk.errors import DataError, MissingFileError, UserError
-from picdesk.needs import Need, SaysNeeds, file_need, in_gb, variable_need
+from picdesk.needs import Need, SaysNeeds, file_need, in_gb, package_need, variable_need
 from picdesk.training.checkpoint import Checkpoint, check
 
 MISSING = "???"
@@ -37,7 +37,11 @@ def needs_of(session: Session, files: Mapping[str, str]) -> list[Need]:
     session, checkpoints = with_checkpoint_needs(session)
     found = [*of_data(session), *of_parts(session), *given, *checkpoints, *of_logger(session)]
     weights = sum(need.size or 0 for need in found if need.there and "data" not in need.key)
-    return [*found, *of_machine(session.settings.encode.device, session.store, weights)]
+    return [
+        *found,
+        *of_machine(session.settings.encode.device, session.store, weights),
+        *of_engine(session.settings.encode.engine),
+    ]
 
 
 def of_published(names: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[dict[str, Any], list[Need]]]:
@@ -135,6 +139,11 @@ def of_logger(session: Session) -> list[Need]:
     if str(node.get("mode", "")) != "online":
         return []
     return [variable_need(["WANDB_API_KEY"], "logger.mode", "the key of wandb")]
+
+
+def of_engine(engine: str) -> list[Need]:
+    """The package of another engine than torch."""
+    return [package_need(engine, f"encode.engine={engine}", "'picdesk[openvino]'")] if engine == "openvino" else []
 
 
 def of_machine(device: str, folder: Path, weights: int) -> list[Need]:

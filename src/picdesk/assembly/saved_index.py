@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf, open_dict
 
-from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
+from picdesk.assembly.inherit import inherit, is_open, settle_precision, with_checkpoint
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_text import read_text
@@ -30,7 +30,7 @@ from picdesk.search.open_saved import made_from
 log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 INHERITED = ("data", "split", "part", "prompt", "index", "scores", "seed", "paths.data_root", "encode.precision")
-INHERITED_TOO = ("encode.fast_decode", "encode.storage")
+INHERITED_TOO = ("encode.engine", "encode.fast_decode", "encode.storage")
 COLUMNS = "columns"
 CONFIG_IS = {"config": "signed"}
 """What a header says of the config beside it: one that has lost its last line is damaged, not of an earlier version."""
@@ -114,6 +114,7 @@ def with_index(session: Session, folder: Path, leave: tuple[str, ...] = ()) -> S
     with open_dict(cfg):
         for key in keys if checkpoint else ["backbone", *keys]:
             inherit(cfg, saved, key, named)
+    settle_precision(cfg.encode)
     return Session(cfg, checkpoint, whole=True)
 
 

@@ -36,6 +36,7 @@ class Encode:
     fast_decode: bool = False
     storage: str = "float32"
     max_pixels: int = 50_000_000
+    engine: str = "torch"
 
 
 @dataclass

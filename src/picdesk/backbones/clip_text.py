@@ -53,12 +53,12 @@ class TextTrunk(nn.Module):
             return latent
         tower: Any = self.tower
         end = self._end(text)
-        text = text[:, : int(end.max()) + 1]
+        text = text[:, : end.max() + 1]  # a number would be the same for ever where this is traced for another engine
         length = text.shape[1]
         dtype = tower.transformer.get_cast_dtype()
         states = tower.token_embedding(text).to(dtype) + tower.positional_embedding[:length].to(dtype)
         states = tower.transformer(states, attn_mask=tower.attn_mask[:length, :length])
-        features: torch.Tensor = tower.ln_final(states[torch.arange(len(text), device=text.device), end])
+        features: torch.Tensor = tower.ln_final(states[torch.arange(text.shape[0], device=text.device), end])
         return features
 
     def _end(self, text: torch.Tensor) -> torch.Tensor:

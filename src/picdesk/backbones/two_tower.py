@@ -19,6 +19,9 @@ from picdesk.backbones.model_prompts import Prompts
 from picdesk.files import digest_of
 from picdesk.interfaces import DIRECTIONS, Direction, Modality
 
+FUSING = ("fuse", "reparameterize", "switch_to_deploy")
+"""Methods of timm's blocks, of which `timm.utils.model.reparameterize_model` calls the first that a block has."""
+
 
 class TwoTower(nn.Module):
     """Holds `image_trunk`, `image_head`, `text_trunk`, `text_head` and `logit_scale`.
@@ -30,6 +33,7 @@ class TwoTower(nn.Module):
     of its own, but scores by the best of the captions that its data set has of it. `compares_captions`: pictures are compared
     as sentences, which `captions` writes unless `by_captions`. `tuned` are the towers whose weights are no
     longer those that the backbone was built with. `reads_padding`: a text's feature depends on its padding, so none is cut off.
+    `fused_towers` are encoded with the branches of their blocks summed up; fingerprints are of the trunks as they were trained.
     `untrained`: a head was drawn by chance, and no checkpoint has taken its place.
 
     `dim` is what the heads give; `shorter` cuts that to the first numbers (a model trained for it, see `heads`). `prompts`
@@ -78,6 +82,8 @@ class TwoTower(nn.Module):
         self.register_parameter("logit_bias", None)
         if logit_bias is not None:
             self.set_bias(logit_bias)
+        trunks: dict[Modality, nn.Module | Deferred] = {"image": image_trunk, "text": text_trunk}
+        self.fused_towers = frozenset(modality for modality, trunk in trunks.items() if has_branches(trunk))
         self._trunk_dims: dict[Modality, int] = {"image": trunk_dims[0], "text": trunk_dims[1]}
         self._preprocessing = preprocessing
         self._fingerprints: dict[Modality, str] = {}
@@ -230,6 +236,15 @@ class TwoTower(nn.Module):
         """To be called with the names of the weights whose values were changed by training, here or before."""
         sides: tuple[Modality, ...] = ("image", "text")
         self.tuned |= {side for side in sides if any(name.startswith(f"{side}_") for name in changed)}
+
+
+def has_branches(trunk: nn.Module | Deferred) -> bool:
+    """Whether a trunk has blocks of timm whose branches can be made one (MobileCLIP's FastViT, RepVGG; Ding et al. 2021, arXiv
+    2101.03697). Trunks that are loaded when they are first needed are of kinds that have none."""
+    return isinstance(trunk, nn.Module) and any(
+        type(module).__module__.startswith("timm.") and any(hasattr(module, name) for name in FUSING)
+        for module in trunk.modules()
+    )
 
 
 def bias_of(model: Any) -> float | None:

@@ -20,9 +20,10 @@ from PIL import Image
 
 from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut_rows, unwritten
 from picdesk.embedding.claims import pause
+from picdesk.embedding.converted import check_engine
 from picdesk.embedding.counts import Counts as Counts
 from picdesk.embedding.counts import Digests
-from picdesk.embedding.forward import Forward, check_device, has_bf16_units, working
+from picdesk.embedding.forward import Forward, check_device, choose_precision, working
 from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import STORAGES, Space, Store, content_key
@@ -36,6 +37,7 @@ PRECISIONS = ("fp32", "bf16", "auto")
 TEXTS_FOR_A_PICTURE = 4
 """In bf16 so many texts go through the trunk together for each picture that would: a caption has 14 tokens, a picture 50, and
 with few tokens at a time bf16 gains nothing (ViT-B-32 on one core: 8.0 ms a text instead of 15.5; float32 is the other way)."""
+SIDES: tuple[Modality, ...] = ("image", "text")
 WINDOW = 1 << 17  # texts that are tokenised and sorted together; bounds the memory that their tokens take
 Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
 
@@ -45,6 +47,7 @@ class Encoder:
     """Turns pictures and texts into trunk features, through the store.
 
     `precision` fp32, bf16 (bf16 weights, float32 features) or auto: bf16 on a GPU and on CPUs with units for it.
+    `engine` runs the trunks: torch, or openvino, an extra for CPUs (see `converted`).
     `fast_decode` reads JPEGs at a smaller scale where that is enough; `storage` is float32 or float16.
     `shard` items are written at a time: at most that many are encoded again after a kill.
     `max_pixels` is the size above which a picture is refused instead of decoded (None: as `decode` has it).
@@ -61,6 +64,7 @@ class Encoder:
     storage: str = "float32"
     shard: int = 1024
     max_pixels: int | None = None
+    engine: str = "torch"
     digests: Digests | None = None
     counts: Counts = field(default_factory=Counts)
     unread: Unread = field(default_factory=Unread)
@@ -70,8 +74,9 @@ class Encoder:
             if getattr(self, key) not in allowed:
                 raise ConfigError(f"encode.{key}={getattr(self, key)}: choose one of {', '.join(allowed)}")
         check_device(self.device)
+        check_engine(self.engine, self.device)
         if self.precision == "auto":
-            self.precision = "bf16" if has_bf16_units(self.device) else "fp32"
+            self.precision, _ = choose_precision(self.device)
         if self.batch_size < 1 or self.workers < 1 or self.shard < 1:
             raise ConfigError(
                 f"encode.batch_size={self.batch_size}, encode.workers={self.workers}, encode.shard={self.shard}: "
@@ -144,7 +149,19 @@ class Encoder:
     def _space(self, backbone: Backbone, modality: Modality, decoding: str) -> Space:
         width, fingerprint = backbone.trunk_dim(modality), backbone.trunk_fingerprint(modality)
         options = {"decode": decoding, "storage": self.storage, "label": backbone.name}
-        return self.store.space(modality, fingerprint, self.precision, width, **options)
+        return self.store.space(modality, fingerprint, self.arithmetic(backbone, modality), width, **options)
+
+    def arithmetic(self, backbone: Backbone, *sides: Modality) -> str:
+        """How features of these sides (none given: of both) are computed: engine (torch unsaid), precision, and `fused` where
+        a trunk's branches are. Where that differs, digits do, so it is part of whatever names features, vectors and scores."""
+        fused = any(side in backbone.fused_towers for side in sides or SIDES)
+        words = ("" if self.engine == "torch" else self.engine, self.precision, "fused" if fused else "")
+        return " ".join(word for word in words if word)
+
+    @property
+    def input_type(self) -> torch.dtype:
+        """What trunks take: bf16 weights want bf16; OpenVINO takes float32 and rounds by itself."""
+        return torch.bfloat16 if self.precision == "bf16" and self.engine == "torch" else torch.float32
 
     def picture_keys(self, pictures: PictureBytes) -> list[bytes]:
         """Content keys of all pictures; files that `digests` knows are not read."""
@@ -194,13 +211,13 @@ class Encoder:
         place = {keys[i]: i for i in order}
         encoded, waiting = 0, False
         trunk = backbone.image_trunk if modality == "image" else backbone.text_trunk
+        fused = modality in backbone.fused_towers
         with (
-            working(trunk, self.device, self.precision) as (ready, layout),
+            working(trunk, self.device, self.precision, fused, self.engine) as (ready, layout),
             progress(f"encoding {modality}s", len(order)) as advance,
         ):
-            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
             batch = self._batch(modality)
-            forward = Forward(ready, self.device, dtype, backbone.normalise_pixels, batch, layout)
+            forward = Forward(ready, self.device, self.input_type, backbone.normalise_pixels, batch, layout)
             rows, features = list[int](), list[NDArray[np.float32]]()
             try:
                 while left := [key for key in place if key not in space]:

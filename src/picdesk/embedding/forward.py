@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from picdesk.embedding.converted import Converted
 from picdesk.errors import ConfigError
 from picdesk.process.machine import first_line, no_memory
 
@@ -22,6 +23,8 @@ Inputs = dict[str, torch.Tensor]
 FEW_TOKENS = 16
 """Tokens up to which texts go through a trunk on one thread: several threads cut products of so few rows along the sum (MKL on an
 AMD EPYC: 5, 6, 7, 9, 10 and 11 rows), and a short text alone had other last bits than the same text among others."""
+DRIFT = "it moved hits@1 of lite on Flickr8k by at most 0.008 against fp32"
+"""As `bench/drift.py` found; `tests/embedding/test_precision.py` compares it with bench/results/drift.md."""
 
 
 @runtime_checkable
@@ -126,9 +129,13 @@ def check_device(device: str) -> None:
         ) from None
 
 
-def prepare_trunk(trunk: nn.Module, device: str, precision: str) -> tuple[nn.Module, torch.memory_format]:
-    """The trunk, or a copy in bf16, on its device and in its layout, for good."""
-    ready = copy.deepcopy(trunk) if precision == "bf16" else trunk
+def prepare_trunk(
+    trunk: nn.Module, device: str, precision: str, fused: bool = False, engine: str = "torch"
+) -> tuple[nn.Module, torch.memory_format]:
+    """The trunk, or a copy in bf16, with its branches fused, or for another engine, on its device and in its layout, for good."""
+    if engine == "openvino":
+        return Converted(fuse_branches(trunk) if fused else trunk, precision), torch.contiguous_format
+    ready = fuse_branches(trunk) if fused else copy.deepcopy(trunk) if precision == "bf16" else trunk
     ready = ready.to(device, torch.bfloat16 if precision == "bf16" else torch.float32).eval()
     convolutions = sum(isinstance(module, nn.Conv2d) for module in ready.modules())
     layout = torch.channels_last if convolutions > 1 else torch.contiguous_format
@@ -137,17 +144,31 @@ def prepare_trunk(trunk: nn.Module, device: str, precision: str) -> tuple[nn.Mod
     return ready, layout
 
 
+def fuse_branches(trunk: nn.Module) -> nn.Module:
+    """A copy whose blocks of several branches are the one convolution that these sum up to, batch norms folded in, by timm.
+
+    In evaluation mode the same function but for last digits, in less time: `bench/engines.py`.
+    """
+    from timm.utils.model import reparameterize_model
+
+    with torch.no_grad():
+        fused: nn.Module = reparameterize_model(copy.deepcopy(trunk).eval().float(), inplace=True)
+    return fused.requires_grad_(False)
+
+
 @contextmanager
-def working(trunk: nn.Module, device: str, precision: str) -> Iterator[tuple[nn.Module, torch.memory_format]]:
+def working(
+    trunk: nn.Module, device: str, precision: str, fused: bool = False, engine: str = "torch"
+) -> Iterator[tuple[nn.Module, torch.memory_format]]:
     """The trunk ready to encode, and the layout its pixels should have; afterwards the caller's trunk is bit for bit as before.
 
-    bf16 casts a copy: casting the trunk itself and back would round its weights for good. Trunks made of convolutions work on
-    channels last (EfficientNet-Lite0 on one core: 15.5 ms a picture instead of 20.4, at any batch size from 2 up); for the
-    single patch convolution of a transformer the layout makes no difference.
+    bf16 casts a copy: casting the trunk itself and back would round its weights for good; a fused one is a copy, too. Trunks made
+    of convolutions work on channels last (EfficientNet-Lite0 on one core: 15.5 ms a picture instead of 20.4, at any batch size
+    from 2 up); for the single patch convolution of a transformer the layout makes no difference.
     """
     training = trunk.training
     home = next((parameter.device for parameter in trunk.parameters()), torch.device("cpu"))
-    ready, layout = prepare_trunk(trunk, device, precision)
+    ready, layout = prepare_trunk(trunk, device, precision, fused, engine)
     try:
         with torch.inference_mode():
             yield ready, layout
@@ -156,6 +177,17 @@ def working(trunk: nn.Module, device: str, precision: str) -> Iterator[tuple[nn.
             trunk.to(home).train(training)
             if layout is torch.channels_last:
                 trunk.to(memory_format=torch.contiguous_format)
+
+
+def choose_precision(device: str) -> tuple[str, str]:
+    """What `encode.precision=auto` stands for on a device of this machine, and why in one line."""
+    if not has_bf16_units(device):
+        return (
+            "fp32",
+            f"this machine's {device} has no units for bf16 (AMX, AVX512-BF16), and without them it is slower",
+        )
+    units = "has units for it (AMX or AVX512-BF16)" if device == "cpu" else "computes it faster than fp32"
+    return "bf16", f"{device} here {units}; {DRIFT} (docs/backbones.md)"
 
 
 def has_bf16_units(device: str) -> bool:

@@ -205,10 +205,10 @@ class Standing(Encoder):
         place = (id(backbone), modality)
         if place not in self._ready:
             trunk: Any = backbone.image_trunk if modality == "image" else backbone.text_trunk
-            ready, layout = prepare_trunk(trunk, self.device, self.precision)
-            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+            fused = modality in backbone.fused_towers
+            ready, layout = prepare_trunk(trunk, self.device, self.precision, fused, self.engine)
             self._ready[place] = Forward(
-                ready, self.device, dtype, backbone.normalise_pixels, self._batch(modality), layout
+                ready, self.device, self.input_type, backbone.normalise_pixels, self._batch(modality), layout
             )
         return self._ready[place]
 

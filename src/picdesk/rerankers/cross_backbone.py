@@ -58,7 +58,7 @@ def vectors(backbone: Backbone, embedder: Embedder, side: Side) -> NDArray[np.fl
 
 
 def backbone_digest(backbone: Backbone) -> str:
-    """Trunks with their preprocessing, and heads."""
+    """Trunks with their preprocessing and whether they are fused, and heads."""
     import hashlib
 
     parts = [backbone.trunk_fingerprint(modality) for modality in ("image", "text")]
@@ -67,4 +67,5 @@ def backbone_digest(backbone: Backbone) -> str:
         for name, tensor in sorted(head.state_dict().items()):
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
         parts.append(digest.hexdigest())
+    parts += [f"{modality} fused" for modality in sorted(backbone.fused_towers)]
     return digest_of(parts)

@@ -38,7 +38,7 @@ def features_of(
     What `keep` has of them is not encoded again; counts and unread texts are then those of the first time.
     """
     trunks = [backbone.trunk_fingerprint(modality) for modality in MODALITIES]
-    how = (encoder.precision, encoder.fast_decode, encoder.storage, list(without))
+    how = (encoder.arithmetic(backbone), encoder.fast_decode, encoder.storage, list(without))
     key = digest_of([dataset.part_key(part), trunks, *how])
     made: list[Features] = []
 

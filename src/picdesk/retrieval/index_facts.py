@@ -26,7 +26,7 @@ def of_backbone(backbone: TwoTower, encoder: Encoder) -> dict[str, Any]:
     """Weights, preprocessing, precision and decoding."""
     heads = [weights_digest(backbone.head(modality)) for modality in MODALITIES]
     trunks = {f"{modality}_trunk": backbone.trunk_fingerprint(modality) for modality in MODALITIES}
-    reading = {"precision": encoder.precision, "decode": "draft" if encoder.fast_decode else "full"}
+    reading = {"precision": encoder.arithmetic(backbone), "decode": "draft" if encoder.fast_decode else "full"}
     return {"backbone": backbone.name, **trunks, "heads": digest_of(heads), **reading, "storage": encoder.storage}
 
 

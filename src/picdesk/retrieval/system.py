@@ -110,9 +110,8 @@ class System:
         """
         count = len(texts) or len(pictures)
         if not count or (texts and pictures and len(texts) != len(pictures)):
-            raise ConfigError(
-                f"{len(texts)} texts and {len(pictures)} pictures ask: texts, pictures, or as many of both"
-            )
+            given = f"{len(texts)} texts and {len(pictures)} pictures"
+            raise ConfigError(f"{given} ask: texts, pictures, or as many of both")
         if not 0 <= share <= 1:
             raise ConfigError(f"share={share}: the share of the picture in a mixed query is a number from 0 to 1")
         names = tuple(ids) or tuple(f"q{i}" for i in range(1, count + 1))
@@ -129,7 +128,7 @@ class System:
     def gallery(self, dataset: Dataset, part: Collection, direction: Direction, coming: int | None = None) -> Gallery:
         """The pictures (t2i) or the texts (i2t) of one part of a data set, ready to be searched by `coming` queries."""
         if self.backbone.by_captions and self.correction.active:
-            raise ConfigError(f"scores={self.correction.name}: {self.backbone.name} has no vectors to correct: scores=plain")
+            raise ConfigError(f"scores={self.correction.name}: {self.backbone.name} has no vectors; take scores=plain")
 
         def build_index(items: Side) -> Index:
             index = self.index_items(items, lambda: columns_of(part, direction), coming)

@@ -68,7 +68,7 @@ class Tools:
         backbone = self.backbone.facing(direction)
         trunks = [backbone.trunk_fingerprint(modality) for modality in MODALITIES]
         heads = [weights_digest(backbone.head(modality)) for modality in MODALITIES]
-        return f"{backbone.name}:{digest_of([trunks, heads, self.encoder.precision, self.encoder.storage])}"
+        return f"{backbone.name}:{digest_of([trunks, heads, self.encoder.arithmetic(backbone), self.encoder.storage])}"
 
     def context(self, direction: Direction, queries: Side, items: Side) -> RerankContext:
         """What a reranker may look at."""

@@ -1,0 +1,59 @@
+"""What docs/backbones.md says of precisions, engines and decoders: each function makes one block, from the files of `bench/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scripts.recipe_numbers import RESULTS
+from scripts.speed_numbers import read_file
+
+FULL = "all of it"
+WAYS = ("torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "torch fp32, branches as they are")
+HITS = ("t2i hits@1", "@5", "@10", "i2t hits@1", "@5", "@10")
+PLAIN = "float32, full decoding"
+
+
+def engines() -> str:
+    """Processor milliseconds an item, a row for each backbone, kind of item and limit that were measured."""
+    found = read_file("engines")
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    for name, row in found.items():
+        (backbone, items), (way, limit) = name.split(", ", 2)[:2], name.split(", ", 2)[2].rsplit(", ", 1)
+        cells = rows.setdefault((f"`{backbone}`", items, limit), {})
+        cells[way] = "none" if "none" in row else f"{row['cpu ms']:.3g}"
+    ways = [*WAYS, *sorted({way for cells in rows.values() for way in cells} - {*WAYS})]
+    lines = [f"| backbone | items | of the processor | {' | '.join(ways)} |", "|" + "---|" * (3 + len(ways))]
+    for key, cells in rows.items():
+        lines.append(f"| {' | '.join([*key, *(cells.get(way, '') for way in ways)])} |")
+    on = "; ".join(sorted({f"{row['processor']}, {row['engines']}" for row in found.values()}))
+    return "\n\n" + "\n".join(lines) + f"\n\nMeasured on {on}.\n\n"
+
+
+def drift() -> str:
+    """What each way of `bench/drift.py` changes in hits@k."""
+    table = [line for line in (RESULTS / "drift.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    rows = {cells[0]: [float(cell) for cell in cells[-6:]] for cells in map(cells_of, table) if cells[0]}
+    lines = [f"| | {' | '.join(HITS)} |", "|" + "---|" * 7]
+    lines.append(f"| fp32 | {' | '.join(f'{value:.4f}' for value in rows[PLAIN])} |")
+    for name, values in rows.items():
+        if name != PLAIN:
+            less = [f"{value - own:+.4f}" for value, own in zip(values, rows[PLAIN], strict=True)]
+            lines.append(f"| {name} | {' | '.join(less)} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def cells_of(line: str) -> list[str]:
+    """The cells of a row of a table."""
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def decoders() -> str:
+    """Milliseconds a JPEG by each decoder, and of how many the pixels are Pillow's."""
+    found: Mapping[str, Any] = read_file("decode")
+    lines = ["| pictures | decoder | ms a picture | pixels as Pillow's |", "|---|---|---|---|"]
+    for name, row in found.items():
+        if "ms" in row:
+            pictures, decoder = name.split(": ")
+            lines.append(f"| {pictures} | {decoder} | {row['ms']:.2f} | {row['same']} of {row['pictures']} |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
