@@ -1,19 +1,17 @@
 """Running a door as a user does, but in this process."""
 
-import copy
 import logging
 import runpy
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hydra._internal.config_repository import ConfigRepository
-from hydra._internal.hydra import Hydra
+
+from tests import hydra_memory
 
 PROJECT = Path(__file__).resolve().parents[1]
+hydra_memory.begin()
 
 
 @dataclass(frozen=True)
@@ -35,43 +33,6 @@ def close_job_log() -> None:
     for handler in [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]:
         root.removeHandler(handler)
         handler.close()
-
-
-def without_first_look(get_mode: Callable[..., Any]) -> Callable[..., Any]:
-    """Hydra composes the whole config once before it begins, to see whether the config itself asks for a sweep.
-
-    Half of the time of a short job goes there. It is left out here unless something that could ask is given; tests in a process
-    of their own have all of it.
-    """
-
-    def mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:
-        asks = any(given.lstrip("+~").startswith(("hydra", "hparams_search")) for given in overrides)
-        return get_mode(hydra, config_name, overrides) if asks else None
-
-    return mode
-
-
-Hydra.get_mode = without_first_look(Hydra.get_mode)  # type: ignore[method-assign]
-
-
-def with_memory(load: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of `conf/` are parsed once in this process, and copied for each config that they go into."""
-    known: dict[str, Any] = {}
-
-    def load_once(repository: ConfigRepository, config_path: str) -> Any:
-        if [source.path for source in repository.get_sources() if source.scheme() == "file"] != [str(PROJECT / "conf")]:
-            return load(repository, config_path)
-        if config_path not in known:
-            found = load(repository, config_path)
-            if found is None or found.provider != "main":
-                return found
-            known[config_path] = found
-        return copy.deepcopy(known[config_path])
-
-    return load_once
-
-
-ConfigRepository.load_config = with_memory(ConfigRepository.load_config)  # type: ignore[method-assign]
 
 
 def run(capfd: pytest.CaptureFixture[str], outputs: Path, door: str, *overrides: str) -> Ran:

@@ -69,11 +69,31 @@ def door_of(group: str, name: str) -> str | None:
     return "retrieve" if (group, name) == ("experiment/newsimages26", "submit") else None
 
 
+def what_it_sets(name: str) -> tuple[str, ...]:
+    """The options that an experiment's file takes, and the keys that it gives values."""
+    file = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))
+    assert isinstance(file, dict)
+    keys = [f"{key}.{own}" for key, node in file.items() if isinstance(node, dict) for own in node]
+    return (*map(str, file.pop("defaults", ())), *sorted({*map(str, file), *keys}))
+
+
+def one_of_a_kind(door: str) -> set[tuple[str, str]]:
+    """Experiments that a door composes: `evaluate` each of them, the others one of those that set the same keys."""
+    found = [option for option in options() if option[0].partition("/")[0] == "experiment"]
+    found = [option for option in found if door_of(*option) in (None, door)]
+    if door == "evaluate":
+        return set(found)
+    full = {option: "/".join((*option[0].split("/")[1:], option[1])) for option in found}
+    return set({what_it_sets(full[option]): option for option in found}.values())
+
+
 def compositions(door: str) -> Iterator[list[tuple[str, str]]]:
     """Options that are composed at once: one of each group that stands for itself, the n-th with the n-th; the rest alone."""
     by_group: dict[str, list[str]] = {}
+    experiments = one_of_a_kind(door)
     for group, name in options():
-        if door_of(group, name) not in (None, door):
+        apart = group.partition("/")[0] == "experiment" and (group, name) not in experiments
+        if apart or door_of(group, name) not in (None, door):
             continue
         if group.startswith(ALONE):
             yield [(group, name)]
@@ -96,7 +116,8 @@ def test_every_option_composes_and_fits(door: str) -> None:
                 assert "_target_" in cfg[root], f"{group}={name} has no _target_"
         seen |= set(chosen)
     left = {option for option in options() if door_of(*option) not in (None, door)}
-    assert seen | left == set(options())
+    alike = {option for option in options() if option[0].partition("/")[0] == "experiment"} - one_of_a_kind(door)
+    assert seen | left | alike == set(options())
 
 
 def test_a_misspelt_key_is_told_with_the_right_ones() -> None:

@@ -97,7 +97,7 @@ WORDS = {
 """Last parts of keys whose value is one of a few words, an address or a name without spaces: no files, no sentences."""
 NUMBERS = {
     *("bias", "dim", "first_token", "image_width", "text_width", "text_hidden", "logit_scale", "lists", "max_captions"),
-    *("max_tokens", "quick_gelu", "steps", "top_k", "seed", "max_bad_fraction"),
+    *("max_tokens", "quick_gelu", "steps", "expect_queries", "top_k", "seed", "max_bad_fraction"),
 }
 """Last parts of keys of numbers, with `null` or another key's value in the config."""
 OBJECTS = {"backbone", "language_model", "writer", "text_encoder", "words"}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 NO_GROUP = "Config group override must be"  # Hydra, for group=null
+_FROZEN: list[bool] = []
 NO_TRIAL = ("No trials are completed yet.", "Record does not exist.")  # Optuna, when it is asked for the best of none
 
 
@@ -77,8 +78,9 @@ def hold_garbage() -> None:
 
 def collect_garbage() -> None:
     """Look for cycles again, in what is made from now on."""
-    if not gc.isenabled() and not gc.get_freeze_count():  # once: what a second job of this process leaves is garbage
+    if not gc.isenabled() and not _FROZEN:  # once: what a second job of this process leaves is garbage
         gc.freeze()
+        _FROZEN.append(True)
     gc.enable()
 
 
