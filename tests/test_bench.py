@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -14,11 +15,16 @@ RIVALS = {"autofaiss", "clip_benchmark", "ranx", "pytrec_eval", "torchmetrics", 
 FILES = sorted([*(PROJECT / "bench").rglob("*.py"), *(PROJECT / "scripts").glob("*.py")])
 
 
+@cache
+def known_packages() -> set[str]:
+    """What comes with Python, what is installed, and what benches find elsewhere."""
+    return {*sys.stdlib_module_names, *packages_distributions(), *RIVALS} - {"picdesk"}
+
+
 def names_of(file: Path) -> list[tuple[str, str]]:
     """The modules and names that a file imports from this project and from its neighbours."""
     found = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
-    known = {*sys.stdlib_module_names, *packages_distributions(), *RIVALS} - {"picdesk"}
-    ours = [node for node in found if str(node.module).split(".")[0] not in known]
+    ours = [node for node in found if str(node.module).split(".")[0] not in known_packages()]
     return [(str(node.module), alias.name) for node in ours for alias in node.names]
 
 

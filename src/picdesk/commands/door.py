@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
@@ -80,6 +81,7 @@ def collect_garbage() -> None:
     """Look for cycles again, in what is made from now on."""
     if not gc.isenabled() and not _FROZEN:  # once: what a second job of this process leaves is garbage
         gc.freeze()
+        atexit.register(gc.unfreeze)  # extensions count what is left at the very end, and report it
         _FROZEN.append(True)
     gc.enable()
 
