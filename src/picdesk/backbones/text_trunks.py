@@ -24,6 +24,7 @@ from torch import nn
 
 from picdesk.backbones.deferred import Deferred
 from picdesk.backbones.tokens import flags_of
+from picdesk.bert import WordPieces, load_bert
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import digest_of
 
@@ -40,7 +41,8 @@ class MeanOfTokens(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """[n, length] ids and mask to [n, width]."""
-        states = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        states = self.transformer(input_ids=input_ids, attention_mask=attention_mask)
+        states = getattr(states, "last_hidden_state", states)
         weights = attention_mask.unsqueeze(-1).to(states.dtype)
         pooled: torch.Tensor = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
         return pooled
@@ -152,12 +154,7 @@ def check_model_names(names: Sequence[str]) -> tuple[str, ...]:
 
 def load_minilm() -> Loaded:
     """MiniLM-L6 with its tokenizer, from the folder inside its package."""
-    from transformers import AutoModel, AutoTokenizer
-
-    quiet()
-    folder = str(minilm_folder())
-    transformer = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    transformer, tokenizer = load_bert(minilm_folder()), WordPieces(minilm_folder())
     return Loaded(MeanOfTokens(transformer.eval().requires_grad_(False)), tokenizer, tokenizer_digest(tokenizer))
 
 
