@@ -136,6 +136,7 @@ def line_of(row: Row) -> str:
         *(f"{whole['ms']:.2f} ({whole['ms_95']:.2f})", f"{whole['recall']:.3f}"),
         *(f"{some['ms']:.2f} ({some['ms_95']:.2f})", f"{some['recall']:.3f}"),
         *(f"{row['build_s']:.1f}", f"{row['build_mb']:,}" if "build_mb" in row else "", f"{row['disk_mb']:,}"),
+        str(row["machine"]).rpartition(", load ")[2],
     ]
     return f"| {' | '.join(map(str, cells))} |"
 
@@ -148,14 +149,15 @@ def write(rows: dict[str, Row]) -> None:
     ]
     text = f"""# What a filter costs
 
-`python bench/filters.py` on {machines(rows.values())}; other work ran beside it, so compare the rows, not with other machines.
+`python bench/filters.py` on {machines(rows.values())}.
 {ASKED} single queries, top {TOP_K}, over made vectors of 512 dimensions (`bench/clip_like.py`); the filter, `{FILTER}`,
 keeps 1% at random. ms: median (95th percentile) of a query through `Gallery.search`, the filter's own reading and asking in it.
 Recall@10 is against exact search over the items that may be found. Build: seconds, and by how much the process is larger after
-it; disk: the saved index, with its columns where the index has them itself.
+it; disk: the saved index, with its columns where the index has them itself. Load: processes at work when a row was done, its own
+threads among them; above 2.5 or so others were at work too.
 
-| N | index | ms | recall@10 | ms, 1% kept | recall@10, 1% kept | s to build | MB in memory | MB on disk |
-|---|---|---|---|---|---|---|---|---|
+| N | index | ms | recall@10 | ms, 1% kept | recall@10, 1% kept | s to build | MB in memory | MB on disk | load |
+|---|---|---|---|---|---|---|---|---|---|
 {chr(10).join(lines)}
 """
     write_text(RESULTS / f"{NAME}.md", text)
