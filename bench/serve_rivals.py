@@ -19,6 +19,11 @@ import picdesk
 from picdesk.embedding.forward import prepare_trunk
 from picdesk.retrieval.searcher import Searcher
 
+try:
+    from litserve import LitAPI  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    LitAPI = object
+
 LISTED = 20
 
 
@@ -80,30 +85,42 @@ def through_the_engine(searcher: Searcher) -> Any:
     ]
 
 
-def litserve_app(plain: Plain, port: int) -> None:
-    """The same towers behind LitServe."""
+class Api(LitAPI):  # type: ignore[misc,unused-ignore]
+    """The same towers behind LitServe, whose worker is a process of its own."""
+
+    overrides: tuple[str, ...] = ()
+
+    def setup(self, device: str) -> None:
+        """Load the towers and the pictures, in the worker."""
+        self.plain = Plain(picdesk.load("latest", *self.overrides))
+
+    def decode_request(self, request: dict[str, str]) -> str:
+        """The text of a request."""
+        return request["text"]
+
+    def batch(self, inputs: list[str]) -> list[str]:
+        """Texts that have gathered."""
+        return list(inputs)
+
+    def predict(self, texts: list[str]) -> Any:
+        """The pictures of each."""
+        return self.plain.answer(list(texts))
+
+    def unbatch(self, output: Any) -> Any:
+        """One answer a text."""
+        return list(output)
+
+    def encode_response(self, output: Any) -> dict[str, Any]:
+        """The body of an answer."""
+        return {"answers": [{"results": output}]}
+
+
+def serve_by_litserve(port: int, overrides: list[str]) -> None:
+    """One worker, at most 16 requests at once within 2 ms."""
     import litserve  # type: ignore[import-not-found,unused-ignore]
 
-    class Api(litserve.LitAPI):  # type: ignore[misc,unused-ignore]
-        def setup(self, device: str) -> None:
-            self.plain = plain
-
-        def decode_request(self, request: dict[str, str]) -> str:
-            return request["text"]
-
-        def batch(self, inputs: list[str]) -> list[str]:
-            return list(inputs)
-
-        def predict(self, texts: list[str]) -> Any:
-            return self.plain.answer(list(texts))
-
-        def unbatch(self, output: Any) -> Any:
-            return list(output)
-
-        def encode_response(self, output: Any) -> dict[str, Any]:
-            return {"answers": [{"results": output}]}
-
     api = Api(max_batch_size=16, batch_timeout=0.002, api_path="/search")
+    api.overrides = tuple(overrides)
     litserve.LitServer(api, accelerator="cpu", workers_per_device=1).run(
         port=port, host="127.0.0.1", generate_client_file=False, log_level="warning"
     )
@@ -113,10 +130,10 @@ def main() -> None:
     import uvicorn
 
     kind, port, overrides = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-    searcher = picdesk.load("latest", *overrides)
     if kind == "litserve":
-        litserve_app(Plain(searcher), port)
+        serve_by_litserve(port, overrides)
         return
+    searcher = picdesk.load("latest", *overrides)
     plain = Plain(searcher) if kind == "plain" else None
     answer = (lambda text: plain.answer([text])[0]) if plain else through_the_engine(searcher)
     uvicorn.run(fastapi_app(answer), host="127.0.0.1", port=port, log_level="warning")

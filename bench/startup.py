@@ -111,6 +111,12 @@ def measure(checkouts: dict[str, Checkout], repeats: int) -> dict[str, dict[str,
     return found
 
 
+def revision(root: Path) -> str:
+    """The commit that a checkout is at."""
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+    return told.stdout.strip()
+
+
 def cell(values: list[float]) -> str:
     """Median and range."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
@@ -123,7 +129,9 @@ def table(kept: dict) -> str:
         "# How long people wait at a door",
         "",
         f"Made by `bench/startup.py`: demo data, warm store, byte code compiled, {kept['repeats']} runs each, turn by turn; "
-        f"seconds, median (smallest to largest). {kept['machine']}.",
+        f"seconds, median (smallest to largest). {kept['machine']}. "
+        + ", ".join(f"{name}: {at}" for name, at in kept["revisions"].items())
+        + ".",
         "",
     ]
     heads = [f"{name}: first line" for name in names] + [f"{name}: end" for name in names]
@@ -161,6 +169,7 @@ def main() -> None:
         }
     kept = {
         "checkouts": list(roots),
+        "revisions": {name: revision(root) for name, root in roots.items()},
         "repeats": given.repeats,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "seconds": seconds,
