@@ -19,7 +19,7 @@ from picdesk.serving.questions import AskError, Question
 from picdesk.serving.served import Served
 
 log = logging.getLogger(__name__)
-MOST = 64
+MOST = 32
 WAITING = 512
 Compute = Callable[[Served, Question], bytes]
 
