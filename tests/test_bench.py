@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
-RIVALS = {"autofaiss", "clip_benchmark", "ranx", "pytrec_eval", "torchmetrics", "open_clip_train"}  # in no lock of ours
+RIVALS = {
+    "autofaiss",
+    "clip_benchmark",
+    "ranx",
+    "pytrec_eval",
+    "torchmetrics",
+    "open_clip_train",
+    "litserve",
+}  # in no lock of ours
 FILES = sorted([*(PROJECT / "bench").rglob("*.py"), *(PROJECT / "scripts").glob("*.py")])
 
 
