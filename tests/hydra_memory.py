@@ -1,27 +1,34 @@
-"""Hydra does in the tests' own processes once what it would do alike for every job; processes of their own have all of it.
+"""Hydra and OmegaConf do in the tests' own processes once what they would do alike for every job; other processes have all of it.
 
-What is kept is of `conf/` alone, whose files do not change while tests run. Half of the time of a short job is Hydra's.
+What is kept of files is of `conf/` and of Hydra's own alone, which do not change while tests run. Half of the time of a short
+job is theirs.
 """
 
 import copy
+import functools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hydra._internal import config_loader_impl
+from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.hydra import Hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, _utils, base
+from omegaconf.base import Metadata
+from omegaconf.nodes import AnyNode, BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
 
-Patch = tuple[Any, str, Callable[..., Any]]
+Patch = tuple[Any, str, Any]
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
 
 def begin() -> None:
     """Put it in place."""
-    for owner, name, _ in AS_IT_COMES:
-        setattr(owner, name, MEMORIES[name](getattr(owner, name)))
+    for (owner, name, own), memory in zip(AS_IT_COMES, MEMORIES, strict=True):
+        setattr(owner, name, memory[2](own))
 
 
 def is_ours(repository: IConfigRepository) -> bool:
@@ -40,7 +47,7 @@ def without_first_look(get_mode: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def parse_once(load: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of `conf/` are parsed once, and copied for each config that they go into."""
+    """Options of `conf/` and Hydra's own are parsed once, and copied for each config that they go into."""
     known: dict[str, Any] = {}
 
     def load_once(repository: ConfigRepository, config_path: str) -> Any:
@@ -48,7 +55,7 @@ def parse_once(load: Callable[..., Any]) -> Callable[..., Any]:
             return load(repository, config_path)
         if config_path not in known:
             found = load(repository, config_path)
-            if found is None or found.provider != "main":
+            if found is None or found.provider not in ("main", "hydra"):
                 return found
             known[config_path] = found
         return copy.deepcopy(known[config_path])
@@ -91,14 +98,85 @@ def merge_once(merge: Callable[..., Any]) -> Callable[..., Any]:
     return merge_again
 
 
-MEMORIES = {
-    "get_mode": without_first_look,
-    "load_config": parse_once,
-    "create_defaults_list": choose_once,
-    "_compose_config_from_defaults_list": merge_once,
-}
-AS_IT_COMES: list[Patch] = [
-    (owner, name, getattr(owner, name))
-    for owner, name in zip((Hydra, ConfigRepository, config_loader_impl, ConfigLoaderImpl), MEMORIES, strict=True)
+def without_idle_maps(build: Callable[..., Any]) -> Callable[..., Any]:
+    """What names of options may be made of is gathered only where a name is made of another."""
+
+    def build_if_asked(overrides: Any, defaults: list[Any], self_added: bool) -> Any:
+        asked = any(default.is_interpolation() for default in defaults)
+        return build(overrides, defaults, self_added) if asked else None
+
+    return build_if_asked
+
+
+def read_overrides_once(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """A word of a command line means the same each time, unless it calls a function: `shuffle` does not."""
+    known: dict[str, Any] = {}
+
+    def parse_once(parser: OverridesParser, text: str, rule: str) -> Any:
+        if rule != "override" or "(" in text:
+            return parse(parser, text, rule)
+        if text not in known:
+            known[text] = parse(parser, text, rule)
+        return copy.deepcopy(known[text])
+
+    return parse_once
+
+
+def write_nodes_once(to_yaml: Callable[..., str]) -> Callable[..., str]:
+    """The text of a config is that of its nodes one below the other, and equal nodes have equal texts."""
+    known: dict[str, str] = {}
+
+    def text_of(key: Any, value: Any) -> str:
+        node = repr((key, value))
+        if node not in known:
+            known[node] = to_yaml({key: value})
+        return known[node]
+
+    def write(cfg: Any, *, resolve: bool = False, sort_keys: bool = False) -> str:
+        if not isinstance(cfg, DictConfig) or not cfg or resolve or sort_keys:
+            return to_yaml(cfg, resolve=resolve, sort_keys=sort_keys)
+        plain = OmegaConf.to_container(cfg, enum_to_str=True)
+        assert isinstance(plain, dict)
+        return "".join(text_of(key, value) for key, value in plain.items())
+
+    return write
+
+
+def note_flatly(_: None) -> Callable[..., Any]:
+    """What OmegaConf notes about a node is copied at once, and not field by field."""
+
+    def copy_notes(noted: Metadata, memo: dict[int, Any]) -> Metadata:
+        new = copy.copy(noted)
+        new.flags = None if noted.flags is None else dict(noted.flags)
+        new.resolver_cache = copy.deepcopy(noted.resolver_cache, memo) if noted.resolver_cache else defaultdict(dict)
+        return new
+
+    return copy_notes
+
+
+def copy_flatly(_: Callable[..., Any]) -> Callable[..., Any]:
+    """A single value is copied without making an empty node first."""
+
+    def copy_node(node: ValueNode, memo: dict[int, Any]) -> ValueNode:
+        new = type(node).__new__(type(node))
+        new.__dict__.update(node.__dict__, _metadata=copy.deepcopy(node._metadata, memo), _flags_cache=None)
+        return new
+
+    return copy_node
+
+
+MEMORIES: list[Patch] = [
+    (Hydra, "get_mode", without_first_look),
+    (ConfigRepository, "load_config", parse_once),
+    (config_loader_impl, "create_defaults_list", choose_once),
+    (ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_once),
+    (defaults_list, "_create_interpolation_map", without_idle_maps),
+    (OverridesParser, "parse_rule", read_overrides_once),
+    (base, "parse", functools.cache),
+    (_utils, "parse", functools.cache),
+    (OmegaConf, "to_yaml", write_nodes_once),
+    (Metadata, "__deepcopy__", note_flatly),
+    *((kind, "__deepcopy__", copy_flatly) for kind in (AnyNode, StringNode, IntegerNode, FloatNode, BooleanNode)),
 ]
-"""Where each stands, and Hydra's own."""
+AS_IT_COMES: list[Patch] = [(owner, name, getattr(owner, name, None)) for owner, name, _ in MEMORIES]
+"""Where each stands, and their own."""
