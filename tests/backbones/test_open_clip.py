@@ -14,7 +14,10 @@ from PIL import Image
 
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.errors import ConfigError, UserError
+from tests.backbones import vocabulary_memory
 from tests.conftest import PROJECT
+
+vocabulary_memory.begin()
 
 TINY = {
     "embed_dim": 24,

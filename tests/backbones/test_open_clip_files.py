@@ -25,8 +25,11 @@ from picdesk.assembly.build import build
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.backbones.open_clip_files import find, recipe_of, weights_in
 from picdesk.errors import ConfigError, MissingFileError, UserError
+from tests.backbones import vocabulary_memory
 from tests.backbones.tiny_models import SIGLIP_TOKENS, letters
 from tests.conftest import PROJECT
+
+vocabulary_memory.begin()
 
 TEXTS = ["A dog runs.", "two children in tall grass, far away", "x"]
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 48, "heads": 4, "layers": 2}

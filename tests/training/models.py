@@ -15,7 +15,9 @@ from picdesk.backbones.lite import Lite
 from picdesk.backbones.open_clip import OpenClip
 from picdesk.backbones.transformers import Transformers
 from picdesk.backbones.two_tower import TwoTower
-from tests.backbones import tiny_models
+from tests.backbones import tiny_models, vocabulary_memory
+
+vocabulary_memory.begin()
 
 TINY = {
     "embed_dim": 16,
