@@ -36,7 +36,16 @@ import hydra, omegaconf
 sys.path[:0] = [".", "src"]
 from tests import hydra_memory
 hydra_memory.begin()
-heavy, cases = json.load(sys.stdin)
+from hydra import compose, initialize_config_dir
+from picdesk.assembly import early, replaced, schema
+from picdesk.commands import door
+heavy, cases, first = json.load(sys.stdin)
+schema.register()
+with initialize_config_dir(hydra_memory.CONF, version_base="1.3"):
+    for name in sorted({words[0].removesuffix(".py") for words in cases}):
+        compose(name, return_hydra_config=True)
+for name in first:
+    __import__(name)
 def tell():
     print("LOADED", *[name for name in heavy if name in sys.modules], flush=True)
 for words in cases:
@@ -46,11 +55,18 @@ for words in cases:
         os.dup2(1, 2)
         atexit.register(tell)
         sys.argv = words
-        runpy.run_path(sys.argv[0], run_name="__main__")
-        sys.exit()
+        status = 0
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code or 0
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        os._exit(status)
     print("STATUS", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-"""A process that has loaded Hydra (whose second composing is left out here) makes one of its own for each command."""
+"""A process makes one of its own for each command. It has loaded Hydra (whose second composing is left out here), what every door
+loads, and of the heavy libraries those that each of the commands may load: a command is told with whatever it finds loaded."""
 TINY = ("data=parquet", "data.caption_column=caption", "backbone._target_=tests.tiny.Tiny", "backbone.dim=8")
 
 
@@ -59,11 +75,12 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("imports")
 
 
-def loaded_by(cases: Sequence[Sequence[str]], status: int) -> list[set[str]]:
-    """Which of the heavy libraries each command, in a process of its own, has loaded when it ends with this status."""
+def loaded_by(cases: Sequence[Sequence[str]], status: int, first: Sequence[str] = ()) -> list[set[str]]:
+    """Which of the heavy libraries each command, in a process of its own, has loaded when it ends with this status; `first` are
+    loaded for all of them."""
     command = [sys.executable, "-c", NOTE]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
-    given = json.dumps([HEAVY, cases])
+    given = json.dumps([HEAVY, cases, first])
     done = subprocess.run(
         command, cwd=PROJECT, env=environment, input=given, capture_output=True, text=True, check=True
     )
@@ -72,11 +89,6 @@ def loaded_by(cases: Sequence[Sequence[str]], status: int) -> list[set[str]]:
     for words, text in zip(cases, told, strict=True):
         assert f"STATUS {status}\n" in text, f"{words}: {text}"
     return [set(re.findall(r"^LOADED(.*)$", text, re.MULTILINE)[-1].split()) for text in told]
-
-
-def loaded(*words: str) -> set[str]:
-    """Which of the heavy libraries one command has loaded when it ends."""
-    return loaded_by([words], 0)[0]
 
 
 DOORS = ("train", "evaluate", "retrieve", "serve")
@@ -126,16 +138,17 @@ def test_each_task_loads_what_it_needs(capfd: pytest.CaptureFixture[str], output
     data = (*TINY, f"data.root={write_data(outputs / 'data', 60)}")
     common = ("plugins=[tests]", f"paths.outputs={outputs}", "logger=none", "bootstrap.resamples=50")
     fit = ("trainer.max_epochs=1", "training.batch_size=16")
-    assert loaded("train.py", *data, *fit, *common) <= FIT
+    assert loaded_by([["train.py", *data, *fit, *common]], 0)[0] <= FIT
     ran = run(capfd, outputs, "retrieve", "task=index_build", "ckpt=latest", f"index_dir={outputs / 'index'}")
     assert ran.status == 0, ran.err
     asked = ("query=a colour", *common[:-1])
-    found = {
-        "evaluate": loaded("evaluate.py", "ckpt=latest", *common),
-        "check": loaded("evaluate.py", "task=check", *data, *common),
-        "retrieve": loaded("retrieve.py", "ckpt=latest", *asked),
-        "saved index": loaded("retrieve.py", f"index_dir={outputs / 'index'}", *asked),
+    cases = {
+        "evaluate": ("evaluate.py", "ckpt=latest", *common),
+        "check": ("evaluate.py", "task=check", *data, *common),
+        "retrieve": ("retrieve.py", "ckpt=latest", *asked),
+        "saved index": ("retrieve.py", f"index_dir={outputs / 'index'}", *asked),
     }
+    found = dict(zip(cases, loaded_by(list(cases.values()), 0, sorted(SEARCH)), strict=True))
     assert {name: sorted(own - SEARCH) for name, own in found.items()} == {name: [] for name in found}
     manifest = json.loads(next(outputs.glob("evaluate/*/*/manifest.json")).read_text())
     assert manifest["seed"] == 0, "the job was a whole one"
