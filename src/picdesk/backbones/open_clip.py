@@ -6,6 +6,7 @@ with QuickGELU, and only warns. Here the activation follows the weights, and wha
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -171,6 +172,14 @@ def told_of_tag(model: str, tag: str | None, key: str) -> str:
 
 def size_of(model: str) -> int | None:
     """Bytes of a model's float32 weights, by its architecture alone; None where that needs more than is here."""
+    import open_clip
+
+    return _size_of(model, repr(open_clip.get_model_config(model)) if model in open_clip.list_models() else "")
+
+
+@functools.cache
+def _size_of(model: str, architecture: str) -> int | None:
+    """The same, counted once for each architecture: many published numbers are of one model."""
     import open_clip
 
     try:
