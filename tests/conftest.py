@@ -14,20 +14,13 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(
     prefix="picdesk-state-"
 )  # a key of the tests' own, for all their processes
 
-os.fsync = lambda _: (
-    None
-)  # a killed test loses no more by it, and the disk is waited for 10,000 times; other processes sync
-
 import pytest
 
 from tests.doors import Ran, run
 
 SMALL = 120
 PROJECT = Path(__file__).resolve().parents[1]
-
-os.fsync = lambda file: (
-    None
-)  # in this process: the machine does not fall while it tests, and thousands of small files wait for disks
+os.fsync = lambda file: None  # in this process alone: thousands of small files would wait for the disk
 
 
 @pytest.fixture

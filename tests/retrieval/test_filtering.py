@@ -1,6 +1,7 @@
 """A filtered search finds what a search over the admitted items alone would, in every kind of index."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,18 @@ def test_exact_search_among_some_is_exact(share: float) -> None:
     )
 
 
+@cache
+def built(kind: str) -> Any:
+    """An index over the gallery, for tests that leave it as it is."""
+    index = KINDS[kind]()
+    index.build(GALLERY)
+    return index
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", SHARES)
 def test_approximate_search_among_some_fills_its_lists(kind: str, share: float) -> None:
-    index = KINDS[kind]()
-    index.build(GALLERY)
+    index = built(kind)
     admitted = admitting(share)
     before = lists_of(index.search(QUERIES, 10))
     run = search_among(index, QUERIES, 10, admitted)
