@@ -1,5 +1,7 @@
 """What several test files need."""
 
+import atexit
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -21,6 +23,15 @@ from tests.doors import Ran, run
 SMALL = 120
 PROJECT = Path(__file__).resolve().parents[1]
 os.fsync = lambda file: None  # in this process alone: thousands of small files would wait for the disk
+
+gc.disable()  # until the tests are found: what imports make stays, and looking through it takes half of the time to find them
+
+
+def pytest_collection_finish() -> None:
+    """Look for cycles again, in what the tests make."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)
+    gc.enable()
 
 
 @pytest.fixture
