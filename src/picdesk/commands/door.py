@@ -136,6 +136,7 @@ def open_door(main: Callable[[], Any], takes_text: bool = False) -> None:
 
 def run_door(main: Callable[[], Any], takes_text: bool) -> None:
     """What a door does. Raises `SystemExit` for whatever the user is told of."""
+    from picdesk.commands.composing import run_composed_once
     from picdesk.jobs import attempts
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -143,7 +144,8 @@ def run_door(main: Callable[[], Any], takes_text: bool) -> None:
     try:
         with stops.watch_signals(), whole_streams():
             read_command_line(takes_text)
-            main()
+            if not run_composed_once(main, sys.argv[1:]):
+                main()
             attempts.leave_if_failed()
     except (stops.Stop, KeyboardInterrupt) as stop:
         leave_stopped(stop)
