@@ -12,9 +12,10 @@ import os
 import secrets
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -73,6 +74,8 @@ class JobWandbLogger:
             **{"dir": self.save_dir, "project": project, "group": group, "name": name, "mode": mode},
             **{"resume": "allow", "settings": _settings(mode)},
         }
+        if mode != "disabled" and is_first_rank():
+            threading.Thread(target=_begin_service, name="wandb", daemon=True).start()
 
     @property
     def experiment(self) -> Any:
@@ -119,7 +122,8 @@ class JobWandbLogger:
         """Log `retrieved`: one line an item, its picture beside its rank."""
         if not is_first_rank():
             return
-        with self._not_ending_the_job(), _staged_in(Path(self.save_dir) / "wandb"):
+        staged = _staged_in(Path(self.save_dir) / "wandb")
+        with self._not_ending_the_job(), staged, _spared("pandas", DataFrame=_NoTable):
             data = [[*(getattr(row, name) for name in COLUMNS), _image(row)] for row in rows]
             self.experiment.log({"retrieved": wandb.Table(columns=[*COLUMNS, "picture"], data=data)})
 
@@ -156,9 +160,15 @@ class JobWandbLogger:
             self._failed = True
 
 
+def _begin_service() -> None:
+    """Start wandb's own process before a run waits for it, in steps of 0.2 s. What fails here fails, and is said, there."""
+    with suppress(Exception):
+        wandb.setup()
+
+
 def _begin_run(options: dict[str, Any]) -> Any:
     """A wandb run, whose curves are drawn over the steps of training."""
-    with _without_launcher():
+    with _spared(LAUNCHER, StagedLaunchInputs=_NoInputs):
         run = wandb.init(**options)
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
@@ -166,24 +176,27 @@ def _begin_run(options: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def _without_launcher() -> Iterator[None]:
-    """Spare a job the import of wandb's launcher, a second or more: a run looks there for inputs that were staged before it.
+def _spared(name: str, **parts: type) -> Iterator[None]:
+    """Spare a job the import of a library that wandb only asks whether something comes of it: `parts` stand for what it has.
 
-    Only code that has imported the launcher can have staged any, and then it is left alone.
+    Its launcher takes a second or more, where a run looks for inputs that were staged before it; pandas a tenth, of which a table
+    may be made. Nothing can have come of a library that was not imported; one that was is left alone.
     """
-    if LAUNCHER in sys.modules:
+    if name in sys.modules:
         yield
         return
-    empty = ModuleType(LAUNCHER)
-    empty.StagedLaunchInputs = _NoInputs  # type: ignore[attr-defined]
-    packages = {name: ModuleType(name) for name in ("wandb.sdk.launch", "wandb.sdk.launch.inputs")}
-    added = {name: module for name, module in (packages | {LAUNCHER: empty}).items() if name not in sys.modules}
+    empty = ModuleType(name)
+    for part, stands in parts.items():
+        setattr(empty, part, stands)
+    above = name.split(".")[:-1]
+    packages = {".".join(above[:n]): ModuleType(above[n - 1]) for n in range(1, len(above) + 1)}
+    added = {key: module for key, module in {**packages, name: empty}.items() if key not in sys.modules}
     sys.modules.update(added)
     try:
         yield
     finally:
-        for name in added:
-            sys.modules.pop(name, None)
+        for key in added:
+            sys.modules.pop(key, None)
 
 
 class _NoInputs:
@@ -191,6 +204,10 @@ class _NoInputs:
 
     def apply(self, run: Any) -> None:
         """Nothing to apply."""
+
+
+class _NoTable:
+    """What stands for a table of pandas: none is logged."""
 
 
 def _mode(mode: Mode, save_dir: str) -> Mode:
