@@ -219,10 +219,11 @@ def test_wandbs_process_is_begun_before_it_is_waited_for(tmp_path: Path, monkeyp
     from picdesk.report import wandb_media
 
     begun = threading.Event()
-    monkeypatch.setattr(wandb_media.wandb, "setup", begun.set)
-    wandb_media.JobWandbLogger(str(tmp_path), mode="disabled")
+    monkeypatch.setattr(wandb_media.library(), "setup", begun.set)
+    wandb_media.JobWandbLogger(str(tmp_path), mode="disabled").prepare()
+    logger = wandb_media.JobWandbLogger(str(tmp_path), mode="offline")
     assert not begun.wait(0.2)
-    wandb_media.JobWandbLogger(str(tmp_path), mode="offline")
+    logger.prepare()
     assert begun.wait(10)
 
 
