@@ -134,7 +134,9 @@ def test_each_task_loads_what_it_needs(capfd: pytest.CaptureFixture[str], output
         "evaluate": loaded("evaluate.py", "ckpt=latest", *common),
         "check": loaded("evaluate.py", "task=check", *data, *common),
         "retrieve": loaded("retrieve.py", "ckpt=latest", *asked),
-        "saved index": loaded("retrieve.py", f"index_dir={outputs / 'index'}", *asked[:-1]),  # which logs nothing to any logger
+        "saved index": loaded(
+            "retrieve.py", f"index_dir={outputs / 'index'}", *asked[:-1]
+        ),  # which logs nothing to any logger
     }
     assert {name: sorted(own - SEARCH) for name, own in found.items()} == {name: [] for name in found}
     manifest = json.loads(next(outputs.glob("evaluate/*/*/manifest.json")).read_text())

@@ -89,7 +89,7 @@ def run_composed_once(main: Callable[[], Any], arguments: Sequence[str]) -> bool
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    task = main.__wrapped__  # type: ignore[attr-defined]
+    task: Any = getattr(main, "__wrapped__", main)
     file, module = utils.detect_calling_file_or_module_from_task_function(task)
     if file is None or Path(file).resolve().parent != PROJECT:
         return False
