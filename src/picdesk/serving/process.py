@@ -146,7 +146,6 @@ class Server(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
         self.should_exit = True
-        self.desk.stopping = True
 
     def reload(self) -> None:
         """In a thread; what goes wrong is told in the log, and nothing changes."""
@@ -162,7 +161,13 @@ class Server(uvicorn.Server):
         threading.Thread(target=work, name="reload", daemon=True).start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let every connection have the answer that it waits for, and one more to close it, before it is closed."""
+        """Let every connection have the answer that it waits for, and one more to close it, before it is closed.
+
+        Clients are told to close from when nobody listens any more on, as one who came again before that could be left in the
+        system's queue, which ends with a reset.
+        """
+        for _ in range(2):  # a turn of the loop to see who is in that queue by now, and one to let them in
+            await asyncio.sleep(0)
         self.desk.stopping = True
         for server in self.servers:
             server.close()
