@@ -1,7 +1,8 @@
-"""One thread computes: questions queue before it, and what has gathered while it was at work is encoded together.
+"""Some threads encode what has gathered, together; one more makes the answers, one by one, meanwhile.
 
-Two forward passes at once are slower on the same cores than one of both, and the engine is asked by one thread, as in a job. A
-question that comes alone is answered at once. Where several came last time, the thread waits a few milliseconds for as many.
+Texts that are encoded together go through on one thread, so that there may be as many passes at once as there are threads to
+compute. The engine is asked by one thread, as in a job. A question that comes alone is answered at once; where several came last
+time, a thread waits a few milliseconds for as many.
 """
 
 from __future__ import annotations
@@ -34,13 +35,20 @@ class Waiting:
 
 
 class Hand:
-    """The thread that computes. `compute` makes the answer of one question, once its text is encoded."""
+    """The threads that compute. `compute` makes the answer of one question, once its text is encoded."""
 
-    def __init__(self, compute: Compute, wait_ms: float, on_batch: Callable[[int], None] = lambda size: None) -> None:
+    def __init__(
+        self, compute: Compute, wait_ms: float, on_batch: Callable[[int], None] = lambda size: None, passes: int = 1
+    ) -> None:
         self.compute, self.wait_s, self.on_batch = compute, wait_ms / 1000, on_batch
         self._queue: queue.Queue[Waiting | None] = queue.Queue(WAITING)
-        self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
-        self._thread.start()
+        self._encoded: queue.Queue[list[Waiting] | None] = queue.Queue(1)
+        self._encoders = [
+            threading.Thread(target=self._encode, name=f"encode {i}", daemon=True) for i in range(1, passes + 1)
+        ]
+        self._answerer = threading.Thread(target=self._answer, name="answer", daemon=True)
+        for thread in (*self._encoders, self._answerer):
+            thread.start()
 
     def ask(self, served: Served, question: Question) -> Future[bytes]:
         """Put a question into the queue. Raises `AskError` (503) where too many wait already."""
@@ -58,18 +66,23 @@ class Hand:
 
     def close(self) -> None:
         """Answer what waits, and end."""
-        self._queue.put(None)
-        self._thread.join()
+        for _ in self._encoders:
+            self._queue.put(None)
+        for thread in self._encoders:
+            thread.join()
+        self._encoded.put(None)
+        self._answerer.join()
 
-    def _work(self) -> None:
-        last = 1
-        while (first := self._queue.get()) is not None:
+    def _encode(self) -> None:
+        last, end = 1, False
+        while not end and (first := self._queue.get()) is not None:
             batch, end = self._gather(first, last)
             last = len(batch)
             self.on_batch(last)
-            self._answer([one for one in batch if one.answer.set_running_or_notify_cancel()])
-            if end:
-                return
+            wanted = [one for one in batch if one.answer.set_running_or_notify_cancel()]
+            for served in {id(one.served): one.served for one in wanted}.values():
+                self._warm(served, [one.question for one in wanted if one.served is served])
+            self._encoded.put(wanted)
 
     def _gather(self, first: Waiting, last: int) -> tuple[list[Waiting], bool]:
         """What waits with the first; up to `wait_s` longer while there are fewer than last time; and whether it is the end."""
@@ -85,11 +98,10 @@ class Hand:
             batch.append(more)
         return batch, False
 
-    def _answer(self, batch: list[Waiting]) -> None:
-        for served in {id(one.served): one.served for one in batch}.values():
-            self._guard(lambda served=served: served.warm([o.question for o in batch if o.served is served]))  # type: ignore[misc]
-        for one in batch:
-            self._answer_one(one)
+    def _answer(self) -> None:
+        while (batch := self._encoded.get()) is not None:
+            for one in batch:
+                self._answer_one(one)
 
     def _answer_one(self, one: Waiting) -> None:
         try:
@@ -102,9 +114,9 @@ class Hand:
         else:
             one.answer.set_result(answer)
 
-    def _guard(self, work: Callable[[], None]) -> None:
+    def _warm(self, served: Served, questions: list[Question]) -> None:
         """Encoding together only saves time: where it fails, each question meets the fault itself, and is told."""
         try:
-            work()
+            served.warm(questions)
         except Exception as error:
             log.debug("encoding together failed: %s", error)

@@ -11,6 +11,7 @@ from typing import Any
 
 from picdesk.assembly.schema import Settings
 from picdesk.data.groups import see_all
+from picdesk.embedding.standing import passes_at_once
 from picdesk.readers.queries import read_queries
 from picdesk.serving.batching import Hand
 from picdesk.serving.bounded_memory import Kept
@@ -39,7 +40,7 @@ class Desk:
         self._reloading = threading.Lock()
         size = int(self.limits.cache_mb * MEGA)
         self.answers, self.thumbs, self.uploads = Kept(size), Thumbs(size, settings.encode.max_pixels), Kept(UPLOADS)
-        self.hand = Hand(self._compute, self.limits.batch_ms, self.counts.batches.observe)
+        self.hand = Hand(self._compute, self.limits.batch_ms, self.counts.batches.observe, passes_at_once())
         self.headlines = self._examples()
         self.folds = Folds()
         self.stopping = False
@@ -94,6 +95,7 @@ class Desk:
             raise AskError("reload", "a reload is under way", 409)
         try:
             fresh = self._open()
+            fresh.standing.threads = self.now.standing.threads  # this thread may have been given one alone
             fresh.load_trunk("text")
             self.now = fresh
             self.answers.clear()
