@@ -7,13 +7,14 @@ time, a thread waits a few milliseconds for as many.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from picdesk.errors import UserError
 from picdesk.serving.questions import AskError, Question
@@ -22,16 +23,33 @@ from picdesk.serving.served import Served
 log = logging.getLogger(__name__)
 MOST = 32
 WAITING = 512
+GATHER_S = 0.005
+"""Answers that are made within so long are handed out together, as the loop is woken for each time."""
 Compute = Callable[[Served, Question], bytes]
 
 
 @dataclass
 class Waiting:
-    """A question in the queue, and what it is to be answered by."""
+    """A question in the queue, and what it is to be answered by: a future of threads, or one of the event loop `loop`."""
 
     served: Served
     question: Question
-    answer: Future[bytes] = field(default_factory=Future)
+    answer: Future[bytes] | asyncio.Future[bytes]
+    loop: asyncio.AbstractEventLoop | None = None
+    found: bytes | Exception = b""
+
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for it."""
+        return self.answer.set_running_or_notify_cancel() if isinstance(self.answer, Future) else not self.answer.done()
+
+    def settle(self) -> None:
+        """Tell what was found; in the thread of the loop where there is one."""
+        if self.answer.done():
+            return
+        if isinstance(self.found, Exception):
+            self.answer.set_exception(self.found)
+        else:
+            self.answer.set_result(self.found)
 
 
 class Hand:
@@ -52,12 +70,22 @@ class Hand:
 
     def ask(self, served: Served, question: Question) -> Future[bytes]:
         """Put a question into the queue. Raises `AskError` (503) where too many wait already."""
-        waiting = Waiting(served, question)
+        answer: Future[bytes] = Future()
+        self._put(Waiting(served, question, answer))
+        return answer
+
+    def ask_in_loop(self, served: Served, question: Question) -> asyncio.Future[bytes]:
+        """The same for the event loop that runs, which is woken once for several answers."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes] = loop.create_future()
+        self._put(Waiting(served, question, answer, loop))
+        return answer
+
+    def _put(self, waiting: Waiting) -> None:
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
             raise AskError("request", f"{WAITING} questions are waiting; ask again in a second", 503) from None
-        return waiting.answer
 
     @property
     def length(self) -> int:
@@ -79,7 +107,7 @@ class Hand:
             batch, end = self._gather(first, last)
             last = len(batch)
             self.on_batch(last)
-            wanted = [one for one in batch if one.answer.set_running_or_notify_cancel()]
+            wanted = [one for one in batch if one.is_wanted()]
             for served in {id(one.served): one.served for one in wanted}.values():
                 self._warm(served, [one.question for one in wanted if one.served is served])
             self._encoded.put(wanted)
@@ -100,19 +128,23 @@ class Hand:
 
     def _answer(self) -> None:
         while (batch := self._encoded.get()) is not None:
+            made, begun = [], time.monotonic()
             for one in batch:
                 self._answer_one(one)
+                made.append(one)
+                if time.monotonic() - begun > GATHER_S:
+                    hand_out(made)
+                    made, begun = [], time.monotonic()
+            hand_out(made)
 
     def _answer_one(self, one: Waiting) -> None:
         try:
-            answer = self.compute(one.served, one.question)
+            one.found = self.compute(one.served, one.question)
         except UserError as error:
-            one.answer.set_exception(error)
+            one.found = error
         except Exception as error:  # whatever it is, the thread must live, and the client be told
             log.exception("a question could not be answered")
-            one.answer.set_exception(error)
-        else:
-            one.answer.set_result(answer)
+            one.found = error
 
     def _warm(self, served: Served, questions: list[Question]) -> None:
         """Encoding together only saves time: where it fails, each question meets the fault itself, and is told."""
@@ -120,3 +152,22 @@ class Hand:
             served.warm(questions)
         except Exception as error:
             log.debug("encoding together failed: %s", error)
+
+
+def hand_out(made: list[Waiting]) -> None:
+    """Tell whoever waits, each event loop once."""
+    for loop in {one.loop for one in made}:
+        own = [one for one in made if one.loop is loop]
+        if loop is None:
+            settle_all(own)
+            continue
+        try:
+            loop.call_soon_threadsafe(settle_all, own)
+        except RuntimeError:  # the loop has ended, and with it all that waited
+            log.debug("%d answers came too late", len(own))
+
+
+def settle_all(made: list[Waiting]) -> None:
+    """Tell several."""
+    for one in made:
+        one.settle()

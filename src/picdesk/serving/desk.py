@@ -62,15 +62,18 @@ class Desk:
         known = self.answers.get(key)
         if known is not None:
             return known
-        waiting = asyncio.wrap_future(self.hand.ask(served, question))
+        waiting = self.hand.ask_in_loop(served, question)
         try:
-            return await asyncio.wait_for(waiting, self.limits.timeout_s)
+            async with asyncio.timeout(self.limits.timeout_s):
+                return await waiting
         except TimeoutError:
             raise AskError("request", f"no answer within {self.limits.timeout_s:g} s", 503) from None
 
     async def ask_all(self, questions: Sequence[Question]) -> list[bytes]:
         """The answers of several questions, all of one generation."""
         served = self.now
+        if len(questions) == 1:
+            return [await self.ask(questions[0], served)]
         return list(await asyncio.gather(*(self.ask(question, served) for question in questions)))
 
     def _compute(self, served: Served, question: Question) -> bytes:
