@@ -39,8 +39,8 @@ FOREIGN = {
     "prometheus_client": ("serving/prometheus.py",),
     "jsonschema": ("rerankers/asking.py",),
     "wandb": ("report/wandb_media.py",),
-    "hydra": ("assembly/", "sweeps/callbacks.py", "sweeps/study.py", "commands/door.py"),
-    "omegaconf": ("assembly/", "sweeps/callbacks.py", "sweeps/study.py"),
+    "hydra": ("assembly/", "sweeps/callbacks.py", "sweeps/study.py", "commands/door.py", "commands/composing.py"),
+    "omegaconf": ("assembly/", "sweeps/callbacks.py", "sweeps/study.py", "commands/composing.py"),
 }
 STILL = {"jobs/attempts.py", "jobs/mistakes.py"}
 """Files above `assembly/` that ask Hydra itself: how a job of a sweep began, what its errors mean. The list only gets shorter."""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from picdesk.backbones.text_trunks import minilm_folder, tokenizer_digest
+from picdesk.backbones.text_trunks import MeanOfTokens, minilm_folder, tokenizer_digest
 from picdesk.backbones.tokens import flags_of
 from picdesk.bert import WordPieces, load_bert
 from picdesk.errors import UserError
@@ -58,6 +59,21 @@ def test_states_and_gradients_are_the_librarys(folder: Path, lengths: tuple[int,
     assert torch.equal(found[0][0], found[1][0])
     assert [name for name, _ in library.named_parameters()] == [name for name, _ in plain.named_parameters()]
     assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
+
+
+@pytest.mark.parametrize("lengths", [(1,), (7,), (12, 12, 12), (5, 9, 2, 17), (40, 3)])
+def test_texts_one_after_the_other_have_the_states_that_each_has_alone(folder: Path, lengths: tuple[int, ...]) -> None:
+    plain = load_bert(folder).eval()
+    rows = [torch.randint(1, 99, (length,), generator=torch.Generator().manual_seed(length)) for length in lengths]
+    groups = [(len(list(own)), length) for length, own in groupby(lengths)]
+    with torch.inference_mode():
+        alone = [plain(row[None], torch.ones_like(row)[None])[0] for row in rows]
+        packed = plain.packed(torch.cat(rows), groups)
+        means = MeanOfTokens(plain).packed(torch.cat(rows), groups)
+    torch.testing.assert_close(
+        packed, torch.cat(alone), rtol=0, atol=2e-6
+    )  # to the bit for MiniLM: tests/serving/test_desk.py
+    torch.testing.assert_close(means, torch.stack([one.mean(0) for one in alone]), rtol=0, atol=2e-6)
 
 
 def test_other_models_and_lost_weights_are_told(folder: Path, tmp_path: Path) -> None:

@@ -19,7 +19,15 @@ from picdesk.weights import misfit
 
 POOLER = "pooler."
 """Weights of the layer over the first token, which sentence encoders do not use."""
+Groups = Sequence[tuple[int, int]]
+"""Texts that follow each other: how many, and of how many tokens each."""
 WANTED = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+
+
+def cut_groups(states: torch.Tensor, groups: Groups) -> list[torch.Tensor]:
+    """[tokens, width] of texts one after the other as one tensor [n, length, width] a group."""
+    parts = torch.split(states, [n * length for n, length in groups])
+    return [part.view(n, length, -1) for part, (n, length) in zip(parts, groups, strict=True)]
 
 
 class Embeddings(nn.Module):
@@ -34,9 +42,10 @@ class Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(width, eps=config["layer_norm_eps"])
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
 
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """[n, length] ids to [n, length, width]; all of the first type."""
-        places = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)
+    def forward(self, input_ids: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
+        """Ids [n, length] to [n, length, width], all of the first type; `places` are the positions, from 0 on if not given."""
+        if places is None:
+            places = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0)
         types = self.token_type_embeddings(torch.zeros_like(input_ids))
         normalised = self.LayerNorm(self.word_embeddings(input_ids) + types + self.position_embeddings(places))
         states: torch.Tensor = self.dropout(normalised)
@@ -53,13 +62,26 @@ class SelfAttention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.dropout = nn.Dropout(config["attention_probs_dropout_prob"])
 
-    def forward(self, states: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
-        """[n, length, width] to the same; `seen` [n, 1, length, length], None where every place may be looked at."""
-        split = (*states.shape[:2], self.heads, -1)
-        query, key, value = (of(states).view(split).transpose(1, 2) for of in (self.query, self.key, self.value))
+    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups = ()) -> torch.Tensor:
+        """[n, length, width] to the same; `seen` [n, 1, length, length], None where every place may be looked at.
+
+        With `groups`, [tokens, width] to the same: texts one after the other, each of which looks at itself alone.
+        """
+        query, key, value = (of(states) for of in (self.query, self.key, self.value))
+        if not groups:
+            return self.mix(query, key, value, seen)
+        each = zip(cut_groups(query, groups), cut_groups(key, groups), cut_groups(value, groups), strict=True)
+        return torch.cat([self.mix(*one, None).flatten(0, 1) for one in each])
+
+    def mix(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Attention over [n, length, width] each."""
+        split = (*query.shape[:2], self.heads, -1)
+        query, key, value = (one.view(split).transpose(1, 2) for one in (query, key, value))
         rate = self.dropout.p if self.training else 0.0
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, seen, rate)
-        return mixed.transpose(1, 2).reshape(states.shape)
+        return mixed.transpose(1, 2).flatten(2)
 
 
 class Output(nn.Module):
@@ -85,9 +107,9 @@ class Attention(nn.Module):
         self.add_module("self", SelfAttention(config))
         self.output = Output(config["hidden_size"], config)
 
-    def forward(self, states: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
-        """[n, length, width] to the same."""
-        mixed: torch.Tensor = self.output(self.get_submodule("self")(states, seen), states)
+    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups = ()) -> torch.Tensor:
+        """[n, length, width], or with `groups` [tokens, width], to the same."""
+        mixed: torch.Tensor = self.output(self.get_submodule("self")(states, seen, groups), states)
         return mixed
 
 
@@ -112,9 +134,9 @@ class Layer(nn.Module):
         self.intermediate = Intermediate(config)
         self.output = Output(config["intermediate_size"], config)
 
-    def forward(self, states: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
-        """[n, length, width] to the same."""
-        states = self.attention(states, seen)
+    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups = ()) -> torch.Tensor:
+        """[n, length, width], or with `groups` [tokens, width], to the same."""
+        states = self.attention(states, seen, groups)
         mixed: torch.Tensor = self.output(self.intermediate(states), states)
         return mixed
 
@@ -126,10 +148,10 @@ class Layers(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(Layer(config) for _ in range(config["num_hidden_layers"]))
 
-    def forward(self, states: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
-        """[n, length, width] to the same."""
+    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups = ()) -> torch.Tensor:
+        """[n, length, width], or with `groups` [tokens, width], to the same."""
         for layer in self.layer:
-            states = layer(states, seen)
+            states = layer(states, seen, groups)
         return states
 
 
@@ -147,6 +169,15 @@ class Bert(nn.Module):
         if torch._C._is_tracing() or not bool(attention_mask.all()):
             seen = attention_mask.bool()[:, None, None, :].expand(-1, 1, length, -1)
         states: torch.Tensor = self.encoder(self.embeddings(input_ids), seen)
+        return states
+
+    def packed(self, input_ids: torch.Tensor, groups: Groups) -> torch.Tensor:
+        """Ids [tokens] of texts one after the other, without padding, to [tokens, width]: all rows in one product a layer.
+
+        `groups` say how many texts of how many tokens there are, in turn.
+        """
+        places = torch.cat([torch.arange(length, device=input_ids.device).repeat(n) for n, length in groups])
+        states: torch.Tensor = self.encoder(self.embeddings(input_ids, places), None, groups)
         return states
 
 

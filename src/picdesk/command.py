@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import runpy
 import sys
+from typing import NoReturn
 
 from picdesk.home import PROJECT
+from picdesk.process import ending
 
 DOORS = {
     "train": "fit a backbone, then evaluate what was fitted",
@@ -49,6 +51,12 @@ def main() -> int:
     return 0 if name in ("--help", "-h") else 2
 
 
+def run_command() -> NoReturn:
+    """The command as it is installed: the process ends with it."""
+    ending.claim_process()
+    sys.exit(main())
+
+
 def open_door_of(name: str, arguments: list[str]) -> int:
     """Run `train.py`, `evaluate.py`, `retrieve.py` or `serve.py`, of the checkout or the wheel that this was installed from."""
     door = PROJECT / f"{name}.py"
@@ -68,4 +76,4 @@ def usage() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command()

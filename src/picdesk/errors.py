@@ -1,5 +1,9 @@
 """Mistakes that a user can mend: one line on the terminal, exit status 2, never a traceback."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Something in the config or in a file is wrong; the text names the key or file, the value and what would be right."""
@@ -55,7 +59,23 @@ def examples(items: object, most: int = 3) -> str:
     return shown + (", ..." if len(listed) > most else "")
 
 
-def check_new(there: "set[str] | frozenset[str]", ids: "list[str] | tuple[str, ...]") -> None:
+class UniqueIds(tuple[str, ...]):
+    """Ids of which none stands twice, which is looked at once: a list of a million is not gone through at each query."""
+
+    __slots__ = ()
+
+    def __new__(cls, ids: Iterable[str], what: str) -> UniqueIds:
+        """Raises `DataError` as `check_unique` does."""
+        made = super().__new__(cls, ids)
+        check_unique(tuple(made), what)
+        return made
+
+    def __reduce__(self) -> tuple[type[tuple[str, ...]], tuple[tuple[str, ...]]]:
+        """Pickled, or copied, as any tuple."""
+        return tuple, (tuple(self),)
+
+
+def check_new(there: set[str] | frozenset[str], ids: list[str] | tuple[str, ...]) -> None:
     """Raise `DataError` with a count and examples if an id that is to be added to an index is in it already, or stands twice."""
     check_unique(ids, "index: adding")
     known = [item for item in ids if item in there]
@@ -67,9 +87,9 @@ def check_new(there: "set[str] | frozenset[str]", ids: "list[str] | tuple[str, .
         )
 
 
-def check_unique(ids: "list[str] | tuple[str, ...]", what: str) -> None:
+def check_unique(ids: list[str] | tuple[str, ...], what: str) -> None:
     """Raise `DataError` with a count and examples if an id stands twice."""
-    if len(set(ids)) == len(ids):
+    if isinstance(ids, UniqueIds) or len(set(ids)) == len(ids):
         return
     seen: set[str] = set()
     twice = [item for item in ids if item in seen or seen.add(item)]  # type: ignore[func-returns-value]

@@ -1,6 +1,8 @@
 """What the jobs of a sweep share is what each would have made for itself."""
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk import marks
 from picdesk.assembly import saved_config, shelf
+from picdesk.assembly.checkpoints import weights_of
 from picdesk.assembly.replaced import option_of
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
@@ -90,3 +93,36 @@ def test_the_digest_of_weights_is_that_of_the_file_as_it_is(tmp_path: Path) -> N
     assert Checkpoint(file).digest != before
     file.write_bytes(b"one")
     assert Checkpoint(file).digest == before
+
+
+@pytest.mark.usefixtures("sweep")
+def test_a_job_looks_for_the_latest_checkpoint_once_and_the_next_job_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def checkpoint(job: str, written: int) -> Path:
+        weights = tmp_path / job / "checkpoint" / "model.safetensors"
+        weights.parent.mkdir(parents=True)
+        weights.touch()
+        os.utime(weights, (written, written))
+        return weights
+
+    def begin(job: str) -> None:
+        about = SimpleNamespace(runtime=SimpleNamespace(output_dir=str(tmp_path / job)))
+        monkeypatch.setattr(shelf.HydraConfig, "get", lambda: about)
+
+    begin("one")
+    first = checkpoint("a", 1_000)
+    assert weights_of("latest", tmp_path) == first
+    newer = checkpoint("b", 2_000)
+    assert weights_of("latest", tmp_path) == first
+    begin("two")
+    assert weights_of("latest", tmp_path) == newer
+
+
+def test_outside_a_sweep_the_latest_checkpoint_is_looked_for_each_time(tmp_path: Path) -> None:
+    for job, written in (("a", 1_000), ("b", 2_000)):
+        weights = tmp_path / job / "checkpoint" / "model.safetensors"
+        weights.parent.mkdir(parents=True)
+        weights.touch()
+        os.utime(weights, (written, written))
+        assert weights_of("latest", tmp_path) == weights

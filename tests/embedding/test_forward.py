@@ -2,14 +2,16 @@
 
 import logging
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from picdesk.bert import cut_groups
 from picdesk.embedding.encoder import Encoder
-from picdesk.embedding.forward import Forward, working
+from picdesk.embedding.forward import Forward, use_threads, working
 from picdesk.embedding.store import Store
 from picdesk.errors import ConfigError
 from tests.embedding.fakes import Pictures, Tiny
@@ -161,3 +163,23 @@ def test_a_few_tokens_go_through_on_one_thread_and_the_callers_threads_come_back
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_texts_one_after_the_other_go_through_on_one_thread() -> None:
+    """So that others may compute meanwhile."""
+    seen: list[int] = []
+
+    class Packing(torch.nn.Module):
+        packs = True
+
+        def packed(self, input_ids: torch.Tensor, groups: Sequence[tuple[int, int]]) -> torch.Tensor:
+            seen.append(torch.get_num_threads())
+            return torch.stack([one.float().mean(1) for one in cut_groups(input_ids[:, None], groups)[0]])
+
+    with use_threads(2):
+        forward = forward_of(Packing())
+        assert forward.packs
+        assert forward.packed(torch.tensor([1, 3, 5, 7]), [(2, 2)]).shape[0] == 2
+        assert torch.get_num_threads() == 2
+    assert seen == [1]
+    assert not forward_of(torch.nn.Identity()).packs

@@ -2,6 +2,7 @@ import csv
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -198,6 +199,32 @@ def test_a_run_begins_without_the_import_of_wandbs_launcher(tmp_path: Path) -> N
     environment = {key: value for key, value in os.environ.items() if key != "WANDB_MODE"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_a_table_is_logged_without_the_import_of_pandas(tmp_path: Path) -> None:
+    code = (
+        "import sys; from picdesk.report.wandb_media import JobWandbLogger; from picdesk.report.loggers import RetrievedRow\n"
+        f"logger = JobWandbLogger({str(tmp_path)!r}, mode='offline')\n"
+        "logger.log_retrieval_table([RetrievedRow('q', 'a query', 1, 'i', 0.5, True, 1)]); logger.finish()\n"
+        "print([name for name in sys.modules if name.startswith('pandas')])"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "WANDB_MODE"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "[]"
+    assert list(tmp_path.rglob("retrieved_*.table.json"))
+
+
+def test_wandbs_process_is_begun_before_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from picdesk.report import wandb_media
+
+    begun = threading.Event()
+    monkeypatch.setattr(wandb_media.library(), "setup", begun.set)
+    wandb_media.JobWandbLogger(str(tmp_path), mode="disabled").prepare()
+    logger = wandb_media.JobWandbLogger(str(tmp_path), mode="offline")
+    assert not begun.wait(0.2)
+    logger.prepare()
+    assert begun.wait(10)
 
 
 def test_only_the_first_of_several_processes_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,11 +86,11 @@ def test_a_server_that_refuses_at_the_beginning(
     def init(**settings: Any) -> Run:
         asked.append(settings["mode"])
         if settings["mode"] == "online":
-            raise wandb_media.wandb.errors.CommError("timed out")
+            raise wandb_media.library().errors.CommError("timed out")
         return Run()
 
-    monkeypatch.setattr(wandb_media.wandb, "init", init)
-    monkeypatch.setattr(wandb_media.wandb, "run", None)
+    monkeypatch.setattr(wandb_media.library(), "init", init)
+    monkeypatch.setattr(wandb_media.library(), "run", None)
     logger = wandb_media.JobWandbLogger(str(tmp_path))
     with caplog.at_level(logging.WARNING):
         assert isinstance(logger.experiment, Run)

@@ -43,6 +43,11 @@ def test_a_text_has_the_features_it_has_in_a_job_whoever_comes_with_it(tmp_path:
         assert standing.forwards < len(TEXTS), "those of one length together"
     assert (standing.texts(backbone, TEXTS[::-1]) == alone[::-1]).all()
     assert standing.passed == len(TEXTS), "what was made is kept"
+    longer = [" ".join(WORDS[: 1 + i % 19]) + " x" * (i % 3) for i in range(40)]
+    first, second = (Standing(Store(tmp_path / "empty")) for _ in range(2))
+    each = np.concatenate([first.texts(backbone, [text]) for text in longer])
+    assert (second.texts(backbone, longer) == each).all()
+    assert second.forwards <= 2 or not second.agrees(backbone), "texts of any length together"
     assert not list((tmp_path / "empty").rglob("*.safetensors")), "and nothing of it is written down"
     Encoder(Store(tmp_path / "full")).texts(backbone, TEXTS)
     warm = Standing(Store(tmp_path / "full"))
@@ -128,6 +133,72 @@ def test_questions_that_wait_are_encoded_together_and_one_fault_hurts_one(desk: 
     assert isinstance(rest[2].exception(5), ZeroDivisionError)
     assert sizes == [1, 4]
     hand.close()
+
+
+def test_what_is_kept_is_looked_up_while_others_are_encoded(tmp_path: Path) -> None:
+    """A forward pass that lasts keeps nobody from what is there."""
+    backbone, gate, begun = Tiny(), threading.Event(), threading.Event()
+    standing = Standing(Store(tmp_path))
+    known = standing.texts(backbone, ["known"])
+
+    def wait(*given: object) -> None:
+        begun.set()
+        gate.wait(5)
+
+    standing._ready[id(backbone), "text"].trunk.register_forward_pre_hook(wait)
+    with ThreadPoolExecutor(2) as pool:
+        fresh = pool.submit(standing.texts, backbone, ["fresh"])
+        assert begun.wait(5)
+        assert (pool.submit(standing.texts, backbone, ["known"]).result(2) == known).all()
+        assert not fresh.done()
+        gate.set()
+        assert fresh.result(5).shape == known.shape
+
+
+def test_a_pass_has_all_threads_wherever_it_is_asked_for(tmp_path: Path) -> None:
+    """Torch gives a thread of Python that begins while another computes on one thread that one alone, for good."""
+    import torch
+
+    from picdesk.embedding.forward import use_threads
+
+    seen: list[int] = []
+    with use_threads(2):
+        backbone, standing = Tiny(), Standing(Store(tmp_path))
+        standing.prepare(backbone, "text")
+        standing._ready[id(backbone), "text"].trunk.register_forward_pre_hook(
+            lambda *given: seen.append(torch.get_num_threads())
+        )
+        with use_threads(1), ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 1
+            pool.submit(standing.texts, backbone, ["a text of many letters"]).result()
+    assert seen == [2]
+
+
+def test_several_encode_at_once_one_answers_and_the_end_waits_for_all(desk: Desk) -> None:
+    begun, both, answering = threading.Event(), threading.Barrier(2, timeout=5), [0]
+
+    class Slow:
+        def warm(self, questions: list[Question]) -> None:
+            begun.set()
+            both.wait()
+
+    def compute(served: Served, question: Question) -> bytes:
+        answering[0] += 1
+        assert answering[0] == 1, "one at a time"
+        time.sleep(0.01)
+        answering[0] -= 1
+        return question.name.encode()
+
+    hand = Hand(compute, 0, passes=2)
+    slow: Any = Slow()
+    first = hand.ask(slow, about_text("first", "pictures", Options()))
+    assert begun.wait(5)
+    second = hand.ask(slow, about_text("second", "pictures", Options()))
+    assert [one.result(5) for one in (first, second)] == [b"first", b"second"]
+    assert not both.broken, "both were at it together"
+    later = [hand.ask(desk.now, about_text(f"red {i}", "pictures", Options())) for i in range(9)]
+    hand.close()
+    assert [one.result(0) for one in later] == [f"red {i}".encode() for i in range(9)]
 
 
 def test_an_answer_is_kept_until_the_next_generation(tmp_path: Path) -> None:

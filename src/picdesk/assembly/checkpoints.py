@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from picdesk.assembly.shelf import keep_in_job_of_sweep
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import WEIGHTS_FILE as WEIGHTS
 from picdesk.report.manifest import Manifest
@@ -50,7 +51,11 @@ def locate(ckpt: str, outputs: Path) -> Checkpoint:
 
 def weights_of(ckpt: str, outputs: Path) -> Path:
     """Its weights, not looked at yet. Raises `MissingFileError`."""
-    path = newest(outputs) if ckpt == "latest" else Path(ckpt).expanduser()
+    path = (
+        keep_in_job_of_sweep("newest", str(outputs), lambda: newest(outputs))
+        if ckpt == "latest"
+        else Path(ckpt).expanduser()
+    )
     if ckpt == "best":
         path = newest_sweep(outputs)
     if is_sweep(path):

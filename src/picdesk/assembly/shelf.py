@@ -55,6 +55,13 @@ def keep_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
     return take_or_make(kind, digest_of([key, str(HydraConfig.get().runtime.output_dir)]), make)
 
 
+def keep_in_job_of_sweep(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
+    """In a sweep, what the same job made before, and no other job; else a new one: `serve.py` is one job, and looks again."""
+    if not sweeping():
+        return make()
+    return take_or_make(kind, digest_of([key, str(HydraConfig.get().runtime.output_dir)]), make)
+
+
 def sweeping() -> bool:
     """Whether this job is one of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN

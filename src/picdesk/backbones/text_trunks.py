@@ -24,7 +24,7 @@ from torch import nn
 
 from picdesk.backbones.deferred import Deferred
 from picdesk.backbones.tokens import flags_of
-from picdesk.bert import WordPieces, load_bert
+from picdesk.bert import Bert, Groups, WordPieces, cut_groups, load_bert
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import digest_of
 
@@ -42,10 +42,25 @@ class MeanOfTokens(nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """[n, length] ids and mask to [n, width]."""
         states = self.transformer(input_ids=input_ids, attention_mask=attention_mask)
-        states = getattr(states, "last_hidden_state", states)
-        weights = attention_mask.unsqueeze(-1).to(states.dtype)
-        pooled: torch.Tensor = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
-        return pooled
+        return mean_of_tokens(getattr(states, "last_hidden_state", states), attention_mask)
+
+    @property
+    def packs(self) -> bool:
+        """Whether texts of several lengths can go through one after the other, without padding."""
+        return isinstance(self.transformer, Bert)
+
+    def packed(self, input_ids: torch.Tensor, groups: Groups) -> torch.Tensor:
+        """Ids [tokens] of texts one after the other, `groups` of so many of so many tokens each, to [n, width]."""
+        assert isinstance(self.transformer, Bert)
+        each = cut_groups(self.transformer.packed(input_ids, groups), groups)
+        return torch.cat([mean_of_tokens(one, torch.ones(one.shape[:2], device=one.device)) for one in each])
+
+
+def mean_of_tokens(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[n, length, width] and the mask [n, length] to [n, width]."""
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    pooled: torch.Tensor = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+    return pooled
 
 
 class Together(nn.Module):

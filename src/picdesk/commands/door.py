@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from picdesk.errors import ConfigError
 from picdesk.jobs.mistakes import mistake, one_line, say
-from picdesk.process import stops
+from picdesk.process import ending, stops
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -120,8 +120,23 @@ def open_door(main: Callable[[], Any], takes_text: bool = False) -> None:
 
     Where the door `takes_text`, an argument without a key is what is searched for.
 
-    With PICDESK_TRACEBACK=1 in the environment the whole traceback is shown instead.
+    With PICDESK_TRACEBACK=1 in the environment the whole traceback is shown instead. Where the process is the door's own, it ends
+    here.
     """
+    is_own, status = ending.is_own_process(sys._getframe(1)), 0
+    try:
+        run_door(main, takes_text)
+    except SystemExit as left:
+        if not is_own or not isinstance(left.code, int | None):
+            raise
+        status = left.code or 0
+    if is_own:
+        ending.end_process(status)
+
+
+def run_door(main: Callable[[], Any], takes_text: bool) -> None:
+    """What a door does. Raises `SystemExit` for whatever the user is told of."""
+    from picdesk.commands.composing import run_composed_once
     from picdesk.jobs import attempts
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -129,7 +144,8 @@ def open_door(main: Callable[[], Any], takes_text: bool = False) -> None:
     try:
         with stops.watch_signals(), whole_streams():
             read_command_line(takes_text)
-            main()
+            if not run_composed_once(main, sys.argv[1:]):
+                main()
             attempts.leave_if_failed()
     except (stops.Stop, KeyboardInterrupt) as stop:
         leave_stopped(stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 
 import numpy as np
 import torch
@@ -74,6 +74,14 @@ class TextBatches:
             longest = max(self._lengths[i] for i in part)
             lines = torch.tensor([self._line[i] for i in part])
             yield part, {name: widen_tokens(tensor[lines, :longest]) for name, tensor in self._inputs.items()}
+
+    def packed(self, part: list[int]) -> tuple[torch.Tensor, list[tuple[int, int]]]:
+        """Token ids [tokens] of a part of `order`, one text after the other without padding; and how many texts of how many
+        tokens there are, in turn."""
+        tokens = self._inputs["input_ids"]
+        ids = torch.cat([tokens[self._line[i], : self._lengths[i]] for i in part])
+        groups = [(len(list(own)), length) for length, own in groupby(part, self.length)]
+        return widen_tokens(ids), groups
 
 
 def compact(tokens: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -32,6 +32,17 @@ class OnHost(Protocol):
     """A trunk whose inputs stay in main memory where `on_host` is True: it reads pictures itself."""
 
     on_host: bool
+
+
+@runtime_checkable
+class Packs(Protocol):
+    """A text trunk that, where `packs` is True, takes texts one after the other, without padding: the same features in fewer and
+    larger products."""
+
+    packs: bool
+
+    def packed(self, input_ids: torch.Tensor, groups: Sequence[tuple[int, int]]) -> torch.Tensor:
+        """Ids [tokens] of `groups` of so many texts of so many tokens each, to [n, trunk_dim]."""
 
 
 @dataclass
@@ -65,6 +76,22 @@ class Forward:
             self._free_cache()  # here, as the error holds on to the activations of the pass that failed
         return np.concatenate(done)
 
+    @property
+    def packs(self) -> bool:
+        """Whether texts can go through one after the other."""
+        return isinstance(self.trunk, Packs) and self.trunk.packs
+
+    def packed(self, input_ids: torch.Tensor, groups: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """Features [n, trunk_dim] float32 of texts one after the other: `groups` of so many texts of so many tokens each.
+
+        On one thread: many rows at once need no second one, which waits at each layer and is of more use elsewhere.
+        """
+        assert isinstance(self.trunk, Packs)
+        with use_threads(1):
+            features = self.trunk.packed(input_ids.to(self.device), groups)
+        result: NDArray[np.float32] = features.float().cpu().numpy()
+        return result
+
     def _run(self, inputs: Inputs) -> NDArray[np.float32]:
         stays = isinstance(self.trunk, OnHost) and self.trunk.on_host
         on_device = inputs if stays else {name: tensor.to(self.device) for name, tensor in inputs.items()}
@@ -72,7 +99,8 @@ class Forward:
             pixels = self.normalise(on_device["pixels"])
             features = self.trunk(pixels.to(self.dtype, memory_format=self.layout))
         else:
-            with one_thread(next(iter(inputs.values())).numel() <= FEW_TOKENS):
+            few = next(iter(inputs.values())).numel() <= FEW_TOKENS
+            with use_threads(1 if few else torch.get_num_threads()):
                 features = self.trunk(**{name: self._cast(tensor) for name, tensor in on_device.items()})
         result: NDArray[np.float32] = features.float().cpu().numpy()
         return result
@@ -99,13 +127,13 @@ class Forward:
 
 
 @contextmanager
-def one_thread(wanted: bool = True) -> Iterator[None]:
-    """One thread for torch's operators while it lasts; nothing changes where that is not `wanted`."""
+def use_threads(count: int) -> Iterator[None]:
+    """So many threads for torch's operators in this thread of Python while it lasts."""
     before = torch.get_num_threads()
-    if not wanted or before == 1:
+    if before == count:
         yield
         return
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

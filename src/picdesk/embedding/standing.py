@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from itertools import groupby
 from typing import Any
@@ -22,7 +23,7 @@ from PIL import Image
 
 from picdesk.embedding.batches import Inputs, TextBatches, cut_rows
 from picdesk.embedding.encoder import Encoder
-from picdesk.embedding.forward import Forward, prepare_trunk
+from picdesk.embedding.forward import Forward, prepare_trunk, use_threads
 from picdesk.embedding.store import Space, content_key
 from picdesk.interfaces import Backbone, Modality, PictureBytes
 
@@ -30,24 +31,31 @@ TOGETHER = 16
 """Texts that go through a trunk together: only such of one length in tokens. Then each has the features that it has alone, bit
 for bit (MiniLM in float32, all lengths from 4 to 27 tokens by 2 to 16 texts). Padding changes last digits: softmax over 20
 places adds up in another order than over 12."""
+PACKED = 64
+"""Texts of any lengths that go through a trunk together where it takes them one after the other, without padding."""
 SHORTEST = 4
 """Texts of fewer tokens go alone: their matrix products are so small that another routine makes them."""
 PROBES = ("a dog {}", "a man in a red shirt walks a dog along the harbour wall {}")
 FEW = 8
 """Pictures that are encoded here at once: those that are asked, not the candidates of a reranker."""
+PASSES = 4
+"""Passes of texts at once, at most: more texts a second than one thread makes answers of."""
 AHEAD = 64
 """Pictures that are decoded and wait for their turn."""
 LATEST = 20_000
 """Features that are kept, of all trunks together: at most 100 MB with 1,280 numbers each."""
 Key = tuple[str, bytes]
+Encoded = tuple[list[int], NDArray[np.float32]]
+"""Rows, and the features of each."""
 
 
 @dataclass
 class Standing(Encoder):
     """An encoder whose trunks stay ready; the backbone is its own from then on. Not for galleries: what is many goes through
-    `Encoder`. Safe for threads."""
+    `Encoder`. Safe for threads of Python; `threads` are those of torch that a pass may have."""
 
     latest: int = LATEST
+    threads: int = field(default_factory=torch.get_num_threads)
     forwards: int = 0
     passed: int = 0
     _kept: OrderedDict[Key, NDArray[np.float32]] = field(default_factory=OrderedDict)
@@ -55,7 +63,8 @@ class Standing(Encoder):
     _spaces: dict[tuple[int, Modality], Space] = field(default_factory=dict)
     _ready: dict[tuple[int, Modality], Forward] = field(default_factory=dict)
     _agrees: dict[int, bool] = field(default_factory=dict)
-    _turn: threading.RLock = field(default_factory=threading.RLock)
+    _turn: threading.RLock = field(default_factory=threading.RLock)  # for whoever wants all threads
+    _memory: threading.RLock = field(default_factory=threading.RLock)  # for what is kept; held for no forward pass
 
     @classmethod
     def from_encoder(cls, encoder: Encoder, latest: int = LATEST) -> Standing:
@@ -67,16 +76,25 @@ class Standing(Encoder):
         """Trunk features [n, trunk_dim] of texts, in their order."""
         keys = [content_key(text) for text in texts]
 
-        def make_batches(rows: list[int]) -> Iterator[tuple[list[int], Inputs]]:
-            batches = TextBatches(backbone, texts, rows)
-            yield from batches(parts_of(batches, TOGETHER if len(rows) > 1 and self.agrees(backbone) else 1))
+        def encode(rows: list[int]) -> Iterator[Encoded]:
+            together = len(rows) > 1 and self.agrees(backbone)
+            return self._encode_texts(TextBatches(backbone, texts, rows), self._forward(backbone, "text"), together)
 
-        return self._look_up(backbone, "text", keys, make_batches)
+        return self._look_up(backbone, "text", keys, encode)
+
+    def _encode_texts(self, batches: TextBatches, forward: Forward, together: bool) -> Iterator[Encoded]:
+        """Rows with their features: several at once, or one by one."""
+        if together and forward.packs:
+            short = [i for i in batches.order if batches.length(i) < SHORTEST]
+            for part in [*([i] for i in short), *cut_rows(batches.order[len(short) :], PACKED)]:
+                yield part, forward.packed(*batches.packed(part))  # on one thread: others may do the same meanwhile
+        else:
+            for part, inputs in batches(parts_of(batches, TOGETHER if together else 1)):
+                yield part, self._run(forward, inputs)
 
     def prepare(self, backbone: Backbone, modality: Modality) -> None:
         """Load a trunk and make it ready, before anybody asks."""
-        with self._turn:
-            self._forward(backbone, modality)
+        self._forward(backbone, modality)
 
     def agrees(self, backbone: Backbone) -> bool:
         """Whether this text tower gives a text the same bits alone and among others; tried once, with a few texts.
@@ -92,13 +110,17 @@ class Standing(Encoder):
             return known
 
     def _batches_change_nothing(self, backbone: Backbone, probe: str) -> bool:
-        texts = [probe.format(i) for i in range(1, 10)]
-        inputs, forward = TextBatches(backbone, texts, list(range(len(texts)))), self._forward(backbone, "text")
+        texts = [probe.format(" ".join("12345"[: i % 5]) + str(i)) for i in range(1, 10)]
+        batches, forward = TextBatches(backbone, texts, list(range(len(texts)))), self._forward(backbone, "text")
         with torch.inference_mode():
-            together = {
-                part[i]: row for part, one in inputs(parts_of(inputs, TOGETHER)) for i, row in enumerate(forward(one))
-            }
-            alone = {part[0]: forward(one)[0] for part, one in inputs(parts_of(inputs, 1))}
+            together, alone = (
+                {
+                    i: row
+                    for part, rows in self._encode_texts(batches, forward, whether)
+                    for i, row in zip(part, rows, strict=True)
+                }
+                for whether in (True, False)
+            )
         return all(np.array_equal(together[i], alone[i]) for i in alone)
 
     def pictures(
@@ -118,13 +140,15 @@ class Standing(Encoder):
         contents = [pictures.read(i) for i in range(len(pictures))]
         keys = [content_key(data) for data in contents]
 
-        def make_batches(rows: list[int]) -> Iterator[tuple[list[int], Inputs]]:
+        def encode(rows: list[int]) -> Iterator[Encoded]:
+            forward = self._forward(backbone, "image")
             for i in rows:  # alone: convolutions have other last digits in another batch
-                known = self._pixels.pop(keys[i], None)
+                with self._memory:
+                    known = self._pixels.pop(keys[i], None)
                 pixels = known if known is not None else self._decode(backbone, contents[i], decode)
-                yield [i], backbone.picture_inputs([pixels])
+                yield [i], self._run(forward, backbone.picture_inputs([pixels]))
 
-        return self._look_up(backbone, "image", keys, make_batches)
+        return self._look_up(backbone, "image", keys, encode)
 
     def look_at(self, backbone: Backbone, data: bytes, decode: Callable[..., Image.Image]) -> None:
         """Decode a picture that will be encoded next, in the caller's thread. Raises `DataError` where that cannot be done."""
@@ -132,7 +156,7 @@ class Standing(Encoder):
         if self._is_kept(backbone, "image", key):
             return
         pixels = self._decode(backbone, data, decode)
-        with self._turn:
+        with self._memory:
             self._pixels[key] = pixels
             while len(self._pixels) > AHEAD:  # who asked may be gone, or have its answer already
                 self._pixels.popitem(last=False)
@@ -143,77 +167,96 @@ class Standing(Encoder):
         return backbone.picture_to_pixels(decode(data, **options))
 
     def _is_kept(self, backbone: Backbone, modality: Modality, key: bytes) -> bool:
-        with self._turn:
-            space = self._space_of(backbone, modality)
-            return (space.fingerprint, key) in self._kept or key in space
+        return bool(self._known(backbone, modality, [key]))
 
     def _look_up(
         self,
         backbone: Backbone,
         modality: Modality,
         keys: list[bytes],
-        made: Callable[[list[int]], Iterator[tuple[list[int], Inputs]]],
+        encode: Callable[[list[int]], Iterator[Encoded]],
     ) -> NDArray[np.float32]:
-        with self._turn:
-            space = self._space_of(backbone, modality)
-            first: dict[bytes, int] = {}
-            for i, key in enumerate(keys):
-                if (space.fingerprint, key) not in self._kept and key not in space:
-                    first.setdefault(key, i)
-            fresh = self._make_features(backbone, modality, keys, made(list(first.values()))) if first else {}
-            found = np.empty((len(keys), space.width), np.float32)
-            for i, key in enumerate(keys):
-                found[i] = fresh[key] if key in fresh else self._known_features(space, key)
-            self._keep(space.fingerprint, fresh)
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        known = self._known(backbone, modality, list(first))
+        if len(known) < len(first):
+            fresh = self._make_features(keys, encode(sorted(i for key, i in first.items() if key not in known)))
+            self._keep(self._space_of(backbone, modality).fingerprint, fresh)
+            known |= fresh
+        found = np.empty((len(keys), self._space_of(backbone, modality).width), np.float32)
+        for i, key in enumerate(keys):
+            found[i] = known[key]
+        return found
+
+    def _known(self, backbone: Backbone, modality: Modality, keys: list[bytes]) -> dict[bytes, NDArray[np.float32]]:
+        """Features of items that are in memory or in the store; does not wait for a forward pass that is under way."""
+        with self._memory:
+            space, found = self._space_of(backbone, modality), {}
+            for key in keys:
+                name = (space.fingerprint, key)
+                if name in self._kept:
+                    self._kept.move_to_end(name)
+                    found[key] = self._kept[name]
+                elif key in space:
+                    found[key] = np.asarray(space.get([key])[0])
             return found
 
-    def _known_features(self, space: Space, key: bytes) -> NDArray[np.float32]:
-        name = (space.fingerprint, key)
-        if name in self._kept:
-            self._kept.move_to_end(name)
-            return self._kept[name]
-        return np.asarray(space.get([key])[0])
+    def _run(self, forward: Forward, inputs: Inputs) -> NDArray[np.float32]:
+        """A pass on all threads, which has them to itself; torch gives a thread of Python that begins while another computes on
+        one thread no more than one."""
+        with self._turn, use_threads(self.threads):
+            return forward(inputs)
 
-    def _make_features(
-        self, backbone: Backbone, modality: Modality, keys: list[bytes], batches: Iterator[tuple[list[int], Inputs]]
-    ) -> dict[bytes, NDArray[np.float32]]:
+    def _make_features(self, keys: list[bytes], encoded: Iterator[Encoded]) -> dict[bytes, NDArray[np.float32]]:
         """Features of a few items, rounded as the store would have rounded them."""
-        forward = self._forward(backbone, modality)
         fresh: dict[bytes, NDArray[np.float32]] = {}
-        for rows, inputs in batches:
-            with torch.inference_mode():
-                features = forward(inputs).astype(self.storage).astype(np.float32)
-            self.forwards, self.passed = self.forwards + 1, self.passed + len(rows)
-            fresh |= {keys[i]: row for i, row in zip(rows, features, strict=True)}
+        with torch.inference_mode():
+            for rows, features in encoded:
+                self.forwards, self.passed = self.forwards + 1, self.passed + len(rows)
+                rounded = features.astype(self.storage).astype(np.float32)
+                fresh |= {keys[i]: row for i, row in zip(rows, rounded, strict=True)}
         return fresh
 
     def _keep(self, fingerprint: str, fresh: dict[bytes, NDArray[np.float32]]) -> None:
-        for key, row in fresh.items():
-            self._kept[fingerprint, key] = row
-        while len(self._kept) > self.latest:
-            self._kept.popitem(last=False)
+        with self._memory:
+            for key, row in fresh.items():
+                self._kept[fingerprint, key] = row
+            while len(self._kept) > self.latest:
+                self._kept.popitem(last=False)
 
     def _space_of(self, backbone: Backbone, modality: Modality) -> Space:
         place = (id(backbone), modality)
-        if place not in self._spaces:
-            decoding = "draft" if modality == "image" and self.fast_decode else "full"
-            self._spaces[place] = self._space(backbone, modality, decoding)
-        return self._spaces[place]
+        with self._memory:
+            if place not in self._spaces:
+                decoding = "draft" if modality == "image" and self.fast_decode else "full"
+                self._spaces[place] = self._space(backbone, modality, decoding)
+            return self._spaces[place]
 
     def _forward(self, backbone: Backbone, modality: Modality) -> Forward:
         """The trunk of a backbone, made ready once."""
         place = (id(backbone), modality)
-        if place not in self._ready:
-            trunk: Any = backbone.image_trunk if modality == "image" else backbone.text_trunk
-            fused = modality in backbone.fused_towers
-            ready, layout = prepare_trunk(trunk, self.device, self.precision, fused, self.engine)
-            self._ready[place] = Forward(
-                ready, self.device, self.input_type, backbone.normalise_pixels, self._batch(modality), layout
-            )
+        with self._turn if place not in self._ready else nullcontext():
+            if place not in self._ready:
+                trunk: Any = backbone.image_trunk if modality == "image" else backbone.text_trunk
+                fused = modality in backbone.fused_towers
+                ready, layout = prepare_trunk(trunk, self.device, self.precision, fused, self.engine)
+                self._ready[place] = Forward(
+                    ready, self.device, self.input_type, backbone.normalise_pixels, self._batch(modality), layout
+                )
         return self._ready[place]
+
+
+def rows_of(encoded: Iterator[Encoded]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Each row with its features."""
+    for rows, features in encoded:
+        yield from zip(rows, features, strict=True)
 
 
 def parts_of(batches: TextBatches, most: int) -> Iterator[list[int]]:
     """Rows of one token length each, at most `most`; those of very few tokens alone."""
     for length, rows in groupby(batches.order, batches.length):  # `order` is by length
         yield from cut_rows(list(rows), most if length >= SHORTEST else 1)
+
+
+def passes_at_once() -> int:
+    """How many passes of several texts, each on one thread, this machine has threads for."""
+    return min(torch.get_num_threads(), PASSES)

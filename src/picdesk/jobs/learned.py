@@ -106,7 +106,10 @@ def without_look_alikes(
         kept = one.ranks.take(np.flatnonzero(~of_query)) if not of_query.all() else None
         if kept is None:
             continue
-        bars = intervals(kept, one.ks, bars_by.resamples, bars_by.seed, bars_by.level, one.names)
+        if not of_query.any() and np.array_equal(kept.cluster, one.ranks.cluster):  # nothing is left out: drawn alike
+            bars = one.intervals
+        else:
+            bars = intervals(kept, one.ks, bars_by.resamples, bars_by.seed, bars_by.level, one.names)
         metrics = metrics_of(kept, one.ks, one.names)
         ends = {name: [bars[name].low, bars[name].high] for name in bars}
         numbers[direction] = {"metrics": metrics, "intervals": ends}

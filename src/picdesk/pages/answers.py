@@ -54,10 +54,16 @@ def cards_of(
 
 def found_in(run: Run, row: int, catalogue: Catalogue, true: str) -> tuple[Item, ...]:
     """The items of one list as the page shows them."""
-    listed = [(run.item_ids[i], float(s)) for i, s in zip(run.index[row], run.scores[row], strict=True) if i >= 0]
     return tuple(
-        item_of(name, catalogue, score, rank, name == true != "") for rank, (name, score) in enumerate(listed, 1)
+        item_of(name, catalogue, score, rank, name == true != "")
+        for rank, (name, score) in enumerate(listed_in(run, row), 1)
     )
+
+
+def listed_in(run: Run, row: int) -> list[tuple[str, float]]:
+    """The items of one list with their scores, best first."""
+    rows, scores = run.index[row].tolist(), run.scores[row].tolist()
+    return [(run.item_ids[i], score) for i, score in zip(rows, scores, strict=True) if i >= 0]
 
 
 def item_of(name: str, catalogue: Catalogue, score: float | None, rank: int | None, relevant: bool) -> Item:

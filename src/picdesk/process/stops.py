@@ -8,8 +8,6 @@ process where the main thread does not come back from a library.
 
 from __future__ import annotations
 
-import atexit
-import logging
 import multiprocessing
 import os
 import signal
@@ -21,7 +19,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-from picdesk.process import children, unfinished
+from picdesk.process import children, ending, unfinished
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GENTLE_S = 4.0
@@ -256,9 +254,4 @@ def leave(code: int) -> NoReturn:
     children.end()
     if not is_requested():
         raise SystemExit(code) from None
-    logging.shutdown()
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
-    os._exit(code)
+    ending.end_process(code, waits=False)

@@ -23,6 +23,9 @@ class CsvLogger(CSVLogger):
     def __init__(self, save_dir: str) -> None:
         super().__init__(save_dir, name="csv", version="", flush_logs_every_n_steps=1)
 
+    def prepare(self) -> None:
+        """Nothing takes long."""
+
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Log numbers by name, and write them at once."""
         super().log_metrics(metrics, step)

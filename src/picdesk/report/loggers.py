@@ -36,6 +36,9 @@ class JobLogger(Protocol):
 
     silent: bool
 
+    def prepare(self) -> None:
+        """Begin what takes long before there is something to log: a job calls it that will log."""
+
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Log numbers by name."""
 
@@ -69,6 +72,9 @@ class NoLogger:
     """Logs nothing. A trainer is given no logger in its place."""
 
     silent = True
+
+    def prepare(self) -> None:
+        """Nothing."""
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Nothing."""

@@ -2,9 +2,10 @@
 
 Lightning has a logger for wandb, but importing Lightning takes longer than most jobs that train nothing. So what that does is
 done here, and a trainer sees this logger through `jobs.trainer.logger_of`. Steps stand where Lightning has them, under
-`trainer/global_step`.
+`trainer/global_step`. Importing wandb takes a third of a second as well: a job that logs nothing looks at this class alone.
 """
 
+import importlib
 import io
 import json
 import logging
@@ -12,15 +13,15 @@ import os
 import secrets
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
 import PIL.Image
-import wandb
 
 from picdesk import network
 from picdesk.errors import ConfigError
@@ -69,10 +70,13 @@ class JobWandbLogger:
         Path(save_dir).mkdir(parents=True, exist_ok=True)
         self.save_dir = str(save_dir)
         self._run: Any = None
-        self._begin = {
-            **{"dir": self.save_dir, "project": project, "group": group, "name": name, "mode": mode},
-            **{"resume": "allow", "settings": _settings(mode)},
-        }
+        own = {"dir": self.save_dir, "project": project, "group": group, "name": name, "mode": mode}
+        self._begin: dict[str, Any] = {**own, "resume": "allow"}
+
+    def prepare(self) -> None:
+        """Begin wandb's own process, by a thread: a run asks every 0.2 s whether it is there."""
+        if self._begin["mode"] != "disabled" and is_first_rank():
+            threading.Thread(target=_begin_service, args=(library(),), name="wandb", daemon=True).start()
 
     @property
     def experiment(self) -> Any:
@@ -80,7 +84,7 @@ class JobWandbLogger:
         if self._run is None:
             try:
                 self._run = _begin_run(self._begin)
-            except (wandb.Error, OSError, TimeoutError) as error:
+            except (library().Error, OSError, TimeoutError) as error:
                 why = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 if not (self._may_fall_back and self._begin["mode"] == "online"):
                     raise ConfigError(
@@ -88,7 +92,7 @@ class JobWandbLogger:
                         "Set WANDB_API_KEY, or take logger.mode=offline"
                     ) from None
                 say_offline(self.save_dir, why)
-                self._begin |= {"mode": "offline", "settings": _settings("offline")}
+                self._begin["mode"] = "offline"
                 self._run = _begin_run(self._begin)
         return self._run
 
@@ -119,9 +123,10 @@ class JobWandbLogger:
         """Log `retrieved`: one line an item, its picture beside its rank."""
         if not is_first_rank():
             return
-        with self._not_ending_the_job(), _staged_in(Path(self.save_dir) / "wandb"):
+        staged = _staged_in(Path(self.save_dir) / "wandb")
+        with self._not_ending_the_job(), staged, _spared("pandas", DataFrame=type("NoTable", (), {})):
             data = [[*(getattr(row, name) for name in COLUMNS), _image(row)] for row in rows]
-            self.experiment.log({"retrieved": wandb.Table(columns=[*COLUMNS, "picture"], data=data)})
+            self.experiment.log({"retrieved": library().Table(columns=[*COLUMNS, "picture"], data=data)})
 
     def finish(self, failed: bool = False) -> None:
         """Close the run if one was begun; what cannot be sent within seconds stays in its folder."""
@@ -156,41 +161,54 @@ class JobWandbLogger:
             self._failed = True
 
 
+def library() -> Any:
+    """The package wandb."""
+    return importlib.import_module("wandb")
+
+
+def _begin_service(wandb: Any) -> None:
+    with suppress(Exception):  # is said where the run begins
+        wandb.setup()
+
+
 def _begin_run(options: dict[str, Any]) -> Any:
     """A wandb run, whose curves are drawn over the steps of training."""
-    with _without_launcher():
-        run = wandb.init(**options)
+    with _spared(LAUNCHER, StagedLaunchInputs=_NoInputs):
+        run = library().init(**options, settings=_settings(options["mode"]))
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
     return run
 
 
 @contextmanager
-def _without_launcher() -> Iterator[None]:
-    """Spare a job the import of wandb's launcher, a second or more: a run looks there for inputs that were staged before it.
+def _spared(name: str, **parts: type) -> Iterator[None]:
+    """Spare a job the import of a library that wandb only asks whether something comes of it: `parts` stand for what it has.
 
-    Only code that has imported the launcher can have staged any, and then it is left alone.
+    Its launcher takes a second or more, where a run looks for inputs that were staged before it; pandas a tenth, of which a table
+    may be made. Nothing can have come of a library that was not imported; one that was is left alone.
     """
-    if LAUNCHER in sys.modules:
+    library()  # the whole of it, before anything stands for a part
+    if name in sys.modules:
         yield
         return
-    empty = ModuleType(LAUNCHER)
-    empty.StagedLaunchInputs = _NoInputs  # type: ignore[attr-defined]
-    packages = {name: ModuleType(name) for name in ("wandb.sdk.launch", "wandb.sdk.launch.inputs")}
-    added = {name: module for name, module in (packages | {LAUNCHER: empty}).items() if name not in sys.modules}
+    empty = ModuleType(name)
+    for part, stands in parts.items():
+        setattr(empty, part, stands)
+    above = name.split(".")[:-1]
+    packages = {".".join(above[:n]): ModuleType(above[n - 1]) for n in range(1, len(above) + 1)}
+    added = {key: module for key, module in {**packages, name: empty}.items() if key not in sys.modules}
     sys.modules.update(added)
     try:
         yield
     finally:
-        for name in added:
-            sys.modules.pop(name, None)
+        for key in added:
+            sys.modules.pop(key, None)
 
 
 class _NoInputs:
     """What stands for the launcher's inputs: there are none."""
 
-    def apply(self, run: Any) -> None:
-        """Nothing to apply."""
+    def apply(self, run: Any) -> None: ...
 
 
 def _mode(mode: Mode, save_dir: str) -> Mode:
@@ -221,7 +239,7 @@ def _told_otherwise() -> bool:
 
 def server() -> str:
     """The address of wandb's server: of the environment or of wandb's own settings, else the makers'."""
-    return str(os.environ.get("WANDB_BASE_URL") or wandb.setup().settings.base_url)
+    return str(os.environ.get("WANDB_BASE_URL") or library().setup().settings.base_url)
 
 
 def say_offline(save_dir: str, why: str) -> None:
@@ -248,14 +266,14 @@ def _quiet() -> Iterator[None]:
         shown.disabled = before
 
 
-def _settings(mode: Mode) -> wandb.Settings:
+def _settings(mode: Mode) -> Any:
     """Quiet, no capture of the console, nothing sent about the machine; offline, nothing that asks the network at all."""
     quiet: dict[str, Any] = {"silent": True, "console": "off", "x_save_requirements": False, "disable_code": True}
     if mode == "online":
         quiet |= {"init_timeout": INIT_S, "finish_timeout": SEND_S}
     else:
         quiet |= {"x_disable_stats": True, "x_disable_machine_info": True, "disable_git": True}
-    return wandb.Settings(**quiet)
+    return library().Settings(**quiet)
 
 
 @contextmanager
@@ -279,4 +297,4 @@ def _image(row: RetrievedRow) -> Any:
         opened.draft("RGB", (2 * SIDE, 2 * SIDE))
         picture = opened.convert("RGB")
     picture.thumbnail((SIDE, SIDE))
-    return wandb.Image(picture, caption=f"{row.rank}: {row.item_id}", file_type="jpg")
+    return library().Image(picture, caption=f"{row.rank}: {row.item_id}", file_type="jpg")

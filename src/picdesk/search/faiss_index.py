@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.errors import ConfigError, DataError, check_new, check_unique, examples
+from picdesk.errors import ConfigError, DataError, UniqueIds, check_new, check_unique, examples
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings
 from picdesk.search import index_files, making
@@ -97,17 +97,16 @@ class FaissIndex(IndexBase):
 
     def finish(self) -> None:
         """Make the index ready to be searched."""
-        ids = tuple(item for part in self._parts for item in part)
-        check_unique(ids, "index")
+        ids: list[str | None] = [item for part in self._parts for item in part]
+        self._set_ids(ids)
         self._parts = []
         self.fingerprint = self._taken.fingerprint()
-        self._set_ids(list(ids))
         making.set_search(self._faiss, self.settings)
 
     def _set_ids(self, at_place: list[str | None]) -> None:
         """Know the items by their places; None where one was removed."""
         self._at_place = at_place
-        self.ids = tuple(item for item in at_place if item is not None)
+        self.ids = UniqueIds((item for item in at_place if item is not None), "index")
         there = np.array([item is not None for item in at_place])
         self._position = np.where(there, np.cumsum(there) - 1, -1).astype(np.int32)
         self._id_rank: NDArray[np.int64] | None = None

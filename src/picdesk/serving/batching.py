@@ -1,18 +1,20 @@
-"""One thread computes: questions queue before it, and what has gathered while it was at work is encoded together.
+"""Some threads encode what has gathered, together; one more makes the answers, one by one, meanwhile.
 
-Two forward passes at once are slower on the same cores than one of both, and the engine is asked by one thread, as in a job. A
-question that comes alone is answered at once. Where several came last time, the thread waits a few milliseconds for as many.
+Texts that are encoded together go through on one thread, so that there may be as many passes at once as there are threads to
+compute. The engine is asked by one thread, as in a job. A question that comes alone is answered at once; where several came last
+time, a thread waits a few milliseconds for as many.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from picdesk.errors import UserError
 from picdesk.serving.questions import AskError, Question
@@ -21,35 +23,69 @@ from picdesk.serving.served import Served
 log = logging.getLogger(__name__)
 MOST = 32
 WAITING = 512
+GATHER_S = 0.005
+"""Answers that are made within so long are handed out together, as the loop is woken for each time."""
 Compute = Callable[[Served, Question], bytes]
 
 
 @dataclass
 class Waiting:
-    """A question in the queue, and what it is to be answered by."""
+    """A question in the queue, and what it is to be answered by: a future of threads, or one of the event loop `loop`."""
 
     served: Served
     question: Question
-    answer: Future[bytes] = field(default_factory=Future)
+    answer: Future[bytes] | asyncio.Future[bytes]
+    loop: asyncio.AbstractEventLoop | None = None
+    found: bytes | Exception = b""
+
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for it."""
+        return self.answer.set_running_or_notify_cancel() if isinstance(self.answer, Future) else not self.answer.done()
+
+    def settle(self) -> None:
+        """Tell what was found; in the thread of the loop where there is one."""
+        if self.answer.done():
+            return
+        if isinstance(self.found, Exception):
+            self.answer.set_exception(self.found)
+        else:
+            self.answer.set_result(self.found)
 
 
 class Hand:
-    """The thread that computes. `compute` makes the answer of one question, once its text is encoded."""
+    """The threads that compute. `compute` makes the answer of one question, once its text is encoded."""
 
-    def __init__(self, compute: Compute, wait_ms: float, on_batch: Callable[[int], None] = lambda size: None) -> None:
+    def __init__(
+        self, compute: Compute, wait_ms: float, on_batch: Callable[[int], None] = lambda size: None, passes: int = 1
+    ) -> None:
         self.compute, self.wait_s, self.on_batch = compute, wait_ms / 1000, on_batch
         self._queue: queue.Queue[Waiting | None] = queue.Queue(WAITING)
-        self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
-        self._thread.start()
+        self._encoded: queue.Queue[list[Waiting] | None] = queue.Queue(1)
+        self._encoders = [
+            threading.Thread(target=self._encode, name=f"encode {i}", daemon=True) for i in range(1, passes + 1)
+        ]
+        self._answerer = threading.Thread(target=self._answer, name="answer", daemon=True)
+        for thread in (*self._encoders, self._answerer):
+            thread.start()
 
     def ask(self, served: Served, question: Question) -> Future[bytes]:
         """Put a question into the queue. Raises `AskError` (503) where too many wait already."""
-        waiting = Waiting(served, question)
+        answer: Future[bytes] = Future()
+        self._put(Waiting(served, question, answer))
+        return answer
+
+    def ask_in_loop(self, served: Served, question: Question) -> asyncio.Future[bytes]:
+        """The same for the event loop that runs, which is woken once for several answers."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes] = loop.create_future()
+        self._put(Waiting(served, question, answer, loop))
+        return answer
+
+    def _put(self, waiting: Waiting) -> None:
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
             raise AskError("request", f"{WAITING} questions are waiting; ask again in a second", 503) from None
-        return waiting.answer
 
     @property
     def length(self) -> int:
@@ -58,18 +94,23 @@ class Hand:
 
     def close(self) -> None:
         """Answer what waits, and end."""
-        self._queue.put(None)
-        self._thread.join()
+        for _ in self._encoders:
+            self._queue.put(None)
+        for thread in self._encoders:
+            thread.join()
+        self._encoded.put(None)
+        self._answerer.join()
 
-    def _work(self) -> None:
-        last = 1
-        while (first := self._queue.get()) is not None:
+    def _encode(self) -> None:
+        last, end = 1, False
+        while not end and (first := self._queue.get()) is not None:
             batch, end = self._gather(first, last)
             last = len(batch)
             self.on_batch(last)
-            self._answer([one for one in batch if one.answer.set_running_or_notify_cancel()])
-            if end:
-                return
+            wanted = [one for one in batch if one.is_wanted()]
+            for served in {id(one.served): one.served for one in wanted}.values():
+                self._warm(served, [one.question for one in wanted if one.served is served])
+            self._encoded.put(wanted)
 
     def _gather(self, first: Waiting, last: int) -> tuple[list[Waiting], bool]:
         """What waits with the first; up to `wait_s` longer while there are fewer than last time; and whether it is the end."""
@@ -85,26 +126,48 @@ class Hand:
             batch.append(more)
         return batch, False
 
-    def _answer(self, batch: list[Waiting]) -> None:
-        for served in {id(one.served): one.served for one in batch}.values():
-            self._guard(lambda served=served: served.warm([o.question for o in batch if o.served is served]))  # type: ignore[misc]
-        for one in batch:
-            self._answer_one(one)
+    def _answer(self) -> None:
+        while (batch := self._encoded.get()) is not None:
+            made, begun = [], time.monotonic()
+            for one in batch:
+                self._answer_one(one)
+                made.append(one)
+                if time.monotonic() - begun > GATHER_S:
+                    hand_out(made)
+                    made, begun = [], time.monotonic()
+            hand_out(made)
 
     def _answer_one(self, one: Waiting) -> None:
         try:
-            answer = self.compute(one.served, one.question)
+            one.found = self.compute(one.served, one.question)
         except UserError as error:
-            one.answer.set_exception(error)
+            one.found = error
         except Exception as error:  # whatever it is, the thread must live, and the client be told
             log.exception("a question could not be answered")
-            one.answer.set_exception(error)
-        else:
-            one.answer.set_result(answer)
+            one.found = error
 
-    def _guard(self, work: Callable[[], None]) -> None:
+    def _warm(self, served: Served, questions: list[Question]) -> None:
         """Encoding together only saves time: where it fails, each question meets the fault itself, and is told."""
         try:
-            work()
+            served.warm(questions)
         except Exception as error:
             log.debug("encoding together failed: %s", error)
+
+
+def hand_out(made: list[Waiting]) -> None:
+    """Tell whoever waits, each event loop once."""
+    for loop in {one.loop for one in made}:
+        own = [one for one in made if one.loop is loop]
+        if loop is None:
+            settle_all(own)
+            continue
+        try:
+            loop.call_soon_threadsafe(settle_all, own)
+        except RuntimeError:  # the loop has ended, and with it all that waited
+            log.debug("%d answers came too late", len(own))
+
+
+def settle_all(made: list[Waiting]) -> None:
+    """Tell several."""
+    for one in made:
+        one.settle()

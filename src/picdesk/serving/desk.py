@@ -11,6 +11,7 @@ from typing import Any
 
 from picdesk.assembly.schema import Settings
 from picdesk.data.groups import see_all
+from picdesk.embedding.standing import passes_at_once
 from picdesk.readers.queries import read_queries
 from picdesk.serving.batching import Hand
 from picdesk.serving.bounded_memory import Kept
@@ -39,7 +40,7 @@ class Desk:
         self._reloading = threading.Lock()
         size = int(self.limits.cache_mb * MEGA)
         self.answers, self.thumbs, self.uploads = Kept(size), Thumbs(size, settings.encode.max_pixels), Kept(UPLOADS)
-        self.hand = Hand(self._compute, self.limits.batch_ms, self.counts.batches.observe)
+        self.hand = Hand(self._compute, self.limits.batch_ms, self.counts.batches.observe, passes_at_once())
         self.headlines = self._examples()
         self.folds = Folds()
         self.stopping = False
@@ -61,15 +62,18 @@ class Desk:
         known = self.answers.get(key)
         if known is not None:
             return known
-        waiting = asyncio.wrap_future(self.hand.ask(served, question))
+        waiting = self.hand.ask_in_loop(served, question)
         try:
-            return await asyncio.wait_for(waiting, self.limits.timeout_s)
+            async with asyncio.timeout(self.limits.timeout_s):
+                return await waiting
         except TimeoutError:
             raise AskError("request", f"no answer within {self.limits.timeout_s:g} s", 503) from None
 
     async def ask_all(self, questions: Sequence[Question]) -> list[bytes]:
         """The answers of several questions, all of one generation."""
         served = self.now
+        if len(questions) == 1:
+            return [await self.ask(questions[0], served)]
         return list(await asyncio.gather(*(self.ask(question, served) for question in questions)))
 
     def _compute(self, served: Served, question: Question) -> bytes:
@@ -94,6 +98,7 @@ class Desk:
             raise AskError("reload", "a reload is under way", 409)
         try:
             fresh = self._open()
+            fresh.standing.threads = self.now.standing.threads  # this thread may have been given one alone
             fresh.load_trunk("text")
             self.now = fresh
             self.answers.clear()

@@ -118,7 +118,7 @@ class Patient:
     """The body of a request as it comes: no more than `most` bytes, and not longer than `seconds`."""
 
     def __init__(self, receive: Receive, most: int, seconds: float) -> None:
-        self.receive, self.most, self.until = receive, most, time.monotonic() + seconds
+        self.receive, self.most, self.until = receive, most, asyncio.get_running_loop().time() + seconds
         self.whole = False
 
     async def __call__(self) -> Message:
@@ -126,7 +126,8 @@ class Patient:
         if self.whole:  # what comes now is that the client has gone, and may take as long as it likes
             return await self.receive()
         try:
-            message = await asyncio.wait_for(self.receive(), max(0.0, self.until - time.monotonic()))
+            async with asyncio.timeout_at(self.until):
+                message = await self.receive()
         except TimeoutError:
             raise Refusal(408, "body", "the request did not come to its end", connection="close") from None
         self.most -= len(message.get("body", b""))

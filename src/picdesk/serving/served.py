@@ -16,7 +16,7 @@ from picdesk.embedding.standing import Standing
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of
 from picdesk.interfaces import Modality, Side
-from picdesk.pages.answers import cards_of, item_of
+from picdesk.pages.answers import item_of, listed_in
 from picdesk.readers.queries import Query
 from picdesk.report.content import Item
 from picdesk.retrieval.catalogue import Catalogue
@@ -31,6 +31,9 @@ FIELDS = {"filter": "filter", "weights": "rerankers", "pieces": "also"}
 MOST_TITLES = 300_000
 """Texts up to which the picture of a text that is asked word for word is known."""
 
+MOST_FACTS = 50_000
+"""Items whose titles and columns are kept as answers say them: some 50 MB."""
+
 
 @dataclass(frozen=True)
 class Served:
@@ -40,6 +43,7 @@ class Served:
     opened: Opened
     number: int = field(default_factory=lambda: next(NUMBERS))
     since: float = field(default_factory=time.time)
+    _facts: dict[tuple[Find, str], dict[str, Any]] = field(default_factory=dict)
     _turn: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -200,23 +204,31 @@ class Served:
             run = system.search(asks, gallery, options.k, weights, options.where or None)
         except ConfigError as error:
             raise AskError(field_of(str(error)), str(error)) from None
-        queries = [question.query] if question.query else []
-        if question.query and not question.query.picture_id:
-            queries = [replace(question.query, picture_id=self.true_of(question.query))]
-        card = cards_of(run, gallery.catalogue, queries, asks.texts or [question.name], question.name, False)[0]
-        found = [plain_item(item, question.find) for item in card.rankings[0].found]
-        known = {"true_picture": card.truth[0].id, "true_rank": card.rankings[0].rank} if card.truth else {}
-        asked = {"query_id": card.id, "query": question.name, "encoded_as": asks.texts[0] if asks.texts else None}
-        return {**asked, "find": question.find, **known, "fingerprint": self.fingerprint, "results": found}
+        true = self.true_of(question.query) if question.query else ""
+        best = listed_in(run, 0)
+        places = {name: rank for rank, (name, _) in enumerate(best, 1)}
+        known = {"true_picture": true, "true_rank": places.get(true)} if true in gallery.catalogue else {}
+        said = asks.texts[0] if asks.texts else None
+        asked = {"query_id": asks.ids[0], "query": question.name, "encoded_as": said, "find": question.find}
+        found = [
+            {"id": name, "score": score, "rank": rank, **self.facts_of(name, question.find, gallery.catalogue)}
+            for rank, (name, score) in enumerate(best, 1)
+        ]
+        return {**asked, **known, "fingerprint": self.fingerprint, "results": found}
+
+    def facts_of(self, name: str, find: Find, catalogue: Catalogue) -> dict[str, Any]:
+        """What an answer says of an item beside its score; where a picture lies on the server's disk is nobody's business."""
+        facts = self._facts.get((find, name))
+        if facts is None:
+            item = item_of(name, catalogue, None, None, False)
+            file = {"file": item.name} if find == "pictures" else {}
+            facts = {"title": item.text, **file, "columns": dict(item.details)}
+            if len(self._facts) >= MOST_FACTS:  # a server is asked about the same few again and again
+                self._facts.clear()
+            self._facts[find, name] = facts
+        return facts
 
 
 def field_of(message: str) -> str:
     """The field of a question that the engine finds wrong: its messages begin with the key."""
     return next((name for name, start in FIELDS.items() if message.startswith(start)), "query")
-
-
-def plain_item(item: Item, find: Find) -> dict[str, Any]:
-    """One item of an answer; where a picture lies on the server's disk is nobody's business."""
-    kind = {"id": item.id, "score": item.score, "rank": item.rank, "title": item.text}
-    named = {"file": item.name} if find == "pictures" else {}
-    return {**kind, **named, "columns": dict(item.details)}

@@ -46,6 +46,7 @@ def evaluate_model(session: Session, judge: Judge, check_inputs: Check = no_chec
     done = job.done_before(data, weights)
     if done is not None:
         return done
+    job.logger.prepare()
     with job.clock.stage("encode"):
         features = session.features_of(part)
     with job.clock.stage("retrieve and score"):

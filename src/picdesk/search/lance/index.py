@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.errors import ConfigError, DataError, check_new, check_unique, examples
+from picdesk.errors import ConfigError, DataError, UniqueIds, check_new, check_unique, examples
 from picdesk.files import digest_of
 from picdesk.filters.columns import Columns
 from picdesk.filters.language import Filter
@@ -97,7 +97,7 @@ class LanceIndex(IndexBase):
     def ids(self) -> tuple[str, ...]:
         """Items that can be found; of a table opened by `load` they are fetched when first asked for."""
         if self._ids is None:
-            self._ids = self._table.all_ids() if self._table is not None else ()
+            self._ids = UniqueIds(self._table.all_ids() if self._table is not None else (), "index")
         return self._ids
 
     @property
@@ -126,8 +126,7 @@ class LanceIndex(IndexBase):
             taken.update(shard)
             ids.append(shard.ids)
             dim = shard.dim
-        named = tuple(item for part in ids for item in part)
-        check_unique(named, "index")
+        named = UniqueIds((item for part in ids for item in part), "index")
         if not named:
             raise DataError("index: the gallery is empty; there is nothing to search")
         name = self._name.replace("{fingerprint}", taken.fingerprint()[:16])
@@ -243,7 +242,7 @@ class LanceIndex(IndexBase):
         self._change(tuple(item for item in before if item not in gone), ["removed", sorted(gone)])
 
     def _change(self, ids: tuple[str, ...], what: list[Any]) -> None:
-        self._ids = ids
+        self._ids = UniqueIds(ids, "index")
         self._facts |= {"fingerprint": digest_of([self.fingerprint, *what]), "count": len(ids)}
 
     def save(self, folder: Path | str, made_from: Mapping[str, Any] | None = None) -> None:
