@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import runpy
 import sys
+from types import FrameType
 from typing import NoReturn
 
 from picdesk.home import PROJECT
@@ -52,9 +53,18 @@ def main() -> int:
 
 
 def run_command() -> NoReturn:
-    """The command as it is installed: the process ends with it."""
-    ending.claim_process()
+    """The command as it is installed: the process ends with it, unless it runs under a profiler or a debugger."""
+    caller = sys._getframe(1)
+    if caller.f_back is None or is_python_m(caller.f_back):
+        ending.claim_process()
     sys.exit(main())
+
+
+def is_python_m(frame: FrameType | None) -> bool:
+    """Whether all frames from this one down are those by which `python -m` runs a module."""
+    while frame is not None and frame.f_globals.get("__name__") == "runpy":
+        frame = frame.f_back
+    return frame is None
 
 
 def open_door_of(name: str, arguments: list[str]) -> int:

@@ -75,6 +75,19 @@ def test_the_same_is_run(asked: RunMode, overrides: list[str], most: int) -> Non
     assert count <= most
 
 
+def test_another_script_beside_the_doors_has_its_own_config() -> None:
+    def job(cfg: Any) -> None:
+        raise AssertionError("another config was run")
+
+    def main() -> None:
+        raise AssertionError("called")
+
+    job.__module__ = "__main__"
+    job.__code__ = job.__code__.replace(co_filename=str(PROJECT / "my_evaluate.py"))
+    main.__wrapped__ = job  # type: ignore[attr-defined]
+    assert not run_composed_once(main, ["seed=1"])
+
+
 @pytest.mark.parametrize(
     "given", [["--help"], ["--cfg", "job"], ["-m", "--multirun", "seed=1"], ["-cd", "mine", "seed=1"]]
 )

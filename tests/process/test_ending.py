@@ -68,6 +68,22 @@ def test_the_installed_command_ends_with_its_door(script: str) -> None:
     assert (status, lines) == (0, ["done", "thread", "registered"])
 
 
+def test_the_command_under_a_profiler_comes_back(tmp_path: Path) -> None:
+    profile, installed = tmp_path / "a.prof", tmp_path / "installed.py"
+    installed.write_text("from picdesk.command import run_command\nrun_command()\n")
+    status, lines = said("-m", "cProfile", "-o", str(profile), str(installed), "completion")
+    assert (status, bool(lines)) == (0, True)
+    assert profile.stat().st_size > 0
+
+
+def test_who_alone_runs_a_command() -> None:
+    claims = "from picdesk import command\nfrom picdesk.process import ending\n"
+    claims += "command.main = lambda: print(bool(ending._OWN)) or 0\n"
+    assert said("-c", f"{claims}command.run_command()") == (0, ["True"])
+    assert said("-c", f"{claims}exec('command.run_command()')") == (0, ["False"])
+    assert said("-c", f"{claims}def under(): command.run_command()\nunder()") == (0, ["False"])
+
+
 def test_a_full_disk_under_the_output_is_no_success(script: str) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")

@@ -201,6 +201,81 @@ def test_several_encode_at_once_one_answers_and_the_end_waits_for_all(desk: Desk
     assert [one.result(0) for one in later] == [f"red {i}".encode() for i in range(9)]
 
 
+def test_an_answer_waits_for_no_other_and_a_loop_is_woken_once(desk: Desk) -> None:
+    gate, begun, woken = threading.Event(), threading.Event(), []
+
+    def compute(served: Served, question: Question) -> bytes:
+        if question.name == "first":
+            begun.set()
+        if question.name in ("first", "slow"):
+            assert gate.wait(5)
+            gate.clear()
+        return question.name.encode()
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        plain = loop.call_soon_threadsafe
+        loop.call_soon_threadsafe = lambda *given, **more: (woken.append(1), plain(*given, **more))[1]  # type: ignore[method-assign]
+        asked = {"first": hand.ask_in_loop(desk.now, about_text("first", "pictures", Options()))}
+        await asyncio.to_thread(begun.wait, 5)
+        asked |= {
+            name: hand.ask_in_loop(desk.now, about_text(name, "pictures", Options()))
+            for name in ("a", "b", "c", "slow", "left")
+        }
+        asked["left"].cancel()
+        woken.clear()
+        gate.set()
+        time.sleep(0.3)  # the loop is busy: three answers and more wait for it
+        assert [await asyncio.wait_for(asked[name], 1) for name in ("first", "a", "b", "c")] == [
+            b"first",
+            b"a",
+            b"b",
+            b"c",
+        ]
+        assert not asked["slow"].done(), "and they wait for no other"
+        assert len(woken) <= 2
+        gate.set()
+        assert await asyncio.wait_for(asked["slow"], 5) == b"slow"
+
+    hand = Hand(compute, 1)
+    asyncio.run(ask())
+    late = Hand(compute, 1)
+
+    async def leave() -> None:
+        late.ask_in_loop(desk.now, about_text("slow", "pictures", Options()))
+
+    asyncio.run(leave())
+    gate.set()
+    assert late.ask(desk.now, about_text("d", "pictures", Options())).result(5) == b"d", "after a loop that has ended"
+    hand.close()
+    late.close()
+
+
+def test_each_thread_begins_before_anything_is_asked(desk: Desk) -> None:
+    begun: list[str] = []
+    hand = Hand(lambda served, question: b"", 1, passes=3, begin=lambda: begun.append(threading.current_thread().name))
+    assert sorted(begun) == ["answer", "encode 1", "encode 2", "encode 3"]
+    hand.close()
+
+
+def test_a_gallery_is_opened_while_nobody_tokenizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer keeps its last settings, and what is said of a gallery's texts is asked with others."""
+    with desk_over(tmp_path, *tiny(tmp_path)) as desk:
+        served, free = desk.now, []
+        searcher = type(served.opened.searcher)
+        plain = searcher.gallery
+
+        def gallery(self: Any, find: Any = "pictures") -> Any:
+            if find == "texts" and not free:
+                with ThreadPoolExecutor(1) as pool:
+                    free.append(pool.submit(served.standing.tokenizing.acquire, blocking=False).result())
+            return plain(self, find)
+
+        monkeypatch.setattr(searcher, "gallery", gallery)
+        served.gallery("texts")
+        assert free == [False]
+
+
 def test_an_answer_is_kept_until_the_next_generation(tmp_path: Path) -> None:
     with desk_over(tmp_path, *tiny(tmp_path)) as desk:
         question = about_text("red picture 1", "pictures", desk.options(k=3))

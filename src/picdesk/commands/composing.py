@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from picdesk.command import DOORS
 from picdesk.home import PROJECT
 
 KNOWN = "1.3."
@@ -91,9 +92,9 @@ def run_composed_once(main: Callable[[], Any], arguments: Sequence[str]) -> bool
 
     task: Any = getattr(main, "__wrapped__", main)
     file, module = utils.detect_calling_file_or_module_from_task_function(task)
-    if file is None or Path(file).resolve().parent != PROJECT:
+    if file is None or Path(file).resolve().parent != PROJECT or Path(file).stem not in DOORS:
         return False
-    name, is_sweep = utils.detect_task_name(file, module), len(overrides) < len(arguments)
+    name, is_sweep = Path(file).stem, len(overrides) < len(arguments)
     place = utils.create_automatic_config_search_path(file, module, "conf")
     loader: Any = ComposedAhead(ConfigLoaderImpl(place), RunMode.MULTIRUN if is_sweep else RunMode.RUN)
     try:

@@ -140,6 +140,12 @@ def use_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def claim_threads() -> None:
+    """Let torch give this thread of Python its threads now: one that first computes while another does so on one thread has no
+    more than one for good."""
+    torch.get_num_threads()
+
+
 def check_device(device: str) -> None:
     """Raise `ConfigError` for a device that torch does not know, or that this machine does not have."""
     try:

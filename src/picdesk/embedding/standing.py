@@ -52,10 +52,14 @@ Encoded = tuple[list[int], NDArray[np.float32]]
 @dataclass
 class Standing(Encoder):
     """An encoder whose trunks stay ready; the backbone is its own from then on. Not for galleries: what is many goes through
-    `Encoder`. Safe for threads of Python; `threads` are those of torch that a pass may have."""
+    `Encoder`. Safe for threads of Python; `threads` are those of torch that a pass may have.
+
+    `tokenizing` is held for tokenizers, which keep their last settings: by whoever else uses those of a backbone as well.
+    """
 
     latest: int = LATEST
     threads: int = field(default_factory=torch.get_num_threads)
+    tokenizing: threading.RLock = field(default_factory=threading.RLock)
     forwards: int = 0
     passed: int = 0
     _kept: OrderedDict[Key, NDArray[np.float32]] = field(default_factory=OrderedDict)
@@ -78,7 +82,9 @@ class Standing(Encoder):
 
         def encode(rows: list[int]) -> Iterator[Encoded]:
             together = len(rows) > 1 and self.agrees(backbone)
-            return self._encode_texts(TextBatches(backbone, texts, rows), self._forward(backbone, "text"), together)
+            with self.tokenizing:
+                batches = TextBatches(backbone, texts, rows)
+            return self._encode_texts(batches, self._forward(backbone, "text"), together)
 
         return self._look_up(backbone, "text", keys, encode)
 
@@ -111,7 +117,9 @@ class Standing(Encoder):
 
     def _batches_change_nothing(self, backbone: Backbone, probe: str) -> bool:
         texts = [probe.format(" ".join("12345"[: i % 5]) + str(i)) for i in range(1, 10)]
-        batches, forward = TextBatches(backbone, texts, list(range(len(texts)))), self._forward(backbone, "text")
+        with self.tokenizing:
+            batches = TextBatches(backbone, texts, list(range(len(texts))))
+        forward = self._forward(backbone, "text")
         with torch.inference_mode():
             together, alone = (
                 {
@@ -211,7 +219,8 @@ class Standing(Encoder):
         fresh: dict[bytes, NDArray[np.float32]] = {}
         with torch.inference_mode():
             for rows, features in encoded:
-                self.forwards, self.passed = self.forwards + 1, self.passed + len(rows)
+                with self._memory:
+                    self.forwards, self.passed = self.forwards + 1, self.passed + len(rows)
                 rounded = features.astype(self.storage).astype(np.float32)
                 fresh |= {keys[i]: row for i, row in zip(rows, rounded, strict=True)}
         return fresh

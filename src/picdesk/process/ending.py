@@ -38,7 +38,8 @@ def end_process(status: int, waits: bool = True) -> NoReturn:
     Where a stream takes no more, Python itself ends the process and reports it as it does.
     """
     if waits:
-        threading._shutdown()  # type: ignore[attr-defined]
+        with suppress(KeyboardInterrupt):  # the job is done, and its status known
+            threading._shutdown()  # type: ignore[attr-defined]
     logging.shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -23,8 +23,6 @@ from picdesk.serving.served import Served
 log = logging.getLogger(__name__)
 MOST = 32
 WAITING = 512
-GATHER_S = 0.005
-"""Answers that are made within so long are handed out together, as the loop is woken for each time."""
 Compute = Callable[[Served, Question], bytes]
 
 
@@ -56,17 +54,33 @@ class Hand:
     """The threads that compute. `compute` makes the answer of one question, once its text is encoded."""
 
     def __init__(
-        self, compute: Compute, wait_ms: float, on_batch: Callable[[int], None] = lambda size: None, passes: int = 1
+        self,
+        compute: Compute,
+        wait_ms: float,
+        on_batch: Callable[[int], None] = lambda size: None,
+        passes: int = 1,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
-        self.compute, self.wait_s, self.on_batch = compute, wait_ms / 1000, on_batch
+        """`passes` threads encode; each thread calls `begin` before anything can be asked."""
+        self.compute, self.wait_s, self.on_batch, self._begin = compute, wait_ms / 1000, on_batch, begin
         self._queue: queue.Queue[Waiting | None] = queue.Queue(WAITING)
         self._encoded: queue.Queue[list[Waiting] | None] = queue.Queue(1)
-        self._encoders = [
-            threading.Thread(target=self._encode, name=f"encode {i}", daemon=True) for i in range(1, passes + 1)
-        ]
-        self._answerer = threading.Thread(target=self._answer, name="answer", daemon=True)
-        for thread in (*self._encoders, self._answerer):
-            thread.start()
+        self._made: dict[asyncio.AbstractEventLoop, list[Waiting]] = {}
+        self._turn = threading.Lock()
+        begun = threading.Barrier(passes + 2)
+        self._encoders = [self._start(f"encode {i}", self._encode, begun) for i in range(1, passes + 1)]
+        self._answerer = self._start("answer", self._answer, begun)
+        begun.wait()
+
+    def _start(self, name: str, work: Callable[[], None], begun: threading.Barrier) -> threading.Thread:
+        def run() -> None:
+            self._begin()
+            begun.wait()
+            work()
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def ask(self, served: Served, question: Question) -> Future[bytes]:
         """Put a question into the queue. Raises `AskError` (503) where too many wait already."""
@@ -128,14 +142,31 @@ class Hand:
 
     def _answer(self) -> None:
         while (batch := self._encoded.get()) is not None:
-            made, begun = [], time.monotonic()
             for one in batch:
-                self._answer_one(one)
-                made.append(one)
-                if time.monotonic() - begun > GATHER_S:
-                    hand_out(made)
-                    made, begun = [], time.monotonic()
-            hand_out(made)
+                if not one.answer.done():  # nobody waits any more for what took too long before this one
+                    self._answer_one(one)
+                    self._hand_out(one)
+
+    def _hand_out(self, one: Waiting) -> None:
+        """Tell whoever waits; an event loop is woken once for all that is made until it comes to it."""
+        if one.loop is None:
+            one.settle()
+            return
+        with self._turn:
+            made = self._made.setdefault(one.loop, [])
+            made.append(one)
+        if len(made) > 1:
+            return
+        try:
+            one.loop.call_soon_threadsafe(self._settle_all, one.loop)
+        except RuntimeError:  # the loop has ended, and with it all that waited
+            self._made.pop(one.loop, None)
+
+    def _settle_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._turn:
+            made = self._made.pop(loop, [])
+        for one in made:
+            one.settle()
 
     def _answer_one(self, one: Waiting) -> None:
         try:
@@ -152,22 +183,3 @@ class Hand:
             served.warm(questions)
         except Exception as error:
             log.debug("encoding together failed: %s", error)
-
-
-def hand_out(made: list[Waiting]) -> None:
-    """Tell whoever waits, each event loop once."""
-    for loop in {one.loop for one in made}:
-        own = [one for one in made if one.loop is loop]
-        if loop is None:
-            settle_all(own)
-            continue
-        try:
-            loop.call_soon_threadsafe(settle_all, own)
-        except RuntimeError:  # the loop has ended, and with it all that waited
-            log.debug("%d answers came too late", len(own))
-
-
-def settle_all(made: list[Waiting]) -> None:
-    """Tell several."""
-    for one in made:
-        one.settle()

@@ -11,6 +11,7 @@ from typing import Any
 
 from picdesk.assembly.schema import Settings
 from picdesk.data.groups import see_all
+from picdesk.embedding.forward import claim_threads, use_threads
 from picdesk.embedding.standing import passes_at_once
 from picdesk.readers.queries import read_queries
 from picdesk.serving.batching import Hand
@@ -40,7 +41,9 @@ class Desk:
         self._reloading = threading.Lock()
         size = int(self.limits.cache_mb * MEGA)
         self.answers, self.thumbs, self.uploads = Kept(size), Thumbs(size, settings.encode.max_pixels), Kept(UPLOADS)
-        self.hand = Hand(self._compute, self.limits.batch_ms, self.counts.batches.observe, passes_at_once())
+        self.hand = Hand(
+            self._compute, self.limits.batch_ms, self.counts.batches.observe, passes_at_once(), claim_threads
+        )
         self.headlines = self._examples()
         self.folds = Folds()
         self.stopping = False
@@ -97,9 +100,9 @@ class Desk:
         if not self._reloading.acquire(blocking=False):
             raise AskError("reload", "a reload is under way", 409)
         try:
-            fresh = self._open()
-            fresh.standing.threads = self.now.standing.threads  # this thread may have been given one alone
-            fresh.load_trunk("text")
+            with use_threads(self.now.standing.threads):  # this thread may have been given one alone
+                fresh = self._open()
+                fresh.load_trunk("text")
             self.now = fresh
             self.answers.clear()
             self.thumbs.clear()
@@ -116,9 +119,10 @@ class Desk:
 
     def _prepare(self, served: Served) -> None:
         try:
-            served.load_trunk("image")
-            _ = served.owners
-            self.folds.find(served, self.limits.fold, see_all)
+            with use_threads(served.standing.threads):
+                served.load_trunk("image")
+                _ = served.owners
+                self.folds.find(served, self.limits.fold, see_all)
         except Exception as error:  # a convenience: whoever needs it meets the fault, and is told
             log.warning("not prepared: %s", error)
 

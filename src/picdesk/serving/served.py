@@ -81,7 +81,10 @@ class Served:
         """What is searched. Raises `AskError` where there is nothing of the kind."""
         try:
             with self._turn:
-                return self.opened.searcher.gallery(find)
+                if DIRECTION_OF[find] in self.opened.searcher.open_galleries:
+                    return self.opened.searcher.gallery(find)
+                with self.standing.tokenizing:
+                    return self.opened.searcher.gallery(find)
         except UserError as error:
             raise AskError("find", f"{find} cannot be searched here: {error}") from None
 
