@@ -1,5 +1,6 @@
 """The plain encoder gives the bits of the library's, alone, padded, in training and in its gradients."""
 
+import copy
 import json
 import os
 import subprocess
@@ -74,6 +75,27 @@ def test_texts_one_after_the_other_have_the_states_that_each_has_alone(folder: P
         packed, torch.cat(alone), rtol=0, atol=2e-6
     )  # to the bit for MiniLM: tests/serving/test_desk.py
     torch.testing.assert_close(means, torch.stack([one.mean(0) for one in alone]), rtol=0, atol=2e-6)
+
+
+def test_a_copy_of_another_type_is_compiled_anew_and_without_a_compiler_it_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, row = load_bert(folder).eval(), torch.tensor([1, 5, 9])
+    with torch.inference_mode():
+        before = plain.packed(row, [(1, 3)])
+        assert isinstance(plain._compiled[0], torch.jit.ScriptModule)
+        half = copy.deepcopy(plain).to(torch.bfloat16)
+        assert half.packed(row, [(1, 3)]).dtype == torch.bfloat16
+        with monkeypatch.context() as without:
+            without.delattr(torch.jit, "script")
+            other = load_bert(folder).eval()
+            assert torch.equal(other.packed(row, [(1, 3)]), before)
+            assert other._compiled == [other.encoder]
+        plain.embeddings.word_embeddings.weight.mul_(2)
+        plain.encoder.layer[0].output.dense.weight.mul_(2)
+        torch.testing.assert_close(
+            plain.packed(row, [(1, 3)]), plain(row[None], torch.ones(1, 3))[0], rtol=0, atol=2e-6
+        )
 
 
 def test_other_models_and_lost_weights_are_told(folder: Path, tmp_path: Path) -> None:

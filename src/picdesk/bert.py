@@ -7,6 +7,8 @@ those of `transformers.BertModel`, bit for bit, dropout included (`tests/test_be
 from __future__ import annotations
 
 import json
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,22 @@ from torch import nn
 from picdesk.errors import UserError
 from picdesk.weights import misfit
 
+log = logging.getLogger(__name__)
 POOLER = "pooler."
 """Weights of the layer over the first token, which sentence encoders do not use."""
-Groups = Sequence[tuple[int, int]]
+Groups = list[tuple[int, int]]
 """Texts that follow each other: how many, and of how many tokens each."""
 WANTED = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
 
 
 def cut_groups(states: torch.Tensor, groups: Groups) -> list[torch.Tensor]:
     """[tokens, width] of texts one after the other as one tensor [n, length, width] a group."""
-    parts = torch.split(states, [n * length for n, length in groups])
-    return [part.view(n, length, -1) for part, (n, length) in zip(parts, groups, strict=True)]
+    parts: list[torch.Tensor] = []
+    start = 0
+    for n, length in groups:
+        parts.append(states[start : start + n * length].view(n, length, -1))
+        start += n * length
+    return parts
 
 
 class Embeddings(nn.Module):
@@ -62,23 +69,28 @@ class SelfAttention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.dropout = nn.Dropout(config["attention_probs_dropout_prob"])
 
-    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups = ()) -> torch.Tensor:
+    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups | None = None) -> torch.Tensor:
         """[n, length, width] to the same; `seen` [n, 1, length, length], None where every place may be looked at.
 
         With `groups`, [tokens, width] to the same: texts one after the other, each of which looks at itself alone.
         """
-        query, key, value = (of(states) for of in (self.query, self.key, self.value))
-        if not groups:
+        query, key, value = self.query(states), self.key(states), self.value(states)
+        if groups is None:
             return self.mix(query, key, value, seen)
-        each = zip(cut_groups(query, groups), cut_groups(key, groups), cut_groups(value, groups), strict=True)
-        return torch.cat([self.mix(*one, None).flatten(0, 1) for one in each])
+        mixed: list[torch.Tensor] = []
+        queries, keys, values = cut_groups(query, groups), cut_groups(key, groups), cut_groups(value, groups)
+        for i in range(len(groups)):
+            mixed.append(self.mix(queries[i], keys[i], values[i], None).flatten(0, 1))
+        return torch.cat(mixed)
 
     def mix(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor | None
     ) -> torch.Tensor:
         """Attention over [n, length, width] each."""
-        split = (*query.shape[:2], self.heads, -1)
-        query, key, value = (one.view(split).transpose(1, 2) for one in (query, key, value))
+        n, length = query.shape[0], query.shape[1]
+        query = query.view(n, length, self.heads, -1).transpose(1, 2)
+        key = key.view(n, length, self.heads, -1).transpose(1, 2)
+        value = value.view(n, length, self.heads, -1).transpose(1, 2)
         rate = self.dropout.p if self.training else 0.0
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, seen, rate)
         return mixed.transpose(1, 2).flatten(2)
@@ -107,9 +119,9 @@ class Attention(nn.Module):
         self.add_module("self", SelfAttention(config))
         self.output = Output(config["hidden_size"], config)
 
-    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups = ()) -> torch.Tensor:
+    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups | None = None) -> torch.Tensor:
         """[n, length, width], or with `groups` [tokens, width], to the same."""
-        mixed: torch.Tensor = self.output(self.get_submodule("self")(states, seen, groups), states)
+        mixed: torch.Tensor = self.output(self.self(states, seen, groups), states)  # type: ignore[operator]
         return mixed
 
 
@@ -134,7 +146,7 @@ class Layer(nn.Module):
         self.intermediate = Intermediate(config)
         self.output = Output(config["intermediate_size"], config)
 
-    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups = ()) -> torch.Tensor:
+    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups | None = None) -> torch.Tensor:
         """[n, length, width], or with `groups` [tokens, width], to the same."""
         states = self.attention(states, seen, groups)
         mixed: torch.Tensor = self.output(self.intermediate(states), states)
@@ -148,7 +160,7 @@ class Layers(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(Layer(config) for _ in range(config["num_hidden_layers"]))
 
-    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups = ()) -> torch.Tensor:
+    def forward(self, states: torch.Tensor, seen: torch.Tensor | None, groups: Groups | None = None) -> torch.Tensor:
         """[n, length, width], or with `groups` [tokens, width], to the same."""
         for layer in self.layer:
             states = layer(states, seen, groups)
@@ -162,6 +174,7 @@ class Bert(nn.Module):
         super().__init__()
         self.embeddings = Embeddings(config)
         self.encoder = Layers(config)
+        self._compiled: list[Any] = []  # in a list, so that it is no module of this one
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """[n, length] ids and mask (1: a token, 0: padding) to [n, length, width]."""
@@ -171,14 +184,36 @@ class Bert(nn.Module):
         states: torch.Tensor = self.encoder(self.embeddings(input_ids), seen)
         return states
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy may be of another type, and is compiled anew."""
+        return {**self.__dict__, "_compiled": []}
+
     def packed(self, input_ids: torch.Tensor, groups: Groups) -> torch.Tensor:
         """Ids [tokens] of texts one after the other, without padding, to [tokens, width]: all rows in one product a layer.
 
         `groups` say how many texts of how many tokens there are, in turn.
         """
         places = torch.cat([torch.arange(length, device=input_ids.device).repeat(n) for n, length in groups])
-        states: torch.Tensor = self.encoder(self.embeddings(input_ids, places), None, groups)
+        if not self._compiled:
+            self._compiled.append(compiled(self.encoder))
+        # as it is written: lengths and counts are others each time
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+            states: torch.Tensor = self._compiled[0](self.embeddings(input_ids, places), None, groups)
         return states
+
+
+def compiled(module: nn.Module) -> Any:
+    """The same for TorchScript, which holds Python's lock for none of its operators; itself where torch has that no more.
+
+    Without it a pass asks for the lock some five hundred times, beside threads that make answers: a tenth fewer answers a second.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is deprecated, and what is to stand for it compiles each length anew
+            return torch.jit.script(module)
+    except Exception as error:
+        log.debug("not compiled: %s", error)
+        return module
 
 
 def load_bert(folder: Path) -> Bert:

@@ -62,6 +62,7 @@ class Standing(Encoder):
     tokenizing: threading.RLock = field(default_factory=threading.RLock)
     forwards: int = 0
     passed: int = 0
+    _passes: int = 0
     _kept: OrderedDict[Key, NDArray[np.float32]] = field(default_factory=OrderedDict)
     _pixels: OrderedDict[bytes, NDArray[np.uint8]] = field(default_factory=OrderedDict)
     _spaces: dict[tuple[int, Modality], Space] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class Standing(Encoder):
         keys = [content_key(text) for text in texts]
 
         def encode(rows: list[int]) -> Iterator[Encoded]:
-            together = len(rows) > 1 and self.agrees(backbone)
+            together = (len(rows) > 1 or self._passes > 0) and self.agrees(backbone)
             with self.tokenizing:
                 batches = TextBatches(backbone, texts, rows)
             return self._encode_texts(batches, self._forward(backbone, "text"), together)
@@ -93,7 +94,7 @@ class Standing(Encoder):
         if together and forward.packs:
             short = [i for i in batches.order if batches.length(i) < SHORTEST]
             for part in [*([i] for i in short), *cut_rows(batches.order[len(short) :], PACKED)]:
-                yield part, forward.packed(*batches.packed(part))  # on one thread: others may do the same meanwhile
+                yield part, self._run_beside(forward, *batches.packed(part))
         else:
             for part, inputs in batches(parts_of(batches, TOGETHER if together else 1)):
                 yield part, self._run(forward, inputs)
@@ -213,6 +214,16 @@ class Standing(Encoder):
         one thread no more than one."""
         with self._turn, use_threads(self.threads):
             return forward(inputs)
+
+    def _run_beside(self, forward: Forward, ids: torch.Tensor, groups: list[tuple[int, int]]) -> NDArray[np.float32]:
+        """A pass on one thread, beside others; a text that comes alone meanwhile does not wait for all threads either."""
+        with self._memory:
+            self._passes += 1
+        try:
+            return forward.packed(ids, groups)
+        finally:
+            with self._memory:
+                self._passes -= 1
 
     def _make_features(self, keys: list[bytes], encoded: Iterator[Encoded]) -> dict[bytes, NDArray[np.float32]]:
         """Features of a few items, rounded as the store would have rounded them."""

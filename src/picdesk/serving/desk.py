@@ -114,12 +114,14 @@ class Desk:
             self._reloading.release()
 
     def prepare(self) -> None:
-        """Do in a thread what the first clients would wait for: the picture trunk, the texts as a gallery, what looks alike."""
+        """Do in a thread what the first clients would wait for: whether texts may be encoded together, the picture trunk, the
+        texts as a gallery, what looks alike."""
         threading.Thread(target=self._prepare, args=(self.now,), name="prepare", daemon=True).start()
 
     def _prepare(self, served: Served) -> None:
         try:
             with use_threads(served.standing.threads):
+                served.try_company()
                 served.load_trunk("image")
                 _ = served.owners
                 self.folds.find(served, self.limits.fold, see_all)

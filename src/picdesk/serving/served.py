@@ -165,10 +165,15 @@ class Served:
         if modality == "text" or not (backbone.by_captions or backbone.knows_given_alone):
             self.standing.prepare(backbone.facing("t2i" if modality == "text" else "i2t"), modality)
 
+    def try_company(self) -> None:
+        """Find out whether a text has the bits among others that it has alone, and compile the pass of several."""
+        if not self.system.backbone.knows_given_alone:
+            self.standing.agrees(self.system.backbone.facing("t2i"))
+
     def warm(self, questions: list[Question]) -> None:
-        """Encode the texts of several questions together."""
+        """Encode the texts of questions, together."""
         texts = list(dict.fromkeys(text for question in questions for text in self.texts_in(question)))
-        if len(texts) > 1:
+        if texts:
             self.standing.texts(self.system.backbone.facing("t2i"), texts)
 
     def look_at(self, picture: bytes) -> None:
