@@ -28,9 +28,9 @@ class Ran:
 
 
 def close_job_log() -> None:
-    """Close the file that Hydra opened, which in a process of its own would end with it."""
+    """Take away what Hydra logs to, the file and this test's terminal: in a process of its own they would end with it."""
     root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]:
+    for handler in [one for one in root.handlers if type(one) in (logging.FileHandler, logging.StreamHandler)]:
         root.removeHandler(handler)
         handler.close()
 
