@@ -16,11 +16,23 @@ MOST = 256
 """Configs that are kept from the check to their job: a few hundred kilobytes each. Those of further jobs are composed again."""
 
 
-class Composed:
-    """A loader of configs that gives what it composed of a job's overrides once more, to the next who asks for the same."""
+class OverLoader:
+    """Stands before a loader of configs, and hands on whatever it does not do itself."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # while it is unpickled it has nothing yet
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
+
+class Composed(OverLoader):
+    """A loader of configs that gives what it composed of a job's overrides once more, to the next who asks for the same."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        super().__init__(loader)
         self._kept: dict[tuple[str, ...], DictConfig] = {}
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
@@ -32,11 +44,6 @@ class Composed:
         if len(self._kept) < MOST:
             self._kept[key] = config
         return config
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # while it is unpickled it has nothing yet
-            raise AttributeError(name)
-        return getattr(self._loader, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Composed, (self._loader,)

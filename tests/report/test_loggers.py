@@ -188,6 +188,13 @@ def test_wandb_goes_on_as_the_same_run(tmp_path: Path) -> None:
     assert second.identity() == identity
 
 
+def said_by(code: str) -> str:
+    """What a Python of its own prints, wandb as it comes."""
+    environment = {key: value for key, value in os.environ.items() if key != "WANDB_MODE"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    return done.stdout.strip()
+
+
 @pytest.mark.slow
 def test_a_run_begins_without_the_import_of_wandbs_launcher(tmp_path: Path) -> None:
     code = (
@@ -196,9 +203,7 @@ def test_a_run_begins_without_the_import_of_wandbs_launcher(tmp_path: Path) -> N
         "assert logger.experiment.summary['trainer/global_step'] == 3; logger.finish()\n"
         "print([name for name in sys.modules if name.startswith(('wandb.sdk.launch', 'pytorch_lightning'))])"
     )
-    environment = {key: value for key, value in os.environ.items() if key != "WANDB_MODE"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.strip() == "[]"
+    assert said_by(code) == "[]"
 
 
 @pytest.mark.slow
@@ -209,9 +214,7 @@ def test_a_table_is_logged_without_the_import_of_pandas(tmp_path: Path) -> None:
         "logger.log_retrieval_table([RetrievedRow('q', 'a query', 1, 'i', 0.5, True, 1)]); logger.finish()\n"
         "print([name for name in sys.modules if name.startswith('pandas')])"
     )
-    environment = {key: value for key, value in os.environ.items() if key != "WANDB_MODE"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.strip() == "[]"
+    assert said_by(code) == "[]"
     assert list(tmp_path.rglob("retrieved_*.table.json"))
 
 

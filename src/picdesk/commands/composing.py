@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.picdesk_sweeper import OverLoader
 from picdesk.command import DOORS
 from picdesk.home import PROJECT
 
@@ -24,11 +25,12 @@ KNOWN = "1.3."
 MULTIRUN = ("-m", "--multirun")
 
 
-class ComposedAhead:
+class ComposedAhead(OverLoader):
     """A loader of configs whose first look is the config that comes next, or what is wrong with it."""
 
     def __init__(self, loader: ConfigLoader, mode: RunMode) -> None:
-        self._loader, self._mode = loader, mode
+        super().__init__(loader)
+        self._mode = mode
         self._kept: tuple[list[str], DictConfig | Exception] | None = None
 
     def load_configuration(
@@ -64,11 +66,6 @@ class ComposedAhead:
             return self._loader.load_configuration(config_name, overrides, run_mode, from_shell, False)
         self._kept = list(overrides), config
         return config
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # while it is unpickled it has nothing yet
-            raise AttributeError(name)
-        return getattr(self._loader, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return itself, (self._loader,)  # a launcher's worker has no first look
