@@ -1,7 +1,7 @@
-"""One CUDA card: encoding, training steps, exact ranks and exact search; writes bench/results/gpu.json and gpu.md.
+"""One CUDA card: encoding, training steps, exact ranks, exact search and every door; writes bench/results/gpu.json and gpu.md.
 
     python bench/gpu.py                  # all parts, on a machine with a card
-    python bench/gpu.py encode train     # some of encode, train, score, index; the page is of all there is
+    python bench/gpu.py encode train     # some of encode, train, score, index, doors; the page is of all there is
     python bench/gpu.py --tiny           # every part at tiny shapes on the CPU, in seconds, to see that it runs; writes nothing
 
 ViT-B-32 with random weights (its cost is that of trained ones), drawn pictures and texts: no data set and no hub is needed.
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from gpu_parts import PARTS, Place, Rows, peak_rates
+from gpu_parts import BATCHES, PARTS, Place, Rows, peak_rates
 from kept import RESULTS, Row, merge_results
 
-UNITS = {"encode": "items/s", "train": "pairs/s", "score": "cells/s", "index": "items or queries/s"}
+UNITS = {"encode": "items/s", "train": "pairs/s", "score": "cells/s", "index": "items or queries/s", "doors": "jobs/s"}
 
 
 def measure_parts(parts: Sequence[str], place: Place) -> Rows:
@@ -48,7 +48,8 @@ def cells(row: Row) -> str:
     spread = f"{middle:.3g} ({min(seconds):.3g} to {max(seconds):.3g})"
     peak = float(str(row["peak"]))
     share = f"{count * flops / middle / limit:.1%}" if flops else ""
-    return f"{begin} | {count / middle:,.4g} | {spread} | {f'{peak:.2f}' if peak else ''} | {share} | {end}"
+    pace = f"{count / middle:,.4g}" if count else ""
+    return f"{begin} | {pace} | {spread} | {f'{peak:.2f}' if peak else ''} | {share} | {end}"
 
 
 def page(rows: Mapping[str, Row]) -> str:
@@ -58,6 +59,7 @@ def page(rows: Mapping[str, Row]) -> str:
         "train": "Training steps, ViT-B-32, bf16 autocast",
         "score": "Exact ranks in both directions",
         "index": "Exact search, 512 dimensions, ten nearest",
+        "doors": "Every door over the embedded demo set, whole processes",
     }
     cards = sorted({f"{row['card']}, {row['cores']} cores, torch {row['torch']}" for row in rows.values()})
     lines = ["# On a CUDA card", "", f"{'; '.join(cards)}. Made by `python bench/gpu.py`; how stands at its head.", ""]
@@ -75,6 +77,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; by default all")
     parser.add_argument("--tiny", action="store_true", help="tiny shapes on the CPU; nothing is written")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=BATCHES, help="pairs in a step of `train`, smallest first"
+    )
     chosen = parser.parse_args(given)
     unknown = [part for part in chosen.parts if part not in PARTS]
     if unknown:
@@ -85,7 +90,7 @@ def main(given: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    place = Place("cpu", tiny=True) if chosen.tiny else Place("cuda")
+    place = Place("cpu", tiny=True) if chosen.tiny else Place("cuda", batches=tuple(chosen.batches))
     parts = chosen.parts or list(PARTS)
     if chosen.tiny:
         print(page(measure_parts(parts, place)))

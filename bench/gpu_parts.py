@@ -13,34 +13,19 @@ from pathlib import Path
 import faiss
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from encode_contenders import Ours, Usual, ceiling
+from gpu_doors import open_doors
+from gpu_inputs import draw_pairs, draw_pictures, draw_texts
 from kept import Row
 from picdesk.evaluation.metrics import exact_ranks_both
-from picdesk.interfaces import Embeddings
 from picdesk.retrieval.measuring import qrels_of, unit
 from train_steps import RIVALS, Setting, inputs, measure, measure_apart, named_towers, peak_memory, wait_for
 
 Rows = dict[str, Row]
+BATCHES = (256, 2048, 8192, 32_768)  # of pairs in a step
 TINY_MODEL = 32  # towers of ViT-B-32's layout, this wide
-WORDS = (
-    "dog",
-    "man",
-    "woman",
-    "red",
-    "ball",
-    "beach",
-    "runs",
-    "on",
-    "the",
-    "two",
-    "children",
-    "water",
-    "street",
-    "plays",
-)
 
 
 @dataclass(frozen=True)
@@ -49,6 +34,7 @@ class Place:
 
     device: str
     tiny: bool = False
+    batches: tuple[int, ...] = BATCHES
 
     def sized(self, full: int, tiny: int) -> int:
         """A shape."""
@@ -103,22 +89,6 @@ def counted(work: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def draw_pictures(folder: Path, count: int) -> list[Path]:
-    """JPEGs of 500 x 375 pixels of coloured patches: about as large, and as long to decode, as photographs of that size."""
-    rng, paths = np.random.default_rng(0), []
-    for i in range(count):
-        patches = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
-        paths.append(folder / f"{i:06}.jpg")
-        patches.resize((500, 375), Image.Resampling.BICUBIC).save(paths[-1], quality=90)
-    return paths
-
-
-def draw_texts(count: int) -> list[str]:
-    """Distinct texts of 8 to 14 words."""
-    rng = np.random.default_rng(0)
-    return [f"{' '.join(rng.choice(WORDS, rng.integers(7, 14)))} {i}" for i in range(count)]
-
-
 def encode(place: Place) -> Rows:
     """Files and strings to embeddings: ours, open_clip's loop, and the forward pass alone."""
     model = named_towers(TINY_MODEL) if place.tiny else "ViT-B-32"
@@ -128,7 +98,7 @@ def encode(place: Place) -> Rows:
     with tempfile.TemporaryDirectory() as folder:
         items: dict[str, list[object]] = {
             "pictures": [*draw_pictures(Path(folder), place.sized(4096, 8))],
-            "texts": [*draw_texts(place.sized(40_000, 16))],
+            "texts": [*draw_texts(place.sized(10_000, 16))],
         }
         for kind in ("fp32", "bf16"):  # one side at a time: the weights of the others would stand in its peak
             ours = Ours(kind, model, workers=max(cores, 1), **sizes)
@@ -174,13 +144,17 @@ def train(place: Place) -> Rows:
     flops = 3 * forward_flops(width)  # a backward pass takes two forward passes; what is made again is not counted
     sides = (*RIVALS, "ours") if importlib.util.find_spec("open_clip_train") else ("ours",)
     found: Rows = {}
-    for batch in (4,) if place.tiny else (256, 2048, 8192, 32_768):
+    too_large: set[str] = set()
+    for batch in (4,) if place.tiny else place.batches:
         setting = Setting(width, bf16=True, device=place.device, chunk=chunk if batch > chunk else 0)
         for who in sides:
             if "--accum-freq" in who and not setting.chunk:
                 continue  # one part is the whole batch
             one = measure if place.tiny else measure_apart
-            timed = one("towers", who, batch, setting) or {"note": "does not fit"}
+            timed = None if who in too_large else one("towers", who, batch, setting)
+            if timed is None:  # nor does a larger one
+                too_large.add(who)
+                timed = {"note": "does not fit"}
             found[f"train {batch} {who}"] = row(f"step of {batch:,} pairs", who, batch, {}, flops, "bf16") | timed
     return found
 
@@ -192,16 +166,6 @@ def forward_flops(width: int) -> float:
     backbone, (pixels, tokens) = OpenClip(named_towers(width), seed=0), inputs(1)
     with torch.no_grad():
         return counted(lambda: (backbone.image_trunk(backbone.normalise_pixels(pixels)), backbone.text_trunk(tokens)))
-
-
-def draw_pairs(pictures: int, captions: int, dim: int = 512) -> tuple[Embeddings, Embeddings, np.ndarray]:
-    """Texts and pictures as vectors of length 1, and the picture of each text, which is often among the nearest to it."""
-    rng = np.random.default_rng(0)
-    image = rng.standard_normal((pictures, dim), np.float32)
-    picture_of = np.repeat(np.arange(pictures), captions)
-    text = image[picture_of] + 4 * rng.standard_normal((len(picture_of), dim), np.float32)
-    ids = tuple(f"t{i:07}" for i in range(len(text))), tuple(f"p{i:07}" for i in range(pictures))
-    return Embeddings(ids[0], unit(text)), Embeddings(ids[1], unit(image)), picture_of
 
 
 def score(place: Place) -> Rows:
@@ -284,4 +248,15 @@ def nearest(items: torch.Tensor, queries: torch.Tensor, k: int, block: int = 1 <
     return best, place
 
 
-PARTS: dict[str, Callable[[Place], Rows]] = {"encode": encode, "train": train, "score": score, "index": index}
+def doors(place: Place) -> Rows:
+    """Every door, on the device and on the CPU."""
+    return open_doors(place.device, place.tiny)
+
+
+PARTS: dict[str, Callable[[Place], Rows]] = {
+    "encode": encode,
+    "train": train,
+    "score": score,
+    "index": index,
+    "doors": doors,
+}

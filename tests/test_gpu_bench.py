@@ -21,7 +21,14 @@ def bench(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize(
-    "part", [pytest.param("encode", marks=pytest.mark.slow), "train", "score", "index"]
+    "part",
+    [
+        pytest.param("encode", marks=pytest.mark.slow),
+        "train",
+        "score",
+        "index",
+        pytest.param("doors", marks=pytest.mark.slow),
+    ],
 )  # encoding imports and draws much
 def test_every_part_runs_at_tiny_shapes(part: str, bench, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
     assert part in bench.PARTS
