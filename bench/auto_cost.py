@@ -30,7 +30,7 @@ from picdesk.search.indexes import FlatIndex
 NUMBERS, QUERIES = (1_000, 10_000, 100_000, 1_000_000), (1, 100, 10_000, 1_000_000)
 BLOCK, ASKED, EXAMPLES, TURNS = 50_000, 20_000, 1_000, 8
 NARROW_FROM, NARROW = 1_000_000, 128
-REPEAT_SECONDS, REPEATS = 3.0, 15
+REPEAT_SECONDS, REPEATS = 3.0, 201
 HEADS = (
     *(
         "items",
@@ -59,12 +59,12 @@ def made_vectors(count: int, seed: int, narrow: bool) -> np.ndarray:
     return np.ascontiguousarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
-def search_seconds(searches: Sequence[Search], asked: np.ndarray, count: int) -> list[float]:
-    """Seconds that `count` queries take in each search, from those asked, in turns and in changing order."""
+def search_seconds(searches: Sequence[Search], asked: np.ndarray, count: int, first: int = 0) -> list[float]:
+    """Seconds that `count` queries take in each search, from those asked, in turns and in changing order, from `first` on."""
     taken = [0.0] * len(searches)
     turns = np.array_split(asked, TURNS if len(asked) >= 1_000 * TURNS else 1)
     for turn, rows in enumerate(turns):
-        for place in np.random.default_rng(turn).permutation(len(searches)):
+        for place in np.roll(np.arange(len(searches)), -turn - first):
             taken[place] += measure.batch_seconds(searches[place], np.ascontiguousarray(rows), 10)  # type: ignore[arg-type]
     return [seconds * count / len(asked) for seconds in taken]
 
@@ -91,7 +91,7 @@ def once(
     auto, flat = auto_for(count, kept), FlatIndex()
     order = [auto, flat] if first else [flat, auto]
     seconds = {id(index): ready(index, items, examples) for index in order}  # type: ignore[arg-type]
-    own, exact = search_seconds([auto.nearest, flat.nearest], asked, count)
+    own, exact = search_seconds([auto.nearest, flat.nearest], asked, count, int(not first))
     return [seconds[id(auto)], own, seconds[id(flat)], exact], auto
 
 
@@ -102,6 +102,7 @@ def measure_cell(items: Embeddings, examples: Embeddings, queries: np.ndarray, c
         taken, start = [], perf_counter()
         while not taken or (len(taken) < REPEATS and perf_counter() - start < REPEAT_SECONDS):
             kept = Path(folder) / f"{len(taken)}.json"
+            auto = None  # let the last one go, so that neither side has fresh memory to ask for
             seconds, auto = once(items, examples, asked, count, kept, bool(len(taken) % 2))
             taken.append(seconds)
         again = ready(auto_for(count, kept), items, examples) if kept.is_file() else None

@@ -1,7 +1,7 @@
 """The index chosen by measurement, on the embeddings and queries at hand and on the machine at hand."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -141,8 +141,8 @@ class AutoIndex(IndexBase):
         if not gallery.ids:
             raise DataError("index: the gallery is empty; there is nothing to search")
         choosing = Choosing(self.rules, self._choices, self.expect_queries or self._coming or len(gallery.ids))
-        candidates = default_candidates(self._roomy(gallery)) if self._candidates is None else self._candidates
-        best = choosing.choose(gallery, queries, candidates)
+        first, others = self._to_compare(gallery)
+        best = choosing.choose(gallery, queries, first, others)
         self._chosen = best.index
         self._choices.note(best.index.fingerprint, best)
         entries = [entry if entry is best else without_items(entry) for entry in choosing.entries]
@@ -151,8 +151,15 @@ class AutoIndex(IndexBase):
             log.info("%s", self.record.table())
         log.info("%s", self.record.why)
 
-    def _roomy(self, gallery: Embeddings) -> bool:
-        return gallery.matrix.nbytes <= self.rules.megabytes * MEGABYTE
+    def _to_compare(self, gallery: Embeddings) -> tuple[FaissIndex | None, Callable[[], Sequence[FaissIndex]]]:
+        """Exact search, if it is to be compared, and the other candidates, made where they are looked at."""
+        if self._candidates is not None:
+            given = self._candidates
+            first = next((index for index in given if index.exact), None)
+            return first, lambda: [index for index in given if index is not first]
+        if gallery.matrix.nbytes <= self.rules.megabytes * MEGABYTE:
+            return FlatIndex(), approximate_candidates
+        return None, small_candidates
 
     def search(self, queries: Embeddings, top_k: int) -> Run:
         """The `top_k` best items of each query."""
@@ -186,20 +193,22 @@ def without_items(entry: Entry) -> Entry:
     return replace(entry, index=empty)
 
 
-def default_candidates(roomy: bool) -> list[FaissIndex]:
-    """What was seen to win somewhere between a thousand and a million pictures; `roomy` where the vectors fit the memory."""
-    if not roomy:
-        return [
-            IvfPqFastScanIndex(refine="SQ8"),
-            IvfPqIndex(refine="SQ8", rotate=False),
-            IvfPqIndex(refine="SQ4", rotate=False),
-            FactoryIndex("SQ8"),
-        ]
+def approximate_candidates() -> list[FaissIndex]:
+    """What was seen to win over exact search somewhere between a thousand and a million pictures."""
     return [
-        FlatIndex(),
         PqFastScanIndex(refine="Flat"),
         HnswIndex(m=16),
         HnswIndex(m=32),
         IvfFlatIndex(),
         IvfPqFastScanIndex(refine="Flat"),
+    ]
+
+
+def small_candidates() -> list[FaissIndex]:
+    """For vectors that do not fit the memory."""
+    return [
+        IvfPqFastScanIndex(refine="SQ8"),
+        IvfPqIndex(refine="SQ8", rotate=False),
+        IvfPqIndex(refine="SQ4", rotate=False),
+        FactoryIndex("SQ8"),
     ]

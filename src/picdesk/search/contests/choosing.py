@@ -1,8 +1,8 @@
 """The way from what is asked of an index to the one that is built: by a record, by what was found before, or by a contest."""
 
 import logging
-from collections.abc import Sequence
-from copy import deepcopy
+from collections.abc import Callable, Sequence
+from copy import copy
 
 import numpy as np
 
@@ -25,38 +25,44 @@ class Choosing:
         self.entries: list[Entry] = []
         self.why = ""
 
-    def choose(self, gallery: Embeddings, queries: Embeddings | None, candidates: Sequence[FaissIndex]) -> Entry:
-        """The winner, built over the whole gallery. Raises `ConfigError` where no candidate meets the demands."""
-        exact, others = self._ready(gallery, candidates)
+    def choose(
+        self,
+        gallery: Embeddings,
+        queries: Embeddings | None,
+        first: FaissIndex | None,
+        make_others: Callable[[], Sequence[FaissIndex]],
+    ) -> Entry:
+        """The winner of `first`, which is exact search, and the others, built over the whole gallery.
+
+        Raises `ConfigError` where no candidate meets the demands.
+        """
+        exact = self._ready(gallery, first) if first is not None else None
         fingerprint = exact.index.fingerprint if exact is not None else fingerprint_of(gallery)
         known, best = self.choices.of_record(fingerprint), None
         if known is not None:
-            best = self._again(known, gallery, exact, others, "as in the job that is had again")
+            best = self._again(known, gallery, exact, make_others(), "as in the job that is had again")
         if best is not None:
             return best
         if exact is not None and not worth_timing(self.rules.use, self.count, len(gallery.ids)):
             return self._at_once(exact)
         asked = fingerprint_of(queries) if queries is not None else ""
-        key = key_of(fingerprint, asked, self.rules, candidates)
+        others = make_others()
+        key = key_of(fingerprint, asked, self.rules, [*([first] if first is not None else []), *others])
         kept = self.choices.get(key)
         kind = kept.best_for(self.count) if kept is not None else None
         if kind is not None:
             best = self._again(kind, gallery, exact, others, f"as measured before, for {self.count:,} queries")
         return best or self._contest(gallery, queries, exact, others, key)
 
-    def _ready(self, gallery: Embeddings, candidates: Sequence[FaissIndex]) -> tuple[Entry | None, list[FaissIndex]]:
-        """Exact search, built, unless it does not fit the rules; and the other candidates."""
-        first = next((index for index in candidates if index.exact), None)
-        others = [index for index in candidates if index is not first]
-        if first is None:
-            return None, others
-        self._unbuilt = deepcopy(first)
+    def _ready(self, gallery: Embeddings, first: FaissIndex) -> Entry | None:
+        """Exact search, built, unless it does not fit the rules."""
+        self._unbuilt = copy(first)  # which has no parts that building changes
         unbuilt = Entry(first, len(gallery.ids), megabytes=gallery.matrix.nbytes / MEGABYTE)
         refused = self.rules.refusal(unbuilt)
         entry = unbuilt if refused else exact_entry(first, gallery)
         entry.verdict = refused or self.rules.refusal(entry)
         self.entries = [entry]
-        return (None if entry.verdict else entry), others
+        return None if entry.verdict else entry
 
     def _at_once(self, exact: Entry) -> Entry:
         """Exact search without a look at anything else."""
