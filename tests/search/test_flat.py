@@ -1,10 +1,12 @@
 """Exact search against a brute force that one can read."""
 
+import faiss
 import numpy as np
 import pytest
 
 from picdesk.errors import ConfigError, DataError
 from picdesk.interfaces import Embeddings
+from picdesk.search import making
 from picdesk.search.indexes import FlatIndex
 from tests.search.vectors import brute_force, clustered_vectors, embeddings, lists_of, unit
 
@@ -92,3 +94,15 @@ def test_room_is_made_once_for_all_that_comes_in_shards() -> None:
     whole.build(gallery)
     assert index.fingerprint == whole.fingerprint
     assert lists_of(index, gallery, 5) == lists_of(whole, gallery, 5)
+
+
+def test_a_few_queries_are_multiplied_together() -> None:
+    assert faiss.cvar.distance_compute_blas_threshold <= making.TOGETHER * faiss.omp_get_max_threads()
+
+
+@pytest.mark.parametrize(("was", "is_now"), [(making.ALONE, making.TOGETHER), (20, 20), (800, 800)])
+def test_only_the_count_that_is_known_is_changed(was: int, is_now: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", was)
+    monkeypatch.setattr(faiss, "omp_get_max_threads", lambda: 1)
+    making.multiply_early()
+    assert faiss.cvar.distance_compute_blas_threshold == is_now
