@@ -31,6 +31,7 @@ NUMBERS, QUERIES = (1_000, 10_000, 100_000, 1_000_000), (1, 100, 10_000, 1_000_0
 BLOCK, ASKED, EXAMPLES, TURNS = 50_000, 20_000, 1_000, 8
 NARROW_FROM, NARROW = 1_000_000, 128
 REPEAT_SECONDS, REPEATS = 3.0, 201
+LEAST, LONG = 5, 30.0  # repeats of what takes less than so many seconds
 HEADS = (
     *(
         "items",
@@ -100,7 +101,10 @@ def measure_cell(items: Embeddings, examples: Embeddings, queries: np.ndarray, c
     asked = queries[: min(count, ASKED)]
     with tempfile.TemporaryDirectory() as folder:
         taken, start = [], perf_counter()
-        while not taken or (len(taken) < REPEATS and perf_counter() - start < REPEAT_SECONDS):
+        while not taken or (
+            len(taken) < REPEATS
+            and perf_counter() - start < max(REPEAT_SECONDS, LEAST * sum(taken[0]) * (sum(taken[0]) < LONG))
+        ):
             kept = Path(folder) / f"{len(taken)}.json"
             auto = None  # let the last one go, so that neither side has fresh memory to ask for
             seconds, auto = once(items, examples, asked, count, kept, bool(len(taken) % 2))
