@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from PIL import Image
 
 from picdesk.assembly import schema
 from picdesk.assembly.inherit import with_checkpoint, with_choices
-from picdesk.embedding import forward
+from picdesk.data.images import open_picture
+from picdesk.embedding import encoder, forward
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.forward import DRIFT, choose_precision
 from picdesk.embedding.store import Store
 from tests.conftest import PROJECT
+from tests.data.samples import encode_image
+from tests.embedding.fakes import Pictures, Tiny
 
 
 def units(monkeypatch: pytest.MonkeyPatch, amx: bool = False, avx: bool = False) -> None:
@@ -54,6 +58,27 @@ def test_an_encoder_alone_chooses_too(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert Encoder(Store(tmp_path), precision="auto").precision == "fp32"
     units(monkeypatch, avx=True)
     assert Encoder(Store(tmp_path), precision="auto").precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("avx", "count", "how", "told"),
+    [
+        (True, 4, {}, True),
+        (True, 3, {}, False),
+        (False, 4, {}, False),
+        (True, 4, {"precision": "bf16"}, False),
+    ],
+)
+def test_many_pictures_in_float32_are_told_of_the_quicker_way(
+    avx: bool, count: int, how: dict[str, str], told: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    units(monkeypatch, avx=avx)
+    monkeypatch.setattr(encoder, "MANY", 4)
+    pictures = Pictures([encode_image(Image.new("RGB", (4, 4), (i, 0, 0)), "PNG") for i in range(count)])
+    with caplog.at_level(logging.INFO):
+        Encoder(Store(tmp_path), **how).pictures(Tiny(), pictures, open_picture)
+    assert ("encode.precision=auto would take" in caplog.text) == told
 
 
 def test_a_gpu_computes_in_bf16() -> None:
