@@ -10,6 +10,7 @@ with torch in float32 by the least cosine of its features.
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -39,8 +40,15 @@ WAYS = {  # engine, precision, whether the branches of a tower are fused, whethe
 }
 LIMITS = {"all of it": "", "no AMX": "AVX512_CORE_BF16", "AVX2": "AVX2"}
 """What oneDNN may use. OpenVINO brings its own copy, which reads the same variable for some kernels and not for others."""
+NEEDED = {"all of it": "", "no AMX": "amx_bf16", "AVX2": "avx512f"}
+"""What a processor must have for a limit to be one."""
 TOO_LONG = 600  # seconds of one cell, compiling included
 Timed = dict[str, float]
+ORDER = [
+    f"{backbone}, {items}, {way}, {limit}"
+    for backbone, items, way, limit in itertools.product(BACKBONES, ("images", "texts"), WAYS, LIMITS)
+]
+"""Cells as a page has them."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,14 @@ class Cell:
 
 
 def cells() -> Iterator[Cell]:
-    """All that make sense: MiniLM is a text tower, `lite` and `lite2` have it too, and only MobileCLIP has branches."""
+    """All that make sense here: MiniLM is a text tower, `lite` and `lite2` have it too, and only MobileCLIP has branches."""
     for backbone in BACKBONES:
         sides = {"MiniLM": ["text"], "lite": ["image"], "lite2": ["image"]}.get(backbone, ["image", "text"])
         for modality in sides:
             for way, (_, precision, fused, compiled) in WAYS.items():
                 if not fused and (backbone, modality) != ("MobileCLIP-S1", "image"):
                     continue
-                limits = [limit for limit in LIMITS if limit != "no AMX" or has_amx()]
+                limits = [limit for limit, needed in NEEDED.items() if needed in ("", *units())]
                 own = [limit for limit in limits if sensible(precision, limit) and not (compiled and LIMITS[limit])]
                 yield from (Cell(backbone, modality, way, limit) for limit in own)
 
@@ -88,10 +96,6 @@ def units() -> list[str]:
     except OSError:
         return []
     return [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8") if name in flags]
-
-
-def has_amx() -> bool:
-    return "amx_bf16" in units()
 
 
 def processor() -> str:
@@ -204,10 +208,11 @@ def main() -> None:
         return
     found = merge_results("engines", {})
     for cell in cells():
-        if all(word in cell.name for word in given.cells) and (given.again or cell.name not in found):
-            row = {**measure(cell, given.rounds), "rounds": given.rounds, "processor": processor(), **versions()}
-            found = merge_results("engines", {cell.name: row})
-            print(line(cell.name, row), flush=True)
+        key = f"{cell.name}, {processor()}"
+        if all(word in cell.name for word in given.cells) and (given.again or key not in found):
+            about = {"cell": cell.name, "rounds": given.rounds, "processor": processor(), **versions()}
+            found = merge_results("engines", {key: {**measure(cell, given.rounds), **about}})
+            print(line(found[key]), flush=True)
     write_page(found)
 
 
@@ -219,8 +224,9 @@ def versions() -> dict[str, str]:
     return {"engines": ", ".join(f"{name} {metadata.version(name)}" for name in names)}
 
 
-def line(name: str, row: Row) -> str:
+def line(row: Row) -> str:
     """A row of the table."""
+    name = row["cell"]
     if "none" in row:
         return f"| {name} | none: {row['none']} | | | |"
     number: Callable[[str], float] = lambda key: float(str(row[key]))  # noqa: E731
@@ -231,18 +237,21 @@ def line(name: str, row: Row) -> str:
 def write_page(found: Mapping[str, Row]) -> None:
     """The page, from all that has been measured."""
     heads = "| backbone, items, engine, processor's units | items/s | processor ms an item | once, s | least cosine |"
-    order = [cell.name for cell in cells()]
-    names = sorted(found, key=lambda name: order.index(name) if name in order else len(order))
-    text = "\n".join([heads, "|---" * 5 + "|", *(line(name, found[name]) for name in names)])
-    on = sorted({f"{row['processor']}; {row['engines']}; {row['rounds']} rounds" for row in found.values()})
+    places = {name: place for place, name in enumerate(ORDER)}
+    rows = sorted(found.values(), key=lambda row: places.get(str(row["cell"]), len(places)))
+    text = ""
+    for on in sorted({str(row["processor"]) for row in rows}):
+        own = [row for row in rows if row["processor"] == on]
+        with_what = "; ".join(sorted({f"{row['engines']}; {row['rounds']} rounds" for row in own}))
+        lines = [f"## {on}", "", f"{with_what}.", "", heads, "|---" * 5 + "|", *map(line, own), ""]
+        text += "\n".join(lines) + "\n"
     about = (
         f"{ITEMS['image']} pictures (16 for MobileCLIP), {ITEMS['text']} captions of Flickr8k, batches of {BATCH}; the "
         "trunk alone, medians; what torch compiles is measured with all that the processor has. Least "
         "cosine: to torch in float32 with the branches as they are, of the first batch."
     )
     (RESULTS / "engines.md").write_text(
-        f"# Engines and precisions on CPUs\n\n`python bench/engines.py`. {about}\n\n"
-        f"Measured on {'; on '.join(on)}.\n\n{text}\n"
+        f"# Engines and precisions on CPUs\n\n`python bench/engines.py`. {about}\n\n{text.rstrip()}\n"
     )
     print(text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scripts.recipe_numbers import RESULTS
@@ -15,19 +15,28 @@ PLAIN = "float32, full decoding"
 
 
 def engines() -> str:
-    """Processor milliseconds an item, a row for each backbone, kind of item and limit that were measured."""
-    found = read_file("engines")
+    """Processor milliseconds an item: a table a processor, with a row for each backbone, kind of item and limit."""
+    found = read_file("engines").values()
+    text = ""
+    for processor in sorted({str(row["processor"]) for row in found}):
+        own = [row for row in found if row["processor"] == processor]
+        releases = "; ".join(sorted({str(row["engines"]) for row in own}))
+        text += f"\n\nOn {processor}, {releases}:\n\n" + "\n".join(engine_table(own))
+    return text + "\n\n"
+
+
+def engine_table(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines of the table of one processor."""
     rows: dict[tuple[str, str, str], dict[str, str]] = {}
-    for name, row in found.items():
-        (backbone, items), (way, limit) = name.split(", ", 2)[:2], name.split(", ", 2)[2].rsplit(", ", 1)
+    for row in measured:
+        backbone, items, rest = str(row["cell"]).split(", ", 2)
+        way, limit = rest.rsplit(", ", 1)
         cells = rows.setdefault((f"`{backbone}`", items, limit), {})
         cells[way] = "none" if "none" in row else f"{row['cpu ms']:.3g}"
-    ways = [*WAYS, *sorted({way for cells in rows.values() for way in cells} - {*WAYS})]
+    there = {way for cells in rows.values() for way in cells}
+    ways = [*(way for way in WAYS if way in there), *sorted(there - {*WAYS})]
     lines = [f"| backbone | items | of the processor | {' | '.join(ways)} |", "|" + "---|" * (3 + len(ways))]
-    for key, cells in rows.items():
-        lines.append(f"| {' | '.join([*key, *(cells.get(way, '') for way in ways)])} |")
-    on = "; ".join(sorted({f"{row['processor']}, {row['engines']}" for row in found.values()}))
-    return "\n\n" + "\n".join(lines) + f"\n\nMeasured on {on}.\n\n"
+    return lines + [f"| {' | '.join([*key, *(cells.get(way, '') for way in ways)])} |" for key, cells in rows.items()]
 
 
 def drift() -> str:
