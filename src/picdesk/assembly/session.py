@@ -126,8 +126,9 @@ class Session:
         assert isinstance(container, dict)
         return {str(key): value for key, value in container.items()}
 
+    @cached_property
     def unresolved_config(self) -> dict[str, Any]:
-        """The whole config as plain values, interpolations as they are."""
+        """The whole config as plain values, interpolations as they are; not to be changed."""
         container = OmegaConf.to_container(self.cfg, resolve=False)
         assert isinstance(container, dict)
         return {str(key): value for key, value in container.items()}
@@ -138,7 +139,7 @@ class Session:
 
     def write_config(self, path: Path, **other: str | None) -> None:
         """The config as a file, but for `other` values of keys at its top. Interpolations stay, for use in other folders."""
-        write_text(path, marks.sign(yaml_of(self.unresolved_config() | other)))
+        write_text(path, marks.sign(yaml_of(self.unresolved_config | other)))
 
     @property
     def output_dir(self) -> Path:

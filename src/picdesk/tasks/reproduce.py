@@ -83,7 +83,7 @@ def rebuilt(session: Session, path: Path, manifest: Manifest) -> Session:
     written = settings_of(as_written(place))
     refuse_settings(path, manifest, written, {*manifest.settings, *written})
     again = as_it_was(session, path)
-    asked = settings_of(again.unresolved_config())
+    asked = settings_of(again.unresolved_config)
     both, own = {*asked, *manifest.settings}, named_for_again()
     refuse_settings(path, manifest, asked, {key for key in both if any(under(key, name) for name in own)})
     return again
