@@ -199,15 +199,15 @@ def test_a_warning_is_not_taken_for_whole(taken: list[bytes]) -> None:
 
 
 def test_pixels_of_another_shape_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_jpeg, "trusted_decoder", lambda: lambda data: np.zeros((17, 32, 3), np.uint8))
+    monkeypatch.setattr(fast_jpeg, "trusted_decoder", lambda: lambda data: np.zeros((17, 32, 4), np.uint8))
     data = jpeg()
     assert decode_jpeg(opened(data), data) is None
     assert open_picture(data).size == (33, 17)
 
 
 def wrong_pixels(data: bytes, *_: Any, **__: Any) -> NDArray[np.uint8]:
-    pixels = np.asarray(opened(data).convert("RGB")).copy()
-    pixels[-1, -1, -1] ^= 1
+    pixels = np.asarray(opened(data).convert("RGBX")).copy()
+    pixels[-1, -1, 2] ^= 1
     return pixels
 
 
@@ -215,7 +215,11 @@ def refuses(*_: Any, **__: Any) -> NDArray[np.uint8]:
     raise ValueError("built for nothing")
 
 
-@pytest.mark.parametrize("broken", [wrong_pixels, refuses])
+def three_bytes(data: bytes, *_: Any, **__: Any) -> NDArray[np.uint8]:
+    return np.asarray(opened(data).convert("RGB"))
+
+
+@pytest.mark.parametrize("broken", [wrong_pixels, refuses, three_bytes])
 def test_a_decoder_of_other_pixels_is_not_trusted(
     broken: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -225,6 +229,23 @@ def test_a_decoder_of_other_pixels_is_not_trusted(
     assert [record.message for record in caplog.records] == [
         "JPEGs are decoded by Pillow: simplejpeg does not give the same pixels here"
     ]
+
+
+def test_a_pillow_that_keeps_pixels_otherwise_decodes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image.core, "map_buffer", None)
+    assert trusted_decoder.__wrapped__() is None
+
+
+def test_the_picture_is_one_of_its_own(taken: list[bytes]) -> None:
+    data = jpeg()
+    one, other = open_picture(data), open_picture(data)
+    before = other.tobytes()
+    one.paste((1, 2, 3), (0, 0, 33, 17))
+    assert one.getpixel((5, 5)) == (1, 2, 3)
+    assert other.tobytes() == before == open_picture(data).tobytes()
+    assert one.convert("RGBX").getpixel((5, 5)) == (1, 2, 3, 255)
+    assert np.asarray(other).tobytes() == before
+    assert len(taken) == 3
 
 
 def test_each_kind_of_coding_is_tried() -> None:
