@@ -162,6 +162,16 @@ def test_too_large_is_told_before_anything_is_decoded(taken: list[bytes]) -> Non
     assert not taken
 
 
+def test_huge_pictures_are_pillows(monkeypatch: pytest.MonkeyPatch, taken: list[bytes]) -> None:
+    data = jpeg()
+    monkeypatch.setattr(fast_jpeg, "LARGEST", 33 * 17)
+    assert open_picture(data).size == (33, 17)
+    assert taken == [data]
+    monkeypatch.setattr(fast_jpeg, "LARGEST", 33 * 17 - 1)
+    assert open_picture(data).size == (33, 17)
+    assert taken == [data]
+
+
 def damaged(data: bytes, chance: random.Random) -> Iterator[bytes]:
     for _ in range(12):
         yield data[: chance.randrange(1, len(data))]

@@ -20,6 +20,7 @@ Decoder = Callable[[bytes], NDArray[np.uint8]]
 FRAMES = (0xC0, 0xC2)  # baseline and progressive, in Huffman codes
 WITHOUT_PIXELS = (*range(0xE0, 0xF0), 0xFE, 0xDB, 0xC4, 0xDD)  # APP0 to APP15, a comment, tables, the restart interval
 SCAN = 0xDA
+LARGEST = 1 << 28  # pixels; of more, the bytes are too many to be counted in 31 bits
 YCBCR = b"\1\2\3"  # the numbers of the components where no marker tells the colours; "RGB" there stands for just these
 TRIED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("RGB", {"subsampling": "4:2:0"}),
@@ -44,6 +45,8 @@ def decode_jpeg(image: Image.Image, data: bytes) -> Image.Image | None:
 def is_ordinary(image: Image.Image, data: bytes) -> bool:
     """Whether a picture that Pillow has opened is a JPEG of the kind whose pixels are asked of another decoder."""
     if image.format != "JPEG" or image.mode not in ("RGB", "L") or image.info.get("adobe_transform", 1) != 1:
+        return False
+    if image.width * image.height > LARGEST:
         return False
     frame = _frame_of(data)
     if frame is None or frame[:1] != b"\x08":
