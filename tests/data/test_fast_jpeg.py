@@ -113,7 +113,8 @@ def odd() -> dict[str, bytes]:
     frame = plain.index(b"\xff\xc0")
     return {
         "CMYK": jpeg(mode="CMYK"),
-        "RGB by the numbers of its components": jpeg(keep_rgb=True),
+        "RGB, as Pillow marks it": (marked := jpeg(keep_rgb=True)),
+        "RGB by the numbers of its components": marked[:2] + marked[4 + int.from_bytes(marked[4:6]) :],
         "RGB by Adobe's marker": plain[:2] + ADOBE + b"\0" + without_jfif(plain)[2:],
         "an unknown transform": plain[:2] + ADOBE + b"\2" + without_jfif(plain)[2:],
         "a fill byte": plain[:table] + b"\xff" + plain[table:],
