@@ -40,16 +40,22 @@ def engine_table(measured: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def drift() -> str:
-    """What each way of `bench/drift.py` changes in hits@k."""
+    """What each way of `bench/drift.py` changes in hits@k, with the interval that stands behind it."""
     table = [line for line in (RESULTS / "drift.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    rows = {cells[0]: [float(cell) for cell in cells[-6:]] for cells in map(cells_of, table) if cells[0]}
+    rows = {cells[0]: [hits_of(cell) for cell in cells[-6:]] for cells in map(cells_of, table) if cells[0]}
     lines = [f"| | {' | '.join(HITS)} |", "|" + "---|" * 7]
-    lines.append(f"| fp32 | {' | '.join(f'{value:.4f}' for value in rows[PLAIN])} |")
+    lines.append(f"| fp32 | {' | '.join(f'{value:.4f}' for value, _ in rows[PLAIN])} |")
     for name, values in rows.items():
         if name != PLAIN:
-            less = [f"{value - own:+.4f}" for value, own in zip(values, rows[PLAIN], strict=True)]
+            less = [f"{value - own:+.4f}{span}" for (value, span), (own, _) in zip(values, rows[PLAIN], strict=True)]
             lines.append(f"| {name} | {' | '.join(less)} |")
     return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def hits_of(cell: str) -> tuple[float, str]:
+    """The value of a cell, and behind a blank the interval of its difference; nothing where there is none."""
+    value, blank, span = cell.partition(" ")
+    return float(value), blank + span
 
 
 def cells_of(line: str) -> list[str]:

@@ -38,13 +38,13 @@ def test_each_way_is_a_column_and_what_was_not_measured_is_empty(
 def test_drift_is_against_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = (
         "| float32, full decoding | 1 | 1 | 1 | 1 | 0.3 | 0.6 | 0.8 | 0.4 | 0.6 | 0.7 |",
-        "| bf16 | 0.9 | 0.9 | 0.9 | 0.9 | 0.31 | 0.6 | 0.8 | 0.38 | 0.6 | 0.7 |",
+        "| bf16 | 0.9 | 0.9 | 0.9 | 0.9 | 0.31 (-0.0020 to +0.0210) | 0.6 | 0.8 | 0.38 | 0.6 | 0.7 |",
     )
     (tmp_path / "drift.md").write_text("\n".join(["| | picture cosine, mean | |", "|---|---|---|", *rows]) + "\n")
     monkeypatch.setattr(engine_numbers, "RESULTS", tmp_path)
     fp32, bf16 = rows_of(engine_numbers.drift())[1:]
     assert fp32 == ["fp32", "0.3000", "0.6000", "0.8000", "0.4000", "0.6000", "0.7000"]
-    assert bf16 == ["bf16", "+0.0100", "+0.0000", "+0.0000", "-0.0200", "+0.0000", "+0.0000"]
+    assert bf16 == ["bf16", "+0.0100 (-0.0020 to +0.0210)", "+0.0000", "+0.0000", "-0.0200", "+0.0000", "+0.0000"]
 
 
 def test_what_has_no_time_is_no_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

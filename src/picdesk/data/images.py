@@ -10,6 +10,7 @@ from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
+from picdesk.data.fast_jpeg import decode_jpeg
 from picdesk.data.picture_depth import DepthError, deep_colours, from_grey
 from picdesk.data.picture_formats import EXTRA, FORMATS, PLUGINS, format_of, has_plugin
 from picdesk.data.png_chunks import WITHOUT_PIXELS, clear_pixels, damaged_chunks, without_damaged_words
@@ -135,11 +136,12 @@ def _decode(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
     # Only `verify` looks at the checksums of a PNG, and a picture that was verified cannot be loaded any more.
     if image.format == "PNG":
         Image.open(io.BytesIO(data), formats=["PNG"]).verify()
+    whole = image.size
     if shortest is not None:
         image.draft(None, (shortest, shortest))
     turn = None if image.format in TURNED_BY_DECODER else _turn(image)
-    image.load()
-    rgb, changes = _to_rgb(image, data)
+    fast = decode_jpeg(image, data) if image.size == whole else None
+    rgb, changes = _to_rgb(image, data) if fast is None else (fast, [])
     if _several(image):
         changes.append(FRAMES)
     upright = rgb.transpose(turn) if turn is not None else rgb
@@ -225,7 +227,8 @@ def _several(image: Image.Image) -> bool:
 
 
 def _to_rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
-    """The picture in RGB, as a new one, and the kinds of what was changed."""
+    """The picture, loaded, in RGB, as a new one, and the kinds of what was changed."""
+    image.load()
     clear = clear_pixels(image, data)
     if clear is None:
         return _without_colour(image, data)

@@ -30,6 +30,7 @@ PACKAGES = (
     "faiss-gpu-cu12",
     "numpy",
     "pillow",
+    "simplejpeg",
     "pyarrow",
     "hydra-core",
     "omegaconf",
