@@ -80,8 +80,9 @@ def cells() -> Iterator[Cell]:
 
 
 def sensible(precision: str, limit: str) -> bool:
-    """bf16 is made for units that AVX2 does not have; without AMX, float32 is what it is with it."""
-    return not (precision == "bf16" and limit == "AVX2") and not (precision == "fp32" and limit == "no AMX")
+    """bf16 wants units for it, which AVX2 does not have; without AMX, float32 is what it is with it."""
+    has_units = bool({"avx512_bf16", "amx_bf16"} & {*units()})
+    return (has_units and limit != "AVX2") if precision == "bf16" else limit != "no AMX"
 
 
 def items_of(backbone: str) -> dict[str, int]:
