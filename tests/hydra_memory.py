@@ -6,6 +6,7 @@ job is theirs.
 
 import copy
 import functools
+from abc import ABCMeta
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,8 +18,9 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, _utils, base
-from omegaconf.base import Metadata
+from omegaconf import DictConfig, ListConfig, OmegaConf, _utils, base
+from omegaconf.base import Box, Container, Metadata, Node, UnionNode
+from omegaconf.basecontainer import BaseContainer
 from omegaconf.nodes import AnyNode, BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
 
 Patch = tuple[Any, str, Any]
@@ -146,7 +148,8 @@ def note_flatly(_: None) -> Callable[..., Any]:
     """What OmegaConf notes about a node is copied at once, and not field by field."""
 
     def copy_notes(noted: Metadata, memo: dict[int, Any]) -> Metadata:
-        new = copy.copy(noted)
+        new = object.__new__(type(noted))
+        new.__dict__.update(noted.__dict__)
         new.flags = None if noted.flags is None else dict(noted.flags)
         new.resolver_cache = copy.deepcopy(noted.resolver_cache, memo) if noted.resolver_cache else defaultdict(dict)
         return new
@@ -159,12 +162,66 @@ def copy_flatly(_: Callable[..., Any]) -> Callable[..., Any]:
 
     def copy_node(node: ValueNode, memo: dict[int, Any]) -> ValueNode:
         new = type(node).__new__(type(node))
-        new.__dict__.update(node.__dict__, _metadata=copy.deepcopy(node._metadata, memo), _flags_cache=None)
+        new.__dict__.update(node.__dict__, _metadata=node._metadata.__deepcopy__(memo), _flags_cache=None)  # type: ignore[attr-defined]
         return new
 
     return copy_node
 
 
+def copy_tree(copy_slowly: Callable[..., Any]) -> Callable[..., Any]:
+    """A table or a list is copied with all that is in it in one go, each child below its parent."""
+
+    def copy_box(node: Any, memo: dict[int, Any]) -> Any:
+        content = node.__dict__["_content"]
+        children = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+        if any(type(child) not in COPIED for child in children):
+            return copy_slowly(node, memo)
+        new = type(node).__new__(type(node))
+        flags = node.__dict__["_flags_cache"]
+        new.__dict__.update(
+            node.__dict__, _metadata=node._metadata.__deepcopy__(memo), _flags_cache=flags and dict(flags)
+        )
+        if not children:
+            new.__dict__["_content"] = copy.copy(content)
+            return new
+        copies = [child.__deepcopy__(memo) for child in children]
+        for child in copies:
+            child.__dict__["_parent"] = new
+        new.__dict__["_content"] = dict(zip(content, copies, strict=True)) if isinstance(content, dict) else copies
+        return new
+
+    return copy_box
+
+
+def set_parents(_: Callable[..., Any]) -> Callable[..., Any]:
+    """After each merge every node below is told its parent: without a call for each."""
+
+    def tell_below(box: Any) -> None:
+        content = box.__dict__["_content"]
+        children = (
+            content.values() if isinstance(content, dict) else content if isinstance(content, list) else (content,)
+        )
+        for child in children:
+            if not isinstance(child, Node):
+                continue
+            child.__dict__["_parent"] = box
+            if child.__dict__["_flags_cache"] is not None:
+                child._invalidate_flags_cache()
+            if "_content" in child.__dict__:
+                tell_below(child)
+
+    return tell_below
+
+
+class AskedPlainly(ABCMeta):
+    """A class whose instances are those of it and of what is made of it: nothing is registered with the classes of OmegaConf."""
+
+    __instancecheck__ = type.__instancecheck__
+    __subclasscheck__ = type.__subclasscheck__
+
+
+LEAVES = (AnyNode, BooleanNode, FloatNode, IntegerNode, StringNode)
+COPIED = {DictConfig, ListConfig, *LEAVES}
 MEMORIES: list[Patch] = [
     (Hydra, "get_mode", without_first_look),
     (ConfigRepository, "load_config", parse_once),
@@ -176,7 +233,11 @@ MEMORIES: list[Patch] = [
     (_utils, "parse", functools.cache),
     (OmegaConf, "to_yaml", write_nodes_once),
     (Metadata, "__deepcopy__", note_flatly),
-    *((kind, "__deepcopy__", copy_flatly) for kind in (AnyNode, StringNode, IntegerNode, FloatNode, BooleanNode)),
+    *((kind, "__deepcopy__", copy_flatly) for kind in LEAVES),
+    *((kind, "__deepcopy__", copy_tree) for kind in (DictConfig, ListConfig)),
+    (Box, "_re_parent", set_parents),
+    *((kind, "__class__", lambda _: AskedPlainly) for kind in (Node, Box, Container, BaseContainer, ValueNode)),
+    *((kind, "__class__", lambda _: AskedPlainly) for kind in (DictConfig, ListConfig, UnionNode, *LEAVES)),
 ]
 AS_IT_COMES: list[Patch] = [(owner, name, getattr(owner, name, None)) for owner, name, _ in MEMORIES]
 """Where each stands, and their own."""

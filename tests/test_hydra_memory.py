@@ -1,11 +1,17 @@
 """A config that the tests compose out of memory is the one that Hydra composes."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, Node, OmegaConf
+from omegaconf.errors import ValidationError
 
 from picdesk.assembly import schema
 from tests import doors, hydra_memory
@@ -39,13 +45,77 @@ def composed() -> list[tuple[str, str]]:
     return [texts_of(door, *given) for door, *given in CASES]
 
 
-def test_configs_out_of_memory_are_hydras(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Hydra and OmegaConf as they come; what is remembered is there again afterwards."""
+    remembering = [(owner, name, getattr(owner, name)) for owner, name, _ in hydra_memory.AS_IT_COMES]
+    try:
+        for owner, name, own in hydra_memory.AS_IT_COMES:
+            setattr(owner, name, own)
+        yield
+    finally:
+        for owner, name, own in remembering:
+            setattr(owner, name, own)
+
+
+def test_configs_out_of_memory_are_hydras() -> None:
     assert doors.PROJECT
     schema.register()
     with initialize_config_dir(hydra_memory.CONF, version_base="1.3"):
         remembered = [composed(), composed()]
-        for owner, name, own in hydra_memory.AS_IT_COMES:
-            monkeypatch.setattr(owner, name, own)
-        plain = composed()
+        with without_memory():
+            plain = composed()
+        assert composed() == plain
     assert remembered == [plain, plain]
     assert len(set(plain)) == len(CASES)
+
+
+class Colour(Enum):
+    RED = 1
+
+
+@dataclass
+class Odd:
+    """Values of kinds that a config of picdesk has none of."""
+
+    colour: Colour = Colour.RED
+    place: Path = Path("/a")
+    either: int | str = 3
+    named: dict[str, list[int]] = field(default_factory=lambda: {"a": [1, 2]})
+    same: Any = "${odd.named.a}"
+    nothing: Any = None
+    gone: dict[str, int] | None = None
+
+
+def nodes_of(node: Any) -> list[tuple[Any, Any]]:
+    """Each node below one with its parent."""
+    content = node.__dict__.get("_content")
+    inside = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    return [pair for child in inside for pair in ((child, node), *nodes_of(child))]
+
+
+def copied_and_merged() -> list[str]:
+    """Of a config of odd kinds: its copy, and it merged with another; each node stands below its own parent."""
+    first = OmegaConf.create({"odd": OmegaConf.structured(Odd), "rows": [{"x": 1}, []], "text": "${rows}"})
+    OmegaConf.set_readonly(first.odd.named, True)
+    second = copy.deepcopy(first)
+    merged = OmegaConf.merge(first, {"rows": [{"y": "${text}"}], "more": {"deep": {"a": [1]}}, "odd": {"either": "b"}})
+    for cfg in (second, merged):
+        assert cfg == copy.copy(cfg)
+        assert all(child._get_parent() is parent for child, parent in nodes_of(cfg))
+        assert not {id(child) for child, _ in nodes_of(cfg)} & {id(child) for child, _ in nodes_of(first)}
+        assert cfg.odd.named._get_flag("readonly")
+        cfg.odd.colour, cfg.rows[0].z = "RED", [9]
+        with pytest.raises(ValidationError):
+            cfg.odd.colour = "BLUE"
+    assert "z" not in first.rows[0]
+    assert second.odd.same == first.odd.named.a
+    return [OmegaConf.to_yaml(cfg) for cfg in (first, second, merged)]
+
+
+def test_copies_and_merged_configs_are_omegaconfs() -> None:
+    remembered = copied_and_merged()
+    with without_memory():
+        assert copied_and_merged() == remembered
+    assert isinstance(OmegaConf.create({}), Container)
+    assert not isinstance({}, Node)
