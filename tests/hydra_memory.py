@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import omegaconf.omegaconf
 from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, ListConfig, OmegaConf, _utils, base
+from omegaconf import DictConfig, ListConfig, OmegaConf, _utils, base, basecontainer, dictconfig, listconfig, nodes
 from omegaconf.base import Box, Container, Metadata, Node, UnionNode
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.nodes import AnyNode, BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
@@ -125,7 +126,7 @@ def read_overrides_once(parse: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def write_nodes_once(to_yaml: Callable[..., str]) -> Callable[..., str]:
-    """The text of a config is that of its nodes one below the other, and equal nodes have equal texts."""
+    """The text of a config is that of its nodes one below the other, and equal nodes have equal texts; so it is in a group."""
     known: dict[str, str] = {}
 
     def text_of(key: Any, value: Any) -> str:
@@ -134,14 +135,58 @@ def write_nodes_once(to_yaml: Callable[..., str]) -> Callable[..., str]:
             known[node] = to_yaml({key: value})
         return known[node]
 
+    def group_text(key: Any, value: Any) -> str:
+        if not isinstance(value, dict) or len(value) < 2:
+            return text_of(key, value)
+        parts = [text_of(key, {own: child}).partition("\n") for own, child in value.items()]
+        return f"{parts[0][0]}\n" + "".join(below for _, _, below in parts)
+
     def write(cfg: Any, *, resolve: bool = False, sort_keys: bool = False) -> str:
         if not isinstance(cfg, DictConfig) or not cfg or resolve or sort_keys:
             return to_yaml(cfg, resolve=resolve, sort_keys=sort_keys)
         plain = OmegaConf.to_container(cfg, enum_to_str=True)
         assert isinstance(plain, dict)
-        return "".join(text_of(key, value) for key, value in plain.items())
+        return "".join(group_text(key, value) for key, value in plain.items())
 
     return write
+
+
+def load_once(load: Callable[..., Any]) -> Callable[..., Any]:
+    """A file of `conf/` is parsed once, and copied for whoever reads it."""
+    known: dict[str, Any] = {}
+
+    def load_again(file: Any) -> Any:
+        if not isinstance(file, str | Path) or not str(file).startswith(CONF):
+            return load(file)
+        if str(file) not in known:
+            known[str(file)] = load(file)
+        return copy.deepcopy(known[str(file)])
+
+    return load_again
+
+
+def know_plain_values(is_class: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Texts, numbers, tables and lists, and nodes, are no structured config; all else is looked at."""
+    plain = {str, int, float, bool, type(None), dict, list, *COPIED}
+
+    def is_such_a_class(thing: Any) -> bool:
+        return type(thing) not in plain and is_class(thing)
+
+    return is_such_a_class
+
+
+def is_missing(value: Any) -> bool:
+    """As OmegaConf's, which looks up `Node` in its package at each call."""
+    if isinstance(value, Node):
+        value = value._value()
+    return isinstance(value, str) and value == "???"
+
+
+def is_interpolation(value: Any, strict_interpolation_validation: bool = False) -> bool:
+    """As OmegaConf's, which looks up `Node` in its package at each call."""
+    if isinstance(value, Node):
+        value = value._value()
+    return isinstance(value, str) and _utils._is_interpolation_string(value, strict_interpolation_validation)
 
 
 def note_flatly(_: None) -> Callable[..., Any]:
@@ -221,6 +266,7 @@ class AskedPlainly(ABCMeta):
 
 
 LEAVES = (AnyNode, BooleanNode, FloatNode, IntegerNode, StringNode)
+USERS = (_utils, base, basecontainer, dictconfig, listconfig, nodes, omegaconf.omegaconf)
 COPIED = {DictConfig, ListConfig, *LEAVES}
 MEMORIES: list[Patch] = [
     (Hydra, "get_mode", without_first_look),
@@ -232,6 +278,10 @@ MEMORIES: list[Patch] = [
     (base, "parse", functools.cache),
     (_utils, "parse", functools.cache),
     (OmegaConf, "to_yaml", write_nodes_once),
+    (OmegaConf, "load", load_once),
+    *((_utils, name, know_plain_values) for name in ("is_attr_class", "is_dataclass")),
+    *((room, "_is_missing_value", lambda _: is_missing) for room in USERS if hasattr(room, "_is_missing_value")),
+    *((room, "_is_interpolation", lambda _: is_interpolation) for room in USERS if hasattr(room, "_is_interpolation")),
     (Metadata, "__deepcopy__", note_flatly),
     *((kind, "__deepcopy__", copy_flatly) for kind in LEAVES),
     *((kind, "__deepcopy__", copy_tree) for kind in (DictConfig, ListConfig)),
