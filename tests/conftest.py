@@ -31,6 +31,9 @@ def pytest_collection_finish() -> None:
     """Look for cycles again, in what the tests make."""
     gc.freeze()
     atexit.register(gc.unfreeze)
+    gc.set_threshold(
+        20_000
+    )  # what a test makes goes by itself for the most part; looking took a twentieth of the suite
     gc.enable()
 
 
