@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk import marks
-from picdesk.assembly.shelf import keep_in_sweep
+from picdesk.assembly.shelf import take_or_make
 from picdesk.errors import DataError, MissingFileError
 
 MOST_BYTES = 4 << 20
@@ -35,10 +35,10 @@ OF_THIS_MACHINE = ("paths", "logger", "hydra", "plugins", "network")
 
 
 def yaml_of(plain: Mapping[str, Any]) -> str:
-    """The text that plain values are saved as, interpolations as they are; in a sweep, equal nodes of several jobs are written
-    once."""
+    """The text that plain values are saved as, interpolations as they are; equal nodes, of this job or of the next ones of a
+    sweep, are turned into text once."""
     nodes = {key: f"{key}: {value!r}" for key, value in plain.items()}
-    return "".join(keep_in_sweep("yaml", nodes[key], partial(node_text, key, plain[key])) for key in plain)
+    return "".join(take_or_make("yaml", nodes[key], partial(node_text, key, plain[key])) for key in plain)
 
 
 def node_text(key: str, value: Any) -> str:

@@ -17,7 +17,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from picdesk.assembly.shelf import keep_in_sweep
+from picdesk.assembly.shelf import take_or_make
 from picdesk.errors import ConfigError
 from picdesk.home import PROJECT
 
@@ -131,7 +131,7 @@ def typed_settings(cfg: DictConfig) -> Settings:
     """The scalars of a config as typed settings. Raises `ConfigError` for a value of another kind than the schema's."""
     given = {name: resolved_value(cfg, name) for name in (one.name for one in fields(Settings)) if name in cfg}
     given["task"] = task_name(cfg)
-    return copy.deepcopy(keep_in_sweep("settings", repr(given), lambda: settings_of_values(given)))
+    return copy.deepcopy(take_or_make("settings", repr(given), lambda: settings_of_values(given)))
 
 
 def settings_of_values(given: dict[str, Any]) -> Settings:

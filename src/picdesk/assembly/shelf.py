@@ -37,12 +37,13 @@ def keep_in_sweep(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
 
 
 def take_or_make(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
-    """What was made under the same key, else a new one."""
+    """What was made under the same key, by any job, else a new one; threads may ask at once."""
     shelf = _KEPT.setdefault(kind, OrderedDict())
-    if key not in shelf:
-        shelf[key] = make()
-    shelf.move_to_end(key)
-    thing: Thing = shelf[key]
+    try:
+        thing: Thing = shelf.pop(key)
+    except KeyError:
+        thing = make()
+    shelf[key] = thing
     while len(shelf) > MOST.get(kind, 2):
         shelf.popitem(last=False)
     return thing
