@@ -11,10 +11,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from picdesk import marks
-from picdesk.assembly import schema
+from picdesk.assembly import saved_text, schema
 from picdesk.assembly.saved_config import may_be_repeated, read_saved
 from picdesk.assembly.saved_limits import OPEN, select
-from picdesk.assembly.saved_text import read_overrides, read_values
+from picdesk.assembly.saved_text import parse_values, read_overrides, read_values
 from picdesk.assembly.session import Session
 from picdesk.errors import DataError, MissingFileError
 
@@ -440,3 +440,43 @@ def test_overrides_are_a_list_of_texts(tmp_path: Path, text: str) -> None:
         read_overrides(path)
     path.write_text("- loss.margin=0.2\n")
     assert read_overrides(path) == ["loss.margin=0.2"]
+
+
+ODD_TEXTS = {
+    "values": "a: 1e5\nb: 1_0\nc: 0x1f\nd: 1:20\ne: 2024-01-01\nf: .inf\ng: yes\nh: ~\ni: 0o7\nj: '1'\n",
+    "quotes": "a: \"\\x41\\u00e9\\\n  b\\/\"\nb: 'it''s'\nc: \"é 🙂\"\nd: ${a:b}\n",
+    "blocks": "a: |\n  x\n   y\n\nb: >-\n  long\n  text\nc: [1, {d: [e]}, 'f,g']\n? h\n: i\n",
+    "line ends": "a: 1\r\nb: 2\rc: 3\x85d: 4\u2028e: 5\n",
+    "a mark of byte order": "a: b\n\ufeffc: d\n",
+    "a text": "only words",
+    "nothing": "# a comment\n",
+    "a list": "- 1\n- a: b\n",
+}
+REFUSED_TEXTS = {
+    "a key twice": "a: 1\na: 2\n",
+    "a tab": "a:\t1\n",
+    "an alias": "a: &x 1\nb: *x\n",
+    "a tag": "a: !!python/name:os.system x\n",
+    "deep": "[" * 60,
+    "two documents": "a: 1\n---\nb: 2\n",
+    "no end": "a: 'b\n",
+    "a colon": "a: b: c\n",
+    "a letter that steers": "a: \x07\n",
+    "half a letter": "a: \ud800\n",
+}
+
+
+@pytest.mark.parametrize("what", [*ODD_TEXTS, *REFUSED_TEXTS])
+def test_the_quick_parser_reads_what_pyyaml_reads(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """And of what it does not read, the same is told."""
+
+    def read() -> object:
+        try:
+            return parse_values((ODD_TEXTS | REFUSED_TEXTS)[what], Path("config.yaml"))
+        except DataError as error:
+            return str(error)
+
+    found = read()
+    monkeypatch.setattr(saved_text, "QUICK", None)
+    assert repr(found) == repr(read())
+    assert isinstance(found, str) == (what in REFUSED_TEXTS)
