@@ -463,6 +463,8 @@ REFUSED_TEXTS = {
     "a colon": "a: b: c\n",
     "a letter that steers": "a: \x07\n",
     "half a letter": "a: \ud800\n",
+    "a number alone": "5\n",
+    "a truth alone": "yes",
 }
 
 

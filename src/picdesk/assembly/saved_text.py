@@ -152,6 +152,8 @@ def values_of(text: str, path: Path, loader: Any) -> Any:
                     f"{path}: line {event.start_mark.line + 1}: the tag {event.tag[:60]!r} is no part of a config"
                 )
         found = yaml.load(text, Loader=loader)
+        if not isinstance(found, dict | list | str | None):
+            raise DataError(f"{path} holds {text.strip()[:60]!r}, where keys and values are needed")
         return OmegaConf.to_container(
             OmegaConf.create(found if isinstance(found, dict | list) else text), resolve=False
         )

@@ -122,16 +122,15 @@ class Session:
     @cached_property
     def plain_config(self) -> dict[str, Any]:
         """The whole config, resolved, as plain values; not to be changed."""
-        container = OmegaConf.to_container(self.cfg, resolve=True)
-        assert isinstance(container, dict)
-        return {str(key): value for key, value in container.items()}
+        return self._plain(resolve=True)
 
     @cached_property
     def unresolved_config(self) -> dict[str, Any]:
         """The whole config as plain values, interpolations as they are; not to be changed."""
-        container = OmegaConf.to_container(self.cfg, resolve=False)
-        assert isinstance(container, dict)
-        return {str(key): value for key, value in container.items()}
+        return self._plain(resolve=False)
+
+    def _plain(self, resolve: bool) -> dict[str, Any]:
+        return {str(key): value for key, value in OmegaConf.to_container(self.cfg, resolve=resolve).items()}  # type: ignore[union-attr]
 
     def config_text(self) -> str:
         """The config as YAML with its interpolations, as it is kept beside a checkpoint."""
