@@ -57,6 +57,18 @@ def test_equal_items_have_equal_scores() -> None:
         assert len(set(scores.tolist())) == len(groups)
 
 
+@pytest.mark.parametrize("count", [1, 18, 400])
+@pytest.mark.parametrize("dim", [384, 512, 768])
+def test_equal_coordinates_tie_in_a_batch_of_every_size(count: int, dim: int) -> None:
+    """Their float32 sums drift the furthest, by another amount in the last columns of a product."""
+    one = unit(np.full((1, dim), 0.1))
+    index = FlatIndex()
+    index.build(embeddings(np.repeat(one, 65, axis=0), "item"))
+    run = index.search(embeddings(np.repeat(one, count, axis=0), "query"), 65)
+    assert np.unique(run.scores).size == 1
+    assert (run.index == np.argsort(run.item_ids)).all()
+
+
 def test_run_says_what_was_searched_and_clips_to_the_gallery() -> None:
     gallery = embeddings(unit(np.random.default_rng(0).normal(size=(5, 8))), "item")
     index = FlatIndex()
