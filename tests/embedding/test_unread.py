@@ -45,6 +45,28 @@ def test_flags_of_byte_pairs() -> None:
     assert clip.text_flags(["a boat", LONG, "boat " * 75, "boat " * 76, "  "]).tolist() == [0, CUT, 0, CUT, UNKNOWN]
 
 
+def test_texts_are_tokenised_once_for_features_and_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, asked = models.tiny_open_clip(), list[int]()
+    tokenizer = clip._tokenizer
+
+    class Counted:
+        def __call__(self, texts: list[str]) -> torch.Tensor:
+            asked.append(len(texts))
+            return tokenizer(texts)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(tokenizer, name)
+
+    monkeypatch.setattr(clip, "_tokenizer", Counted())
+    encoder = Encoder(Store(tmp_path))
+    encoder.texts(clip, ["a boat", LONG, "  "])
+    assert asked == [3]
+    assert encoder.unread.counts() == {"texts_cut": 1, "texts_unknown": 1}
+    assert clip.text_flags(["a boat", "  "]).tolist() == [0, UNKNOWN]
+    clip.tokenize(["a boat", "a dog"])
+    assert clip.text_flags(["  ", LONG]).tolist() == [UNKNOWN, CUT], "flags are of the texts that are asked for"
+
+
 @pytest.mark.parametrize("kind", ["clip", "siglip2", "align"])
 def test_flags_of_the_transformers_library(kind: str, tmp_path: Path) -> None:
     from picdesk.backbones.transformers import Transformers

@@ -84,6 +84,7 @@ class OpenClip(TwoTower):
             prompts=told,
         )
         self.quick_gelu, self._cfg, self._tokenizer = quick, cfg, tokenizer
+        self._read: tuple[list[str], torch.Tensor | None] = [], None
         self.shortest_side = int(np.max(cfg["size"]))
         self._resize = open_clip.image_transform(
             cfg["size"],
@@ -132,7 +133,9 @@ class OpenClip(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """`text`: token ids [n, context length], by the tokenizer of the model."""
-        return {"text": self._tokenizer(self.add_prompt(texts))}
+        ids = self._tokenizer(self.add_prompt(texts))
+        self._read = list(texts), ids
+        return {"text": ids}
 
     @property
     def context(self) -> int:
@@ -140,8 +143,10 @@ class OpenClip(TwoTower):
         return int(self._tokenizer.context_length)
 
     def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
-        """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of_open_clip(self._tokenizer, self.add_prompt(texts))
+        """What is cut, and what is unknown, by the tokenizer; texts that were tokenised just now are not tokenised again."""
+        read, ids = self._read
+        self._read = [], None
+        return flags_of_open_clip(self._tokenizer, self.add_prompt(texts), ids if read == list(texts) else None)
 
     def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Tokens up to the end-of-text one, [n]; the full context where the tower looks beyond it."""

@@ -82,12 +82,15 @@ def flags_of(tokenizer: Any, texts: Sequence[str], most: int) -> NDArray[np.uint
     )
 
 
-def flags_of_open_clip(tokenizer: Any, texts: Sequence[str]) -> NDArray[np.uint8]:
-    """The same by a tokenizer of open_clip: its own byte pairs, or one of the transformers library behind its cleaning."""
+def flags_of_open_clip(tokenizer: Any, texts: Sequence[str], tokens: torch.Tensor | None = None) -> NDArray[np.uint8]:
+    """The same by a tokenizer of open_clip: its own byte pairs, or one of the transformers library behind its cleaning.
+
+    `tokens`: what it made of these texts [n, context length], where that is there already.
+    """
     inner = getattr(tokenizer, "tokenizer", None)
     if inner is not None and hasattr(inner, "all_special_ids"):
         return flags_of(inner, [tokenizer.clean_fn(text) for text in texts], int(tokenizer.context_length))
-    ids = tokenizer(list(texts)).numpy()
+    ids = (tokenizer(list(texts)) if tokens is None else tokens).numpy()
     found = np.where((ids[:, 2:] == 0).all(1), UNKNOWN, 0).astype(np.uint8)  # a start and an end, nothing between
     for row in np.flatnonzero(ids[:, -1]).tolist():  # only a full one can have been cut
         found[row] |= CUT * (len(tokenizer.encode(texts[row])) + 2 > ids.shape[1])
