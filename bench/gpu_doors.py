@@ -77,7 +77,8 @@ def open_doors(device: str, tiny: bool = False) -> dict[str, Row]:
         with tempfile.TemporaryDirectory() as folder:
             doors = (FIT, *DOORS) if not tiny else (FIT, DOORS[0])
             for door in (*doors, *(ON_CARD_ALONE if side != "cpu" else ())):
-                found[f"doors {door.name} {side}"] = open_door(door, side, Path(folder), tiny)
+                found[f"doors {door.name} {side}"] = row = open_door(door, side, Path(folder), tiny)
+                print(f"{door.name}, {side}: {row['seconds']} {row['note']}", flush=True)  # what is done is seen
             if not tiny:
                 found[f"doors serve {side}"] = ask_server(side, Path(folder))
     return found

@@ -169,7 +169,8 @@ def cells(row: Row, first: Row, an_item: float | None) -> str:
     peak, grew = float(str(row["peak"])), float(str(row["peak"])) - float(str(first["peak"]))
     each = "" if an_item is None else f"{an_item:,.0f}"
     share = "" if an_item is None else f"{an_item / VECTOR:.2f}"
-    return f"{peak:.2f} | {grew:.2f} | {each} | {share} | {float(str(row['seconds'])):.0f}"
+    seconds = "" if row["seconds"] is None else f"{float(str(row['seconds'])):.0f}"  # None: it was stopped meanwhile
+    return f"{peak:.2f} | {grew:.2f} | {each} | {share} | {seconds}"
 
 
 def main() -> None:

@@ -53,6 +53,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "decoders": engine_numbers.decoders,
     "sweep-job": speed_numbers.sweep_job,
     "memory": speed_numbers.memory,
+    "gpu": speed_numbers.gpu,
     "refinement": index_numbers.refinement,
     "growth": index_numbers.growth,
     "growth-built": index_numbers.growth_built,

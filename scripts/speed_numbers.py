@@ -149,3 +149,23 @@ def memory_cells(peak: float | None, before: float | None, more: int) -> str:
     if peak is None:
         return " | "
     return f"{peak:.1f} GB | {'' if before is None else format((peak - before) * 1e9 / more, ',.0f')}"
+
+
+def gpu() -> str:
+    """What a card was measured to do, a row a side: items a second (median), and the most memory that tensors took."""
+    rows = [row for row in read_file("gpu").values() if row.get("seconds") and row["count"]]
+    lines = ["| what | whose | a second | peak memory |", "|---|---|---|---|"]
+    for row in rows:
+        pace = f"{row['count'] / statistics.median(row['seconds']):.3g}"
+        peak = f"{row['peak']:.1f} GB" if row["peak"] else ""
+        lines.append(f"| {row['what']} | {row['who']} | {whole(float(pace))} | {peak} |")
+    on = "; ".join(sorted({f"{row['card']}, {row['cores']} cores, torch {row['torch']}" for row in rows}))
+    return "\n\n" + "\n".join(lines) + f"\n\nOn {on}.\n\n"
+
+
+def whole(number: float) -> str:
+    """A rounded number without an exponent; millions and billions in words."""
+    for size, word in ((1e9, " billion"), (1e6, " million")):
+        if number >= size:
+            return f"{number / size:.3g}{word}"
+    return f"{number:,.0f}"

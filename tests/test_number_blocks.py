@@ -155,3 +155,21 @@ def test_the_tables_of_indexes_want_every_row(tmp_path: Path, monkeypatch: pytes
     files["index_growth"] = real_rows(index_numbers.REAL_KINDS[:-1])
     with pytest.raises(KeyError, match="ivf_pq_fastscan"):
         index_numbers.growth()
+
+
+def test_what_a_card_does_is_told_by_the_median(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {"card": "C", "cores": 2, "torch": "2", "what": "pictures", "who": "ours"}
+    found = {
+        "a": {**about, "count": 100, "seconds": [1.0, 2.0, 9.0], "peak": 1.25},
+        "b": {**about, "count": 5_000_000_000, "seconds": [1.0], "peak": 0.0},
+        "c": {**about, "count": 10, "note": "does not fit"},
+        "d": {**about, "count": 0, "seconds": [1.0], "peak": 0.0},
+    }
+    (tmp_path / "gpu.json").write_text(json.dumps(found))
+    monkeypatch.setattr(speed_numbers, "RESULTS", tmp_path)
+    lines = [line for line in speed_numbers.gpu().splitlines() if line]
+    assert lines[2:] == [
+        "| pictures | ours | 50 | 1.2 GB |",
+        "| pictures | ours | 5 billion |  |",
+        "On C, 2 cores, torch 2.",
+    ]
