@@ -96,15 +96,19 @@ def once(
     return [seconds[id(auto)], own, seconds[id(flat)], exact], auto
 
 
+def wanted_repeats(taken: Sequence[Sequence[float]], spent: float) -> int:
+    """How often a cell is measured: once if that takes long, else at least LEAST times, and on while the seconds last."""
+    if taken and sum(taken[0]) >= LONG:
+        return 1
+    return REPEATS if spent < REPEAT_SECONDS else LEAST
+
+
 def measure_cell(items: Embeddings, examples: Embeddings, queries: np.ndarray, count: int) -> dict[str, object]:
     """One cell: medians over its repeats, and the seconds to ready of the second time, when the choice is known."""
     asked = queries[: min(count, ASKED)]
     with tempfile.TemporaryDirectory() as folder:
         taken, start = [], perf_counter()
-        while not taken or (
-            len(taken) < REPEATS
-            and perf_counter() - start < max(REPEAT_SECONDS, LEAST * sum(taken[0]) * (sum(taken[0]) < LONG))
-        ):
+        while len(taken) < wanted_repeats(taken, perf_counter() - start):
             kept = Path(folder) / f"{len(taken)}.json"
             auto = None  # let the last one go, so that neither side has fresh memory to ask for
             seconds, auto = once(items, examples, asked, count, kept, bool(len(taken) % 2))

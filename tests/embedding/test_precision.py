@@ -13,7 +13,7 @@ from picdesk.assembly.inherit import with_checkpoint, with_choices
 from picdesk.data.images import open_picture
 from picdesk.embedding import encoder, forward
 from picdesk.embedding.encoder import Encoder
-from picdesk.embedding.forward import DRIFT, choose_precision
+from picdesk.embedding.forward import DRIFT, choose_precision, quicker_way
 from picdesk.embedding.store import Store
 from tests.conftest import PROJECT
 from tests.data.samples import encode_image
@@ -83,6 +83,7 @@ def test_many_pictures_in_float32_are_told_of_the_quicker_way(
 
 def test_a_gpu_computes_in_bf16() -> None:
     assert choose_precision("cuda")[0] == "bf16"
+    assert quicker_way("cuda", "torch", "fp32") == "", "decoding takes the time there"
 
 
 def test_what_is_said_of_drift_was_measured() -> None:

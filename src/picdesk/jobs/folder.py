@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +45,8 @@ class Job:
         if not attempts.RUNNING:
             stops.go_on_by(lambda: again(self.folder, session.store))
 
-    @cached_property
     def numbers_settings(self) -> dict[str, str]:
-        """All settings that can change a number, by key; not to be changed."""
+        """All settings that can change a number, by key, of the session as it is now: tuning puts what it chose in its place."""
         return settings_of(self.session.unresolved_config)
 
     def done_before(self, data: Mapping[str, str], weights: Mapping[str, str]) -> float | None:
@@ -56,7 +54,7 @@ class Job:
 
         A job that is to be judged (`expected`) is never skipped: a manifest does not say what came of that.
         """
-        self.fingerprint = job_fingerprint(digest_of(self.numbers_settings), data, weights)
+        self.fingerprint = job_fingerprint(digest_of(self.numbers_settings()), data, weights)
         settings = self.session.settings
         skips = settings.skip_completed and not settings.expected
         return completed_objective(self.session.outputs, self.folder, self.fingerprint) if skips else None
@@ -92,6 +90,7 @@ class Job:
                 counts[f"{modality}s_encoded"] = encoder.counts.encoded[modality]
                 counts[f"{modality}s_reused"] = encoder.counts.reused[modality]
             counts |= encoder.counts.more | encoder.unread.counts()
+        settings = self.numbers_settings()
         manifest = Manifest.of_job(
             self.folder,
             self.clock,
@@ -99,11 +98,11 @@ class Job:
             seed=self.session.settings.seed,
             data=data,
             weights=weights,
-            config=digest_of(self.numbers_settings),
+            config=digest_of(settings),
             index=str(self.session.target_of("index")),
             counts=counts,
             files=None if files is None else ("config.yaml", *files),
-            settings=self.numbers_settings,
+            settings=settings,
             fingerprint=self.fingerprint,
             objective=self.objective,
             measure=self.measure,

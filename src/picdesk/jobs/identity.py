@@ -72,10 +72,10 @@ def neutral(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
 
 
-def job_fingerprint(settings: str, data: Mapping[str, str], weights: Mapping[str, str]) -> str:
-    """Digest over (that of) settings, data, weights and code: jobs that share it find the same."""
+def job_fingerprint(config: str, data: Mapping[str, str], weights: Mapping[str, str]) -> str:
+    """Digest over settings (`config`: their own digest), data, weights and code: jobs that share it find the same."""
     parts = {key: value for key, value in weights.items() if key != "name"}
-    return digest_of([settings, dict(data), parts, source_digest()])
+    return digest_of([config, dict(data), parts, source_digest()])
 
 
 @cache
