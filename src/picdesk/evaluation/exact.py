@@ -124,14 +124,16 @@ class _Tally:
         buffers = [np.empty(most * min(side, len(pictures)), np.float32) for _ in range(2)]
         block = lru_cache(1)(lambda start, stop: texts[self.order[start:stop]])
         make = partial(self._tile, block, pictures, np.float32(error_bound(texts, pictures)))
+        if len(places) == 1:  # starting a thread takes longer than a small tile
+            self._look(make(buffers[0], *places[0]), *places[0])
+            return
         with ThreadPoolExecutor(1) as other:
             coming = other.submit(make, buffers[0], *places[0])
-            for n, (t, p) in enumerate(places):
+            for n, place in enumerate(places):
                 tile = coming.result()
                 if n + 1 < len(places):
                     coming = other.submit(make, buffers[(n + 1) % 2], *places[n + 1])
-                self.by_text[t] += tile.count_rows(np.arange(t.stop - t.start), self.score[t])
-                self.by_picture[:, p] += tile.count_columns(self.limits[:, p])
+                self._look(tile, *place)
 
     def count_on(self, device: str, texts: Floats, pictures: Floats, side: int) -> None:
         """Go through all tiles on a torch device."""
@@ -139,9 +141,12 @@ class _Tally:
 
         tiles = DeviceTiles(texts, pictures, device, self.order)
         for t, p in self._places(len(pictures), side)[0]:
-            tile = tiles.cut(t, p, self._own_cells(t, p))
-            self.by_text[t] += tile.count_rows(np.arange(t.stop - t.start), self.score[t])
-            self.by_picture[:, p] += tile.count_columns(self.limits[:, p])
+            self._look(tiles.cut(t, p, self._own_cells(t, p)), t, p)
+
+    def _look(self, tile: Tile | DeviceTile, t: slice, p: slice) -> None:
+        """Count in one tile, of the texts `t` and the pictures `p`."""
+        self.by_text[t] += tile.count_rows(np.arange(t.stop - t.start), self.score[t])
+        self.by_picture[:, p] += tile.count_columns(self.limits[:, p])
 
     def _places(self, pictures: int, side: int) -> tuple[list[tuple[slice, slice]], int]:
         """Texts and pictures of each tile, and the most texts of one."""

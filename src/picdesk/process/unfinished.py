@@ -27,7 +27,7 @@ os.register_at_fork(after_in_child=_LIVING.clear)
 
 def name_for(path: Path) -> str:
     """How the temporary name of `path` begins, up to what is random."""
-    return f".{path.name[:MOST_CHARACTERS]}.{machine()}-{os.getpid()}-{start_of(os.getpid()) or 0}."
+    return f".{path.name[:MOST_CHARACTERS]}.{machine()}-{os.getpid()}-{_own_start(os.getpid())}."
 
 
 def note_begin(path: Path) -> None:
@@ -95,6 +95,12 @@ def start_of(pid: int) -> int | None:
         return None
     fields = text.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+@cache
+def _own_start(pid: int) -> int:
+    """When this process began, asked once, though each file that is written wants it; 0 where that is not told."""
+    return start_of(pid) or 0
 
 
 @cache
