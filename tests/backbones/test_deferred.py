@@ -11,6 +11,7 @@ from torch import nn
 
 from picdesk.backbones.deferred import Deferred, KnownFingerprints
 from picdesk.backbones.two_tower import TwoTower
+from picdesk.training.adaptation import Heads
 
 
 class Loads:
@@ -78,6 +79,34 @@ def test_whoever_looks_finds_it_loaded_once(loads: Loads, look) -> None:
     look(backbone)
     assert loads.count == 1
     assert isinstance(backbone.image_trunk, nn.Linear)
+
+
+def test_at_rest_it_is_met_by_nobody_and_not_loaded(loads: Loads) -> None:
+    backbone = tower(loads.deferred)
+    with backbone.rest(["image"]):
+        backbone.requires_grad_(True)
+        backbone.to("cpu")
+        names = [name for name, _ in backbone.named_parameters()]
+        assert loads.count == 0
+    assert "text_head.weight" in names
+    assert not any(name.startswith("image_trunk") for name in names)
+    assert "image_trunk.weight" in dict(backbone.named_parameters())
+    assert not backbone.get_parameter("image_trunk.weight").requires_grad
+
+
+def test_one_that_is_there_is_frozen_at_rest_and_still_works() -> None:
+    backbone = tower(nn.Linear(4, 3))
+    with backbone.rest(["image"]):
+        backbone.requires_grad_(True)
+        assert not backbone.image_trunk.weight.requires_grad
+        assert backbone.trunk("image")(torch.ones(1, 4)).shape == (1, 3)
+        assert backbone.get_parameter("image_head.weight").requires_grad
+
+
+def test_an_adaptation_of_the_heads_loads_no_trunk(loads: Loads) -> None:
+    trained = Heads().prepare(tower(loads.deferred))
+    assert set(trained.plain_weights()) == {name for name, _ in trained}
+    assert loads.count == 0
 
 
 def test_it_comes_in_evaluation_mode_whatever_loads_it(loads: Loads) -> None:

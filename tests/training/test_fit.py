@@ -10,6 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from picdesk.backbones.deferred import Deferred
 from picdesk.training.adaptation import Heads
 from picdesk.training.averaging import Ema, between, wise_ft
 from picdesk.training.collapse import Collapse
@@ -44,9 +45,15 @@ def features(seed: int, pictures: int = 60, captions: int = 2) -> Features:
 
 
 def run_fit(
-    lr: float = 0.03, loss: Any = None, epochs: int = 4, callbacks: Any = (), seed: int = 0, **limits: Any
+    lr: float = 0.03,
+    loss: Any = None,
+    epochs: int = 4,
+    callbacks: Any = (),
+    seed: int = 0,
+    backbone: Tiny | None = None,
+    **limits: Any,
 ) -> tuple[Fitted, Tiny]:
-    backbone = Tiny()
+    backbone = backbone or Tiny()
     trained = Heads().prepare(backbone)
 
     def make_trainer(callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -102,6 +109,18 @@ def test_frozen_trunks_stay_bit_equal() -> None:
     assert torch.equal(backbone.image_trunk.weight, fresh.image_trunk.weight)
     assert not torch.equal(backbone.image_head.weight, fresh.image_head.weight)
     assert backbone.trunk_fingerprint("image") == fresh.trunk_fingerprint("image")
+
+
+def test_a_fit_on_features_loads_no_trunk() -> None:
+    def load() -> torch.nn.Module:
+        raise AssertionError("a trunk was loaded")
+
+    backbone = Tiny()
+    for name in ("image_trunk", "text_trunk"):
+        backbone._modules[name] = Deferred(load, (), {})
+    fitted, _ = run_fit(backbone=backbone)
+    there, _ = run_fit()
+    assert fitted.history == there.history
 
 
 @pytest.mark.parametrize("lr", [1e4, 1e-12])

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -54,6 +55,7 @@ class Children(dict[str, Any]):
     def __init__(self, children: Iterable[tuple[str, Any]] = ()) -> None:
         super().__init__(children)
         self._turn = threading.RLock()
+        self._resting: frozenset[str] = frozenset()
 
     def deferred(self, name: str) -> Deferred | None:
         """What the child will be made of, if it is not loaded."""
@@ -77,18 +79,25 @@ class Children(dict[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The child, loaded; `default` if there is none of this name."""
-        self._load_all()
-        return super().get(name, default)
+        known = name in self
+        return self[name] if known else default
 
     def items(self) -> Any:
-        """Names and children, all loaded."""
-        self._load_all()
-        return super().items()
+        """Names and children, all loaded, but for those at rest."""
+        return {name: self[name] for name in self if name not in self._resting}.items()
 
     def values(self) -> Any:
-        """The children, all loaded."""
-        self._load_all()
-        return super().values()
+        """The children, all loaded, but for those at rest."""
+        return dict(self.items()).values()
+
+    @contextmanager
+    def rest(self, names: Iterable[str]) -> Iterator[None]:
+        """Within it whoever goes through the children meets none of `names`, which are not loaded for that either."""
+        before, self._resting = self._resting, self._resting | frozenset(names)
+        try:
+            yield
+        finally:
+            self._resting = before
 
     def copy(self) -> Children:
         """Others of the same children; what is deferred is loaded by each for itself."""
@@ -96,10 +105,6 @@ class Children(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Children, (list(self.items()),)
-
-    def _load_all(self) -> None:
-        for name in self:
-            self[name]
 
 
 class KnownFingerprints:

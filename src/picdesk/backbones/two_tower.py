@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -222,6 +223,17 @@ class TwoTower(nn.Module):
         for child in self._modules.loaded():
             child.train(False)
         return self
+
+    @contextmanager
+    def rest(self, modalities: Iterable[Modality]) -> Iterator[None]:
+        """Within it the trunks of `modalities` are frozen, and nobody who goes through the weights meets them: neither a list of
+        parameters nor a move to a device. A trunk that is not loaded, which always comes frozen, is not loaded for that."""
+        names = [f"{modality}_trunk" for modality in modalities]
+        for name in names:
+            if self._modules.deferred(name) is None:
+                self._modules[name].requires_grad_(False)
+        with self._modules.rest(names):
+            yield
 
     def role_parts(self, modality: Modality) -> dict[str, Any]:
         """What of a fingerprint depends on the prompt that one side has in this direction; nothing where there is none."""

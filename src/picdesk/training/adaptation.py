@@ -49,15 +49,16 @@ class Adaptation:
     def prepare(self, backbone: TwoTower) -> Trained:
         """Freeze and thaw; what is trained. Raises `ConfigError` where the backbone has nothing of the kind."""
         self.check(backbone)
-        backbone.requires_grad_(False)
-        for part in self.heads(backbone):
-            part.requires_grad_(True)
-        backbone.logit_scale.requires_grad_(True)
-        for modality in self.towers:
-            self.thaw(backbone, modality)
-        pairs = [(name, value) for name, value in backbone.named_parameters() if value.requires_grad]
-        trained = Trained(backbone, pairs, self.rates(backbone, pairs))
-        log.info("adaptation: %s", trained.describe())
+        with backbone.rest(modality for modality in TOWERS["both"] if modality not in self.towers):
+            backbone.requires_grad_(False)
+            for part in self.heads(backbone):
+                part.requires_grad_(True)
+            backbone.logit_scale.requires_grad_(True)
+            for modality in self.towers:
+                self.thaw(backbone, modality)
+            pairs = [(name, value) for name, value in backbone.named_parameters() if value.requires_grad]
+            trained = Trained(backbone, pairs, self.rates(backbone, pairs))
+            log.info("adaptation: %s", trained.describe())
         return trained
 
     def check(self, backbone: TwoTower) -> None:

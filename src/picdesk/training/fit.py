@@ -151,32 +151,34 @@ def fit(
     that train together only the first comes back; the others end here, as all that is left to do is done once.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
-    if isinstance(loss, Contrastive):
-        loss.begin(backbone)
-        loss.block = logits_block
-        trained.add_bias()
-    module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk)
-    best = Best(trained)
-    start = trained.plain_weights()
-    backbone.eval()  # the trunks stay so: their dropout and batch statistics are not to move
-    backbone.image_head.train()
-    backbone.text_head.train()
-    kept: dict[str, Any] = {"callbacks": [best, Steps(), *callbacks]}
-    going_on = state is not None and state.is_file()
-    if state is not None:
-        kept = {"callbacks": [*kept["callbacks"], KeepState(state, data, state_seconds)], "plugins": [WholeFiles()]}
-    with quiet_lightning():
-        trainer = make_trainer(**kept)
-        if not going_on:
-            trainer.validate(module, data, verbose=False)
-        at_a_step = stops.gently() if state is not None and trainer.world_size == 1 else nullcontext()
-        with suppress(Stopped), at_a_step:  # it has said why; the best so far stands
-            trainer.fit(module, data, ckpt_path=state if going_on else None)
-            if best.unscored:
+    learning = data.raw.learning if data.raw else ()
+    with backbone.rest(modality for modality in MODALITIES if modality not in learning):
+        if isinstance(loss, Contrastive):
+            loss.begin(backbone)
+            loss.block = logits_block
+            trained.add_bias()
+        module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk)
+        best = Best(trained)
+        start = trained.plain_weights()
+        backbone.eval()  # the trunks stay so: their dropout and batch statistics are not to move
+        backbone.image_head.train()
+        backbone.text_head.train()
+        kept: dict[str, Any] = {"callbacks": [best, Steps(), *callbacks]}
+        going_on = state is not None and state.is_file()
+        if state is not None:
+            kept = {"callbacks": [*kept["callbacks"], KeepState(state, data, state_seconds)], "plugins": [WholeFiles()]}
+        with quiet_lightning():
+            trainer = make_trainer(**kept)
+            if not going_on:
                 trainer.validate(module, data, verbose=False)
-    if not trainer.is_global_zero:
-        sys.exit(0)
-    path = best_between(backbone, trained, start, best.weights, data, trainer.strategy.root_device)
+            at_a_step = stops.gently() if state is not None and trainer.world_size == 1 else nullcontext()
+            with suppress(Stopped), at_a_step:  # it has said why; the best so far stands
+                trainer.fit(module, data, ckpt_path=state if going_on else None)
+                if best.unscored:
+                    trainer.validate(module, data, verbose=False)
+        if not trainer.is_global_zero:
+            sys.exit(0)
+        path = best_between(backbone, trained, start, best.weights, data, trainer.strategy.root_device)
     noticed = [note for callback in callbacks if isinstance(callback, Noticing) for note in callback.notes]
     return Fitted(best.history, best.best, path, tuple(noticed))
 

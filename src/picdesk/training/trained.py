@@ -39,7 +39,7 @@ class Trained(list[tuple[str, nn.Parameter]]):
     def plain_weights(self) -> dict[str, torch.Tensor]:
         """Copies of the weights under the names that a checkpoint has: low-rank sums are added up."""
         kept = {name: value.detach().cpu().clone().contiguous() for name, value in self if low_rank.INSIDE not in name}
-        for modality in MODALITIES:
+        for modality in self.learning:
             sums = low_rank.merge_weights(self.backbone.trunk(modality))
             kept |= {f"{modality}_trunk.{name}": value for name, value in sums.items()}
         return kept
@@ -47,7 +47,7 @@ class Trained(list[tuple[str, nn.Parameter]]):
     def fold(self) -> dict[str, nn.Parameter]:
         """Take low-rank sums out of the backbone for good; the parameters behind `plain_weights`, by name, to be filled."""
         names = list(self.plain_weights())
-        for modality in MODALITIES:
+        for modality in self.learning:
             low_rank.take_out(self.backbone.trunk(modality))
         own = dict(self.backbone.named_parameters())
         return {name: own[name] for name in names}
@@ -69,7 +69,7 @@ class Trained(list[tuple[str, nn.Parameter]]):
         ]
 
     def describe(self) -> str:
-        """`2.1 of 25.3 million weights learn; image trunk 0.9 (rate x 0.01), ...`."""
+        """`2.1 of 25.3 million weights learn: image trunk 0.90 at 0.01 x lr, ...`; trunks at rest are not among the whole."""
         whole = sum(value.numel() for value in self.backbone.parameters())
         learning = sum(value.numel() for _, value in self)
         parts = []
