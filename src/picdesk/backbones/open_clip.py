@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from picdesk import network
 from picdesk.backbones.clip_text import TextTrunk
@@ -33,6 +34,7 @@ from picdesk.parts import config_part
 from picdesk.weights import why
 
 log = logging.getLogger(__name__)
+FILLING = ("uniform_", "normal_", "kaiming_uniform_", "constant_", "erfinv_", "mul_", "add_", "clamp_", "zero_")
 
 
 @config_part
@@ -188,11 +190,21 @@ def _size_of(model: str, architecture: str) -> int | None:
     import open_clip
 
     try:
-        with quiet_library(), torch.device("meta"), network.no_network():
+        with quiet_library(), torch.device("meta"), Unfilled(), network.no_network():
             made = open_clip.create_model(model, load_weights=False, pretrained_text=False, device="meta")
     except Exception:  # text towers of other libraries want their config from a hub
         return None
     return int(sum(4 * parameter.numel() for parameter in made.parameters()))
+
+
+class Unfilled(TorchFunctionMode):
+    """Leaves tensors without memory as they are: putting first weights into them takes longer than making the layers."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        return [*args, *given.values()][0] if func.__name__ in FILLING else func(*args, **given)
 
 
 class Latent(nn.Module):
