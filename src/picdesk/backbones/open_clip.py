@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from picdesk import network
 from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
-from picdesk.backbones.open_clip_weights import load_weights, local_file
+from picdesk.backbones.open_clip_weights import Unfilled, load_weights, local_file, undrawn
 from picdesk.backbones.tokens import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalise
 from picdesk.errors import UserError
@@ -34,7 +33,6 @@ from picdesk.parts import config_part
 from picdesk.weights import why
 
 log = logging.getLogger(__name__)
-FILLING = ("uniform_", "normal_", "kaiming_uniform_", "constant_", "erfinv_", "mul_", "add_", "clamp_", "zero_")
 
 
 @config_part
@@ -197,16 +195,6 @@ def _size_of(model: str, architecture: str) -> int | None:
     return int(sum(4 * parameter.numel() for parameter in made.parameters()))
 
 
-class Unfilled(TorchFunctionMode):
-    """Leaves tensors without memory as they are: putting first weights into them takes longer than making the layers."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        given = kwargs or {}
-        return [*args, *given.values()][0] if func.__name__ in FILLING else func(*args, **given)
-
-
 class Latent(nn.Module):
     """CoCa's picture tower, which gives the states of all places beside the picture's vector, which alone is wanted here."""
 
@@ -229,16 +217,17 @@ def create(source: Source, seed: int) -> Any:
         with quiet_library(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
-            clip = open_clip.create_model(
-                source.library_name,
-                pretrained=None if file else source.weights,
-                load_weights=file is None,
-                force_quick_gelu=source.quick_gelu,
-                force_preprocess_cfg=source.recipe,
-                force_context_length=source.context,
-                pretrained_text=False,
-                require_pretrained=file is None and source.weights is not None,
-            )
+            with undrawn(file):
+                clip = open_clip.create_model(
+                    source.library_name,
+                    pretrained=None if file else source.weights,
+                    load_weights=file is None,
+                    force_quick_gelu=source.quick_gelu,
+                    force_preprocess_cfg=source.recipe,
+                    force_context_length=source.context,
+                    pretrained_text=False,
+                    require_pretrained=file is None and source.weights is not None,
+                )
             if file is not None:
                 load_weights(clip, file, f"backbone: {source.library_name} with the weights {file}")
     except UserError:

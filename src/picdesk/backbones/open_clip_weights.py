@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from picdesk.backbones.open_clip_files import FOLDER, Source, weights_file
 from picdesk.weights import misfit, unwrap_names
@@ -18,6 +20,27 @@ HOLDERS = (
     "module",
 )  # where training tools put the weights beside other things
 NUMPY = (".npz", ".npy")  # big_vision's form
+DRAWING = ("normal_", "uniform_", "kaiming_uniform_", "erfinv_")
+FILLING = (*DRAWING, "constant_", "mul_", "add_", "clamp_", "zero_")
+
+
+class Unfilled(TorchFunctionMode):
+    """Tensors keep what is in them, whatever one of these functions would put there."""
+
+    def __init__(self, functions: Sequence[str] = FILLING) -> None:
+        super().__init__()
+        self._functions = functions
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        return [*args, *given.values()][0] if func.__name__ in self._functions else func(*args, **given)
+
+
+def undrawn(file: Path | None) -> AbstractContextManager[object]:
+    """Draw no weights where a file brings them all (`load_weights` looks): that takes longer than reading it."""
+    return Unfilled(DRAWING) if file is not None and file.suffix not in NUMPY else nullcontext()
 
 
 def local_file(source: Source) -> Path | None:
