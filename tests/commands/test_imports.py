@@ -42,7 +42,9 @@ hydra_memory.begin()
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from picdesk.assembly import command_line, early, replaced, schema
-from picdesk.commands import door
+from picdesk.commands import composing, door
+from picdesk.data import splits
+from picdesk.jobs import attempts
 schema.register()
 with initialize_config_dir(hydra_memory.CONF, version_base="1.3"):
     for name in ("train", "evaluate", "retrieve", "serve"):
