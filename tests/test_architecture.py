@@ -1,7 +1,7 @@
 """The house: floors from the doors down to the ground, and inside each room no circle, few files and a caption."""
 
 import ast
-import subprocess
+import functools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -59,16 +59,23 @@ def sources() -> list[Path]:
 
 def imports(path: Path) -> list[str]:
     """Full names of what a file imports, at its top or inside functions; not what only a type checker reads."""
-    tree = ast.parse(path.read_text())
-    unread = {id(node) for block in ast.walk(tree) if is_for_types(block) for node in ast.walk(block)}
+    return read(path)[0]
+
+
+@functools.cache
+def read(path: Path) -> tuple[list[str], int]:
+    """What a file imports, and how many of its functions take a config; it is parsed once."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    unread = {id(node) for block in nodes if is_for_types(block) for node in ast.walk(block)}
     names: list[str] = []
-    for node in (node for node in ast.walk(tree) if id(node) not in unread):
+    for node in (node for node in nodes if id(node) not in unread):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return names
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return names, sum(map(takes_a_config, functions))
 
 
 def is_for_types(node: ast.AST) -> bool:
@@ -155,12 +162,7 @@ def takes_a_config(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def test_few_functions_take_a_config_and_none_below_the_assembly() -> None:
-    taking = [
-        path.relative_to(SRC).as_posix()
-        for path in sources()
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and takes_a_config(node)
-    ]
+    taking = [path.relative_to(SRC).as_posix() for path in sources() for _ in range(read(path)[1])]
     assert 10 <= len(taking) <= MOST_CONFIGS
     assert {room_of(place) for place in taking} <= {"assembly", "commands", "sweeps"}
 
@@ -219,10 +221,3 @@ def test_the_check_sees_a_circle_inside_a_function(tmp_path: Path, monkeypatch: 
 def test_no_module_grows_past_its_bound() -> None:
     sizes = {path.relative_to(SRC).as_posix(): len(path.read_text().splitlines()) for path in sources()}
     assert {name: size for name, size in sizes.items() if size > MOST_LINES} == {}
-
-
-def test_doors_that_train_nothing_do_not_wait_for_lightning() -> None:
-    """Importing it takes longer than most searches."""
-    asked = "import sys, picdesk.tasks.evaluate, picdesk.tasks.retrieve, picdesk.report.loggers; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
-    assert not {"pytorch_lightning", "torchmetrics", "transformers", "wandb"} & set(done.stdout.split())

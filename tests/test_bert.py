@@ -2,9 +2,6 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from itertools import groupby
 from pathlib import Path
 
@@ -17,7 +14,6 @@ from picdesk.backbones.text_trunks import MeanOfTokens, minilm_folder, tokenizer
 from picdesk.backbones.tokens import flags_of
 from picdesk.bert import WordPieces, load_bert
 from picdesk.errors import UserError
-from tests.doors import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -136,19 +132,3 @@ def test_tokens_are_the_librarys() -> None:
             assert found[name].dtype == theirs[name].dtype
         assert (flags_of(ours, TEXTS, most) == flags_of(library, TEXTS, most)).all()
     assert ours.pad_token_id == library.pad_token_id
-
-
-def test_a_text_is_encoded_without_the_library() -> None:
-    """Its import takes longer than all else that a question waits for."""
-    code = "\n".join(
-        [
-            "import sys, torch",
-            "from picdesk.backbones.text_trunks import TextTrunk",
-            "trunk = TextTrunk('minilm_l6', 16)",
-            "print(trunk.module()(**trunk.tokenize(['a dog'])).shape)",
-            "print([name for name in ('transformers', 'torch._dynamo') if name in sys.modules])",
-        ]
-    )
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["torch.Size([1, 384])", "[]"]

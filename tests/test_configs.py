@@ -1,11 +1,13 @@
 """Every option of every group, and every experiment, composes under every door and fits its class's signature."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from picdesk.assembly import schema
 from picdesk.assembly.build import check, parts_of
@@ -15,10 +17,11 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 DOORS = ("train", "evaluate", "retrieve", "serve")
 NO_TARGET = ("paths", "experiment", "hparams_search", "forget_on")
 BY_PLUGINS = ("hydra", "hydra/launcher", "hydra/sweeper")
-EXTRA = {"trainer": {"callbacks", "logger"}}
+GLOBAL = ("experiment", "hparams_search")
+Option = tuple[str, str]
 
 
-def options() -> list[tuple[str, str]]:
+def options() -> list[Option]:
     found = [(path.parent.relative_to(CONF), path.stem) for path in sorted(CONF.rglob("*/*.yaml"))]
     return [(group.as_posix(), name) for group, name in found if group.as_posix() not in BY_PLUGINS]
 
@@ -69,31 +72,46 @@ def door_of(group: str, name: str) -> str | None:
     return "retrieve" if (group, name) == ("experiment/newsimages26", "submit") else None
 
 
-def what_it_sets(name: str) -> tuple[str, ...]:
-    """The options that an experiment's file takes, and the keys that it gives values."""
-    file = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))
-    assert isinstance(file, dict)
-    keys = [f"{key}.{own}" for key, node in file.items() if isinstance(node, dict) for own in node]
-    return (*map(str, file.pop("defaults", ())), *sorted({*map(str, file), *keys}))
+def text_of(group: str, name: str) -> str:
+    return (CONF / group / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def one_of_a_kind(door: str) -> set[tuple[str, str]]:
-    """Experiments that a door composes: `evaluate` each of them, the others one of those that set the same keys."""
-    found = [option for option in options() if option[0].partition("/")[0] == "experiment"]
-    found = [option for option in found if door_of(*option) in (None, door)]
-    if door == "evaluate":
-        return set(found)
-    full = {option: "/".join((*option[0].split("/")[1:], option[1])) for option in found}
-    return set({what_it_sets(full[option]): option for option in found}.values())
+def plain(group: str, name: str) -> dict[str, Any]:
+    """The content of an option's file."""
+    content = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
 
 
-def compositions(door: str) -> Iterator[list[tuple[str, str]]]:
-    """Options that are composed at once: one of each group that stands for itself, the n-th with the n-th; the rest alone."""
+def leaves(node: Any, name: str = "") -> list[str]:
+    """The full names of all single values and lists of a node."""
+    if not isinstance(node, dict) or not node:
+        return [name]
+    return [leaf for key, value in node.items() for leaf in leaves(value, f"{name}.{key}")]
+
+
+def what_it_sets(group: str, name: str) -> tuple[str | None, ...]:
+    """The door of an experiment, its package, the options that it takes and the keys that it gives values."""
+    content = plain(group, name)
+    taken = [str(entry) for entry in content.pop("defaults", [])]
+    return (door_of(group, name), text_of(group, name).partition("\n")[0], *taken, *sorted(leaves(content)))
+
+
+def alike() -> list[list[Option]]:
+    """Experiments by what they set: those of one kind differ in the values alone."""
+    kinds: dict[tuple[str | None, ...], list[Option]] = {}
+    for option in options():
+        if option[0].startswith("experiment"):
+            kinds.setdefault(what_it_sets(*option), []).append(option)
+    return list(kinds.values())
+
+
+def at_once() -> Iterator[list[Option]]:
+    """Options that are composed at once, but for experiments: one of each group that stands for itself, the n-th with the n-th;
+    the rest alone."""
     by_group: dict[str, list[str]] = {}
-    experiments = one_of_a_kind(door)
     for group, name in options():
-        apart = group.partition("/")[0] == "experiment" and (group, name) not in experiments
-        if apart or door_of(group, name) not in (None, door):
+        if group.startswith("experiment"):
             continue
         if group.startswith(ALONE):
             yield [(group, name)]
@@ -103,21 +121,56 @@ def compositions(door: str) -> Iterator[list[tuple[str, str]]]:
         yield [(group, names[i]) for group, names in by_group.items() if i < len(names)]
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_every_option_composes_and_fits(door: str) -> None:
-    seen: set[tuple[str, str]] = set()
-    for chosen in compositions(door):
-        cfg = compose(door, overrides=[given for option in chosen for given in override(*option)])
-        assert check_all(cfg) >= 12, chosen
+def composed(door: str, chosen: list[Option]) -> DictConfig:
+    """The config that options make at a door; it fits."""
+    cfg = compose(door, overrides=[given for option in chosen for given in override(*option)])
+    assert check_all(cfg) >= 12, chosen
+    return cfg
+
+
+def test_every_option_composes_and_fits() -> None:
+    seen: set[Option] = set()
+    for chosen in at_once():
+        cfg = composed("evaluate", chosen)
         for group, name in chosen:
             root = group.partition("/")[0]
             if root not in NO_TARGET and group != "callbacks":
                 assert OmegaConf.is_dict(cfg[root])
                 assert "_target_" in cfg[root], f"{group}={name} has no _target_"
         seen |= set(chosen)
-    left = {option for option in options() if door_of(*option) not in (None, door)}
-    alike = {option for option in options() if option[0].partition("/")[0] == "experiment"} - one_of_a_kind(door)
-    assert seen | left | alike == set(options())
+    assert seen == {option for option in options() if not option[0].startswith("experiment")}
+
+
+def test_every_experiment_composes_and_fits() -> None:
+    for first, *others in alike():
+        cfg = composed(door_of(*first) or "evaluate", [first])
+        for option in others:  # their values take the place of the first one's
+            cfg.merge_with({key: value for key, value in plain(*option).items() if key != "defaults"})
+            assert check_all(cfg) >= 12, option
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_composes_and_fits(door: str) -> None:
+    composed(door, [])
+
+
+def test_what_an_option_makes_at_one_door_it_makes_at_each() -> None:
+    """The doors differ in their task and in values of the schema alone, and no option chooses a task or gives one a value."""
+    values = {one.name for one in fields(schema.Settings) if one.name != "task"}
+    for door in DOORS:
+        own = OmegaConf.to_container(OmegaConf.load(CONF / f"{door}.yaml"))
+        assert isinstance(own, dict)
+        assert own.pop("defaults") == ["base", {"override /task": door}, "_self_"]
+        assert list(own.pop("hydra")) == ["help"]
+        assert values.issuperset(own)
+    for group, name in options():
+        is_global = group.startswith(GLOBAL)
+        assert ("@package" in text_of(group, name)) == is_global, f"{group}={name}"
+        content = plain(group, name)
+        taken = [str(key) for entry in content.get("defaults", []) if isinstance(entry, dict) for key in entry]
+        assert not [key for key in taken if "task" in key], f"{group}={name} chooses a task"
+        if is_global and door_of(group, name) is None:
+            assert "task" not in content, f"{group}={name} gives a task values: tell door_of which door's"
 
 
 def test_a_misspelt_key_is_told_with_the_right_ones() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from picdesk.weights import draw_nothing, misfit, unwrap_names, why
+from picdesk.weights import misfit, unwrap_names, why
 
 OWN = ("visual.conv1.weight", "text.proj", "logit_scale")
 
@@ -60,13 +60,3 @@ def test_a_torchscript_archive_is_named() -> None:
     assert why(RuntimeError(text)).startswith("a TorchScript archive, which holds code")
     assert why(ValueError()) == "ValueError"
     assert why(ValueError("one\ntwo")) == "one"
-
-
-def test_nothing_is_drawn_for_weights_that_come_from_a_file() -> None:
-    before = torch.random.get_rng_state()
-    with draw_nothing():
-        layers = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Embedding(5, 6), torch.nn.Conv2d(1, 2, 3))
-        torch.nn.init.trunc_normal_(layers[0].weight)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    torch.nn.Linear(3, 4)
-    assert not torch.equal(torch.random.get_rng_state(), before)

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from picdesk.errors import UserError
-from picdesk.weights import draw_nothing, misfit
+from picdesk.unfilled import DRAWING, Unfilled
+from picdesk.weights import misfit
 
 log = logging.getLogger(__name__)
 POOLER = "pooler."
@@ -227,7 +228,7 @@ def load_bert(folder: Path) -> Bert:
     other = [f"{key}={config[key]}" for key, value in WANTED.items() if config.get(key, value) != value]
     if other:
         raise UserError(f"{folder / 'config.json'}: {', '.join(other)}; wanted {WANTED}")
-    with draw_nothing():  # not on the meta device, which takes a second to import
+    with Unfilled(DRAWING):  # not on the meta device, which takes a second to import
         made = Bert(config)
     weights = {name: value for name, value in load_file(folder / "model.safetensors").items() if POOLER not in name}
     weights.pop("embeddings.position_ids", None)

@@ -2,14 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from picdesk.errors import UserError, examples
 
 Value = TypeVar("Value")
-DRAWING = ("normal_", "uniform_")  # methods of a tensor that `torch.nn.init` and libraries of their own fill it by
 INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # torch puts these anywhere in a name
 
 
@@ -26,23 +24,6 @@ def unwrap_names(weights: Mapping[str, Value], wanted: Iterable[str]) -> dict[st
     if len(set(names.values())) < len(names):
         return dict(weights)
     return {names[name]: value for name, value in weights.items()}
-
-
-def draw_nothing() -> AbstractContextManager[Any]:
-    """Within it no tensor is filled with random numbers: for a model whose weights all come from a file.
-
-    Drawing MiniLM's takes three times as long as reading its file. Whoever uses it must refuse a file that lacks a tensor.
-    """
-    from torch.overrides import TorchFunctionMode
-
-    class Undrawn(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            given = kwargs or {}
-            if getattr(func, "__module__", None) == "torch.nn.init" or getattr(func, "__name__", "") in DRAWING:
-                return given["tensor"] if "tensor" in given else args[0]
-            return func(*args, **given)
-
-    return Undrawn()
 
 
 def misfit(

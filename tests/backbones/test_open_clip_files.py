@@ -203,6 +203,18 @@ def test_a_published_folder_gives_the_librarys_embeddings(
         assert list(np.atleast_1d(backbone._cfg[mine])) == list(np.atleast_1d(published))
 
 
+def test_no_weight_is_what_memory_held(folders: dict[str, Path]) -> None:
+    """None are drawn before a file brings them; here memory that nothing is put into holds NaN."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.empty(3).isnan().all()
+        for kind, folder in folders.items():
+            backbone = OpenClip(str(folder))
+            assert not any(value.isnan().any() for value in (*backbone.parameters(), *backbone.buffers())), kind
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_heads_are_lifted_where_there_is_a_last_linear_layer(folders: dict[str, Path]) -> None:
     kinds = {kind: OpenClip(str(folder)) for kind, folder in folders.items()}
     linear = {kind: isinstance(backbone.image_head, torch.nn.Linear) for kind, backbone in kinds.items()}

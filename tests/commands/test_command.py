@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,30 +37,33 @@ def test_what_is_no_command_is_told(capsys: pytest.CaptureFixture[str], monkeypa
     assert "picdesk retrieve" in capsys.readouterr().err
 
 
-def completed(line: str, setup: str, function: str, tmp_path: Path) -> list[str]:
-    """What bash offers for a line that is being typed."""
+def completed(lines: Sequence[str], setup: str, function: str, tmp_path: Path) -> list[list[str]]:
+    """What bash offers for each of the lines that are being typed."""
     (tmp_path / "picdesk").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m picdesk.command "$@"\n')
     (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     for name in ("picdesk", "python"):
         (tmp_path / name).chmod(0o755)
-    words = [f"'{word}'" for word in line.split(" ")]
-    script = f"""eval "$({setup})"; COMP_LINE='{line}' COMP_POINT={len(line)} COMP_WORDS=({" ".join(words)})
-        COMP_CWORD={len(words) - 1}; {function}; printf '%s\\n' "${{COMPREPLY[@]}}" """
+    script = f'eval "$({setup})"\n'
+    for line in lines:
+        words = [f"'{word}'" for word in line.split(" ")]
+        script += f"""COMP_LINE='{line}' COMP_POINT={len(line)} COMP_WORDS=({" ".join(words)})
+            COMP_CWORD={len(words) - 1}; COMPREPLY=(); {function}; echo "${{COMPREPLY[@]}}"\n"""
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(PROJECT / "src")}
     done = subprocess.run(
         ["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    return done.stdout.split()
+    return [offered.split() for offered in done.stdout.splitlines()]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not here")
 def test_bash_completes_both_forms(tmp_path: Path) -> None:
     of_files = ("python train.py -sc install=bash", "hydra_bash_completion", tmp_path)
-    assert completed("python retrieve.py index=hn", *of_files) == ["index=hnsw"]
-    assert "optimizer.lr=" in completed("python train.py optimizer.l", *of_files)
+    options, keys = completed(("python retrieve.py index=hn", "python train.py optimizer.l"), *of_files)
+    assert options == ["index=hnsw"]
+    assert "optimizer.lr=" in keys
     of_command = ("picdesk completion", "_picdesk", tmp_path)
-    assert completed("picdesk tr", *of_command) == ["train"]
-    assert completed("picdesk retrieve index=hn", *of_command) == ["index=hnsw"]
+    lines = ("picdesk tr", "picdesk retrieve index=hn")
+    assert completed(lines, *of_command) == [["train"], ["index=hnsw"]]
 
 
 @pytest.mark.parametrize("flag", ["--config-dir", "-cd"])

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from picdesk.assembly import schema as schema
-from picdesk.commands.composing import ComposedAhead, run_composed_once
+from picdesk.commands.composing import ComposedAhead, ListedOnce, run_composed_once
 from tests.conftest import PROJECT
 from tests.hydra_memory import AS_IT_COMES
 
@@ -89,7 +89,26 @@ def test_another_script_beside_the_doors_has_its_own_config() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [["--help"], ["--cfg", "job"], ["-m", "--multirun", "seed=1"], ["-cd", "mine", "seed=1"]]
+    "given",
+    [
+        ["--help", "--resolve"],
+        ["--help", "-m"],
+        ["--cfg", "job"],
+        ["-m", "--multirun", "seed=1"],
+        ["-cd", "mine", "seed=1"],
+    ],
 )
 def test_flags_go_the_way_of_hydra(given: list[str]) -> None:
     assert not run_composed_once(lambda: pytest.fail("called"), given)
+
+
+def test_help_lists_the_options_that_hydra_lists() -> None:
+    place = create_automatic_config_search_path(str(PROJECT / "evaluate.py"), None, "conf")
+    loader: Any = ConfigLoaderImpl(place)
+    listed_once: Any = ListedOnce(loader)
+    texts = [
+        Hydra(task_name="evaluate", config_loader=own).format_config_groups(lambda group: True)
+        for own in (loader, listed_once)
+    ]
+    assert "backbone/head: " in texts[0]
+    assert texts[0] == texts[1]

@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
-from tests.doors import PROJECT, run
+from tests.doors import PROJECT
 from tests.tiny import write_data
 
 HEAVY = (
@@ -19,6 +21,7 @@ HEAVY = (
     *("lancedb", "pymilvus", "fastapi", "optuna", "bm25s", "peft"),
 )
 SEARCH = {"torch", "faiss"}
+SEARCHING = (*sorted(SEARCH), "picdesk.tasks.evaluate", "picdesk.tasks.retrieve", "picdesk.report.loggers")
 FIT = {
     *SEARCH,
     "torch._dynamo",
@@ -37,66 +40,107 @@ sys.path[:0] = [".", "src"]
 from tests import hydra_memory
 hydra_memory.begin()
 from hydra import compose, initialize_config_dir
-from picdesk.assembly import early, replaced, schema
-from picdesk.commands import door
-heavy, cases, first = json.load(sys.stdin)
+from omegaconf import OmegaConf
+from picdesk.assembly import command_line, early, replaced, schema
+from picdesk.commands import composing, door
+from picdesk.data import splits
+from picdesk.jobs import attempts
 schema.register()
 with initialize_config_dir(hydra_memory.CONF, version_base="1.3"):
-    for name in sorted({words[0].removesuffix(".py") for words in cases}):
-        compose(name, return_hydra_config=True)
-for name in first:
-    __import__(name)
-def tell():
+    for name in ("train", "evaluate", "retrieve", "serve"):
+        OmegaConf.to_yaml(compose(name, return_hydra_config=True))
+command_line.door_arguments(["task=evaluate"])
+def tell(heavy):
     print("LOADED", *[name for name in heavy if name in sys.modules], flush=True)
-for words in cases:
-    print("CASE", flush=True)
-    child = os.fork()
-    if not child:
-        os.dup2(1, 2)
-        atexit.register(tell)
-        sys.argv = words
-        status = 0
-        try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code or 0
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        os._exit(status)
-    print("STATUS", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+for line in sys.stdin:
+    heavy, cases, first = json.loads(line)
+    for name in first:
+        __import__(name)
+    for words in cases:
+        print("CASE", flush=True)
+        child = os.fork()
+        if not child:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(1, 2)
+            atexit.register(tell, heavy)
+            sys.argv = words
+            status = 0
+            try:
+                exec(words[1]) if words[0] == "-c" else runpy.run_path(sys.argv[0], run_name="__main__")
+            except SystemExit as stop:
+                status = stop.code or 0
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            os._exit(status)
+        print("STATUS", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    print("\\nDONE", flush=True)
+os._exit(0)
 """
-"""A process makes one of its own for each command. It has loaded Hydra (whose second composing is left out here), what every door
-loads, and of the heavy libraries those that each of the commands may load: a command is told with whatever it finds loaded."""
+"""A process makes one of its own for each command that is asked for, a door's or Python code (`-c`). It has loaded Hydra (whose
+second composing is left out here), what every door loads, and of the heavy libraries those that each of the commands may load:
+a command is told with whatever it finds loaded."""
 TINY = ("data=parquet", "data.caption_column=caption", "backbone._target_=tests.tiny.Tiny", "backbone.dim=8")
 
 
+class Starting:
+    """The process that makes those of the commands: the tests of this file share one, as long as it has loaded no more than each
+    command may find."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._loaded: set[str] = set()
+
+    def said_by(self, cases: Sequence[Sequence[str]], status: int, first: Sequence[str] = ()) -> list[str]:
+        """What each command says, which ends with this status; `first` are loaded for all of them."""
+        if self._process is None or not self._loaded <= set(first):
+            self.end()
+            environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", NOTE], cwd=PROJECT, env=environment, stdin=PIPE, stdout=PIPE, text=True
+            )
+        self._loaded |= set(first)
+        asked, told = self._process.stdin, self._process.stdout
+        assert asked
+        assert told
+        asked.write(json.dumps([HEAVY, cases, first]) + "\n")
+        asked.flush()
+        texts = "".join(takewhile(lambda line: line != "DONE\n", told)).split("CASE\n")[1:]
+        assert len(texts) == len(cases)
+        for words, text in zip(cases, texts, strict=True):
+            assert f"STATUS {status}\n" in text, f"{words}: {text}"
+        return texts
+
+    def end(self) -> None:
+        if self._process:
+            self._process.communicate()
+        self._process, self._loaded = None, set()
+
+
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("imports")
+def starting() -> Iterator[Starting]:
+    found = Starting()
+    yield found
+    found.end()
 
 
-def loaded_by(cases: Sequence[Sequence[str]], status: int, first: Sequence[str] = ()) -> list[set[str]]:
-    """Which of the heavy libraries each command, in a process of its own, has loaded when it ends with this status; `first` are
-    loaded for all of them."""
-    command = [sys.executable, "-c", NOTE]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
-    given = json.dumps([HEAVY, cases, first])
-    done = subprocess.run(
-        command, cwd=PROJECT, env=environment, input=given, capture_output=True, text=True, check=True
-    )
-    told = done.stdout.split("CASE\n")[1:]
-    assert len(told) == len(cases)
-    for words, text in zip(cases, told, strict=True):
-        assert f"STATUS {status}\n" in text, f"{words}: {text}"
-    return [set(re.findall(r"^LOADED(.*)$", text, re.MULTILINE)[-1].split()) for text in told]
+def loaded(text: str) -> set[str]:
+    """Which of the heavy libraries were there when a command ended that said this."""
+    return set(re.findall(r"^LOADED(.*)$", text, re.MULTILINE)[-1].split())
 
 
 DOORS = ("train", "evaluate", "retrieve", "serve")
 
 
-def test_help_and_mistakes_load_nothing() -> None:
-    assert loaded_by([[f"{door}.py", "--help"] for door in DOORS], 0) == [set()] * len(DOORS)
-    assert loaded_by([[f"{door}.py", "lr=1e-3"] for door in DOORS], 2) == [set()] * len(DOORS)
+@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"]])
+def test_help_loads_nothing(starting: Starting, flags: list[str]) -> None:
+    for text in starting.said_by([[f"{door}.py", *flags] for door in DOORS], 0):
+        assert loaded(text) == set()
+        assert "backbone" in text
+
+
+def test_mistakes_load_nothing(starting: Starting) -> None:
+    for text in starting.said_by([[f"{door}.py", "lr=1e-3"] for door in DOORS], 2):
+        assert loaded(text) == set()
 
 
 MISTAKES = {
@@ -125,34 +169,48 @@ MISTAKES = {
 }
 
 
-def test_a_wrong_value_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+def test_a_wrong_value_is_told_before_torch_is_loaded(starting: Starting, tmp_path: Path) -> None:
     cases = []
     for door, words in MISTAKES.values():
         given = () if "paths.outputs" in words else (f"paths.outputs={tmp_path}",)
         cases.append([f"{door}.py", *words.split(), *given, f"hydra.run.dir={tmp_path / 'job'}", "logger=none"])
-    found = dict(zip(MISTAKES, loaded_by(cases, 2), strict=True))
-    assert found == {name: set() for name in MISTAKES}
+    texts = dict(zip(MISTAKES, starting.said_by(cases, 2), strict=True))
+    assert {name: loaded(text) for name, text in texts.items()} == {name: set() for name in MISTAKES}
 
 
-def test_each_task_loads_what_it_needs(capfd: pytest.CaptureFixture[str], outputs: Path) -> None:
-    data = (*TINY, f"data.root={write_data(outputs / 'data', 60)}")
-    common = ("plugins=[tests]", f"paths.outputs={outputs}", "logger=none", "bootstrap.resamples=50")
+def test_each_task_loads_what_it_needs(starting: Starting, tmp_path: Path) -> None:
+    data = (*TINY, f"data.root={write_data(tmp_path / 'data', 60)}")
+    common = ("plugins=[tests]", f"paths.outputs={tmp_path}", "logger=none", "bootstrap.resamples=50")
     fit = ("trainer.max_epochs=1", "training.batch_size=16")
-    assert loaded_by([["train.py", *data, *fit, *common]], 0)[0] <= FIT
-    ran = run(capfd, outputs, "retrieve", "task=index_build", "ckpt=latest", f"index_dir={outputs / 'index'}")
-    assert ran.status == 0, ran.err
     asked = ("query=a colour", *common[:-1])
+    index = f"index_dir={tmp_path / 'index'}"
     cases = {
+        "train": ("train.py", *data, *fit, *common),
+        "a new index": ("retrieve.py", "task=index_build", "ckpt=latest", index, *common[:-1]),
         "evaluate": ("evaluate.py", "ckpt=latest", *common),
         "check": ("evaluate.py", "task=check", *data, *common),
         "retrieve": ("retrieve.py", "ckpt=latest", *asked),
-        "saved index": (
-            "retrieve.py",
-            f"index_dir={outputs / 'index'}",
-            *asked[:-1],
-        ),  # which logs nothing to any logger
+        "saved index": ("retrieve.py", index, *asked[:-1]),  # which logs nothing to any logger
     }
-    found = dict(zip(cases, loaded_by(list(cases.values()), 0, sorted(SEARCH)), strict=True))
+    texts = dict(zip(cases, starting.said_by(list(cases.values()), 0, SEARCHING), strict=True))
+    found = {name: loaded(text) for name, text in texts.items()}
+    assert found.pop("train") <= FIT
+    del found["a new index"]  # what it lays down is sorted by pandas
     assert {name: sorted(own - SEARCH) for name, own in found.items()} == {name: [] for name in found}
-    manifest = json.loads(next(outputs.glob("evaluate/*/*/manifest.json")).read_text())
+    manifest = json.loads(next(tmp_path.glob("evaluate/*/*/manifest.json")).read_text())
     assert manifest["seed"] == 0, "the job was a whole one"
+
+
+def test_doors_that_train_nothing_do_not_wait_for_lightning(starting: Starting) -> None:
+    """Importing it takes longer than most searches."""
+    (text,) = starting.said_by([["-c", "pass"]], 0, SEARCHING)
+    assert loaded(text) == SEARCH
+
+
+def test_a_text_is_encoded_without_its_library(starting: Starting) -> None:
+    """Importing transformers takes longer than all else that a question waits for."""
+    lines = ("trunk = TextTrunk('minilm_l6', 16)", "print(trunk.module()(**trunk.tokenize(['a dog'])).shape)")
+    code = "\n".join(("from picdesk.backbones.text_trunks import TextTrunk", *lines))
+    (text,) = starting.said_by([["-c", code]], 0, SEARCHING)
+    assert loaded(text) == SEARCH
+    assert "torch.Size([1, 384])" in text

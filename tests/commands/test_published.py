@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from picdesk.backbones.open_clip import size_of
 from picdesk.commands.published import main, names_of_all
 
 
@@ -33,3 +34,8 @@ def test_some_by_a_word_and_none_in_one_line(capsys: pytest.CaptureFixture[str])
     told = capsys.readouterr().err.strip()
     assert len(told.splitlines()) == 1
     assert "no published number is named" in told
+
+
+@pytest.mark.parametrize(("model", "weights"), [("ViT-B-32", 151_277_313), ("ViT-B-16-SigLIP", 203_155_970)])
+def test_a_model_is_counted_without_being_filled(model: str, weights: int) -> None:
+    assert size_of(model) == 4 * weights

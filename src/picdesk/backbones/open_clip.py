@@ -10,7 +10,6 @@ import functools
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,15 @@ from picdesk import network
 from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
-from picdesk.backbones.open_clip_weights import NUMPY, load_weights, local_file
+from picdesk.backbones.open_clip_weights import draw_nothing, load_weights, local_file
 from picdesk.backbones.tokens import flags_of_open_clip
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalise
 from picdesk.errors import UserError
 from picdesk.interfaces import Modality
 from picdesk.needs import Need, weights_size
 from picdesk.parts import config_part
-from picdesk.weights import draw_nothing, why
+from picdesk.unfilled import Unfilled
+from picdesk.weights import why
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def _size_of(model: str, architecture: str) -> int | None:
     import open_clip
 
     try:
-        with quiet_library(), torch.device("meta"), network.no_network():
+        with quiet_library(), torch.device("meta"), Unfilled(), network.no_network():
             made = open_clip.create_model(model, load_weights=False, pretrained_text=False, device="meta")
     except Exception:  # text towers of other libraries want their config from a hub
         return None
@@ -214,12 +214,11 @@ def create(source: Source, seed: int) -> Any:
     import open_clip
 
     file = local_file(source)
-    complete = file is not None and file.suffix not in NUMPY  # such a file is refused where it lacks a tensor
     try:
         with quiet_library(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
-            with draw_nothing() if complete else nullcontext():
+            with draw_nothing(file):
                 clip = open_clip.create_model(
                     source.library_name,
                     pretrained=None if file else source.weights,

