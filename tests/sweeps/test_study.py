@@ -11,10 +11,15 @@ from picdesk.tasks import train
 from tests.doors import Ran, run
 from tests.tiny import write_data
 
-optuna = pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
-pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.filterwarnings("ignore")  # Optuna 2 and SQLAlchemy 1 speak of their own successors
+
+
+@pytest.fixture(autouse=True)
+def need_optuna() -> None:
+    """Imported by the process that runs these tests, not by each that collects them."""
+    pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +42,8 @@ def folder_of(outputs: Path) -> Path:
 
 
 def trials_of(outputs: Path) -> list[Any]:
+    import optuna
+
     study = optuna.load_study(study_name="picdesk", storage=f"sqlite:///{folder_of(outputs)}/study.db")
     found: list[Any] = study.get_trials(deepcopy=False)
     return found
@@ -112,6 +119,8 @@ def test_a_search_of_failures_says_so(capfd: Capture, tmp_path: Path, tiny: tupl
 
 
 def test_a_trial_that_never_got_its_values_is_not_queued(tmp_path: Path) -> None:
+    import optuna
+
     storage = f"sqlite:///{tmp_path}/study.db"
     study = optuna.create_study(study_name="picdesk", storage=storage, direction="maximize")
     study.ask()
