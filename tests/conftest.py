@@ -3,7 +3,9 @@
 import atexit
 import gc
 import os
+import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before anything asks how many threads it may have
@@ -67,12 +69,34 @@ def settings(small_data: Path) -> tuple[str, ...]:
     return (f"data.root={small_data}", "trainer.max_epochs=3", "training.batch_size=32", "bootstrap.resamples=200")
 
 
+@pytest.fixture(scope="session")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a store with all features of `small_data` is left by the first process that has encoded them, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "features"
+
+
 @pytest.fixture
-def trained(capfd: pytest.CaptureFixture[str], outputs: Path, settings: tuple[str, ...]) -> Ran:
+def trained(capfd: pytest.CaptureFixture[str], outputs: Path, settings: tuple[str, ...], features: Path) -> Ran:
     """The shared training job; run by the first test that asks."""
     if outputs not in _JOBS:
+        borrow_features(features, outputs / "store")
         _JOBS[outputs] = run(capfd, outputs, "train", *settings)
+        lend_features(outputs / "store", features)
     return _JOBS[outputs]
+
+
+def borrow_features(features: Path, store: Path) -> None:
+    """Fill `store` with all features of `small_data`, if a process has left them."""
+    if features.is_dir():
+        shutil.copytree(features, store)
+
+
+def lend_features(store: Path, features: Path) -> None:
+    """Leave a copy of `store` there, at once and whole, unless another process was first."""
+    with tempfile.TemporaryDirectory(dir=features.parent) as own, suppress(OSError):
+        shutil.copytree(store, Path(own) / "store")
+        (Path(own) / "store").rename(features)
 
 
 _JOBS: dict[Path, Ran] = {}
