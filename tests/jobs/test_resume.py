@@ -14,7 +14,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def fit_job(capfd: Capture, data: Path, folder: Path, *more: str) -> Ran:
-    given = ("trainer.max_epochs=3", "training.batch_size=16", "bootstrap.resamples=20", "optimizer.lr=0.03")
+    given = ("trainer.max_epochs=2", "training.batch_size=16", "bootstrap.resamples=20", "optimizer.lr=0.03")
     read = ("data=parquet", f"data.root={data}", "data.caption_column=caption", "prompt=caption")
     own = ("backbone._target_=tests.tiny.Tiny", "training.state_seconds=0")
     return run(capfd, folder.parent, "train", *read, *given, *own, f"hydra.run.dir={folder}", *more)

@@ -16,7 +16,6 @@ from tests.conftest import borrow_features
 from tests.doors import run
 
 Capture = pytest.CaptureFixture[str]
-TINY = "backbone._target_=tests.tiny.Tiny"
 
 
 @pytest.fixture
@@ -42,9 +41,10 @@ def test_a_file_where_the_outputs_should_be(capfd: Capture, tmp_path: Path, door
     one_line(ran, f"{tmp_path / 'file'}: a file stands where a folder is needed")
 
 
-def test_a_store_that_cannot_be(capfd: Capture, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be(capfd: Capture, tmp_path: Path, small_data: Path) -> None:
     (tmp_path / "file").write_text("x")
-    ran = run(capfd, tmp_path / "out", "evaluate", "task=encode", f"paths.store={tmp_path / 'file'}", TINY)
+    given = (f"data.root={small_data}", f"paths.store={tmp_path / 'file'}", "backbone._target_=tests.tiny.Tiny")
+    ran = run(capfd, tmp_path / "out", "evaluate", "task=encode", *given)
     one_line(ran, f"{tmp_path / 'file'}: a file stands where a folder is needed")
 
 
