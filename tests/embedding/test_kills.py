@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -108,14 +110,20 @@ def test_a_killed_job_loses_one_shard_at_most(tmp_path: Path) -> None:
         assert claimed.others() == set(), "a dead job's claims hold"
 
 
+def encode_counts(store: Path, count: int, delay: float) -> tuple[int, int]:
+    """How many pictures a job encoded, and how many it took from the store."""
+    counts = encode(store, count, SHARD, delay)[0].counts
+    return counts.encoded["image"], counts.reused["image"]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_two_jobs_share_the_work(tmp_path: Path) -> None:
     count = 120
-    jobs = [start(tmp_path / "both", count, 0.02) for _ in range(2)]
-    ends = [job.communicate(timeout=90)[0].splitlines()[-1].split() for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0]
-    encoded = [int(end[1]) for end in ends]
-    assert sum(encoded) == count
-    assert all(int(end[1]) + int(end[2]) == count for end in ends)
+    with ProcessPoolExecutor(2, get_context("fork"), torch.set_num_threads, (1,)) as pool:
+        jobs = [pool.submit(encode_counts, tmp_path / "both", count, 0.02) for _ in range(2)]
+        ends = [job.result(timeout=90) for job in jobs]
+    assert sum(encoded for encoded, _ in ends) == count
+    assert all(encoded + reused == count for encoded, reused in ends)
     space = space_of(tmp_path / "both")
     assert sum(len(shard.keys) for shard in space._shards) == count
     alone = encode(tmp_path / "alone", count, SHARD)[1]
