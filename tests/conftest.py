@@ -20,6 +20,7 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(
 
 import pytest
 
+from picdesk.report import figures
 from tests.doors import Ran, run
 
 SMALL = 120
@@ -67,6 +68,12 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(small_data: Path) -> tuple[str, ...]:
     return (f"data.root={small_data}", "trainer.max_epochs=3", "training.batch_size=32", "bootstrap.resamples=200")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the lines of the charts on job pages; for tests of what jobs leave apart from the page."""
+    monkeypatch.setattr(figures, "svg_of", lambda chart, name: "<svg></svg>")
 
 
 @pytest.fixture(scope="session")

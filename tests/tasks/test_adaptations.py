@@ -21,6 +21,7 @@ from tests.tiny import write_data
 from tests.training import models
 
 Capture = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.usefixtures("undrawn")
 SEVEN = ("heads", "full", "last_blocks", "lora", "bitfit", "lock_image", "lock_text")
 
 

@@ -138,9 +138,7 @@ def test_a_sweep_that_is_stopped_begins_no_other_job_and_has_its_leaderboard(
     assert [row["verdict"].split(":")[0] for row in rows] == ["", "failed"]
 
 
-def test_queries_that_a_spreadsheet_would_run(
-    capfd: Capture, tmp_path: Path, small_data: Path, features: Path
-) -> None:
+def test_queries_that_a_spreadsheet_would_run(capfd: Capture, tmp_path: Path, small_data: Path, features: Path) -> None:
     borrow_features(features, tmp_path / "out" / "store")
     (tmp_path / "q.csv").write_text("id,title\n=1+1,boat\n@x,house\n-5,tree\n")
     ran = run(

@@ -81,7 +81,9 @@ def test_texts_without_vectors_are_encoded_and_an_export_knows_who_answers(
     """Picture vectors are given, texts go through MiniLM and a head; the export of that is searched by text."""
     given = write_vectors(tmp_path, 60)
     tower = ("data.text_array=null", "+backbone@backbone.text_encoder=minilm")
-    fitted = run(capfd, outputs, "train", *arguments(given, *tower, *heads("linear", "mlp"), *FIT, "trainer.max_epochs=2"))
+    fitted = run(
+        capfd, outputs, "train", *arguments(given, *tower, *heads("linear", "mlp"), *FIT, "trainer.max_epochs=2")
+    )
     assert fitted.status == 0, fitted.err
     made = run(capfd, outputs, "evaluate", "task=export", f"ckpt={fitted.folder}", "part=test")
     assert made.status == 0, made.err
