@@ -96,11 +96,13 @@ def trained(capfd: pytest.CaptureFixture[str], outputs: Path, settings: tuple[st
 def borrow_features(features: Path, store: Path) -> None:
     """Fill `store` with all features of `small_data`, if a process has left them."""
     if features.is_dir():
-        shutil.copytree(features, store)
+        shutil.copytree(features, store, dirs_exist_ok=True)
 
 
 def lend_features(store: Path, features: Path) -> None:
     """Leave a copy of `store` there, at once and whole, unless another process was first."""
+    if features.is_dir():
+        return
     with tempfile.TemporaryDirectory(dir=features.parent) as own, suppress(OSError):
         shutil.copytree(store, Path(own) / "store")
         (Path(own) / "store").rename(features)

@@ -142,9 +142,7 @@ def crossed_cases() -> list[Any]:
 def test_steps_at_rate_zero_change_nothing(name: str, loss_name: str) -> None:
     backbone, loss = fresh_backbone(name, steep=True), LOSSES[loss_name]()
     before = copies(backbone)
-    alone = (
-        loss_name == "siglip" and name not in MANY_LOSSES
-    )  # the one fast case of its family; slow ones go on for longer
+    alone = loss_name == "siglip" and name not in MANY_LOSSES  # the fast case of its family; slow ones fit for longer
     _, watch = still_fit(backbone, loss, cosine if loss_name == "siglip" else constant, epochs=1 if alone else 2)
     assert_still(backbone, loss, watch, before)
     assert unequal_names(watch.start, {f"backbone.{n}": v for n, v in before.items()} | loss_of(watch)) == []

@@ -83,9 +83,8 @@ class Collection:
         index = self.client.prepare_index_params()
         index.add_index("vector", index_type=kind, metric_type="IP", params=dict(params))
         self.client.create_collection(name, schema=schema, consistency_level="Strong")
-        self.client.create_index(
-            name, index, sync=False
-        )  # else it sleeps before it asks whether that of nothing is done
+        # To wait for the index of nothing is to sleep half a second before asking whether it is done.
+        self.client.create_index(name, index, sync=False)
         self.client.load_collection(name)
 
     def drop(self) -> None:
