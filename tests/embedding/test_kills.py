@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -20,14 +18,7 @@ from picdesk.process import unfinished
 from tests.embedding.fakes import Tiny
 from tests.embedding.worker import blob, encode
 
-ROOT = Path(__file__).resolve().parents[2]
 SHARD = 8
-
-
-def start(store: Path, count: int, delay: float, shard: int = SHARD) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.embedding.worker", str(store), str(count), str(shard), str(delay)]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def space_of(store: Path) -> Space:
@@ -41,10 +32,10 @@ def wait_for(store: Path, items: int) -> None:
         time.sleep(0.01)
 
 
-def fork_and_kill(store: Path, count: int, delay: float, after: float | None, tally: Path) -> float:
-    """The same job in a forked child, killed `after` seconds: no interpreter to start, so that many kills take little time.
+def fork_and_kill(store: Path, count: int, delay: float, after: float | None, tally: Path, shards: int = 1) -> float:
+    """A job in a forked child, killed `after` seconds: no interpreter to start, so that many kills take little time.
 
-    Without `after` it is killed once its first shard is there; how many seconds that took.
+    Without `after` it is killed once its first `shards` are there; how many seconds that took.
     """
     begun = time.monotonic()
     child = os.fork()
@@ -56,7 +47,7 @@ def fork_and_kill(store: Path, count: int, delay: float, after: float | None, ta
     if after is not None:
         time.sleep(after)
     else:
-        wait_for(store, 1)
+        wait_for(store, shards * SHARD)
     took = time.monotonic() - begun
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -95,17 +86,15 @@ def test_kills_leave_no_trace(tmp_path: Path, kills: int) -> None:
     print(f"{kills} kills, {landed} before the end, {moves} after a shard; {again} of {count} items encoded again")
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_killed_job_loses_one_shard_at_most(tmp_path: Path) -> None:
-    job = start(tmp_path, 200, 0.01)
-    assert job.stdout is not None
-    assert job.stdout.readline() == "encoding\n"
-    wait_for(tmp_path, 2 * SHARD)
-    job.kill()
-    job.communicate()
-    held = len(space_of(tmp_path))
+    store, tally = tmp_path / "store", tmp_path / "tally"
+    fork_and_kill(store, 200, 0.01, None, tally, shards=2)
+    held = len(space_of(store))
     assert 2 * SHARD <= held < 200
     assert held % SHARD == 0
-    claimed = space_of(tmp_path).claims
+    assert tally.stat().st_size <= held + SHARD
+    claimed = space_of(store).claims
     with claimed.turn():
         assert claimed.others() == set(), "a dead job's claims hold"
 
