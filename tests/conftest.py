@@ -3,7 +3,9 @@
 import atexit
 import gc
 import os
+import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before anything asks how many threads it may have
@@ -18,6 +20,7 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(
 
 import pytest
 
+from picdesk.report import figures
 from tests.doors import Ran, run
 
 SMALL = 120
@@ -68,11 +71,41 @@ def settings(small_data: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def trained(capfd: pytest.CaptureFixture[str], outputs: Path, settings: tuple[str, ...]) -> Ran:
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the lines of the charts on job pages; for tests of what jobs leave apart from the page."""
+    monkeypatch.setattr(figures, "svg_of", lambda chart, name: "<svg></svg>")
+
+
+@pytest.fixture(scope="session")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a store with all features of `small_data` is left by the first process that has encoded them, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "features"
+
+
+@pytest.fixture
+def trained(capfd: pytest.CaptureFixture[str], outputs: Path, settings: tuple[str, ...], features: Path) -> Ran:
     """The shared training job; run by the first test that asks."""
     if outputs not in _JOBS:
+        borrow_features(features, outputs / "store")
         _JOBS[outputs] = run(capfd, outputs, "train", *settings)
+        lend_features(outputs / "store", features)
     return _JOBS[outputs]
+
+
+def borrow_features(features: Path, store: Path) -> None:
+    """Fill `store` with all features of `small_data`, if a process has left them."""
+    if features.is_dir():
+        shutil.copytree(features, store, dirs_exist_ok=True)
+
+
+def lend_features(store: Path, features: Path) -> None:
+    """Leave a copy of `store` there, at once and whole, unless another process was first."""
+    if features.is_dir():
+        return
+    with tempfile.TemporaryDirectory(dir=features.parent) as own, suppress(OSError):
+        shutil.copytree(store, Path(own) / "store")
+        (Path(own) / "store").rename(features)
 
 
 _JOBS: dict[Path, Ran] = {}

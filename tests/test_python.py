@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import picdesk
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, borrow_features
 from tests.doors import Ran
 
 TINY = "tests.tiny.Tiny"
@@ -54,16 +54,23 @@ def test_a_system_reaches_the_numbers_of_its_job_to_the_digit(latest: Ran) -> No
     assert mixed[0].id == known.picture_ids[3], "a share of 1 is the picture alone"
 
 
-def test_the_documented_lines_run(latest: Ran, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def encoded(latest: Ran, features: Path) -> Ran:
+    """The same, with nothing to encode."""
+    borrow_features(features, latest.folder.parents[2] / "store")
+    return latest
+
+
+def test_the_documented_lines_run(encoded: Ran, capfd: pytest.CaptureFixture[str]) -> None:
     known: dict[str, Any] = {}
     for block in blocks((PROJECT / "docs" / "python.md").read_text(encoding="utf-8")):
         exec(block, known)
-    hits = numbers(latest)["t2i"]["hits@1"]
+    hits = numbers(encoded)["t2i"]["hits@1"]
     assert f"| hits@1 | {hits:.3f} [" in capfd.readouterr().out
     assert known["vectors"].shape[0] == 2
 
 
-def test_the_lines_of_the_readme_and_the_notebook_run(latest: Ran, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_lines_of_the_readme_and_the_notebook_run(encoded: Ran, capfd: pytest.CaptureFixture[str]) -> None:
     readme = blocks((PROJECT / "README.md").read_text(encoding="utf-8"))
     assert len(readme) == 1
     notebook = json.loads((PROJECT / "docs" / "tour.ipynb").read_text(encoding="utf-8"))
@@ -71,7 +78,7 @@ def test_the_lines_of_the_readme_and_the_notebook_run(latest: Ran, capfd: pytest
     assert len(cells) >= 4
     for lines in ("\n".join(readme), "\n".join(cells)):
         exec(lines, {})
-        assert f"| hits@1 | {numbers(latest)['i2t']['hits@1']:.3f} [" in capfd.readouterr().out
+        assert f"| hits@1 | {numbers(encoded)['i2t']['hits@1']:.3f} [" in capfd.readouterr().out
 
 
 def test_a_matrix_is_measured_by_hand() -> None:

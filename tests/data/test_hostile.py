@@ -37,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_a_folder_of_hostile_pictures(root: Path, opened: list[str]) -> None:
-    assert len(hostile.BAD) + len(hostile.good()) + 5 >= 30
+    assert len(hostile.bad()) + len(hostile.good()) + 5 >= 30
     collection = Folder(root=str(root)).read()
     splits = {"test": collection.picture_of[:0]}
     report = check_collection(collection, splits, max_bad_fraction=1)
@@ -47,7 +47,7 @@ def test_a_folder_of_hostile_pictures(root: Path, opened: list[str]) -> None:
     for i, name in enumerate(kept.picture_ids):
         assert is_near(seen_colour(kept.pictures.read(i)), hostile.good()[name][1]), name
     named = {item.split(":")[0]: finding.kind for finding in report.findings for item in finding.items}
-    for name, (_, kind) in hostile.BAD.items():
+    for name, (_, kind) in hostile.bad().items():
         assert named[name] == kind or (
             not kind and named[name] in ("pictures cut short", "pictures that cannot be decoded")
         ), name

@@ -3,9 +3,9 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +18,7 @@ from picdesk.process import unfinished
 from tests.embedding.fakes import Tiny
 from tests.embedding.worker import blob, encode
 
-ROOT = Path(__file__).resolve().parents[2]
 SHARD = 8
-
-
-def start(store: Path, count: int, delay: float, shard: int = SHARD) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.embedding.worker", str(store), str(count), str(shard), str(delay)]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def space_of(store: Path) -> Space:
@@ -39,10 +32,10 @@ def wait_for(store: Path, items: int) -> None:
         time.sleep(0.01)
 
 
-def fork_and_kill(store: Path, count: int, delay: float, after: float | None, tally: Path) -> float:
-    """The same job in a forked child, killed `after` seconds: no interpreter to start, so that many kills take little time.
+def fork_and_kill(store: Path, count: int, delay: float, after: float | None, tally: Path, shards: int = 1) -> float:
+    """A job in a forked child, killed `after` seconds: no interpreter to start, so that many kills take little time.
 
-    Without `after` it is killed once its first shard is there; how many seconds that took.
+    Without `after` it is killed once its first `shards` are there; how many seconds that took.
     """
     begun = time.monotonic()
     child = os.fork()
@@ -54,7 +47,7 @@ def fork_and_kill(store: Path, count: int, delay: float, after: float | None, ta
     if after is not None:
         time.sleep(after)
     else:
-        wait_for(store, 1)
+        wait_for(store, shards * SHARD)
     took = time.monotonic() - begun
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -93,29 +86,33 @@ def test_kills_leave_no_trace(tmp_path: Path, kills: int) -> None:
     print(f"{kills} kills, {landed} before the end, {moves} after a shard; {again} of {count} items encoded again")
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_killed_job_loses_one_shard_at_most(tmp_path: Path) -> None:
-    job = start(tmp_path, 200, 0.01)
-    assert job.stdout is not None
-    assert job.stdout.readline() == "encoding\n"
-    wait_for(tmp_path, 2 * SHARD)
-    job.kill()
-    job.communicate()
-    held = len(space_of(tmp_path))
+    store, tally = tmp_path / "store", tmp_path / "tally"
+    fork_and_kill(store, 200, 0.01, None, tally, shards=2)
+    held = len(space_of(store))
     assert 2 * SHARD <= held < 200
     assert held % SHARD == 0
-    claimed = space_of(tmp_path).claims
+    assert tally.stat().st_size <= held + SHARD
+    claimed = space_of(store).claims
     with claimed.turn():
         assert claimed.others() == set(), "a dead job's claims hold"
 
 
+def encode_counts(store: Path, count: int, delay: float) -> tuple[int, int]:
+    """How many pictures a job encoded, and how many it took from the store."""
+    counts = encode(store, count, SHARD, delay)[0].counts
+    return counts.encoded["image"], counts.reused["image"]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_two_jobs_share_the_work(tmp_path: Path) -> None:
     count = 120
-    jobs = [start(tmp_path / "both", count, 0.02) for _ in range(2)]
-    ends = [job.communicate(timeout=90)[0].splitlines()[-1].split() for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0]
-    encoded = [int(end[1]) for end in ends]
-    assert sum(encoded) == count
-    assert all(int(end[1]) + int(end[2]) == count for end in ends)
+    with ProcessPoolExecutor(2, get_context("fork"), torch.set_num_threads, (1,)) as pool:
+        jobs = [pool.submit(encode_counts, tmp_path / "both", count, 0.02) for _ in range(2)]
+        ends = [job.result(timeout=90) for job in jobs]
+    assert sum(encoded for encoded, _ in ends) == count
+    assert all(encoded + reused == count for encoded, reused in ends)
     space = space_of(tmp_path / "both")
     assert sum(len(shard.keys) for shard in space._shards) == count
     alone = encode(tmp_path / "alone", count, SHARD)[1]

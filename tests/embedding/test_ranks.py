@@ -48,8 +48,9 @@ def features(store: Path, modality: Any, width: int, contents: list[Any]) -> tup
     return space.get([content_key(content) for content in contents]), sum(len(shard.keys) for shard in space._shards)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_two_ranks_make_the_same_store(tmp_path: Path) -> None:
-    multiprocessing.spawn(rank_of_two, (free_port(), tmp_path), nprocs=2)
+    multiprocessing.start_processes(rank_of_two, (free_port(), tmp_path), nprocs=2, start_method="fork")
     _, images, texts = encode(tmp_path / "alone")
     encoded = np.zeros(2, int)
     for rank in range(2):

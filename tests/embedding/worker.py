@@ -1,11 +1,7 @@
-"""A job of its own for the tests that kill jobs or run several: encodes made-up pictures and texts into a store.
-
-python -m tests.embedding.worker STORE PICTURES SHARD [DELAY]
-"""
+"""A job for the tests that kill jobs or run several: encodes made-up pictures into a store."""
 
 import io
 import os
-import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -35,27 +31,19 @@ def decode(data: bytes) -> Image.Image:
 def encode(
     store: Path, count: int, shard: int, delay: float = 0.0, tally: Path | None = None
 ) -> tuple[Encoder, np.ndarray]:
-    """Encode `count` pictures, `delay` seconds per picture; says `encoding` when the first picture is decoded.
+    """Encode `count` pictures, `delay` seconds per picture.
 
     `tally` grows by a byte with each picture that went through the trunk, in this process or in another.
     """
-    first, backbone = [True], Tiny()
+    backbone = Tiny()
     if tally is not None:
         handle = os.open(tally, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         backbone.image_trunk.register_forward_hook(lambda *seen: os.write(handle, b"x" * len(seen[2])) and None)
 
     def slowly(data: bytes) -> Image.Image:
-        if first:
-            first.clear()
-            print("encoding", flush=True)
         time.sleep(delay)
         return decode(data)
 
     encoder = Encoder(Store(store), batch_size=BATCH, workers=2, shard=shard)
     features = encoder.pictures(backbone, Pictures([blob(i) for i in range(count)]), slowly)
     return encoder, features
-
-
-if __name__ == "__main__":
-    done, _ = encode(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
-    print("done", done.counts.encoded["image"], done.counts.reused["image"], flush=True)

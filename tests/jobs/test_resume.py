@@ -11,10 +11,11 @@ from tests.doors import Ran, run
 from tests.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def fit_job(capfd: Capture, data: Path, folder: Path, *more: str) -> Ran:
-    given = ("trainer.max_epochs=3", "training.batch_size=16", "bootstrap.resamples=20", "optimizer.lr=0.03")
+    given = ("trainer.max_epochs=2", "training.batch_size=16", "bootstrap.resamples=20", "optimizer.lr=0.03")
     read = ("data=parquet", f"data.root={data}", "data.caption_column=caption", "prompt=caption")
     own = ("backbone._target_=tests.tiny.Tiny", "training.state_seconds=0")
     return run(capfd, folder.parent, "train", *read, *given, *own, f"hydra.run.dir={folder}", *more)

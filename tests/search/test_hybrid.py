@@ -16,12 +16,16 @@ from picdesk.search.lance.index import LanceIndex
 from picdesk.trec.runs import Run
 from tests.search.vectors import clustered_vectors, embeddings
 
-pytest.importorskip("lancedb", reason="lancedb is not installed (extra: lancedb)")
-
 GALLERY = embeddings(clustered_vectors(300, seed=1), "item")
 QUERIES = embeddings(clustered_vectors(3, seed=2), "query")
 NAMES = ("Ana O'Neill", "Łódź, naïve café", 'the "Mary Rose" (1545)')
 """Said of item 290, 291 and 292 alone; the rest says a common word."""
+
+
+@pytest.fixture(autouse=True)
+def need_lancedb() -> None:
+    """Imported by the process that runs these tests, not by each that collects them: it takes seconds."""
+    pytest.importorskip("lancedb", reason="lancedb is not installed (extra: lancedb)")
 
 
 def known(ids: tuple[str, ...] = GALLERY.ids) -> Columns:

@@ -116,6 +116,8 @@ def test_saved_facts_are_compared_key_by_key(uri: str, tmp_path: Path) -> None:
     made_from = {"backbone": "abc", "prompt": "caption", "precision": "fp32"}
     index = MilvusIndex(uri)
     index.build(GALLERY)
+    made = index._collection.client.describe_index(index._collection.name, "vector")
+    assert (made["index_type"], made["metric_type"]) == ("FLAT", "IP")
     index.save(tmp_path, made_from)
     index.close()
     again = MilvusIndex(uri)

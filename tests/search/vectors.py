@@ -1,5 +1,7 @@
 """Small sets of unit vectors that cluster as pictures do."""
 
+from heapq import nsmallest
+
 import numpy as np
 
 from picdesk.interfaces import Embeddings
@@ -29,12 +31,11 @@ def lists_of(index: FaissIndex, queries: Embeddings, top_k: int) -> list[list[st
 
 
 def brute_force(queries: Embeddings, gallery: Embeddings, top_k: int) -> list[list[str]]:
-    """Exact lists by numpy and sorted(), one query at a time."""
-    lists = []
-    for query in queries.matrix:
-        scores = np.einsum("d,nd->n", query.astype(np.float64), gallery.matrix.astype(np.float64)).astype(np.float32)
-        ranked = sorted(zip(-scores, gallery.ids, strict=True))
-        lists.append([item for _, item in ranked[:top_k]])
+    """Exact lists by numpy and a heap, one query at a time."""
+    lists, items = [], gallery.matrix.astype(np.float64)
+    for query in queries.matrix.astype(np.float64):
+        scores = np.einsum("d,nd->n", query, items).astype(np.float32)
+        lists.append([item for _, item in nsmallest(top_k, zip((-scores).tolist(), gallery.ids, strict=True))])
     return lists
 
 

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-schemathesis = pytest.importorskip("schemathesis")
-
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # how schemathesis hands raw bodies over
 def test_no_request_that_the_schema_can_think_of_is_a_fault_of_the_server(client: TestClient) -> None:
+    schemathesis = pytest.importorskip("schemathesis")
     from hypothesis import HealthCheck, Phase, settings
     from hypothesis.errors import Unsatisfiable
 

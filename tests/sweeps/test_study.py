@@ -11,16 +11,21 @@ from picdesk.tasks import train
 from tests.doors import Ran, run
 from tests.tiny import write_data
 
-optuna = pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
-pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.filterwarnings("ignore")  # Optuna 2 and SQLAlchemy 1 speak of their own successors
+
+
+@pytest.fixture(autouse=True)
+def need_optuna() -> None:
+    """Imported by the process that runs these tests, not by each that collects them."""
+    pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     folder = write_data(tmp_path_factory.mktemp("tiny"))
-    fit = ("trainer.max_epochs=2", "training.batch_size=16", "prompt=caption", "bootstrap.resamples=20")
+    fit = ("trainer.max_epochs=1", "training.batch_size=16", "prompt=caption", "bootstrap.resamples=20")
     data = ("data=parquet", f"data.root={folder}", "data.caption_column=caption")
     return (*data, *fit, "backbone._target_=tests.tiny.Tiny")
 
@@ -37,6 +42,8 @@ def folder_of(outputs: Path) -> Path:
 
 
 def trials_of(outputs: Path) -> list[Any]:
+    import optuna
+
     study = optuna.load_study(study_name="picdesk", storage=f"sqlite:///{folder_of(outputs)}/study.db")
     found: list[Any] = study.get_trials(deepcopy=False)
     return found
@@ -60,48 +67,48 @@ def interrupt_training(monkeypatch: pytest.MonkeyPatch, at: int, error: type[Bas
 def test_a_search_that_is_stopped_goes_on(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fits = interrupt_training(monkeypatch, 3, KeyboardInterrupt)
-    first = search(capfd, tmp_path, 5, *tiny)
+    fits = interrupt_training(monkeypatch, 2, KeyboardInterrupt)
+    first = search(capfd, tmp_path, 3, *tiny)
     assert first.status == 130, first.err
-    cut_off = trials_of(tmp_path)[2]
-    assert [trial.state.name for trial in trials_of(tmp_path)] == ["COMPLETE", "COMPLETE", "RUNNING"]
-    again = search(capfd, tmp_path, 5, *tiny)
+    cut_off = trials_of(tmp_path)[1]
+    assert [trial.state.name for trial in trials_of(tmp_path)] == ["COMPLETE", "RUNNING"]
+    again = search(capfd, tmp_path, 3, *tiny)
     assert again.status == 0, again.err
-    assert "search: 2 of 5 trials are done" in again.out
-    assert len(fits) == 3 + 3, "the one that was cut off, and the two that were missing"
+    assert "search: 1 of 3 trials are done" in again.out
+    assert len(fits) == 2 + 2, "the one that was cut off, and the one that was missing"
     trials = trials_of(tmp_path)
     done = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    assert len(done) == 5
-    assert done[2].params == cut_off.params
-    assert len({str(trial.params) for trial in done}) == 5, "nothing is proposed a second time"
+    assert len(done) == 3
+    assert done[1].params == cut_off.params
+    assert len({str(trial.params) for trial in done}) == 3, "nothing is proposed a second time"
     best = max(done, key=lambda trial: trial.value)
     with (folder_of(tmp_path) / "leaderboard.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 5
+    assert len(rows) == 3
     assert float(rows[0]["objective"]) == pytest.approx(best.value, abs=1e-9), "the objective is the validation score"
     pasted = (folder_of(tmp_path) / "best.yaml").read_text()
     assert "override /loss: margin" in pasted
     assert "hparams_search" not in pasted
     assert pasted.rstrip() in again.out, "the best config stands on the terminal, ready to paste"
-    more = search(capfd, tmp_path, 6, *tiny)
+    more = search(capfd, tmp_path, 4, *tiny)
     assert more.status == 0, more.err
-    assert len(fits) == 7, "an extended search runs one more"
-    nothing = search(capfd, tmp_path, 6, *tiny)
+    assert len(fits) == 5, "an extended search runs one more"
+    nothing = search(capfd, tmp_path, 4, *tiny)
     assert nothing.status == 0, nothing.err
-    assert len(fits) == 7
+    assert len(fits) == 5
 
 
 def test_a_failed_trial_does_not_end_the_search(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fits = interrupt_training(monkeypatch, 2, RuntimeError)
-    ran = search(capfd, tmp_path, 3, *tiny)
+    fits = interrupt_training(monkeypatch, 1, RuntimeError)
+    ran = search(capfd, tmp_path, 2, *tiny)
     assert ran.status == 1
     assert "1 of the sweep's jobs failed" in ran.err
-    assert len(fits) == 3
-    assert [trial.state.name for trial in trials_of(tmp_path)] == ["COMPLETE", "FAIL", "COMPLETE"]
-    assert search(capfd, tmp_path, 3, *tiny).status == 1, "still named, and not tried again"
-    assert len(fits) == 3
+    assert len(fits) == 2
+    assert [trial.state.name for trial in trials_of(tmp_path)] == ["FAIL", "COMPLETE"]
+    assert search(capfd, tmp_path, 2, *tiny).status == 1, "still named, and not tried again"
+    assert len(fits) == 2
 
 
 def test_a_search_of_failures_says_so(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
@@ -112,6 +119,8 @@ def test_a_search_of_failures_says_so(capfd: Capture, tmp_path: Path, tiny: tupl
 
 
 def test_a_trial_that_never_got_its_values_is_not_queued(tmp_path: Path) -> None:
+    import optuna
+
     storage = f"sqlite:///{tmp_path}/study.db"
     study = optuna.create_study(study_name="picdesk", storage=storage, direction="maximize")
     study.ask()

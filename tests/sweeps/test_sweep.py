@@ -43,10 +43,10 @@ def composed_dir(_: int) -> str:
         return str(cfg.hydra.run.dir)
 
 
-def test_eight_jobs_of_one_second_have_eight_folders() -> None:
-    with ProcessPoolExecutor(8) as pool:
-        assert len(set(pool.map(composed_dir, range(8), chunksize=1))) == 8
-    assert len({composed_dir(i) for i in range(8)}) == 8, "one process that composes again is another job too"
+def test_jobs_of_one_second_have_a_folder_each() -> None:
+    with ProcessPoolExecutor(3) as pool:
+        assert len(set(pool.map(composed_dir, range(3), chunksize=1))) == 3
+    assert len({composed_dir(i) for i in range(3)}) == 3, "one process that composes again is another job too"
 
 
 def test_the_folder_of_a_job_is_its_overrides() -> None:
@@ -75,7 +75,7 @@ def swept(capfd: Capture, folder: Path, *overrides: str) -> Ran:
     return run(capfd, folder, "evaluate", "-m", *overrides, f"hydra.sweep.dir={folder}/sweep")
 
 
-EIGHT = ("seed=0,1,2,3", "backbone.dim=4,8")
+FOUR = ("seed=0,1", "backbone.dim=4,8")
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -90,7 +90,7 @@ def test_a_killed_sweep_runs_what_is_missing(
     original = System.score_both
 
     def counted(*args: object) -> object:
-        if len(scored) == 3 and not killed:
+        if len(scored) == 2 and not killed:
             killed.append(True)
             raise KeyboardInterrupt
         scored.append(1)
@@ -98,21 +98,21 @@ def test_a_killed_sweep_runs_what_is_missing(
 
     killed: list[bool] = []
     monkeypatch.setattr(System, "score_both", counted)
-    first = swept(capfd, tmp_path, *tiny, *EIGHT)
+    first = swept(capfd, tmp_path, *tiny, *FOUR)
     assert first.status == 130
-    assert len(list(tmp_path.rglob("manifest.json"))) == 3
-    again = swept(capfd, tmp_path, *tiny, *EIGHT, "skip_completed=true")
+    assert len(list(tmp_path.rglob("manifest.json"))) == 2
+    again = swept(capfd, tmp_path, *tiny, *FOUR, "skip_completed=true")
     assert again.status == 0, again.err
-    assert len(scored) == 8, "3 before, 5 now"
-    assert again.out.count("done before") == 3
-    assert len(table(tmp_path)) == 8
-    more = swept(capfd, tmp_path, *tiny, "seed=3,4", "backbone.dim=4", "skip_completed=true")
+    assert len(scored) == 4, "2 before, 2 now"
+    assert again.out.count("done before") == 2
+    assert len(table(tmp_path)) == 4
+    more = swept(capfd, tmp_path, *tiny, "seed=1,2", "backbone.dim=4", "skip_completed=true")
     assert more.status == 0, more.err
-    assert len(scored) == 9, "an extended sweep runs the new job"
-    assert len(table(tmp_path)) == 9
+    assert len(scored) == 5, "an extended sweep runs the new job"
+    assert len(table(tmp_path)) == 5
     elsewhere = run(capfd, tmp_path, "evaluate", "-m", *tiny, "seed=0,1", "backbone.dim=4", "skip_completed=true")
     assert elsewhere.status == 0, elsewhere.err
-    assert len(scored) == 9, "found by fingerprint under the outputs"
+    assert len(scored) == 5, "found by fingerprint under the outputs"
     (board,) = [path for path in tmp_path.rglob("leaderboard.csv") if path.parent.name != "sweep"]
     assert len(board.read_text().splitlines()) == 3
     page = (tmp_path / "sweep" / "leaderboard.html").read_text()
@@ -126,12 +126,12 @@ def test_a_killed_sweep_runs_what_is_missing(
 
 
 def test_one_failing_job_is_named_and_the_others_stand(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
-    ran = swept(capfd, tmp_path, *tiny, "backbone.dim=2,3,4,5,6,7,8,-1")
+    ran = swept(capfd, tmp_path, *tiny, "backbone.dim=2,-1,3")
     assert ran.status == 1
     rows = table(tmp_path)
     good = [row for row in rows if not row["verdict"].startswith("failed")]
     (bad,) = [row for row in rows if row["verdict"].startswith("failed")]
-    assert len(good) == 7
+    assert len(good) == 2
     assert "dim--1" in bad["job"]
     assert "1 of the sweep's jobs failed" in ran.err
     assert bad["job"] in ran.err
@@ -148,7 +148,7 @@ def test_jobs_share_what_they_can_but_not_what_they_train(
         monkeypatch.setattr(
             Session, name, lambda *a, original=original, name=name: (made.append(name), original(*a))[1]
         )
-    fit = ("split=random_70_10_20", "trainer.max_epochs=2", "training.batch_size=16", "prompt=caption")
+    fit = ("split=random_70_10_20", "trainer.max_epochs=1", "training.batch_size=16", "prompt=caption")
     settings = (*(s for s in tiny if not s.startswith("split")), *fit)
     both = run(capfd, tmp_path / "a", "train", "-m", *settings, "loss.margin=0.1,0.3")
     assert both.status == 0, both.err

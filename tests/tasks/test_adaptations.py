@@ -17,9 +17,11 @@ from safetensors import safe_open
 from tests.commands.test_mistakes import one_line
 from tests.conftest import PROJECT
 from tests.doors import Ran, run
+from tests.tiny import write_data
 from tests.training import models
 
 Capture = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.usefixtures("undrawn")
 SEVEN = ("heads", "full", "last_blocks", "lora", "bitfit", "lock_image", "lock_text")
 
 
@@ -29,16 +31,23 @@ def small_clip(settings: tuple[str, ...]) -> tuple[str, ...]:
     return (*settings, *backbone, "trainer.max_epochs=2", "optimizer.lr=1e-2", "loss=infonce")
 
 
+@pytest.fixture
+def tiny_clip(small_clip: tuple[str, ...], tmp_path: Path) -> tuple[str, ...]:
+    """The same on pictures of twelve pixels a side."""
+    data = write_data(tmp_path / "data", pictures=60)
+    return (*small_clip, "data=parquet", f"data.root={data}", "data.caption_column=caption", "prompt=caption")
+
+
 def reached_metrics(ran: Ran) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = json.loads(ran.file("metrics.json"))
     return found
 
 
 def test_a_trunk_that_learns_keeps_to_the_most_pixels_of_the_config(
-    capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]
+    capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
 ) -> None:
     """What is in the store is not decoded for a score any more, only to be learnt from."""
-    settings = (*small_clip, f"paths.store={tmp_path / 'store'}")
+    settings = (*tiny_clip, f"paths.store={tmp_path / 'store'}")
     filled = run(capfd, tmp_path, "evaluate", "task=encode", *settings, "part=all")
     assert filled.status == 0, filled.err
     ran = run(capfd, tmp_path, "train", *settings, "adaptation=lock_text", "encode.max_pixels=100")
@@ -48,10 +57,10 @@ def test_a_trunk_that_learns_keeps_to_the_most_pixels_of_the_config(
 
 @pytest.mark.parametrize("adaptation", SEVEN)
 def test_each_adaptation_trains_and_its_checkpoint_is_plain(
-    adaptation: str, capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]
+    adaptation: str, capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
 ) -> None:
     more = ("adaptation.n=1",) if adaptation == "last_blocks" else ()
-    ran = run(capfd, tmp_path, "train", *small_clip, f"adaptation={adaptation}", *more)
+    ran = run(capfd, tmp_path, "train", *tiny_clip, f"adaptation={adaptation}", *more)
     assert ran.status == 0, ran.err
     for words in ("adaptation: ", " million weights learn", "epoch  0", "epoch  2", "weights: "):
         assert words in ran.out
@@ -62,6 +71,7 @@ def test_each_adaptation_trains_and_its_checkpoint_is_plain(
     assert not (ran.folder / "resume").exists()
     again = run(capfd, tmp_path, "evaluate", f"ckpt={ran.folder}", "bootstrap.resamples=200")
     assert again.status == 0, again.err
+    assert again.file("run.trec") == ran.file("run.trec")
     assert reached_metrics(again) == reached_metrics(ran), (
         "the report part went through the store with the new weights' fingerprint"
     )
@@ -92,10 +102,10 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_unsuitable_combinations_are_one_line(
-    name: str, capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]
+    name: str, capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
 ) -> None:
     overrides, words = MISTAKES[name]
-    one_line(run(capfd, tmp_path, "train", *small_clip, *overrides), *words)
+    one_line(run(capfd, tmp_path, "train", *tiny_clip, *overrides), *words)
     assert list(tmp_path.rglob("metrics.json")) == []
     assert list(tmp_path.rglob("resume")) == [], "nothing is there to go on with"
 
@@ -109,10 +119,10 @@ def test_a_gpu_that_is_not_there_is_one_line(capfd: Capture, tmp_path: Path, sma
 
 
 def test_mixed_precision_scores_as_plain_precision_does(
-    capfd: Capture, tmp_path: Path, small_clip: tuple[str, ...]
+    capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
 ) -> None:
     """Lengths rounded to bfloat16 passed for embeddings that had run away, which score as by chance."""
-    ran = run(capfd, tmp_path, "train", *small_clip, "+trainer.precision=bf16-mixed", "trainer.max_epochs=1")
+    ran = run(capfd, tmp_path, "train", *tiny_clip, "+trainer.precision=bf16-mixed", "trainer.max_epochs=1")
     assert ran.status == 0, ran.err
     assert "no longer finite" not in ran.out + ran.err
 

@@ -12,6 +12,7 @@ import pytest
 from picdesk.process import stops
 from picdesk.tasks import evaluate, train
 from tests.commands.test_mistakes import one_line
+from tests.conftest import borrow_features
 from tests.doors import run
 
 Capture = pytest.CaptureFixture[str]
@@ -40,9 +41,10 @@ def test_a_file_where_the_outputs_should_be(capfd: Capture, tmp_path: Path, door
     one_line(ran, f"{tmp_path / 'file'}: a file stands where a folder is needed")
 
 
-def test_a_store_that_cannot_be(capfd: Capture, tmp_path: Path, vectors: list[str]) -> None:
+def test_a_store_that_cannot_be(capfd: Capture, tmp_path: Path, small_data: Path) -> None:
     (tmp_path / "file").write_text("x")
-    ran = run(capfd, tmp_path / "out", "evaluate", "task=encode", f"paths.store={tmp_path / 'file'}")
+    given = (f"data.root={small_data}", f"paths.store={tmp_path / 'file'}", "backbone._target_=tests.tiny.Tiny")
+    ran = run(capfd, tmp_path / "out", "evaluate", "task=encode", *given)
     one_line(ran, f"{tmp_path / 'file'}: a file stands where a folder is needed")
 
 
@@ -97,6 +99,7 @@ def test_a_stopped_fit_says_how_to_go_on(
     capfd: Capture,
     tmp_path: Path,
     settings: tuple[str, ...],
+    features: Path,
     monkeypatch: pytest.MonkeyPatch,
     signum: int,
     status: int,
@@ -105,6 +108,7 @@ def test_a_stopped_fit_says_how_to_go_on(
         raise stops.Stop(signum)
 
     monkeypatch.setattr(train, "save", stopped)
+    borrow_features(features, tmp_path / "store")
     folder = tmp_path / "job"
     ran = run(capfd, tmp_path, "train", *settings, "training.state_seconds=0", f"hydra.run.dir={folder}")
     assert ran.status == status
@@ -134,7 +138,8 @@ def test_a_sweep_that_is_stopped_begins_no_other_job_and_has_its_leaderboard(
     assert [row["verdict"].split(":")[0] for row in rows] == ["", "failed"]
 
 
-def test_queries_that_a_spreadsheet_would_run(capfd: Capture, tmp_path: Path, small_data: Path) -> None:
+def test_queries_that_a_spreadsheet_would_run(capfd: Capture, tmp_path: Path, small_data: Path, features: Path) -> None:
+    borrow_features(features, tmp_path / "out" / "store")
     (tmp_path / "q.csv").write_text("id,title\n=1+1,boat\n@x,house\n-5,tree\n")
     ran = run(
         capfd, tmp_path / "out", "retrieve", f"data.root={small_data}", f"queries={tmp_path / 'q.csv'}", "top_k=1"

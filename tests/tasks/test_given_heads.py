@@ -16,17 +16,21 @@ BEGIN_THERE = ("residual", "low_rank")
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """150 pictures with two texts each: text vectors are the pictures' under a rotation that a head can learn, and noise."""
-    folder = tmp_path_factory.mktemp("given")
+    """150 pictures."""
+    return write_vectors(tmp_path_factory.mktemp("given"), 150)
+
+
+def write_vectors(folder: Path, count: int) -> Path:
+    """Pictures with two texts each: text vectors are the pictures' under a rotation that a head can learn, and noise."""
     rng = np.random.default_rng(0)
-    images = rng.standard_normal((150, 32))
+    images = rng.standard_normal((count, 32))
     turn = np.linalg.qr(np.eye(32) + 0.35 * rng.standard_normal((32, 32)))[0]
-    owner = np.repeat(np.arange(150), 2)
-    texts = images[owner] @ turn + 0.6 * rng.standard_normal((300, 32))
-    names = np.array([f"p{i:03}" for i in range(150)])
+    owner = np.repeat(np.arange(count), 2)
+    texts = images[owner] @ turn + 0.6 * rng.standard_normal((2 * count, 32))
+    names = np.array([f"p{i:03}" for i in range(count)])
     arrays = {"image_embeddings": images.astype(np.float32), "text_embeddings": texts.astype(np.float32)}
     np.savez(folder / "given.npz", image_names=names, **arrays)  # type: ignore[arg-type]
-    rows = [f"p{i:03},red thing {i} number {n}" for i in range(150) for n in range(2)]
+    rows = [f"p{i:03},red thing {i} number {n}" for i in range(count) for n in range(2)]
     (folder / "captions.csv").write_text("\n".join(["image,caption", *rows]) + "\n")
     return folder
 
@@ -72,11 +76,14 @@ def test_an_adapter_learns_is_scored_and_answers(capfd: Capture, outputs: Path, 
 
 
 def test_texts_without_vectors_are_encoded_and_an_export_knows_who_answers(
-    capfd: Capture, outputs: Path, given: Path
+    capfd: Capture, outputs: Path, tmp_path: Path
 ) -> None:
     """Picture vectors are given, texts go through MiniLM and a head; the export of that is searched by text."""
+    given = write_vectors(tmp_path, 60)
     tower = ("data.text_array=null", "+backbone@backbone.text_encoder=minilm")
-    fitted = run(capfd, outputs, "train", *arguments(given, *tower, *heads("linear", "mlp"), *FIT))
+    fitted = run(
+        capfd, outputs, "train", *arguments(given, *tower, *heads("linear", "mlp"), *FIT, "trainer.max_epochs=2")
+    )
     assert fitted.status == 0, fitted.err
     made = run(capfd, outputs, "evaluate", "task=export", f"ckpt={fitted.folder}", "part=test")
     assert made.status == 0, made.err

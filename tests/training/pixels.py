@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,12 @@ Part = tuple[Pictures, list[str]]
 
 def part(seed: int, each: int) -> Part:
     """`each` pictures of every colour, a little off it, and two captions a picture."""
+    blobs, texts = drawn(seed, each)
+    return Pictures(blobs), list(texts)
+
+
+@cache
+def drawn(seed: int, each: int) -> tuple[list[bytes], list[str]]:
     rng = np.random.default_rng(seed)
     blobs, texts = [], []
     for _ in range(each):
@@ -50,7 +56,7 @@ def part(seed: int, each: int) -> Part:
             Image.fromarray(pixels).save(stream, "png")
             blobs.append(stream.getvalue())
             texts += [f"a {name} dog", f"the {name} one"]
-    return Pictures(blobs), texts
+    return blobs, texts
 
 
 def features(backbone: TwoTower, what: Part, folder: Path) -> Features:
@@ -79,9 +85,10 @@ def data_of(
     seed: int = 0,
     augment: Any = None,
     sampler: str = "auto",
+    each: int = 3,
 ) -> FeatureData:
-    """24 pictures to train on, 8 to validate on."""
-    parts = {"train": part(0, 3), "val": part(1, 1)}
+    """Pictures to train on, `each` of every colour, and 8 to validate on."""
+    parts = {"train": part(0, each), "val": part(1, 1)}
     raw = Raw(
         backbone,
         adaptation.towers,

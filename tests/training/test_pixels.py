@@ -32,30 +32,35 @@ def base(name: str) -> TwoTower:
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[TwoTower, TwoTower, Fitted]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features of the same trunks, which are encoded once."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def learnt(store: Path) -> tuple[TwoTower, TwoTower, Fitted]:
     """A start that has learnt something, and what became of it."""
-    folder = tmp_path_factory.mktemp("learnt")
     start = copy.deepcopy(base("open_clip"))
-    pixels.run(start, Full(), folder, lr=1e-3, epochs=2)
+    pixels.run(start, Full(), store, lr=1e-3, epochs=2)
     after = copy.deepcopy(start)
-    fitted = pixels.run(after, Full(), folder, lr=1e-3, epochs=8)
+    fitted = pixels.run(after, Full(), store, lr=1e-3, epochs=8)
     return start, after, fitted
 
 
 @pytest.mark.parametrize("adaptation", SIX, ids=lambda a: a.name)
 @pytest.mark.parametrize("library", ["open_clip", "transformers"])
-def test_step_zero_is_the_zero_shot_evaluation(library: str, adaptation: Adaptation, tmp_path: Path) -> None:
+def test_step_zero_is_the_zero_shot_evaluation(library: str, adaptation: Adaptation, store: Path) -> None:
     backbone = copy.deepcopy(base(library))
-    fitted = pixels.run(backbone, adaptation, tmp_path, epochs=1)
-    for name, value in pixels.zero_shot(base(library), tmp_path).items():
+    fitted = pixels.run(backbone, adaptation, store, epochs=1)
+    for name, value in pixels.zero_shot(base(library), store).items():
         assert fitted.history[0][name] == pytest.approx(value, abs=1e-6), name
     assert fitted.path.scores[0] == fitted.history[0][MONITOR]
 
 
 @pytest.mark.parametrize("library", models.NAMES)
-def test_validation_embeddings_are_those_of_the_encoder(library: str, tmp_path: Path) -> None:
+def test_validation_embeddings_are_those_of_the_encoder(library: str, store: Path) -> None:
     backbone = copy.deepcopy(base(library))
-    data = pixels.data_of(backbone, Full(), tmp_path, augment=CropFlip())
+    data = pixels.data_of(backbone, Full(), store, augment=CropFlip(), each=1)
     val = data.val
     assert data.raw is not None
     with torch.inference_mode():
@@ -64,26 +69,26 @@ def test_validation_embeddings_are_those_of_the_encoder(library: str, tmp_path: 
         np.testing.assert_allclose(found, wanted.numpy(), atol=1e-6)
 
 
-def test_training_through_the_trunks_learns(learnt: tuple[TwoTower, TwoTower, Fitted], tmp_path: Path) -> None:
+def test_training_through_the_trunks_learns(learnt: tuple[TwoTower, TwoTower, Fitted], store: Path) -> None:
     start, after, fitted = learnt
-    assert pixels.score(after, tmp_path) == fitted.path.scores[fitted.path.best] == max(fitted.path.scores)
-    assert pixels.score(after, tmp_path) >= pixels.score(start, tmp_path) + 0.2
+    assert pixels.score(after, store) == fitted.path.scores[fitted.path.best] == max(fitted.path.scores)
+    assert pixels.score(after, store) >= pixels.score(start, store) + 0.2
     assert fitted.history[1]["train/loss"] > fitted.history[-1]["train/loss"]
 
 
 @pytest.mark.parametrize("adaptation", [Full(), Lora(rank=2)], ids=lambda a: a.name)
-def test_a_rate_of_zero_leaves_every_weight_bit_equal(adaptation: Adaptation, tmp_path: Path) -> None:
+def test_a_rate_of_zero_leaves_every_weight_bit_equal(adaptation: Adaptation, store: Path) -> None:
     backbone = copy.deepcopy(base("open_clip"))
-    pixels.run(backbone, adaptation, tmp_path, lr=0.0, epochs=1)
+    pixels.run(backbone, adaptation, store, lr=0.0, epochs=1)
     fresh = base("open_clip").state_dict()
     assert set(fresh) == set(backbone.state_dict())
     for name, value in backbone.state_dict().items():
         assert torch.equal(value, fresh[name]), name
 
 
-def test_alpha_zero_is_the_start_and_alpha_one_the_trained_weights_to_the_bit(tmp_path: Path) -> None:
+def test_alpha_zero_is_the_start_and_alpha_one_the_trained_weights_to_the_bit(store: Path) -> None:
     backbone, start = copy.deepcopy(base("open_clip")), base("open_clip")
-    data = pixels.data_of(backbone, Lora(rank=2), tmp_path)
+    data = pixels.data_of(backbone, Lora(rank=2), store)
     trained = Lora(rank=2).prepare(backbone)
     for name, value in trained:
         if name.endswith(".up"):
@@ -104,23 +109,23 @@ def test_alpha_zero_is_the_start_and_alpha_one_the_trained_weights_to_the_bit(tm
     assert not np.array_equal(scored[0][0], scored[-1][0])
 
 
-def test_the_locked_tower_is_never_run_and_stays_bit_equal(tmp_path: Path) -> None:
+def test_the_locked_tower_is_never_run_and_stays_bit_equal(store: Path) -> None:
     backbone = copy.deepcopy(base("open_clip"))
-    data = pixels.data_of(backbone, LockImage(), tmp_path)
+    data = pixels.data_of(backbone, LockImage(), store)
     ran = {"image": 0, "text": 0}
     for modality in ran:
         trunk = backbone.trunk(modality)  # type: ignore[arg-type]
         trunk.register_forward_hook(lambda *_, m=modality: ran.__setitem__(m, ran[m] + 1))
-    pixels.run(backbone, LockImage(), tmp_path, data=data, epochs=1)
+    pixels.run(backbone, LockImage(), store, data=data, epochs=1)
     assert ran["image"] == 0
     assert ran["text"] > 3
     assert backbone.trunk_fingerprint("image") == base("open_clip").trunk_fingerprint("image")
 
 
 @pytest.mark.parametrize("adaptation", SIX, ids=lambda a: a.name)
-def test_frozen_weights_are_bit_equal_after_a_fit_that_is_kept(adaptation: Adaptation, tmp_path: Path) -> None:
+def test_frozen_weights_are_bit_equal_after_a_fit_that_is_kept(adaptation: Adaptation, store: Path) -> None:
     backbone, fresh = copy.deepcopy(base("transformers")), base("transformers").state_dict()
-    fitted = pixels.run(backbone, adaptation, tmp_path, lr=3e-3, epochs=4)
+    fitted = pixels.run(backbone, adaptation, store, lr=3e-3, epochs=2)
     changed = {name for name, value in backbone.state_dict().items() if not torch.equal(value, fresh[name])}
     assert changed <= set(fitted.path.weights)
     assert fitted.path.alpha == 0 or changed
@@ -164,28 +169,28 @@ DISASTERS = [runs_away, gets_lost, hardest_from_cold, stuck_temperature, caption
 
 @pytest.mark.parametrize("disaster", DISASTERS, ids=lambda d: d.__name__)
 def test_no_disaster_ends_below_the_start(
-    disaster: Callable[[TwoTower, Path], Fitted], learnt: tuple[TwoTower, TwoTower, Fitted], tmp_path: Path
+    disaster: Callable[[TwoTower, Path], Fitted], learnt: tuple[TwoTower, TwoTower, Fitted], store: Path
 ) -> None:
     good = learnt[1]
-    before = pixels.score(good, tmp_path)
+    before = pixels.score(good, store)
     backbone = copy.deepcopy(good)
-    fitted = disaster(backbone, tmp_path)
+    fitted = disaster(backbone, store)
     assert fitted.history[0][MONITOR] == pytest.approx(before)
-    assert pixels.score(backbone, tmp_path) >= before
+    assert pixels.score(backbone, store) >= before
     assert min(row[MONITOR] for row in fitted.history[1:]) <= before, "training alone did not improve on it"
 
 
-def test_one_text_a_picture_is_the_default_where_a_trunk_learns(tmp_path: Path) -> None:
-    data = pixels.data_of(copy.deepcopy(base("open_clip")), Full(), tmp_path)
+def test_one_text_a_picture_is_the_default_where_a_trunk_learns(store: Path) -> None:
+    data = pixels.data_of(copy.deepcopy(base("open_clip")), Full(), store)
     assert len(data.sampler) == len(data.train.picture_ids)  # type: ignore[arg-type]
     for _, _, picture in data.train_dataloader():
         assert len(set(picture.tolist())) == len(picture) == 8
 
 
-def test_augmentation_changes_training_pictures_alone_and_repeats(tmp_path: Path) -> None:
+def test_augmentation_changes_training_pictures_alone_and_repeats(store: Path) -> None:
     backbone = copy.deepcopy(base("open_clip"))
     plain, some, again = (
-        pixels.data_of(backbone, LockText(), tmp_path, augment=augment) for augment in (None, CropFlip(), CropFlip())
+        pixels.data_of(backbone, LockText(), store, augment=augment) for augment in (None, CropFlip(), CropFlip())
     )
 
     def epochs(data: Any, count: int) -> list[torch.Tensor]:
@@ -216,8 +221,8 @@ def test_what_is_drawn_depends_on_seed_epoch_and_picture_and_not_on_workers() ->
     assert not torch.equal(one[0], one[1])
 
 
-def test_a_picture_that_is_cut_short_is_named_by_its_id_in_training(tmp_path: Path) -> None:
-    data = pixels.data_of(copy.deepcopy(base("open_clip")), LockText(), tmp_path)
+def test_a_picture_that_is_cut_short_is_named_by_its_id_in_training(store: Path) -> None:
+    data = pixels.data_of(copy.deepcopy(base("open_clip")), LockText(), store)
     assert data.raw is not None
     shown = data.raw.pictures["train"]
     assert isinstance(shown, Pictures)
@@ -241,7 +246,7 @@ def test_crops_keep_to_the_picture_and_flips_can_be_ruled_out() -> None:
     assert 10 < sum(bool(part[0, -1, 0] < part[0, 0, 0]) for part in flipped) < 40
 
 
-def test_the_average_is_kept_of_trunks_too(tmp_path: Path) -> None:
+def test_the_average_is_kept_of_trunks_too(store: Path) -> None:
     backbone = copy.deepcopy(base("open_clip"))
-    fitted = pixels.run(backbone, Lora(rank=2), tmp_path, epochs=1, callbacks=[Ema(0.9)])
+    fitted = pixels.run(backbone, Lora(rank=2), store, epochs=1, callbacks=[Ema(0.9)])
     assert any("in_proj_weight" in name for name in fitted.path.weights)

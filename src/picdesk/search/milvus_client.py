@@ -82,7 +82,10 @@ class Collection:
             schema.add_field("facts", types.VARCHAR, max_length=longest)
         index = self.client.prepare_index_params()
         index.add_index("vector", index_type=kind, metric_type="IP", params=dict(params))
-        self.client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+        self.client.create_collection(name, schema=schema, consistency_level="Strong")
+        # To wait for the index of nothing is to sleep half a second before asking whether it is done.
+        self.client.create_index(name, index, sync=False)
+        self.client.load_collection(name)
 
     def drop(self) -> None:
         """Remove both collections."""
