@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -32,10 +33,14 @@ gc.disable()  # until the tests are found: what imports make stays, and looking 
 
 def pytest_collection_finish() -> None:
     """Look for cycles again, in what the tests make."""
+    if "pytorch_lightning" in sys.modules:
+        from tests import lightning_memory
+
+        lightning_memory.begin()
     gc.freeze()
     atexit.register(gc.unfreeze)
     gc.set_threshold(
-        20_000
+        100_000
     )  # what a test makes goes by itself for the most part; looking took a twentieth of the suite
     gc.enable()
 

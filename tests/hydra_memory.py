@@ -16,7 +16,7 @@ from typing import Any
 import omegaconf.omegaconf
 from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository, IConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository, IConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf, _utils, base, basecontainer, dictconfig, listconfig, nodes
@@ -99,6 +99,16 @@ def merge_once(merge: Callable[..., Any]) -> Callable[..., Any]:
         return copy.deepcopy(known[key])
 
     return merge_again
+
+
+def copy_shallowly(_: Callable[..., None]) -> Callable[..., None]:
+    """Sources of options are put anew into the copy of a repository, and not changed: they need no copies of their own."""
+
+    def begin_copy(repository: CachingConfigRepository, delegate: IConfigRepository) -> None:
+        repository.delegate = copy.copy(delegate)
+        repository.cache = {}
+
+    return begin_copy
 
 
 def without_idle_maps(build: Callable[..., Any]) -> Callable[..., Any]:
@@ -271,6 +281,7 @@ COPIED = {DictConfig, ListConfig, *LEAVES}
 MEMORIES: list[Patch] = [
     (Hydra, "get_mode", without_first_look),
     (ConfigRepository, "load_config", parse_once),
+    (CachingConfigRepository, "__init__", copy_shallowly),
     (config_loader_impl, "create_defaults_list", choose_once),
     (ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_once),
     (defaults_list, "_create_interpolation_map", without_idle_maps),

@@ -10,6 +10,7 @@ from torch import nn
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.interfaces import Modality, RerankContext
 from picdesk.rerankers.aesthetics import Aesthetics, apply_head, read_head
+from tests.npz import arrays
 from tests.rerankers.helpers import FakeEmbedder, context_of, plain_picture, run_over, unit
 from tests.tiny import Tiny
 
@@ -142,7 +143,7 @@ def test_files_that_are_no_heads_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["sa_0_4_vit_b_32_linear.pth", "sa_0_4_vit_b_16_linear.pth"])
 def test_the_real_heads_on_real_clip_vectors(data_root: Path, name: str) -> None:
     saved = torch.load(data_root.parent / "weights" / name, weights_only=True)
-    own = np.load(data_root / "clip_vit_b32_openai_flickr8k.npz")["embedding"]
+    own = arrays(data_root / "clip_vit_b32_openai_flickr8k.npz")["embedding"]
     layer = nn.Linear(512, 1)
     layer.load_state_dict(saved)
     with torch.inference_mode():

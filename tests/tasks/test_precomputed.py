@@ -11,6 +11,7 @@ import torch
 from picdesk.backbones.lite import Lite
 from picdesk.trec.files import read_runs
 from tests.doors import Ran, run
+from tests.npz import arrays
 
 Capture = pytest.CaptureFixture[str]
 _KEPT: dict[str, Path] = {}
@@ -32,11 +33,11 @@ def arguments(folder: Path, *more: str, dim: int = 512) -> tuple[str, ...]:
     return (*data, "split=all", "part=all", "prompt=caption", "backbone=precomputed", f"backbone.dim={dim}", *more)
 
 
-def changed_copy(folder: Path, to: Path, **arrays: np.ndarray) -> Path:
+def changed_copy(folder: Path, to: Path, **others: np.ndarray) -> Path:
     """A copy with other arrays."""
     to.mkdir()
-    stored = dict(np.load(folder / "embeddings.npz"))
-    np.savez(to / "embeddings.npz", **(stored | arrays))
+    stored = arrays(folder / "embeddings.npz")
+    np.savez(to / "embeddings.npz", **(stored | others))
     (to / "captions.csv").write_bytes((folder / "captions.csv").read_bytes())
     return to
 
@@ -100,7 +101,7 @@ def test_the_text_tower_that_made_the_vectors_answers_and_is_called_untrained(
 
 
 def test_one_text_too_few_is_refused(capfd: Capture, outputs: Path, exported: Path, tmp_path: Path) -> None:
-    texts = np.load(exported / "embeddings.npz")["text_embeddings"]
+    texts = arrays(exported / "embeddings.npz")["text_embeddings"]
     ran = run(
         capfd, outputs, "evaluate", *arguments(changed_copy(exported, tmp_path / "short", text_embeddings=texts[:-1]))
     )
@@ -109,7 +110,7 @@ def test_one_text_too_few_is_refused(capfd: Capture, outputs: Path, exported: Pa
 
 
 def test_768_against_512_is_refused(capfd: Capture, outputs: Path, exported: Path, tmp_path: Path) -> None:
-    texts = np.load(exported / "embeddings.npz")["text_embeddings"]
+    texts = arrays(exported / "embeddings.npz")["text_embeddings"]
     wide = np.pad(texts, ((0, 0), (0, 256)))
     ran = run(capfd, outputs, "evaluate", *arguments(changed_copy(exported, tmp_path / "wide", text_embeddings=wide)))
     assert ran.status == 2
@@ -121,7 +122,7 @@ def test_768_against_512_is_refused(capfd: Capture, outputs: Path, exported: Pat
 
 
 def test_repeated_names_are_named(capfd: Capture, outputs: Path, exported: Path, tmp_path: Path) -> None:
-    names = np.load(exported / "embeddings.npz")["image_names"].copy()
+    names = arrays(exported / "embeddings.npz")["image_names"].copy()
     names[1] = names[0]
     folder = changed_copy(exported, tmp_path / "twice", image_names=names)
     ran = run(capfd, outputs, "evaluate", *arguments(folder, "task=check", "data.max_bad_fraction=0.5"))
@@ -130,7 +131,7 @@ def test_repeated_names_are_named(capfd: Capture, outputs: Path, exported: Path,
 
 
 def test_other_lengths_are_normalised_and_said(capfd: Capture, outputs: Path, exported: Path, tmp_path: Path) -> None:
-    images = np.load(exported / "embeddings.npz")["image_embeddings"]
+    images = arrays(exported / "embeddings.npz")["image_embeddings"]
     folder = changed_copy(exported, tmp_path / "long", image_embeddings=images * 7)
     run(capfd, outputs, "evaluate", *arguments(folder, "task=check"))
     said = "image vectors were of another length than 1 (7 to 7): normalised"
@@ -153,5 +154,5 @@ def test_data_without_vectors_is_refused(capfd: Capture, outputs: Path, settings
 
 def test_captions_are_those_that_were_encoded(exported: Path) -> None:
     rows = list(csv.DictReader(io.StringIO((exported / "captions.csv").read_text())))
-    assert len(rows) == len(np.load(exported / "embeddings.npz")["text_embeddings"])
+    assert len(rows) == len(arrays(exported / "embeddings.npz")["text_embeddings"])
     assert all(row["caption"].startswith("News headline:") for row in rows)

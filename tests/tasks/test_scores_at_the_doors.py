@@ -9,6 +9,7 @@ import pytest
 from picdesk.report.metrics_file import read_metrics
 from picdesk.trec.files import read_runs
 from tests.doors import Ran, run
+from tests.npz import arrays
 
 Capture = pytest.CaptureFixture[str]
 
@@ -117,13 +118,13 @@ def test_a_saved_index_keeps_its_bank(capfd: Capture, outputs: Path, hubs: Path,
     )
     assert built.status == 0, built.err
     assert (tmp_path / "i" / "correction.npz").is_file()
-    stored = np.load(tmp_path / "i" / "correction.npz")
+    stored = arrays(tmp_path / "i" / "correction.npz")
     assert len(stored["bias"]) == 240
     assert str(stored["told"]) == "nnn k=5 weight=0.75"
     kept = [name for name in stored["ids"].tolist() if name != "p003"]
     gone = run(capfd, outputs, "retrieve", "task=index_remove", f"index_dir={tmp_path / 'i'}", "ids=[p003]")
     assert gone.status == 0, gone.err
-    assert np.load(tmp_path / "i" / "correction.npz")["ids"].tolist() == kept
+    assert arrays(tmp_path / "i" / "correction.npz")["ids"].tolist() == kept
 
 
 def test_two_jobs_are_compared_by_every_metric_that_was_asked_for(capfd: Capture, outputs: Path, hubs: Path) -> None:

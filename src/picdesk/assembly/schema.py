@@ -137,10 +137,17 @@ def typed_settings(cfg: DictConfig) -> Settings:
 def settings_of_values(given: dict[str, Any]) -> Settings:
     """Plain values as typed settings. Raises `ConfigError` for one of another kind than the schema's."""
     try:
-        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), given))
+        made = OmegaConf.to_object(OmegaConf.merge(empty_settings(), given))
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
     assert isinstance(made, Settings)
+    return made
+
+
+@functools.cache
+def empty_settings() -> DictConfig:
+    """What settings are merged into; made once, as `OmegaConf.merge` copies it."""
+    made: DictConfig = OmegaConf.structured(Settings)
     return made
 
 
