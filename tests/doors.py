@@ -1,6 +1,7 @@
 """Running a door as a user does, but in this process."""
 
 import logging
+import os
 import runpy
 import sys
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def close_job_log() -> None:
 
 def run(capfd: pytest.CaptureFixture[str], outputs: Path, door: str, *overrides: str) -> Ran:
     """Run `door` with the overrides; jobs write below `outputs`, nothing is logged; what the tests define is a plug-in."""
-    before = set(outputs.rglob("config.yaml")) | set(outputs.rglob("results.json"))
+    before = left_in(outputs)
     own = () if any(given.startswith("plugins=") for given in overrides) else ("plugins=[tests]",)
     argv, sys.argv = sys.argv, [f"{door}.py", *overrides, *own, f"paths.outputs={outputs}", "logger=none"]
     capfd.readouterr()
@@ -50,7 +51,18 @@ def run(capfd: pytest.CaptureFixture[str], outputs: Path, door: str, *overrides:
         sys.argv = argv
         close_job_log()
     captured = capfd.readouterr()
-    fresh = [path for path in outputs.rglob("metrics.json") if path.parent / "config.yaml" not in before]
-    fresh += [path for path in outputs.rglob("results.json") if path not in before]
-    folder = max(fresh, key=lambda path: path.stat().st_mtime_ns).parent if fresh else outputs
-    return Ran(status, captured.out, captured.err, folder)
+    after = left_in(outputs)
+    fresh = [folder for folder in after["metrics.json"] if folder not in before["config.yaml"]]
+    fresh = [os.path.join(folder, "metrics.json") for folder in fresh]  # noqa: PTH118 - many, and a path is slow to make
+    fresh += [os.path.join(folder, "results.json") for folder in after["results.json"] - before["results.json"]]  # noqa: PTH118
+    newest = max(fresh, key=lambda path: os.stat(path).st_mtime_ns, default="")  # noqa: PTH116
+    return Ran(status, captured.out, captured.err, Path(newest).parent if newest else outputs)
+
+
+def left_in(outputs: Path) -> dict[str, set[str]]:
+    """The folders below `outputs` that hold each of the files by which a job is told."""
+    found: dict[str, set[str]] = {"config.yaml": set(), "metrics.json": set(), "results.json": set()}
+    for folder, _, files in os.walk(outputs):
+        for name in found.keys() & set(files):
+            found[name].add(folder)
+    return found
