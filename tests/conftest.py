@@ -37,6 +37,10 @@ def pytest_collection_finish() -> None:
         from tests import lightning_memory
 
         lightning_memory.begin()
+    if "picdesk.backbones.lite" in sys.modules:
+        from tests import trunk_memory
+
+        trunk_memory.begin()
     gc.freeze()
     atexit.register(gc.unfreeze)
     gc.set_threshold(
