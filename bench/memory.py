@@ -1,7 +1,7 @@
 """Peak memory of jobs over galleries of growing size, and what an item costs; writes bench/results/memory.json and memory.md.
 
     python bench/memory.py                              # 10,000 and 100,000 pictures
-    python bench/memory.py --counts 1000000             # and a million (minutes, up to 9 GB); the page is of all there is
+    python bench/memory.py --counts 1000000             # and a million (minutes, up to 16 GB); the page is of all there is
     python bench/memory.py --before CHECKOUT            # the same jobs of another checkout of the project, for its own column
 
 Each job is a door, as it is typed, in a process of its own: `data=npz` (512 float32 numbers a picture, made as in
@@ -28,7 +28,7 @@ from kept import RESULTS, Row, machine, machines, merge_results
 
 PROJECT = Path(__file__).resolve().parents[1]
 FEW, ASKED = 1000, 100
-BOUND = 9.0  # GB; a job that takes more is ended, and said to
+BOUND = 16.0  # GB; a job that takes more is ended, and said to
 VECTOR = 512 * 4
 GIVEN = ("data=npz", "data.file=vectors.npz", "data.image_names=names", "backbone=precomputed")
 ALONE = ("data.text_array=null", "data.captions_file=null", "split=all")

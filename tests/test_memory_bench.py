@@ -32,7 +32,7 @@ def test_the_page_has_bytes_an_item_from_one_size_to_the_next(bench) -> None:  #
     rows = {f"now train {n}": row(n, peak) for n, peak in ((1000, 1.0), (11_000, 1.04096), (111_000, None))}
     text = bench.page(rows)
     assert "| now | 11,000 | 1.04 | 0.04 | 4,096 | 2.00 | 1 |" in text
-    assert "| now | 111,000 | more than 9 | | | |  |" in text
+    assert "| now | 111,000 | more than 16 | | | |  |" in text
 
 
 def test_a_peak_is_that_of_the_child_and_a_large_one_is_ended(bench, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

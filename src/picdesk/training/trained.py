@@ -69,7 +69,7 @@ class Trained(list[tuple[str, nn.Parameter]]):
         ]
 
     def describe(self) -> str:
-        """`2.1 of 25.3 million weights learn: image trunk 0.90 at 0.01 x lr, ...`; trunks at rest are not among the whole."""
+        """`2.1 of 25.3 million weights learn: image trunk 0.90 at 0.01 x lr, ...`; without a trunk that learns, what learns alone."""
         whole = sum(value.numel() for value in self.backbone.parameters())
         learning = sum(value.numel() for _, value in self)
         parts = []
@@ -80,7 +80,8 @@ class Trained(list[tuple[str, nn.Parameter]]):
                 least, most = min(share), max(share)
                 rate = "" if least == most == 1 else f" at {span(least, most)} x lr"
                 parts.append(f"{part.replace('_', ' ')} {millions(sum(v.numel() for _, v in own))}{rate}")
-        return f"{millions(learning)} of {millions(whole)} million weights learn: {', '.join(parts)}"
+        of_all = f" of {millions(whole)}" if self.learning else ""
+        return f"{millions(learning)}{of_all} million weights learn: {', '.join(parts)}"
 
 
 def decays(module: nn.Module, name: str, value: torch.Tensor) -> bool:
