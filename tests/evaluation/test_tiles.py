@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from picdesk.evaluation.device_tiles import DeviceTiles, true_float32
+from picdesk.evaluation.exact import _Tally
 from picdesk.evaluation.metrics import Ranks, exact_ranks, exact_ranks_both, ranks_of_run
 from picdesk.interfaces import Embeddings
 from picdesk.products import error_bound, exact_block, exact_scores
@@ -21,15 +22,19 @@ def both_ways(texts: np.ndarray, pictures: np.ndarray, picture_of: np.ndarray, s
     text = Embeddings(tuple(f"t{i:05}" for i in range(len(texts))), texts)
     picture = Embeddings(tuple(f"p{i:05}" for i in range(len(pictures))), pictures)
     t2i = Qrels.from_pairs(text.ids, picture.ids, np.arange(len(texts)), picture_of)
-    i2t = Qrels.from_pairs(picture.ids, text.ids, picture_of, np.arange(len(texts)))
+    asked, place = np.unique(picture_of, return_inverse=True)
+    asking = Embeddings(tuple(picture.ids[i] for i in asked), pictures[asked])
+    i2t = Qrels.from_pairs(asking.ids, text.ids, place, np.arange(len(texts)))
     found = dict(zip(("t2i", "i2t"), exact_ranks_both(text, picture, t2i, i2t, side=side), strict=True))
-    found["t2i alone"] = exact_ranks(text, picture, t2i, block=side // 3)
-    found["i2t alone"] = exact_ranks(picture, text, i2t, block=side // 7, direction="i2t")
+    found["t2i alone"] = exact_ranks(text, picture, t2i, block=max(1, side // 3))
+    found["i2t alone"] = exact_ranks(picture, text, i2t, block=max(1, side // 7), direction="i2t")
     on_device = exact_ranks_both(text, picture, t2i, i2t, side=side, device="cpu")
     found["t2i on a device"], found["i2t on a device"] = on_device
-    found["t2i alone on a device"] = exact_ranks(text, picture, t2i, block=side // 3, device="cpu")
-    found["i2t alone on a device"] = exact_ranks(picture, text, i2t, block=side // 7, direction="i2t", device="cpu")
-    for name, queries, items, qrels in (("t2i", text, picture, t2i), ("i2t", picture, text, i2t)):
+    found["t2i alone on a device"] = exact_ranks(text, picture, t2i, block=max(1, side // 3), device="cpu")
+    found["i2t alone on a device"] = exact_ranks(
+        picture, text, i2t, block=max(1, side // 7), direction="i2t", device="cpu"
+    )
+    for name, queries, items, qrels in (("t2i", text, picture, t2i), ("i2t", asking, text, i2t)):
         index = FlatIndex()
         index.build(items)
         found[f"{name} by index"] = ranks_of_run(index.search(queries, len(items.ids)), qrels)
@@ -65,6 +70,28 @@ def test_a_collapsed_model_stands_last_in_tiles_of_every_shape(
     for name, ranks in found.items():
         worst = pictures if name.startswith("t2i") else pictures * captions - captions + 1
         assert (ranks.first == worst).all(), name
+
+
+@pytest.mark.parametrize("side", [5, 16, 64])
+@pytest.mark.parametrize("asked", [1, 9, 40])
+def test_ranks_among_pictures_of_which_few_have_captions(side: int, asked: int) -> None:
+    rng = np.random.default_rng(asked)
+    pictures, picture_of = unit(rng.standard_normal((93, 24))), np.sort(rng.integers(0, 93, asked))
+    texts = unit(pictures[picture_of] + 0.6 * rng.standard_normal((asked, 24)) / 24**0.5)
+    by_text, by_picture = expected_ranks(texts, pictures, picture_of)
+    for name, ranks in both_ways(texts, pictures, picture_of, side).items():
+        assert ranks.ranks.tolist() == (by_text if name.startswith("t2i") else by_picture).tolist(), name
+
+
+def test_pictures_without_captions_make_no_tiles_of_their_own() -> None:
+    """A thousand captions among a million pictures were cut as the pictures are, into 1,563 rows of tiles, nearly all empty."""
+    for picture_of in (np.arange(1000), np.arange(1000) * 50):
+        places, most = _Tally(picture_of, np.zeros(1000, np.float32), 50_000)._places(50_000, 640)
+        assert len({(rows.start, rows.stop) for rows, _ in places}) == 2
+        assert len(places) == 2 * 79
+        assert most == 640
+        covered = sorted({(rows.start, rows.stop) for rows, _ in places})
+        assert [covered[0][0], covered[0][1], covered[1][1]] == [0, covered[1][0], 1000]
 
 
 @pytest.mark.parametrize("kind", ["plain", "near", "copies", "poor"])

@@ -149,11 +149,18 @@ class _Tally:
         self.by_picture[:, p] += tile.count_columns(self.limits[:, p])
 
     def _places(self, pictures: int, side: int) -> tuple[list[tuple[slice, slice]], int]:
-        """Texts and pictures of each tile, and the most texts of one."""
+        """Texts and pictures of each tile, and the most texts of one: those of `side` pictures, or `side` where that is more."""
         edges = np.arange(0, pictures + side, side).clip(max=pictures)
         cuts = np.searchsorted(self.owner, edges)
-        rows, columns = ([slice(a, b) for a, b in pairwise(ends.tolist())] for ends in (cuts, edges))
-        return list(product(rows, columns)), int(np.diff(cuts).max())
+        most = max(int(np.diff(cuts).max()), min(side, len(self.owner)))
+        kept = [0]
+        for before, cut in pairwise(cuts.tolist()):
+            if cut - kept[-1] > most:
+                kept.append(before)
+        rows, columns = (
+            [slice(a, b) for a, b in pairwise(ends)] for ends in ([*kept, len(self.owner)], edges.tolist())
+        )
+        return list(product(rows, columns)), most
 
     def _own_cells(self, t: slice, p: slice) -> Hidden:
         """Row and column, in a tile, of each text with its own picture."""

@@ -69,7 +69,7 @@ class Trained(list[tuple[str, nn.Parameter]]):
         ]
 
     def describe(self) -> str:
-        """`2.1 of 25.3 million weights learn: image trunk 0.90 at 0.01 x lr, ...`; without a trunk that learns, what learns alone."""
+        """`2.1 of 25.3 million weights learn: image trunk 0.90 at 0.01 x lr, ...`; of the heads alone, not of how many."""
         whole = sum(value.numel() for value in self.backbone.parameters())
         learning = sum(value.numel() for _, value in self)
         parts = []
