@@ -97,7 +97,8 @@ def sweep_job() -> str:
     """What a job of a sweep costs beside its search."""
     found = read_file("sweep")
     own = next(value for name, value in found["seconds"].items() if name.startswith("our own time"))
-    return f"{float(own):.2f} s beyond its search and Hydra ({found['machine'].partition(', load')[0]})"
+    machine = found["machine"].partition(", load")[0]
+    return f"{own.partition(' ')[0]} s beyond its search and Hydra (median of five sweeps, {machine})"
 
 
 OPTIONS = (  # those of bench/pareto.py
