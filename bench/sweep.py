@@ -116,7 +116,7 @@ def write_table(rows: list[tuple[str, str]], common: list[str], rounds: int) -> 
         f"Medians of {rounds} rounds, with the least and the most."
     )
     print(table)
-    kept = {"machine": where, "seconds": dict(rows)}
+    kept = {"machine": where, "rounds": rounds, "seconds": dict(rows)}
     write_text(WRITTEN.with_suffix(".json"), json.dumps(kept, indent=1) + "\n")
     write_text(WRITTEN, f"# A sweep beside separate processes\n\n{said}\n\n{table}\n")
 

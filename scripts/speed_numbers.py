@@ -98,7 +98,7 @@ def sweep_job() -> str:
     found = read_file("sweep")
     own = next(value for name, value in found["seconds"].items() if name.startswith("our own time"))
     machine = found["machine"].partition(", load")[0]
-    return f"{own.partition(' ')[0]} s beyond its search and Hydra (median of five sweeps, {machine})"
+    return f"{own.partition(' ')[0]} s beyond its search and Hydra (median of {found['rounds']} rounds, {machine})"
 
 
 OPTIONS = (  # those of bench/pareto.py
