@@ -69,9 +69,10 @@ class Trained(list[tuple[str, nn.Parameter]]):
         ]
 
     def describe(self) -> str:
-        """`2.1 of 25.3 million weights learn: image trunk 0.90 at 0.01 x lr, ...`; of the heads alone, not of how many."""
-        whole = sum(value.numel() for value in self.backbone.parameters())
-        learning = sum(value.numel() for _, value in self)
+        """`2.1 of 25.3 million weights learn: image trunk 0.90, ...`; where no trunk learns, `0.86 million weights learn`."""
+        learning = millions(sum(value.numel() for _, value in self))
+        if self.learning:
+            learning += f" of {millions(sum(value.numel() for value in self.backbone.parameters()))}"
         parts = []
         for part in ("image_trunk", "image_head", "text_trunk", "text_head"):
             own = [(name, value) for name, value in self if name.startswith(f"{part}.")]
@@ -80,8 +81,7 @@ class Trained(list[tuple[str, nn.Parameter]]):
                 least, most = min(share), max(share)
                 rate = "" if least == most == 1 else f" at {span(least, most)} x lr"
                 parts.append(f"{part.replace('_', ' ')} {millions(sum(v.numel() for _, v in own))}{rate}")
-        of_all = f" of {millions(whole)}" if self.learning else ""
-        return f"{millions(learning)}{of_all} million weights learn: {', '.join(parts)}"
+        return f"{learning} million weights learn: {', '.join(parts)}"
 
 
 def decays(module: nn.Module, name: str, value: torch.Tensor) -> bool:
