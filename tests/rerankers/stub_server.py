@@ -49,20 +49,25 @@ def handler_of(stub: Stub) -> type[BaseHTTPRequestHandler]:
                 stub.at_once += 1
                 stub.most_at_once = max(stub.most_at_once, stub.at_once)
             try:
-                self.reply(stub.behave(number, request))
-            except OSError:
-                pass  # the client has gone
+                kind = self.work(stub.behave(number, request))
             finally:
                 with stub.lock:
-                    stub.at_once -= 1
+                    stub.at_once -= 1  # before the answer goes out: whoever has it may ask again at once
+            try:
+                self.reply(kind)
+            except OSError:
+                pass  # the client has gone
 
-        def reply(self, kind: str) -> None:
+        def work(self, kind: str) -> str:
             if kind == "hang":
                 time.sleep(1.5)
-                kind = "too late"
+                return "too late"
             if kind == "slow":
                 time.sleep(0.2)
-                kind = "slow but sure"
+                return "slow but sure"
+            return kind
+
+        def reply(self, kind: str) -> None:
             if kind in ("429", "500", "401", "404"):
                 self.send(
                     int(kind),
