@@ -2,11 +2,12 @@
 
     python bench/drift.py CKPT [PICTURES]        (CKPT: the output dir of train.py experiment=flickr8k_lite; default 1000)
 
-The first pictures of Flickr8k's official dev list with all their captions, encoded by the `lite` backbone with the trained
-heads of CKPT: in float32 with full decoding (the reference), in bf16, in bf16 with the batches cut otherwise, with fast_decode,
-with both, and by OpenVINO where it is installed. Encoded anew each time, without a store of earlier jobs. The pictures here are
-224 pixels wide, so that draft decoding has hardly anything to do; they are made larger first (LARGE pixels, JPEG at quality 90),
-which is what photographs look like in the wild. Differences stand with the interval that comparisons of jobs have.
+The first pictures of Flickr8k's official dev list with all their captions, encoded by the backbone of CKPT (`lite`, or another
+of its kind, which has a page of its own, drift_NAME.md) with its trained heads: in float32 with full decoding (the reference),
+in bf16, in bf16 with the batches cut otherwise, with fast_decode, with both, and by OpenVINO where it is installed. Encoded anew
+each time, without a store of earlier jobs. The pictures here are 224 pixels wide, so that draft decoding has hardly anything to
+do; they are made larger first (LARGE pixels, JPEG at quality 90), which is what photographs look like in the wild. Differences
+stand with the interval that comparisons of jobs have.
 """
 
 import importlib.util
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from picdesk.assembly.checkpoints import find
@@ -34,9 +36,9 @@ from picdesk.evaluation.significance import compare
 from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import Embeddings
 from picdesk.readers.flickr8k import Flickr8k
-from picdesk.training.checkpoint import load
+from picdesk.training.checkpoint import Checkpoint, load
 
-RESULT = Path(__file__).resolve().parent / "results" / "drift.md"
+RESULTS = Path(__file__).resolve().parent / "results"
 LARGE = 1024
 KS = (1, 5, 10)
 BATCH, OTHERWISE = 32, 7  # items at a time; the second fits into no power of two
@@ -109,37 +111,46 @@ def embeddings(backbone: Lite, pictures: Enlarged, texts: list[str], way: dict[s
         )
 
 
+def backbone_of(checkpoint: Checkpoint) -> tuple[str, Lite]:
+    """The backbone that a checkpoint is of, with its weights, and its name in the config."""
+    cfg = OmegaConf.load(checkpoint.config_path)
+    settings = OmegaConf.to_container(cfg.backbone, resolve=True)
+    assert isinstance(settings, dict)
+    backbone = Lite(**{str(key): value for key, value in settings.items() if key != "_target_"})
+    load(checkpoint, backbone)
+    return str(cfg.choices.backbone), backbone.eval()
+
+
 def main() -> None:
     checkpoint = find(sys.argv[1], Path())
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 1000
     root = Path(os.environ.get("PICDESK_DATA_ROOT", Path(__file__).resolve().parents[2] / "shared" / "data"))
     whole = Flickr8k(str(root / "flickr8k")).read()
     part = whole.take(np.flatnonzero(np.array(whole.official) == "val")[:count])
-    backbone = Lite()
-    load(checkpoint, backbone)
-    backbone.eval()
+    name, backbone = backbone_of(checkpoint)
     texts = [str(fields["caption"]) for fields in part.texts]
     pictures = Enlarged([enlarge(part.pictures.read(i)) for i in range(len(part.pictures))])
     t2i, i2t = part.qrels("t2i"), part.qrels("i2t")
     found: dict[str, Way] = {}
     rows, missing = [], ""
-    for name, way in WAYS.items():
+    for how, way in WAYS.items():
         try:
             made = embeddings(backbone, pictures, texts, way)
         except ConfigError as error:  # what this CPU has no units for
-            missing += f"\nNot measured: {name} ({error}).\n"
+            missing += f"\nNot measured: {how} ({error}).\n"
             continue
         sides = Embeddings(part.text_ids, made[1]), Embeddings(part.picture_ids, made[0])
-        found[name] = Way(made, exact_ranks_both(*sides, t2i, i2t))
-        rows.append(row_of(name, found[name], found[PLAIN]))
+        found[how] = Way(made, exact_ranks_both(*sides, t2i, i2t))
+        rows.append(row_of(how, found[how], found[PLAIN]))
         print(rows[-1], flush=True)
+    amx = " and AMX" if torch.cpu._is_amx_tile_supported() else ""
     text = f"""# Drift of bf16, of fast decoding and of engines
 
 `python bench/drift.py`: {len(part.picture_ids):,} pictures of Flickr8k's dev list, enlarged to {LARGE} pixels, and their
-{len(part.text_ids):,} captions; `lite` with heads trained on the train list (`experiment=flickr8k_lite`), on a CPU with
-{torch.backends.cpu.get_cpu_capability()}. Cosine is to the embedding of the first row. Behind each hits@k stands the 95% interval
-of its difference to the first row (paired bootstrap over pictures); where no query differs, it is what so many pictures leave
-open. {reach(found[PLAIN])}
+{len(part.text_ids):,} captions; `{name}` with heads trained on the train list (`experiment=flickr8k_lite`), on a CPU with
+{torch.backends.cpu.get_cpu_capability()}{amx}. Cosine is to the embedding of the first row. Behind each hits@k
+stands the 95% interval of its difference to the first row (paired bootstrap over pictures); where no query differs,
+it is what so many pictures leave open. {reach(found[PLAIN])}
 
 | | picture cosine, mean | least | text cosine, mean | least | t2i hits@1 | @5 | @10 | i2t hits@1 | @5 | @10 |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -147,8 +158,9 @@ open. {reach(found[PLAIN])}
 
 {of_batches(found[CUT], found[BF16])}
 {missing}"""
-    RESULT.write_text(text)
-    print(f"written: {RESULT}")
+    page = RESULTS / ("drift.md" if name == "lite" else f"drift_{name}.md")
+    page.write_text(text)
+    print(f"written: {page}")
 
 
 def row_of(name: str, way: Way, first: Way) -> str:

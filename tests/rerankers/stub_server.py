@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -53,10 +53,8 @@ def handler_of(stub: Stub) -> type[BaseHTTPRequestHandler]:
             finally:
                 with stub.lock:
                     stub.at_once -= 1  # before the answer goes out: whoever has it may ask again at once
-            try:
+            with suppress(OSError):  # the client has gone
                 self.reply(kind)
-            except OSError:
-                pass  # the client has gone
 
         def work(self, kind: str) -> str:
             if kind == "hang":

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf, open_dict
 
-from picdesk.assembly.inherit import inherit, is_open, settle_precision, with_checkpoint
+from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_text import read_text
@@ -114,7 +114,6 @@ def with_index(session: Session, folder: Path, leave: tuple[str, ...] = ()) -> S
     with open_dict(cfg):
         for key in keys if checkpoint else ["backbone", *keys]:
             inherit(cfg, saved, key, named)
-    settle_precision(cfg.encode)
     return Session(cfg, checkpoint, whole=True)
 
 

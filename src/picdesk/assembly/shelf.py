@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
@@ -47,6 +48,15 @@ def take_or_make(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
     while len(shelf) > MOST.get(kind, 2):
         shelf.popitem(last=False)
     return thing
+
+
+def names_in_sweep() -> dict[str, str]:
+    """Group and name of this job among those of its sweep; empty outside one."""
+    if not sweeping():
+        return {}
+    hydra = HydraConfig.get()
+    sweep = Path(hydra.sweep.dir)
+    return {"group": f"{sweep.parent.name}/{sweep.name}", "name": Path(hydra.runtime.output_dir).name}
 
 
 def keep_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:

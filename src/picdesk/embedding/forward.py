@@ -23,8 +23,12 @@ Inputs = dict[str, torch.Tensor]
 FEW_TOKENS = 12
 """Tokens up to which texts go through a trunk on one thread: several threads cut products of so few rows along the sum (MKL on an
 AMD EPYC: 5, 6, 7, 9, 10 and 11 rows), and a short text alone had other last bits than the same text among others."""
-DRIFT = "it moved hits@1 of lite on Flickr8k by at most 0.003 against fp32"
-"""As `bench/drift.py` found; `tests/embedding/test_precision.py` compares it with bench/results/drift.md."""
+MANY = 5_000
+"""Pictures from which on encoding takes minutes on a CPU: then half the time counts, and where nothing else was asked for the
+quicker arithmetic is taken or told of. Fewer are encoded in fp32, which gives the same digits on every machine."""
+PRECISIONS = ("fp32", "bf16")
+AUTO = "auto"
+UNKNOWN = "what it moves was not measured with this backbone"
 
 
 @runtime_checkable
@@ -213,29 +217,42 @@ def working(
                 trunk.to(memory_format=torch.contiguous_format)
 
 
-def choose_precision(device: str) -> tuple[str, str]:
-    """What `encode.precision=auto` stands for on a device of this machine, and why in one line."""
-    if not has_bf16_units(device):
-        return (
-            "fp32",
-            f"this machine's {device} has no units for bf16 (AMX, AVX512-BF16), and without them it is slower",
-        )
-    units = "has units for it (AMX or AVX512-BF16)" if device == "cpu" else "computes it faster than fp32"
-    return "bf16", f"{device} here {units}; {DRIFT} (docs/backbones.md)"
+def choose_precision(device: str, drift: str, count: Callable[[], int]) -> str:
+    """What `encode.precision=auto` stands for on a device of this machine; bf16 is said, with why.
 
-
-def has_bf16_units(device: str) -> bool:
-    """Whether bf16 weights pay here: on a GPU, or on a CPU with AMX or AVX512-BF16 (autocast is slower than fp32 on CPUs)."""
+    `drift`: what bf16 moved with the backbone, as it was measured; without that ("") nobody is given bf16 who did not ask.
+    `count` tells how many pictures there are, and is asked last.
+    """
     if device != "cpu":
-        return True
+        why = f"decoding takes the time on {device}, not the encoder"
+    elif not has_bf16_units():
+        why = "this CPU has no units for bf16 (AMX, AVX512-BF16), and without them it is slower"
+    elif not drift:
+        why = UNKNOWN
+    elif (pictures := count()) < MANY:
+        why = f"{pictures:,} pictures are fewer than {MANY:,}"
+    else:
+        log.info(
+            "encode.precision=auto: bf16, as %s pictures take much less time in it on this CPU; %s, less than error bars show "
+            "(docs/backbones.md); encode.precision=fp32 gives the same digits on every machine",
+            f"{pictures:,}",
+            drift,
+        )
+        return "bf16"
+    log.debug("encode.precision=auto: fp32, as %s", why)
+    return "fp32"
+
+
+def has_bf16_units() -> bool:
+    """Whether bf16 weights pay on this CPU: it has AMX or AVX512-BF16 (autocast is slower than fp32 on CPUs)."""
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def quicker_way(device: str, engine: str, precision: str) -> str:
+def quicker_way(device: str, engine: str, precision: str, drift: str) -> str:
     """What would encode in about half the time on this CPU, and at which price, in one line; empty where there is nothing to say.
 
     A GPU is not told of: there decoding takes the time, whatever the precision (bench/results/gpu.md).
     """
-    if (device, engine, precision) != ("cpu", "torch", "fp32") or not has_bf16_units(device):
+    if (device, engine, precision) != ("cpu", "torch", "fp32") or not has_bf16_units():
         return ""
-    return f"encode.precision=auto would take about half the time here, in bf16; {DRIFT} (docs/backbones.md)"
+    return f"encode.precision=bf16 would take about half the time here; {drift or UNKNOWN} (docs/backbones.md)"
