@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from picdesk.embedding.converted import Converted
+from picdesk.embedding.in_place import as_before, work_in_place
 from picdesk.errors import ConfigError
 from picdesk.process.machine import first_line, no_memory
 
@@ -25,7 +26,7 @@ FEW_TOKENS = 12
 AMD EPYC: 5, 6, 7, 9, 10 and 11 rows), and a short text alone had other last bits than the same text among others."""
 MANY = 5_000
 """Pictures from which on encoding takes minutes on a CPU: then half the time counts, and where nothing else was asked for the
-quicker arithmetic is taken or told of. Fewer are encoded in fp32, which gives the same digits on every machine."""
+quicker arithmetic is taken or told of. Fewer are encoded in fp32, which every machine has."""
 PRECISIONS = ("fp32", "bf16")
 AUTO = "auto"
 UNKNOWN = "what it moves was not measured with this backbone"
@@ -170,7 +171,10 @@ def check_device(device: str) -> None:
 def prepare_trunk(
     trunk: nn.Module, device: str, precision: str, fused: bool = False, engine: str = "torch"
 ) -> tuple[nn.Module, torch.memory_format]:
-    """The trunk, or a copy in bf16, with its branches fused, or for another engine, on its device and in its layout, for good."""
+    """The trunk, or a copy in bf16, with its branches fused, or for another engine, on its device and in its layout, for good.
+
+    On a CPU its layers work in place, until `as_before` gives them their own ways back.
+    """
     if engine == "openvino":
         return Converted(fuse_branches(trunk) if fused else trunk, precision), torch.contiguous_format
     ready = fuse_branches(trunk) if fused else copy.deepcopy(trunk) if precision == "bf16" else trunk
@@ -179,6 +183,8 @@ def prepare_trunk(
     layout = torch.channels_last if convolutions > 1 else torch.contiguous_format
     if layout is torch.channels_last:
         ready.to(memory_format=layout)
+    if device == "cpu":
+        work_in_place(ready)
     return ready, layout
 
 
@@ -211,6 +217,7 @@ def working(
         with torch.inference_mode():
             yield ready, layout
     finally:
+        as_before(ready)
         if ready is trunk:
             trunk.to(home).train(training)
             if layout is torch.channels_last:
@@ -234,7 +241,7 @@ def choose_precision(device: str, drift: str, count: Callable[[], int]) -> str:
     else:
         log.info(
             "encode.precision=auto: bf16, as %s pictures take much less time in it on this CPU; %s, less than error bars show "
-            "(docs/backbones.md); encode.precision=fp32 gives the same digits on every machine",
+            "(docs/backbones.md); encode.precision=fp32 is what CPUs without such units compute in",
             f"{pictures:,}",
             drift,
         )
