@@ -103,6 +103,13 @@ def test_one_that_is_there_is_frozen_at_rest_and_still_works() -> None:
         assert backbone.get_parameter("image_head.weight").requires_grad
 
 
+def test_a_copy_made_at_rest_is_whole(loads: Loads) -> None:
+    backbone = tower(loads.deferred)
+    with backbone.rest(["image"]):
+        copied = copy.deepcopy(backbone)
+    assert list(copied.state_dict()) == list(backbone.state_dict())
+
+
 def test_an_adaptation_of_the_heads_loads_no_trunk(loads: Loads) -> None:
     trained = Heads().prepare(tower(loads.deferred))
     assert set(trained.plain_weights()) == {name for name, _ in trained}

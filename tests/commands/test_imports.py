@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from tests.doors import PROJECT
 from tests.tiny import write_data
 
+TOO_LONG = 120  # seconds that no list of commands takes
 HEAVY = (
     *("torch", "torchvision", "torch._dynamo", "timm", "transformers", "sentence_transformers", "open_clip"),
     *("pytorch_lightning", "torchmetrics", "scipy", "sklearn", "pandas", "matplotlib", "wandb", "faiss"),
@@ -96,15 +99,21 @@ class Starting:
             self.end()
             environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
             self._process = subprocess.Popen(
-                [sys.executable, "-c", NOTE], cwd=PROJECT, env=environment, stdin=PIPE, stdout=PIPE, text=True
-            )
+                [sys.executable, "-c", NOTE], cwd=PROJECT, env=environment, stdin=PIPE, stdout=PIPE, text=True,
+                start_new_session=True,
+            )  # fmt: skip
         self._loaded |= set(first)
         asked, told = self._process.stdin, self._process.stdout
         assert asked
         assert told
         asked.write(json.dumps([HEAVY, cases, first]) + "\n")
         asked.flush()
+        watchdog = threading.Timer(
+            TOO_LONG, os.killpg, (self._process.pid, signal.SIGKILL)
+        )  # its children are of its group
+        watchdog.start()
         texts = "".join(takewhile(lambda line: line != "DONE\n", told)).split("CASE\n")[1:]
+        watchdog.cancel()
         assert len(texts) == len(cases)
         for words, text in zip(cases, texts, strict=True):
             assert f"STATUS {status}\n" in text, f"{words}: {text}"

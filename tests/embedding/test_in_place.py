@@ -77,6 +77,22 @@ def test_afterwards_there_are_gradients_again(trunk: torch.nn.Module) -> None:
     assert all(weight.grad is not None for weight in learning.parameters())
 
 
+@pytest.mark.parametrize("name", ["resnetv2_50", "coatnet_nano_rw_224", "mobilenetv4_hybrid_medium", "densenet121"])
+def test_a_norm_whose_input_is_still_wanted_is_left_alone(name: str) -> None:
+    """In blocks that normalise first the shortcut goes past the norm."""
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = timm.create_model(name, num_classes=0).eval().requires_grad_(False)
+    pictures = batch((224, 224), 1).contiguous(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = model(pictures)
+        in_place.work_in_place(model)
+        assert torch.equal(model(pictures), expected)
+
+
 def test_a_norm_that_learns_from_its_batch_is_left_alone(trunk: torch.nn.Module) -> None:
     training = copy.deepcopy(trunk).train()
     in_place.work_in_place(training)

@@ -4,7 +4,9 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -105,12 +107,24 @@ def encode_counts(store: Path, count: int, delay: float) -> tuple[int, int]:
     return counts.encoded["image"], counts.reused["image"]
 
 
+@contextmanager
+def killed_if_stuck(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """The pool's end waits for its workers: those that did not do their work in time are killed."""
+    try:
+        yield
+    except TimeoutError:
+        for worker in list(pool._processes.values()):
+            worker.kill()
+        raise
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_two_jobs_share_the_work(tmp_path: Path) -> None:
     count = 120
     with ProcessPoolExecutor(2, get_context("fork"), torch.set_num_threads, (1,)) as pool:
         jobs = [pool.submit(encode_counts, tmp_path / "both", count, 0.02) for _ in range(2)]
-        ends = [job.result(timeout=90) for job in jobs]
+        with killed_if_stuck(pool):
+            ends = [job.result(timeout=90) for job in jobs]
     assert sum(encoded for encoded, _ in ends) == count
     assert all(encoded + reused == count for encoded, reused in ends)
     space = space_of(tmp_path / "both")

@@ -10,6 +10,7 @@ import yaml
 from picdesk.embedding import forward
 from picdesk.report.manifest import Manifest
 from tests.doors import Ran, run
+from tests.rerankers.stub_server import serving
 from tests.tiny import Tiny, write_data
 
 Capture = pytest.CaptureFixture[str]
@@ -83,6 +84,57 @@ def test_what_was_done_in_bf16_goes_on_in_it_where_auto_is_fp32(
     assert again.status == 0, again.err
     for name in ("metrics.json", "run.trec"):
         assert again.file(name) == (evaluated.parent / name).read_bytes(), "the same digits, where auto is fp32"
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_nobody_measured_is_encoded_in_fp32(
+    capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ("split=all", "part=all")
+    trained = door(capfd, tmp_path, "train", "trainer.max_epochs=1", "encode.precision=fp32")
+    crossed = ("reranker=cross_backbone", f"reranker.ckpt={trained.folder}", "reranker.weight=0.5")
+    assert precision(door(capfd, tmp_path, "evaluate", *whole, *crossed)) == "fp32"
+    assert precision(door(capfd, tmp_path, "evaluate", *whole, "+trainer.num_nodes=2")) == "fp32"
+    monkeypatch.setattr(forward, "REPORTED", PICTURES - 1)
+    assert precision(door(capfd, tmp_path, "evaluate", *whole)) == "fp32", "their error bars would see it"
+
+
+def test_an_index_in_bf16_of_a_checkpoint_in_fp32_is_asked_in_bf16(capfd: Capture, tmp_path: Path) -> None:
+    """`auto` stands for how the gallery was encoded, whatever the checkpoint was made with."""
+    fitted = door(capfd, tmp_path, "train", "trainer.max_epochs=1")
+    built = door(
+        capfd, tmp_path, "retrieve", "task=index_build", f"ckpt={fitted.folder}", f"index_dir={tmp_path / 'index'}",
+        "encode.precision=bf16",
+    )  # fmt: skip
+    assert built.status == 0
+    for more in ((), ("encode.precision=auto",)):
+        asked = run(
+            capfd, tmp_path / "out", "retrieve", f"index_dir={tmp_path / 'index'}", "query=red", *more,
+            f"paths.store={tmp_path / 'store'}",
+        )  # fmt: skip
+        assert asked.status == 0, asked.err
+        assert precision(asked) == "bf16"
+
+
+def test_jobs_that_encode_nothing_are_kept_by_a_precision_too(capfd: Capture, tmp_path: Path, quick: None) -> None:
+    made = door(capfd, tmp_path, "evaluate", "split=all", "part=all")
+    files = (
+        f"run_file={made.folder / 'run.trec'}",
+        f"qrels_file={made.folder / 'qrels.trec'}",
+        "bootstrap.resamples=20",
+    )
+    scored = run(capfd, tmp_path / "out", "evaluate", *files)
+    assert scored.status == 0, scored.err
+    assert precision(scored) == "fp32"
+    (tmp_path / "asked.csv").write_text("article_id,article_title,article_tags\nn0,Headline,topic\n")
+    with serving(lambda number, request: json.dumps({"captions": ["seen", "another"]})) as stub:
+        model = ("language_model.model=stub", f"language_model.base_url={stub.url}", "writing.count=2")
+        elsewhere = ("data=newsimages", f"data.root={tmp_path / 'nowhere'}")
+        asked = ("task=write_captions", f"queries={tmp_path / 'asked.csv'}", *model, *elsewhere)
+        written = run(capfd, tmp_path / "out", "retrieve", *asked)
+    assert written.status == 0, written.err
+    (kept,) = (tmp_path / "out").rglob("captions.json")
+    assert precision(Ran(0, "", "", kept.parent)) == "fp32"
 
 
 @pytest.mark.usefixtures("quick")

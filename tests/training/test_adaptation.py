@@ -228,3 +228,12 @@ def test_the_towers_whose_embeddings_change() -> None:
     backbone.image_head = nn.Identity()
     assert Heads().tunes(backbone) == {"text"}
     assert LockImage().tunes(backbone) == {"text"}
+
+
+@pytest.mark.parametrize("adaptation", [Full(), LockImage(), LockText()], ids=lambda a: a.name)
+def test_what_learns_is_told_as_a_part_of_the_whole(adaptation: Adaptation, caplog: pytest.LogCaptureFixture) -> None:
+    backbone = tiny_open_clip()
+    whole = sum(value.numel() for value in backbone.parameters()) / 1e6
+    with caplog.at_level("INFO"):
+        adaptation.prepare(backbone)
+    assert f" of {whole:.2f} million weights learn" in caplog.text

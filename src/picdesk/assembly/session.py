@@ -18,7 +18,7 @@ from picdesk.assembly.allowed import class_of, import_plugins
 from picdesk.assembly.build import LIMIT, build, check_all, plain_of, plugins_of, rendering
 from picdesk.assembly.configured_rerankers import Rerankers
 from picdesk.assembly.inherit import with_checkpoint, with_choices
-from picdesk.assembly.reading import Judgments, Looks, dataset_of, given_backbone, read_and_split
+from picdesk.assembly.reading import Judgments, Looks, dataset_of, given_backbone, precision_of, read_and_split
 from picdesk.assembly.saved_text import yaml_of
 from picdesk.assembly.schema import Settings, typed_settings
 from picdesk.assembly.shelf import keep_in_sweep, names_in_sweep, sweeping
@@ -27,7 +27,7 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection, Fields
 from picdesk.data.checks import Splits, clean_collection
 from picdesk.embedding.encoder import Encoder
-from picdesk.embedding.forward import AUTO, choose_precision
+from picdesk.embedding.forward import AUTO
 from picdesk.embedding.store import Store
 from picdesk.files import digest_of, write_text
 from picdesk.filters.columns import only
@@ -143,12 +143,8 @@ class Session:
 
     def logger(self) -> Any:
         """The job's logger; in a sweep with its group and name, where the logger knows groups."""
-        named, names = self.cfg, names_in_sweep()
-        if names and "group" in named.logger:
-            named = named.copy()
-            for key in (key for key in names if named.logger.get(key) is None):
-                named.logger[key] = names[key]
-        return build(named, "logger")
+        names = names_in_sweep(self.cfg.logger)
+        return build(OmegaConf.merge(self.cfg, {"logger": names}) if names else self.cfg, "logger")  # type: ignore[arg-type]
 
     @property
     def looks(self) -> Looks:
@@ -174,20 +170,23 @@ class Session:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set with its parts. How large it is settles `encode.precision=auto`."""
+        """The data set with its parts."""
         key = digest_of([self.key_of("data", "split", "prompt", "check"), self.looks.max_pixels, self.takes_whole_data])
-        dataset: Dataset = keep_in_sweep("world", key, lambda: self._dataset(key))
-        self._settle_precision(lambda: dataset)
-        return dataset
+        return keep_in_sweep("world", key, lambda: self._dataset(key))
 
-    def _settle_precision(self, dataset: Callable[[], Dataset]) -> None:
-        """Put what `auto` stands for into config and settings: by that the job is kept, and had again elsewhere."""
+    def settle_precision(self, dataset: Callable[[], Dataset] | None = None) -> None:
+        """Put what `auto` stands for where the job is kept by it; without a data set fp32, as nothing is encoded."""
         encode = self.settings.encode
         if encode.precision == AUTO:
-            drift, count = getattr(self.kind_of("backbone"), "drift", ""), lambda: len(dataset().collection.pictures)
-            self.cfg.encode.precision = encode.precision = choose_precision(encode.device, drift, count)
+            chosen = "fp32" if dataset is None else precision_of(self.settings, self._drift, dataset)
+            encode.precision = self.cfg.encode.precision = chosen
             for plain in ("plain_config", "unresolved_config"):
                 vars(self).pop(plain, None)
+
+    def _drift(self) -> str:
+        """What bf16 moved with all that encodes; "" where nobody knows: rerankers bring models, nodes processors."""
+        others = any(self.rerankers.weights.values()) or (OmegaConf.select(self.cfg, "trainer.num_nodes") or 1) > 1
+        return "" if others else str(getattr(self.backbone, "drift", ""))
 
     def _dataset(self, key: str) -> Dataset:
         collection, splits, notes = self.read_and_split()
@@ -234,8 +233,7 @@ class Session:
     @cached_property
     def encoder(self) -> Encoder:
         """The encode loop, with counts of its own, on the store that the jobs share."""
-        if self.settings.encode.precision == AUTO:
-            self._settle_precision(lambda: self.dataset)
+        self.settle_precision(lambda: self.dataset)
         store = keep_in_sweep("store", str(self.store.resolve()), lambda: Store(self.store))
         return Encoder(store, digests=self.looks.facts(), **plain_of(self.cfg, "encode"))
 
@@ -291,7 +289,8 @@ class Session:
         """Digests of one part's content; also of all that is said of its texts where rerankers read it."""
         fields = any(self.rerankers.weights.values())
         key = digest_of([self.dataset.part_key(part), fields])
-        return keep_in_sweep("fingerprint", key, lambda: self.dataset.fingerprint(part, self.encoder, fields))
+        encoder = self.encoder  # it settles the precision, whoever took the fingerprint before
+        return keep_in_sweep("fingerprint", key, lambda: self.dataset.fingerprint(part, encoder, fields))
 
     def weights(self) -> dict[str, str]:
         """What the embeddings were made by: trunk fingerprints and the checkpoint's digest."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,13 +50,14 @@ def take_or_make(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
     return thing
 
 
-def names_in_sweep() -> dict[str, str]:
-    """Group and name of this job among those of its sweep; empty outside one."""
-    if not sweeping():
+def names_in_sweep(logger: Mapping[str, Any]) -> dict[str, str]:
+    """What a logger's settings lack of this job's group and name in its sweep; empty outside one, or where it knows no groups."""
+    if not sweeping() or "group" not in logger:
         return {}
     hydra = HydraConfig.get()
     sweep = Path(hydra.sweep.dir)
-    return {"group": f"{sweep.parent.name}/{sweep.name}", "name": Path(hydra.runtime.output_dir).name}
+    names = {"group": f"{sweep.parent.name}/{sweep.name}", "name": Path(hydra.runtime.output_dir).name}
+    return {key: value for key, value in names.items() if logger.get(key) is None}
 
 
 def keep_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:

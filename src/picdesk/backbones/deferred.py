@@ -104,7 +104,7 @@ class Children(dict[str, Any]):
         return Children(super().items())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Children, (list(self.items()),)
+        return Children, ([(name, self[name]) for name in self],)  # those at rest too
 
 
 class KnownFingerprints:

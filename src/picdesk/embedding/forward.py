@@ -24,12 +24,15 @@ Inputs = dict[str, torch.Tensor]
 FEW_TOKENS = 12
 """Tokens up to which texts go through a trunk on one thread: several threads cut products of so few rows along the sum (MKL on an
 AMD EPYC: 5, 6, 7, 9, 10 and 11 rows), and a short text alone had other last bits than the same text among others."""
-MANY = 5_000
-"""Pictures from which on encoding takes minutes on a CPU: then half the time counts, and where nothing else was asked for the
-quicker arithmetic is taken or told of. Fewer are encoded in fp32, which every machine has."""
+MANY = 20_000
+"""Pictures from which on encoding takes minutes on a CPU, so that it counts that bf16 is quicker: where nothing else was
+asked for it is taken, or told of. Fewer are encoded in fp32, which every machine has."""
+REPORTED = 10_000
+"""Pictures or texts that are reported, up to which the 95% interval of hits@1 is wider than what bf16 moved (half of it is 0.008
+at 0.2), so that nobody could tell."""
 PRECISIONS = ("fp32", "bf16")
 AUTO = "auto"
-UNKNOWN = "what it moves was not measured with this backbone"
+UNKNOWN = "what it moves was not measured with this model"
 
 
 @runtime_checkable
@@ -224,26 +227,27 @@ def working(
                 trunk.to(memory_format=torch.contiguous_format)
 
 
-def choose_precision(device: str, drift: str, count: Callable[[], int]) -> str:
+def choose_precision(device: str, engine: str, drift: Callable[[], str], sizes: Callable[[], tuple[int, int]]) -> str:
     """What `encode.precision=auto` stands for on a device of this machine; bf16 is said, with why.
 
-    `drift`: what bf16 moved with the backbone, as it was measured; without that ("") nobody is given bf16 who did not ask.
-    `count` tells how many pictures there are, and is asked last.
+    `drift`: what bf16 moved with all that encodes, as it was measured; without that ("") nobody is given bf16 who did not ask.
+    `sizes`: how many pictures there are in all, and the larger of pictures and texts that are reported. Both are asked late.
     """
-    if device != "cpu":
-        why = f"decoding takes the time on {device}, not the encoder"
+    if (device, engine) != ("cpu", "torch"):
+        why = f"it was measured on CPUs with torch alone, not on {device} with {engine}"
     elif not has_bf16_units():
         why = "this CPU has no units for bf16 (AMX, AVX512-BF16), and without them it is slower"
-    elif not drift:
+    elif not (moved := drift()):
         why = UNKNOWN
-    elif (pictures := count()) < MANY:
-        why = f"{pictures:,} pictures are fewer than {MANY:,}"
+    elif (size := sizes())[0] < MANY or size[1] > REPORTED:
+        why = f"{size[0]:,} pictures are fewer than {MANY:,}, or {size[1]:,} items reported are more than {REPORTED:,}"
     else:
         log.info(
-            "encode.precision=auto: bf16, as %s pictures take much less time in it on this CPU; %s, less than error bars show "
-            "(docs/backbones.md); encode.precision=fp32 is what CPUs without such units compute in",
-            f"{pictures:,}",
-            drift,
+            "encode.precision=auto: bf16, as %s pictures take less time in it on this CPU; %s, less than the error bars of %s "
+            "queries show (docs/backbones.md); encode.precision=fp32 is what CPUs without such units compute in",
+            f"{size[0]:,}",
+            moved,
+            f"{size[1]:,}",
         )
         return "bf16"
     log.debug("encode.precision=auto: fp32, as %s", why)
@@ -256,10 +260,10 @@ def has_bf16_units() -> bool:
 
 
 def quicker_way(device: str, engine: str, precision: str, drift: str) -> str:
-    """What would encode in about half the time on this CPU, and at which price, in one line; empty where there is nothing to say.
+    """What would encode in less time on this CPU, and at which price, in one line; empty where there is nothing to say.
 
     A GPU is not told of: there decoding takes the time, whatever the precision (bench/results/gpu.md).
     """
     if (device, engine, precision) != ("cpu", "torch", "fp32") or not has_bf16_units():
         return ""
-    return f"encode.precision=bf16 would take about half the time here; {drift or UNKNOWN} (docs/backbones.md)"
+    return f"encode.precision=bf16 would take less time here; {drift or UNKNOWN} (docs/backbones.md)"

@@ -1,8 +1,8 @@
 """Layers that a trunk passes while it encodes, with less going through memory: the same numbers to the bit.
 
 On two cores a picture's way through an EfficientNet is bound by memory as much as by arithmetic. timm's convolutions with "same"
-padding fill a larger tensor and copy the picture into it, and its batch norms write their result beside what they read, which
-nobody looks at again.
+padding fill a larger tensor and copy the picture into it, and the batch norms of an EfficientNet write their result beside what
+they read, the output of a convolution that nobody looks at again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+EFFICIENTNET = "timm.models.efficientnet.EfficientNet"
+BLOCKS = ("ConvBnAct", "DepthwiseSeparableConv", "InvertedResidual", "EdgeResidual")
+AFTER_CONVOLUTIONS = {EFFICIENTNET, *(f"timm.models._efficientnet_blocks.{name}" for name in BLOCKS)}
+"""Modules each of whose own norms reads what a convolution has just made. Elsewhere a norm may read what is still wanted: the
+shortcut goes by it in blocks that normalise first (ResNet v2, CoAtNet)."""
+
 
 def work_in_place(trunk: nn.Module) -> None:
     """Let timm's padded convolutions and batch norms in a trunk work so until `as_before`; meanwhile there are no gradients."""
@@ -22,8 +28,10 @@ def work_in_place(trunk: nn.Module) -> None:
     for module in () if layers is None else trunk.modules():
         if type(module) is layers.Conv2dSame:
             module.forward = partial(convolve_padded, module)
-        elif type(module) is layers.BatchNormAct2d and has_statistics(module):
-            module.forward = partial(normalise_in_place, module)
+        if f"{type(module).__module__}.{type(module).__name__}" in AFTER_CONVOLUTIONS:
+            for norm in module.children():
+                if type(norm) is layers.BatchNormAct2d and has_statistics(norm):
+                    norm.forward = partial(normalise_in_place, norm)
 
 
 def as_before(trunk: nn.Module) -> None:

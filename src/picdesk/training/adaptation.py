@@ -58,7 +58,7 @@ class Adaptation:
                 self.thaw(backbone, modality)
             pairs = [(name, value) for name, value in backbone.named_parameters() if value.requires_grad]
             trained = Trained(backbone, pairs, self.rates(backbone, pairs))
-            log.info("adaptation: %s", trained.describe())
+        log.info("adaptation: %s", trained.describe())
         return trained
 
     def check(self, backbone: TwoTower) -> None:
