@@ -7,6 +7,7 @@ such scores, so that two equal pictures are never ordered by rounding noise.
 """
 
 from math import ceil, log2
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,21 @@ from picdesk.trec.runs import Floats, Ints, order_rows
 PAIRS_AT_ONCE = 256
 COLUMNS_AT_ONCE = 1024
 Places = NDArray[np.integer]
+Matrix = TypeVar("Matrix", NDArray[np.float32], NDArray[np.float64])
 NEAR = 8e-6
 """Scores closer than this may be equal: ten times what two columns of a float32 product were seen to differ by for equal unit
 vectors, and three times that for equal coordinates, whose sum drifts the furthest (2.3e-6 at 384 dimensions)."""
+
+
+def quick_product(left: Matrix, right: Matrix, out: Matrix | None = None) -> Matrix:
+    """`left @ right.T` in the precision of what is given, into `out` if given.
+
+    BLAS works in whole registers, and numpy passes on what happened in their unused parts ("invalid value encountered in matmul",
+    now and then, for matrices without any). The result has nothing of it, so nobody is told.
+    """
+    with np.errstate(invalid="ignore"):
+        result: Matrix = np.matmul(left, right.T, out=out)
+    return result
 
 
 def exact_scores(left: Floats, right: Floats, rows: Places, columns: Places) -> Floats:
@@ -41,7 +54,7 @@ def exact_block(left: Floats, right: Floats, out: Floats) -> None:
     wide = left.astype(np.float64)
     for start in range(0, len(right), COLUMNS_AT_ONCE):
         part = slice(start, start + COLUMNS_AT_ONCE)
-        product = wide @ right[part].astype(np.float64).T
+        product = quick_product(wide, right[part].astype(np.float64))
         out[:, part] = product - slack
         rows, columns = np.nonzero(out[:, part] != (product + slack).astype(np.float32))
         out[rows, start + columns] = exact_scores(left, right, rows, start + columns)
@@ -89,7 +102,7 @@ def whole_row(
     query: Floats, gallery: Floats, top_k: int, floor: float, id_rank: NDArray[np.int64]
 ) -> tuple[Ints, Floats]:
     """The `top_k` best of the whole gallery for one query [dim], among all items that score `floor` or more."""
-    items = np.flatnonzero(gallery @ query >= floor)
+    items = np.flatnonzero(quick_product(gallery, query) >= floor)
     exact = exact_scores(query[None], gallery, np.zeros(len(items), np.intp), items)
     index, scores = order_rows(items.astype(np.int32)[None], exact[None], id_rank)
     return index[0, :top_k], scores[0, :top_k]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from picdesk.evaluation.counting import Longs, Scores, count_and_doubt, count_and_doubt_pairs, split
-from picdesk.products import exact_block, exact_scores
+from picdesk.products import exact_block, exact_scores, quick_product
 from picdesk.trec.runs import Floats
 
 _CROWDED = 16  # near cells: one in so many, and the tile is worked out exactly
@@ -32,7 +32,7 @@ class Tile:
     near: np.float32
 
     def __post_init__(self) -> None:
-        np.matmul(self.left, self.right.T, out=self.scores)
+        quick_product(self.left, self.right, out=self.scores)
         self.scores[self.hidden] = -np.inf
 
     def make_exact(self) -> None:

@@ -13,6 +13,7 @@ from picdesk.evaluation.metrics import add_tail, exact_ranks_both
 from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings
 from picdesk.measures.listing import KS, NAMES
+from picdesk.products import quick_product
 from picdesk.retrieval.scores import Bars, Metrics, Scores, pictures_of, score
 from picdesk.trec.runs import Qrels, Run, id_ranks, order_rows
 
@@ -88,7 +89,7 @@ def scores_of_embeddings(
     exact = dict(zip(DIRECTIONS, exact_ranks_both(texts, pictures, qrels["t2i"], qrels["i2t"]), strict=True))
     for direction in DIRECTIONS:
         queries, items = sides[direction]
-        run = run_of(queries.matrix @ items.matrix.T, queries.ids, items.ids, DEPTH)
+        run = run_of(quick_product(queries.matrix, items.matrix), queries.ids, items.ids, DEPTH)
         whole = add_tail(run, exact[direction], qrels[direction])
         found[direction] = score(direction, whole, qrels[direction], bars, metrics)
     return found

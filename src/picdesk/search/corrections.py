@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError
 from picdesk.parts import config_part
+from picdesk.products import quick_product
 from picdesk.trec.runs import Floats
 
 Longs = NDArray[np.int64]
@@ -126,7 +127,7 @@ def similarities(bank: Bank, gallery: Blocks) -> Iterator[tuple[int, Floats]]:
     start = 0
     for rows in gallery():
         for at in range(0, len(rows), step):
-            block = rows[at : at + step] @ bank.matrix.T
+            block = quick_product(rows[at : at + step], bank.matrix)
             own = slice(*np.searchsorted(bank.item, [start, start + len(block)]))
             block[bank.item[own] - start, bank.row[own]] = -np.inf
             yield start, block

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.interfaces import Embeddings
+from picdesk.products import quick_product
 from picdesk.trec.runs import Floats, Run, id_ranks, order_rows
 
 _CELLS = 1 << 24
@@ -31,7 +32,7 @@ def best_part_run(
     step = max(1, _CELLS // max(len(column), 1))
     for start in range(0, len(queries.ids), step):
         rows = slice(start, start + step)
-        best = np.maximum.reduceat((queries.matrix[rows] @ matrix.T)[:, column], starts, axis=1)
+        best = np.maximum.reduceat(quick_product(queries.matrix[rows], matrix)[:, column], starts, axis=1)
         places = np.broadcast_to(owners.astype(np.int32), best.shape)
         found, sorted_scores = order_rows(places, best, ties)
         index[rows], scores[rows] = found[:, :depth], sorted_scores[:, :depth]

@@ -23,6 +23,7 @@ from picdesk.filters.sql import sql_of
 from picdesk.interfaces import Embeddings
 from picdesk.needs import Need, package_need
 from picdesk.parts import config_part
+from picdesk.products import quick_product
 from picdesk.search.base import IndexBase
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.lance.table import (
@@ -177,7 +178,7 @@ class LanceIndex(IndexBase):
             rows = np.array([place[item] for item in ids], np.int32)
             more = np.flatnonzero(~np.isin(rows, near.index[row]))[: depth - near.depth]
             free = slice(near.depth, near.depth + len(more))
-            index[row, free], scores[row, free] = rows[more], vectors[more] @ queries.matrix[row]
+            index[row, free], scores[row, free] = rows[more], quick_product(vectors[more], queries.matrix[row])
         index, scores = order_rows(index, scores, ranks)
         return replace(near, index=index, scores=scores)
 
