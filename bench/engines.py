@@ -137,6 +137,7 @@ def run_cell(cell: Cell, rounds: int) -> Timed:
     import torch
 
     from picdesk.embedding.forward import Forward, prepare_trunk
+    from picdesk.embedding.in_place import work_in_place
     from picdesk.embedding.memory import keep_freed_memory
 
     engine, precision, fused, compiled = WAYS[cell.way]
@@ -156,6 +157,8 @@ def run_cell(cell: Cell, rounds: int) -> Timed:
         own = np.concatenate([forward_of("fp32", False, "torch")(inputs) for inputs in batches[:1]])
         start = time.perf_counter()
         forward = forward_of(precision, fused, engine)
+        if not compiled:
+            work_in_place(forward.trunk)  # as the encoder has it
         first, *_ = [forward(inputs) for inputs in batches]
         once = time.perf_counter() - start
         seconds, busy = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from scripts.recipe_numbers import RESULTS
@@ -40,8 +41,15 @@ def engine_table(measured: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def drift() -> str:
-    """What each way of `bench/drift.py` changes in hits@k, with the interval that stands behind it."""
-    table = [line for line in (RESULTS / "drift.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    """What each way of `bench/drift.py` changes in hits@k, with the interval that stands behind it; a table a backbone."""
+    pages = {"lite": RESULTS / "drift.md"}
+    pages |= {page.stem.removeprefix("drift_"): page for page in sorted(RESULTS.glob("drift_*.md"))}
+    return "\n\n" + "".join(f"`{name}`:\n\n{drift_of(page)}\n\n" for name, page in pages.items())
+
+
+def drift_of(page: Path) -> str:
+    """One of these tables."""
+    table = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     rows = {cells[0]: [hits_of(cell) for cell in cells[-6:]] for cells in map(cells_of, table) if cells[0]}
     lines = [f"| | {' | '.join(HITS)} |", "|" + "---|" * 7]
     lines.append(f"| fp32 | {' | '.join(f'{value:.4f}' for value, _ in rows[PLAIN])} |")
@@ -49,7 +57,7 @@ def drift() -> str:
         if name != PLAIN:
             less = [f"{value - own:+.4f}{span}" for (value, span), (own, _) in zip(values, rows[PLAIN], strict=True)]
             lines.append(f"| {name} | {' | '.join(less)} |")
-    return "\n\n" + "\n".join(lines) + "\n\n"
+    return "\n".join(lines)
 
 
 def hits_of(cell: str) -> tuple[float, str]:

@@ -112,8 +112,10 @@ class Starting:
             TOO_LONG, os.killpg, (self._process.pid, signal.SIGKILL)
         )  # its children are of its group
         watchdog.start()
-        texts = "".join(takewhile(lambda line: line != "DONE\n", told)).split("CASE\n")[1:]
-        watchdog.cancel()
+        try:
+            texts = "".join(takewhile(lambda line: line != "DONE\n", told)).split("CASE\n")[1:]
+        finally:
+            watchdog.cancel()
         assert len(texts) == len(cases)
         for words, text in zip(cases, texts, strict=True):
             assert f"STATUS {status}\n" in text, f"{words}: {text}"

@@ -51,13 +51,13 @@ def on_second_data(session: Session) -> Session | None:
     cfg = session.cfg
     if "data" not in cfg.forget_on:
         return None
-    encoder, own = session.encoder, cfg.copy()
+    own = cfg.copy()
     with open_dict(own):
         for key in ("data", "split", "prompt"):
             OmegaConf.update(own, key, raw_node(cfg, f"forget_on.{key}"), merge=False)
         own.part = cfg.forget_on.part
     second = Session(own)
-    second.encoder = encoder
+    second.encoder = session.encoder
     return second
 
 

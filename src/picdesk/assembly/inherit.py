@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -13,7 +14,7 @@ from picdesk.assembly.checkpoints import find
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
-from picdesk.embedding.forward import AUTO
+from picdesk.embedding.forward import choose_precision
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint
 
@@ -52,7 +53,17 @@ def with_checkpoint(cfg: DictConfig, look: Look = find_for) -> tuple[DictConfig,
     with open_dict(cfg):
         for key in (*MODEL, *INHERITED):
             inherit(cfg, saved, key, keys)
+    settle_precision(cfg.encode)
     return cfg, checkpoint
+
+
+def settle_precision(encode: Any) -> None:
+    """Put what `precision=auto` stands for on this machine into the node `encode` of a config, and say why: by that the job is
+    kept, and had again elsewhere."""
+    if encode.get("precision") == "auto":
+        chosen, reason = choose_precision(str(encode["device"]))
+        encode["precision"] = chosen
+        log.info("encode.precision=auto: %s, as %s", chosen, reason)
 
 
 def with_reranker_checkpoints(cfg: DictConfig, look: Look = find_for) -> DictConfig:
@@ -70,7 +81,8 @@ def with_reranker_checkpoints(cfg: DictConfig, look: Look = find_for) -> DictCon
 
 
 def with_choices(cfg: DictConfig) -> DictConfig:
-    """The config with the names of the chosen options written into it, so that a page can say `split: official_dev`."""
+    """The config with the names of the chosen options written into it, so that a page can say `split: official_dev`, and with the
+    precision that `auto` stands for."""
     noted = cfg.copy()
     if HydraConfig.initialized():
         chosen = HydraConfig.get().runtime.choices
@@ -80,14 +92,13 @@ def with_choices(cfg: DictConfig) -> DictConfig:
                 for k, v in chosen.items()
                 if v is not None and not str(k).startswith("hydra") and "." not in str(k)
             }
+    settle_precision(noted.encode)
     return noted
 
 
 def inherit(cfg: DictConfig, saved: DictConfig, key: str, named: list[str]) -> None:
-    """Take one node over from the saved config, unless the command line or an experiment chose it. What is `auto` is no choice:
-    it stands for how that was encoded which is there."""
-    auto = key == "encode.precision" and cfg.encode.precision == AUTO
-    chosen = not auto and (key in named or ("experiment" in named and key not in MODEL))
+    """Take one node over from the saved config, unless the command line or an experiment chose it."""
+    chosen = key in named or ("experiment" in named and key not in MODEL)
     there = OmegaConf.select(saved, key, throw_on_resolution_failure=False) is not None or is_open(saved, key)
     if chosen or not there:
         return

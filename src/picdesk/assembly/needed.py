@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from picdesk.assembly.allowed import class_of
-from picdesk.assembly.build import TARGET, as_far_as_known
+from picdesk.assembly.build import TARGET
 from picdesk.assembly.checkpoints import locate
 from picdesk.assembly.inherit import with_checkpoint
 from picdesk.assembly.schema import CONF
@@ -56,7 +56,7 @@ def of_published(names: Sequence[str], overrides: Sequence[str]) -> Iterator[tup
 
 def of_data(session: Session) -> list[Need]:
     """The folder of the data set and the files that its config names."""
-    node = as_far_as_known(session.cfg, "data") or {}
+    node = session.as_far_as_known("data") or {}
     root = str(node.get("root", MISSING))
     obtain = session.settings.obtain or ""
     if MISSING in root:
@@ -89,8 +89,8 @@ def first_of(root: Path, name: str) -> Path:
 def of_parts(session: Session) -> list[Need]:
     """What backbone, index and the rerankers at work say that they need."""
     plugins = session.plugins
-    found = [need for key in ("backbone", "index") for need in of_node(as_far_as_known(session.cfg, key), key, plugins)]
-    node = as_far_as_known(session.cfg, "reranker")
+    found = [need for key in ("backbone", "index") for need in of_node(session.as_far_as_known(key), key, plugins)]
+    node = session.as_far_as_known("reranker")
     for name, weight in session.rerankers.weights.items():
         if weight:
             place = f"reranker.parts.{name}" if "parts" in node else "reranker"
@@ -135,7 +135,7 @@ def checkpoint_need(key: str, ckpt: str, outputs: Path) -> Need:
 
 def of_logger(session: Session) -> list[Need]:
     """A key, where wandb is to be asked online."""
-    node = as_far_as_known(session.cfg, "logger") or {}
+    node = session.as_far_as_known("logger") or {}
     if str(node.get("mode", "")) != "online":
         return []
     return [variable_need(["WANDB_API_KEY"], "logger.mode", "the key of wandb")]

@@ -17,7 +17,6 @@ from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import is_open
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
-from picdesk.assembly.schema import Settings
 from picdesk.assembly.shelf import keep_in_sweep
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection, Fields
@@ -26,7 +25,6 @@ from picdesk.data.checks import Splits, check_collection
 from picdesk.data.facts import PictureFacts
 from picdesk.data.groups import Known, see_all
 from picdesk.data.splits import PARTS, Split
-from picdesk.embedding.forward import choose_precision
 from picdesk.embedding.progress import progress
 from picdesk.errors import ConfigError, MissingFileError, examples
 from picdesk.readers.split_files import with_left_out
@@ -40,16 +38,6 @@ log = logging.getLogger(__name__)
 CHECKS = ("quick", "full")
 MakePrompt = Callable[[], Any]
 EXPORT = "export"
-
-
-def precision_of(settings: Settings, drift: Callable[[], str], dataset: Callable[[], Dataset]) -> str:
-    """What `encode.precision=auto` stands for with a data set of which one part is reported."""
-
-    def sizes() -> tuple[int, int]:
-        whole, reported = dataset().collection, dataset().part(settings.part)
-        return len(whole.pictures), max(len(reported.pictures), len(reported.text_ids))
-
-    return choose_precision(settings.encode.device, settings.encode.engine, drift, sizes)
 
 
 @dataclass(frozen=True)

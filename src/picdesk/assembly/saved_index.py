@@ -9,14 +9,13 @@ from typing import Any
 
 from omegaconf import OmegaConf, open_dict
 
-from picdesk.assembly.inherit import inherit, is_open, with_checkpoint
+from picdesk.assembly.inherit import inherit, is_open, settle_precision, with_checkpoint
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_text import read_text
 from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
-from picdesk.embedding.forward import AUTO
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.files import hold
 from picdesk.filters.columns import Columns
@@ -107,16 +106,15 @@ def with_index(session: Session, folder: Path, leave: tuple[str, ...] = ()) -> S
         if is_open(saved, "ckpt"):
             raise ConfigError(f"index_dir={folder}: its checkpoint lies outside it: give it again by ckpt=FILE")
         cfg.ckpt = saved.ckpt
-    own_index, is_auto = cfg.index, cfg.encode.precision == AUTO
+    own_index = cfg.index
     cfg, checkpoint = with_checkpoint(cfg)
     if any(name == "index" for name in named):
         cfg.index = own_index
     keys = [key for key in (*INHERITED, *INHERITED_TOO) if key not in leave]
-    if is_auto:  # it stands for how the gallery was encoded, not for what the checkpoint was made with
-        cfg.encode.precision = AUTO
     with open_dict(cfg):
         for key in keys if checkpoint else ["backbone", *keys]:
             inherit(cfg, saved, key, named)
+    settle_precision(cfg.encode)
     return Session(cfg, checkpoint, whole=True)
 
 

@@ -31,7 +31,7 @@ class Encode:
 
     batch_size: int = 32
     workers: int = 2
-    precision: str = "auto"
+    precision: str = "fp32"
     device: str = "cpu"
     fast_decode: bool = False
     storage: str = "float32"

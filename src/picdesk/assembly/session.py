@@ -15,23 +15,25 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk import marks
 from picdesk.assembly.allowed import class_of, import_plugins
-from picdesk.assembly.build import LIMIT, build, check_all, plain_of, plugins_of, rendering
+from picdesk.assembly.build import LIMIT, as_far_as_known, build, check_all, plain_of, plugins_of, rendering
 from picdesk.assembly.configured_rerankers import Rerankers
 from picdesk.assembly.inherit import with_checkpoint, with_choices
-from picdesk.assembly.reading import Judgments, Looks, dataset_of, given_backbone, precision_of, read_and_split
+from picdesk.assembly.reading import Judgments, Looks, dataset_of, given_backbone, read_and_split
 from picdesk.assembly.saved_text import yaml_of
 from picdesk.assembly.schema import Settings, typed_settings
-from picdesk.assembly.shelf import keep_in_sweep, names_in_sweep, sweeping
+from picdesk.assembly.shelf import keep_in_sweep, sweeping
 from picdesk.backbones.deferred import KnownFingerprints
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection, Fields
 from picdesk.data.checks import Splits, clean_collection
+from picdesk.data.facts import PictureFacts
 from picdesk.embedding.encoder import Encoder
-from picdesk.embedding.forward import AUTO
 from picdesk.embedding.store import Store
+from picdesk.evaluation.ranks import Flags
 from picdesk.files import digest_of, write_text
 from picdesk.filters.columns import only
 from picdesk.interfaces import Index
+from picdesk.retrieval import slices
 from picdesk.retrieval.banks import unfitted_index
 from picdesk.retrieval.composed import check_pairs
 from picdesk.retrieval.dataset import Dataset
@@ -86,10 +88,8 @@ class Session:
 
     def with_config(self, cfg: DictConfig) -> Session:
         """The same session by a config that differs in how things are searched alone: data, backbone and encoder stay."""
-        shared = self.dataset, self.backbone, self.encoder
-        cfg.encode.precision = self.settings.encode.precision
         other = Session(cfg, self.checkpoint, self._whole, self._asked)
-        other.dataset, other.backbone, other.encoder = shared
+        other.dataset, other.backbone, other.encoder = self.dataset, self.backbone, self.encoder
         other.choices = self.choices
         return other
 
@@ -105,6 +105,10 @@ class Session:
         """The class that a node of the config names, by its path."""
         found: str | None = self.cfg[key].get("_target_")
         return found
+
+    def as_far_as_known(self, name: str) -> Any:
+        """One node as plain values, resolved where that is possible yet."""
+        return as_far_as_known(self.cfg, name)
 
     @property
     def plugins(self) -> tuple[str, ...]:
@@ -143,8 +147,14 @@ class Session:
 
     def logger(self) -> Any:
         """The job's logger; in a sweep with its group and name, where the logger knows groups."""
-        names = names_in_sweep(self.cfg.logger)
-        return build(OmegaConf.merge(self.cfg, {"logger": names}) if names else self.cfg, "logger")  # type: ignore[arg-type]
+        named = self.cfg
+        if sweeping() and "group" in named.logger:
+            named = named.copy()
+            sweep = Path(HydraConfig.get().sweep.dir)
+            for key, value in (("group", f"{sweep.parent.name}/{sweep.name}"), ("name", self.output_dir.name)):
+                if named.logger.get(key) is None:
+                    OmegaConf.update(named, f"logger.{key}", value)
+        return build(named, "logger")
 
     @property
     def looks(self) -> Looks:
@@ -173,20 +183,6 @@ class Session:
         """The data set with its parts."""
         key = digest_of([self.key_of("data", "split", "prompt", "check"), self.looks.max_pixels, self.takes_whole_data])
         return keep_in_sweep("world", key, lambda: self._dataset(key))
-
-    def settle_precision(self, dataset: Callable[[], Dataset] | None = None) -> None:
-        """Put what `auto` stands for where the job is kept by it; without a data set fp32, as nothing is encoded."""
-        encode = self.settings.encode
-        if encode.precision == AUTO:
-            chosen = "fp32" if dataset is None else precision_of(self.settings, self._drift, dataset)
-            encode.precision = self.cfg.encode.precision = chosen
-            for plain in ("plain_config", "unresolved_config"):
-                vars(self).pop(plain, None)
-
-    def _drift(self) -> str:
-        """What bf16 moved with all that encodes; "" where nobody knows: rerankers bring models, nodes processors."""
-        others = any(self.rerankers.weights.values()) or (OmegaConf.select(self.cfg, "trainer.num_nodes") or 1) > 1
-        return "" if others else str(getattr(self.backbone, "drift", ""))
 
     def _dataset(self, key: str) -> Dataset:
         collection, splits, notes = self.read_and_split()
@@ -233,7 +229,6 @@ class Session:
     @cached_property
     def encoder(self) -> Encoder:
         """The encode loop, with counts of its own, on the store that the jobs share."""
-        self.settle_precision(lambda: self.dataset)
         store = keep_in_sweep("store", str(self.store.resolve()), lambda: Store(self.store))
         return Encoder(store, digests=self.looks.facts(), **plain_of(self.cfg, "encode"))
 
@@ -289,8 +284,14 @@ class Session:
         """Digests of one part's content; also of all that is said of its texts where rerankers read it."""
         fields = any(self.rerankers.weights.values())
         key = digest_of([self.dataset.part_key(part), fields])
-        encoder = self.encoder  # it settles the precision, whoever took the fingerprint before
-        return keep_in_sweep("fingerprint", key, lambda: self.dataset.fingerprint(part, encoder, fields))
+        return keep_in_sweep("fingerprint", key, lambda: self.dataset.fingerprint(part, self.encoder, fields))
+
+    def look_alikes(self, part: Collection) -> Flags | None:
+        """Which pictures of one part have a near-duplicate in it; None where that is not known."""
+        facts, key = self.encoder.digests, self.dataset.part_key(part)
+        if not isinstance(facts, PictureFacts):
+            return None
+        return keep_in_sweep("look_alikes", key, lambda: slices.look_alikes(part, facts))
 
     def weights(self) -> dict[str, str]:
         """What the embeddings were made by: trunk fingerprints and the checkpoint's digest."""

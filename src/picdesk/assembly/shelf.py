@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
@@ -48,16 +47,6 @@ def take_or_make(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
     while len(shelf) > MOST.get(kind, 2):
         shelf.popitem(last=False)
     return thing
-
-
-def names_in_sweep(logger: Mapping[str, Any]) -> dict[str, str]:
-    """What a logger's settings lack of this job's group and name in its sweep; empty outside one, or where it knows no groups."""
-    if not sweeping() or "group" not in logger:
-        return {}
-    hydra = HydraConfig.get()
-    sweep = Path(hydra.sweep.dir)
-    names = {"group": f"{sweep.parent.name}/{sweep.name}", "name": Path(hydra.runtime.output_dir).name}
-    return {key: value for key, value in names.items() if logger.get(key) is None}
 
 
 def keep_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:

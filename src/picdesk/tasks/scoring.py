@@ -89,7 +89,6 @@ def evaluate_files(
 ) -> float:
     """Score a run against qrels, each direction that the run holds."""
     session.rerankers.refuse(f"run_file={run_file} is scored as it is")
-    session.settle_precision()
     if session.settings.filter:
         told = f"run_file={run_file} is scored as it is; leave filter out"
         raise ConfigError(f"filter={session.settings.filter}: {told}")

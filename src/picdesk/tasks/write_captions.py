@@ -43,7 +43,6 @@ def write_captions(session: Session, task: WriteCaptions) -> None:
     """Ask, keep, write."""
     ids, fields, texts = requests_for(session, task)
     writer = session.build("writing")
-    session.settle_precision()
     job = Job(session)
     with job.clock.stage("write captions"):
         found = writer.write(ids, fields, texts)
