@@ -180,6 +180,13 @@ def line_of(key: str, rows: Mapping[str, Mapping[str, object]]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def elsewhere(rows: Mapping[str, Mapping[str, object]]) -> str:
+    """Which rows say that they are of another processor than the first ones, which say nothing of theirs."""
+    named = {key: " x ".join(f"{int(word):,}" if word.isdigit() else word for word in key.split()) for key in rows}
+    told = [f"{named[key]} ({row['processor']})" for key, row in sorted(rows.items()) if "processor" in row]
+    return f"Of another machine: {'; '.join(told)}; compare ratios, not seconds, with the rest." if told else ""
+
+
 def write(rows: Mapping[str, Mapping[str, object]]) -> None:
     """The page, from all that has been measured."""
     lines = [line_of(key, rows) for key in sorted(rows) if not key.endswith("autofaiss")]
@@ -189,8 +196,9 @@ def write(rows: Mapping[str, Mapping[str, object]]) -> None:
 Made vectors that lie as CLIP's do, 512 dimensions; from {NARROW_FROM:,} items on the {NARROW} in which real ones differ most.
 Seconds until every query is answered, top 10, in one batch, building included; of a million queries {ASKED:,} were asked and the
 rest is reckoned from their pace. "again" is the time to ready where what was found the first time is kept beside the store.
-"auto / exact" is the median over repeats of the whole; the goal is at most 1.05. autofaiss as it comes: its total is its time to
-ready and its pace in a batch. The recall is that of made queries; auto has seen {EXAMPLES:,} others.
+"auto / exact" is the median over repeats of the whole; the goal is at most 1.05. {elsewhere(rows)}
+autofaiss as it comes: its total is its time to ready and its pace in a batch. The recall is that of made queries; auto has seen
+{EXAMPLES:,} others.
 
 | {" | ".join(HEADS)} |
 |{"---|" * len(HEADS)}

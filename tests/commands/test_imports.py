@@ -108,9 +108,8 @@ class Starting:
         assert told
         asked.write(json.dumps([HEAVY, cases, first]) + "\n")
         asked.flush()
-        watchdog = threading.Timer(
-            TOO_LONG, os.killpg, (self._process.pid, signal.SIGKILL)
-        )  # its children are of its group
+        group = self._process.pid  # its children are of it
+        watchdog = threading.Timer(TOO_LONG, os.killpg, (group, signal.SIGKILL))
         watchdog.start()
         try:
             texts = "".join(takewhile(lambda line: line != "DONE\n", told)).split("CASE\n")[1:]

@@ -24,9 +24,9 @@ shortcut goes by it in blocks that normalise first (ResNet v2, CoAtNet)."""
 
 
 def work_in_place(trunk: nn.Module) -> list[nn.Module]:
-    """Let timm's padded convolutions and batch norms in a trunk work so until `as_before`; meanwhile there are no gradients.
+    """Let timm's padded convolutions and batch norms in a trunk work in place until `as_before`; the layers that this changed.
 
-    The layers that did not do so before.
+    Layers that work in place already are none of them. Meanwhile the trunk gives no gradients.
     """
     layers: Any = sys.modules.get("timm.layers")
     ways: dict[nn.Module, Callable[..., torch.Tensor]] = {}

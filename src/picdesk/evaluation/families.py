@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from picdesk.evaluation.metrics import Doubles
 from picdesk.evaluation.ranks import Longs
+from picdesk.products import quick_product
 
 _SIGNS = 1 << 22
 _CELLS = 1 << 20
@@ -71,7 +72,7 @@ def _count_reached(
     reached = np.zeros(len(pairs), np.int64)
     step = max(1, _CELLS // len(pairs))
     for signs in random_signs(len(sums), resamples, seed):
-        totals = np.ascontiguousarray((signs @ sums).T)
+        totals = np.ascontiguousarray(quick_product(signs, sums.T).T)
         for start in range(0, totals.shape[1], step):
             part = totals[:, start : start + step]
             drawn = np.abs(part[pairs[:, 0]] - part[pairs[:, 1]]) / spread[:, None]

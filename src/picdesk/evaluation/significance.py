@@ -24,6 +24,7 @@ from picdesk.evaluation.statistics import (
 )
 from picdesk.interfaces import Direction
 from picdesk.measures.listing import is_rank
+from picdesk.products import quick_product
 
 
 @dataclass(frozen=True)
@@ -226,5 +227,5 @@ def _randomisation_p(sums: Doubles, resamples: int, seed: int) -> Doubles:
     slack = 1e-9 * np.abs(sums).sum(axis=0)  # outcomes that are equal but for rounding count as equal
     reached = np.zeros(sums.shape[1], np.int64)
     for signs in random_signs(len(sums), resamples, seed):
-        reached += (np.abs(signs @ sums) >= seen - slack).sum(axis=0)
+        reached += (np.abs(quick_product(signs, sums.T)) >= seen - slack).sum(axis=0)
     return np.asarray((reached + 1) / (resamples + 1), np.float64)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from picdesk.evaluation.metrics import KS, NAMES, Doubles, per_query
 from picdesk.evaluation.ranks import Longs, Ranks
 from picdesk.measures.listing import is_rank
+from picdesk.products import quick_product
 
 RESAMPLES = 10_000
 _CELLS = 1 << 18
@@ -127,7 +128,9 @@ def resample_sums(columns: Mapping[str, Doubles], resamples: int, seed: int) -> 
     """
     stacked = np.column_stack(list(columns.values()))
     counts = _counts if len(stacked) * resamples <= _KEPT_CELLS else _fresh_counts
-    drawn = np.concatenate([block.astype(np.float64) @ stacked for block in counts(len(stacked), resamples, seed)])
+    drawn = np.concatenate(
+        [quick_product(block.astype(np.float64), stacked.T) for block in counts(len(stacked), resamples, seed)]
+    )
     widths = [1 if column.ndim == 1 else column.shape[1] for column in columns.values()]
     parts = np.split(drawn, np.cumsum(widths)[:-1], axis=1)
     return {
