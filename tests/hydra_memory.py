@@ -135,6 +135,12 @@ def read_overrides_once(parse: Callable[..., Any]) -> Callable[..., Any]:
     return parse_once
 
 
+def make_one_parser(create: Callable[..., OverridesParser]) -> Callable[..., OverridesParser]:
+    """A parser of words is the same each time; to make one is to look at the signatures of all functions of the grammar."""
+    known = functools.cache(create)
+    return lambda config_loader=None: known() if config_loader is None else create(config_loader)
+
+
 def write_nodes_once(to_yaml: Callable[..., str]) -> Callable[..., str]:
     """The text of a config is that of its nodes one below the other, and equal nodes have equal texts; so it is in a group."""
     known: dict[str, str] = {}
@@ -268,6 +274,45 @@ def set_parents(_: Callable[..., Any]) -> Callable[..., Any]:
     return tell_below
 
 
+def wrap_flatly(wrap: Callable[..., Node]) -> Callable[..., Node]:
+    """Tables, lists and single values of Python's own kinds become nodes in one go, without an empty node and flags for each."""
+
+    def wrap_node(parent: Any, is_optional: bool, value: Any, key: Any, ref_type: Any = Any) -> Node:
+        freely = ref_type is Any and is_optional and is_plain(value)
+        if not freely or (parent is not None and parent._get_flag("convert") is False):
+            return wrap(parent=parent, is_optional=is_optional, value=value, key=key, ref_type=ref_type)
+        return node_of(value, key, parent)
+
+    return wrap_node
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is made of Python's own kinds alone, and names no other value: such names are read for mistakes."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(key) in NAMES and is_plain(child) for key, child in value.items())
+    if kind is list:
+        return all(map(is_plain, value))
+    return (kind is str and "${" not in value) or kind in NUMBERS
+
+
+def node_of(value: Any, key: Any, parent: Any) -> Node:
+    """The node of a plain value, with what OmegaConf notes about such a one."""
+    kind = type(value)
+    example = EXAMPLES.get(kind, EXAMPLES[str])
+    new = object.__new__(type(example))
+    noted = example._metadata.__deepcopy__({})
+    noted.key = key
+    new.__dict__.update(_metadata=noted, _parent=parent, _flags_cache=None)
+    if kind is dict:
+        new.__dict__["_content"] = {name: node_of(child, name, new) for name, child in value.items()}
+    elif kind is list:
+        new.__dict__["_content"] = [node_of(child, i, new) for i, child in enumerate(value)]
+    else:
+        new.__dict__["_val"] = value
+    return new
+
+
 class AskedPlainly(ABCMeta):
     """A class whose instances are those of it and of what is made of it: nothing is registered with the classes of OmegaConf."""
 
@@ -277,6 +322,11 @@ class AskedPlainly(ABCMeta):
 
 LEAVES = (AnyNode, BooleanNode, FloatNode, IntegerNode, StringNode)
 USERS = (_utils, base, basecontainer, dictconfig, listconfig, nodes, omegaconf.omegaconf)
+NAMES = {str, int, float, bool}
+NUMBERS = {int, float, bool, type(None)}
+EXAMPLES: dict[type, Any] = {
+    kind: OmegaConf.create({"k": value})._get_node("k") for kind, value in ((dict, {}), (list, []), (str, ""))
+}
 COPIED = {DictConfig, ListConfig, *LEAVES}
 MEMORIES: list[Patch] = [
     (Hydra, "get_mode", without_first_look),
@@ -286,6 +336,7 @@ MEMORIES: list[Patch] = [
     (ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_once),
     (defaults_list, "_create_interpolation_map", without_idle_maps),
     (OverridesParser, "parse_rule", read_overrides_once),
+    (OverridesParser, "create", make_one_parser),
     (base, "parse", functools.cache),
     (_utils, "parse", functools.cache),
     (OmegaConf, "to_yaml", write_nodes_once),
@@ -297,6 +348,7 @@ MEMORIES: list[Patch] = [
     *((kind, "__deepcopy__", copy_flatly) for kind in LEAVES),
     *((kind, "__deepcopy__", copy_tree) for kind in (DictConfig, ListConfig)),
     (Box, "_re_parent", set_parents),
+    (omegaconf.omegaconf, "_node_wrap", wrap_flatly),
     *((kind, "__class__", lambda _: AskedPlainly) for kind in (Node, Box, Container, BaseContainer, ValueNode)),
     *((kind, "__class__", lambda _: AskedPlainly) for kind in (DictConfig, ListConfig, UnionNode, *LEAVES)),
 ]

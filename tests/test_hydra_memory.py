@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import Container, DictConfig, Node, OmegaConf
-from omegaconf.errors import ValidationError
+from omegaconf.errors import GrammarParseError, KeyValidationError, ReadonlyConfigError, ValidationError
 
 from picdesk.assembly import schema
 from tests import doors, hydra_memory
@@ -119,3 +119,41 @@ def test_copies_and_merged_configs_are_omegaconfs() -> None:
         assert copied_and_merged() == remembered
     assert isinstance(OmegaConf.create({}), Container)
     assert not isinstance({}, Node)
+
+
+PLAIN = {"a": {"b": [1, "x", None, True, 2.5, {"z": "${a.b}", 3: "???"}, []]}, 1.5: "1e3", "e": {}, "f": "", True: None}
+
+
+def noted(node: Any) -> tuple[Any, ...]:
+    """All that OmegaConf notes about a node, its value, and whether those inside know where they are."""
+    content = node.__dict__.get("_content")
+    inside = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    told = [(key, child._get_parent() is node, noted(child)) for key, child in inside]
+    return type(node), vars(node._metadata), node.__dict__.get("_val"), told
+
+
+def made_of_plain_values() -> list[Any]:
+    cfg = OmegaConf.create({"x": 1, "rows": [PLAIN]})
+    OmegaConf.update(cfg, "deep.er", PLAIN)
+    cfg.rows.append({"q": [PLAIN]})
+    cfg["again"] = OmegaConf.merge(OmegaConf.create(PLAIN), {"a": {"c": PLAIN}})
+    strict = OmegaConf.structured(Odd)
+    strict.named = {"b": [3]}
+    strict.same = PLAIN
+    for key, value in (("named", {"b": ["no"]}), ("gone", {"b": "no"}), ("named", {"b": "${"})):
+        with pytest.raises((ValidationError, GrammarParseError)):
+            strict[key] = value
+    with pytest.raises(KeyValidationError):
+        cfg.rows[0] = {"a": {("no", "key"): 1}}
+    with pytest.raises(GrammarParseError):
+        cfg.rows[0] = {"a": ["${"]}
+    copied = OmegaConf.create(PLAIN, flags={"readonly": True})
+    with pytest.raises(ReadonlyConfigError):
+        copied.a.b = 1
+    return [noted(cfg), noted(strict), noted(copied), OmegaConf.to_yaml(cfg), OmegaConf.to_yaml(strict)]
+
+
+def test_nodes_of_plain_values_are_omegaconfs() -> None:
+    remembered = made_of_plain_values()
+    with without_memory():
+        assert made_of_plain_values() == remembered
