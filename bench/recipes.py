@@ -34,6 +34,7 @@ DATA_ROOT = Path(os.environ.get("PICDESK_DATA_ROOT", PROJECT.parent / "shared" /
 RESULTS = PROJECT / "bench" / "results" / "recipes.json"
 METRICS = ("hits@1", "hits@5", "hits@10", "mrr")
 FIVE = "0,1,2,3,4"
+FP32 = "encode.precision=fp32"  # what every machine computes in, as these numbers are published
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def run(given: argparse.Namespace, name: str) -> list[DoneJob]:
     fingerprint does not hold."""
     recipe, folder = RECIPES[name], given.outputs.resolve() / "recipes" / name
     store = given.outputs / f"store_{name}" if recipe.own_store else given.store or given.outputs / "store"
-    command = [sys.executable, str(PROJECT / "train.py"), "-m", *recipe.given]
+    command = [sys.executable, str(PROJECT / "train.py"), "-m", FP32, *recipe.given]
     command += [f"{key}={recipe.values}" for key in recipe.swept]
     command += [f"paths.data_root={given.data_root}", f"paths.outputs={given.outputs}", "logger=none"]
     command += [f"paths.store={store}", f"skip_completed={recipe.environment is None}", f"hydra.sweep.dir={folder}"]

@@ -44,6 +44,7 @@ def job(data: Path, outputs: Path, setting: tuple[dict[str, str], tuple[str, ...
         f"data.root={data}",
         f"paths.outputs={outputs}",
         "logger=none",
+        "encode.precision=fp32",
     ]
     subprocess.run(
         [*command, "trainer.max_epochs=5", *overrides],

@@ -17,7 +17,7 @@ from typing import Any
 
 from picdesk.files import write_text
 from picdesk.jobs.identity import source_digest
-from recipes import ONE_THREAD, PROJECT, arguments, machine
+from recipes import FP32, ONE_THREAD, PROJECT, arguments, machine
 
 RESULTS = PROJECT / "bench" / "results" / "tasks.json"
 DONE = "code.txt"
@@ -38,7 +38,7 @@ def job(given: Namespace, name: str, door: str, *overrides: str) -> Path:
     folder: Path = given.outputs.resolve() / "tasks" / name
     if (folder / DONE).is_file() and (folder / DONE).read_text() == source_digest():
         return folder
-    command = [sys.executable, str(PROJECT / f"{door}.py"), *overrides, f"hydra.run.dir={folder}", "logger=none"]
+    command = [sys.executable, str(PROJECT / f"{door}.py"), *overrides, f"hydra.run.dir={folder}", "logger=none", FP32]
     command += [f"paths.data_root={given.data_root}", f"paths.outputs={given.outputs}"]
     command += [f"paths.store={given.store or given.outputs / 'store'}"]
     subprocess.run(command, check=True, cwd=PROJECT, env={**os.environ, **ONE_THREAD})

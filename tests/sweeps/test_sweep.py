@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from picdesk.assembly import schema
 from picdesk.assembly.schema import job_folder
 from picdesk.assembly.session import Session
+from picdesk.embedding import precision
 from picdesk.retrieval.system import System
 from picdesk.sweeps.callbacks import Leaderboard
 from tests.conftest import PROJECT
@@ -123,6 +124,21 @@ def test_a_killed_sweep_runs_what_is_missing(
     made = run(capfd, tmp_path, "evaluate", "task=leaderboard", f"dir={tmp_path / 'sweep'}")
     assert made.status == 0, made.err
     assert (tmp_path / "sweep" / "leaderboard.csv").read_bytes() == at_once, "as from the files of the jobs"
+
+
+def test_jobs_of_machines_that_compute_otherwise_are_told_apart(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, has_units in enumerate((True, False, False)):
+        monkeypatch.setattr(precision, "has_bf16_units", lambda has_units=has_units: has_units)
+        assert run(capfd, tmp_path, "evaluate", *tiny, f"seed={seed}").status == 0
+    assert run(capfd, tmp_path, "evaluate", "task=leaderboard", f"dir={tmp_path / 'evaluate'}").status == 0
+    (board,) = tmp_path.rglob("leaderboard.csv")
+    with board.open() as lines:
+        assert sorted(row["encode.precision"] for row in csv.DictReader(lines)) == ["bf16_measured", "fp32", "fp32"]
+    with (board.parent / "over_seeds.csv").open() as lines:
+        (together,) = csv.DictReader(lines)
+    assert together["seeds"].startswith("2"), "no mean over jobs that compute in two ways"
 
 
 def test_one_failing_job_is_named_and_the_others_stand(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:

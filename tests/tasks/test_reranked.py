@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from picdesk.embedding.precision import DRIFT, MEASURED
 from picdesk.report.manifest import Manifest
 from tests.doors import Ran, run
 from tests.rerankers.stub_server import serving
@@ -88,6 +89,18 @@ def test_a_sweep_over_weights_makes_no_forward_pass_after_the_first_job(
         assert again["images_encoded"] == again["texts_encoded"] == 0
     metrics = {(folder / "metrics.json").read_bytes() for folder in folders}
     assert len(metrics) > 1
+
+
+def test_scores_are_kept_by_the_precision_of_the_rerankers_own_model(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is searched is fp32 either way; the pictures of the other model are in bf16 where that was measured with it."""
+    monkeypatch.setitem(DRIFT, Other().trunk_fingerprint("image"), "other by at most 0.004")
+    own = ("reranker=cross_backbone", "reranker.backbone._target_=tests.tasks.test_reranked.Other")
+    ways = [f"encode.precision={way}" for way in (MEASURED, "fp32", MEASURED)]
+    found = [manifest(run(capfd, tmp_path, "evaluate", *tiny, *own, way).folder).counts for way in ways]
+    assert [("pairs_reused" in counts) for counts in found] == [False, False, True]
+    assert [counts["images_encoded"] > 0 for counts in found] == [True, True, False]
 
 
 def test_other_weights_of_a_model_are_other_scores(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:

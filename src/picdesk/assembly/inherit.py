@@ -14,7 +14,7 @@ from picdesk.assembly.checkpoints import find
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
-from picdesk.embedding.forward import choose_precision
+from picdesk.embedding.precision import AUTO, MEASURED, choose_precision
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import Checkpoint
 
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 Look = Callable[[str, str, Path], Checkpoint | None]
 """Key of the config, its `ckpt` and the outputs folder in, the checkpoint out."""
 MODEL = ("backbone",)
+FROZEN = "picdesk.training.adaptation.Heads"
 INHERITED = (
     *("data", "split", "prompt", "seed", "paths.data_root"),
     *("encode.engine", "encode.precision", "encode.fast_decode", "encode.storage"),
@@ -36,15 +37,19 @@ def find_for(key: str, ckpt: str, outputs: Path) -> Checkpoint:
         raise MissingFileError(f"{key.removesuffix('ckpt')}{error}") from None
 
 
-def with_checkpoint(cfg: DictConfig, look: Look = find_for) -> tuple[DictConfig, Checkpoint | None]:
+def with_checkpoint(
+    cfg: DictConfig, look: Look = find_for, settle: bool = True
+) -> tuple[DictConfig, Checkpoint | None]:
     """The config with the checkpoint's parts in it, and the checkpoint. What the command line names itself stays as it is.
 
     Raises `ConfigError` if the command line names another backbone than the checkpoint's. `look` finds checkpoints; one that it
-    gives none for is passed over.
+    gives none for is passed over. Without `settle` what `encode.precision=auto` stands for is left open.
     """
-    cfg = with_reranker_checkpoints(with_choices(cfg), look)
+    cfg = with_reranker_checkpoints(with_choices(cfg, settle=False), look)
     checkpoint = look("ckpt", str(cfg.ckpt), Path(cfg.paths.outputs)) if cfg.ckpt is not None else None
     if checkpoint is None:
+        if settle:
+            settle_precision(cfg.encode, cfg.get("adaptation"))
         return cfg, None
     keys = named_keys()
     saved = read_saved(checkpoint.config_path, cfg, otherwise_searched=True)
@@ -53,17 +58,39 @@ def with_checkpoint(cfg: DictConfig, look: Look = find_for) -> tuple[DictConfig,
     with open_dict(cfg):
         for key in (*MODEL, *INHERITED):
             inherit(cfg, saved, key, keys)
-    settle_precision(cfg.encode)
+    if settle:
+        choose_anew(cfg.encode)
+        settle_precision(cfg.encode, cfg.get("adaptation"))
     return cfg, checkpoint
 
 
-def settle_precision(encode: Any) -> None:
-    """Put what `precision=auto` stands for on this machine into the node `encode` of a config, and say why: by that the job is
-    kept, and had again elsewhere."""
-    if encode.get("precision") == "auto":
-        chosen, reason = choose_precision(str(encode["device"]))
-        encode["precision"] = chosen
-        log.info("encode.precision=auto: %s, as %s", chosen, reason)
+def choose_anew(encode: Any) -> None:
+    """Where `auto` chose bf16 for the checkpoint that a config is of, let it choose for this machine: a CPU without units for
+    bf16 takes 20 times as long in it, and what that moves is less than error bars show."""
+    if encode.precision == MEASURED and "encode.precision" not in named_keys():
+        encode.precision, _ = choose_precision(encode.device)
+        if encode.precision != MEASURED:
+            log.info(
+                "pictures in fp32 here, where those that this checkpoint learned from were in bf16 (docs/backbones.md)"
+            )
+
+
+def settle_precision(encode: Any, adaptation: Any) -> None:
+    """Put what `precision=auto` stands for into the node `encode` of a config, by which the job is kept and had again elsewhere;
+    say why where it was asked for by name.
+
+    A fit through trunks, by `adaptation`, is in fp32: the trunk that it leaves is another one, whose drift nobody measured, and
+    the start is compared with the end.
+    """
+    named = "encode.precision" in named_keys()
+    learns = adaptation is not None and adaptation.get("_target_") != FROZEN
+    if encode.precision == AUTO:
+        chosen, reason = ("fp32", "trunks learn") if learns else choose_precision(encode.device)
+        encode.precision = chosen
+        if named:
+            log.info("encode.precision=auto: %s, as %s", chosen, reason)
+    elif encode.precision == MEASURED and learns and not named:
+        encode.precision = "fp32"
 
 
 def with_reranker_checkpoints(cfg: DictConfig, look: Look = find_for) -> DictConfig:
@@ -80,9 +107,9 @@ def with_reranker_checkpoints(cfg: DictConfig, look: Look = find_for) -> DictCon
     return cfg
 
 
-def with_choices(cfg: DictConfig) -> DictConfig:
-    """The config with the names of the chosen options written into it, so that a page can say `split: official_dev`, and with the
-    precision that `auto` stands for."""
+def with_choices(cfg: DictConfig, settle: bool = True) -> DictConfig:
+    """The config with the names of the chosen options written into it, so that a page can say `split: official_dev`, and, with
+    `settle`, what `encode.precision=auto` stands for."""
     noted = cfg.copy()
     if HydraConfig.initialized():
         chosen = HydraConfig.get().runtime.choices
@@ -92,13 +119,14 @@ def with_choices(cfg: DictConfig) -> DictConfig:
                 for k, v in chosen.items()
                 if v is not None and not str(k).startswith("hydra") and "." not in str(k)
             }
-    settle_precision(noted.encode)
+    if settle:
+        settle_precision(noted.encode, noted.get("adaptation"))
     return noted
 
 
 def inherit(cfg: DictConfig, saved: DictConfig, key: str, named: list[str]) -> None:
-    """Take one node over from the saved config, unless the command line or an experiment chose it."""
-    chosen = key in named or ("experiment" in named and key not in MODEL)
+    """Take one node over from the saved config, unless the command line or an experiment chose it; `auto` chooses nothing."""
+    chosen = key in named or ("experiment" in named and key not in MODEL and OmegaConf.select(cfg, key) != AUTO)
     there = OmegaConf.select(saved, key, throw_on_resolution_failure=False) is not None or is_open(saved, key)
     if chosen or not there:
         return

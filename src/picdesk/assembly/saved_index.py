@@ -107,14 +107,14 @@ def with_index(session: Session, folder: Path, leave: tuple[str, ...] = ()) -> S
             raise ConfigError(f"index_dir={folder}: its checkpoint lies outside it: give it again by ckpt=FILE")
         cfg.ckpt = saved.ckpt
     own_index = cfg.index
-    cfg, checkpoint = with_checkpoint(cfg)
+    cfg, checkpoint = with_checkpoint(cfg, settle=False)
     if any(name == "index" for name in named):
         cfg.index = own_index
     keys = [key for key in (*INHERITED, *INHERITED_TOO) if key not in leave]
     with open_dict(cfg):
         for key in keys if checkpoint else ["backbone", *keys]:
             inherit(cfg, saved, key, named)
-    settle_precision(cfg.encode)
+    settle_precision(cfg.encode, cfg.get("adaptation"))
     return Session(cfg, checkpoint, whole=True)
 
 

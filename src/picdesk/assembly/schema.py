@@ -31,7 +31,7 @@ class Encode:
 
     batch_size: int = 32
     workers: int = 2
-    precision: str = "fp32"
+    precision: str = "auto"
     device: str = "cpu"
     fast_decode: bool = False
     storage: str = "float32"

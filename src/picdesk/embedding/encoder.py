@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,8 +22,9 @@ from picdesk.embedding.claims import pause
 from picdesk.embedding.converted import check_engine
 from picdesk.embedding.counts import Counts as Counts
 from picdesk.embedding.counts import Digests
-from picdesk.embedding.forward import Forward, check_device, choose_precision, quicker_way, working
+from picdesk.embedding.forward import Forward, check_device, working
 from picdesk.embedding.memory import keep_freed_memory
+from picdesk.embedding.precision import AUTO, PRECISIONS, Arithmetic, choose_precision
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import STORAGES, Space, Store, content_key
 from picdesk.embedding.unread import Unread
@@ -33,11 +33,9 @@ from picdesk.interfaces import Backbone, Modality, PictureBytes
 from picdesk.process import stops
 
 log = logging.getLogger(__name__)
-PRECISIONS = ("fp32", "bf16", "auto")
 TEXTS_FOR_A_PICTURE = 4
 """In bf16 so many texts go through the trunk together for each picture that would: a caption has 14 tokens, a picture 50, and
 with few tokens at a time bf16 gains nothing (ViT-B-32 on one core: 8.0 ms a text instead of 15.5; float32 is the other way)."""
-SIDES: tuple[Modality, ...] = ("image", "text")
 MANY = 5_000  # pictures to encode, from which a quicker way is told of: minutes on a CPU
 WINDOW = 1 << 17  # texts that are tokenised and sorted together; bounds the memory that their tokens take
 Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
@@ -47,7 +45,8 @@ Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
 class Encoder:
     """Turns pictures and texts into trunk features, through the store.
 
-    `precision` fp32, bf16 (bf16 weights, float32 features) or auto: bf16 on a GPU and on CPUs with units for it.
+    `precision` fp32, bf16 (bf16 weights, float32 features), bf16_measured (bf16 for pictures alone, by trunks whose drift was
+    measured) or auto: bf16_measured on CPUs with units for bf16, else fp32.
     `engine` runs the trunks: torch, or openvino, an extra for CPUs (see `converted`).
     `fast_decode` reads JPEGs at a smaller scale where that is enough; `storage` is float32 or float16.
     `shard` items are written at a time: at most that many are encoded again after a kill.
@@ -76,8 +75,9 @@ class Encoder:
                 raise ConfigError(f"encode.{key}={getattr(self, key)}: choose one of {', '.join(allowed)}")
         check_device(self.device)
         check_engine(self.engine, self.device)
-        if self.precision == "auto":
+        if self.precision == AUTO:
             self.precision, _ = choose_precision(self.device)
+        self.computing = Arithmetic(self.precision, self.engine, self.device, self.fast_decode)
         if self.batch_size < 1 or self.workers < 1 or self.shard < 1:
             raise ConfigError(
                 f"encode.batch_size={self.batch_size}, encode.workers={self.workers}, encode.shard={self.shard}: "
@@ -149,20 +149,15 @@ class Encoder:
 
     def _space(self, backbone: Backbone, modality: Modality, decoding: str) -> Space:
         width, fingerprint = backbone.trunk_dim(modality), backbone.trunk_fingerprint(modality)
+        if modality == "image":
+            self.computing.tell(backbone)
         options = {"decode": decoding, "storage": self.storage, "label": backbone.name}
         return self.store.space(modality, fingerprint, self.arithmetic(backbone, modality), width, **options)
 
     def arithmetic(self, backbone: Backbone, *sides: Modality) -> str:
         """How features of these sides (none given: of both) are computed: engine (torch unsaid), precision, and `fused` where
         a trunk's branches are. Where that differs, digits do, so it is part of whatever names features, vectors and scores."""
-        fused = any(side in backbone.fused_towers for side in sides or SIDES)
-        words = ("" if self.engine == "torch" else self.engine, self.precision, "fused" if fused else "")
-        return " ".join(word for word in words if word)
-
-    @property
-    def input_type(self) -> torch.dtype:
-        """What trunks take: bf16 weights want bf16; OpenVINO takes float32 and rounds by itself."""
-        return torch.bfloat16 if self.precision == "bf16" and self.engine == "torch" else torch.float32
+        return self.computing.words(backbone, *sides)
 
     def picture_keys(self, pictures: PictureBytes) -> list[bytes]:
         """Content keys of all pictures; files that `digests` knows are not read."""
@@ -190,7 +185,7 @@ class Encoder:
             start = time.perf_counter()
             order, batches = plan(missing)
             if modality == "image" and len(missing) >= MANY:
-                self._tell_quicker_way(len(missing))
+                self.computing.tell_quicker_way(backbone, len(missing))
             encoded = self._fill(backbone, modality, space, keys, order, batches)
             seconds = time.perf_counter() - start
             what = "pictures" if modality == "image" else "texts"
@@ -198,12 +193,6 @@ class Encoder:
         self.counts.encoded[modality] += encoded
         self.counts.reused[modality] += len(set(keys)) - encoded
         return space.get(keys)
-
-    def _tell_quicker_way(self, count: int) -> None:
-        """Say once how so many pictures would be encoded in less time."""
-        told = quicker_way(self.device, self.engine, self.precision)
-        if told:
-            log.info("%s pictures to encode in %s: %s", f"{count:,}", self.precision, told)
 
     def _fill(
         self,
@@ -222,11 +211,11 @@ class Encoder:
         trunk = backbone.image_trunk if modality == "image" else backbone.text_trunk
         fused = modality in backbone.fused_towers
         with (
-            working(trunk, self.device, self.precision, fused, self.engine) as (ready, layout),
+            working(trunk, self.device, self.computing.of(backbone, modality), fused, self.engine) as (ready, layout),
             progress(f"encoding {modality}s", len(order)) as advance,
         ):
-            batch = self._batch(modality)
-            forward = Forward(ready, self.device, self.input_type, backbone.normalise_pixels, batch, layout)
+            batch, takes = self._batch(modality), self.computing.input_type(backbone, modality)
+            forward = Forward(ready, self.device, takes, backbone.normalise_pixels, batch, layout)
             rows, features = list[int](), list[NDArray[np.float32]]()
             try:
                 while left := [key for key in place if key not in space]:
@@ -262,7 +251,7 @@ class Encoder:
 
     def _batch(self, modality: Modality) -> int:
         """Items that go through the trunk together."""
-        return self.batch_size * (TEXTS_FOR_A_PICTURE if modality == "text" and self.precision == "bf16" else 1)
+        return self.batch_size * (TEXTS_FOR_A_PICTURE if modality == "text" and self.computing.texts == "bf16" else 1)
 
     def _claim_batches(
         self, space: Space, left: list[bytes], place: dict[bytes, int], size: int, batch: int

@@ -24,8 +24,6 @@ Inputs = dict[str, torch.Tensor]
 FEW_TOKENS = 12
 """Tokens up to which texts go through a trunk on one thread: several threads cut products of so few rows along the sum (MKL on an
 AMD EPYC: 5, 6, 7, 9, 10 and 11 rows), and a short text alone had other last bits than the same text among others."""
-DRIFT = "it moved hits@1 of lite on Flickr8k by at most 0.003 against fp32"
-"""As `bench/drift.py` found; `tests/embedding/test_precision.py` compares it with bench/results/drift.md."""
 
 
 @runtime_checkable
@@ -214,31 +212,3 @@ def working(
             trunk.to(home).train(training)
             if layout is torch.channels_last:
                 trunk.to(memory_format=torch.contiguous_format)
-
-
-def choose_precision(device: str) -> tuple[str, str]:
-    """What `encode.precision=auto` stands for on a device of this machine, and why in one line."""
-    if not has_bf16_units(device):
-        return (
-            "fp32",
-            f"this machine's {device} has no units for bf16 (AMX, AVX512-BF16), and without them it is slower",
-        )
-    units = "has units for it (AMX or AVX512-BF16)" if device == "cpu" else "computes it faster than fp32"
-    return "bf16", f"{device} here {units}; {DRIFT} (docs/backbones.md)"
-
-
-def has_bf16_units(device: str) -> bool:
-    """Whether bf16 weights pay here: on a GPU, or on a CPU with AMX or AVX512-BF16 (autocast is slower than fp32 on CPUs)."""
-    if device != "cpu":
-        return True
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-
-
-def quicker_way(device: str, engine: str, precision: str) -> str:
-    """What would encode in about half the time on this CPU, and at which price, in one line; empty where there is nothing to say.
-
-    A GPU is not told of: there decoding takes the time, whatever the precision (bench/results/gpu.md).
-    """
-    if (device, engine, precision) != ("cpu", "torch", "fp32") or not has_bf16_units(device):
-        return ""
-    return f"encode.precision=auto would take about half the time here, in bf16; {DRIFT} (docs/backbones.md)"

@@ -76,7 +76,9 @@ class Standing(Encoder):
     def from_encoder(cls, encoder: Encoder, latest: int = LATEST) -> Standing:
         """One that encodes as `encoder` does."""
         own = {one.name: getattr(encoder, one.name) for one in fields(Encoder) if one.name not in ("counts", "unread")}
-        return cls(**own, latest=latest)
+        made = cls(**own, latest=latest)
+        made.computing = encoder.computing  # which knows what was said
+        return made
 
     def texts(self, backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]:
         """Trunk features [n, trunk_dim] of texts, in their order."""
@@ -259,11 +261,18 @@ class Standing(Encoder):
             if place not in self._ready:
                 trunk: Any = backbone.image_trunk if modality == "image" else backbone.text_trunk
                 fused = modality in backbone.fused_towers
-                ready, layout = prepare_trunk(trunk, self.device, self.precision, fused, self.engine)
+                ready, layout = prepare_trunk(
+                    trunk, self.device, self.computing.of(backbone, modality), fused, self.engine
+                )
                 if self.device == "cpu":
                     work_in_place(ready)
                 self._ready[place] = Forward(
-                    ready, self.device, self.input_type, backbone.normalise_pixels, self._batch(modality), layout
+                    ready,
+                    self.device,
+                    self.computing.input_type(backbone, modality),
+                    backbone.normalise_pixels,
+                    self._batch(modality),
+                    layout,
                 )
         return self._ready[place]
 

@@ -182,7 +182,7 @@ def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact,
         "reranker": short(whole, "reranker"),
         "seed": str(settings.seed),
         **({"engine": settings.encode.engine} if settings.encode.engine != "torch" else {}),
-        "precision": settings.encode.precision,
+        "precision": session.encoder.computing.of_both(session.backbone),
         "code": str(provenance.code()),
         "started": job.clock.started,
     }

@@ -1,0 +1,68 @@
+"""What `encode.precision=auto` chose goes from job to job: with a checkpoint, a saved index, and to be had again."""
+
+from pathlib import Path
+
+import pytest
+
+from picdesk.embedding import precision
+from picdesk.embedding.precision import DRIFT, MEASURED
+from picdesk.report.manifest import Manifest
+from tests.doors import Ran, run
+from tests.tiny import Tiny, write_data
+
+Capture = pytest.CaptureFixture[str]
+FIT = ("trainer.max_epochs=1", "training.batch_size=16")
+
+
+def has_units(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
+    monkeypatch.setattr(precision, "has_bf16_units", lambda: answer)
+
+
+def chosen(ran: Ran) -> str:
+    assert ran.status == 0, ran.err
+    return Manifest.read(ran.folder / "manifest.json").settings["encode.precision"].strip('"')
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A data set and a backbone whose drift was measured, on a CPU with units for bf16."""
+    has_units(monkeypatch, True)
+    monkeypatch.setitem(DRIFT, Tiny().trunk_fingerprint("image"), "tiny by at most 0.004")
+    table = ("data=parquet", f"data.root={write_data(tmp_path / 'data', 40)}", "data.caption_column=caption")
+    return (*table, "split=random_70_15_15", "backbone._target_=tests.tiny.Tiny", "bootstrap.resamples=50")
+
+
+def test_jobs_on_machines_of_both_kinds(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = tmp_path / "outputs"
+    fit = run(capfd, outputs, "train", *tiny, *FIT)
+    assert chosen(fit) == MEASURED
+    assert (
+        fit.out.count("pictures in bf16, for which this CPU has units: it moved hits@1 of tiny by at most 0.004") == 1
+    )
+    assert "bf16 pictures, fp32 texts" in (fit.folder / "index.html").read_text()
+    there = run(capfd, outputs, "evaluate", f"ckpt={fit.folder}")
+    assert chosen(there) == MEASURED
+    built = run(capfd, outputs, "retrieve", "task=index_build", f"ckpt={fit.folder}", f"index_dir={tmp_path / 'index'}")
+    assert built.status == 0, built.err
+
+    has_units(monkeypatch, False)
+    here = run(capfd, outputs, "evaluate", f"ckpt={fit.folder}")
+    assert chosen(here) == "fp32"
+    assert "pictures in fp32 here, where those that this checkpoint learned from were in bf16" in here.out
+    named = run(capfd, outputs, "evaluate", f"ckpt={fit.folder}", f"encode.precision={MEASURED}")
+    assert named.file("run.trec") == there.file("run.trec") != here.file("run.trec")
+    again = run(capfd, outputs, "evaluate", f"reproduce={there.folder}")
+    assert again.status == 0, again.err
+    assert "as where this was made, though cpu here is no quicker in it" in again.out
+    asked = run(capfd, outputs, "retrieve", f"index_dir={tmp_path / 'index'}", "query=a red picture")
+    assert asked.status == 0, asked.err
+
+
+def test_a_fit_through_trunks_is_compared_in_one_precision(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    fit = run(capfd, tmp_path / "outputs", "train", *tiny, *FIT, "adaptation=full", "augmentation=none")
+    assert chosen(fit) == "fp32"
+    assert "pictures in bf16" not in fit.out
