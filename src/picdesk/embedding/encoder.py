@@ -22,8 +22,9 @@ from picdesk.embedding.claims import pause
 from picdesk.embedding.converted import check_engine
 from picdesk.embedding.counts import Counts as Counts
 from picdesk.embedding.counts import Digests
-from picdesk.embedding.forward import Forward, check_device, working
+from picdesk.embedding.forward import Forward, OnHost, check_device, working
 from picdesk.embedding.memory import keep_freed_memory
+from picdesk.embedding.passes import passes_at_once, run_passes
 from picdesk.embedding.precision import AUTO, PRECISIONS, Arithmetic, choose_precision
 from picdesk.embedding.progress import progress
 from picdesk.embedding.store import STORAGES, Space, Store, content_key
@@ -220,8 +221,11 @@ class Encoder:
             try:
                 while left := [key for key in place if key not in space]:
                     before = encoded
-                    for part, inputs in batches(self._claim_batches(space, left, place, size, batch)):
-                        features.append(forward(inputs))
+                    parts = batches(self._claim_batches(space, left, place, size, batch))
+                    for part, found in run_passes(
+                        forward, parts, self._at_once(modality, forward, -(-len(left) // batch))
+                    ):
+                        features.append(found)
                         rows += part
                         advance(len(part))
                         if len(rows) >= size:
@@ -252,6 +256,14 @@ class Encoder:
     def _batch(self, modality: Modality) -> int:
         """Items that go through the trunk together."""
         return self.batch_size * (TEXTS_FOR_A_PICTURE if modality == "text" and self.computing.texts == "bf16" else 1)
+
+    def _at_once(self, modality: Modality, forward: Forward, batches: int) -> int:
+        """How many of so many batches go through a trunk at once: of texts, on CPUs, where it reads nothing itself.
+
+        Pictures gain nothing: their layers are long, and what threads of their own allocate is not kept (`memory`).
+        """
+        own = modality == "text" and self.device == "cpu" and self.engine == "torch"
+        return min(passes_at_once(), batches) if own and not isinstance(forward.trunk, OnHost) else 1
 
     def _claim_batches(
         self, space: Space, left: list[bytes], place: dict[bytes, int], size: int, batch: int

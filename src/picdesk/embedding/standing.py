@@ -39,8 +39,6 @@ SHORTEST = 4
 PROBES = ("a dog {}", "a man in a red shirt walks a dog along the harbour wall {}")
 FEW = 8
 """Pictures that are encoded here at once: those that are asked, not the candidates of a reranker."""
-PASSES = 4
-"""Passes of texts at once, at most: more texts a second than one thread makes answers of."""
 AHEAD = 64
 """Pictures that are decoded and wait for their turn."""
 LATEST = 20_000
@@ -287,8 +285,3 @@ def parts_of(batches: TextBatches, most: int) -> Iterator[list[int]]:
     """Rows of one token length each, at most `most`; those of very few tokens alone."""
     for length, rows in groupby(batches.order, batches.length):  # `order` is by length
         yield from cut_rows(list(rows), most if length >= SHORTEST else 1)
-
-
-def passes_at_once() -> int:
-    """How many passes of several texts, each on one thread, this machine has threads for."""
-    return min(torch.get_num_threads(), PASSES)

@@ -12,7 +12,7 @@ from typing import Any
 from picdesk.assembly.schema import Settings
 from picdesk.data.groups import see_all
 from picdesk.embedding.forward import claim_threads, use_threads
-from picdesk.embedding.standing import passes_at_once
+from picdesk.embedding.passes import passes_at_once
 from picdesk.readers.queries import read_queries
 from picdesk.serving.batching import Hand
 from picdesk.serving.bounded_memory import Kept
