@@ -54,9 +54,25 @@ def learned_by_fit(dataset: Dataset, start: Learned | None = None) -> Learned:
 
 
 def learned_by(session: Session) -> Learned | None:
-    """What a checkpoint has learned from, by the data set and the split of the config beside it; None without a checkpoint."""
+    """What a checkpoint has learned from, by the data set and the split of the config beside it; None without a checkpoint.
+
+    Looked up once by all jobs of a sweep over the same checkpoint and data.
+    """
     if session.checkpoint is None:
         return None
+    config = session.checkpoint.config_path.stat()
+    known = [
+        session.dataset.key,
+        session.checkpoint.digest,
+        config.st_size,
+        config.st_mtime_ns,
+        session.key_of("paths"),
+    ]
+    return shelf.keep_in_sweep("learned", digest_of(known), lambda: look_up(session))
+
+
+def look_up(session: Session) -> Learned:
+    """As `learned_by`, of a session with a checkpoint."""
     dataset, (there, elsewhere) = session.dataset, learned_on(session)
     if there is None:
         return learned_by_fit(dataset)
