@@ -2,7 +2,9 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from picdesk.backbones.lite import Lite
 from picdesk.embedding import batches
 from picdesk.embedding.batches import Inputs
 from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.forward import Forward
 from picdesk.embedding.passes import run_passes
 from picdesk.embedding.store import Store
 from picdesk.process import stops
@@ -122,3 +125,48 @@ def test_what_was_done_before_a_signal_is_kept(
     again = Encoder(Store(tmp_path), batch_size=2)
     assert np.array_equal(again.texts(backbone, texts), whole)
     assert 0 < again.counts.reused["text"] < len(texts)
+
+
+class Table(torch.nn.Module):
+    """A trunk that notes a table for the lengths it has seen, and reads it afterwards: two passes would mix theirs."""
+
+    inside = 0
+
+    def forward(self, counts: torch.Tensor) -> torch.Tensor:
+        Table.inside += 1
+        assert Table.inside == 1, "another pass is under way"
+        time.sleep(0.01)
+        Table.inside -= 1
+        return counts[:, :7]
+
+
+def test_models_of_others_have_one_pass_at_a_time(two_threads: None, tmp_path: Path) -> None:
+    backbone = Tiny()
+    backbone.text_trunk = Table()
+    found = Encoder(Store(tmp_path), batch_size=2).texts(backbone, [f"{'a ' * n}wall" for n in range(12)])
+    assert found.shape == (12, 7)
+
+
+def test_each_item_comes_once_where_another_pass_runs_out_of_memory() -> None:
+    """The second pass halves what goes through at once while the first is at work."""
+    begun, halved = threading.Event(), threading.Event()
+
+    class Trunk(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if float(x[0, 0]) == 0 and len(x) == 16:
+                begun.set()
+                assert halved.wait(20)
+            elif len(x) == 16:
+                assert begun.wait(20)
+                raise RuntimeError("out of memory")
+            else:
+                halved.set()
+            return x
+
+    forward = Forward(Trunk(), "cpu", torch.float32, lambda pixels: pixels, 16)
+    batches = [{"x": torch.arange(16.0)[:, None] + start} for start in (0, 100)]
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(forward, batches)
+    assert one[:, 0].tolist() == list(range(16))
+    assert other[:, 0].tolist() == list(range(100, 116))
+    assert forward.most == 8

@@ -22,7 +22,7 @@ from picdesk.embedding.claims import pause
 from picdesk.embedding.converted import check_engine
 from picdesk.embedding.counts import Counts as Counts
 from picdesk.embedding.counts import Digests
-from picdesk.embedding.forward import Forward, OnHost, check_device, working
+from picdesk.embedding.forward import Forward, check_device, working
 from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.passes import passes_at_once, run_passes
 from picdesk.embedding.precision import AUTO, PRECISIONS, Arithmetic, choose_precision
@@ -258,12 +258,13 @@ class Encoder:
         return self.batch_size * (TEXTS_FOR_A_PICTURE if modality == "text" and self.computing.texts == "bf16" else 1)
 
     def _at_once(self, modality: Modality, forward: Forward, batches: int) -> int:
-        """How many of so many batches go through a trunk at once: of texts, on CPUs, where it reads nothing itself.
+        """How many of so many batches go through a trunk at once: of texts, on CPUs, where nothing is noted in it from one pass
+        to the next, as models of others note tables of places.
 
         Pictures gain nothing: their layers are long, and what threads of their own allocate is not kept (`memory`).
         """
-        own = modality == "text" and self.device == "cpu" and self.engine == "torch"
-        return min(passes_at_once(), batches) if own and not isinstance(forward.trunk, OnHost) else 1
+        alike = modality == "text" and self.device == "cpu" and self.engine == "torch" and forward.packs
+        return min(passes_at_once(), batches) if alike else 1
 
     def _claim_batches(
         self, space: Space, left: list[bytes], place: dict[bytes, int], size: int, batch: int

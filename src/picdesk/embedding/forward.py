@@ -64,13 +64,14 @@ class Forward:
         done: list[NDArray[np.float32]] = []
         at = 0
         while at < count:
-            part = {name: tensor[at : at + self.most] for name, tensor in inputs.items()}
+            most = self.most  # another pass may halve it meanwhile
+            part = {name: tensor[at : at + most] for name, tensor in inputs.items()}
             try:
                 done.append(self._run(part))
             except (RuntimeError, MemoryError) as error:
-                self._halve(min(self.most, count - at), error)
+                self._halve(min(most, count - at), error)
             else:
-                at += self.most
+                at += most
                 continue
             self._free_cache()  # here, as the error holds on to the activations of the pass that failed
         return np.concatenate(done)
@@ -112,7 +113,7 @@ class Forward:
             raise error
         if tried <= 1:
             raise ConfigError(f"encode.device={self.device}: not even one item fits into its memory") from None
-        self.most = (tried + 1) // 2
+        self.most = min(self.most, (tried + 1) // 2)
         log.warning(
             "encode.batch_size: out of memory with %d items at once; going on with %d (set encode.batch_size=%d)",
             tried,

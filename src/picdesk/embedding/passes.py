@@ -45,17 +45,19 @@ def run_passes(
             return forward(inputs)
 
     waiting: deque[tuple[list[int], Future[Features]]] = deque()
-    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(max(threads // count, 1),)) as pool:
-        try:
-            for part, inputs in parts:
-                waiting.append((part, pool.submit(run, inputs)))
-                if len(waiting) > count:
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(max(threads // count, 1),)) as pool:
+            try:
+                for part, inputs in parts:
+                    waiting.append((part, pool.submit(run, inputs)))
+                    if len(waiting) > count:
+                        done, future = waiting.popleft()
+                        yield done, future.result()
+                while waiting:
                     done, future = waiting.popleft()
                     yield done, future.result()
-            while waiting:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
-            torch.set_num_threads(threads)
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+    finally:
+        torch.set_num_threads(threads)
