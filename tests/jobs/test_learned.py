@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from picdesk.jobs import learned
 from tests.doors import Ran, run
 from tests.tiny import write_data
 
@@ -147,3 +148,17 @@ def test_another_data_set_is_compared_with_what_the_checkpoint_learned_from(
     assert ran.status == 0, ran.err
     assert "have a look-alike in train or val of data=" in ran.out.replace("\n", " ")
     assert 0 < numbers(ran)["without_look_alikes"]["look_alikes"] <= 24  # type: ignore[operator]
+
+
+def test_jobs_of_a_sweep_look_it_up_once(
+    capfd: Capture, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = run(capfd, tmp_path, "train", *TINY, f"data.root={data}", "split=random_70_15_15", *FIT)
+    looked, real = [], learned.look_up
+    monkeypatch.setattr(learned, "look_up", lambda session: looked.append(session.settings.seed) or real(session))
+    swept = run(capfd, tmp_path, "evaluate", "-m", f"ckpt={fitted.folder}", "top_k=5,6,7", *FIT[2:])
+    assert swept.status == 0, swept.err
+    assert len(looked) == 1
+    seeds = run(capfd, tmp_path, "evaluate", "-m", f"ckpt={fitted.folder}", "split.seed=1,2", *FIT[2:])
+    assert seeds.status == 0, seeds.err
+    assert len(looked) == 3, "another split is another question"

@@ -61,13 +61,8 @@ def learned_by(session: Session) -> Learned | None:
     if session.checkpoint is None:
         return None
     config = session.checkpoint.config_path.stat()
-    known = [
-        session.dataset.key,
-        session.checkpoint.digest,
-        config.st_size,
-        config.st_mtime_ns,
-        session.key_of("paths"),
-    ]
+    root = session.plain_node("paths")["data_root"]
+    known = [root, session.dataset.key, session.checkpoint.digest, config.st_size, config.st_mtime_ns]
     return shelf.keep_in_sweep("learned", digest_of(known), lambda: look_up(session))
 
 
