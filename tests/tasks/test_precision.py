@@ -3,10 +3,17 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from picdesk.assembly import schema
+from picdesk.assembly.again import going_on
+from picdesk.assembly.named import use_overrides
+from picdesk.assembly.saved_index import with_index
+from picdesk.assembly.session import Session
 from picdesk.embedding import precision
 from picdesk.embedding.precision import DRIFT, MEASURED
 from picdesk.report.manifest import Manifest
+from tests.conftest import PROJECT
 from tests.doors import Ran, run
 from tests.tiny import Tiny, write_data
 
@@ -50,7 +57,7 @@ def test_jobs_on_machines_of_both_kinds(
     has_units(monkeypatch, False)
     here = run(capfd, outputs, "evaluate", f"ckpt={fit.folder}")
     assert chosen(here) == "fp32"
-    assert "pictures in fp32 here, where those that this checkpoint learned from were in bf16" in here.out
+    assert "encode.precision=fp32, where this checkpoint was fitted by bf16_measured: this CPU has no units" in here.out
     named = run(capfd, outputs, "evaluate", f"ckpt={fit.folder}", f"encode.precision={MEASURED}")
     assert named.file("run.trec") == there.file("run.trec") != here.file("run.trec")
     again = run(capfd, outputs, "evaluate", f"reproduce={there.folder}")
@@ -60,9 +67,40 @@ def test_jobs_on_machines_of_both_kinds(
     assert asked.status == 0, asked.err
 
 
+def test_an_index_and_not_its_checkpoint_says_how_it_is_asked(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built without units out of a checkpoint that was fitted with some; asked with units, under an experiment."""
+    outputs, index = tmp_path / "outputs", tmp_path / "index"
+    fit = run(capfd, outputs, "train", *tiny, *FIT)
+    has_units(monkeypatch, False)
+    built = run(capfd, outputs, "retrieve", "task=index_build", f"ckpt={fit.folder}", f"index_dir={index}")
+    assert built.status == 0, built.err
+    has_units(monkeypatch, True)
+    schema.register()
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        session = Session(
+            compose("retrieve", [f"task.index_dir={index}", f"paths.outputs={outputs}", "plugins=[tests]"])
+        )
+    for named in ([f"index_dir={index}"], [f"index_dir={index}", "experiment=some"]):
+        with use_overrides(named):
+            assert with_index(session, index).settings.encode.precision == "fp32"
+
+
 def test_a_fit_through_trunks_is_compared_in_one_precision(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]
 ) -> None:
     fit = run(capfd, tmp_path / "outputs", "train", *tiny, *FIT, "adaptation=full", "augmentation=none")
     assert chosen(fit) == "fp32"
     assert "pictures in bf16" not in fit.out
+
+
+def test_a_stopped_fit_goes_on_in_a_precision_that_is_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_units(monkeypatch, True)
+    schema.register()
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        begun = compose("train", ["adaptation=lora", "encode.precision=fp32"])
+        now = Session(compose("train", ["encode.precision=auto"]))
+    Session(begun).write_config(tmp_path / "resume" / "config.yaml")
+    with use_overrides([f"task.resume={tmp_path}", "encode.precision=auto"]):
+        assert going_on(now, str(tmp_path)).settings.encode.precision == "fp32"

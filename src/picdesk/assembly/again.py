@@ -11,7 +11,7 @@ from omegaconf import OmegaConf, open_dict
 from picdesk.assembly import shelf
 from picdesk.assembly.build import plain_of
 from picdesk.assembly.checkpoints import find
-from picdesk.assembly.inherit import with_reranker_checkpoints
+from picdesk.assembly.inherit import settle_precision, with_reranker_checkpoints
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import OPEN, raw_node
@@ -141,6 +141,7 @@ def going_on(session: Session, resume: str) -> Session:
         for key in named_keys():
             if key.split(".")[0] in MAY_CHANGE:
                 OmegaConf.update(saved, key, OmegaConf.select(session.cfg, key), merge=False)
+        settle_precision(saved.encode, saved.get("adaptation"))
     return Session(saved)
 
 

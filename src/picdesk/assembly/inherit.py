@@ -51,7 +51,7 @@ def with_checkpoint(
         if settle:
             settle_precision(cfg.encode, cfg.get("adaptation"))
         return cfg, None
-    keys = named_keys()
+    keys, left_open = named_keys(), cfg.encode.precision == AUTO and "encode.precision" not in named_keys()
     saved = read_saved(checkpoint.config_path, cfg, otherwise_searched=True)
     refuse_other_model(cfg, saved, keys)
     cfg.ckpt = str(checkpoint.path)
@@ -59,20 +59,19 @@ def with_checkpoint(
         for key in (*MODEL, *INHERITED):
             inherit(cfg, saved, key, keys)
     if settle:
-        choose_anew(cfg.encode)
+        if left_open:
+            choose_anew(cfg.encode)
         settle_precision(cfg.encode, cfg.get("adaptation"))
     return cfg, checkpoint
 
 
 def choose_anew(encode: Any) -> None:
     """Where `auto` chose bf16 for the checkpoint that a config is of, let it choose for this machine: a CPU without units for
-    bf16 takes 20 times as long in it, and what that moves is less than error bars show."""
-    if encode.precision == MEASURED and "encode.precision" not in named_keys():
-        encode.precision, _ = choose_precision(encode.device)
+    bf16 takes many times as long in it, and what that moves is less than error bars show."""
+    if encode.precision == MEASURED:
+        encode.precision, reason = choose_precision(encode.device)
         if encode.precision != MEASURED:
-            log.info(
-                "pictures in fp32 here, where those that this checkpoint learned from were in bf16 (docs/backbones.md)"
-            )
+            log.info("encode.precision=fp32, where this checkpoint was fitted by %s: %s", MEASURED, reason)
 
 
 def settle_precision(encode: Any, adaptation: Any) -> None:

@@ -16,6 +16,7 @@ from picdesk.assembly.saved_text import read_text
 from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection
+from picdesk.embedding.precision import AUTO
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.files import hold
 from picdesk.filters.columns import Columns
@@ -106,8 +107,10 @@ def with_index(session: Session, folder: Path, leave: tuple[str, ...] = ()) -> S
         if is_open(saved, "ckpt"):
             raise ConfigError(f"index_dir={folder}: its checkpoint lies outside it: give it again by ckpt=FILE")
         cfg.ckpt = saved.ckpt
-    own_index = cfg.index
+    own_index, left_open = cfg.index, cfg.encode.precision == AUTO
     cfg, checkpoint = with_checkpoint(cfg, settle=False)
+    if left_open:
+        cfg.encode.precision = AUTO  # the index says it, not its checkpoint
     if any(name == "index" for name in named):
         cfg.index = own_index
     keys = [key for key in (*INHERITED, *INHERITED_TOO) if key not in leave]
