@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 
 from picdesk.assembly import schema
@@ -137,6 +138,10 @@ def test_jobs_of_machines_that_compute_otherwise_are_told_apart(
     (board,) = tmp_path.rglob("leaderboard.csv")
     with board.open() as lines:
         assert sorted(row["encode.precision"] for row in csv.DictReader(lines)) == ["bf16_measured", "fp32", "fp32"]
+    best = (board.parent / "best.yaml").read_text()
+    assert f"encode.precision={yaml.safe_load(best)['encode']['precision']}" in best, (
+        "in the command, and in the settings"
+    )
     with (board.parent / "over_seeds.csv").open() as lines:
         (together,) = csv.DictReader(lines)
     assert together["seeds"].startswith("2"), "no mean over jobs that compute in two ways"
@@ -178,8 +183,6 @@ def test_jobs_share_what_they_can_but_not_what_they_train(
 
 def test_the_best_config_keeps_groups_and_scalars_apart(tmp_path: Path) -> None:
     from types import SimpleNamespace
-
-    import yaml
 
     from picdesk.sweeps.board import best_config
 

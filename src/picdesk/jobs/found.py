@@ -35,6 +35,7 @@ NOT_SWEPT = (
     "hydra",
 )
 MISSING = "—"
+PRECISION = "encode.precision"
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def overrides_of(folder: Path) -> dict[str, str]:
 
 def differing(jobs: Sequence[DoneJob]) -> list[str]:
     """Keys that are not the same in all jobs, in the order of first appearance; last the precision, in which machines differ."""
-    keys = dict.fromkeys([*(key for job in jobs for key in job.overrides), "encode.precision"])
+    keys = dict.fromkeys([*(key for job in jobs for key in job.overrides), PRECISION])
     return [key for key in keys if len({value_of(job, key) for job in jobs}) > 1]
 
 

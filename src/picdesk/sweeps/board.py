@@ -18,7 +18,7 @@ from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.folder import REPORTED
-from picdesk.jobs.found import DoneJob, choices_of, config_value, differing, find_jobs, short, value_of
+from picdesk.jobs.found import PRECISION, DoneJob, choices_of, config_value, differing, find_jobs, short, value_of
 from picdesk.jobs.rankings import Rankings, rankings_of
 from picdesk.measures.listing import KS, MEASURES, NAMES
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
@@ -98,7 +98,7 @@ def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tu
         columns=columns(ordered)[1:] if measure == REPORTED else columns(ordered),
         facts=(Fact("folder", root.name), *((Fact("code", str(ordered[0].manifest.code)),) if ordered else ())),
         charts=charts(ordered, keys),
-        best_config=best_config(ordered[0]) if ordered else "",
+        best_config=best_config(ordered[0], keys) if ordered else "",
         failures=failures,
         notes=tuple(notes(ordered, failures)),
         files=(
@@ -217,9 +217,11 @@ def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Rankings]) -> dict[
     return said
 
 
-def best_config(job: DoneJob) -> str:
-    """The best job as an experiment file, ready to be put into conf/experiment, under the command that it came from."""
+def best_config(job: DoneJob, keys: Sequence[str] = ()) -> str:
+    """The best job as an experiment file, ready to be put into conf/experiment, under the command that it came from; with the
+    precision that its machine chose where that is among the `keys` in which jobs differ."""
     asked = {key: as_it_was(job, key, value) for key, value in job.overrides.items()}
+    asked |= {key: value_of(job, key) for key in keys if key == PRECISION and key not in asked}
     overrides = {key: value for key, value in asked.items() if may_be_repeated(key, value)}
     left_out = [printable_value(key) for key in job.overrides if key not in overrides]
     door = "train" if job.manifest.task == "train" else "evaluate"
