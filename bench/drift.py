@@ -4,11 +4,12 @@
 
 The first pictures of Flickr8k's official dev list with all their captions, encoded by the backbone of CKPT (`lite`, or another
 of its kind, which has a page of its own, drift_NAME.md) with its trained heads: in float32 with full decoding (the reference),
-in bf16, in bf16 with the batches cut otherwise, in bf16 for pictures alone (`encode.precision=auto`), with fast_decode, with bf16
-and that, and by OpenVINO where it is installed. Encoded anew
-each time, without a store of earlier jobs. The pictures here are 224 pixels wide, so that draft decoding has hardly anything to
-do; they are made larger first (LARGE pixels, JPEG at quality 90), which is what photographs look like in the wild. Differences
-stand with the interval that comparisons of jobs have.
+in bf16, in bf16 with the batches cut otherwise, in bf16 for pictures alone (`encode.precision=auto`), with fast_decode in float32
+and in bf16, and by OpenVINO where it is installed. Encoded anew each time, without a store of earlier jobs.
+
+The pictures here are 224 pixels wide, so that draft decoding has hardly anything to do; they are made larger first (LARGE pixels,
+JPEG at quality 90), which is what photographs look like in the wild. Differences stand with the interval that comparisons of jobs
+have.
 """
 
 import importlib.util

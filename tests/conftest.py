@@ -50,8 +50,10 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Look for cycles that are left once, and no more: pytest looks five times as it ends, at all that is still there."""
-    gc.collect()
+    """Look for cycles until none is left, as pytest does five times as it ends, at all that is still there."""
+    for _ in range(5):
+        if not gc.collect():
+            break
     gc.freeze()
 
 

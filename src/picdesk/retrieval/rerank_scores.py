@@ -79,9 +79,7 @@ def kept_scores(part: Part, run: Run, context: RerankContext, tools: Tools | Non
     encoder = tools.encoder
     counts = encoder.counts.more
     pairs = int((run.index >= 0).sum())
-    how = [encoder.arithmetic(tools.backbone), encoder.storage, encoder.fast_decode]
-    if getattr(reranker, "backbone", None) is not None:
-        how += encoder.computing.by_trunk
+    how = [encoder.arithmetic(tools.backbone), encoder.storage, encoder.fast_decode, *encoder.computing.by_trunk]
     sides = [side_key(side, tools) for side in (context.queries, context.items)]
     shape = hashlib.sha256(np.ascontiguousarray(run.index).tobytes()).hexdigest()
     key = digest_of([own, how, context.direction, sides, shape, list(run.index.shape)])
