@@ -70,7 +70,8 @@ class PictureBytes(Protocol):
 class Backbone(Protocol):
     """A two-tower encoder. A tower is a *trunk* (pretrained, costly, kept in the store) and a *head* (its projection).
 
-    Pixels and tokens are its own business. It is a `torch.nn.Module` of four parts; `fused_towers` encode without branches.
+    Pixels and tokens are its own business. It is a `torch.nn.Module` of four parts; `fused_towers` encode without branches,
+    `folded_towers` in bf16 without batch norms.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Backbone(Protocol):
     logit_scale: torch.nn.Parameter
     shortest_side: int | None
     fused_towers: frozenset[Modality]
+    folded_towers: frozenset[Modality]
 
     def by_chance(self) -> str:
         """Why results are chance results, and what helps; "" where they are not."""

@@ -11,13 +11,13 @@ from picdesk.embedding import in_place
 from picdesk.embedding.forward import working
 
 
-def made(name: str) -> torch.nn.Module:
+def made(name: str, **options: object) -> torch.nn.Module:
     """A model of timm's with batch norms that do something."""
     import timm
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: torch.nn.Module = timm.create_model(name, num_classes=0)
+        model: torch.nn.Module = timm.create_model(name, num_classes=0, **options)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 for value in (module.weight.data, module.running_var, module.bias.data, module.running_mean):

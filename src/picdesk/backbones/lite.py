@@ -44,6 +44,8 @@ class Lite(TwoTower):
     `seed` draws the heads; the trunks are the same for every seed. `max_tokens` cuts longer texts.
     """
 
+    folded_towers = frozenset(("image",))
+
     def __init__(
         self,
         dim: int = 512,

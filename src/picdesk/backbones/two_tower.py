@@ -34,7 +34,8 @@ class TwoTower(nn.Module):
     of its own, but scores by the best of the captions that its data set has of it. `compares_captions`: pictures are compared
     as sentences, which `captions` writes unless `by_captions`. `tuned` are the towers whose weights are no
     longer those that the backbone was built with. `reads_padding`: a text's feature depends on its padding, so none is cut off.
-    `fused_towers` are encoded with the branches of their blocks summed up; fingerprints are of the trunks as they were trained.
+    `fused_towers` are encoded with the branches of their blocks summed up, `folded_towers` in bf16 with batch norms folded into
+    convolutions; fingerprints are of the trunks as they were trained.
     `untrained`: a head was drawn by chance, and no checkpoint has taken its place.
 
     `dim` is what the heads give; `shorter` cuts that to the first numbers (a model trained for it, see `heads`). `prompts`
@@ -52,6 +53,7 @@ class TwoTower(nn.Module):
     compares_captions: bool = False
     trunks_learn: bool = True
     knows_given_alone: bool = False
+    folded_towers: frozenset[Modality] = frozenset()
 
     def __init__(
         self,

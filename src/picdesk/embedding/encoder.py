@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut_rows, unwritten
+from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut_rows, in_turn, unwritten
 from picdesk.embedding.claims import pause
 from picdesk.embedding.converted import check_engine
 from picdesk.embedding.counts import Counts as Counts
@@ -102,19 +102,25 @@ class Encoder:
         options = {"shortest": backbone.shortest_side} if self.fast_decode else {}
         options |= {"max_pixels": self.max_pixels} if self.max_pixels else {}
 
-        def pixels_of(i: int) -> NDArray[np.uint8]:
-            name, data = ids[i] if ids else i, pictures.read(i)
+        def name_of(i: int) -> str | int:
+            return ids[i] if ids else i
+
+        def read(i: int) -> bytes:
+            data = pictures.read(i)
             if content_key(data) != keys[i]:
-                raise DataError(f"picture {name!r}: its content changed while the job was at work; run again")
+                raise DataError(f"picture {name_of(i)!r}: its content changed while the job was at work; run again")
+            return data
+
+        def pixels_of(i: int, data: bytes) -> NDArray[np.uint8]:
             try:
                 return backbone.picture_to_pixels(decode(data, **options))
             except DataError as error:
-                raise broken_picture(name, error) from None
+                raise broken_picture(name_of(i), error) from None
 
         with ThreadPoolExecutor(self.workers) as pool:
 
             def batches(parts: Iterator[list[int]]) -> Iterator[tuple[list[int], Inputs]]:
-                for part, arrays in ahead(pool, pixels_of, parts):
+                for part, arrays in ahead(pool, read, pixels_of, parts, in_turn(self.device, self.workers)):
                     yield part, backbone.picture_inputs(arrays)
 
             decoding = "draft" if self.fast_decode else "full"
@@ -156,8 +162,7 @@ class Encoder:
         return self.store.space(modality, fingerprint, self.arithmetic(backbone, modality), width, **options)
 
     def arithmetic(self, backbone: Backbone, *sides: Modality) -> str:
-        """How features of these sides (none given: of both) are computed: engine (torch unsaid), precision, and `fused` where
-        a trunk's branches are. Where that differs, digits do, so it is part of whatever names features, vectors and scores."""
+        """How features of these sides (none given: of both) are computed, in words (see `Arithmetic.words`)."""
         return self.computing.words(backbone, *sides)
 
     def picture_keys(self, pictures: PictureBytes) -> list[bytes]:
@@ -210,9 +215,8 @@ class Encoder:
         place = {keys[i]: i for i in order}
         encoded, waiting = 0, False
         trunk = backbone.image_trunk if modality == "image" else backbone.text_trunk
-        fused = modality in backbone.fused_towers
         with (
-            working(trunk, self.device, self.computing.of(backbone, modality), fused, self.engine) as (ready, layout),
+            working(trunk, self.device, **self.computing.preparation(backbone, modality)) as (ready, layout),
             progress(f"encoding {modality}s", len(order)) as advance,
         ):
             batch, takes = self._batch(modality), self.computing.input_type(backbone, modality)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from picdesk.embedding.converted import Converted
+from picdesk.embedding.folded import fold_norms
 from picdesk.embedding.in_place import as_before, work_in_place
 from picdesk.errors import ConfigError
 from picdesk.process.machine import first_line, no_memory
@@ -164,12 +165,14 @@ def check_device(device: str) -> None:
 
 
 def prepare_trunk(
-    trunk: nn.Module, device: str, precision: str, fused: bool = False, engine: str = "torch"
+    trunk: nn.Module, device: str, precision: str, fused: bool = False, engine: str = "torch", folded: bool = False
 ) -> tuple[nn.Module, torch.memory_format]:
-    """The trunk, or a copy in bf16, with its branches fused, or for another engine, on its device and in its layout, for good."""
+    """The trunk, or a copy in bf16, with its branches fused, with its norms `folded` (see there), or for another engine, on its
+    device and in its layout, for good."""
     if engine == "openvino":
         return Converted(fuse_branches(trunk) if fused else trunk, precision), torch.contiguous_format
-    ready = fuse_branches(trunk) if fused else copy.deepcopy(trunk) if precision == "bf16" else trunk
+    ready = fuse_branches(trunk) if fused else fold_norms(trunk) if folded else trunk
+    ready = copy.deepcopy(trunk) if ready is trunk and precision == "bf16" else ready
     ready = ready.to(device, torch.bfloat16 if precision == "bf16" else torch.float32).eval()
     convolutions = sum(isinstance(module, nn.Conv2d) for module in ready.modules())
     layout = torch.channels_last if convolutions > 1 else torch.contiguous_format
@@ -192,17 +195,17 @@ def fuse_branches(trunk: nn.Module) -> nn.Module:
 
 @contextmanager
 def working(
-    trunk: nn.Module, device: str, precision: str, fused: bool = False, engine: str = "torch"
+    trunk: nn.Module, device: str, precision: str, fused: bool = False, engine: str = "torch", folded: bool = False
 ) -> Iterator[tuple[nn.Module, torch.memory_format]]:
     """The trunk ready to encode, and the layout its pixels should have; afterwards the caller's trunk is bit for bit as before.
 
-    bf16 casts a copy: casting the trunk itself and back would round its weights for good; a fused one is a copy, too. Trunks made
-    of convolutions work on channels last (EfficientNet-Lite0 on one core: 15.5 ms a picture instead of 20.4, at any batch size
-    from 2 up); for the single patch convolution of a transformer the layout makes no difference.
+    bf16 casts a copy: casting the trunk itself and back would round its weights for good; fused or folded it is a copy, too.
+    Trunks made of convolutions work on channels last (EfficientNet-Lite0 on one core: 15.5 ms a picture instead of 20.4, at any
+    batch size from 2 up); for the single patch convolution of a transformer the layout makes no difference.
     """
     training = trunk.training
     home = next((parameter.device for parameter in trunk.parameters()), torch.device("cpu"))
-    ready, layout = prepare_trunk(trunk, device, precision, fused, engine)
+    ready, layout = prepare_trunk(trunk, device, precision, fused, engine, folded)
     in_place = work_in_place(ready) if device == "cpu" else []
     try:
         with torch.inference_mode():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import torch
 
@@ -26,6 +27,15 @@ than half the interval of 1,000 pictures and their 5,000 captions, both ways; te
 the pages of bench/results. A trunk measured later needs another name than `bf16_measured`, by which saved configs mean these."""
 
 
+class Preparation(TypedDict):
+    """What a trunk is made ready for."""
+
+    precision: str
+    fused: bool
+    engine: str
+    folded: bool
+
+
 @dataclass
 class Arithmetic:
     """How trunks compute: `precision`, one of `PRECISIONS` but auto; `engine`, torch or openvino; on which device."""
@@ -45,8 +55,9 @@ class Arithmetic:
 
     @property
     def by_trunk(self) -> tuple[str, ...]:
-        """The setting by which one trunk's precision does not tell another's; nothing where all compute alike."""
-        return (MEASURED,) if self.precision == MEASURED else ()
+        """The setting by which what one trunk computes in does not tell another's; nothing where all compute alike."""
+        own = self.engine == "torch" and self.precision != "fp32"
+        return (self.precision, "folded") if own else ()
 
     @property
     def texts(self) -> str:
@@ -59,12 +70,33 @@ class Arithmetic:
         return image if image == text else MIXED
 
     def words(self, backbone: Backbone, *sides: Modality) -> str:
-        """How features of these sides (none given: of both) are computed: engine (torch unsaid), precision, and `fused` where
-        a trunk's branches are. Where that differs, digits do, so it is part of whatever names features, vectors and scores."""
+        """How features of these sides (none given: of both) are computed: engine (torch unsaid), precision, `fused` where a
+        trunk's branches are and `folded` where its norms are. Where that differs, digits do, so it is part of whatever names
+        features, vectors and scores."""
         fused = any(side in backbone.fused_towers for side in sides or SIDES)
+        folded = any(self.folds(backbone, side) for side in sides or SIDES)
         precision = self.of(backbone, sides[0]) if len(sides) == 1 else self.of_both(backbone)
-        words = ("" if self.engine == "torch" else self.engine, precision, "fused" if fused else "")
+        words = (
+            "" if self.engine == "torch" else self.engine,
+            precision,
+            "fused" if fused else "",
+            "folded" if folded else "",
+        )
         return " ".join(word for word in words if word)
+
+    def folds(self, backbone: Backbone, modality: Modality) -> bool:
+        """Whether the norms of a trunk are folded into its convolutions: in bf16; OpenVINO does so by itself."""
+        own = modality in backbone.folded_towers and self.engine == "torch"
+        return own and self.of(backbone, modality) == "bf16"
+
+    def preparation(self, backbone: Backbone, modality: Modality) -> Preparation:
+        """How the trunk of one side is made ready (see `forward.prepare_trunk`)."""
+        return {
+            "precision": self.of(backbone, modality),
+            "fused": modality in backbone.fused_towers,
+            "engine": self.engine,
+            "folded": self.folds(backbone, modality),
+        }
 
     def input_type(self, backbone: Backbone, modality: Modality) -> torch.dtype:
         """What a trunk takes: bf16 weights want bf16; OpenVINO takes float32 and rounds by itself."""

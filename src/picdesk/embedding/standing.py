@@ -258,10 +258,7 @@ class Standing(Encoder):
         with self._turn if place not in self._ready else nullcontext():
             if place not in self._ready:
                 trunk: Any = backbone.image_trunk if modality == "image" else backbone.text_trunk
-                fused = modality in backbone.fused_towers
-                ready, layout = prepare_trunk(
-                    trunk, self.device, self.computing.of(backbone, modality), fused, self.engine
-                )
+                ready, layout = prepare_trunk(trunk, self.device, **self.computing.preparation(backbone, modality))
                 if self.device == "cpu":
                     work_in_place(ready)
                 self._ready[place] = Forward(
