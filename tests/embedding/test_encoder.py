@@ -1,5 +1,6 @@
 """Each item is encoded once ever, features belong to their items, and a damaged store is refused."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 from picdesk.data.images import open_picture
+from picdesk.embedding import batches
+from picdesk.embedding.batches import ahead, in_turn
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.forward import Forward
 from picdesk.embedding.store import Store, content_key
@@ -112,3 +115,38 @@ def test_texts_go_together_in_larger_batches_in_bf16(tmp_path: Path) -> None:
             patch.setattr(Forward, "_run", counted)
             encoder.texts(backbone, [f"text {i}" for i in range(26)])
     assert sizes == {"fp32": [3] * 8 + [2], "bf16": [12, 12, 2]}
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_decoding_waits_for_its_turn_where_every_core_computes(turns: bool) -> None:
+    done: list[str] = []
+    parts = [[0, 1], [2], [3], [4]]
+
+    def read(i: int) -> bytes:
+        done.append(f"read {i}")
+        return bytes([i])
+
+    def decode_one(i: int, data: bytes) -> np.ndarray:
+        done.append(f"decoded {i}")
+        return np.frombuffer(data, np.uint8)
+
+    with ThreadPoolExecutor(1) as pool:
+        found = ahead(pool, read, decode_one, iter(parts), turns)
+        first, pixels = next(found)
+        pool.submit(int).result()
+        assert ("decoded 3" in done) != turns, "ahead of who asks, or not"
+        assert "read 3" in done, "reading is ahead either way"
+        assert "read 4" not in done
+        assert [
+            (first, [array.tolist() for array in pixels]),
+            *((part, [a.tolist() for a in more]) for part, more in found),
+        ] == [(part, [[i] for i in part]) for part in parts]
+
+
+def test_decoding_takes_turns_only_where_no_core_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches.os, "cpu_count", lambda: 2)
+    for device, threads, workers, expected in (
+        ("cpu", 2, 2, True), ("cpu", 1, 2, False), ("cpu", 2, 1, False), ("cuda", 2, 2, False), ("cpu", 4, 3, True),
+    ):  # fmt: skip
+        monkeypatch.setattr(batches.torch, "get_num_threads", lambda threads=threads: threads)
+        assert in_turn(device, workers) == expected, (device, threads, workers)
