@@ -29,10 +29,11 @@ ITEMS = {"image": 64, "text": 256}
 FEWER = {"MobileCLIP-S1": {"image": 16, "text": 256}}  # a picture takes a third of a second
 BATCH = 32
 BACKBONES = ("lite", "lite2", "MiniLM", "ViT-B-32", "MobileCLIP-S1")
-WAYS = {  # engine, precision, whether the branches of a tower are fused, whether torch compiles it
+WAYS = {  # engine, precision, whether the branches of a tower are fused (and in bf16 its norms folded), whether torch compiles it
     "torch fp32": ("torch", "fp32", True, False),
     "torch fp32, branches as they are": ("torch", "fp32", False, False),
     "torch bf16": ("torch", "bf16", True, False),
+    "torch bf16, norms as they are": ("torch", "bf16", False, False),
     "torch fp32, compiled": ("torch", "fp32", True, True),
     "torch bf16, compiled": ("torch", "bf16", True, True),
     "openvino fp32": ("openvino", "fp32", True, False),
@@ -67,12 +68,14 @@ class Cell:
 
 
 def cells() -> Iterator[Cell]:
-    """All that make sense here: MiniLM is a text tower, `lite` and `lite2` have it too, and only MobileCLIP has branches."""
+    """All that make sense here: MiniLM is a text tower, `lite` and `lite2` have it too; those have norms to fold, and MobileCLIP
+    has branches."""
     for backbone in BACKBONES:
         sides = {"MiniLM": ["text"], "lite": ["image"], "lite2": ["image"]}.get(backbone, ["image", "text"])
         for modality in sides:
             for way, (_, precision, fused, compiled) in WAYS.items():
-                if not fused and (backbone, modality) != ("MobileCLIP-S1", "image"):
+                apart = backbone in (("MobileCLIP-S1",) if precision == "fp32" else ("lite", "lite2"))
+                if not fused and not (apart and modality == "image"):
                     continue
                 limits = [limit for limit, needed in NEEDED.items() if needed in ("", *units())]
                 own = [limit for limit in limits if sensible(precision, limit) and not (compiled and LIMITS[limit])]
@@ -145,10 +148,12 @@ def run_cell(cell: Cell, rounds: int) -> Timed:
     keep_freed_memory()
     backbone = backbone_of(cell.backbone)
     trunk, batches = backbone.trunk(cell.modality), batches_of(backbone, cell.modality, items)  # type: ignore[attr-defined]
+    folded = fused and cell.modality in backbone.folded_towers  # type: ignore[attr-defined]
     fused = fused and cell.modality in backbone.fused_towers  # type: ignore[attr-defined]
 
     def forward_of(*how: object) -> Forward:
-        ready, layout = prepare_trunk(trunk, "cpu", *how)  # type: ignore[arg-type]
+        folds = folded and how == ("bf16", fused, "torch") and not compiled  # a compiler sees to that itself
+        ready, layout = prepare_trunk(trunk, "cpu", *how, folds)  # type: ignore[arg-type]
         dtype = torch.bfloat16 if how[0] == "bf16" and how[2] == "torch" else torch.float32
         made = torch.compile(ready, dynamic=True) if compiled and how[2:] == (engine,) else ready
         return Forward(made, "cpu", dtype, backbone.normalise_pixels, BATCH, layout)  # type: ignore[arg-type, attr-defined]
@@ -252,7 +257,7 @@ def write_page(found: Mapping[str, Row]) -> None:
     about = (
         f"{ITEMS['image']} pictures (16 for MobileCLIP), {ITEMS['text']} captions of Flickr8k, batches of {BATCH}; the "
         "trunk alone, medians; what torch compiles is measured with all that the processor has. Least "
-        "cosine: to torch in float32 with the branches as they are, of the first batch."
+        "cosine: to torch in float32 with branches and norms as they are, of the first batch."
     )
     (RESULTS / "engines.md").write_text(
         f"# Engines and precisions on CPUs\n\n`python bench/engines.py`. {about}\n\n{text.rstrip()}\n"

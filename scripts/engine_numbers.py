@@ -10,7 +10,14 @@ from scripts.recipe_numbers import RESULTS
 from scripts.speed_numbers import read_file
 
 FULL = "all of it"
-WAYS = ("torch fp32", "torch bf16", "openvino fp32", "openvino bf16", "torch fp32, branches as they are")
+WAYS = (
+    "torch fp32",
+    "torch bf16",
+    "openvino fp32",
+    "openvino bf16",
+    "torch fp32, branches as they are",
+    "torch bf16, norms as they are",
+)
 HITS = ("t2i hits@1", "@5", "@10", "i2t hits@1", "@5", "@10")
 PLAIN = "float32, full decoding"
 

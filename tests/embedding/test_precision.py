@@ -245,10 +245,9 @@ def test_what_is_said_of_drift_was_measured_with_this_trunk(trunk: str, page: st
     name, told = re.fullmatch(r"(\S+) by at most (\d\.\d+)", said).groups()  # type: ignore[union-attr]
     assert f"`{name}` with heads" in text
     halves = [float(half) for half in re.search(r"t2i (0\.\d+) at .* i2t (0\.\d+) at", text).groups()]  # type: ignore[union-attr]
-    for way in {"bf16", "bf16 pictures, float32 texts"} & rows_of(text).keys():
-        moved = moved_by(text, way)
-        assert round(max(moved), 4) <= float(told)
-        assert all(one < half for one, half in zip(moved, halves, strict=True)), "below what the intervals can see"
+    moved = moved_by(text, "bf16 pictures, float32 texts")
+    assert round(max(moved), 4) <= float(told) < round(max(moved), 4) + 0.001
+    assert all(one < half for one, half in zip(moved, halves, strict=True)), "below what the intervals can see"
 
 
 def rows_of(page: str) -> dict[str, list[str]]:
