@@ -68,10 +68,9 @@ class PictureBytes(Protocol):
 
 
 class Backbone(Protocol):
-    """A two-tower encoder. A tower is a *trunk* (pretrained, costly, kept in the store) and a *head* (its projection).
+    """A two-tower encoder, a module of torch. A tower is a *trunk* (pretrained, costly, in the store) and a *head* (projection).
 
-    Pixels and tokens are its own business. It is a `torch.nn.Module` of four parts; `fused_towers` encode without branches,
-    `folded_towers` in bf16 without batch norms.
+    Pixels and tokens are its own business. `fused_towers` encode without branches, `folded_towers` in bf16 without batch norms.
     """
 
     name: str
@@ -280,8 +279,7 @@ class Reranker(Protocol):
         """
 
     def fingerprint(self, context: RerankContext) -> str:
-        """Digest over all that the scores depend on besides the texts, the pictures and which are candidates; "" where
-        scores are too cheap to be kept."""
+        """Digest over all that scores depend on besides texts, pictures and which are candidates; "" if too cheap to keep."""
 
     def content(self) -> str:
         """Digest of the weights and files that it works by, wherever they lie; "" where there are none."""

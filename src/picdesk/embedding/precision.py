@@ -24,7 +24,8 @@ DRIFT = {
 }
 """What bf16 of pictures moved of hits@1 on Flickr8k against fp32, by the fingerprint of the picture trunk, as `bench/drift.py`
 found: less than half the interval of 1,000 pictures and their 5,000 captions, both ways; tests/embedding/test_precision.py holds
-it against the pages of bench/results. A trunk measured later needs another name than `bf16_measured`, by which saved configs mean these."""
+it against the pages of bench/results. A trunk measured later needs another name than `bf16_measured`, by which saved configs mean
+these."""
 
 UNKNOWN = "what that moves with this model was not measured"
 
