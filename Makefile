@@ -30,6 +30,7 @@ else
 		--requirements $(VENV)/without-torch.lock
 endif
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --editable .
+	@$(RUN) -m compileall -q src
 	@touch $@
 
 install: $(READY) ## the locked packages and picdesk in .venv; TORCH=cpu: without CUDA
@@ -43,7 +44,7 @@ serve: $(READY) ## the page and the API over the newest job of make demo, at htt
 	@$(RUN) serve.py ckpt=latest serve.examples=data/demo_headlines.txt logger=none
 
 test: $(READY) ## the fast tests, a process for each of up to four cores
-	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-all: $(READY) ## every test, slow ones and those on real photographs too
 	@$(RUN) -m pytest -m ""

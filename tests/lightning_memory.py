@@ -1,8 +1,11 @@
-"""Lightning looks for no tensors to move where all of them are on the CPU, in the tests' own processes alone."""
+"""Lightning looks for no tensors to move where all of them are on the CPU, and once at what is installed, in the tests' own
+processes alone."""
 
+from functools import cache
 from typing import Any
 
 import torch
+from lightning_fabric.utilities import registry
 from pytorch_lightning.trainer.connectors.logger_connector.result import _ResultMetric
 
 
@@ -24,3 +27,4 @@ AS_IT_COMES: Any = _ResultMetric.to
 def begin() -> None:
     """Put it in place."""
     _ResultMetric.to = stay  # type: ignore[method-assign]
+    registry.entry_points = cache(registry.entry_points)  # each trainer reads the files of all packages for the callbacks in them

@@ -119,7 +119,11 @@ def with_current_names(saved: DictConfig) -> DictConfig:
             return node
         return {k: current(v) if k == "_target_" and isinstance(v, str) else rename_targets(v) for k, v in node.items()}
 
-    named: DictConfig = OmegaConf.create(rename_targets(OmegaConf.to_container(saved, resolve=False)))
+    plain = OmegaConf.to_container(saved, resolve=False)
+    renamed = rename_targets(plain)
+    if renamed == plain:
+        return saved
+    named: DictConfig = OmegaConf.create(renamed)
     return named
 
 

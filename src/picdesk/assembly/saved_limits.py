@@ -58,7 +58,7 @@ class Limits:
     def drop_never(self) -> list[str]:
         """Put this command's own value, or none, where a key is never taken from a saved config; the keys that lost something."""
         lost = []
-        for key in [key for key, _ in self.leaves(whole=NEVER) if key.rpartition(".")[2] in NEVER]:
+        for key in [key for key in self.keys(whole=NEVER) if key.rpartition(".")[2] in NEVER]:
             if key.split(".")[0] in OF_THIS_MACHINE:
                 continue
             theirs, ours = select(self.saved, key), select(self.here, key)
@@ -147,31 +147,36 @@ class Limits:
             done.append(key)
         return done
 
-    def leaves(self, whole: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
-        """Dotted keys and texts of all that stands in a saved config, resolved; nodes whose key is in `whole` are not entered.
+    def leaves(self) -> Iterator[tuple[str, str]]:
+        """Dotted keys and texts of all that stands in a saved config, resolved.
 
         Raises `ConfigError` where a text of it leads nowhere.
         """
+        for key in self.keys():
+            value = select(self.saved, key)
+            if isinstance(value, str):
+                yield key, value
+
+    def keys(self, whole: frozenset[str] = frozenset()) -> Iterator[str]:
+        """Dotted keys of all that stands in a saved config; nodes whose key is in `whole` are not entered."""
         for key in list(self.saved):
             if key not in OF_THIS_MACHINE and key not in OF_THE_COMMAND:
-                yield from self._leaves(self.saved._get_node(key), str(key), whole)
+                yield from self._keys(self.saved._get_node(key), str(key), whole)
 
-    def _leaves(self, node: Any, key: str, whole: frozenset[str]) -> Iterator[tuple[str, str]]:
+    def _keys(self, node: Any, key: str, whole: frozenset[str]) -> Iterator[str]:
         if key.count(".") > DEEPEST:
             raise ConfigError(f"{key[:80]}... of a saved config: nested beyond all measure")
         node = follow_reference(node, key)
         if key.rpartition(".")[2] in whole:
-            yield key, ""
+            yield key
         elif OmegaConf.is_dict(node) and node._value() is not None and isinstance(node._value(), dict):
             for name in list(node.keys()):
-                yield from self._leaves(node._get_node(name), f"{key}.{name}", whole)
+                yield from self._keys(node._get_node(name), f"{key}.{name}", whole)
         elif OmegaConf.is_list(node) and isinstance(node._value(), list):
             for i in range(len(node)):
-                yield from self._leaves(node._get_node(i), f"{key}.{i}", whole)
+                yield from self._keys(node._get_node(i), f"{key}.{i}", whole)
         else:
-            value = select(self.saved, key)
-            if isinstance(value, str):
-                yield key, value
+            yield key
 
 
 def is_place(value: str) -> bool:
