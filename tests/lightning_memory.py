@@ -27,4 +27,6 @@ AS_IT_COMES: Any = _ResultMetric.to
 def begin() -> None:
     """Put it in place."""
     _ResultMetric.to = stay  # type: ignore[method-assign]
-    registry.entry_points = cache(registry.entry_points)  # each trainer reads the files of all packages for the callbacks in them
+    registry.entry_points = cache(
+        registry.entry_points
+    )  # each trainer reads the files of all packages for the callbacks in them
