@@ -13,6 +13,8 @@ from picdesk.assembly import shelf
 from picdesk.assembly.build import build
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.saved_config import read_saved
+from picdesk.backbones.deferred import KnownFingerprints
+from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Fusion, Modality, Reranker
@@ -103,6 +105,9 @@ class Rerankers:
                 node.backbone = read_saved(checkpoint.config_path, self.cfg).backbone
                 node.ckpt = str(checkpoint.path)
         reranker: Reranker = build(owner, "reranker")
+        for backbone in vars(reranker).values():
+            if isinstance(backbone, TwoTower):
+                backbone.known_fingerprints = KnownFingerprints.beside(Path(self.cfg.paths.store))
         if checkpoint is not None:
             load(checkpoint, reranker.backbone.eval())
         elif reranker.backbone is not None and reranker.backbone.untrained:

@@ -214,7 +214,7 @@ class Session:
 
     def _backbone(self) -> TwoTower:
         backbone: TwoTower = given_backbone(self.cfg) if self.cfg.backbone.get("text_ckpt") else self.build("backbone")
-        backbone.known_fingerprints = KnownFingerprints(self.store / "trunks.json")
+        backbone.known_fingerprints = KnownFingerprints.beside(self.store)
         if self.checkpoint is not None:
             load(self.checkpoint, backbone)
             log.info("checkpoint: %s", self.checkpoint.path)

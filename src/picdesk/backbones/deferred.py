@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -115,6 +115,11 @@ class KnownFingerprints:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+
+    @classmethod
+    def beside(cls, store: Path) -> Self:
+        """Those that jobs on a store remember."""
+        return cls(store / "trunks.json")
 
     def get(self, key: str) -> str | None:
         """The fingerprint, if it is known."""

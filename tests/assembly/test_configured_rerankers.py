@@ -1,0 +1,38 @@
+"""A reranker's trunks are built when something must go through them, not to say what the reranker is made of."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from picdesk.assembly.configured_rerankers import Rerankers
+from picdesk.backbones.lite import Lite
+from picdesk.backbones.two_tower import TwoTower
+from tests import trunk_memory
+
+
+class Trained(Lite):
+    """`lite` with heads that pass for trained ones."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed=seed)
+        self.untrained = False
+
+
+def test_a_trunk_whose_fingerprint_is_known_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TwoTower, "_take_fingerprint", trunk_memory.AS_IT_COMES)
+    target = "picdesk.rerankers.cross_backbone.CrossBackbone"
+    cfg = OmegaConf.create(
+        {
+            "paths": {"store": str(tmp_path)},
+            "plugins": ["tests"],
+            "reranker": {"_target_": target, "weight": 0.5, "backbone": {"_target_": f"{__name__}.Trained"}},
+        }
+    )
+    contents, built = [], []
+    for _ in range(2):
+        reranker = Rerankers(cfg)._make(cfg.reranker)
+        contents.append(reranker.content())
+        built.append(reranker.backbone._modules.deferred("image_trunk") is None)
+    assert contents[0] == contents[1]
+    assert built == [True, False], "the first one had to be built, to find its fingerprint"
