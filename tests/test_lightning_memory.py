@@ -29,8 +29,9 @@ def test_a_value_on_the_cpu_is_what_lightning_makes_of_it() -> None:
 
 
 def test_callbacks_of_packages_are_those_that_are_installed() -> None:
-    for group in ("lightning.pytorch.callbacks_factory", "console_scripts"):  # none of the first are installed here
+    for group in ("pytorch_lightning.callbacks_factory", "console_scripts"):  # none of the first are installed here
         assert [*registry.entry_points(group=group)] == [*metadata.entry_points(group=group)]
+        assert registry.entry_points(group=group) is registry.entry_points(group=group), "read once"
 
 
 def test_another_device_is_gone_to() -> None:

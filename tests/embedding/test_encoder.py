@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from picdesk.data.images import open_picture
-from picdesk.embedding import batches
+from picdesk.embedding import batches, encoder
 from picdesk.embedding.batches import ahead, in_turn
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.forward import Forward
@@ -143,10 +143,19 @@ def test_decoding_waits_for_its_turn_where_every_core_computes(turns: bool) -> N
         ] == [(part, [[i] for i in part]) for part in parts]
 
 
+@pytest.mark.parametrize("turns", [True, False])
+def test_a_broken_picture_is_named_either_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: bool) -> None:
+    monkeypatch.setattr(encoder, "in_turn", lambda *_: turns)
+    pictures = Pictures([*(blob(i) for i in range(7)), blob(7)[:60]])
+    with pytest.raises(DataError, match="picture 'p7'"):
+        Encoder(Store(tmp_path), batch_size=3).pictures(Tiny(), pictures, open_picture, [f"p{i}" for i in range(8)])
+
+
 def test_decoding_takes_turns_only_where_no_core_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches.os, "cpu_count", lambda: 2)
-    for device, threads, workers, expected in (
-        ("cpu", 2, 2, True), ("cpu", 1, 2, False), ("cpu", 2, 1, False), ("cuda", 2, 2, False), ("cpu", 4, 3, True),
+    monkeypatch.setattr(batches.os, "sched_getaffinity", lambda process: {0, 3}, raising=False)
+    for device, engine, threads, workers, expected in (
+        ("cpu", "torch", 2, 2, True), ("cpu", "torch", 4, 3, True), ("cpu", "torch", 1, 2, False),
+        ("cpu", "torch", 2, 1, False), ("cuda", "torch", 2, 2, False), ("cpu", "openvino", 2, 2, False),
     ):  # fmt: skip
         monkeypatch.setattr(batches.torch, "get_num_threads", lambda threads=threads: threads)
-        assert in_turn(device, workers) == expected, (device, threads, workers)
+        assert in_turn(device, engine, workers) == expected, (device, engine, threads, workers)

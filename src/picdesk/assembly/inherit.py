@@ -67,7 +67,7 @@ def with_checkpoint(
 
 def choose_anew(encode: Any) -> None:
     """Where `auto` chose bf16 for the checkpoint that a config is of, let it choose for this machine: a CPU without units for
-    bf16 takes many times as long in it, and what that moves is less than error bars show."""
+    bf16 takes many times as long in it, and what that moves is well within error bars."""
     if encode.precision == MEASURED:
         encode.precision, reason = choose_precision(encode.device)
         if encode.precision != MEASURED:

@@ -22,14 +22,14 @@ def cut_rows(rows: list[int], size: int) -> list[list[int]]:
     return [rows[at : at + size] for at in range(0, len(rows), size)]
 
 
-def in_turn(device: str, workers: int) -> bool:
-    """Whether decoding has to wait while a batch is on its way: where each core has a thread of torch and a worker.
+def in_turn(device: str, engine: str, workers: int) -> bool:
+    """Whether decoding has to wait while a batch is on its way: where each core has a thread of torch that computes and a worker.
 
     Torch's threads wait for each other at every layer, all of them for one whose core was taken (two cores, bf16: 282 pictures a
     second in turn, 247 beside each other).
     """
-    cores = os.cpu_count() or 1
-    return device == "cpu" and torch.get_num_threads() >= cores and workers >= cores
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (device, engine) == ("cpu", "torch") and torch.get_num_threads() >= cores and workers >= cores
 
 
 def ahead(

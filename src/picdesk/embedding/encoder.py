@@ -120,7 +120,8 @@ class Encoder:
         with ThreadPoolExecutor(self.workers) as pool:
 
             def batches(parts: Iterator[list[int]]) -> Iterator[tuple[list[int], Inputs]]:
-                for part, arrays in ahead(pool, read, pixels_of, parts, in_turn(self.device, self.workers)):
+                turns = in_turn(self.device, self.engine, self.workers)
+                for part, arrays in ahead(pool, read, pixels_of, parts, turns):
                     yield part, backbone.picture_inputs(arrays)
 
             decoding = "draft" if self.fast_decode else "full"

@@ -2,8 +2,8 @@
 
 In evaluation a batch norm is a factor and a summand for each channel, which the weights of the convolution before it can have
 taken in (Jacob et al. 2018, arXiv 1712.05877, section 3.2). In float32 that changes last digits, so it is done in bf16 alone,
-where they are no longer what they were: there it halves the distance to float32, as each result is rounded once in place of
-twice, and an EfficientNet-Lite0 takes 2.4 ms a picture in place of 6.3 (two cores with AMX).
+where features are about as far from those of float32 with it as without, and an EfficientNet-Lite0 takes 4.5 ms of processor
+time a picture in place of 12.9 (`bench/engines.py`, a CPU with AMX).
 
 TensorFlow pads what a convolution of stride 2 reads by one more at its end than at its start, which torch's convolutions cannot,
 so that each such layer copies its input into a larger tensor. Of the picture turned by 180 degrees the additional one is at the
@@ -39,6 +39,23 @@ SIMPLE: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
 }
 """Activations that give the same bits before and after a result is rounded, with their names in oneDNN."""
+
+ALIKE = frozenset(
+    (
+        *(
+            "Sequential",
+            "Identity",
+            "Linear",
+            "Dropout",
+            "SqueezeExcite",
+            "SelectAdaptivePool2d",
+            "AdaptiveAvgPool2d",
+            "Flatten",
+        ),
+        *("ReLU", "ReLU6", "SiLU", "Sigmoid", "Hardswish", "Hardsigmoid", "PReLU", "GELU"),
+    )
+)
+"""Kinds of modules inside an EfficientNet to which all places are alike."""
 
 
 class FoldedConvolution(nn.Module):
@@ -76,11 +93,13 @@ class FoldedConvolution(nn.Module):
 
     @property
     def can_turn(self) -> bool:
-        """Whether with everything turned it could pad by itself: kernels of odd size, in steps of 1 or 2."""
+        """Whether with everything turned it gives the same, turned, and pads by itself: kernels of odd size in steps of 1 that
+        pad both ends alike, or in steps of 2 that pad as TensorFlow does and have something to pad."""
         layer = self.convolution
-        odd = all(side % 2 == 1 for side in layer.kernel_size)
+        sides = [*zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)]
+        stepwise = all(step == 1 or (step == 2 and side > 1 and self.padded) for side, step, _ in sides)
         alike = self.padded or layer.padding == tuple(side // 2 for side in layer.kernel_size)
-        return odd and alike and max(layer.stride) <= 2 and max(layer.dilation) == 1
+        return stepwise and alike and all(side % 2 == 1 and apart == 1 for side, _, apart in sides)
 
     def turn(self, first: bool) -> None:
         """Go over to pictures turned by 180 degrees, as what comes before has them; the `first` one has to turn them itself."""
@@ -115,13 +134,20 @@ def fold_norms(trunk: nn.Module) -> nn.Module:
 def turn_convolutions(model: Any) -> None:
     """Let a folded EfficientNet turn its pictures, where nothing in it knows above from below, and padding is saved by it."""
     layers = [module for module in model.modules() if isinstance(module, FoldedConvolution)]
-    inside = {layer.convolution for layer in layers}
-    others = [module for module in model.modules() if isinstance(module, nn.Conv2d) and module not in inside]
-    flat = all(max(module.kernel_size) == 1 for module in others)  # of squeeze and excitation
+    inside = {module for layer in layers for module in layer.modules()}
+    others = all(knows_no_direction(module) for module in model.modules() if module not in inside)
     mean = getattr(model.global_pool, "pool_type", "") == "avg"  # over all places
-    if any(layer.padded for layer in layers) and flat and mean and all(layer.can_turn for layer in layers):
+    if any(layer.padded for layer in layers) and others and mean and all(layer.can_turn for layer in layers):
         for layer in layers:
             layer.turn(first=layer is model.conv_stem)
+
+
+def knows_no_direction(module: nn.Module) -> bool:
+    """Whether what a module of an EfficientNet does besides its convolutions is the same for a turned picture: of known kinds
+    alone, as pooling in steps and convolutions of other kinds may not be."""
+    if isinstance(module, nn.Conv2d):  # of squeeze and excitation
+        return set(module.kernel_size + module.stride) == {1}
+    return name_of(module) in PAIRS or type(module).__name__ in ALIKE
 
 
 def pairs_of(trunk: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
