@@ -1,8 +1,8 @@
 """How long `make demo` takes once everything is installed: `python bench/demo.py --before CHECKOUT [--rounds 5]`.
 
 The commands of the Makefile's `demo`, with outputs of their own each time, so that pictures and texts are encoded anew: in turn
-those of another checkout of the project (an earlier commit, say) and ours, in the same environment with byte code. Medians and the
-least and most of the rounds are written to bench/results/demo.json and demo.md, with what of it is encoding.
+those of another checkout of the project (an earlier commit, say) and ours, in the same environment with byte code. Medians and
+the least and most of the rounds are written to bench/results/demo.json and demo.md, with what of it is encoding.
 """
 
 import argparse
