@@ -10,7 +10,7 @@ import torch
 
 from picdesk.data.images import open_picture
 from picdesk.embedding import batches, encoder
-from picdesk.embedding.batches import ahead, in_turn
+from picdesk.embedding.batches import ahead, takes_turns
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.forward import Forward
 from picdesk.embedding.store import Store, content_key
@@ -145,7 +145,7 @@ def test_decoding_waits_for_its_turn_where_every_core_computes(turns: bool) -> N
 
 @pytest.mark.parametrize("turns", [True, False])
 def test_a_broken_picture_is_named_either_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: bool) -> None:
-    monkeypatch.setattr(encoder, "in_turn", lambda *_: turns)
+    monkeypatch.setattr(encoder, "takes_turns", lambda *_: turns)
     pictures = Pictures([*(blob(i) for i in range(7)), blob(7)[:60]])
     with pytest.raises(DataError, match="picture 'p7'"):
         Encoder(Store(tmp_path), batch_size=3).pictures(Tiny(), pictures, open_picture, [f"p{i}" for i in range(8)])
@@ -158,4 +158,4 @@ def test_decoding_takes_turns_only_where_no_core_is_left(monkeypatch: pytest.Mon
         ("cpu", "torch", 2, 1, False), ("cuda", "torch", 2, 2, False), ("cpu", "openvino", 2, 2, False),
     ):  # fmt: skip
         monkeypatch.setattr(batches.torch, "get_num_threads", lambda threads=threads: threads)
-        assert in_turn(device, engine, workers) == expected, (device, engine, threads, workers)
+        assert takes_turns(device, engine, workers) == expected, (device, engine, threads, workers)

@@ -1,5 +1,5 @@
-"""In bf16 an EfficientNet has its batch norms folded into its convolutions: the same function, nearer to float32, of a space of
-its own; the trunk itself stays as it was."""
+"""In bf16 an EfficientNet has its batch norms folded into its convolutions: the same function, with features in a space of
+their own; the trunk itself stays as it was."""
 
 from pathlib import Path
 from typing import Any

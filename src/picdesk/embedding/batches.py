@@ -22,7 +22,7 @@ def cut_rows(rows: list[int], size: int) -> list[list[int]]:
     return [rows[at : at + size] for at in range(0, len(rows), size)]
 
 
-def in_turn(device: str, engine: str, workers: int) -> bool:
+def takes_turns(device: str, engine: str, workers: int) -> bool:
     """Whether decoding has to wait while a batch is on its way: where each core has a thread of torch that computes and a worker.
 
     Torch's threads wait for each other at every layer, all of them for one whose core was taken (two cores, bf16: 282 pictures a
@@ -37,10 +37,10 @@ def ahead(
     read: Callable[[int], bytes],
     decode: Callable[[int, bytes], NDArray[np.uint8]],
     parts: Iterator[list[int]],
-    in_turn: bool = False,
+    turns: bool = False,
     depth: int = 2,
 ) -> Iterator[tuple[list[int], list[NDArray[np.uint8]]]]:
-    """Read and decode the items of each part in the pool, `depth` parts ahead of the consumer, in order; with `in_turn` they are
+    """Read and decode the items of each part in the pool, `depth` parts ahead of the consumer, in order; with `turns` they are
     only read ahead, and decoded when the consumer asks."""
     waiting: list[tuple[list[int], list[Future[Any]]]] = []
 
@@ -48,7 +48,7 @@ def ahead(
         return decode(i, read(i))
 
     def start(count: int) -> None:
-        first = read if in_turn else whole
+        first = read if turns else whole
         waiting.extend((part, [pool.submit(first, i) for i in part]) for part in islice(parts, count))
 
     try:
@@ -57,7 +57,7 @@ def ahead(
             part, futures = waiting.pop(0)
             start(1)
             found = [future.result() for future in futures]
-            yield part, list(pool.map(decode, part, found)) if in_turn else found
+            yield part, list(pool.map(decode, part, found)) if turns else found
     finally:
         for _, futures in waiting:
             for future in futures:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut_rows, in_turn, unwritten
+from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut_rows, takes_turns, unwritten
 from picdesk.embedding.claims import pause
 from picdesk.embedding.converted import check_engine
 from picdesk.embedding.counts import Counts as Counts
@@ -120,7 +120,7 @@ class Encoder:
         with ThreadPoolExecutor(self.workers) as pool:
 
             def batches(parts: Iterator[list[int]]) -> Iterator[tuple[list[int], Inputs]]:
-                turns = in_turn(self.device, self.engine, self.workers)
+                turns = takes_turns(self.device, self.engine, self.workers)
                 for part, arrays in ahead(pool, read, pixels_of, parts, turns):
                     yield part, backbone.picture_inputs(arrays)
 

@@ -171,7 +171,8 @@ def prepare_trunk(
     device and in its layout, for good."""
     if engine == "openvino":
         return Converted(fuse_branches(trunk) if fused else trunk, precision), torch.contiguous_format
-    ready = fuse_branches(trunk) if fused else fold_norms(trunk) if folded else trunk
+    ready = fuse_branches(trunk) if fused else trunk
+    ready = fold_norms(ready) if folded else ready
     ready = copy.deepcopy(trunk) if ready is trunk and precision == "bf16" else ready
     ready = ready.to(device, torch.bfloat16 if precision == "bf16" else torch.float32).eval()
     convolutions = sum(isinstance(module, nn.Conv2d) for module in ready.modules())

@@ -58,7 +58,8 @@ class Arithmetic:
 
     @property
     def by_trunk(self) -> tuple[str, ...]:
-        """The setting by which what one trunk computes in does not tell another's; nothing where all compute alike."""
+        """What the words for one trunk do not tell of another's: the setting, and that norms are folded in bf16, which they once
+        were not; nothing where all compute alike."""
         own = self.engine == "torch" and self.precision != "fp32"
         return (self.precision, "folded") if own else ()
 
