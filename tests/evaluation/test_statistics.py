@@ -5,6 +5,7 @@ import pytest
 from tests.evaluation.ranking_cases import random_case
 
 from picdesk.errors import DataError
+from picdesk.evaluation import statistics
 from picdesk.evaluation.joint import mean_of_both
 from picdesk.evaluation.metrics import Ranks, metrics_of, ranks_of_run
 from picdesk.evaluation.shares import sliced_hits
@@ -139,3 +140,28 @@ def test_three_pictures_do_not_settle_a_median() -> None:
     found = intervals(ranks_of([4, 4, 4], [0, 1, 2]), resamples=50)["median_rank"]
     assert (found.low, found.value, found.high) == (1.0, 4.0, 100.0)
     assert intervals(ranks_of([4] * 9, list(range(9))), resamples=50)["median_rank"].high == 4.0
+
+
+def test_sums_of_drawn_pictures_are_exact_for_whole_numbers_and_as_close_as_doubles_for_others() -> None:
+    generator = np.random.default_rng(3)
+    clusters, resamples = 700, 900
+    counts = np.concatenate(list(statistics._fresh_counts(clusters, resamples, 5))).astype(np.int64)
+    hits = generator.integers(0, 2, clusters).astype(np.float64)
+    ranks = generator.integers(1, 1 << 40, clusters).astype(np.float64)
+    shares = generator.random((clusters, 3))
+    for columns in ({"hits": hits}, {"hits": hits, "ranks": ranks}, {"below": -hits}):
+        drawn = statistics.resample_sums(columns, resamples, 5)
+        for name, column in columns.items():
+            np.testing.assert_array_equal(drawn[name], counts @ column.astype(np.int64))
+    drawn = statistics.resample_sums({"hits": hits, "shares": shares}, resamples, 5)
+    np.testing.assert_array_equal(drawn["hits"], counts @ hits.astype(np.int64))
+    np.testing.assert_allclose(drawn["shares"], counts @ shares, rtol=1e-13)
+    assert drawn["shares"].shape == (resamples, 3)
+
+
+def test_only_sums_below_two_to_the_24th_are_worked_out_in_float32() -> None:
+    largest = np.full((4, 1), 2.0**22)
+    assert statistics._single_is_exact(largest)
+    assert not statistics._single_is_exact(largest + 1)
+    assert not statistics._single_is_exact(np.full((4, 1), 0.1))
+    assert not statistics._single_is_exact(np.full((4, 1), -1.0))

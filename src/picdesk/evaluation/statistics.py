@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,16 +128,29 @@ def resample_sums(columns: Mapping[str, Doubles], resamples: int, seed: int) -> 
     A column is [clusters] or [clusters, n] and becomes [resamples] or [resamples, n].
     """
     stacked = np.column_stack(list(columns.values()))
+    values: NDArray[Any] = stacked.astype(np.float32 if _single_is_exact(stacked) else np.float64)
     counts = _counts if len(stacked) * resamples <= _KEPT_CELLS else _fresh_counts
-    drawn = np.concatenate(
-        [quick_product(block.astype(np.float64), stacked.T) for block in counts(len(stacked), resamples, seed)]
-    )
+    drawn, at = np.empty((resamples, stacked.shape[1])), 0
+    room: NDArray[Any] = np.empty((0, len(stacked)), values.dtype)
+    for block in counts(len(stacked), resamples, seed):
+        room = room if len(room) >= len(block) else np.empty(block.shape, values.dtype)
+        wide = room[: len(block)]
+        wide[:] = block
+        drawn[at : at + len(block)] = quick_product(wide, values.T)
+        at += len(block)
     widths = [1 if column.ndim == 1 else column.shape[1] for column in columns.values()]
     parts = np.split(drawn, np.cumsum(widths)[:-1], axis=1)
     return {
         name: part[:, 0] if column.ndim == 1 else part
         for (name, column), part in zip(columns.items(), parts, strict=True)
     }
+
+
+def _single_is_exact(columns: Doubles) -> bool:
+    """Whether sums over any draw of these columns [clusters, n] are exact in float32: whole numbers, and none beyond 2^24."""
+    if not (columns.min(initial=0) >= 0 and columns.max(initial=0) * len(columns) <= 1 << 24):
+        return False
+    return bool((columns == np.rint(columns)).all())
 
 
 def _fresh_counts(clusters: int, resamples: int, seed: int) -> Iterator[NDArray[np.uint16]]:

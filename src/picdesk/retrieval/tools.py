@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +64,16 @@ class Tools:
         """Bytes to an RGB picture."""
         return open_picture(data, self.encoder.max_pixels)
 
+    @cached_property
+    def _heads(self) -> list[str]:
+        """A digest of each head; both directions have the same."""
+        return [weights_digest(self.backbone.head(modality)) for modality in MODALITIES]
+
     def space(self, direction: Direction) -> str:
         """The name of the searched space with a digest of everything that made it."""
         backbone = self.backbone.facing(direction)
         trunks = [backbone.trunk_fingerprint(modality) for modality in MODALITIES]
-        heads = [weights_digest(backbone.head(modality)) for modality in MODALITIES]
-        return f"{backbone.name}:{digest_of([trunks, heads, self.encoder.arithmetic(backbone), self.encoder.storage])}"
+        return f"{backbone.name}:{digest_of([trunks, self._heads, self.encoder.arithmetic(backbone), self.encoder.storage])}"
 
     def context(self, direction: Direction, queries: Side, items: Side) -> RerankContext:
         """What a reranker may look at."""

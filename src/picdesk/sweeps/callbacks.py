@@ -76,7 +76,6 @@ class Leaderboard(Callback):
         from picdesk.sweeps import board
 
         shelf.forget()
-        gc.unfreeze()
         folder = Path(config.hydra.sweep.dir)
         RUNNING.clear()
         try:
@@ -87,3 +86,4 @@ class Leaderboard(Callback):
             FAILED.append(f"leaderboard: {told or error}")
         finally:
             rankings.forget()
+            gc.unfreeze()  # not before: to look through all that is loaded takes as long as a job or two

@@ -7,8 +7,11 @@ a direction they are `t2i`, without our tag the gallery is the items that they n
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
@@ -37,16 +40,19 @@ _TYPES = {
     "score": pa.float32(),
     "relevance": pa.int64(),
 }
-_CHUNK = 1 << 20
+_CHUNK = 1 << 15
 MOST_GRADE = 10**6
 
 
 def write_runs(path: Path | str, runs: Mapping[Direction, Run]) -> None:
     """Write the runs of one job to one file, whole or not at all."""
-    with written_whole(path) as temporary, temporary.open("wb") as stream:
-        for direction in DIRECTIONS:
-            if direction in runs:
-                _write_lines(stream, direction, lines_of_run(runs[direction]))
+    with written_whole(path) as temporary, temporary.open("wb") as stream, ThreadPoolExecutor(2) as pool:
+        parts = (part for d in DIRECTIONS if d in runs for part in _parts_of(d, lines_of_run(runs[d])))
+        waiting = [pool.submit(part) for part in islice(parts, 3)]
+        while waiting:
+            text = waiting.pop(0).result()
+            waiting += [pool.submit(part) for part in islice(parts, 1)]
+            stream.write(text)
 
 
 def write_qrels(path: Path | str, qrels: Mapping[Direction, Qrels]) -> None:
@@ -188,15 +194,19 @@ def _gallery_size(path: Path, direction: Direction, sizes: Longs, named: int) ->
     return int(told[0]) or named
 
 
-def _write_lines(stream: BinaryIO, direction: Direction, lines: Lines) -> None:
+def _parts_of(direction: Direction, lines: Lines) -> Iterator[Callable[[], memoryview]]:
+    """What makes the text of `_CHUNK` lines, for one such part after the other."""
     queries = _names(lines.query_ids, f"{direction}/")
     items = _names(lines.item_ids)
     tags = strings([f"picdesk-{lines.gallery_size}\n", f"picdesk-{lines.gallery_size}-tail\n"])
-    for start in range(0, len(lines.query), _CHUNK):
-        part = lines.take(np.arange(start, min(start + _CHUNK, len(lines.query))))
+
+    def text_from(start: int) -> memoryview:
+        part = lines.take(slice(start, start + _CHUNK))
         rank, score = (pc.cast(numbers(column), pa.large_string()) for column in (part.rank, part.score))
         tag = tags.take(numbers(part.tail.astype(np.int64)))
-        _write_joined(stream, queries.take(numbers(part.query)), "Q0", items.take(numbers(part.item)), rank, score, tag)
+        return _joined(queries.take(numbers(part.query)), "Q0", items.take(numbers(part.item)), rank, score, tag)
+
+    return (partial(text_from, start) for start in range(0, len(lines.query), _CHUNK))
 
 
 def _write_pairs(stream: BinaryIO, direction: Direction, qrels: Qrels) -> None:
@@ -206,17 +216,16 @@ def _write_pairs(stream: BinaryIO, direction: Direction, qrels: Qrels) -> None:
     query = _names(qrels.query_ids, f"{direction}/").take(numbers(qrels.query_of[order]))
     item = _names(qrels.item_ids).take(numbers(qrels.items[order]))
     if qrels.grades is None:
-        _write_joined(stream, query, "0", item, "1\n")
+        stream.write(_joined(query, "0", item, "1\n"))
     else:
-        _write_joined(stream, query, "0", item, strings([f"{grade}\n" for grade in qrels.grades[order]]))
+        stream.write(_joined(query, "0", item, strings([f"{grade}\n" for grade in qrels.grades[order]])))
 
 
-def _write_joined(stream: BinaryIO, *columns: Any) -> None:
-    """Join the columns with single blanks and write the text of all lines at once."""
+def _joined(*columns: Any) -> memoryview:
+    """The text of all lines at once: their columns with single blanks between them."""
     typed = [strings([column])[0] if isinstance(column, str) else column for column in columns]
     joined = pc.binary_join_element_wise(*typed, strings([" "])[0])
-    if len(joined):
-        stream.write(memoryview(joined.buffers()[2])[: pc.sum(pc.binary_length(joined)).as_py()])
+    return memoryview(joined.buffers()[2] or b"")[: pc.sum(pc.binary_length(joined)).as_py() or 0]
 
 
 def _names(ids: tuple[str, ...], prefix: str = "") -> Any:

@@ -25,7 +25,7 @@ class Lines:
     tail: Flags
     gallery_size: int
 
-    def take(self, keep: Flags | Longs) -> "Lines":
+    def take(self, keep: Flags | Longs | slice) -> "Lines":
         """The given lines; all ids stay."""
         picked = (self.query[keep], self.item[keep], self.rank[keep], self.score[keep], self.tail[keep])
         return Lines(self.query_ids, self.item_ids, *picked, gallery_size=self.gallery_size)
