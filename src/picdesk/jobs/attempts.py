@@ -64,7 +64,7 @@ def attempt(run: Callable[[], Result]) -> Result:
     finally:
         OPEN.clear()
         if len(TAKEN) == 1:
-            gc.freeze()  # what the first job has loaded stays to the end: no need to look through it for what can go
+            gc.freeze()  # what the first job has loaded stays: to look through it takes as long as a job
 
 
 def close_loggers() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,27 +95,25 @@ class Found:
 
 def find_jobs(root: Path) -> Found:
     """All jobs at or below `root`, in the order of their paths."""
-    jobs: list[DoneJob] = []
-    failures: list[tuple[str, str]] = []
-    for folder in sorted(folders(root)):
-        name = folder.relative_to(root).as_posix() if folder != root else folder.name
-        if (folder / FAILURE).is_file():
-            failures.append((name, reason_of(folder)))
-            continue
-        try:
-            source = follow_pointer(folder)
-        except UserError as error:
-            failures.append((name, str(error)))
-            continue
-        if not (source / "manifest.json").is_file():
-            if is_of_a_sweep(folder):
-                failures.append((name, "did not get to its end: start the sweep again with skip_completed=true"))
-        elif (source / "metrics.json").is_file():
-            try:
-                jobs.append(done_job(name, source, folder))
-            except UserError as error:
-                failures.append((name, str(error)))
-    return Found(tuple(jobs), tuple(failures))
+    there = sorted(folders(root))
+    names = [folder.relative_to(root).as_posix() if folder != root else folder.name for folder in there]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # most of it is to take digests of files
+        found = list(pool.map(find_job, names, there))
+    told = [(name, one) for name, one in zip(names, found, strict=True) if isinstance(one, str)]
+    return Found(tuple(one for one in found if isinstance(one, DoneJob)), tuple(told))
+
+
+def find_job(name: str, folder: Path) -> DoneJob | str | None:
+    """The finished job of this folder, or why it failed; None where there is none that has metrics."""
+    if (folder / FAILURE).is_file():
+        return reason_of(folder)
+    try:
+        source = follow_pointer(folder)
+        if (source / "manifest.json").is_file():
+            return done_job(name, source, folder) if (source / "metrics.json").is_file() else None
+    except UserError as error:
+        return str(error)
+    return "did not get to its end: start the sweep again with skip_completed=true" if is_of_a_sweep(folder) else None
 
 
 def done_job(name: str, source: Path, folder: Path) -> DoneJob:

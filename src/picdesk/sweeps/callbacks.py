@@ -5,7 +5,6 @@ Imports nothing heavy: Hydra loads the callback before `--help` is answered.
 
 from __future__ import annotations
 
-import gc
 import logging
 from contextlib import suppress
 from pathlib import Path
@@ -86,4 +85,3 @@ class Leaderboard(Callback):
             FAILED.append(f"leaderboard: {told or error}")
         finally:
             rankings.forget()
-            gc.unfreeze()  # not before: to look through all that is loaded takes as long as a job or two
