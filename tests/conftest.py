@@ -21,13 +21,14 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(
 
 import pytest
 
-from picdesk.report import figures
+from tests import root_logging
 from tests.doors import Ran, run
 
 SMALL = 120
 PROJECT = Path(__file__).resolve().parents[1]
 os.fsync = lambda file: None  # in this process alone: thousands of small files would wait for the disk
 
+root_logging.begin()
 gc.disable()  # until the tests are found: what imports make stays, and looking through it takes half of the time to find them
 
 
@@ -41,6 +42,10 @@ def pytest_collection_finish() -> None:
         from tests import trunk_memory
 
         trunk_memory.begin()
+    if "picdesk.report.figures" in sys.modules:
+        from tests import chart_memory
+
+        chart_memory.begin()
     gc.freeze()
     atexit.register(gc.unfreeze)
     gc.set_threshold(
@@ -50,10 +55,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Look for cycles until none is left, as pytest does five times as it ends, at all that is still there."""
-    for _ in range(5):
-        if not gc.collect():
-            break
+    """Look for cycles once, and let pytest, which does so five times as it ends, have nothing to look at."""
+    gc.collect()
     gc.freeze()
 
 
@@ -85,12 +88,6 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(small_data: Path) -> tuple[str, ...]:
     return (f"data.root={small_data}", "trainer.max_epochs=3", "training.batch_size=32", "bootstrap.resamples=200")
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the lines of the charts on job pages; for tests of what jobs leave apart from the page."""
-    monkeypatch.setattr(figures, "svg_of", lambda chart, name: "<svg></svg>")
 
 
 @pytest.fixture(scope="session")

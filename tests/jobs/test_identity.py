@@ -12,7 +12,6 @@ from tests.doors import Ran, run
 from tests.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
-pytestmark = pytest.mark.usefixtures("undrawn")
 SMALL = ("bootstrap.resamples=50", "trainer.max_epochs=1", "training.batch_size=16")
 
 

@@ -11,7 +11,6 @@ from tests.doors import Ran, run
 from tests.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
-pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def fit_job(capfd: Capture, data: Path, folder: Path, *more: str) -> Ran:

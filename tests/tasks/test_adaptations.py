@@ -21,7 +21,6 @@ from tests.tiny import write_data
 from tests.training import models
 
 Capture = pytest.CaptureFixture[str]
-pytestmark = pytest.mark.usefixtures("undrawn")
 SEVEN = ("heads", "full", "last_blocks", "lora", "bitfit", "lock_image", "lock_text")
 
 
