@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 KEPT = ("history", "best", "weights", "unscored", "scored_step")  # of `Best`, in the state of a job
 
 
-@dataclass
+@dataclass(repr=False)  # Lightning writes out what it is given for each trainer, whether anybody reads it or not
 class Best(pl.Callback):
     """Remembers each validation and the weights of the best one; equal scores keep the earlier.
 
