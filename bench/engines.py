@@ -151,17 +151,17 @@ def run_cell(cell: Cell, rounds: int) -> Timed:
     folded = fused and cell.modality in backbone.folded_towers  # type: ignore[attr-defined]
     fused = fused and cell.modality in backbone.fused_towers  # type: ignore[attr-defined]
 
-    def forward_of(*how: object) -> Forward:
-        folds = folded and how == ("bf16", fused, "torch") and not compiled  # a compiler sees to that itself
+    def forward_of(*how: object, compiles: bool = False) -> Forward:
+        folds = folded and how == ("bf16", fused, "torch") and not compiles  # a compiler sees to that itself
         ready, layout = prepare_trunk(trunk, "cpu", *how, folds)  # type: ignore[arg-type]
         dtype = torch.bfloat16 if how[0] == "bf16" and how[2] == "torch" else torch.float32
-        made = torch.compile(ready, dynamic=True) if compiled and how[2:] == (engine,) else ready
+        made = torch.compile(ready, dynamic=cell.modality == "text") if compiles else ready  # pictures are of one size
         return Forward(made, "cpu", dtype, backbone.normalise_pixels, BATCH, layout)  # type: ignore[arg-type, attr-defined]
 
     with torch.inference_mode():
         own = np.concatenate([forward_of("fp32", False, "torch")(inputs) for inputs in batches[:1]])
         start = time.perf_counter()
-        forward = forward_of(precision, fused, engine)
+        forward = forward_of(precision, fused, engine, compiles=compiled)
         if not compiled:
             work_in_place(forward.trunk)  # as the encoder has it
         first, *_ = [forward(inputs) for inputs in batches]
@@ -191,6 +191,9 @@ def run_cell(cell: Cell, rounds: int) -> Timed:
 def measure(cell: Cell, rounds: int) -> Row:
     """One cell in a process of its own; why there is no number, where there is none."""
     limit = {"ONEDNN_MAX_CPU_ISA": LIMITS[cell.limit]} if LIMITS[cell.limit] else {}
+    limit |= {
+        "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"
+    }  # what was compiled by a run before would cost nothing in this one
     words = [cell.backbone, cell.modality, cell.way, cell.limit]
     command = [sys.executable, __file__, "--child", json.dumps(words), "--rounds", str(rounds)]
     try:
@@ -251,7 +254,9 @@ def write_page(found: Mapping[str, Row]) -> None:
     text = ""
     for on in sorted({str(row["processor"]) for row in rows}):
         own = [row for row in rows if row["processor"] == on]
-        with_what = "; ".join(sorted({f"{row['engines']}; {row['rounds']} rounds" for row in own}))
+        engines = {name for row in own for name in str(row["engines"]).split(", ")}
+        rounds = {f"{row['rounds']} rounds" for row in own}
+        with_what = f"{', '.join(sorted(engines, reverse=True))}; {', '.join(sorted(rounds))}"
         lines = [f"## {on}", "", f"{with_what}.", "", heads, "|---" * 5 + "|", *map(line, own), ""]
         text += "\n".join(lines) + "\n"
     about = (

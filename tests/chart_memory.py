@@ -3,6 +3,7 @@
 matplotlib takes 40 ms for one, and a job has several. `picdesk.report.plots`, which draws them, is left alone.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -34,9 +35,13 @@ def draw_once(draw: Draw) -> Draw:
 
 
 def kind_of(value: Any) -> Any:
-    """All that a chart says but for its numbers, its title and how many points there are."""
+    """All that a chart says but for its title and its finite numbers, and whether a line has one point or more."""
     if is_dataclass(value):
         return type(value), *(kind_of(getattr(value, own.name)) for own in fields(value) if own.name != "title")
     if isinstance(value, tuple):
-        return frozenset(kind_of(one) for one in value)
-    return type(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        kinds = tuple(map(kind_of, value))
+        alike = len(set(kinds)) == 1
+        return (*kinds[:1], len(kinds) > 1) if alike else kinds
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return type(value), math.isfinite(value)
+    return value

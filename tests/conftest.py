@@ -1,4 +1,6 @@
-"""What several test files need."""
+"""What several test files need. It loads nothing large: where processes run the tests, the first one runs none."""
+
+from __future__ import annotations
 
 import atexit
 import gc
@@ -8,6 +10,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before anything asks how many threads it may have
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,7 +25,9 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(
 import pytest
 
 from tests import root_logging
-from tests.doors import Ran, run
+
+if TYPE_CHECKING:
+    from tests.doors import Ran
 
 SMALL = 120
 PROJECT = Path(__file__).resolve().parents[1]
@@ -100,6 +105,8 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def trained(capfd: pytest.CaptureFixture[str], outputs: Path, settings: tuple[str, ...], features: Path) -> Ran:
     """The shared training job; run by the first test that asks."""
+    from tests.doors import run
+
     if outputs not in _JOBS:
         borrow_features(features, outputs / "store")
         _JOBS[outputs] = run(capfd, outputs, "train", *settings)

@@ -9,8 +9,9 @@ from _pytest.logging import catching_logs
 
 
 def begin() -> None:
-    """Put it in place."""
-    catching_logs.__enter__ = enter  # type: ignore[method-assign]
+    """Put it in place; releases before 9.2 look at the root logger alone anyway."""
+    if "attached_loggers" in catching_logs.__slots__:
+        catching_logs.__enter__ = enter  # type: ignore[method-assign]
 
 
 def enter(catching: "catching_logs[logging.Handler]") -> logging.Handler:

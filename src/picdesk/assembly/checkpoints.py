@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,26 +70,12 @@ def weights_of(ckpt: str, outputs: Path) -> Path:
 
 def newest(outputs: Path) -> Path:
     """The checkpoint written last under the outputs folder, in whatever folder of it the job was given."""
-    jobs = (Path(folder) for folder in with_checkpoint(str(outputs), len(DEPTH) + 1))
-    found = [path for job in jobs if job != outputs and (path := job / "checkpoint" / WEIGHTS).is_file()]
+    found = [path for depth in (*DEPTH, "*/*/*/*") for path in outputs.glob(f"{depth}/checkpoint/{WEIGHTS}")]
     if not found:
         raise MissingFileError(
             f"ckpt=latest: no training job has left a checkpoint under {outputs}; run train.py first"
         )
     return max(found, key=lambda path: (path.stat().st_mtime_ns, str(path)))
-
-
-def with_checkpoint(folder: str, deepest: int) -> Iterator[str]:
-    """Folders in which there is a folder `checkpoint`: this one, and those below it, at most so deep."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.is_dir()]
-    except OSError:
-        return
-    if "checkpoint" in names:
-        yield folder
-    for name in names if deepest else ():
-        yield from with_checkpoint(f"{folder}/{name}", deepest - 1)
 
 
 def newest_sweep(outputs: Path) -> Path:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,23 +66,8 @@ class Job:
 
     def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
         """run.trec, qrels.trec and metrics.json; the content of the last."""
-        with self.lists_written(scored):
-            return self.write_metrics(scored, extra)
-
-    @contextmanager
-    def lists_written(self, scored: Mapping[Direction, Scored]) -> Iterator[None]:
-        """run.trec and qrels.trec are written by a thread while the block goes on, and there when it has ended."""
-        with ThreadPoolExecutor(1) as pool:
-            writing = pool.submit(self._write_lists, scored)
-            yield
-            writing.result()
-
-    def _write_lists(self, scored: Mapping[Direction, Scored]) -> None:
         write_runs(self.folder / "run.trec", {direction: one.run for direction, one in scored.items()})
         write_qrels(self.folder / "qrels.trec", {direction: one.qrels for direction, one in scored.items()})
-
-    def write_metrics(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
-        """metrics.json, and its content; how long was searched is taken down for the manifest."""
         for direction, one in scored.items():
             spent = (("index", one.index_seconds), ("search", one.seconds))
             self.clock.stages += [Stage(f"{what} {direction}", now(), seconds) for what, seconds in spent if seconds]

@@ -64,7 +64,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
     job.write_config()
     joint = [(name, joint_of(scores, session.bars), role) for name, scores, role in outcome.systems]
     fields = [str(name) for name in settings.metrics.slices]
-    with job.clock.stage("write"), job.lists_written(outcome.scores):
+    with job.clock.stage("write"):
         slices = slice_tables(
             part,
             prompts,
@@ -75,7 +75,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
             fields,
         )
         extra = {**outcome.extra, **rankings.joint_json(joint[-1][1]), **slices_json(slices, fields)}
-        job.write_metrics(outcome.scores, extra)
+        job.write_scores(outcome.scores, extra)
         write_verdict(job, outcome.verdict)
         if shelf.sweeping():
             rankings.note(job.folder, outcome.scores)
