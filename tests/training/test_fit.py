@@ -248,3 +248,18 @@ def test_an_epoch_says_how_far_it_is(caplog: pytest.LogCaptureFixture, monkeypat
     assert [record.getMessage() for record in caplog.records] == ["epoch 4, steps: 30 of 100 (1/s, 70 s left)"]
     assert "while at: epoch 4" in stops.line(stops.Stop(2))
     stops.note_place("")
+
+
+def test_no_weights_are_written_out_when_trainers_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning puts whatever a trainer is given into a line that is logged nowhere."""
+    written: list[torch.Tensor] = []
+    write = torch.Tensor.__repr__
+
+    def noted(tensor: torch.Tensor, **how: Any) -> str:
+        written.append(tensor)
+        return write(tensor, **how)
+
+    monkeypatch.setattr(torch.Tensor, "__repr__", noted)
+    monkeypatch.setattr(torch.nn.Parameter, "__repr__", noted)
+    run_fit(epochs=1, callbacks=[Ema(), Collapse()])
+    assert written == []
