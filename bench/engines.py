@@ -43,6 +43,8 @@ LIMITS = {"all of it": "", "no AMX": "AVX512_CORE_BF16", "AVX2": "AVX2"}
 """What oneDNN may use. OpenVINO brings its own copy, which reads the same variable for some kernels and not for others."""
 NEEDED = {"all of it": "", "no AMX": "amx_bf16", "AVX2": "avx512f"}
 """What a processor must have for a limit to be one."""
+COMPILES_ANEW = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+"""Torch keeps what it has compiled, and the next run would be told that compiling costs nothing."""
 TOO_LONG = 600  # seconds of one cell, compiling included
 Timed = dict[str, float]
 ORDER = [
@@ -191,14 +193,16 @@ def run_cell(cell: Cell, rounds: int) -> Timed:
 def measure(cell: Cell, rounds: int) -> Row:
     """One cell in a process of its own; why there is no number, where there is none."""
     limit = {"ONEDNN_MAX_CPU_ISA": LIMITS[cell.limit]} if LIMITS[cell.limit] else {}
-    limit |= {
-        "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"
-    }  # what was compiled by a run before would cost nothing in this one
     words = [cell.backbone, cell.modality, cell.way, cell.limit]
     command = [sys.executable, __file__, "--child", json.dumps(words), "--rounds", str(rounds)]
     try:
         done = subprocess.run(
-            command, env={**os.environ, **limit}, capture_output=True, text=True, timeout=TOO_LONG, check=False
+            command,
+            env={**os.environ, **COMPILES_ANEW, **limit},
+            capture_output=True,
+            text=True,
+            timeout=TOO_LONG,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return {"none": f"more than {TOO_LONG} s"}
