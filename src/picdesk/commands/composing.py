@@ -18,17 +18,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.picdesk_sweeper import OverLoader
+from hydra_plugins.picdesk_sweeper import KNOWN, ComposedByKind, OverLoader
 from picdesk.command import DOORS
 from picdesk.home import PROJECT
 
-KNOWN = "1.3."
-"""The versions of Hydra whose calls these are."""
 MULTIRUN = ("-m", "--multirun")
 HELP = {"-h", "--help"}
 
 
-class ComposedAhead(OverLoader):
+class ComposedAhead(ComposedByKind):
     """A loader of configs whose first look is the config that comes next, or what is wrong with it."""
 
     def __init__(self, loader: ConfigLoader, mode: RunMode) -> None:
@@ -70,9 +68,6 @@ class ComposedAhead(OverLoader):
         self._kept = list(overrides), config
         return config
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return itself, (self._loader,)  # a launcher's worker has no first look
-
 
 class ListedOnce(OverLoader):
     """A loader that lists all groups out of one copy of the options; Hydra makes a copy of them all for each group."""
@@ -89,11 +84,6 @@ class ListedOnce(OverLoader):
         """What a group has, as no override adds to it."""
         found: list[str] = self._options.get_group_options(group_name, results_filter)
         return found
-
-
-def itself(loader: ConfigLoader) -> ConfigLoader:
-    """The loader below."""
-    return loader
 
 
 def run_composed_once(main: Callable[[], Any], arguments: Sequence[str]) -> bool:
