@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from picdesk.assembly.checkpoints import best_of, newest, newest_sweep
 from picdesk.errors import ConfigError, MissingFileError
@@ -50,6 +51,15 @@ def test_best_of_a_sweep(capfd: Capture, tmp_path: Path) -> None:
     point(other / "again", worst)  # a job that was done before counts where it was done
     assert newest_sweep(tmp_path) == other
     assert best_of("x", other).resolve() == worst / "checkpoint" / "model.safetensors"
+
+
+def test_fits_of_a_sweep_begin_where_all_of_them_begin(capfd: Capture, tmp_path: Path) -> None:
+    start, _ = fit_job(capfd, tmp_path, "start")
+    ran = run(capfd, tmp_path, "train", "-m", "ckpt=latest", "seed=1,2,3", *FIT)
+    assert ran.status == 0, ran.err
+    folders = {path.parent for path in tmp_path.rglob("manifest.json")} - {start}
+    begun = [str(yaml.safe_load((folder / "config.yaml").read_text())["ckpt"]) for folder in folders]
+    assert begun == 3 * [str(start / "checkpoint" / "model.safetensors")]
 
 
 @pytest.mark.parametrize("folder", ["train/2026-01-02/10-00-00", "mine", "learning_rates/lr=0.1", "a/b/c/d"])

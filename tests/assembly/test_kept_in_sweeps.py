@@ -17,6 +17,7 @@ from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
 from picdesk.assembly.saved_text import yaml_of
 from picdesk.assembly.schema import CONF, typed_settings
+from picdesk.errors import MissingFileError
 from picdesk.training.checkpoint import Checkpoint
 
 
@@ -95,34 +96,42 @@ def test_the_digest_of_weights_is_that_of_the_file_as_it_is(tmp_path: Path) -> N
     assert Checkpoint(file).digest == before
 
 
+def checkpoint(folder: Path, written: int) -> Path:
+    """Weights that a job left at a time."""
+    weights = folder / "checkpoint" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    os.utime(weights, (written, written))
+    return weights
+
+
 @pytest.mark.usefixtures("sweep")
-def test_a_job_looks_for_the_latest_checkpoint_once_and_the_next_job_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("door", ["train", "evaluate"])
+def test_all_jobs_of_a_sweep_mean_the_checkpoint_that_was_the_latest_when_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str
 ) -> None:
-    def checkpoint(job: str, written: int) -> Path:
-        weights = tmp_path / job / "checkpoint" / "model.safetensors"
-        weights.parent.mkdir(parents=True)
-        weights.touch()
-        os.utime(weights, (written, written))
-        return weights
+    about = SimpleNamespace(job=SimpleNamespace(config_name=door), sweep=SimpleNamespace(dir=str(tmp_path / "sweep")))
+    monkeypatch.setattr(shelf.HydraConfig, "get", lambda: about)
+    first, own = checkpoint(tmp_path / "a", 1_000), checkpoint(tmp_path / "sweep" / "seed=1", 2_000)
+    assert weights_of("latest", tmp_path) == (first if door == "train" else own)
+    checkpoint(tmp_path / "b", 3_000)
+    assert weights_of("latest", tmp_path) == (first if door == "train" else own)
+    shelf.forget()
+    assert weights_of("latest", tmp_path) == tmp_path / "b" / "checkpoint" / "model.safetensors"
 
-    def begin(job: str) -> None:
-        about = SimpleNamespace(runtime=SimpleNamespace(output_dir=str(tmp_path / job)))
-        monkeypatch.setattr(shelf.HydraConfig, "get", lambda: about)
 
-    begin("one")
-    first = checkpoint("a", 1_000)
-    assert weights_of("latest", tmp_path) == first
-    newer = checkpoint("b", 2_000)
-    assert weights_of("latest", tmp_path) == first
-    begin("two")
-    assert weights_of("latest", tmp_path) == newer
+@pytest.mark.usefixtures("sweep")
+def test_a_sweep_of_fits_has_no_latest_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = SimpleNamespace(
+        job=SimpleNamespace(config_name="train"), sweep=SimpleNamespace(dir=str(tmp_path / "sweep"))
+    )
+    monkeypatch.setattr(shelf.HydraConfig, "get", lambda: about)
+    checkpoint(tmp_path / "sweep" / "seed=1", 2_000)
+    for ckpt in ("latest", "best"):
+        with pytest.raises(MissingFileError, match=f"ckpt={ckpt}: .* before this sweep"):
+            weights_of(ckpt, tmp_path)
 
 
 def test_outside_a_sweep_the_latest_checkpoint_is_looked_for_each_time(tmp_path: Path) -> None:
     for job, written in (("a", 1_000), ("b", 2_000)):
-        weights = tmp_path / job / "checkpoint" / "model.safetensors"
-        weights.parent.mkdir(parents=True)
-        weights.touch()
-        os.utime(weights, (written, written))
-        assert weights_of("latest", tmp_path) == weights
+        assert checkpoint(tmp_path / job, written) == weights_of("latest", tmp_path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from picdesk.assembly.shelf import keep_in_job_of_sweep
+from picdesk.assembly.shelf import keep_in_sweep, own_sweep
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import WEIGHTS_FILE as WEIGHTS
 from picdesk.report.manifest import Manifest
@@ -51,13 +52,9 @@ def locate(ckpt: str, outputs: Path) -> Checkpoint:
 
 def weights_of(ckpt: str, outputs: Path) -> Path:
     """Its weights, not looked at yet. Raises `MissingFileError`."""
-    path = (
-        keep_in_job_of_sweep("newest", str(outputs), lambda: newest(outputs))
-        if ckpt == "latest"
-        else Path(ckpt).expanduser()
-    )
-    if ckpt == "best":
-        path = newest_sweep(outputs)
+    path = Path(ckpt).expanduser()
+    if ckpt in NEWEST:  # no job of a sweep goes on from what another one has just left: all mean the same
+        path = keep_in_sweep(ckpt, str(outputs), lambda: NEWEST[ckpt](outputs, own_sweep("train")))
     if is_sweep(path):
         return best_of(ckpt, path)
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
@@ -68,29 +65,46 @@ def weights_of(ckpt: str, outputs: Path) -> Path:
     )
 
 
-def newest(outputs: Path) -> Path:
-    """The checkpoint written last under the outputs folder, in whatever folder of it the job was given."""
-    found = [path for depth in (*DEPTH, "*/*/*/*") for path in outputs.glob(f"{depth}/checkpoint/{WEIGHTS}")]
-    if not found:
-        raise MissingFileError(
-            f"ckpt=latest: no training job has left a checkpoint under {outputs}; run train.py first"
-        )
-    return max(found, key=lambda path: (path.stat().st_mtime_ns, str(path)))
-
-
-def newest_sweep(outputs: Path) -> Path:
-    """The folder of the sweep of train.py that ended last and left checkpoints, in whatever folder of `outputs` it was given.
+def newest(outputs: Path, without: Path | None = None) -> Path:
+    """The checkpoint written last under the outputs folder, in whatever folder of it the job was given, but for one folder.
 
     Raises `MissingFileError` where there is none.
     """
-    found = [path.parent for depth in DEPTH for path in outputs.glob(f"{depth}/{SWEEP}")]
-    swept = [folder for folder in found if candidates(folder)]
-    if not swept:
+    found = [path for depth in (*DEPTH, "*/*/*/*") for path in outputs.glob(f"{depth}/checkpoint/{WEIGHTS}")]
+    last = newest_outside(found, without)
+    if last is None:
         raise MissingFileError(
-            f"ckpt=best: no sweep of train.py has left a checkpoint under {outputs}; `train.py -m key=a,b` makes one, and "
-            "ckpt=latest is the newest checkpoint of any job"
+            f"ckpt=latest: no training job has left a checkpoint under {outputs}{before_it(without)}; run train.py first"
         )
-    return max(swept, key=lambda folder: ((folder / SWEEP).stat().st_mtime_ns, str(folder)))
+    return last
+
+
+def newest_sweep(outputs: Path, without: Path | None = None) -> Path:
+    """The folder of the sweep of train.py that ended last and left checkpoints, in whatever folder of `outputs` it was given, but
+    for one folder.
+
+    Raises `MissingFileError` where there is none.
+    """
+    found = [path for depth in DEPTH for path in outputs.glob(f"{depth}/{SWEEP}")]
+    last = newest_outside([path for path in found if candidates(path.parent)], without)
+    if last is None:
+        raise MissingFileError(
+            f"ckpt=best: no sweep of train.py has left a checkpoint under {outputs}{before_it(without)}; "
+            "`train.py -m key=a,b` makes one, and ckpt=latest is the newest checkpoint of any job"
+        )
+    return last.parent
+
+
+def newest_outside(found: Iterable[Path], without: Path | None) -> Path | None:
+    """The file written last that does not lie in the folder `without`."""
+    falling = sorted(found, key=lambda path: (path.stat().st_mtime_ns, str(path)), reverse=True)
+    inside = None if without is None else without.resolve()
+    return next((path for path in falling if inside not in path.resolve().parents), None)
+
+
+def before_it(without: Path | None) -> str:
+    """How the folder of a sweep is told of, in which nobody looked."""
+    return "" if without is None else " before this sweep"
 
 
 def best_of(ckpt: str, sweep: Path) -> Path:
@@ -129,3 +143,6 @@ def candidates(sweep: Path) -> list[Candidate]:
             name = folder.relative_to(sweep).as_posix()
             found.append(Candidate(name, file, manifest.objective, manifest.measure))
     return found
+
+
+NEWEST = {"latest": newest, "best": newest_sweep}

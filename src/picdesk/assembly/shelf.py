@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
@@ -56,16 +57,15 @@ def keep_in_job(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
     return take_or_make(kind, digest_of([key, str(HydraConfig.get().runtime.output_dir)]), make)
 
 
-def keep_in_job_of_sweep(kind: str, key: str, make: Callable[[], Thing]) -> Thing:
-    """In a sweep, what the same job made before, and no other job; else a new one: `serve.py` is one job, and looks again."""
-    if not sweeping():
-        return make()
-    return take_or_make(kind, digest_of([key, str(HydraConfig.get().runtime.output_dir)]), make)
-
-
 def sweeping() -> bool:
     """Whether this job is one of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def own_sweep(door: str) -> Path | None:
+    """The folder of the sweep that this job is one of; None for one of another door, or for none."""
+    hydra = HydraConfig.get() if sweeping() else None
+    return Path(hydra.sweep.dir) if hydra is not None and hydra.job.config_name == door else None
 
 
 def forget() -> None:
