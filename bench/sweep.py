@@ -2,10 +2,10 @@
 
 Without overrides it first trains heads on the demo set for two epochs, and reranks by the same heads: the cost is that of any
 reranker whose scores are kept. The data set is encoded and scored beforehand (one job that is not counted), logger none. Each
-round runs one of the separate processes. What a job of the sweep costs is the difference between the whole
-sweep and one of three jobs (each index once, one weight), over the jobs that it has more, so that starting, importing and drawing
-the leaderboard's plots is in neither; what Hydra itself takes is such a difference for a door that does nothing
-(`bench/sweep_nothing.py`). The table is written to bench/results/sweep.json and sweep.md.
+round runs one of the separate processes. What a job of the sweep costs is the difference between the whole sweep and one of three
+jobs (each index once, one weight), over the jobs that it has more, so that starting, importing and drawing the leaderboard's plots
+is in neither; what Hydra itself takes is such a difference for a door that does nothing (`bench/sweep_nothing.py`). As that is a
+mean over jobs, so is what is taken from it. The table is written to bench/results/sweep.json and sweep.md.
 """
 
 import argparse
@@ -40,12 +40,14 @@ def job(outputs: Path, *overrides: str, door: str = "evaluate.py") -> float:
 
 
 def stages(folder: Path) -> dict[str, float]:
-    """Median seconds of each stage over the jobs of a sweep, but for the first, which reads the data."""
-    seconds: dict[str, list[float]] = {}
-    for path in sorted(folder.rglob("manifest.json"), key=lambda path: path.stat().st_mtime_ns)[1:]:
+    """Mean seconds of each stage over the jobs of a sweep, but for the first, which reads the data. A stage that a job does not
+    have took it no time."""
+    seconds: dict[str, float] = {}
+    jobs = sorted(folder.rglob("manifest.json"), key=lambda path: path.stat().st_mtime_ns)[1:]
+    for path in jobs:
         for stage in json.loads(path.read_text())["stages"]:
-            seconds.setdefault(stage["name"], []).append(stage["seconds"])
-    return {name: statistics.median(values) for name, values in seconds.items()}
+            seconds[stage["name"]] = seconds.get(stage["name"], 0.0) + stage["seconds"] / len(jobs)
+    return seconds
 
 
 def prepare_heads(outputs: Path) -> list[str]:

@@ -149,19 +149,21 @@ def test_sums_of_drawn_pictures_are_exact_for_whole_numbers_and_as_close_as_doub
     hits = generator.integers(0, 2, clusters).astype(np.float64)
     ranks = generator.integers(1, 1 << 40, clusters).astype(np.float64)
     shares = generator.random((clusters, 3))
-    for columns in ({"hits": hits}, {"hits": hits, "ranks": ranks}, {"below": -hits}):
+    for columns in ({"hits": hits}, {"hits": hits, "ranks": ranks}, {"below": -hits}, {"halves": hits / 2}):
         drawn = statistics.resample_sums(columns, resamples, 5)
         for name, column in columns.items():
-            np.testing.assert_array_equal(drawn[name], counts @ column.astype(np.int64))
+            np.testing.assert_array_equal(2 * drawn[name], counts @ (2 * column).astype(np.int64))
     drawn = statistics.resample_sums({"hits": hits, "shares": shares}, resamples, 5)
     np.testing.assert_array_equal(drawn["hits"], counts @ hits.astype(np.int64))
     np.testing.assert_allclose(drawn["shares"], counts @ shares, rtol=1e-13)
     assert drawn["shares"].shape == (resamples, 3)
 
 
-def test_only_sums_below_two_to_the_24th_are_worked_out_in_float32() -> None:
-    largest = np.full((4, 1), 2.0**22)
-    assert statistics._single_is_exact(largest)
-    assert not statistics._single_is_exact(largest + 1)
+def test_only_sums_below_two_to_the_23rd_are_worked_out_in_float32() -> None:
+    largest = np.full((4, 1), 2.0**21)
+    for exact in (largest, largest - 0.5, np.full((4, 1), 0.5)):
+        assert statistics._single_is_exact(exact)
+    assert not statistics._single_is_exact(largest + 0.5)
+    assert not statistics._single_is_exact(np.full((4, 1), 0.25))
     assert not statistics._single_is_exact(np.full((4, 1), 0.1))
     assert not statistics._single_is_exact(np.full((4, 1), -1.0))

@@ -147,10 +147,12 @@ def resample_sums(columns: Mapping[str, Doubles], resamples: int, seed: int) -> 
 
 
 def _single_is_exact(columns: Doubles) -> bool:
-    """Whether sums over any draw of these columns [clusters, n] are exact in float32: whole numbers, and none beyond 2^24."""
-    if not (columns.min(initial=0) >= 0 and columns.max(initial=0) * len(columns) <= 1 << 24):
+    """Whether sums over any draw of these columns [clusters, n] are exact in float32: whole numbers and halves, and none beyond
+    2^23."""
+    halves = 2 * columns
+    if not (halves.min(initial=0) >= 0 and halves.max(initial=0) * len(columns) <= 1 << 24):
         return False
-    return bool((columns == np.rint(columns)).all())
+    return bool((halves == np.rint(halves)).all())
 
 
 def _fresh_counts(clusters: int, resamples: int, seed: int) -> Iterator[NDArray[np.uint16]]:
