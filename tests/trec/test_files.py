@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from picdesk.errors import DataError, MissingFileError
+from picdesk.files import file_digest
 from picdesk.interfaces import DIRECTIONS
 from picdesk.trec import files
 from picdesk.trec.files import read_qrels, read_runs, read_runs_parquet, write_qrels, write_runs, write_runs_parquet
@@ -35,7 +36,7 @@ def test_both_directions_in_one_file_and_back_to_the_byte(tmp_path: Path) -> Non
 def test_parts_of_a_long_run_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = random_case(np.random.default_rng(2), pictures=30, levels=4)
     runs = {direction: case.run(direction, depth=8) for direction in DIRECTIONS}
-    write_runs(tmp_path / "whole.trec", runs)
+    assert write_runs(tmp_path / "whole.trec", runs) == file_digest(tmp_path / "whole.trec")
     monkeypatch.setattr(files, "_CHUNK", 7)
     write_runs(tmp_path / "parts.trec", runs)
     assert (tmp_path / "parts.trec").read_bytes() == (tmp_path / "whole.trec").read_bytes()

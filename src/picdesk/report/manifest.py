@@ -79,8 +79,10 @@ class Manifest:
         compared: Mapping[str, Mapping[str, float]] | None = None,
         batch_size: int | None = None,
         choices: Mapping[str, str] | None = None,
+        digests: Mapping[str, str] | None = None,
     ) -> "Manifest":
-        """Manifest of the job that now ends and left `files` in `folder` (those of the usual four that are there)."""
+        """Manifest of the job that now ends and left `files` in `folder` (those of the usual four that are there); `digests` are
+        of those whose digest was taken as they were written."""
         folder = Path(folder)
         names = [name for name in BESIDE if (folder / name).is_file()] if files is None else list(files)
         return cls(
@@ -99,7 +101,7 @@ class Manifest:
             platform=provenance.machine(),
             stages=tuple(stopwatch.stages),
             counts=dict(counts or {}),
-            files={name: _digest(folder / name) for name in names},
+            files={name: (digests or {}).get(name) or _digest(folder / name) for name in names},
             settings=dict(settings or {}),
             fingerprint=fingerprint,
             objective=objective,

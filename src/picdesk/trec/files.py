@@ -6,6 +6,7 @@ column of a run, its tag, is `picdesk-<gallery size>`; lines of the tail (see `p
 a direction they are `t2i`, without our tag the gallery is the items that they name, and their rank column is not looked at.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from picdesk.errors import DataError, MissingFileError
-from picdesk.files import written_whole
+from picdesk.files import file_digest, written_whole
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.trec.arrow import codes, numbers, strings, values
 from picdesk.trec.faults import QRELS_COLUMNS, RUN_COLUMNS, fault
@@ -44,8 +45,8 @@ _CHUNK = 1 << 15
 MOST_GRADE = 10**6
 
 
-def write_runs(path: Path | str, runs: Mapping[Direction, Run]) -> None:
-    """Write the runs of one job to one file, whole or not at all."""
+def write_runs(path: Path | str, runs: Mapping[Direction, Run]) -> str:
+    """Write the runs of one job to one file, whole or not at all; its SHA-256, taken while the disk takes the file."""
     with written_whole(path) as temporary, temporary.open("wb") as stream, ThreadPoolExecutor(2) as pool:
         parts = (part for d in DIRECTIONS if d in runs for part in _parts_of(d, lines_of_run(runs[d])))
         waiting = [pool.submit(part) for part in islice(parts, 3)]
@@ -53,6 +54,11 @@ def write_runs(path: Path | str, runs: Mapping[Direction, Run]) -> None:
             text = waiting.pop(0).result()
             waiting += [pool.submit(part) for part in islice(parts, 1)]
             stream.write(text)
+        stream.flush()
+        kept = pool.submit(os.fsync, stream.fileno())
+        digest = file_digest(temporary)
+        kept.result()
+    return digest
 
 
 def write_qrels(path: Path | str, qrels: Mapping[Direction, Qrels]) -> None:
