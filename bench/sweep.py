@@ -3,9 +3,9 @@
 Without overrides it first trains heads on the demo set for two epochs, and reranks by the same heads: the cost is that of any
 reranker whose scores are kept. The data set is encoded and scored beforehand (one job that is not counted), logger none. Each
 round runs one of the separate processes. What a job of the sweep costs is the difference between the whole sweep and one of
-three jobs (each index once, one weight), over the jobs that it has more, so that starting, importing and drawing the leaderboard's
-plots is in neither; what Hydra itself takes is such a difference for a door that does nothing (`bench/sweep_nothing.py`). As that
-is a mean over jobs, so is what is taken from it. The table is written to bench/results/sweep.json and sweep.md.
+three jobs (each index once, one weight), over the jobs that it has more, so that starting, importing and drawing the plots of the
+leaderboard is in neither; what Hydra itself takes is such a difference for a door that does nothing (`bench/sweep_nothing.py`).
+As that is a mean over jobs, so is what is taken from it. The table is written to bench/results/sweep.json and sweep.md.
 """
 
 import argparse

@@ -80,7 +80,8 @@ class ComposedByKind(OverLoader):
         if not hydra.__version__.startswith(KNOWN) or self._looks_elsewhere(master, lines):
             return None
         parsed = OverridesParser.create().parse_overrides(lines)
-        chosen, values = [], []
+        chosen: list[Override] = []
+        values: list[Override] = []
         for one in parsed:
             (chosen if one.is_hydra_override() or self._chooses(one) else values).append(one)
         if not values or not all(map(sets_a_value, values)):
@@ -144,6 +145,7 @@ class ComposingOnce(BasicSweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hand the loader that keeps configs to the launcher."""
         below: Any = hydra_context.config_loader
-        loader: Any = Composed(below if isinstance(below, ComposedByKind) else ComposedByKind(below))
+        by_kind: Any = below if isinstance(below, ComposedByKind) else ComposedByKind(below)
+        loader: Any = Composed(by_kind)
         keeping = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)
         super().setup(hydra_context=keeping, task_function=task_function, config=config)

@@ -128,7 +128,8 @@ def resample_sums(columns: Mapping[str, Doubles], resamples: int, seed: int) -> 
     A column is [clusters] or [clusters, n] and becomes [resamples] or [resamples, n].
     """
     stacked = np.column_stack(list(columns.values()))
-    values: NDArray[Any] = stacked.astype(np.float32 if _single_is_exact(stacked) else np.float64)
+    single = _single_is_exact(stacked)
+    values: NDArray[Any] = np.ascontiguousarray(stacked.T, np.float32 if single else np.float64)
     counts = _counts if len(stacked) * resamples <= _KEPT_CELLS else _fresh_counts
     drawn, at = np.empty((resamples, stacked.shape[1])), 0
     room: NDArray[Any] = np.empty((0, len(stacked)), values.dtype)
@@ -136,7 +137,9 @@ def resample_sums(columns: Mapping[str, Doubles], resamples: int, seed: int) -> 
         room = room if len(room) >= len(block) else np.empty(block.shape, values.dtype)
         wide = room[: len(block)]
         wide[:] = block
-        drawn[at : at + len(block)] = quick_product(wide, values.T)
+        drawn[at : at + len(block)] = (
+            quick_product(wide, values) if single else quick_product(values, wide).T
+        )  # as is quicker
         at += len(block)
     widths = [1 if column.ndim == 1 else column.shape[1] for column in columns.values()]
     parts = np.split(drawn, np.cumsum(widths)[:-1], axis=1)

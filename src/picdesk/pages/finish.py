@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from picdesk.assembly import shelf
 from picdesk.assembly.session import Session
@@ -79,12 +78,13 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
         write_verdict(job, outcome.verdict)
         if shelf.sweeping():
             rankings.note(job.folder, outcome.scores)
-        log_final(
-            job.logger,
-            flat_metrics(outcome.scores) | {f"both/{key}": one.value for key, one in joint[-1][1].items()},
-            show.retrieved_rows(part, prompts, outcome.scores, settings.shown),
-            session.plain_config,
-        )
+        if not job.logger.silent:
+            log_final(
+                job.logger,
+                flat_metrics(outcome.scores) | {f"both/{key}": one.value for key, one in joint[-1][1].items()},
+                show.retrieved_rows(part, prompts, outcome.scores, settings.shown),
+                session.plain_config,
+            )
         job.logger.finish()
         tables = (
             *show.metric_tables(outcome.systems),
@@ -170,16 +170,16 @@ def add_verdict(verdict: Verdict | None, title: str) -> str:
 
 def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact, ...]:
     """What was run, for the head of the page."""
-    whole, settings = session.plain_config, session.settings
+    settings = session.settings
     rows = {
-        "data": short(whole, "data"),
-        "split": short(whole, "split"),
-        "prompt": short(whole, "prompt"),
+        "data": short(session, "data"),
+        "split": short(session, "split"),
+        "prompt": short(session, "prompt"),
         "backbone": weights["name"],
-        **({"loss": short(whole, "loss")} if settings.task == "train" else {}),
-        "index": short(whole, "index"),
+        **({"loss": short(session, "loss")} if settings.task == "train" else {}),
+        "index": short(session, "index"),
         **({"scores": session.correction.description()} if session.correction.active else {}),
-        "reranker": short(whole, "reranker"),
+        "reranker": short(session, "reranker"),
         "seed": str(settings.seed),
         **({"engine": settings.encode.engine} if settings.encode.engine != "torch" else {}),
         "precision": session.encoder.computing.of_both(session.backbone),
@@ -192,8 +192,9 @@ def facts(session: Session, job: Job, weights: Mapping[str, str]) -> tuple[Fact,
     return (*(Fact(name, value) for name, value in rows.items()), *wide)
 
 
-def short(plain: Mapping[str, Any], group: str) -> str:
-    """A part of a plain config in a few words: the chosen option and its numbers."""
-    settings = [f"{k}={v:g}" for k, v in plain[group].items() if isinstance(v, int | float) and not isinstance(v, bool)]
-    name = str(plain["choices"].get(group, plain[group]["_target_"]))
-    return f"{name} ({', '.join(settings)})" if settings and group in WITH_NUMBERS else name
+def short(session: Session, group: str) -> str:
+    """A part of the config in a few words: the chosen option and its numbers."""
+    plain = session.plain_node(group)
+    numbers = [f"{k}={v:g}" for k, v in plain.items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    name = session.settings.choices.get(group) or str(plain["_target_"])
+    return f"{name} ({', '.join(numbers)})" if numbers and group in WITH_NUMBERS else name
