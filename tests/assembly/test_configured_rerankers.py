@@ -6,9 +6,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from picdesk.assembly.configured_rerankers import Rerankers
+from picdesk.assembly.reading import given_backbone
 from picdesk.backbones.lite import Lite
 from picdesk.backbones.two_tower import TwoTower
+from picdesk.training.checkpoint import save
 from tests import trunk_memory
+from tests.assembly.test_kept_in_sweeps import composed
 
 
 class Trained(Lite):
@@ -36,3 +39,16 @@ def test_a_trunk_whose_fingerprint_is_known_is_not_built(tmp_path: Path, monkeyp
         built.append(reranker.backbone._modules.deferred("image_trunk") is None)
     assert contents[0] == contents[1]
     assert built == [True, False], "the first one had to be built, to find its fingerprint"
+
+
+def test_of_a_text_tower_that_a_checkpoint_brings_the_picture_trunk_is_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TwoTower, "_take_fingerprint", trunk_memory.AS_IT_COMES)
+    lite = Lite(seed=3)
+    heads = {name: value.detach().clone() for name, value in lite.named_parameters() if "trunk" not in name}
+    weights = save(tmp_path / "checkpoint", lite, heads, OmegaConf.to_yaml(composed("backbone=lite"), resolve=False))
+    cfg = composed("backbone=precomputed", f"backbone.dim={lite.dim}", f"paths.store={tmp_path}")
+    cfg.backbone.text_ckpt = str(weights)
+    built = [given_backbone(cfg).text_encoder._modules.deferred("image_trunk") is None for _ in range(2)]  # type: ignore[attr-defined]
+    assert built == [True, False]

@@ -18,6 +18,7 @@ from picdesk.assembly.inherit import is_open
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
 from picdesk.assembly.shelf import keep_in_sweep
+from picdesk.backbones.deferred import KnownFingerprints
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.collection import Collection, Fields
 from picdesk.data.check_report import CheckReport
@@ -213,6 +214,7 @@ def given_backbone(cfg: DictConfig) -> TwoTower:
         named.backbone.text_encoder = raw_node(saved, "backbone")
     backbone: Any = build(named, "backbone")
     if checkpoint is not None:
+        backbone.text_encoder.known_fingerprints = KnownFingerprints.beside(Path(cfg.paths.store))
         load(checkpoint, backbone.text_encoder)
         backbone.forget_fingerprints()
         log.info("text tower: %s", checkpoint.path)
