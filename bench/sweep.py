@@ -75,7 +75,7 @@ def one_round(outputs: Path, common: list[str], swept: list[str], name: str) -> 
         "a job of the sweep, marginal (its part of the leaderboard included)": each,
         "- its search and reranking": search,
         "- building its indexes": index,
-        "- Hydra itself: composing its config once, writing it down, setting up the log": hydra,
+        "- Hydra itself: making its config, writing it down, setting up the log": hydra,
         **{
             f"- stage: {key}": value
             for key, value in parts.items()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -60,6 +61,10 @@ class ComposedByKind(OverLoader):
     whatever is wrong, is left to Hydra, whose message it then is.
     """
 
+    composes_by_kind = (
+        True  # asked by name: Hydra reads this file once more, as a plug-in, and then has classes of its own
+    )
+
     def __init__(self, loader: ConfigLoader) -> None:
         super().__init__(loader)
         self._kinds: OrderedDict[tuple[Any, ...], DictConfig] = OrderedDict()
@@ -77,7 +82,7 @@ class ComposedByKind(OverLoader):
         from hydra._internal.config_loader_impl import get_overrides_dirname
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        if not hydra.__version__.startswith(KNOWN) or self._looks_elsewhere(master, lines):
+        if not hydra.__version__.startswith(KNOWN):
             return None
         parsed = OverridesParser.create().parse_overrides(lines)
         chosen: list[Override] = []
@@ -86,12 +91,17 @@ class ComposedByKind(OverLoader):
             (chosen if one.is_hydra_override() or self._chooses(one) else values).append(one)
         if not values or not all(map(sets_a_value, values)):
             return None
-        config = copy.deepcopy(self._kind(master, [str(one.input_line) for one in chosen]))
+        kind = self._kind(master, [str(one.input_line) for one in chosen])
+        if kind.hydra.searchpath or kind.hydra.job.env_copy:  # groups that the loader does not know; what may change
+            return None
+        config = copy.deepcopy(kind)
         for one in values:
             OmegaConf.update(config, one.key_or_group, one.value(), merge=True)
         own = [one for one in parsed if not one.is_hydra_override()]
-        config.hydra.overrides.task.clear()
-        config.hydra.overrides.task.extend([one.input_line for one in own])
+        noted = config.hydra.overrides.task
+        del noted[len(noted) - len(own) + len(values) :]  # of the lines that choose
+        noted.extend([one.input_line for one in own])
+        config.hydra.runtime.cwd = str(Path.cwd())
         config.hydra.job.override_dirname = get_overrides_dirname(
             own,
             **{key: config.hydra.job.config.override_dirname[key] for key in ("exclude_keys", "item_sep", "kv_sep")},
@@ -112,13 +122,8 @@ class ComposedByKind(OverLoader):
         """Whether an override chooses of a group; one that gives a mapping sets values in what was chosen."""
         key = override.key_or_group
         if key not in self._groups:
-            self._groups[key] = bool(self._loader.get_group_options(key, None))
+            self._groups[key] = bool(self.repository.group_exists(key))
         return self._groups[key] and not isinstance(override.value(), dict)
-
-    @staticmethod
-    def _looks_elsewhere(master: DictConfig, lines: Sequence[str]) -> bool:
-        """Whether groups may lie in folders that the loader does not list."""
-        return bool(master.hydra.searchpath) or any("hydra.searchpath" in line for line in lines)
 
 
 class Composed(OverLoader):
@@ -145,7 +150,7 @@ class ComposingOnce(BasicSweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hand the loader that keeps configs to the launcher."""
         below: Any = hydra_context.config_loader
-        by_kind: Any = below if isinstance(below, ComposedByKind) else ComposedByKind(below)
+        by_kind: Any = below if getattr(below, "composes_by_kind", False) else ComposedByKind(below)
         loader: Any = Composed(by_kind)
         keeping = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)
         super().setup(hydra_context=keeping, task_function=task_function, config=config)

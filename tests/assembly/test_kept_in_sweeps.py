@@ -1,8 +1,6 @@
 """What the jobs of a sweep share is what each would have made for itself."""
 
-import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,13 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from picdesk import marks
 from picdesk.assembly import saved_config, shelf
-from picdesk.assembly.checkpoints import weights_of
 from picdesk.assembly.replaced import option_of
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
 from picdesk.assembly.saved_text import yaml_of
 from picdesk.assembly.schema import CONF, typed_settings
-from picdesk.errors import MissingFileError
 from picdesk.training.checkpoint import Checkpoint
 
 
@@ -94,44 +90,3 @@ def test_the_digest_of_weights_is_that_of_the_file_as_it_is(tmp_path: Path) -> N
     assert Checkpoint(file).digest != before
     file.write_bytes(b"one")
     assert Checkpoint(file).digest == before
-
-
-def checkpoint(folder: Path, written: int) -> Path:
-    """Weights that a job left at a time."""
-    weights = folder / "checkpoint" / "model.safetensors"
-    weights.parent.mkdir(parents=True)
-    weights.touch()
-    os.utime(weights, (written, written))
-    return weights
-
-
-@pytest.mark.usefixtures("sweep")
-@pytest.mark.parametrize("door", ["train", "evaluate"])
-def test_all_jobs_of_a_sweep_mean_the_checkpoint_that_was_the_latest_when_it_began(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str
-) -> None:
-    about = SimpleNamespace(job=SimpleNamespace(config_name=door), sweep=SimpleNamespace(dir=str(tmp_path / "sweep")))
-    monkeypatch.setattr(shelf.HydraConfig, "get", lambda: about)
-    first, own = checkpoint(tmp_path / "a", 1_000), checkpoint(tmp_path / "sweep" / "seed=1", 2_000)
-    assert weights_of("latest", tmp_path) == (first if door == "train" else own)
-    checkpoint(tmp_path / "b", 3_000)
-    assert weights_of("latest", tmp_path) == (first if door == "train" else own)
-    shelf.forget()
-    assert weights_of("latest", tmp_path) == tmp_path / "b" / "checkpoint" / "model.safetensors"
-
-
-@pytest.mark.usefixtures("sweep")
-def test_a_sweep_of_fits_has_no_latest_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    about = SimpleNamespace(
-        job=SimpleNamespace(config_name="train"), sweep=SimpleNamespace(dir=str(tmp_path / "sweep"))
-    )
-    monkeypatch.setattr(shelf.HydraConfig, "get", lambda: about)
-    checkpoint(tmp_path / "sweep" / "seed=1", 2_000)
-    for ckpt in ("latest", "best"):
-        with pytest.raises(MissingFileError, match=f"ckpt={ckpt}: .* before this sweep"):
-            weights_of(ckpt, tmp_path)
-
-
-def test_outside_a_sweep_the_latest_checkpoint_is_looked_for_each_time(tmp_path: Path) -> None:
-    for job, written in (("a", 1_000), ("b", 2_000)):
-        assert checkpoint(tmp_path / job, written) == weights_of("latest", tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
-from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf import Container, DictConfig
 
-from hydra_plugins.picdesk_sweeper import ComposedByKind
+from hydra_plugins.picdesk_sweeper import Composed, ComposedByKind
 from picdesk.assembly import schema as schema
+from picdesk.commands.composing import ComposedAhead
 from tests.conftest import PROJECT
 
 SHARED = ["ckpt=latest", "data=folder", "reranker=cross_backbone", "hydra.sweep.dir=/tmp/x"]
@@ -51,6 +54,7 @@ JOBS = {
     "a key that is forced": ["++seed=3", "top_k=7"],
     "a key that is taken away": ["~tolerance", "seed=3"],
     "a group that is added": ["+experiment={}", "seed=3"],
+    "lines that were noted": ["hydra.overrides.task=[a]", "seed=3", "index=hnsw"],
     "keys of Hydra": ["hydra.job.chdir=true", "seed=3", "hydra.verbose=true"],
     "a mapping of Hydra": ["hydra={verbose:true}", "seed=3"],
     "Hydra's folders": ["hydra.searchpath=[file:///tmp]", "seed=3"],
@@ -161,6 +165,36 @@ def test_another_version_of_hydra_composes_as_it_does(
     assert loader.count - before == 3
 
 
-def test_a_worker_is_sent_hydras_own_loader(tmp_path: Path) -> None:
-    sent = pickle.loads(pickle.dumps(ComposedByKind(OmegaConf.create({"seed": 1}))))  # type: ignore[arg-type]  # noqa: S301
-    assert sent == {"seed": 1}
+def test_a_worker_is_sent_hydras_own_loader(loader: Counting) -> None:
+    over: Any = Composed(ComposedAhead(loader, RunMode.MULTIRUN))  # type: ignore[arg-type]
+    assert type(pickle.loads(pickle.dumps(over))) is Counting  # noqa: S301
+
+
+def test_a_group_without_an_option_is_a_group(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
+    (tmp_path / "conf" / "part").mkdir()
+    (tmp_path / "conf" / "part" / "notes.txt").touch()
+    own = ConfigLoaderImpl(create_automatic_config_search_path(None, None, str(tmp_path / "conf")))
+    master = own.load_configuration("evaluate", [], RunMode.MULTIRUN)
+    for one in (own, ComposedByKind(own)):
+        with pytest.raises(ConfigCompositionException, match="Could not override 'part'"):
+            one.load_sweep_config(master, ["part=val", "seed=3"])
+
+
+def test_what_a_variable_of_the_environment_says_is_what_it_says_now(
+    loader: Counting, master: DictConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_kind = ComposedByKind(loader)
+    for value in ("1", "2"):
+        monkeypatch.setenv("PICDESK_TRIED", value)
+        found = by_kind.load_sweep_config(master, ["hydra.job.env_copy=[PICDESK_TRIED]", "seed=3"])
+        assert found.hydra.job.env_set == {"PICDESK_TRIED": value}
+
+
+def test_a_job_is_composed_where_it_is(
+    loader: Counting, master: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_kind = ComposedByKind(loader)
+    for place in (PROJECT, tmp_path):
+        monkeypatch.chdir(place)
+        assert by_kind.load_sweep_config(master, ["seed=3"]).hydra.runtime.cwd == str(place)

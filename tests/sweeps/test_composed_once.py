@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins import picdesk_sweeper
 from hydra_plugins.picdesk_sweeper import Composed
+from picdesk.commands.composing import ComposedAhead
 from picdesk.jobs.attempts import RUNNING
 from picdesk.retrieval.system import System
 from picdesk.sweeps.callbacks import BASIC, ONCE, Leaderboard
@@ -50,7 +51,9 @@ def test_what_was_composed_is_given_once_more_and_then_composed_anew(monkeypatch
     ("sweeper", "then"), [(BASIC, ONCE), ("hydra_plugins.other.Sweeper", "hydra_plugins.other.Sweeper")]
 )
 def test_only_hydras_own_sweeper_is_replaced(sweeper: str, then: str) -> None:
-    config = OmegaConf.create({"hydra": {"sweeper": {"_target_": sweeper}, "sweep": {"dir": "nowhere"}}})
+    config = OmegaConf.create(
+        {"hydra": {"sweeper": {"_target_": sweeper}, "sweep": {"dir": "nowhere"}, "overrides": {"task": []}}}
+    )
     OmegaConf.set_readonly(config, True)
     Leaderboard().on_multirun_start(config)
     RUNNING.clear()
@@ -67,6 +70,14 @@ def test_a_sweep_composes_each_job_once_and_lets_the_collector_rest(
         asked.append(sweep_overrides)
         return original(self, master_config, sweep_overrides)
 
+    jobs: list[list[str]] = []
+    of_its_kind = ComposedAhead._of_its_kind
+
+    def noticed(self: ComposedAhead, master: DictConfig, lines: list[str]) -> DictConfig | None:
+        jobs.append([line for line in lines if line.startswith("top_k")])
+        return of_its_kind(self, master, lines)
+
+    monkeypatch.setattr(ComposedAhead, "_of_its_kind", noticed)
     frozen: list[int] = []
     score_both = System.score_both
 
@@ -86,6 +97,7 @@ def test_a_sweep_composes_each_job_once_and_lets_the_collector_rest(
     ran = run(capfd, tmp_path / "out", "evaluate", "-m", *data, *tiny)
     assert ran.status == 0, ran.err
     assert [[own for own in job if own.startswith("top_k")] for job in asked] == [[]], "what both have in common"
+    assert jobs == [["top_k=7"], ["top_k=8"]], "each once, to check it and to run it"
     assert len(list((tmp_path / "out").rglob("metrics.json"))) == 2
     assert frozen[0] < frozen[1], "what the first job has loaded is not looked through again"
     assert gc.get_freeze_count() > frozen[0], "nor while the leaderboard is made"

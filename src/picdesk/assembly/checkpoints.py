@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from picdesk.assembly.shelf import keep_in_sweep, own_sweep
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import WEIGHTS_FILE as WEIGHTS
+from picdesk.files import write_json
 from picdesk.report.manifest import Manifest
+from picdesk.report.metrics_file import read_json
 from picdesk.report.same_as import follow_pointer
 
 if TYPE_CHECKING:
     from picdesk.training.checkpoint import Checkpoint
 
-SWEEP = "multirun.yaml"
+SWEEP, NOTED = "multirun.yaml", "checkpoints.json"
 DEPTH = ("*", "*/*", "*/*/*")
 
 
@@ -53,8 +61,11 @@ def locate(ckpt: str, outputs: Path) -> Checkpoint:
 def weights_of(ckpt: str, outputs: Path) -> Path:
     """Its weights, not looked at yet. Raises `MissingFileError`."""
     path = Path(ckpt).expanduser()
-    if ckpt in NEWEST:  # no job of a sweep goes on from what another one has just left: all mean the same
-        path = keep_in_sweep(ckpt, str(outputs), lambda: NEWEST[ckpt](outputs, own_sweep("train")))
+    if ckpt in NEWEST:
+        noted = noted_meaning(ckpt, outputs)
+        path = noted or keep_in_sweep(ckpt, str(outputs), lambda: NEWEST[ckpt](outputs))
+        if noted and not path.is_file():
+            raise MissingFileError(f"ckpt={ckpt}: {path}, which it was when this sweep began, is gone")
     if is_sweep(path):
         return best_of(ckpt, path)
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
@@ -63,6 +74,88 @@ def weights_of(ckpt: str, outputs: Path) -> Path:
     raise MissingFileError(
         f"ckpt={ckpt}: no checkpoint there; give a {WEIGHTS}, the output dir of a train.py job or sweep, latest, or best"
     )
+
+
+def note_meanings(cfg: DictConfig, command: Sequence[str]) -> None:
+    """As a sweep begins, write into its folder which checkpoint `latest` and `best` are, where the command asks for them: all of
+    its jobs take that one, in whatever process and whatever other jobs leave meanwhile, those of the sweep itself among them.
+
+    The same command that goes on (`skip_completed=true`) with fits takes what was noted, unless a checkpoint has come from
+    elsewhere since.
+    """
+    asked, folder = words_asked(cfg, command), Path(cfg.hydra.sweep.dir)
+    if not asked:
+        (folder / NOTED).unlink(missing_ok=True)  # of another command
+        return
+    outputs = Path(cfg.paths.outputs)
+    about = {
+        "command": sorted(line for line in command if not line.startswith("skip_completed=")),
+        "outputs": [str(outputs.resolve())],
+    }
+    before = read_noted(folder) if goes_on(cfg) else {}
+    kept = before if about.items() <= before.items() else {}
+    began, found = float(kept.get("began", time.time())), {}
+    for word in asked:
+        with suppress(UserError):  # told by the job that asks for it
+            place = NEWEST[word](outputs, folder if word in kept else None)
+            if word not in kept or (place / SWEEP if is_sweep(place) else place).stat().st_mtime > began:
+                found[word] = str(best_of(word, place) if is_sweep(place) else place)
+    write_json(
+        folder / NOTED, {**about, "began": began, **{word: kept[word] for word in asked if word in kept}, **found}
+    )
+
+
+def goes_on(cfg: DictConfig) -> bool:
+    """Whether a sweep of fits takes up those of the same command that are there: a search, or `skip_completed=true`."""
+    searches = OmegaConf.select(cfg, "hydra.sweeper.study_name") is not None
+    return OmegaConf.select(cfg, "task.door") == "train" and (searches or bool(OmegaConf.select(cfg, "skip_completed")))
+
+
+def words_asked(cfg: DictConfig, command: Sequence[str]) -> list[str]:
+    """Which of the words a sweep asks for, under any key that names a checkpoint: in its config, or among what is swept."""
+    swept = (re.split(r"[^\w]+", value) for key, _, value in (line.partition("=") for line in command) if is_key(key))
+    plain = {
+        str(key): OmegaConf.to_container(cfg[key], resolve=False)
+        for key in cfg
+        if OmegaConf.is_dict(cfg._get_node(key))
+    }
+    plain.pop("hydra", None)
+    found = {*itertools.chain.from_iterable(swept), *named_in({"ckpt": cfg.get("ckpt"), **plain})}
+    return [word for word in NEWEST if word in found]
+
+
+def is_key(key: str) -> bool:
+    """Whether a key names a checkpoint."""
+    return key.rpartition(".")[2].endswith("ckpt")
+
+
+def named_in(node: Any) -> Iterator[str]:
+    """What stands under the keys that name checkpoints, anywhere in a config of plain values."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if isinstance(value, dict):
+            yield from named_in(value)
+        elif is_key(str(key)):
+            yield str(value)
+
+
+def noted_meaning(word: str, outputs: Path) -> Path | None:
+    """The checkpoint that this job's sweep noted for a word as it began; None where there is no sweep, or nothing was noted."""
+    folder = own_sweep()
+    noted = read_noted(folder) if folder is not None else {}
+    inside = outputs.resolve()
+    if word not in noted or noted["outputs"] != [str(inside)] or inside not in Path(noted[word]).resolve().parents:
+        return None
+    return Path(noted[word])
+
+
+def read_noted(folder: Path) -> dict[str, Any]:
+    """What `note_meanings` wrote; nothing where it wrote none, or what cannot be read."""
+    content: Any = {}
+    if (folder / NOTED).is_file():
+        with suppress(UserError):
+            content = read_json(folder / NOTED)
+    known = isinstance(content, dict) and isinstance(content.get("began"), float) and "outputs" in content
+    return content if known and all(isinstance(content.get(word, ""), str) for word in NEWEST) else {}
 
 
 def newest(outputs: Path, without: Path | None = None) -> Path:
@@ -74,13 +167,13 @@ def newest(outputs: Path, without: Path | None = None) -> Path:
     last = newest_outside(found, without)
     if last is None:
         raise MissingFileError(
-            f"ckpt=latest: no training job has left a checkpoint under {outputs}{before_it(without)}; run train.py first"
+            f"ckpt=latest: no training job has left a checkpoint under {outputs}; run train.py first"
         )
     return last
 
 
 def newest_sweep(outputs: Path, without: Path | None = None) -> Path:
-    """The folder of the sweep of train.py that ended last and left checkpoints, in whatever folder of `outputs` it was given, but
+    """The folder of the sweep of train.py that began last and left checkpoints, in whatever folder of `outputs` it was given, but
     for one folder.
 
     Raises `MissingFileError` where there is none.
@@ -89,8 +182,8 @@ def newest_sweep(outputs: Path, without: Path | None = None) -> Path:
     last = newest_outside([path for path in found if candidates(path.parent)], without)
     if last is None:
         raise MissingFileError(
-            f"ckpt=best: no sweep of train.py has left a checkpoint under {outputs}{before_it(without)}; "
-            "`train.py -m key=a,b` makes one, and ckpt=latest is the newest checkpoint of any job"
+            f"ckpt=best: no sweep of train.py has left a checkpoint under {outputs}; `train.py -m key=a,b` makes one, and "
+            "ckpt=latest is the newest checkpoint of any job"
         )
     return last.parent
 
@@ -100,11 +193,6 @@ def newest_outside(found: Iterable[Path], without: Path | None) -> Path | None:
     falling = sorted(found, key=lambda path: (path.stat().st_mtime_ns, str(path)), reverse=True)
     inside = None if without is None else without.resolve()
     return next((path for path in falling if inside not in path.resolve().parents), None)
-
-
-def before_it(without: Path | None) -> str:
-    """How the folder of a sweep is told of, in which nobody looked."""
-    return "" if without is None else " before this sweep"
 
 
 def best_of(ckpt: str, sweep: Path) -> Path:

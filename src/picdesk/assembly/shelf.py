@@ -62,10 +62,9 @@ def sweeping() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def own_sweep(door: str) -> Path | None:
-    """The folder of the sweep that this job is one of; None for one of another door, or for none."""
-    hydra = HydraConfig.get() if sweeping() else None
-    return Path(hydra.sweep.dir) if hydra is not None and hydra.job.config_name == door else None
+def own_sweep() -> Path | None:
+    """The folder of the sweep that this job is one of."""
+    return Path(HydraConfig.get().sweep.dir) if sweeping() else None
 
 
 def forget() -> None:

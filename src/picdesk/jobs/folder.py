@@ -41,7 +41,7 @@ class Job:
         self.objective: float | None = None
         self.measure = REPORTED
         self.compared: Mapping[str, Mapping[str, float]] = {}
-        self._digests: dict[str, str] = {}
+        self.digests: dict[str, str] = {}
         attempts.OPEN.append(self.logger)
         if not attempts.RUNNING:
             stops.go_on_by(lambda: again(self.folder, session.store))
@@ -68,7 +68,7 @@ class Job:
     def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
         """run.trec, qrels.trec and metrics.json; the content of the last."""
         runs = {direction: one.run for direction, one in scored.items()}
-        self._digests["run.trec"] = write_runs(self.folder / "run.trec", runs)
+        self.digests["run.trec"] = write_runs(self.folder / "run.trec", runs)
         write_qrels(self.folder / "qrels.trec", {direction: one.qrels for direction, one in scored.items()})
         for direction, one in scored.items():
             spent = (("index", one.index_seconds), ("search", one.seconds))
@@ -104,7 +104,7 @@ class Job:
             index=str(self.session.target_of("index")),
             counts=counts,
             files=None if files is None else ("config.yaml", *files),
-            digests=self._digests,
+            digests=self.digests,
             settings=settings,
             fingerprint=self.fingerprint,
             objective=self.objective,

@@ -88,7 +88,7 @@ def write(
     direction: Direction = "t2i" if cards[0].direction == "t2i" else "i2t"
     job.write_config()
     write_json(job.folder / "results.json", [as_json(card) for card in cards])
-    write_runs(job.folder / "run.trec", {direction: drop_unanswered(run)})
+    job.digests["run.trec"] = write_runs(job.folder / "run.trec", {direction: drop_unanswered(run)})
     unread = unreadable(cards, read)
     page = RetrievalPage(
         title=f"{len(cards):,} {'query' if len(cards) == 1 else 'queries'} · {name}",

@@ -61,6 +61,11 @@ class Leaderboard(Callback):
         if config.hydra.sweeper["_target_"] == BASIC and ONCE in known:
             with read_write(config):
                 config.hydra.sweeper["_target_"] = ONCE
+        from picdesk.assembly import shelf
+        from picdesk.assembly.checkpoints import note_meanings
+
+        shelf.forget()
+        note_meanings(config, list(config.hydra.overrides.task))
         FAILED.clear()
         TAKEN.clear()
         RUNNING[:] = [Path(config.hydra.sweep.dir)]
