@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from picdesk.report.metrics_file import write_metrics
 from picdesk.report.provenance import Stage, Stopwatch, now
 from picdesk.report.same_as import SAME
 from picdesk.retrieval.scores import Scored, in_order
-from picdesk.trec.files import write_qrels, write_runs
+from picdesk.trec.files import runs_written, write_qrels
 
 log = logging.getLogger(__name__)
 LEAST_RESAMPLES, MOST_RESAMPLES = 20, 10_000_000
@@ -65,17 +66,26 @@ class Job:
         can be used in another folder too."""
         self.session.write_config(self.folder / "config.yaml", **other)
 
-    def write_scores(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> dict[str, Any]:
-        """run.trec, qrels.trec and metrics.json; the content of the last."""
+    @contextmanager
+    def lists_written(self, scored: Mapping[Direction, Scored]) -> Iterator[None]:
+        """run.trec, which the disk takes while the block is at something else, and qrels.trec after it."""
         runs = {direction: one.run for direction, one in scored.items()}
-        self.digests["run.trec"] = write_runs(self.folder / "run.trec", runs)
+        with runs_written(self.folder / "run.trec", runs) as digest:
+            yield
+        self.digests["run.trec"] = digest
         write_qrels(self.folder / "qrels.trec", {direction: one.qrels for direction, one in scored.items()})
+
+    def write_lists(self, scored: Mapping[Direction, Scored]) -> None:
+        """run.trec and qrels.trec."""
+        with self.lists_written(scored):
+            pass
+
+    def write_metrics(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> None:
+        """metrics.json; how long index and search took goes to the clock."""
         for direction, one in scored.items():
             spent = (("index", one.index_seconds), ("search", one.seconds))
             self.clock.stages += [Stage(f"{what} {direction}", now(), seconds) for what, seconds in spent if seconds]
-        metrics = metrics_json(scored) | dict(extra)
-        write_metrics(self.folder / "metrics.json", metrics)
-        return metrics
+        write_metrics(self.folder / "metrics.json", metrics_json(scored) | dict(extra))
 
     def write_manifest(
         self,

@@ -64,17 +64,11 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
     joint = [(name, joint_of(scores, session.bars), role) for name, scores, role in outcome.systems]
     fields = [str(name) for name in settings.metrics.slices]
     with job.clock.stage("write"):
-        slices = slice_tables(
-            part,
-            prompts,
-            outcome.scores,
-            session.look_alikes(part),
-            settings.bootstrap.resamples,
-            settings.seed,
-            fields,
-        )
+        twins, draws = session.look_alikes(part), (settings.bootstrap.resamples, settings.seed)
+        with job.lists_written(outcome.scores):
+            slices = slice_tables(part, prompts, outcome.scores, twins, *draws, fields)
         extra = {**outcome.extra, **rankings.joint_json(joint[-1][1]), **slices_json(slices, fields)}
-        job.write_scores(outcome.scores, extra)
+        job.write_metrics(outcome.scores, extra)
         write_verdict(job, outcome.verdict)
         if shelf.sweeping():
             rankings.note(job.folder, outcome.scores)

@@ -234,7 +234,8 @@ def write(
     dataset, settings, encoder = session.dataset, session.settings, session.encoder
     job.objective = mean_hits(list(scored.values()))
     job.write_config()
-    job.write_scores(scored, extra)
+    job.write_lists(scored)
+    job.write_metrics(scored, extra)
     job.logger.log_metrics(flat_metrics(scored))
     job.logger.finish()
     sides = {"t2i": part.with_texts(bridge.asked), "i2t": part.with_texts(bridge.known)}

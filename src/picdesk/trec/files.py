@@ -46,7 +46,15 @@ MOST_GRADE = 10**6
 
 
 def write_runs(path: Path | str, runs: Mapping[Direction, Run]) -> str:
-    """Write the runs of one job to one file, whole or not at all; its SHA-256, taken while the disk takes the file."""
+    """Write the runs of one job to one file, whole or not at all; its SHA-256."""
+    with runs_written(path, runs) as digest:
+        return digest
+
+
+@contextmanager
+def runs_written(path: Path | str, runs: Mapping[Direction, Run]) -> Iterator[str]:
+    """The same while the block is at something else, in which the disk takes the file: it has its name when the block is left, or
+    is dropped with what the block raises. Gives its SHA-256."""
     with written_whole(path) as temporary, temporary.open("wb") as stream, ThreadPoolExecutor(2) as pool:
         parts = (part for d in DIRECTIONS if d in runs for part in _parts_of(d, lines_of_run(runs[d])))
         waiting = [pool.submit(part) for part in islice(parts, 3)]
@@ -56,9 +64,8 @@ def write_runs(path: Path | str, runs: Mapping[Direction, Run]) -> str:
             stream.write(text)
         stream.flush()
         kept = pool.submit(os.fsync, stream.fileno())
-        digest = file_digest(temporary)
+        yield file_digest(temporary)
         kept.result()
-    return digest
 
 
 def write_qrels(path: Path | str, qrels: Mapping[Direction, Qrels]) -> None:
