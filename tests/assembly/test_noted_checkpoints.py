@@ -9,14 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from picdesk.assembly import checkpoints, shelf
-from picdesk.assembly.checkpoints import note_meanings, weights_of, words_asked
+from picdesk.assembly.checkpoints import weights_of, words_asked
 from picdesk.errors import MissingFileError
+from picdesk.sweeps import callbacks
+from picdesk.sweeps.callbacks import Leaderboard
 
 NOW = time.time()
-Sweep = Callable[..., DictConfig]
+Sweep = Callable[..., None]
 
 
 def checkpoint(folder: Path, written: float) -> Path:
@@ -32,17 +34,21 @@ def checkpoint(folder: Path, written: float) -> Path:
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """Begins a sweep in the folder `mine` of the outputs; afterwards every job is one of it."""
     monkeypatch.setattr(shelf, "_KEPT", {})
+    monkeypatch.setattr(callbacks, "RUNNING", [])
     about = SimpleNamespace(sweep=SimpleNamespace(dir=str(tmp_path / "mine")))
     monkeypatch.setattr(shelf.HydraConfig, "get", lambda: about)
 
-    def begin(*command: str, door: str = "train", **more: Any) -> DictConfig:
-        own = {"skip_completed": "skip_completed=true" in command, "task": {"door": door}}
-        hydra = {"sweep": {"dir": str(tmp_path / "mine")}, "sweeper": more.pop("sweeper", {})}
-        cfg = OmegaConf.create({"ckpt": "latest", "paths": {"outputs": str(tmp_path)}, "hydra": hydra, **own, **more})
-        note_meanings(cfg, list(command))
+    def begin(*command: str, door: str = "train", **more: Any) -> None:
+        own = {"ckpt": "latest", "skip_completed": "skip_completed=true" in command, "task": {"door": door}}
+        hydra = {
+            "sweep": {"dir": str(tmp_path / "mine")},
+            "sweeper": {"_target_": "x", **more.pop("sweeper", {})},
+            "overrides": {"task": list(command)},
+        }
+        Leaderboard().on_multirun_start(
+            OmegaConf.create({"paths": {"outputs": str(tmp_path)}, "hydra": hydra, **own, **more})
+        )
         monkeypatch.setattr(shelf, "sweeping", lambda: True)
-        shelf.forget()
-        return cfg
 
     return begin
 
@@ -155,7 +161,7 @@ def test_a_sweep_that_asks_for_none_leaves_no_note(tmp_path: Path, sweep: Sweep)
 def test_words_are_found_where_checkpoints_are_named(
     config: dict[str, Any], command: list[str], asked: list[str]
 ) -> None:
-    assert words_asked(OmegaConf.create(config), command) == asked
+    assert words_asked(config, command) == asked
 
 
 def test_outside_a_sweep_the_latest_checkpoint_is_looked_for_each_time(tmp_path: Path) -> None:

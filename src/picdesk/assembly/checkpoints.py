@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from omegaconf import DictConfig, OmegaConf
 
 from picdesk.assembly.shelf import keep_in_sweep, own_sweep
 from picdesk.errors import ConfigError, MissingFileError, UserError
@@ -76,23 +74,23 @@ def weights_of(ckpt: str, outputs: Path) -> Path:
     )
 
 
-def note_meanings(cfg: DictConfig, command: Sequence[str]) -> None:
-    """As a sweep begins, write into its folder which checkpoint `latest` and `best` are, where the command asks for them: all of
-    its jobs take that one, in whatever process and whatever other jobs leave meanwhile, those of the sweep itself among them.
+def note_meanings(
+    folder: Path, outputs: Path, asked: Sequence[str], command: Sequence[str], takes_up: bool = False
+) -> None:
+    """As a sweep begins, write into its folder which checkpoint each of the words `asked` is: all of its jobs take that one, in
+    whatever process and whatever other jobs leave meanwhile, those of the sweep itself among them.
 
-    The same command that goes on (`skip_completed=true`) with fits takes what was noted, unless a checkpoint has come from
+    A sweep of fits that `takes_up` those of the same command takes what was noted before them, unless a checkpoint has come from
     elsewhere since.
     """
-    asked, folder = words_asked(cfg, command), Path(cfg.hydra.sweep.dir)
     if not asked:
         (folder / NOTED).unlink(missing_ok=True)  # of another command
         return
-    outputs = Path(cfg.paths.outputs)
     about = {
         "command": sorted(line for line in command if not line.startswith("skip_completed=")),
         "outputs": [str(outputs.resolve())],
     }
-    before = read_noted(folder) if goes_on(cfg) else {}
+    before = read_noted(folder) if takes_up else {}
     kept = before if about.items() <= before.items() else {}
     began, found = float(kept.get("began", time.time())), {}
     for word in asked:
@@ -100,27 +98,15 @@ def note_meanings(cfg: DictConfig, command: Sequence[str]) -> None:
             place = NEWEST[word](outputs, folder if word in kept else None)
             if word not in kept or (place / SWEEP if is_sweep(place) else place).stat().st_mtime > began:
                 found[word] = str(best_of(word, place) if is_sweep(place) else place)
-    write_json(
-        folder / NOTED, {**about, "began": began, **{word: kept[word] for word in asked if word in kept}, **found}
-    )
+    noted = {word: kept[word] for word in asked if word in kept} | found
+    write_json(folder / NOTED, {**about, "began": began, **noted})
 
 
-def goes_on(cfg: DictConfig) -> bool:
-    """Whether a sweep of fits takes up those of the same command that are there: a search, or `skip_completed=true`."""
-    searches = OmegaConf.select(cfg, "hydra.sweeper.study_name") is not None
-    return OmegaConf.select(cfg, "task.door") == "train" and (searches or bool(OmegaConf.select(cfg, "skip_completed")))
-
-
-def words_asked(cfg: DictConfig, command: Sequence[str]) -> list[str]:
-    """Which of the words a sweep asks for, under any key that names a checkpoint: in its config, or among what is swept."""
+def words_asked(plain: Mapping[str, Any], command: Sequence[str]) -> list[str]:
+    """Which of the words a sweep asks for, under any key that names a checkpoint: in its config, as plain values, or among what
+    is swept."""
     swept = (re.split(r"[^\w]+", value) for key, _, value in (line.partition("=") for line in command) if is_key(key))
-    plain = {
-        str(key): OmegaConf.to_container(cfg[key], resolve=False)
-        for key in cfg
-        if OmegaConf.is_dict(cfg._get_node(key))
-    }
-    plain.pop("hydra", None)
-    found = {*itertools.chain.from_iterable(swept), *named_in({"ckpt": cfg.get("ckpt"), **plain})}
+    found = {*itertools.chain.from_iterable(swept), *named_in(plain)}
     return [word for word in NEWEST if word in found]
 
 
@@ -129,9 +115,9 @@ def is_key(key: str) -> bool:
     return key.rpartition(".")[2].endswith("ckpt")
 
 
-def named_in(node: Any) -> Iterator[str]:
+def named_in(plain: Mapping[str, Any]) -> Iterator[str]:
     """What stands under the keys that name checkpoints, anywhere in a config of plain values."""
-    for key, value in node.items() if isinstance(node, dict) else ():
+    for key, value in plain.items():
         if isinstance(value, dict):
             yield from named_in(value)
         elif is_key(str(key)):

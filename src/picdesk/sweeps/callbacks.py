@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from picdesk.assembly import schema as schema  # a launcher's worker unpickles the callback, and so has our resolvers
 from picdesk.errors import DataError
@@ -61,11 +61,18 @@ class Leaderboard(Callback):
         if config.hydra.sweeper["_target_"] == BASIC and ONCE in known:
             with read_write(config):
                 config.hydra.sweeper["_target_"] = ONCE
-        from picdesk.assembly import shelf
-        from picdesk.assembly.checkpoints import note_meanings
+        from picdesk.assembly import checkpoints, shelf
 
         shelf.forget()
-        note_meanings(config, list(config.hydra.overrides.task))
+        command, plain = list(config.hydra.overrides.task), OmegaConf.to_container(config, resolve=False)
+        searches = config.hydra.sweeper.get("study_name") is not None
+        checkpoints.note_meanings(
+            Path(config.hydra.sweep.dir),
+            Path(str(OmegaConf.select(config, "paths.outputs"))),
+            checkpoints.words_asked({str(k): v for k, v in plain.items() if k != "hydra"}, command),  # type: ignore[union-attr]
+            command,
+            OmegaConf.select(config, "task.door") == "train" and (searches or bool(config.get("skip_completed"))),
+        )
         FAILED.clear()
         TAKEN.clear()
         RUNNING[:] = [Path(config.hydra.sweep.dir)]
