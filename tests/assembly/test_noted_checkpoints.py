@@ -130,6 +130,17 @@ def test_where_nothing_was_noted_the_jobs_of_one_process_mean_one(tmp_path: Path
     assert weights_of("latest", tmp_path) == first
 
 
+def test_outputs_may_lie_behind_a_link(tmp_path: Path, sweep: Sweep) -> None:
+    disk = tmp_path.parent / f"{tmp_path.name} large disk"
+    disk.mkdir()
+    (tmp_path / "fits").symlink_to(disk)
+    first = checkpoint(tmp_path / "fits" / "a", -50)
+    sweep("seed=1,2")
+    checkpoint(tmp_path / "b", 9)
+    shelf.forget()
+    assert weights_of("latest", tmp_path) == first
+
+
 @pytest.mark.parametrize("noted", ["{here}/../elsewhere/model.safetensors", "/etc/passwd", 3, None])
 def test_what_others_noted_leads_nowhere_else(tmp_path: Path, sweep: Sweep, noted: object) -> None:
     first = checkpoint(tmp_path / "a", -50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -88,7 +89,7 @@ def note_meanings(
         return
     about = {
         "command": sorted(line for line in command if not line.startswith("skip_completed=")),
-        "outputs": [str(outputs.resolve())],
+        "outputs": [spelled_out(outputs)],
     }
     before = read_noted(folder) if takes_up else {}
     kept = before if about.items() <= before.items() else {}
@@ -128,10 +129,14 @@ def noted_meaning(word: str, outputs: Path) -> Path | None:
     """The checkpoint that this job's sweep noted for a word as it began; None where there is no sweep, or nothing was noted."""
     folder = own_sweep()
     noted = read_noted(folder) if folder is not None else {}
-    inside = outputs.resolve()
-    if word not in noted or noted["outputs"] != [str(inside)] or inside not in Path(noted[word]).resolve().parents:
+    if word not in noted or noted["outputs"] != [spelled_out(outputs)]:
         return None
-    return Path(noted[word])
+    return Path(noted[word]) if Path(spelled_out(outputs)) in Path(spelled_out(noted[word])).parents else None
+
+
+def spelled_out(path: Path | str) -> str:
+    """A path from the root, without `..`; links stay: the outputs may hold one to a larger disk."""
+    return os.path.normpath(Path(path).absolute())
 
 
 def read_noted(folder: Path) -> dict[str, Any]:
