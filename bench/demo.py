@@ -5,23 +5,21 @@ those of another checkout of the project (an earlier commit, say) and ours, in t
 the least and most of the rounds are written to bench/results/demo.json and demo.md, with what of it is encoding.
 """
 
-import argparse
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from kept import RESULTS, keep_rows, machine, merge_results
+from kept import RESULTS, in_turn, keep_rows, machine, merge_results, spread
 from startup import revision
 
-PROJECT = Path(__file__).resolve().parents[1]
 PARTS = ("the whole", "train.py", "- pictures", "- texts", "retrieve.py")
 SAID = re.compile(r"^encoded \d+ (pictures|texts) in ([\d.]+) s", re.MULTILINE)
 Seconds = dict[str, float]
+WARM: set[Path] = set()
 
 
 def commands(checkout: Path) -> list[list[str]]:
@@ -53,39 +51,32 @@ def run_demo(checkout: Path) -> Seconds:
     return found
 
 
-def cell(rounds: list[Seconds], part: str) -> str:
-    values = [one[part] for one in rounds]
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+def run_warm(checkout: Path) -> Seconds:
+    """The same once byte code is there and files have been read."""
+    if checkout not in WARM:
+        run_demo(checkout)
+        WARM.add(checkout)
+    return run_demo(checkout)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
-    sides = {"before": given.before.resolve(), "now": PROJECT}
-    found: dict[str, list[Seconds]] = {name: [] for name in sides}
-    run_demo(PROJECT)  # byte code, and files that are read for the first time
-    run_demo(sides["before"])
-    for _ in range(given.rounds):
-        for name, checkout in sides.items():
-            found[name].append(run_demo(checkout))
-            print(name, {part: round(seconds, 1) for part, seconds in found[name][-1].items()}, flush=True)
+    sides, found = in_turn(__doc__, 5, run_warm)
     on = machine()
     keep_rows("demo", lambda *_: False)  # the page shows this run alone
-    merge_results("demo", {on: {"before": revision(sides["before"]), "now": revision(PROJECT), "seconds": found}})
+    merge_results("demo", {on: {"before": revision(sides["before"]), "now": revision(sides["now"]), "seconds": found}})
     ratios = [one["the whole"] / other["the whole"] for one, other in zip(found["before"], found["now"], strict=True)]
-    rows = [f"| {part} | {cell(found['before'], part)} | {cell(found['now'], part)} |" for part in PARTS]
+    cells = {part: [spread([one[part] for one in rounds], 1) for rounds in found.values()] for part in PARTS}
+    rows = [f"| {part} | {' | '.join(own)} |" for part, own in cells.items()]
     text = f"""# `make demo`, once everything is installed
 
-`python bench/demo.py --before CHECKOUT` on {on}. Seconds, medians of {given.rounds} rounds in turn, with the least and the most;
-{revision(sides["before"])} beside {revision(PROJECT)}. Goal: below 35.
+`python bench/demo.py --before CHECKOUT` on {on}. Seconds, medians of {len(ratios)} rounds in turn, with the least and the most;
+{revision(sides["before"])} beside {revision(sides["now"])}. Goal: below 35.
 
 | part | before | now |
 |---|---|---|
 {chr(10).join(rows)}
 
-Before is {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) times now, round by round.
+Before is {spread(ratios, 2)} times now, round by round.
 """
     (RESULTS / "demo.md").write_text(text)
 

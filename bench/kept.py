@@ -1,15 +1,19 @@
 """Rows of a results table kept as JSON beside it, so that a bench may be run in parts, each in bounded time."""
 
+import argparse
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import faiss
 
 RESULTS = Path(__file__).resolve().parent / "results"
 Row = Mapping[str, object]
+Found = TypeVar("Found")
 
 
 def merge_results(name: str, fresh: Mapping[str, Row]) -> dict[str, Row]:
@@ -29,6 +33,29 @@ def keep_rows(name: str, wanted: Callable[[str, Row], bool]) -> dict[str, Row]:
     rows = {key: row for key, row in rows.items() if wanted(key, row)}
     path.write_text(json.dumps(rows, indent=1) + "\n")
     return rows
+
+
+def in_turn(
+    said: str | None, rounds: int, measure: Callable[[Path], Found]
+) -> tuple[dict[str, Path], dict[str, list[Found]]]:
+    """Read `--before CHECKOUT` and `--rounds`, and measure that checkout of the project and ours in turn: both, by name, and what
+    was found in each round."""
+    parser = argparse.ArgumentParser(description=said, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--before", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    given = parser.parse_args()
+    sides = {"before": given.before.resolve(), "now": RESULTS.parents[1]}
+    found: dict[str, list[Found]] = {name: [] for name in sides}
+    for _ in range(given.rounds):
+        for name, checkout in sides.items():
+            found[name].append(measure(checkout))
+            print(name, found[name][-1], flush=True)
+    return sides, found
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """The median, and from where to where the values go."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def machine() -> str:

@@ -61,9 +61,8 @@ class ComposedByKind(OverLoader):
     whatever is wrong, is left to Hydra, whose message it then is.
     """
 
-    composes_by_kind = (
-        True  # asked by name: Hydra reads this file once more, as a plug-in, and then has classes of its own
-    )
+    composes_by_kind = True
+    """Asked for by name, as Hydra reads this file once more as a plug-in, and then has classes of its own."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         super().__init__(loader)

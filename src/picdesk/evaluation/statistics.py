@@ -137,9 +137,8 @@ def resample_sums(columns: Mapping[str, Doubles], resamples: int, seed: int) -> 
         room = room if len(room) >= len(block) else np.empty(block.shape, values.dtype)
         wide = room[: len(block)]
         wide[:] = block
-        drawn[at : at + len(block)] = (
-            quick_product(wide, values) if single else quick_product(values, wide).T
-        )  # as is quicker
+        sums = quick_product(wide, values) if single else quick_product(values, wide).T  # each the quicker way round
+        drawn[at : at + len(block)] = sums
         at += len(block)
     widths = [1 if column.ndim == 1 else column.shape[1] for column in columns.values()]
     parts = np.split(drawn, np.cumsum(widths)[:-1], axis=1)
