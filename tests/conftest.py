@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before anything asks how many threads it may have
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    atexit.register(os._exit, 0)  # last of all: Python takes seconds to take all libraries down, and nobody reads the status
+    atexit.register(
+        os._exit, 0
+    )  # last of all: Python takes seconds to take all libraries down, and nobody reads the status
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its pings are told on the standard error of whatever test runs then
 os.environ.setdefault("LANCEDB_LOG", "error")  # it tells of every table that is made

@@ -115,12 +115,13 @@ class Collection:
     def qrels(self, direction: Direction) -> Qrels:
         """Which items are relevant: t2i, each text's picture; i2t, each picture's texts (pictures without texts ask nothing);
         and what the judgments name besides."""
-        if direction in self.judgments:
-            own = None if self.judged_only else self._own_qrels(direction)
-            items = self.picture_ids if direction == "t2i" else self.text_ids
-            queries = self.text_ids if direction == "t2i" else self.picture_ids
-            return together(own, self.judgments[direction], queries, items)
-        return self._own_qrels(direction)
+        own = self._own_qrels(direction)
+        if direction not in self.judgments:
+            return own
+        queries, items = self.text_ids, self.picture_ids
+        if direction == "i2t":
+            queries, items = items, queries
+        return together(own, self.judgments[direction], queries, items, self.judged_only)
 
     def _own_qrels(self, direction: Direction) -> Qrels:
         """The same by the pairs of the data set alone."""
@@ -138,17 +139,20 @@ def choose_rows(matrix: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray
     return matrix if same else matrix[rows]
 
 
-def together(own: Qrels | None, more: Qrels, queries: tuple[str, ...], items: tuple[str, ...]) -> Qrels:
-    """The pairs of both among these queries and items, at their higher grade; queries without a relevant item are left out.
+def together(
+    own: Qrels, more: Qrels, queries: tuple[str, ...], items: tuple[str, ...], judged_only: bool = False
+) -> Qrels:
+    """The pairs of both, or (`judged_only`) of `more` alone, among these queries and items, at their higher grade.
+
+    Queries without a relevant item are left out. A query is about the item that it is about in `own`, whatever else is relevant
+    to it: the captions of one picture are no more independent for having further answers.
 
     Raises `DataError` where nothing is left.
     """
     query_place = {name: i for i, name in enumerate(queries)}
     item_place = {name: i for i, name in enumerate(items)}
     pairs: dict[tuple[int, int], int] = {}
-    for qrels in (own, more):
-        if qrels is None:
-            continue
+    for qrels in (more,) if judged_only else (own, more):
         grades = np.ones(len(qrels.items), np.int64) if qrels.grades is None else qrels.grades
         for q, i, grade in zip(qrels.query_of.tolist(), qrels.items.tolist(), grades.tolist(), strict=True):
             place = (query_place.get(qrels.query_ids[q], -1), item_place.get(qrels.item_ids[i], -1))
@@ -159,7 +163,10 @@ def together(own: Qrels | None, more: Qrels, queries: tuple[str, ...], items: tu
     asked, item = np.array(sorted(pairs), np.int64).T
     kept, number = np.unique(asked, return_inverse=True)
     grade = np.array([pairs[pair] for pair in sorted(pairs)], np.int64)
-    return Qrels.from_pairs(tuple(queries[q] for q in kept), items, number.ravel(), item, grade)
+    found = Qrels.from_pairs(tuple(queries[q] for q in kept), items, number.ravel(), item, grade)
+    subject = dict(zip(own.query_ids, own.subjects.tolist(), strict=True))
+    about = [subject.get(query, other) for query, other in zip(found.query_ids, found.subjects.tolist(), strict=True)]
+    return replace(found, about=np.array(about, np.int32))
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import pytest
 
 from picdesk.errors import ConfigError, DataError
 from picdesk.evaluation.families import all_pairs_p, family_p
-from picdesk.evaluation.metrics import Ranks, metrics_of
+from picdesk.evaluation.metrics import Ranks, metrics_of, ranks_of_run
 from picdesk.evaluation.significance import against_best, compare, compare_all, holm, stand_to_first
 from picdesk.evaluation.statistics import wilson
+from picdesk.trec.runs import Qrels, Run
 
 
 def ranks_of(first: list[int] | np.ndarray, cluster: list[int] | np.ndarray, gallery: int = 100) -> Ranks:
@@ -42,6 +43,34 @@ def test_a_run_equals_itself_in_any_order() -> None:
         assert (difference.interval.low, difference.interval.high) == pytest.approx((-reach, reach)), (
             "20 pictures agree"
         )
+
+
+def searched(relevant: list[int], gallery: tuple[str, ...] = ("a", "b", "c", "d"), grade: int = 1) -> Ranks:
+    """Three queries over four items, of which each run lists two; what is relevant to each."""
+    queries, asked = ("q0", "q1", "q2"), np.arange(3)
+    index = np.array([[0, 1], [1, 2], [2, 3]], np.int32)
+    run = Run(queries, gallery, index, np.tile(np.float32([2, 1]), (3, 1)), 4)
+    qrels = Qrels.from_pairs(queries, gallery, asked, np.array(relevant), np.full(3, grade))
+    return ranks_of_run(run, qrels)
+
+
+def test_other_answers_or_another_gallery_cannot_be_compared() -> None:
+    """The answers are as many, one a query, and so are the items that were searched."""
+    one = searched([0, 1, 2])
+    assert compare(one, searched([0, 1, 2]), resamples=50)["hits@1"].p == 1
+    for other in (searched([1, 2, 3]), searched([0, 1, 2], grade=2)):
+        with pytest.raises(DataError, match="their qrels differ"):
+            compare(one, other, resamples=50)
+    with pytest.raises(
+        DataError, match="other galleries of 4 items each: 2 are named by one alone, for example 'd', 'e'"
+    ):
+        compare(one, searched([0, 1, 2], ("a", "b", "c", "e")), resamples=50)
+    swapped = ("b", "a", "c", "d")
+    turned = Run(
+        ("q0", "q1", "q2"), swapped, np.array([[1, 0], [0, 2], [2, 3]], np.int32), np.ones((3, 2), np.float32), 4
+    )
+    same = Qrels.from_pairs(turned.query_ids, swapped, np.arange(3), np.array([1, 0, 2]))
+    assert compare(one, ranks_of_run(turned, same), resamples=50)["hits@1"].p <= 1
 
 
 def test_a_better_run_is_seen() -> None:

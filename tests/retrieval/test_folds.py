@@ -108,6 +108,14 @@ def test_further_positives_count_and_may_count_alone(capfd: Capture, outputs: Pa
     assert found["t2i"]["metrics"]["hits@1"] == 1.0
     assert found["t2i"]["metrics"]["queries"] == 30
     assert found["i2t"]["metrics"]["queries"] == 100
+    assert "no line is of i2t, which counts the data set's own pairs" in alone.err + alone.out
+    (first_query, item), (second_query, _) = wrong[:2]
+    lines = f"{first_query} 0 {item} 1\n{first_query} 0 nowhere 1\n{second_query} 0 nowhere 1\n"
+    (fielded / "lost.trec").write_text(lines)
+    lost = run(capfd, outputs, "evaluate", *arguments(fielded, "data.qrels=lost.trec", "data.qrels_only=true"))
+    assert read_metrics(lost.folder / "metrics.json")["t2i"]["metrics"]["queries"] == 1
+    assert "1 of 2 t2i items are not in the data set, for example 'nowhere'" in lost.err + lost.out
+    assert "1 of 2 t2i queries are left out: nothing that is relevant to them is in the data set" in lost.err + lost.out
     (fielded / "odd.trec").write_text("t2i/nobody 0 p000 1\n")
     odd = run(capfd, outputs, "evaluate", *arguments(fielded, "data.qrels=odd.trec"))
     assert odd.status == 2
@@ -115,6 +123,23 @@ def test_further_positives_count_and_may_count_alone(capfd: Capture, outputs: Pa
     gone = run(capfd, outputs, "evaluate", *arguments(fielded, "data.qrels=gone.trec"))
     assert gone.status == 2
     assert "data.qrels=gone.trec: no such file" in gone.err
+
+
+def test_further_positives_leave_captions_with_their_picture(capfd: Capture, outputs: Path, fielded: Path) -> None:
+    """Positives that change no rank change no interval: two captions of a picture are drawn together as before."""
+    plain = run(capfd, outputs, "evaluate", *arguments(fielded, "metrics.names=[hits]"))
+    lines = [line.split() for line in (plain.folder / "run.trec").read_text().splitlines() if line.startswith("t2i/")]
+    last = {query: item for query, _, item, *_ in lines}
+    (fielded / "last.trec").write_text("".join(f"{query} 0 {item} 1\n" for query, item in last.items()))
+    more = run(capfd, outputs, "evaluate", *arguments(fielded, "metrics.names=[hits]", "data.qrels=last.trec"))
+    was, now = (read_metrics(one.folder / "metrics.json")["t2i"] for one in (plain, more))
+    assert now["intervals"]["hits@1"] == was["intervals"]["hits@1"]
+    assert now["metrics"]["hits@1"] == was["metrics"]["hits@1"]
+    assert " own " in (more.folder / "qrels.trec").read_text()
+    files = (f"run_file={more.folder / 'run.trec'}", f"qrels_file={more.folder / 'qrels.trec'}")
+    again = run(capfd, outputs, "evaluate", *files, "metrics.names=[hits]", "bootstrap.resamples=200")
+    assert again.status == 0, again.err
+    assert read_metrics(again.folder / "metrics.json")["t2i"]["intervals"] == now["intervals"]
 
 
 def test_any_field_is_a_slice(capfd: Capture, outputs: Path, tmp_path: Path) -> None:

@@ -134,6 +134,18 @@ def test_parquet_and_back(tmp_path: Path) -> None:
         read_runs_parquet(tmp_path / "none.parquet")
 
 
+def test_what_a_query_is_about_reads_back(tmp_path: Path) -> None:
+    """The own picture of q1 is the second of its relevant ones by id, that of q2 is not relevant to it."""
+    asked, items = np.array([0, 0, 1]), np.array([0, 1, 2])
+    qrels = Qrels.from_pairs(("q1", "q2"), ("a", "b", "c"), asked, items, about=np.array([1, 0]))
+    write_qrels(tmp_path / "q", {"t2i": qrels})
+    assert (tmp_path / "q").read_text() == "t2i/q1 0 a 1\nt2i/q1 own b 1\nt2i/q2 own a 0\nt2i/q2 0 c 1\n"
+    again = read_qrels(tmp_path / "q")["t2i"]
+    assert [again.item_ids[i] for i in again.subjects] == ["b", "a"]
+    assert [[again.item_ids[i] for i in again.relevant(q)] for q in (0, 1)] == [["a", "b"], ["c"]]
+    assert again.grades is None
+
+
 def test_qrels_order(tmp_path: Path) -> None:
     qrels = Qrels.from_pairs(("q2", "q1"), ("z", "a", "m"), np.array([0, 0, 1]), np.array([0, 1, 2]))
     write_qrels(tmp_path / "q", {"i2t": qrels})

@@ -28,11 +28,13 @@ from picdesk.data.groups import Known, see_all
 from picdesk.data.splits import PARTS, Split
 from picdesk.embedding.progress import progress
 from picdesk.errors import ConfigError, MissingFileError, examples
+from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.readers.split_files import with_left_out
 from picdesk.report.manifest import Manifest
 from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.training.checkpoint import MANIFEST, Checkpoint, load
 from picdesk.trec.files import read_qrels
+from picdesk.trec.runs import Qrels
 
 log = logging.getLogger(__name__)
 
@@ -144,19 +146,35 @@ class Judgments:
         if not path.is_file():
             raise MissingFileError(f"data.qrels={self.name}: no such file, nor below data.root")
         judgments = read_qrels(path)
-        known = {"t2i": set(collection.text_ids), "i2t": set(collection.picture_ids)}
+        known: dict[Direction, set[str]] = {"t2i": set(collection.text_ids), "i2t": set(collection.picture_ids)}
         for direction, own in judgments.items():
-            lost = [query for query in own.query_ids if query not in known[direction]]
-            many = len(own.query_ids)
-            if len(lost) == many:
+            if known[direction].isdisjoint(own.query_ids):
                 raise ConfigError(
-                    f"data.qrels={self.name}: none of its {many} {direction} queries is in data={collection.name}, for example "
-                    f"{examples(lost)}; the data set's own ids are like {examples(sorted(known[direction])[:2])}"
+                    f"data.qrels={self.name}: none of its {len(own.query_ids)} {direction} queries is in data={collection.name}, "
+                    f"for example {examples(list(own.query_ids))}; the data set's own ids are like "
+                    f"{examples(sorted(known[direction])[:2])}"
                 )
-            if lost:
-                told = "data.qrels=%s: %d of %d %s queries are not in the data set"
-                log.warning(told, self.name, len(lost), many, direction)
+            self._tell_unused(direction, own, known)
+        for direction in DIRECTIONS:
+            if self.only and direction not in judgments:
+                told = "data.qrels=%s: no line is of %s, which counts the data set's own pairs"
+                log.warning(told, self.name, direction)
         return replace(collection, judgments=judgments, judged_only=self.only)
+
+    def _tell_unused(self, direction: Direction, judgments: Qrels, known: dict[Direction, set[str]]) -> None:
+        """Say which queries and items of the file are not in the data set, and which queries are left with nothing."""
+        queries, items = known[direction], known["i2t" if direction == "t2i" else "t2i"]
+        for what, names, there in (("queries", judgments.query_ids, queries), ("items", judgments.item_ids, items)):
+            if lost := [name for name in names if name not in there]:
+                told = "data.qrels=%s: %d of %d %s %s are not in the data set, for example %s"
+                log.warning(told, self.name, len(lost), len(names), direction, what, examples(lost))
+        found = np.array([item in items for item in judgments.item_ids], np.bool_)[judgments.items]
+        empty = int((~np.logical_or.reduceat(found, judgments.bounds[:-1])).sum())
+        if self.only and empty:
+            told = (
+                "data.qrels=%s: %d of %d %s queries are left out: nothing that is relevant to them is in the data set"
+            )
+            log.warning(told, self.name, empty, len(judgments.query_ids), direction)
 
 
 def dataset_of(

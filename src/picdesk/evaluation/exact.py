@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from picdesk.errors import DataError, examples
-from picdesk.evaluation.ranks import Longs, Ranks, clusters_of, tie_order
+from picdesk.evaluation.ranks import Longs, Ranks, ranks_from, tie_order
 from picdesk.evaluation.tiles import Tile
 from picdesk.interfaces import Direction, Embeddings
 from picdesk.products import error_bound, exact_scores
@@ -203,7 +203,7 @@ def _ranks(direction: Direction, qrels: Qrels, gallery: Embeddings, item: Longs,
     before[order] = np.arange(len(order)) - qrels.bounds[qrels.query_of]
     size = len(gallery.ids)
     ranks = (1 + level + before).astype(np.int32)
-    return Ranks(direction, qrels.query_ids, qrels.bounds, ranks, size, size, clusters_of(qrels), score, qrels.grades)
+    return ranks_from(direction, qrels, ranks, size, size, gallery.ids, score)
 
 
 def _one_picture_a_text(t2i: Qrels, i2t: Qrels, texts: int) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from picdesk.errors import DataError, examples
 from picdesk.interfaces import Direction
-from picdesk.trec.runs import Floats, Ints, Qrels, Run, id_ranks
+from picdesk.trec.runs import Floats, Ints, Qrels, Run
 
 Longs = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -21,9 +21,10 @@ class Ranks:
 
     Ranks are int32, count from 1, and ties count against the item; 0 says that the item was not found, which can only be
     where a run lists a part of the gallery and has no tail. `depth` is the rank down to which every rank is known: the
-    gallery size, unless something was not found. `cluster` numbers the queries by the item that they are about (the first of
-    their relevant items by id), so that the captions of one picture share a number. `scores` are those of the relevant
-    items, where they were computed; `grades` say how relevant each is (None: all alike).
+    gallery size, unless something was not found. `cluster` numbers the queries by the item that they are about
+    (`Qrels.subjects`), so that the captions of one picture share a number. `scores` are those of the relevant items, where they
+    were computed; `grades` say how relevant each is (None: all alike). `answers` are the relevant items themselves, in the order
+    of `ranks`, and `gallery` the names of what was searched, as far as they are known: runs with others cannot be compared.
     """
 
     direction: Direction
@@ -35,6 +36,8 @@ class Ranks:
     cluster: Longs
     scores: Floats | None = None
     grades: Ints | None = None
+    answers: "Answers | None" = None
+    gallery: tuple[str, ...] = ()
 
     @cached_property
     def first(self) -> NDArray[np.float64]:
@@ -55,8 +58,36 @@ class Ranks:
         clusters = np.unique(self.cluster[queries], return_inverse=True)[1].astype(np.int64)
         ids = tuple(self.query_ids[i] for i in queries)
         grades = None if self.grades is None else self.grades[entries]
+        answers = None if self.answers is None else replace(self.answers, items=self.answers.items[entries])
         kept = {"query_ids": ids, "bounds": bounds, "ranks": self.ranks[entries], "cluster": clusters, "grades": grades}
-        return replace(self, **kept, scores=None)
+        return replace(self, **kept, answers=answers, scores=None)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The relevant items of all queries, one after the other: positions [entries] in `item_ids`."""
+
+    item_ids: tuple[str, ...]
+    items: Ints
+
+
+def same_answers(a: Ranks, b: Ranks) -> bool:
+    """Whether each query has the same relevant items, of the same grades; both have their queries in one order.
+
+    Where the items are not known, by their number.
+    """
+    if not np.array_equal(a.relevant_counts, b.relevant_counts):
+        return False
+    if a.answers is None or b.answers is None:
+        return True
+    theirs = b.answers.items
+    if a.answers.item_ids != b.answers.item_ids:
+        place = {item: i for i, item in enumerate(a.answers.item_ids)}
+        theirs = np.array([place.get(item, -1) for item in b.answers.item_ids], np.int32)[theirs]
+    query = np.repeat(np.arange(len(a.query_ids)), a.relevant_counts)
+    own, found = (np.lexsort((items, query)) for items in (a.answers.items, theirs))
+    grades = [np.ones(len(one.ranks), np.int32) if one.grades is None else one.grades for one in (a, b)]
+    return np.array_equal(a.answers.items[own], theirs[found]) and np.array_equal(grades[0][own], grades[1][found])
 
 
 def align(run: Run, qrels: Qrels) -> tuple[Longs, Longs]:
@@ -112,16 +143,37 @@ def ranks_of_run(run: Run, qrels: Qrels, direction: Direction = "t2i") -> Ranks:
     _read_tail(run, query, item, ranks)
     lost = query[ranks == 0]
     depth = int((run.index[lost] >= 0).sum(axis=1).min()) if len(lost) else run.gallery_size
-    size, short = run.gallery_size, ranks.astype(np.int32)
-    cluster = clusters_of(qrels)
-    return Ranks(direction, qrels.query_ids, qrels.bounds, short, size, depth, cluster, grades=qrels.grades)
+    return ranks_from(direction, qrels, ranks.astype(np.int32), run.gallery_size, depth, run.item_ids)
+
+
+def ranks_from(
+    direction: Direction,
+    qrels: Qrels,
+    ranks: Ints,
+    gallery_size: int,
+    depth: int,
+    gallery: tuple[str, ...],
+    scores: Floats | None = None,
+) -> Ranks:
+    """The ranks [entries] of what is relevant by `qrels`, with all that belongs to them."""
+    return Ranks(
+        direction,
+        qrels.query_ids,
+        qrels.bounds,
+        ranks,
+        gallery_size,
+        depth,
+        clusters_of(qrels),
+        scores,
+        qrels.grades,
+        Answers(qrels.item_ids, qrels.items),
+        gallery,
+    )
 
 
 def clusters_of(qrels: Qrels) -> Longs:
-    """Number queries by the first of their relevant items by id; numbers in the order of first appearance."""
-    place = id_ranks(qrels.item_ids)
-    about = np.minimum.reduceat(place[qrels.items], qrels.bounds[:-1])
-    _, first, number = np.unique(about, return_index=True, return_inverse=True)
+    """Number queries by the item that they are about; numbers in the order of first appearance."""
+    _, first, number = np.unique(qrels.subjects, return_index=True, return_inverse=True)
     order = np.empty(len(first), np.int64)
     order[np.argsort(first)] = np.arange(len(first))
     return order[number]

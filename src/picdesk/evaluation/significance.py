@@ -12,7 +12,7 @@ import numpy as np
 from picdesk.errors import DataError, examples
 from picdesk.evaluation.families import all_pairs_p, family_p, random_signs
 from picdesk.evaluation.metrics import KS, NAMES, Doubles, per_query, value_of
-from picdesk.evaluation.ranks import Longs, Ranks
+from picdesk.evaluation.ranks import Longs, Ranks, same_answers
 from picdesk.evaluation.statistics import (
     RESAMPLES,
     Interval,
@@ -210,9 +210,18 @@ def in_order_of(a: Ranks, b: Ranks) -> Ranks:
                 f"runs cannot be compared: {len(apart)} queries are in one alone, for example {_some(apart)}"
             )
         b = b.take(np.array([row_of[query] for query in a.query_ids], np.int64))
-    same_clusters = len(set(zip(a.cluster, b.cluster, strict=True))) == len(set(a.cluster)) == len(set(b.cluster))
-    if not same_clusters or not np.array_equal(a.relevant_counts, b.relevant_counts):
-        raise DataError("runs cannot be compared: their qrels differ")
+    named = {*a.gallery, *b.gallery} if a.gallery != b.gallery else ()
+    if len(named) > a.gallery_size:
+        other = set(a.gallery) ^ set(b.gallery)
+        raise DataError(
+            f"runs cannot be compared: other galleries of {a.gallery_size} items each: {len(other)} are named by one alone, "
+            f"for example {_some(other)}"
+        )
+    clusters = len(set(zip(a.cluster, b.cluster, strict=True))), len(set(a.cluster)), len(set(b.cluster))
+    if not same_answers(a, b) or (a.answers is None and len(set(clusters)) > 1):
+        raise DataError(
+            "runs cannot be compared: their qrels differ, so an answer that is right in one is wrong in the other"
+        )
     return b
 
 

@@ -152,10 +152,10 @@ def joint_of(scored: Mapping[Direction, Scored], bars: Bars) -> dict[str, Interv
 
 
 def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:
-    """The picture that each query is about: itself, or the first that is relevant to it."""
+    """The picture that each query is about: itself, or its own (`Qrels.subjects`)."""
     if direction == "i2t":
         return qrels.query_ids
-    return tuple(qrels.item_ids[i] for i in qrels.items[qrels.bounds[:-1]])
+    return tuple(qrels.item_ids[i] for i in qrels.subjects)
 
 
 def flat_metrics(scored: dict[Direction, Scored]) -> dict[str, float]:

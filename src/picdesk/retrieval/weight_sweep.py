@@ -87,7 +87,8 @@ class WeightSweep:
         bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         entries = np.arange(bounds[-1]) + np.repeat(self.base.bounds[self.asked] - bounds[:-1], counts)
         ids = tuple(self.qrels.query_ids[q] for q in self.asked)
-        qrels = Qrels(ids, self.qrels.item_ids, bounds, self.qrels.items[entries])
+        about = self.qrels.subjects[self.asked].astype(np.int32)
+        qrels = Qrels(ids, self.qrels.item_ids, bounds, self.qrels.items[entries], about=about)
         assert self.exact.scores is not None
         exact = replace(self.exact.take(self.asked), scores=self.exact.scores[entries])
         fused = arrange(some, every[self.fused], self.movable[self.fused])

@@ -213,7 +213,7 @@ def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Rankings]) -> dict[
             for direction, rows in found.items()
             if job.name in rows and rows[job.name].differs
         )
-        said[job.name] = "not comparable: other queries" if job.name in apart else told or "no difference shown"
+        said[job.name] = "not comparable: other queries, answers or gallery" if job.name in apart else told or "no difference shown"
     return said
 
 

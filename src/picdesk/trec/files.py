@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -40,9 +41,13 @@ _TYPES = {
     "rank": pa.int64(),
     "score": pa.float32(),
     "relevance": pa.int64(),
+    "iteration": pa.dictionary(pa.int32(), pa.string()),
 }
 _CHUNK = 1 << 15
 MOST_GRADE = 10**6
+OWN = "own"
+"""Stands in the second column of a line of the qrels, which other tools do not read, where its item is the one that the query is
+about: a caption's own picture. Only where that cannot be told from the relevant items."""
 
 
 def write_runs(path: Path | str, runs: Mapping[Direction, Run]) -> str:
@@ -69,7 +74,11 @@ def runs_written(path: Path | str, runs: Mapping[Direction, Run]) -> Iterator[st
 
 
 def write_qrels(path: Path | str, qrels: Mapping[Direction, Qrels]) -> None:
-    """Write the qrels of one job to one file; the items of a query in the order of their ids."""
+    """Write the qrels of one job to one file; the items of a query in the order of their ids.
+
+    Where it is known what the queries are about, those lines have `own` in their second column, and such items that are not
+    relevant lines of grade 0.
+    """
     with written_whole(path) as temporary, temporary.open("wb") as stream:
         for direction in DIRECTIONS:
             if direction in qrels:
@@ -109,26 +118,32 @@ def read_qrels(path: Path | str) -> dict[Direction, Qrels]:
     path = Path(path)
     table = _read(path, QRELS_COLUMNS)
     relevance = values(table["relevance"], np.int64)
-    relevant = relevance > 0
-    if not relevant.any():
+    if not (relevance > 0).any():
         raise DataError(f"{path}: no line says that an item is relevant (fourth column above 0)")
     if relevance.max() > MOST_GRADE:
         raise DataError(f"{path}: a relevance of {relevance.max()}; at most {MOST_GRADE} can be told apart")
-    grade = relevance[relevant]
+    mark, marks = codes(table["iteration"])
+    own = mark == marks.index(OWN) if OWN in marks else np.zeros(len(mark), np.bool_)
+    used = (relevance > 0) | own
+    grade, own = relevance[used], own[used]
     query, queries = codes(table["query"])
     item, items = codes(table["item"])
     found: dict[Direction, Qrels] = {}
-    for direction, rows, names in _by_direction(query[relevant], queries):
-        kept, query_ids = drop_unused_names(query[relevant][rows], names)
-        places, item_names = drop_unused_names(item[relevant][rows], items)
+    for direction, rows, names in _by_direction(query[used], queries):
+        kept, query_ids = drop_unused_names(query[used][rows], names)
+        places, item_names = drop_unused_names(item[used][rows], items)
         item_ids = tuple(map(unquote, item_names)) if queries != names else item_names
         order = sorted(range(len(item_ids)), key=item_ids.__getitem__)
         sorted_place = np.empty(len(order), np.int64)
         sorted_place[order] = np.arange(len(order))
+        relevant, marked = grade[rows] > 0, own[rows]
         with _name_file(path, direction):
-            found[direction] = Qrels.from_pairs(
-                query_ids, tuple(item_ids[i] for i in order), kept, sorted_place[places], grade[rows]
-            )
+            pairs = (column[relevant] for column in (kept, sorted_place[places], grade[rows]))
+            found[direction] = Qrels.from_pairs(query_ids, tuple(item_ids[i] for i in order), *pairs)
+            if marked.any():
+                about = found[direction].subjects.astype(np.int32)
+                about[kept[marked]] = sorted_place[places][marked]
+                found[direction] = replace(found[direction], about=about)
     return found
 
 
@@ -225,13 +240,20 @@ def _parts_of(direction: Direction, lines: Lines) -> Iterator[Callable[[], memor
 def _write_pairs(stream: BinaryIO, direction: Direction, qrels: Qrels) -> None:
     place = np.empty(len(qrels.item_ids), np.int64)
     place[sorted(range(len(place)), key=qrels.item_ids.__getitem__)] = np.arange(len(place))
-    order = np.lexsort((place[qrels.items], qrels.query_of))
-    query = _names(qrels.query_ids, f"{direction}/").take(numbers(qrels.query_of[order]))
-    item = _names(qrels.item_ids).take(numbers(qrels.items[order]))
-    if qrels.grades is None:
-        stream.write(_joined(query, "0", item, "1\n"))
-    else:
-        stream.write(_joined(query, "0", item, strings([f"{grade}\n" for grade in qrels.grades[order]])))
+    asked, items = qrels.query_of, qrels.items.astype(np.int64)
+    grades = np.ones(len(items), np.int64) if qrels.grades is None else qrels.grades.astype(np.int64)
+    own = np.zeros(len(items), np.bool_)
+    if qrels.about is not None:
+        own = items == qrels.about[asked]
+        other = np.setdiff1d(np.arange(len(qrels.query_ids)), asked[own])  # about what is not relevant
+        asked, items = np.append(asked, other), np.append(items, qrels.about[other])
+        grades, own = np.append(grades, np.zeros_like(other)), np.append(own, np.ones(len(other), np.bool_))
+    order = np.lexsort((place[items], asked))
+    query = _names(qrels.query_ids, f"{direction}/").take(numbers(asked[order]))
+    item = _names(qrels.item_ids).take(numbers(items[order]))
+    mark = strings(["0", OWN]).take(numbers(own[order].astype(np.int64))) if own.any() else "0"
+    last = "1\n" if (grades == 1).all() else strings([f"{grade}\n" for grade in grades[order]])
+    stream.write(_joined(query, mark, item, last))
 
 
 def _joined(*columns: Any) -> memoryview:

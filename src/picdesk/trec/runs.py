@@ -23,7 +23,9 @@ class Qrels:
     """Relevant items of each query, in compressed rows.
 
     `items[bounds[q]:bounds[q + 1]]` are the positions, in `item_ids`, of what is relevant to `query_ids[q]`; ascending, at
-    least one for each query. `grades` says how relevant each of them is, 1 or more (None: all are 1).
+    least one for each query. `grades` says how relevant each of them is, 1 or more (None: all are 1). `about` [queries] are the
+    positions of the items that the queries are about, relevant or not: a caption's own picture (None: the first by id of what
+    is relevant).
     """
 
     query_ids: tuple[str, ...]
@@ -31,6 +33,7 @@ class Qrels:
     bounds: NDArray[np.int64]
     items: Ints
     grades: Ints | None = None
+    about: Ints | None = None
 
     def __post_init__(self) -> None:
         check_unique(self.query_ids, "qrels queries")
@@ -39,6 +42,8 @@ class Qrels:
             raise DataError(f"qrels: bounds of {len(self.bounds) - 1} rows for {len(self.query_ids)} queries")
         if self.grades is not None and (self.grades.shape != self.items.shape or (self.grades < 1).any()):
             raise DataError(f"qrels: a grade of 1 or more is needed for each of the {len(self.items)} relevant items")
+        if self.about is not None and self.about.shape != (len(self.query_ids),):
+            raise DataError(f"qrels: {len(self.query_ids)} queries are about {len(self.about)} items")
         empty = np.flatnonzero(np.diff(self.bounds) == 0)
         if len(empty):
             names = examples([self.query_ids[q] for q in empty[:4]])
@@ -52,6 +57,7 @@ class Qrels:
         query: NDArray[np.int64],
         item: NDArray[np.int64],
         grade: NDArray[np.int64] | None = None,
+        about: NDArray[np.int64] | None = None,
     ) -> "Qrels":
         """Build from pairs of positions (query[i], item[i]) of `grade[i]`; a pair that stands twice counts once, at its highest
         grade. Where all grades are 1 none are kept."""
@@ -63,12 +69,26 @@ class Qrels:
         if grade is not None and (grade != 1).any():
             grades = np.zeros(len(pairs), np.int32)
             np.maximum.at(grades, at.ravel(), grade.astype(np.int32))
-        return cls(query_ids, item_ids, bounds, pairs[:, 1].astype(np.int32), grades)
+        subjects = None if about is None else about.astype(np.int32)
+        return cls(query_ids, item_ids, bounds, pairs[:, 1].astype(np.int32), grades, subjects)
 
     @cached_property
     def query_of(self) -> NDArray[np.int64]:
         """Query position of each entry of `items`."""
         return np.repeat(np.arange(len(self.query_ids), dtype=np.int64), np.diff(self.bounds))
+
+    @cached_property
+    def subjects(self) -> NDArray[np.int64]:
+        """Position of the item that each query is about [queries]: queries about one item are drawn together, as they are
+        alike."""
+        if self.about is not None:
+            return self.about.astype(np.int64)
+        if not len(self.items):
+            return np.empty(0, np.int64)
+        place = id_ranks(self.item_ids)
+        at = np.empty_like(place)
+        at[place] = np.arange(len(place))
+        return at[np.minimum.reduceat(place[self.items], self.bounds[:-1])]
 
     def relevant(self, query: int) -> Ints:
         """Positions of the items relevant to one query."""
