@@ -132,6 +132,12 @@ def test_the_leaderboard_shows_what_stands_for_a_job_now(capfd: Capture, tmp_pat
     with (tmp_path / "sweep" / "leaderboard.csv").open(newline="") as stream:
         shown = {row["backbone.dim"]: float(row["hits@1"]) for row in csv.DictReader(stream)}
     assert shown["4"] == pytest.approx(sum(metrics[d]["metrics"]["hits@1"] for d in ("t2i", "i2t")) / 2)
+    everywhere = run(capfd, tmp_path, "evaluate", "task=leaderboard", f"dir={tmp_path}")
+    assert everywhere.status == 0, everywhere.err
+    with (tmp_path / "leaderboard.csv").open(newline="") as stream:
+        assert sorted(row["backbone.dim"] for row in csv.DictReader(stream)) == ["4", "8"], (
+            "what points at it is no other job"
+        )
     assert run(capfd, tmp_path, "evaluate", *sweep[:-1]).status == 0
     assert not (one / "same_as.json").exists(), "the job has run itself"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from picdesk.evaluation.metrics import ranks_of_run
+from picdesk.evaluation.spread import over_draws
 from picdesk.jobs.found import DoneJob
 from picdesk.jobs.rankings import Rankings
 from picdesk.report.charts import Curve, Point, Tradeoff
@@ -66,6 +67,43 @@ def test_seeds_that_drew_other_splits_are_draws(known: bool) -> None:
     assert row.name == "all jobs"
     assert (row.values["t2i/hits@1"].low is not None) == known
     assert "other queries" in over_seeds(jobs, ranks, ["seed"]).note
+
+
+def test_seeds_crossed_with_draws_are_averaged_within_each() -> None:
+    """Three seeds on each of two splits are two draws, with one degree of freedom, and not six."""
+    settings = {"split.train": "0.8", "split.test": "0.1"}
+    ranks = {f"{draw}-{seed}": ranking(0.4, 10 * draw + seed, 1000 * draw) for draw in (0, 1) for seed in (0, 1, 2)}
+    jobs = [
+        job(name, one, dict(zip(("split.seed", "seed"), name.split("-"), strict=True)), settings)
+        for name, one in ranks.items()
+    ]
+    [row] = (found := over_seeds(jobs, ranks, ["split.seed", "seed"])).rows
+    values = np.array([one.hits for one in jobs]).reshape(2, 3)
+    expected = over_draws(values, np.zeros((2, 3)), 0.125)
+    got = row.values["t2i/hits@1"]
+    assert (got.value, got.low, got.high) == (expected.mean, max(0, expected.low), min(1, expected.high))
+    assert (row.values["seeds"].value, row.values["draws"].value) == (3, 2)
+    assert row.values["t2i/sd"].value == expected.seeds
+    assert "draws" in [column.key for column in found.columns]
+    [uneven] = over_seeds(jobs[:-1], ranks, ["split.seed", "seed"]).rows
+    assert uneven.values["t2i/hits@1"].low is None
+    assert uneven.values["t2i/hits@1"].value == pytest.approx(np.mean([one.hits for one in jobs[:-1]]))
+
+
+def test_the_same_seeds_again_are_no_further_seeds() -> None:
+    once = {f"monday/{seed}": ranking(0.4, seed) for seed in (0, 1)}
+    twice = once | {f"tuesday/{seed}": ranking(0.4, seed) for seed in (0, 1)}
+    rows = []
+    for ranks in (once, twice):
+        jobs = [job(name, one, {"seed": name.rpartition("/")[2]}) for name, one in ranks.items()]
+        found = over_seeds(jobs, ranks, ["seed"])
+        rows.append(found.rows)
+    assert rows[0] == rows[1]
+    assert rows[1][0].values["seeds"].value == 2
+    assert "is counted once" in found.note
+    alone = {name: ranks[name] for name in ("monday/0", "tuesday/0")}
+    jobs = [job(name, one, {"seed": "0", "lr": "1"}) for name, one in alone.items()]
+    assert over_seeds(jobs, alone, ["seed"]).rows == ()
 
 
 def test_without_seeds_there_is_no_such_table() -> None:

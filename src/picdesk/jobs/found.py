@@ -94,13 +94,23 @@ class Found:
 
 
 def find_jobs(root: Path) -> Found:
-    """All jobs at or below `root`, in the order of their paths."""
+    """All jobs at or below `root`, in the order of their paths; one that another folder only points at stands once."""
     there = sorted(folders(root))
     names = [folder.relative_to(root).as_posix() if folder != root else folder.name for folder in there]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # most of it is to take digests of files
         found = list(pool.map(find_job, names, there))
     told = [(name, one) for name, one in zip(names, found, strict=True) if isinstance(one, str)]
-    return Found(tuple(one for one in found if isinstance(one, DoneJob)), tuple(told))
+    own = {folder.resolve() for folder, one in zip(there, found, strict=True) if is_itself(one, folder)}
+    jobs: dict[Path, DoneJob] = {}
+    for folder, one in zip(there, found, strict=True):
+        if isinstance(one, DoneJob) and (is_itself(one, folder) or one.folder.resolve() not in own):
+            jobs.setdefault(one.folder.resolve(), one)
+    return Found(tuple(jobs.values()), tuple(told))
+
+
+def is_itself(job: DoneJob | str | None, folder: Path) -> bool:
+    """Whether a folder holds the files of its job, and not the name of the folder that does."""
+    return isinstance(job, DoneJob) and job.folder == folder
 
 
 def find_job(name: str, folder: Path) -> DoneJob | str | None:

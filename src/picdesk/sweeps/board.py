@@ -26,7 +26,6 @@ from picdesk.report.leaderboard import write_csv
 from picdesk.report.measured_values import Column, Value, columns_of
 from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
-from picdesk.sweeps import seeds
 from picdesk.sweeps.seeds import OverSeeds, over_seeds
 from picdesk.sweeps.sweep_charts import charts
 
@@ -115,7 +114,7 @@ def of_seeds(together: OverSeeds) -> SweepPage | None:
     """The table over seeds, where there is one."""
     if not together.rows:
         return None
-    return SweepPage("Over seeds", "", together.rows, seeds.COLUMNS, notes=(Note(together.note),))
+    return SweepPage("Over seeds", "", together.rows, together.columns, notes=(Note(together.note),))
 
 
 def go_on(job: DoneJob) -> tuple[str, ...]:
@@ -206,14 +205,14 @@ def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Rankings]) -> dict[
         for direction, ranks in own.items():
             boards[direction][job.name] = ranks
     found = stand_to_first(boards, {direction: first[direction][1] for direction in boards}) if boards else {}
-    said = {jobs[0].name: "best"}
+    said, other = {jobs[0].name: "best"}, "not comparable: other queries, answers or gallery"
     for job in jobs[1:]:
         told = "; ".join(
             f"{direction} {rows[job.name].to_best:+.3f} (p={rows[job.name].p_family:.3g})"
             for direction, rows in found.items()
             if job.name in rows and rows[job.name].differs
         )
-        said[job.name] = "not comparable: other queries, answers or gallery" if job.name in apart else told or "no difference shown"
+        said[job.name] = other if job.name in apart else told or "no difference shown"
     return said
 
 

@@ -9,26 +9,28 @@ import numpy as np
 
 from picdesk.errors import DataError
 from picdesk.evaluation.significance import in_order_of
-from picdesk.evaluation.spread import over_draws, over_seeds_and_pictures
+from picdesk.evaluation.spread import Spread, over_draws, over_seeds_and_pictures
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import DoneJob, value_of
 from picdesk.jobs.rankings import Rankings
 from picdesk.report.content import LeaderRow
 from picdesk.report.measured_values import Column, Value
 
-COLUMNS = (
-    *(Column(f"{d}/hits@1", f"{d} hits@1, mean") for d in DIRECTIONS),
-    *(Column(f"{d}/sd", f"{d}, standard deviation", bar=False, better="") for d in DIRECTIONS),
-    Column("seeds", "seeds", 0, "", False),
-)
+MEANS = tuple(Column(f"{d}/hits@1", f"{d} hits@1, mean") for d in DIRECTIONS)
+SEEDS = Column("seeds", "seeds", 0, "", False)
+DRAWS = Column("draws", "draws of the split", 0, "", False)
+DEVIATIONS = tuple(Column(f"{d}/sd", f"{d}, standard deviation", bar=False, better="") for d in DIRECTIONS)
 SAME_QUERIES = (
     "The interval is over seeds and pictures: the variance of the seeds' means, and that of pictures, each query's hits@1 "
     "being averaged over the seeds first."
 )
 OTHER_QUERIES = (
-    "Where the seed drew another split too, the jobs asked other queries: the interval is then over draws of the split, with "
-    "Nadeau and Bengio's correction for what they share, or is left out where the sizes of the parts are not known."
+    "Where the seed drew another split too, the jobs asked other queries: the interval is then over draws of the split, the "
+    "seeds of each draw averaged first, with Nadeau and Bengio's correction for what draws share. It is left out where the sizes "
+    "of the parts are not known, or where draws ran with different numbers of seeds. The standard deviation is that of the seeds "
+    "on one draw, or of the draws where each ran with one seed."
 )
+ONCE = "What ran more than once with the same seeds is counted once."
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class OverSeeds:
 
     rows: tuple[LeaderRow, ...]
     note: str
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Those of the table: draws of the split where there are several."""
+        drawn = (DRAWS,) if any(DRAWS.key in row.values for row in self.rows) else ()
+        return (*MEANS, SEEDS, *drawn, *DEVIATIONS)
 
 
 def is_seed(key: str) -> bool:
@@ -47,22 +55,32 @@ def is_seed(key: str) -> bool:
 def over_seeds(jobs: Sequence[DoneJob], ranks: Mapping[str, Rankings], keys: Sequence[str]) -> OverSeeds:
     """The settings of which there are two jobs or more; `keys` are those that differ, `ranks` the rankings by job."""
     others = [key for key in keys if not is_seed(key)]
+    drawn = [key for key in keys if is_seed(key)]
     groups: dict[tuple[str, ...], list[DoneJob]] = {}
-    for job in jobs if len(others) < len(keys) else ():
+    for job in jobs if drawn else ():
         groups.setdefault(tuple(value_of(job, key) for key in others), []).append(job)
-    rows, apart = [], False
-    for setting, own in groups.items():
+    rows, notes = [], [SAME_QUERIES]
+    for setting, every in groups.items():
+        own = distinct(every, drawn)
         if len(own) < 2:
             continue
-        values: dict[str, Value] = {"seeds": Value(float(len(own)))}
+        values = {SEEDS.key: Value(float(len(own)))}
         for direction in DIRECTIONS:
-            found = of_direction(direction, [ranks[job.name] for job in own], own)
-            apart |= bool(found) and not same_queries(direction, [ranks[job.name] for job in own])
-            values |= found
+            values |= of_direction(direction, [ranks[job.name] for job in own], own)
+        notes += [OTHER_QUERIES] if DRAWS.key in values else []
+        notes += [ONCE] if len(own) < len(every) else []
         name = ", ".join(f"{key}={value}" for key, value in zip(others, setting, strict=True)) or "all jobs"
         rows.append(LeaderRow(name, {}, values))
     rows.sort(key=lambda row: -sum(row.values[f"{d}/hits@1"].value for d in DIRECTIONS if f"{d}/hits@1" in row.values))
-    return OverSeeds(tuple(rows), f"{SAME_QUERIES} {OTHER_QUERIES}" if apart else SAME_QUERIES)
+    return OverSeeds(tuple(rows), " ".join(dict.fromkeys(notes)))
+
+
+def distinct(jobs: Sequence[DoneJob], seeds: Sequence[str]) -> list[DoneJob]:
+    """One job for each choice of seeds, the first by name: to run it again is no further draw of chance."""
+    found: dict[tuple[str, ...], DoneJob] = {}
+    for job in sorted(jobs, key=lambda job: job.name):
+        found.setdefault(tuple(value_of(job, key) for key in seeds), job)
+    return list(found.values())
 
 
 def same_queries(direction: Direction, ranks: Sequence[Rankings]) -> bool:
@@ -74,23 +92,40 @@ def same_queries(direction: Direction, ranks: Sequence[Rankings]) -> bool:
 
 
 def of_direction(direction: Direction, ranks: Sequence[Rankings], jobs: Sequence[DoneJob]) -> dict[str, Value]:
-    """Mean and standard deviation of hits@1 over the jobs, with the interval where it can be told."""
+    """Mean and standard deviation of hits@1 over the jobs, with the interval where it can be told, and what was drawn."""
     own = [job.numbers[direction]["hits@1"] for job in jobs if direction in job.numbers]
-    means = [one.value for one in own]
-    if len(means) < len(jobs):
+    if len(own) < len(jobs):
         return {}
-    deviation = {f"{direction}/sd": Value(float(np.std(means, ddof=1)))}
-    share = tested_per_learned(jobs[0])
+    means = np.array([one.value for one in own])
     if same_queries(direction, ranks):
         first = ranks[0][direction][0]
         hits = [(in_order_of(first, one[direction][0]).first <= 1).astype(np.float64) for one in ranks]
         spread = over_seeds_and_pictures(np.array(hits), first.cluster)
-    elif share is not None:
-        lengths = [0.0 if one.low is None or one.high is None else one.high - one.low for one in own]
-        spread = over_draws(np.array(means)[:, None], np.array(lengths)[:, None], share)
-    else:
-        return {f"{direction}/hits@1": Value(float(np.mean(means))), **deviation}
-    return {f"{direction}/hits@1": Value(spread.mean, max(0.0, spread.low), min(1.0, spread.high)), **deviation}
+        return {f"{direction}/hits@1": within_one(spread), f"{direction}/sd": Value(float(means.std(ddof=1)))}
+    draws = by_queries(direction, ranks)
+    counts = {SEEDS.key: Value(float(min(map(len, draws)))), DRAWS.key: Value(float(len(draws)))}
+    share = tested_per_learned(jobs[0])
+    if share is None or len(draws) < 2 or len({len(draw) for draw in draws}) > 1:
+        return {f"{direction}/hits@1": Value(float(means.mean())), **counts}
+    lengths = np.array([0.0 if one.low is None or one.high is None else one.high - one.low for one in own])
+    spread = over_draws(means[np.array(draws)], lengths[np.array(draws)], share)
+    deviation = spread.draws if spread.seeds is None else spread.seeds
+    apart = {} if deviation is None else {f"{direction}/sd": Value(deviation)}
+    return {f"{direction}/hits@1": within_one(spread), **apart, **counts}
+
+
+def within_one(spread: Spread) -> Value:
+    """A mean with its interval, as far as a share can be."""
+    return Value(spread.mean, max(0.0, spread.low), min(1.0, spread.high))
+
+
+def by_queries(direction: Direction, ranks: Sequence[Rankings]) -> list[list[int]]:
+    """The jobs (positions) that answered the same queries together: one list for each draw of the split."""
+    draws: dict[frozenset[str], list[int]] = {}
+    for place, one in enumerate(ranks):
+        asked = frozenset(one[direction][0].query_ids) if direction in one else frozenset[str]()
+        draws.setdefault(asked, []).append(place)
+    return list(draws.values())
 
 
 def tested_per_learned(job: DoneJob) -> float | None:
