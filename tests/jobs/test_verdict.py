@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from picdesk.errors import ConfigError
-from picdesk.jobs.verdict import Scores, compare_numbers
+from picdesk.jobs.verdict import Scores, compare_files, compare_numbers
 
 MEASURED = {"hits@1": 0.5, "hits@5": 0.7, "hits@10": 0.8, "mean_rank": 20.0}
 SCORES = cast(Scores, {"t2i": SimpleNamespace(metrics=MEASURED)})
@@ -31,6 +31,31 @@ def test_the_tolerance_of_a_rank_is_a_share_of_it() -> None:
         "t2i/hits@10": "exact",
         "t2i/mean_rank": "within tolerance",
     }
+
+
+def test_further_numbers_have_the_tolerance_of_their_kind() -> None:
+    reported = {
+        "t2i": {"metrics": {"hits@1": 0.5}, "intervals": {"hits@1": [0.4, 0.6], "mean_rank": [18.0, 22.0]}},
+        "both": {"metrics": {"rsum": 300.0}, "intervals": {}},
+        "slices": {"year": {"p_family": 0.05, "parts": ["not a number", True]}},
+        "gone": 1.0,
+    }
+    measured = {
+        "t2i": {"metrics": {"hits@1": 0.1}, "intervals": {"hits@1": [0.4019, 0.6021], "mean_rank": [18.03, 22.1]}},
+        "both": {"metrics": {"rsum": 300.5}, "intervals": {}},
+        "slices": {"year": {"p_family": 0.062, "parts": ["another", False]}},
+        "new": 2.0,
+    }
+    lines, lost = compare_files(reported, measured, 0.001)
+    assert {line.name: line.verdict for line in lines} == {
+        "t2i/intervals/hits@1/0": "within tolerance",
+        "t2i/intervals/hits@1/1": "outside",
+        "t2i/intervals/mean_rank/0": "within tolerance",
+        "t2i/intervals/mean_rank/1": "outside",
+        "both/metrics/rsum": "within tolerance",
+        "slices/year/p_family": "outside",
+    }
+    assert lost == ["gone"]
 
 
 @pytest.mark.parametrize(

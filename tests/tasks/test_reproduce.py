@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from picdesk.jobs.archive import pack
 from picdesk.report.manifest import Manifest
 from tests.doors import Ran, run
+from tests.jobs.test_hostile_jobs import resign
 from tests.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
@@ -83,6 +84,37 @@ def test_another_clone_gives_the_same_bytes(capfd: Capture, other: Path, job: Pa
     ours, theirs = (json.loads((folder / "manifest.json").read_text()) for folder in (ran.folder, job))
     for key in ("config", "settings", "data", "weights", "fingerprint"):
         assert ours[key] == theirs[key], key
+
+
+CHANGED = {
+    "an interval": ("t2i/intervals/hits@1/1", ["t2i", "intervals", "hits@1"], [0.0, 0.9]),
+    "without look-alikes": (
+        "without_look_alikes/t2i/metrics/hits@1",
+        ["without_look_alikes", "t2i", "metrics", "hits@1"],
+        0.9,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_every_number_is_held_against_the_reported_one(capfd: Capture, other: Path, name: str) -> None:
+    """Not those of the tables alone: a job whose other numbers were changed is not had again."""
+    told, (*way, last), wrong = CHANGED[name]
+    path = other / "job" / "metrics.json"
+    content = json.loads(path.read_text())
+    place = content
+    for key in way:
+        place = place[key]
+    assert last in place, sorted(place)
+    place[last] = wrong
+    path.write_text(json.dumps(content))
+    resign(other / "job", json.loads((other / "job" / "manifest.json").read_text()))
+    ran = reproduce(capfd, other)
+    assert ran.status == 1
+    assert f"not reproduced: {told}" in ran.err
+    assert "1 outside" in ran.out or "2 outside" in ran.out
+    lines = {line["metric"]: line["verdict"] for line in json.loads(ran.file("verdict.json"))["lines"]}
+    assert lines[told] == "outside"
 
 
 def test_a_packed_job_reproduces_as_it_is_sent(capfd: Capture, other: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from rich.box import MARKDOWN
 from rich.table import Table
@@ -12,12 +13,13 @@ from picdesk.assembly.schema import Settings
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import OutsideError
-from picdesk.measures.listing import is_rank
+from picdesk.measures.listing import JOINTS, is_rank
 from picdesk.report.content import Fact, VerdictTable
 from picdesk.report.terminal import console
 from picdesk.retrieval.scores import Scored
 
 Scores = dict[Direction, Scored]
+MOST_SHOWN = 40
 Reported = Mapping[str, Mapping[str, float]]
 
 
@@ -64,25 +66,88 @@ def compare_numbers(reported: Reported, scored: Scores, tolerance: float, where:
     return lines
 
 
+def compare_files(
+    reported: Mapping[str, Any], measured: Mapping[str, Any], tolerance: float
+) -> tuple[list[Line], list[str]]:
+    """A line for each further number of two `metrics.json`, reported and measured: intervals, folds, slices, what is without
+    look-alikes, metrics over both directions; and the names of those that were reported and not measured.
+
+    The end of an interval may move by twice the tolerance, as it is that far from a value that may move too; a p-value by a
+    fifth of itself besides, as a query more or less moves it.
+    """
+    here = dict(numbers_in(measured))
+    lines, lost = [], []
+    for place, value in numbers_in(reported):
+        if place[0] in DIRECTIONS and place[1:2] == ("metrics",):
+            continue  # what the tables show, which has lines of its own
+        if place in here:
+            lines.append(Line("/".join(place), value, here[place], may_move(place, value, tolerance)))
+        else:
+            lost.append("/".join(place))
+    return lines, lost
+
+
+def numbers_in(content: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Every number of a JSON value, and the keys and positions that lead to it."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from numbers_in(value, (*place, str(key)))
+    elif isinstance(content, list):
+        for position, value in enumerate(content):
+            yield from numbers_in(value, (*place, str(position)))
+    elif isinstance(content, int | float) and not isinstance(content, bool):
+        yield place, float(content)
+
+
+def may_move(place: tuple[str, ...], value: float, tolerance: float) -> float:
+    """How far a number may be from the reported one, by the keys that lead to it."""
+    if place[-1] in ("p", "p_family"):
+        return tolerance + abs(value) / 5
+    scale = max([1.0, *(JOINTS[key].most for key in place if key in JOINTS)])
+    if any(map(is_rank, place)):
+        scale = abs(value)
+    return tolerance * scale * (2 if place[-1].isdigit() else 1)
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """All lines, the tolerance that they were held against, and what is compared with what; `title` is that of the page."""
+    """All lines, the tolerance that they were held against, and what is compared with what; `title` is that of the page.
+
+    `reported` is the whole `metrics.json` of the job that is had again, {} where single values are expected; `further` are the
+    lines of what else stands in it, and `lost` names what was not measured again.
+    """
 
     lines: tuple[Line, ...]
     tolerance: float
     facts: Mapping[str, str]
     title: str = ""
+    reported: Mapping[str, Any] = field(default_factory=dict)
+    further: tuple[Line, ...] = ()
+    lost: tuple[str, ...] = ()
+
+    def held_against(self, measured: Mapping[str, Any]) -> Verdict:
+        """The verdict with whatever else was reported, held against the whole `metrics.json` that was measured."""
+        further, lost = compare_files(self.reported, measured, self.tolerance)
+        return replace(self, further=tuple(further), lost=tuple(lost))
 
     @property
     def outside(self) -> list[str]:
         """Names of the numbers that were not had again."""
-        return [line.name for line in self.lines if line.verdict == "outside"]
+        return [line.name for line in (*self.lines, *self.further) if line.verdict == "outside"]
 
     @property
     def summary(self) -> str:
         """How many numbers are the same to the last digit, and how many lie outside."""
-        exact = sum(line.verdict == "exact" for line in self.lines)
-        return f"{exact} of {len(self.lines)} exact, {len(self.outside)} outside the tolerance of {self.tolerance:g}"
+        exact, more = (sum(one.verdict == "exact" for one in lines) for lines in (self.lines, self.further))
+        beside = f" and {more} of {len(self.further)} further numbers" if self.further else ""
+        lost = f"; {len(self.lost)} were not measured again, for example {self.lost[0]}" if self.lost else ""
+        of_all = f"{exact} of {len(self.lines)}{beside} exact"
+        return f"{of_all}, {len(self.outside)} outside the tolerance of {self.tolerance:g}{lost}"
+
+    @property
+    def shown(self) -> tuple[Line, ...]:
+        """The lines of the tables, and of the further ones those that are not exact, up to a screen of them."""
+        return (*self.lines, *[line for line in self.further if line.verdict != "exact"][:MOST_SHOWN])
 
     def as_json(self) -> dict[str, object]:
         """For verdict.json."""
@@ -94,13 +159,14 @@ class Verdict:
                 "difference": line.difference,
                 "verdict": line.verdict,
             }
-            for line in self.lines
+            for line in (*self.lines, *self.further)
         ]
-        return {"tolerance": self.tolerance, "summary": self.summary, **self.facts, "lines": lines}
+        lost = {"not_measured": list(self.lost)} if self.lost else {}
+        return {"tolerance": self.tolerance, "summary": self.summary, **self.facts, "lines": lines, **lost}
 
     def table(self) -> VerdictTable:
         """For the head of the page."""
-        rows = tuple((line.name, *digits(line), line.verdict) for line in self.lines)
+        rows = tuple((line.name, *digits(line), line.verdict) for line in self.shown)
         facts = tuple(Fact(name, text, wide=True) for name, text in self.facts.items())
         return VerdictTable(self.summary, not self.outside, rows, facts)
 
@@ -111,12 +177,12 @@ class Verdict:
             to.print(f"{name}: {fact}", markup=False)
         box = None if to.is_terminal else MARKDOWN
         table = Table("metric", "reported", "measured", "difference", "verdict", box=box)
-        for line in self.lines:
+        for line in self.shown:
             table.add_row(line.name, *digits(line), line.verdict)
         to.print(table)
         to.print(self.summary, markup=False)
         if self.outside:
-            names = ", ".join(self.outside)
+            names = ", ".join(self.outside[:MOST_SHOWN])
             raise OutsideError(f"not reproduced: {names}: further than {self.tolerance:g} from the reported value")
 
 

@@ -21,6 +21,7 @@ from picdesk.report import provenance
 from picdesk.report.charts import Chart
 from picdesk.report.content import Fact, JobPage, MetricTable, Note, Role, SliceTable
 from picdesk.report.loggers import log_final
+from picdesk.report.metrics_file import read_metrics
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval import banks
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 Scores = dict[Direction, Scored]
 WITH_NUMBERS = ("split", "loss", "index")
 VERDICT = "verdict.json"
-FILES = ("metrics.json", "manifest.json", "config.yaml", "run.trec", "qrels.trec")
+METRICS = "metrics.json"
+FILES = (METRICS, "manifest.json", "config.yaml", "run.trec", "qrels.trec")
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Outcome:
         return self.systems[-1][1]
 
 
-def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> None:
-    """Write everything the job leaves, log it, print the tables and where the page is."""
+def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> Verdict | None:
+    """Write everything the job leaves, log it, print the tables and where the page is. Gives the verdict on all numbers."""
     settings, encoder, prompts = session.settings, session.encoder, session.dataset.prompts(part)
     outcome = replace(outcome, notes=(*banks.notes(session.correction), *outcome.notes))
     job.write_config()
@@ -69,7 +71,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
             slices = slice_tables(part, prompts, outcome.scores, twins, *draws, fields)
         extra = {**outcome.extra, **rankings.joint_json(joint[-1][1]), **slices_json(slices, fields)}
         job.write_metrics(outcome.scores, extra)
-        write_verdict(job, outcome.verdict)
+        outcome = replace(outcome, verdict=write_verdict(job, outcome.verdict))
         if shelf.sweeping():
             rankings.note(job.folder, outcome.scores)
         if not job.logger.silent:
@@ -96,12 +98,16 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> No
     for note in outcome.notes:
         log.warning("%s", note.text)
     log.info("report page: %s", job.folder / "index.html")
+    return outcome.verdict
 
 
-def write_verdict(job: Job, verdict: Verdict | None) -> None:
-    """verdict.json, where numbers were held against reported ones."""
-    if verdict is not None:
-        write_json(job.folder / VERDICT, verdict.as_json())
+def write_verdict(job: Job, verdict: Verdict | None) -> Verdict | None:
+    """verdict.json, where numbers are held against reported ones: those of metrics.json, all of them."""
+    if verdict is None:
+        return None
+    whole = verdict.held_against(read_metrics(job.folder / METRICS))
+    write_json(job.folder / VERDICT, whole.as_json())
+    return whole
 
 
 def write_the_page(

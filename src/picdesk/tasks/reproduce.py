@@ -56,7 +56,7 @@ def reproduce(session: Session, name: str) -> float:
         facts = {"reproduced": str(path), "command": manifest.command_text}
         title = f"Reproduction of {given.parent.name if path == given else given.name}"
         lines = compare_numbers(numbers, scored, settings.tolerance, "metrics.json")
-        return Verdict(tuple(lines), settings.tolerance, facts, title)
+        return Verdict(tuple(lines), settings.tolerance, facts, title, reported)
 
     task = again.build("task")
     if task.run_file:

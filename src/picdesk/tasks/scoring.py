@@ -65,9 +65,9 @@ def evaluate_model(session: Session, judge: Judge, check_inputs: Check = no_chec
         extra={**apart.numbers, **(folded.numbers or {})},
         verdict=judge(session.settings, scored),
     )
-    finish(job, session, part, outcome)
-    if outcome.verdict is not None:
-        outcome.verdict.settle()
+    verdict = finish(job, session, part, outcome)
+    if verdict is not None:
+        verdict.settle()
     return mean_hits(list(scored.values()))
 
 
@@ -120,8 +120,7 @@ def evaluate_files(
     job.write_metrics(scored, joint_json(joint))
     job.logger.log_metrics(flat_metrics(scored) | {f"both/{key}": one.value for key, one in joint.items()})
     job.logger.finish()
-    verdict = judge(session.settings, scored)
-    write_verdict(job, verdict)
+    verdict = write_verdict(job, judge(session.settings, scored))
     tables = (
         *show.metric_tables([("run", scored, "main")]),
         *show.joint_tables([("run", joint, "main")], scored),
