@@ -180,6 +180,31 @@ def test_a_part_that_is_really_harder_is_told_from_the_rest() -> None:
     assert found[0].interval.high < 0
 
 
+def test_parts_in_which_hits_are_rare_are_not_told_apart_by_chance() -> None:
+    """20 parts of 25 queries, one in 20 of them a hit: many parts have none, or one. At 5%, of 100 boards 5 +- 4.3 are named,
+    and the intervals hold the true difference, which is none, in 95% of parts."""
+    named = held = 0
+    part = np.arange(500) % 20
+    for seed in range(100):
+        ranks = ranks_of(np.random.default_rng(seed).random(500) < 0.05, np.arange(500))
+        found = [one for one in against_rest(ranks, [part == i for i in range(20)], resamples=499, seed=seed) if one]
+        named += min(one.p_family for one in found) < 0.05
+        held += sum(one.interval.low <= 0 <= one.interval.high for one in found)
+    assert named <= 10
+    assert held >= 0.93 * 2000
+
+
+def test_a_difference_between_captions_of_the_same_pictures_is_that_of_pairs() -> None:
+    """Two captions a picture that nearly always hit or miss together: their difference is far surer than two shares alone."""
+    rng = np.random.default_rng(0)
+    luck = np.repeat(rng.random(400) < 0.5, 2)
+    ranks = ranks_of(luck ^ (rng.random(800) < 0.02), np.arange(800) // 2)
+    first = np.arange(800) % 2 == 0
+    (found, _) = against_rest(ranks, [first, ~first], resamples=99)
+    assert found is not None
+    assert found.interval.high - found.interval.low < 0.05
+
+
 @pytest.mark.parametrize("mixed", [False, True])
 def test_parts_that_are_alike_are_seldom_told_apart(mixed: bool) -> None:
     """Four parts; each picture's queries in one of them, or in all. At 5%, 200 simulated boards name 5% +- 3.1."""

@@ -113,7 +113,7 @@ def _bootstrap(
     return result
 
 
-def wilson(successes: float, trials: int, level: float = 0.95) -> Interval:
+def wilson(successes: float, trials: float, level: float = 0.95) -> Interval:
     """Wilson's score interval of a share."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     share, shrink = successes / trials, 1 + z * z / trials
