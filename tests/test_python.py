@@ -87,6 +87,15 @@ def test_a_matrix_is_measured_by_hand() -> None:
     assert scores["t2i"].metrics["hits@1"] == 3 / 4, "the third text has its picture second"
     assert scores["t2i"].metrics["mrr"] == (1 + 1 + 1 / 2 + 1) / 4
     assert scores["i2t"].metrics["hits@1"] == 1.0
+    relevant = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1]], bool)
+    owned = picdesk.measure(similarity, relevant, about=[0, 1, 2, 2], resamples=50)
+    assert owned["t2i"].ranks.cluster.tolist() == scores["t2i"].ranks.cluster.tolist()
+    assert owned["t2i"].ranks.relevant_counts.tolist() == [1, 2, 2, 2]
+    assert len(set(picdesk.measure(similarity, relevant, resamples=50)["t2i"].ranks.cluster.tolist())) == 2
+    with pytest.raises(
+        picdesk.DataError, match=r"about of shape \(3,\): the position of a picture for each of 4 texts"
+    ):
+        picdesk.measure(similarity, relevant, about=[0, 1, 2])
     tied = picdesk.measure(np.zeros((3, 3)), [0, 1, 2], resamples=50)
     assert tied["t2i"].metrics["hits@1"] == 0.0, "ties count against the system"
     with pytest.raises(picdesk.DataError, match="relevant"):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from picdesk.collection import together
 from picdesk.errors import DataError
 from picdesk.evaluation.metrics import add_tail, exact_ranks_both
 from picdesk.evaluation.significance import Difference, compare_all
@@ -26,6 +27,7 @@ def measure(
     *,
     text_ids: Sequence[str] | None = None,
     picture_ids: Sequence[str] | None = None,
+    about: Any = None,
     resamples: int = 10_000,
     level: float = 0.95,
     seed: int = 0,
@@ -37,9 +39,11 @@ def measure(
     `found` is a matrix of similarities [texts, pictures]; or the pair (text embeddings [texts, dim], picture embeddings
     [pictures, dim]), rows of any length, compared by cosine; or a `Run`, with `Qrels` for `relevant` (text to picture).
     `relevant` [texts] is the position of the picture that each text belongs to, or a matrix [texts, pictures] of true and
-    false. Ids are numbers where they are not given. `names` chooses the metrics (`["ndcg", "map@r", "rsum"]`, or `["all"]`; the
-    list is in docs/metrics.md) and `ks` their cut-offs; hits@1 is always among them, and those over both directions are in
-    `.joint`. Raises `DataError` where shapes do not fit, or a score is no number, and `ConfigError` for an unknown metric.
+    false. `about` [texts] says for such a matrix which picture each text was written for, by position: texts about one picture
+    are drawn together (not given: about the first by id that is relevant). Ids are numbers where they are not given. `names`
+    chooses the metrics (`["ndcg", "map@r", "rsum"]`, or `["all"]`; the list is in docs/metrics.md) and `ks` their cut-offs;
+    hits@1 is always among them, and those over both directions are in `.joint`. Raises `DataError` where shapes do not fit, or
+    a score is no number, and `ConfigError` for an unknown metric.
     """
     bars, metrics = Bars(resamples, level, seed), Metrics.of(names, ks, "measure")
     if isinstance(found, Run):
@@ -52,12 +56,12 @@ def measure(
             )
         ids = ids_of(text_ids, len(texts), "t"), ids_of(picture_ids, len(pictures), "p")
         sides = Embeddings(ids[0], unit(texts)), Embeddings(ids[1], unit(pictures))
-        return scores_of_embeddings(*sides, qrels_of(relevant, *ids), bars, metrics)
+        return scores_of_embeddings(*sides, qrels_of(relevant, *ids, about), bars, metrics)
     matrix = np.asarray(found, np.float32)
     if matrix.ndim != 2:
         raise DataError(f"scores of shape {matrix.shape}: a matrix [texts, pictures] is needed")
     ids = ids_of(text_ids, len(matrix), "t"), ids_of(picture_ids, matrix.shape[1], "p")
-    qrels = qrels_of(relevant, *ids)
+    qrels = qrels_of(relevant, *ids, about)
     t2i = score("t2i", run_of(matrix, *ids), qrels["t2i"], bars, metrics)
     place = {name: i for i, name in enumerate(ids[1])}
     asking = np.array([place[name] for name in qrels["i2t"].query_ids], np.int64)
@@ -106,8 +110,17 @@ def run_of(
     return Run(query_ids, item_ids, index[:, :depth], scores[:, :depth], len(item_ids), exact=True)
 
 
-def qrels_of(relevant: Any, text_ids: tuple[str, ...], picture_ids: tuple[str, ...]) -> dict[Direction, Qrels]:
-    """What is relevant to what, in both directions."""
+def qrels_of(
+    relevant: Any, text_ids: tuple[str, ...], picture_ids: tuple[str, ...], about: Any = None
+) -> dict[Direction, Qrels]:
+    """What is relevant to what, in both directions, and the picture that each text is about, where that is said."""
+    if about is not None:
+        own = qrels_of(positions_of(about, len(text_ids)), text_ids, picture_ids)
+        found = qrels_of(relevant, text_ids, picture_ids)
+        return {
+            "t2i": together(own["t2i"], found["t2i"], text_ids, picture_ids, judged_only=True),
+            "i2t": together(own["i2t"], found["i2t"], picture_ids, text_ids, judged_only=True),
+        }
     given = np.asarray(relevant)
     if given.shape == (len(text_ids),) and given.dtype.kind in "iu":
         texts, pictures = np.arange(len(text_ids)), given.astype(np.int64)
@@ -124,6 +137,14 @@ def qrels_of(relevant: Any, text_ids: tuple[str, ...], picture_ids: tuple[str, .
         tuple(picture_ids[i] for i in asked), text_ids, np.searchsorted(asked, pictures[order]), texts[order]
     )
     return {"t2i": Qrels.from_pairs(text_ids, picture_ids, texts, pictures), "i2t": back}
+
+
+def positions_of(about: Any, texts: int) -> NDArray[np.int64]:
+    """One position for each text. Raises `DataError` for anything else."""
+    found = np.asarray(about)
+    if found.shape != (texts,) or found.dtype.kind not in "iu":
+        raise DataError(f"about of shape {found.shape}: the position of a picture for each of {texts} texts is needed")
+    return found.astype(np.int64)
 
 
 def ids_of(given: Sequence[str] | None, count: int, letter: str) -> tuple[str, ...]:
