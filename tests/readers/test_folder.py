@@ -44,6 +44,31 @@ def test_captions_beside_their_pictures(tmp_path: Path) -> None:
     assert "2.txt: not UTF-8" in collection.notes[0]
 
 
+def test_captions_go_by_the_very_name_first(tmp_path: Path) -> None:
+    """Names that differ by case alone, or as ß and ss do, are names of different pictures."""
+    for n, name in enumerate(("A", "a", "strasse", "straße", "Ab", "aB", "one", "two")):
+        put(tmp_path / f"{name}.jpg", jpeg(colour(n)))
+    for name in ("A.txt", "a.txt", "strasse.txt", "straße.txt", "aB.txt", "ONE.TXT", "two.TXT"):
+        put(tmp_path / name, f"of {name}")
+    collection = Folder(root=str(tmp_path)).read()
+    told = {name: str(fields["caption"]) for name, fields in zip(pairs(collection), collection.texts, strict=True)}
+    own = {f"{name}.jpg#0": f"of {name}.txt" for name in ("A", "a", "strasse", "straße", "aB")}
+    assert told == own | {"one.jpg#0": "of ONE.TXT", "two.jpg#0": "of two.TXT"}
+
+
+def test_a_caption_file_that_fits_two_pictures_is_listed(tmp_path: Path) -> None:
+    for n, name in enumerate(("A.jpg", "a.jpg", "b.jpg")):
+        put(tmp_path / name, jpeg(colour(n)))
+    for name in ("A.txt", "B.txt", "B.TXT", "c.jpg", "c.png", "C.txt"):
+        put(tmp_path / name, jpeg(colour(7)) if "txt" not in name.lower() else "words")
+    collection = Folder(root=str(tmp_path)).read()
+    assert pairs(collection) == {"A.jpg#0": "A.jpg", "b.jpg#0": "b.jpg"}
+    assert reasons(collection) == [
+        "C.txt: fits 'c.jpg', 'c.png' but for the case of letters; name it as its picture is named"
+    ]
+    assert "'B.TXT'" in collection.notes[-1]
+
+
 def test_a_caption_ends_at_a_line_end_alone(tmp_path: Path) -> None:
     put(tmp_path / "0.jpg", jpeg(colour(0)))
     put(tmp_path / "0.txt", "one\u2028caption\u0085here\rtwo\n".encode())

@@ -113,7 +113,7 @@ class Inside:
         """Names of files that may be meant, those that begin with the very name first, then in the order of the endings."""
         folder, slash, base = name.rpartition("/")
         there = self._listing(folder)
-        found = [real for ending in ("", *endings) for real in there.get(_fold_name(base + ending), [])]
+        found = [real for ending in ("", *endings) for real in there.get(fold_name(base + ending), [])]
         found.sort(key=lambda real: not real.startswith(base))
         return [folder + slash + real for real in dict.fromkeys(found)]
 
@@ -129,7 +129,7 @@ class Inside:
             except OSError:
                 entries = []
             for entry in entries:
-                listed.setdefault(_fold_name(entry), []).append(entry)
+                listed.setdefault(fold_name(entry), []).append(entry)
         return listed
 
     def _look(self, name: str) -> Path:
@@ -146,7 +146,8 @@ class Inside:
         return Path(real)
 
 
-def _fold_name(name: str) -> str:
+def fold_name(name: str) -> str:
+    """A name in the form in which names that differ by case, or by how accents are written, are equal."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -2,11 +2,12 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from picdesk.collection import Collection
 from picdesk.data.picture_formats import ENDINGS, UNREAD
-from picdesk.data.places import Inside, RefusedError, data_folder
+from picdesk.data.places import Inside, RefusedError, data_folder, fold_name
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import DataError, examples
 from picdesk.parts import config_part
@@ -48,15 +49,17 @@ class Folder:
         gathering = Gathering[Path](self.name)
         names = _walk(root, gathering)
         pictures = [name for name in names if Path(name).suffix.lower() in self.suffixes]
-        beside = {name.casefold(): name for name in reversed(names)}
-        used: Counter[str] = Counter()
+        beside, unsure = self._beside(pictures, names)
+        used: Counter[str] = Counter(dict.fromkeys(unsure, 1))
+        for file, fitting in unsure.items():
+            gathering.skip(file, f"fits {examples(fitting)} but for the case of letters; name it as its picture is named")
         for name in pictures:
             try:
                 added = gathering.picture(name, inside.path(name), name)
             except RefusedError as refused:
                 gathering.skip(name, str(refused))
                 added = False
-            file = self._beside(name, beside)
+            file = beside.get(name)
             if file is not None:
                 used[file] += self._captions(gathering, inside, name, file) if added else 1
         for file in [file for file, count in used.items() if not count]:
@@ -64,11 +67,30 @@ class Folder:
         self._others(gathering, [name for name in names if name not in used], set(pictures))
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
-    def _beside(self, name: str, beside: dict[str, str]) -> str | None:
-        """The captions of a picture: `name.txt` for `name.jpg`, or `name.jpg.txt`, in whatever letters."""
-        usual = Path(name).with_suffix(self.caption_suffix).as_posix()
-        found = [beside.get(each.casefold()) for each in (usual, name + self.caption_suffix)]
-        return next((file for file in found if file is not None), None)
+    def _beside(self, pictures: list[str], names: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+        """The caption file of each picture: `name.txt` for `name.jpg`, or `name.jpg.txt`, its ending in letters of either case.
+
+        A file of no picture by its very name is that of the one whose name differs by case alone, where one file fits one picture;
+        of the other such files the pictures that they fit.
+        """
+        ending = self.caption_suffix.lower()
+        captions = [name for name in names if name.lower().endswith(ending)]
+        captions.sort(key=lambda name: name.endswith(self.caption_suffix))  # of two files the usual one is kept
+        files = {name[: len(name) - len(ending)]: name for name in captions}
+        stems = {name: (name, Path(name).with_suffix("").as_posix()) for name in pictures}
+        beside = {name: files[stem] for name in pictures for stem in stems[name] if stem in files}
+        exact = set(beside.values())
+        files_of = _by_folded((stem, file) for stem, file in files.items() if file not in exact)
+        pictures_of = _by_folded((stem, name) for name in pictures for stem in stems[name])
+        unsure: dict[str, list[str]] = {}
+        for folded, found in files_of.items():
+            fitting = pictures_of.get(folded, [])
+            without = [name for name in fitting if name not in beside]
+            if without and len(found) == len(fitting) == 1:
+                beside[fitting[0]] = found[0]
+            elif without:
+                unsure |= dict.fromkeys(found, fitting)
+        return beside, unsure
 
     def _captions(self, gathering: Gathering[Path], inside: Inside, name: str, file: str) -> int:
         """Adds the captions of a picture; how many lines there were, used or listed as left out."""
@@ -97,6 +119,14 @@ class Folder:
         rest = sorted(set(others) - set(unread))
         if rest:
             gathering.notes.append(f"{len(rest)} files are neither pictures nor their captions: {examples(rest)}")
+
+
+def _by_folded(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The second of each pair by the first without case."""
+    found: dict[str, list[str]] = {}
+    for stem, name in pairs:
+        found.setdefault(fold_name(stem), []).append(name)
+    return found
 
 
 def _walk(root: Path, gathering: Gathering[Path]) -> list[str]:
