@@ -20,12 +20,13 @@ class Skipped:
     """One item that a reader left out: where it stands and why.
 
     `row` is false for what is no row of the data: a name in a list of splits that no picture has. It is listed with the
-    others and counts toward no fraction.
+    others and counts toward no fraction. `picture` is the id that a picture which was left out would have had.
     """
 
     item: str
     reason: str
     row: bool = True
+    picture: str = ""
 
 
 @dataclass(frozen=True)

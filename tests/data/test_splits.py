@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from picdesk.collection import Collection
+from picdesk.collection import Collection, Skipped
 from picdesk.data.checks import check_collection
 from picdesk.data.sources import NoPictures
 from picdesk.data.splits import All, Official, OfficialDev, Random
@@ -186,6 +186,22 @@ def test_records_in_the_lists_of_a_split_file(tmp_path: Path, content: dict[str,
     path = put(tmp_path / "s.json", json.dumps(content))
     splits = SplitFile(str(path), picture_column="file").assign(collection(3))
     assert {name: part.tolist() for name, part in splits.items()} == {"train": [1], "val": [], "test": [0, 2]}
+
+
+def test_a_name_in_a_split_file_is_not_that_of_another_picture(tmp_path: Path) -> None:
+    """What stands behind a dot is no ending unless pictures have it; a picture that was left out is none of the others."""
+    left_out = (Skipped("row 9", "no file", picture="P2.jpg"),)
+    made = replace(collection(4), picture_ids=("v2.0", "p1.jpg", "p2.jpg", "p3.jpg"), skipped=left_out)
+    rows = "v2.0,test\nv2.1,train\np1.jpg,test\nP1.jpg,train\nP2.jpg,train\nP3.PNG,val\n"
+    split = SplitFile(str(put(tmp_path / "s.csv", f"picture,split\n{rows}")), max_bad_fraction=0.5)
+    assert {name: part.tolist() for name, part in split.assign(made).items()} == {
+        "train": [],
+        "val": [3],
+        "test": [0, 1],
+    }
+    assert [one.item for one in split.skipped] == [
+        f"s.csv line {n}: {name!r}" for n, name in ((3, "v2.1"), (5, "P1.jpg"), (6, "P2.jpg"))
+    ]
 
 
 def test_a_split_file_loses_no_rows_to_a_quote(tmp_path: Path) -> None:

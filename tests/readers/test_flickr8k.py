@@ -116,6 +116,16 @@ def test_names_in_a_list_that_fit_nothing_stop_the_job(tmp_path: Path) -> None:
     assert reader.read().official == ()
 
 
+def test_a_name_in_a_list_is_not_that_of_another_picture(tmp_path: Path) -> None:
+    for n, name in enumerate(("a.jpg", "b.jpg")):
+        put(tmp_path / "Images" / name, jpeg(colour(n)))
+    put(tmp_path / "captions.txt", "image,caption\na.jpg,one\nb.jpg,two\nb.png,no file\n")
+    put(tmp_path / "Flickr_8k.trainImages.txt", "a.jpg\n")
+    put(tmp_path / "Flickr_8k.testImages.txt", "A.jpg\nb.png\n")
+    collection = Flickr8k(root=str(tmp_path), max_bad_fraction=1).read()
+    assert dict(zip(collection.picture_ids, collection.official, strict=True)) == {"a.jpg": "train", "b.jpg": ""}
+
+
 def test_names_in_a_list_are_tried_without_their_ending(tmp_path: Path) -> None:
     reader = flickr(tmp_path, "token")
     put(tmp_path / "Flickr_8k.devImages.txt", "".join(f"{name.removesuffix('.jpg')}\n" for name in NAMES))

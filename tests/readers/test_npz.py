@@ -285,6 +285,23 @@ def test_names_are_tried_without_their_ending(tmp_path: Path) -> None:
     check_pictures(collection, {name: colour(n) for n, name in enumerate(names)})
 
 
+def test_the_captions_of_a_picture_that_is_left_out_go_with_it(tmp_path: Path) -> None:
+    """Never to another whose name differs by case or by what looks like an ending."""
+    names = ["1.left", "1.right", "a.jpg", "A.JPG", "b.jpg", "B.jpg"]
+    vectors = RNG.normal(size=(6, 8)).astype(np.float32)
+    vectors[1], vectors[3] = 0, np.nan
+    arrays = {"image_embeddings": vectors, "text_embeddings": TEXTS, "names": np.array(names)}
+    rows = [[name, f"caption of {name}"] for name in names]
+    collection = npz(tmp_path, rows, arrays, image_names="names").read()
+    picture_of = [collection.picture_ids[i] for i in collection.picture_of]
+    told = [f"{name} {fields['caption']}" for name, fields in zip(picture_of, collection.texts, strict=True)]
+    assert told == [f"{name} caption of {name}" for name in ("1.left", "a.jpg", "b.jpg", "B.jpg")]
+    assert [line for line in reasons(collection) if line.startswith("captions")] == [
+        "captions.csv line 3: no vector of picture '1.right'",
+        "captions.csv line 5: no vector of picture 'A.JPG'",
+    ]
+
+
 def test_captions_in_another_encoding_by_the_key_that_the_message_names(tmp_path: Path) -> None:
     npz(tmp_path)
     text = "image;caption\n" + "".join(f"{name};一只狗在雪地里\n" for name, _ in ROWS)

@@ -3,10 +3,10 @@
 import os
 import re
 import stat
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
+from picdesk.data.spellings import fold_name
 from picdesk.data.unmatched import any_case, fitting_files
 from picdesk.errors import ConfigError, MissingFileError, examples, short_repr
 
@@ -144,11 +144,6 @@ class Inside:
         if not stat.S_ISREG(mode):
             raise RefusedError(f"{short_repr(name)} is not a regular file")
         return Path(real)
-
-
-def fold_name(name: str) -> str:
-    """A name in the form in which names that differ by case, or by how accents are written, are equal."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def check_name(name: str) -> None:

@@ -84,7 +84,7 @@ class Aligned:
         try:
             path = inside.picture(name, SUFFIXES)
         except RefusedError as refused:
-            gathering.skip(where, str(refused))
+            gathering.skip(where, str(refused), name)
             return
         if not gathering.picture(name, path, where):
             return

@@ -85,7 +85,7 @@ class Coco:
         """Adds the pictures; the picture ("" where it was left out) and the place in the file of each image id."""
         named: dict[str, Picture] = {}
         for number, image in enumerate(images):
-            where = f"{file} image {number}"
+            where, name = f"{file} image {number}", ""
             try:
                 key, name = (_name(image, part) for part in ("id", "file_name"))
                 if key in named:
@@ -93,7 +93,7 @@ class Coco:
                 named[key] = "", where
                 path = inside.picture(name)
             except (RefusedError, NoTextError) as refused:
-                gathering.skip(where, str(refused))
+                gathering.skip(where, str(refused), name)
                 continue
             if gathering.picture(name, path, where):
                 gathering.member(name, split_name(split, "data.file"), where)

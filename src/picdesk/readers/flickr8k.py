@@ -8,11 +8,11 @@ from pathlib import Path
 from picdesk.collection import Collection, Skipped
 from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.sources import PictureFiles
+from picdesk.data.spellings import Known
 from picdesk.errors import DataError, MissingFileError, examples, short_repr
 from picdesk.parts import config_part
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import UNMATCHED, Gathering
-from picdesk.readers.split_files import Known
 from picdesk.readers.text_columns import TextColumns
 from picdesk.text.as_text import NoTextError, plain_text
 from picdesk.text.files import lines_of, read_text
@@ -68,9 +68,8 @@ class Flickr8k:
         gathering = Gathering[Path](self.name)
         for caption in self._captions(root, gathering):
             self._add(gathering, inside, *caption)
-        for split, file in self.lists.items():
-            if file is not None:
-                self._official(gathering, root / file, split)
+        lists = {split: root / file for split, file in self.lists.items() if file is not None}
+        self._official(gathering, {split: path for split, path in lists.items() if path.is_file()})
         gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
@@ -95,7 +94,7 @@ class Flickr8k:
         for line, row in table.rows:
             name, where, taken = row["image"].strip(), f"{path.name} line {line}", columns.take(row)
             taken.faults = [fault.removeprefix("data.caption_column=") for fault in taken.faults]
-            for fields in taken.texts if gathering.took(taken, where) else []:
+            for fields in taken.texts if gathering.took(taken, where, name) else []:
                 yield name, counts[name], str(fields["caption"]), where
                 counts[name] += 1
         gathering.notes += self._beside(other, path, counts)
@@ -133,21 +132,26 @@ class Flickr8k:
         try:
             path = inside.picture(name, SUFFIXES)
         except RefusedError as refused:
-            gathering.skip(where, str(refused))
+            gathering.skip(where, str(refused), name)
             return
         try:
             text = plain_text(caption, "the caption")
         except NoTextError as error:
-            gathering.skip(where, str(error))
+            gathering.skip(where, str(error), name)
             return
         if gathering.picture(name, path, where):
             gathering.text(name, {"caption": text}, where, f"{name}#{number}")
 
-    def _official(self, gathering: Gathering[Path], path: Path, split: str) -> None:
-        if not path.is_file():
-            return
-        listed = [line.strip() for _, line in gathering.lines(path, self.encoding)]
-        known = Known(tuple(gathering.places))
+    def _official(self, gathering: Gathering[Path], lists: Mapping[str, Path]) -> None:
+        """Marks the pictures of each list; a name that stands in any of them as it is means no other picture in the others."""
+        listed = {
+            split: [line.strip() for _, line in gathering.lines(path, self.encoding)] for split, path in lists.items()
+        }
+        names = [name for own in listed.values() for name in own]
+        for split, path in lists.items():
+            self._mark(gathering, path, split, listed[split], gathering.known(names))
+
+    def _mark(self, gathering: Gathering[Path], path: Path, split: str, listed: list[str], known: Known) -> None:
         found = {name: known.picture(name) for name in listed}
         for picture in found.values():
             if picture is not None:

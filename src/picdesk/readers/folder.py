@@ -7,8 +7,9 @@ from pathlib import Path
 
 from picdesk.collection import Collection
 from picdesk.data.picture_formats import ENDINGS, UNREAD
-from picdesk.data.places import Inside, RefusedError, data_folder, fold_name
+from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.sources import PictureFiles
+from picdesk.data.spellings import fold_name
 from picdesk.errors import DataError, examples
 from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering
@@ -52,12 +53,14 @@ class Folder:
         beside, unsure = self._beside(pictures, names)
         used: Counter[str] = Counter(dict.fromkeys(unsure, 1))
         for file, fitting in unsure.items():
-            gathering.skip(file, f"fits {examples(fitting)} but for the case of letters; name it as its picture is named")
+            gathering.skip(
+                file, f"fits {examples(fitting)} but for the case of letters; name it as its picture is named"
+            )
         for name in pictures:
             try:
                 added = gathering.picture(name, inside.path(name), name)
             except RefusedError as refused:
-                gathering.skip(name, str(refused))
+                gathering.skip(name, str(refused), name)
                 added = False
             file = beside.get(name)
             if file is not None:
@@ -70,8 +73,8 @@ class Folder:
     def _beside(self, pictures: list[str], names: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
         """The caption file of each picture: `name.txt` for `name.jpg`, or `name.jpg.txt`, its ending in letters of either case.
 
-        A file of no picture by its very name is that of the one whose name differs by case alone, where one file fits one picture;
-        of the other such files the pictures that they fit.
+        A file of no picture by its very name is that of the one whose name differs by case, where one file fits one picture; of
+        the other such files the pictures that they fit.
         """
         ending = self.caption_suffix.lower()
         captions = [name for name in names if name.lower().endswith(ending)]

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from picdesk.collection import Collection, Fields, Skipped
+from picdesk.data.spellings import Known
 from picdesk.data.unmatched import Unmatched
 from picdesk.errors import DataError, readable, short_repr
 from picdesk.interfaces import PictureBytes
@@ -56,14 +57,21 @@ class Gathering(Generic[Place]):
         self._counts: Counter[str] = Counter()
         self._odd: Counter[str] = Counter()
 
-    def skip(self, item: str, reason: str) -> None:
-        """List an item as left out; bytes of its name that are no UTF-8 are shown as such (`caf\\xe9.jpg`)."""
-        self.skipped.append(Skipped(readable(item), readable(reason)))
+    def skip(self, item: str, reason: str, picture: str = "") -> None:
+        """List an item as left out; bytes of its name that are no UTF-8 are shown as such (`caf\\xe9.jpg`).
 
-    def took(self, taken: Taken, where: str) -> bool:
+        `picture` is its id, if it is a picture: who names it means no other.
+        """
+        self.skipped.append(Skipped(readable(item), readable(reason), picture=picture))
+
+    def known(self, names: Iterable[str]) -> Known:
+        """The pictures that were added, to look `names` up in."""
+        return Known(tuple(self.places), names, (one.picture for one in self.skipped))
+
+    def took(self, taken: Taken, where: str, picture: str = "") -> bool:
         """List what of a record's values could not be used; whether anything could, or nothing was asked for."""
         for fault in taken.faults:
-            self.skip(where, fault)
+            self.skip(where, fault, picture)
         self._odd += taken.odd
         return bool(taken.texts or not taken.faults)
 

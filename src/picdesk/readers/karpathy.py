@@ -91,13 +91,14 @@ class Karpathy:
         return images
 
     def _image(self, gathering: Gathering[Path], inside: Inside, image: dict[str, Any], where: str) -> None:
+        name = ""
         try:
             parts = [name_of(image.get(key), key) for key in ("filepath", "filename")]
             name = "/".join(part.strip("/") if place else part for place, part in enumerate(parts) if part)
             path = inside.picture(name, SUFFIXES)
             split = name_of(image.get("split"), "split")
         except (RefusedError, NoTextError) as refused:
-            gathering.skip(where, str(refused))
+            gathering.skip(where, str(refused), name)
             return
         if not gathering.picture(name, path, where):
             return

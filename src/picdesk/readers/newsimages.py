@@ -82,18 +82,18 @@ class NewsImages:
         where = f"{self.file} line {line}, article {article[:100]}"
         fault = "no article id" if not article else text_fault([{"id": article}, *taken.texts])
         if fault:
-            gathering.skip(where, fault)
+            gathering.skip(where, fault, picture)
             return
         try:
             path = inside.picture(picture, self.suffixes)
         except AbsentError:
-            gathering.skip(where, f"no picture {short_repr(picture)} ({', '.join(self.suffixes)})")
+            gathering.skip(where, f"no picture {short_repr(picture)} ({', '.join(self.suffixes)})", picture)
             return
         except RefusedError as refused:
-            gathering.skip(where, str(refused))
+            gathering.skip(where, str(refused), picture)
             return
         if (
-            gathering.took(taken, where)
+            gathering.took(taken, where, picture)
             and gathering.is_new_text(article, where)
             and gathering.picture(picture, path, where)
         ):

@@ -28,8 +28,9 @@ class Npz(GivenVectors):
 
     Row j of `text_array` belongs to row j of `captions_file`. Row i of `image_array` belongs to name i of the array
     `image_names`; without such an array to the picture named in row i of `captions_file` (one row a caption), and a picture
-    that comes several times is taken once. Names of pictures in the two may differ by their ending or by the case of letters,
-    where one alone fits; a caption of a picture without a vector is left out and listed. `delimiter`, `quoting` and `encoding`
+    that comes several times is taken once. Names of pictures in the two may differ by the ending of a picture (`.jpg`)
+    or by case, where one alone fits; a caption of a picture without a vector, or with one that cannot be used, is left out and
+    listed. `delimiter`, `quoting` and `encoding`
     are those of `captions_file`, as `csv` has them. Vectors are brought to length 1. Nothing is cut or padded to fit.
     """
 

@@ -103,6 +103,7 @@ class _Rows:
             if isinstance(cells, str):
                 self.gathering.skip(where, cells)
                 continue
+            given = None
             try:
                 given = self._given_id(cells)
                 place, content = self._place(
@@ -113,7 +114,7 @@ class _Rows:
                 column = self.reader.split_column
                 in_split = _name(cells, "split_column", column) if column else split
             except RefusedError as refused:
-                self.gathering.skip(where, str(refused))
+                self.gathering.skip(where, str(refused), given or (names[row] if names else "") or "")
                 continue
             self._row(picture_id, place, content, cells, split_name(in_split, where), where)
 
@@ -166,12 +167,12 @@ class _Rows:
         taken = self.reader.columns.take(cells)
         fault = text_fault(taken.texts)
         if fault:
-            self.gathering.skip(where, fault)
+            self.gathering.skip(where, fault, picture_id)
             return
         known = self.gathering.places.get(picture_id)
         if known is not None and known != place and isinstance(known, int) and self.chunks.read(known) == content:
             place = known
-        if not self.gathering.took(taken, where) or not self.gathering.picture(picture_id, place, where):
+        if not self.gathering.took(taken, where, picture_id) or not self.gathering.picture(picture_id, place, where):
             return
         self.gathering.member(picture_id, split, where)
         for fields in taken.texts:

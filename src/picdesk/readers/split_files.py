@@ -9,6 +9,7 @@ import numpy as np
 
 from picdesk.collection import Collection, Skipped
 from picdesk.data.groups import See, see_all
+from picdesk.data.spellings import Known
 from picdesk.data.splits import Split, Splits
 from picdesk.errors import DataError, MissingFileError, examples, short_repr
 from picdesk.files import Doubled, json_value
@@ -29,7 +30,8 @@ class SplitFile(Split):
     """By a file that the user has: CSV (or JSON records) with a picture and a split column, or JSON, either way round.
 
     JSON is `{"a.jpg": "train", ...}` or `{"train": ["a.jpg", ...], ...}`. Pictures that the file does not name are left out.
-    A name fits the picture with that id; else the one whose id differs by its ending or by the case of letters alone.
+    A name fits the picture with that id; else the one whose id differs by the ending of a picture (`.jpg`) or by the case of
+    letters alone, unless the id is that of a picture that was left out, or another name fits that picture too.
     After `assign`, `skipped` lists the rows that could not be read and the names that no picture has, `notes` counts them;
     more than `max_bad_fraction` of them is an error.
     """
@@ -61,7 +63,8 @@ class SplitFile(Split):
         named = self._json(path, found) if plain_suffix(path) in (".json", ".jsonl") else self._csv(path, found)
         if not named:
             raise DataError(f"split.file={self.file}: {self._why_none(found)}; {FORMS}")
-        known = Known(collection.picture_ids)
+        left_out = (one.picture for one in collection.skipped)
+        known = Known(collection.picture_ids, (name for _, name, _ in named), left_out)
         split_of: dict[str, str] = {}
         unmatched = []
         for where, name, given in named:
@@ -96,7 +99,7 @@ class SplitFile(Split):
         found: Gathering[None],
         unmatched: list[Skipped],
         count: int,
-        known: "Known",
+        known: Known,
         split_of: Mapping[str, str],
     ) -> None:
         """Keep what was not used. Raises `DataError` where that is too much of the file."""
@@ -186,34 +189,6 @@ class SplitFile(Split):
         if record.get(column) is None and column.split(".")[0] not in record:
             return f"there is no {column!r} in it (there are {examples(record, 6)}); split.{key} names it"
         return f"the split of {short_repr(name)} is no text ({what(split)})" if name else "no picture is named"
-
-
-class Known:
-    """Ids that names are looked up in: as they stand, else without case, else without case and ending, where one alone fits."""
-
-    def __init__(self, ids: Sequence[str]) -> None:
-        self.ids = frozenset(ids)
-        self.near: list[str] = []
-        self._loose: list[dict[str, str | None]] = [{}, {}]
-        for name in ids:
-            for form, loose in zip(_forms(name), self._loose, strict=True):
-                loose[form] = name if form not in loose else None
-
-    def picture(self, name: str) -> str | None:
-        """The id that the name means, None for none."""
-        if name in self.ids:
-            return name
-        for form, loose in zip(_forms(name), self._loose, strict=True):
-            if loose.get(form):
-                self.near.append(name)
-                return loose[form]
-        return None
-
-
-def _forms(name: str) -> tuple[str, str]:
-    low = name.casefold()
-    stem, dot, ending = low.rpartition(".")
-    return low, stem if dot and stem and "/" not in ending and len(ending) <= 5 else low
 
 
 def _line_for(skipped: Skipped) -> str:

@@ -75,22 +75,25 @@ class RowsOfTexts:
     def _row(
         self, gathering: Gathering[Path], inside: Inside, cells: Mapping[str, Any], split: str, where: str
     ) -> None:
+        picture_id = ""
         try:
             file = self._name(cells, "picture_column", self.picture_column)
+            picture_id = (
+                self._name(cells, "picture_id_column", self.picture_id_column) if self.picture_id_column else file
+            )
             path = inside.picture(file, SUFFIXES)
-            picture_id = self._name(cells, "picture_id_column", self.picture_id_column or self.picture_column)
             given = self._name(cells, "text_id_column", self.text_id_column) if self.text_id_column else None
             if not picture_id or given == "":
                 raise RefusedError("no picture id" if not picture_id else "no text id")
             in_split = self._name(cells, "split_column", self.split_column) if self.split_column else split
         except RefusedError as refused:
-            gathering.skip(where, str(refused))
+            gathering.skip(where, str(refused), picture_id)
             return
         taken = self.columns.take(cells)
         fault = fault_of(f"{picture_id}{given}") or text_fault(taken.texts)
         if fault:
-            gathering.skip(where, fault)
-        elif gathering.took(taken, where):
+            gathering.skip(where, fault, picture_id)
+        elif gathering.took(taken, where, picture_id):
             self._texts(gathering, (picture_id, path), taken.texts, given, split_name(in_split, where), where)
 
     def _texts(

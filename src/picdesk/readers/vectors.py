@@ -16,7 +16,6 @@ from picdesk.errors import ConfigError, DataError, examples, short_repr
 from picdesk.interfaces import Embeddings, Modality
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering
-from picdesk.readers.split_files import Known
 
 Place = tuple[int, Path | None]
 AT_ONCE = 4096
@@ -130,19 +129,19 @@ def _pictures(
             gathering.skip(named.where, "no picture is named")
             continue
         if not _usable(vectors[row]):
-            gathering.skip(named.where, f"the vector of {name!r} is zero or not finite")
+            gathering.skip(named.where, f"the vector of {name!r} is zero or not finite", name)
             continue
         try:
             gathering.picture(name, (row, inside.picture(name, SUFFIXES) if inside else None), named.where)
         except RefusedError as refused:
-            gathering.skip(named.where, str(refused))
+            gathering.skip(named.where, str(refused), name)
 
 
 def _texts(
     gathering: Gathering[Place], vectors: NDArray[np.float32] | None, captions: Sequence[Named]
 ) -> NDArray[np.int64]:
     """Adds the captions; gives, for each text that was added, its row in the vectors."""
-    rows, known = [], Known(tuple(gathering.places))
+    rows, known = [], gathering.known(named.picture for named in captions)
     listed = {skipped.item for skipped in gathering.skipped}  # of clip-retrieval picture and caption are one row
     for at, named in enumerate(captions):
         if named.listed:

@@ -151,12 +151,12 @@ class _Reading:
     def _sample(self, picture_id: str, sample: Sample, split: str, where: str) -> None:
         pictures = [part for ending, part in sample.items() if ending in self.reader.picture_endings]
         if len(pictures) != 1:
-            self.gathering.skip(where, f"{len(pictures)} pictures in the sample")
+            self.gathering.skip(where, f"{len(pictures)} pictures in the sample", picture_id)
             return
         texts = self._texts(sample, where)
         fault = text_fault(texts)
         if fault:
-            self.gathering.skip(where, fault)
+            self.gathering.skip(where, fault, picture_id)
         elif self.gathering.picture(picture_id, pictures[0], where):
             self.gathering.member(picture_id, split, where)
             self.odd["pictures without a text"] += not texts

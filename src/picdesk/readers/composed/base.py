@@ -71,9 +71,9 @@ class Composed:
         try:
             path = inside.picture(file, SUFFIXES)
         except AbsentError:
-            gathering.skip(where, f"no picture {file!r}")
+            gathering.skip(where, f"no picture {file!r}", name)
         except RefusedError as refused:
-            gathering.skip(where, str(refused))
+            gathering.skip(where, str(refused), name)
         else:
             if gathering.picture(name, path, where):
                 gathering.member(name, split_name("test" if split == "test1" else split, where), where)
