@@ -61,6 +61,18 @@ def test_misaligned_rows_are_named(tmp_path: Path) -> None:
     assert reasons(reader.read()) == ["image_embeddings row 1: 'c.jpg' has another vector in row 0; the first was kept"]
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e6])
+def test_vectors_of_one_name_are_compared_by_direction(tmp_path: Path, scale: float) -> None:
+    """Other vectors of a picture are listed however short all are; the same one at another length is the same."""
+    images = np.concatenate([unit(IMAGES), unit(IMAGES[::-1]), unit(IMAGES[:1]) * 5]) * scale
+    arrays = {"image_embeddings": images.astype(np.float32), "names": np.array([*NAMES, *NAMES, NAMES[0]])}
+    reader = npz(tmp_path, arrays=arrays, image_names="names", text_array=None)
+    assert reasons(reader.read()) == [
+        f"image_embeddings row {row}: {NAMES[first]!r} has another vector in row {first}; the first was kept"
+        for row, first in ((3, 0), (5, 2))
+    ]
+
+
 def test_zero_and_nan_vectors_are_left_out_with_their_texts(tmp_path: Path) -> None:
     images, texts = IMAGES.copy(), TEXTS.copy()
     images[1] = 0

@@ -62,9 +62,8 @@ class Folder:
             except RefusedError as refused:
                 gathering.skip(name, str(refused), name)
                 added = False
-            file = beside.get(name)
-            if file is not None:
-                used[file] += self._captions(gathering, inside, name, file) if added else 1
+            if name in beside:
+                used[beside[name]] += self._captions(gathering, inside, name, beside[name]) if added else 1
         for file in [file for file, count in used.items() if not count]:
             gathering.skip(file, "no caption in it")
         self._others(gathering, [name for name in names if name not in used], set(pictures))

@@ -122,7 +122,7 @@ def _pictures(
             continue
         known = gathering.places.get(name)
         if known is not None:
-            if not np.allclose(vectors[known[0]], vectors[row], atol=1e-4, rtol=1e-3):
+            if not _same_direction(vectors[known[0]], vectors[row]):
                 gathering.skip(named.where, f"{name!r} has another vector in row {known[0]}; the first was kept")
             continue
         if not name:
@@ -170,6 +170,14 @@ def _source(places: Iterable[Place]) -> NoPictures | PictureFiles:
 
 def _usable(vector: NDArray[np.float32]) -> bool:
     return bool(np.isfinite(vector).all() and vector.any())
+
+
+def _same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether two vectors are equal once they have length 1, but for what float16 would lose."""
+    if np.array_equal(one, other) or not _usable(other):
+        return np.array_equal(one, other)
+    a, b = (vector / np.linalg.norm(vector) for vector in (one.astype(np.float64), other.astype(np.float64)))
+    return bool(np.allclose(a, b, atol=1e-4, rtol=1e-3))
 
 
 def lengths_note(modality: Modality, norms: NDArray[np.float64]) -> list[str]:
