@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from picdesk.data.places import Inside, RefusedError, data_file, data_folder
+from picdesk.data.places import AbsentError, Inside, RefusedError, data_file, data_folder
 from picdesk.errors import MissingFileError
 from tests.data.samples import put
 
@@ -81,3 +81,31 @@ def test_missing_root_and_file(root: Path) -> None:
         data_folder(str(root / "nowhere"), "x")
     with pytest.raises(MissingFileError, match=r"data=x: no file 'a\.csv' in data\.root="):
         data_file(str(root), "a.csv", "x")
+
+
+def test_a_name_in_letters_of_another_case_where_nothing_else_fits(root: Path) -> None:
+    for name in ("own.jpg", "one.jpg", "two.jpg", "two.JPG", "Both.jpg", "both.jpg"):
+        put(root / name, name.encode())
+    inside = Inside(root)
+    inside.claim(["OWN.jpg", "own", "One.jpg", "ONE.jpg", "TWO.jpg", "BOTH.JPG", "SUB.jpg", "sub/A.JPG", "Both.jpg"])
+    assert inside.picture("sub/A.JPG", [".jpg"]).read_bytes() == b"a"
+    assert inside.picture("own", [".jpg"]).read_bytes() == b"own.jpg"
+    for name, why in {
+        "OWN.jpg": "'own.jpg' is that of a row that names 'own'",
+        "One.jpg": "'one.jpg' is that of a row that names 'ONE.jpg'",
+        "TWO.jpg": "'two.JPG', 'two.jpg' fit but for the case of letters",
+        "BOTH.JPG": "'Both.jpg', 'both.jpg' fit",
+        "SUB.jpg": r"no file 'SUB\.jpg'$",
+    }.items():
+        with pytest.raises(AbsentError, match=why):
+            inside.picture(name, [".jpg"])
+
+
+def test_a_file_of_its_own_takes_no_other(root: Path) -> None:
+    for name in ("P.jpg", "q.jpg"):
+        put(root / name, name.encode())
+    inside = Inside(root)
+    inside.claim(["p", "P.jpg", "Q.JPG"])
+    assert inside.picture("Q.JPG").read_bytes() == b"q.jpg"
+    with pytest.raises(AbsentError, match=r"'P\.jpg' is that of a row that names 'P\.jpg'"):
+        inside.picture("p", [".jpg"])

@@ -78,8 +78,8 @@ def test_lines_of_another_form_are_named(tmp_path: Path) -> None:
     assert len(collection.texts) == 20
     told = reasons(collection)
     assert told[0] == "Flickr8k.token.txt line 1: not of the form name#n<TAB>caption"
-    assert "no file '0_ab.jpg.1'" in told[1]
-    assert "not of the form" in told[2]
+    assert "not of the form" in told[1]
+    assert "no file '0_ab.jpg.1'" in told[2]
     assert "text id '0_ab.jpg#0' stands already" in told[3]
 
 

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
-from picdesk.data.spellings import fold_name
+from picdesk.data.spellings import Claims, fold_name
 from picdesk.data.unmatched import any_case, fitting_files
 from picdesk.errors import ConfigError, MissingFileError, examples, short_repr
 
@@ -75,6 +75,7 @@ class Inside:
         self._listed: dict[str, dict[str, list[str]]] = {}
         self._near: dict[str, str] = {}
         self._several: dict[str, list[str]] = {}
+        self._claims = Claims()
 
     def path(self, name: str) -> Path:
         """The resolved path of a regular file below the root. Raises `RefusedError` with the reason otherwise."""
@@ -83,15 +84,22 @@ class Inside:
             found = self._found[name] = self._look(name)
         return found
 
+    def claim(self, names: Iterable[str]) -> None:
+        """All names that `picture` is going to be asked for."""
+        self._claims.add(names)
+
     def picture(self, name: str, endings: Iterable[str] = ()) -> Path:
         """As `path`; where there is no such file, the one of that name with one of the `endings` (the first there is), or
-        in letters of another case. `notes` counts what was found so. Raises `RefusedError`."""
+        in letters of another case, where no other name was claimed that means it, and no other file fits as well. `notes`
+        counts what was found so. Raises `RefusedError`."""
+        self._claims.add((name,))
         try:
             return self.path(name)
         except AbsentError as absent:
             found = self._look_near(name, tuple(endings))
-            if not found:
-                raise absent from None
+            doubt = self._doubt(name, found) if found else ""
+            if doubt or not found:
+                raise AbsentError(f"{absent}{doubt}") from None
         if len(found) > 1:
             self._several[name] = found
         self._near[name] = found[0]
@@ -108,6 +116,25 @@ class Inside:
         if several:
             told.append(f"{len(several)} names fit several pictures, the first was taken: {examples(several)}")
         return told
+
+    def _doubt(self, name: str, found: list[str]) -> str:
+        """Why the first of the files that were found but for case may be another picture; "" if it is this one."""
+        first = found[0]
+        if first.startswith(name):
+            return ""
+        alike = [real for real in found if fold_name(real) == fold_name(first)]
+        if len(alike) > 1:
+            return f" ({examples(alike)} fit but for the case of letters)"
+        others = (other for other in self._claims.others(name, first) if other == first or not self._is_file(other))
+        other = next(others, None)
+        return "" if other is None else f" ({short_repr(first)} is that of a row that names {short_repr(other)})"
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            self.path(name)
+        except RefusedError:
+            return False
+        return name not in self._near
 
     def _look_near(self, name: str, endings: tuple[str, ...]) -> list[str]:
         """Names of files that may be meant, those that begin with the very name first, then in the order of the endings."""

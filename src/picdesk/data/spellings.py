@@ -20,6 +20,30 @@ def without_ending(name: str) -> str:
     return stem if stem and ending.casefold() in PICTURES else name
 
 
+class Claims:
+    """The names by which the rows of a data set ask for files."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+        self._folded: dict[str, list[str]] = {}
+
+    def add(self, names: Iterable[str]) -> None:
+        """Names that are asked for, before or while they are looked up."""
+        for name in names:
+            if name not in self._names:
+                self._names[name] = None
+                if self._folded:
+                    self._folded.setdefault(fold_name(name), []).append(name)
+
+    def others(self, name: str, file: str) -> list[str]:
+        """Names besides this one that mean the file too, but for case or its ending."""
+        if not self._folded:
+            for each in self._names:
+                self._folded.setdefault(fold_name(each), []).append(each)
+        forms = dict.fromkeys((fold_name(file), fold_name(without_ending(file))))
+        return [other for form in forms for other in self._folded.get(form, []) if other != name]
+
+
 class Known:
     """Ids that `names` are looked up in: as they stand, else without case, else without case and ending, where one alone fits.
 

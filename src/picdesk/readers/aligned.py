@@ -51,8 +51,12 @@ class Aligned:
         """The pictures that are there, in the order of the lists, and their captions."""
         gathering = Gathering[Path](self.name)
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
+        listed = {
+            split: [line.strip() for line in self._lines(file, gathering)] for split, file in self.pictures.items()
+        }
+        inside.claim(name for names in listed.values() for name in names)
         for split, file in self.pictures.items():
-            names = self._lines(file, gathering)
+            names = listed[split]
             files = {caption: self._lines(caption, gathering) for caption in self.captions[split]}
             for caption, lines in files.items():
                 if len(lines) != len(names):
@@ -60,9 +64,7 @@ class Aligned:
                     raise DataError(f"data={self.name}: {counts}; line by line they must belong together")
             for row, name in enumerate(names):
                 where = f"{file} line {row + 1}"
-                self._row(
-                    gathering, inside, name.strip(), {one: files[one][row].strip() for one in files}, split, where
-                )
+                self._row(gathering, inside, name, {one: files[one][row].strip() for one in files}, split, where)
         gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 

@@ -13,7 +13,7 @@ from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.karpathy import note_caption_counts, raw_text
 from picdesk.readers.records import way_to_read
-from picdesk.text.as_text import NoTextError, name_of
+from picdesk.text.as_text import NoTextError, name_of, names_under
 from picdesk.text.files import read_text
 
 Picture = tuple[str, str]
@@ -54,12 +54,14 @@ class Coco:
     def read(self) -> Collection:
         """The pictures that are there, in the order of the files, and their captions."""
         gathering = Gathering[Path](self.name)
+        folders: dict[Path, Inside] = {}
         for split, file in self.files.items():
-            inside = Inside(data_folder(str(Path(self.root) / self.folders[split]), self.name))
+            folder = data_folder(str(Path(self.root) / self.folders[split]), self.name)
+            inside = folders.setdefault(folder, Inside(folder))
             value = self._value(data_file(self.root, file, self.name), gathering)
             named = self._pictures(gathering, inside, value["images"], split, file)
             self._captions(gathering, value["annotations"], named, file)
-            gathering.notes += inside.notes()
+        gathering.notes += [note for inside in folders.values() for note in inside.notes()]
         return note_caption_counts(gathering.collection(lambda places: PictureFiles(tuple(places))))
 
     def _value(self, path: Path, gathering: Gathering[Path]) -> dict[str, Any]:
@@ -84,6 +86,7 @@ class Coco:
     ) -> dict[str, Picture]:
         """Adds the pictures; the picture ("" where it was left out) and the place in the file of each image id."""
         named: dict[str, Picture] = {}
+        inside.claim(names_under("file_name", (image for image in images if isinstance(image, dict))))
         for number, image in enumerate(images):
             where, name = f"{file} image {number}", ""
             try:

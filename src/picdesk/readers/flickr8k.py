@@ -66,7 +66,9 @@ class Flickr8k:
         root = data_folder(self.root, self.name)
         inside = Inside(data_folder(str(root / self.folder), self.name))
         gathering = Gathering[Path](self.name)
-        for caption in self._captions(root, gathering):
+        captions = list(self._captions(root, gathering))
+        inside.claim(name for name, *_ in captions)
+        for caption in captions:
             self._add(gathering, inside, *caption)
         lists = {split: root / file for split, file in self.lists.items() if file is not None}
         self._official(gathering, {split: path for split, path in lists.items() if path.is_file()})

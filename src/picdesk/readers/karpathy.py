@@ -1,6 +1,7 @@
 """Karpathy's JSON files (`dataset_flickr8k.json`, `dataset_coco.json`; Karpathy and Fei-Fei 2015) with their own splits."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -58,6 +59,7 @@ class Karpathy:
         gathering = Gathering[Path](self.name)
         images = self._images(data_file(self.root, self.file, self.name), gathering)
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
+        inside.claim(_files(images))
         dropped = 0
         for number, image in enumerate(images):
             where = f"{self.file} image {number}"
@@ -93,8 +95,7 @@ class Karpathy:
     def _image(self, gathering: Gathering[Path], inside: Inside, image: dict[str, Any], where: str) -> None:
         name = ""
         try:
-            parts = [name_of(image.get(key), key) for key in ("filepath", "filename")]
-            name = "/".join(part.strip("/") if place else part for place, part in enumerate(parts) if part)
+            name = _file(image)
             path = inside.picture(name, SUFFIXES)
             split = name_of(image.get("split"), "split")
         except (RefusedError, NoTextError) as refused:
@@ -109,6 +110,22 @@ class Karpathy:
                 gathering.text(name, {"caption": caption}, where, f"{name}#{number}")
             except NoTextError as error:
                 gathering.skip(f"{where}, sentence {number}", str(error))
+
+
+def _file(image: Mapping[str, Any]) -> str:
+    """Folder and name of the file of a picture. Raises `NoTextError`."""
+    parts = [name_of(image.get(key), key) for key in ("filepath", "filename")]
+    return "/".join(part.strip("/") if place else part for place, part in enumerate(parts) if part)
+
+
+def _files(images: Iterable[Any]) -> Iterator[str]:
+    """The same of all, without what has none."""
+    for image in images:
+        try:
+            if isinstance(image, dict):
+                yield _file(image)
+        except NoTextError:
+            continue
 
 
 def raw_text(record: Any, key: str) -> str:

@@ -70,6 +70,7 @@ class NewsImages:
         gathering.note_table(table, self.file)
         title = self.columns["title_column"]
         columns = TextColumns(None, title, self.tags_column, self.more_columns, self.tag_separators)
+        inside.claim(row[self.columns["picture_column"]].strip() for _, row in table.rows)
         for line, row in table.rows:
             self._article(gathering, inside, row, columns.take(row), line)
         gathering.notes += inside.notes()

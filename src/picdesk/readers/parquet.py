@@ -57,8 +57,8 @@ class Parquet:
     def read(self) -> Collection:
         """The rows that hold a picture, in the order of the files."""
         rows = _Rows(self)
-        for split, shown, table in self._tables():
-            rows.add(table, split, shown)
+        for split, shown, table, data, names in [rows.looked_at(*each) for each in self._tables()]:
+            rows.add(table, split, shown, data, names)
         rows.gathering.note_unmatched(self._unmatched())
         return rows.collection()
 
@@ -93,12 +93,17 @@ class _Rows:
         self._same: dict[bytes, str] = {}
         self._repeats = 0
 
-    def add(self, table: Any, split: str, shown: str) -> None:
-        """The rows of one table."""
+    def looked_at(self, split: str, shown: str, table: Any) -> tuple[str, str, Any, Any, list[str | None]]:
+        """A table with its pictures' bytes (None: it has none) and the names of their files, for `add`."""
         data, paths = picture_column(table, self.reader.picture_column, shown)
-        first = self.chunks.add(data.chunks) if data is not None else None
         names = paths.to_pylist() if paths is not None else []
-        for row, cells in rows_of(self._without_bytes(table)):
+        self.inside.claim(name for name in names if name is not None)
+        return split, shown, self._without_bytes(table), data, names
+
+    def add(self, table: Any, split: str, shown: str, data: Any, names: list[str | None]) -> None:
+        """The rows of one table, once all have been looked at."""
+        first = self.chunks.add(data.chunks) if data is not None else None
+        for row, cells in rows_of(table):
             where = f"{shown} row {row}"
             if isinstance(cells, str):
                 self.gathering.skip(where, cells)

@@ -13,7 +13,7 @@ from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import read_records
 from picdesk.readers.text_columns import TextColumns, text_fault
-from picdesk.text.as_text import NoTextError, fault_of, name_of, walk
+from picdesk.text.as_text import NoTextError, fault_of, name_of, names_under, walk
 from picdesk.text.table import delimiter_named, need_columns, read_table
 
 
@@ -22,9 +22,9 @@ class RowsOfTexts:
     """Files with a row a text, or a picture, and columns of any name.
 
     `picture_column` holds the picture's path below `folder`, which lies in `root`; a name without an ending, or in letters
-    of another case, is looked for with the usual endings. `file` is one file, or a split for each of several:
-    `{train: train.jsonl, val: val.jsonl, test: test.jsonl}`. The picture's id is that name unless `picture_id_column` is
-    given; a text's id is `<picture id>#<number>` unless `text_id_column` is. Rows may repeat a picture.
+    of another case, is looked for with the usual endings (by case where no other row means the file). `file` is one file, or a
+    split for each of several: `{train: train.jsonl, val: val.jsonl, test: test.jsonl}`. The picture's id is that name unless
+    `picture_id_column` is given; a text's id is `<picture id>#<number>` unless `text_id_column` is. Rows may repeat a picture.
 
     A list of strings in `caption_column`, also one written in a cell, makes one text an item. A name with dots leads into
     records: `caption_column=sentences.raw` takes the text `raw` of each record under `sentences`. What is no text (records,
@@ -57,10 +57,14 @@ class RowsOfTexts:
         """The rows whose picture is there, in the order of the files."""
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
         gathering = Gathering[Path](self.name)
-        for split, file in self.files.items():
-            path = data_file(self.root, file, self.name)
-            for place, cells in self._records(path, gathering):
-                self._row(gathering, inside, cells, split, f"{file} {place}")
+        rows = [
+            (cells, split, f"{file} {place}")
+            for split, file in self.files.items()
+            for place, cells in self._records(data_file(self.root, file, self.name), gathering)
+        ]
+        inside.claim(names_under(self.picture_column, (cells for cells, _, _ in rows)))
+        for cells, split, where in rows:
+            self._row(gathering, inside, cells, split, where)
         gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 

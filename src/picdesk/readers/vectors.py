@@ -116,6 +116,8 @@ def numbers(array: NDArray[np.generic], what: str) -> NDArray[np.float32]:
 def _pictures(
     gathering: Gathering[Place], vectors: NDArray[np.float32], names: Sequence[Named], inside: Inside | None
 ) -> None:
+    if inside is not None:
+        inside.claim(named.picture for named in names)
     for row, named in enumerate(names):
         name = named.picture
         if named.listed:

@@ -8,7 +8,7 @@ cell are no value.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -137,6 +137,15 @@ def name_of(value: Any, key: str = "") -> str:
     if value is None or isinstance(value, str):
         return (value or "").strip()
     raise NoTextError(f"{key} holds {what(value)}, which is no name{way(value)}".strip())
+
+
+def names_under(column: str, records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The names in one column, without what is no name."""
+    for record in records:
+        try:
+            yield name_of(walk(record, column))
+        except NoTextError:
+            continue
 
 
 def way(value: Any) -> str:

@@ -47,6 +47,7 @@ class Composed:
         for split in self.splits:
             file = self.pictures_file(split)
             listed = self.pictures(self._value(file, gathering))
+            inside.claim(listed.values())
             for place, (name, where) in enumerate(listed.items()):
                 self._picture(gathering, inside, (name, where, f"{file} picture {place}"), split)
             file = self.questions_file(split)
