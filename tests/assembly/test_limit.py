@@ -46,6 +46,13 @@ def test_each_part_gives_its_share_with_its_texts() -> None:
     assert len(limit_pictures(whole, splits, 1000)[0].picture_ids) == 100
 
 
+def test_where_no_part_holds_anything_the_whole_gives_it() -> None:
+    whole, splits = hundred()
+    few, parts, _ = limit_pictures(whole, {name: rows[:0] for name, rows in splits.items()}, 7)
+    assert len(few.picture_ids) == 7
+    assert not any(map(len, parts.values()))
+
+
 @pytest.mark.parametrize("limit", [0, 2, -1, 1.5, "many", True])
 def test_a_limit_that_is_none_is_refused(limit: object) -> None:
     with pytest.raises(ConfigError, match=r"data\.limit=.*whole number of pictures is needed, 3 at least"):

@@ -67,9 +67,26 @@ def test_random_splits_that_cannot_be() -> None:
         Random(0, 0.8, 0.1, 0.2)
     with pytest.raises(ConfigError, match=r"split\.val=-0\.1: a fraction is between 0 and 1"):
         Random(0, 1.0, -0.1, 0.1)
-    with pytest.raises(ConfigError, match="4 pictures are too few: val and test would be empty"):
+    with pytest.raises(ConfigError, match="4 pictures are too few: val and test would be empty; split=all takes"):
         Random(0).assign(collection(4))
     assert [len(part) for part in Random(0, 1.0, 0.0, 0.0).assign(collection(4)).values()] == [4, 0, 0]
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_parts_may_be_empty_where_none_is_trained_on_or_scored(free: bool) -> None:
+    for count in range(1, 5):
+        for made, line in (
+            (Random(0), f"split=random: {count} pictures are too few: val"),
+            (Official(), "split=official: data=x has no 'test' list"),
+            (OfficialDev(0), "split=official_dev: data=x has no 'train' and 'val' list"),
+        ):
+            few = collection(count)
+            with pytest.raises(ConfigError, match=line):
+                made.assign(few)
+            made.part_freely() if free else made.allow_empty()
+            parts = made.assign(few)
+            assert sum(map(len, parts.values())) == (count if isinstance(made, Random) else 0)
+            assert made.notes[-1].startswith(line)
 
 
 MARKS = ("train",) * 50 + ("val",) * 10 + ("test",) * 8 + ("",) * 2

@@ -57,6 +57,24 @@ def test_what_one_job_saves_another_searches(capfd: Capture, tmp_path: Path, ind
     assert again.file("index.html").count(b"data:image/jpeg;base64") >= 5, "pictures are shown out of the data set"
 
 
+def test_a_few_pictures_need_no_split(capfd: Capture, tmp_path: Path) -> None:
+    """A folder too small to be split is searched, looked over and added whole; what is scored has to have a part."""
+    pictures_as_files(tmp_path / "three", 3)
+    pictures_as_files(tmp_path / "one", 1, first=3)
+    tiny, index = "backbone._target_=tests.tiny.Tiny", tmp_path / "index"
+    three = ("data=folder", f"data.root={tmp_path / 'three'}")
+    assert len(results(retrieve(capfd, tmp_path, QUERY, *three, tiny, f"save_index={index}"))) == 1
+    one = ("data=folder", f"data.root={tmp_path / 'one'}")
+    added = retrieve(capfd, tmp_path, "task=index_add", f"index_dir={index}", *one)
+    assert added.status == 0, added.err
+    assert json.loads(next(tmp_path.rglob("index.json")).read_bytes())["count"] == 4
+    checked = run(capfd, tmp_path / "out", "evaluate", "task=check", *three)
+    assert checked.status == 0, checked.err
+    found = json.loads(next(tmp_path.rglob("check.json")).read_bytes())
+    assert "3 pictures are too few: val would be empty" in found["notes"][-1]
+    one_line(run(capfd, tmp_path / "out", "evaluate", *three, tiny), "val would be empty", "split=all takes them all")
+
+
 def test_without_the_data_set_items_are_shown_by_their_ids(capfd: Capture, tmp_path: Path) -> None:
     made = retrieve(capfd, tmp_path, QUERY, *over(tmp_path), f"save_index={tmp_path / 'index'}")
     shutil.rmtree(tmp_path / "data")

@@ -89,8 +89,8 @@ def read_and_split(
 ) -> tuple[Collection, Splits, tuple[str, ...]]:
     """The data set as its reader gives it, its parts, and what the split has to say of itself.
 
-    Where the job takes the `whole` data set, whatever its parts, no picture is decoded to draw them. At most `limit` pictures
-    are taken, spread over the parts. `qrels` are further judgments of what is relevant.
+    Where the job takes the `whole` data set, whatever its parts, no picture is decoded to draw them, and they may be empty.
+    At most `limit` pictures are taken, spread over the parts. `qrels` are further judgments of what is relevant.
     """
     collection: Collection = reader.read()
     collection = qrels.add_to(collection) if qrels is not None else collection
@@ -117,10 +117,12 @@ def limit_pictures(collection: Collection, splits: Splits, limit: object) -> tup
             f"data.{LIMIT}={limit}: a whole number of pictures is needed, {max(1, least)} at least: one a part"
         )
     draw = np.random.default_rng(0)
-    shares = {name: max(1, round(limit * len(rows) / max(1, total))) for name, rows in parts.items() if len(rows)}
+    drawn = parts if total else {"all": np.arange(len(collection.picture_ids))}  # no part holds anything
+    total = total or len(collection.picture_ids)
+    shares = {name: max(1, round(limit * len(rows) / total)) for name, rows in drawn.items() if len(rows)}
     while sum(shares.values()) > limit:
         shares[max(shares, key=lambda name: shares[name])] -= 1
-    taken = {name: np.sort(draw.permutation(parts[name])[:count]) for name, count in shares.items()}
+    taken = {name: np.sort(draw.permutation(drawn[name])[:count]) for name, count in shares.items()}
     kept = np.unique(np.concatenate(list(taken.values())))
     place = np.full(len(collection.picture_ids), -1, np.int64)
     place[kept] = np.arange(len(kept))

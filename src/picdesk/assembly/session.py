@@ -171,12 +171,12 @@ class Session:
         """How much of the data set may be bad."""
         return float(self.cfg.data.max_bad_fraction)
 
-    def read_and_split(self) -> tuple[Collection, Splits, tuple[str, ...]]:
-        """The data set as its reader gives it, its parts, and what the split has to say of itself."""
-        limit = OmegaConf.select(self.cfg, f"data.{LIMIT}")
+    def read_and_split(self, split: Any = None) -> tuple[Collection, Splits, tuple[str, ...]]:
+        """The data set as its reader gives it, its parts (by `split`, else by the config's), and what the split says."""
+        limit, split = OmegaConf.select(self.cfg, f"data.{LIMIT}"), split or self.build("split")
         qrels, root = self.cfg.data.get("qrels"), str(self.cfg.data.get("root") or "")
         judged = Judgments(str(qrels), root, bool(self.cfg.data.get("qrels_only"))) if qrels else None
-        return read_and_split(self.build("data"), self.build("split"), self.looks, self.takes_whole_data, limit, judged)
+        return read_and_split(self.build("data"), split, self.looks, self.takes_whole_data, limit, judged)
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -36,14 +36,15 @@ def _rows_marked(collection: Collection, split: str) -> list[int]:
     return [i for i, name in enumerate(collection.official) if name == split]
 
 
-def _need_marks(collection: Collection, wanted: Sequence[str], option: str, instead: str) -> None:
+def _lack_of_marks(collection: Collection, wanted: Sequence[str], option: str, instead: str) -> str:
+    """Which of the wanted lists the data set does not have, and what to use instead; "" if it has them all."""
     counts = {name: len(_rows_marked(collection, name)) for name in NAMES}
     absent = [name for name in wanted if not counts[name]]
-    if absent:
-        found = ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none at all"
-        what = " and ".join(repr(name) for name in absent)
-        line = f"split={option}: data={collection.name} has no {what} list (found: {found}); {instead}"
-        raise ConfigError(line)
+    if not absent:
+        return ""
+    found = ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none at all"
+    what = " and ".join(repr(name) for name in absent)
+    return f"split={option}: data={collection.name} has no {what} list (found: {found}); {instead}"
 
 
 class Split:
@@ -51,13 +52,25 @@ class Split:
 
     notes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    _may_be_empty = False
 
     def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """Positions of the pictures of train, val and test."""
         raise NotImplementedError
 
     def part_freely(self) -> None:
-        """To be called where all parts are taken together: what belongs together need not be looked for."""
+        """To be called where all parts are taken together: what belongs together need not be looked for, no part be filled."""
+        self.allow_empty()
+
+    def allow_empty(self) -> None:
+        """To be called where no part is trained on or scored: one that would be empty is said in `notes`, and is no error."""
+        self._may_be_empty = True
+
+    def _tell_empty(self, line: str) -> None:
+        """Say what would be empty. Raises `ConfigError` unless that is allowed."""
+        if line and not self._may_be_empty:
+            raise ConfigError(line)
+        self.notes = (*self.notes, *([line] if line else []))
 
 
 @config_part
@@ -68,7 +81,8 @@ class Official(Split):
         """The data set's own lists."""
         dev = bool(_rows_marked(collection, "train") and _rows_marked(collection, "val"))
         instead = "split=official_dev reports on the val list" if dev else "use split=random_80_10_10 or split=file"
-        _need_marks(collection, ["test"], "official", instead)
+        self.notes = ()
+        self._tell_empty(_lack_of_marks(collection, ["test"], "official", instead))
         return {name: _positions(_rows_marked(collection, name)) for name in NAMES}
 
 
@@ -86,7 +100,9 @@ class OfficialDev(Split):
 
     def assign(self, collection: Collection, see: See = see_all) -> Splits:
         """test = the official val list; val = a fraction of the official train list; train = the rest of it."""
-        _need_marks(collection, ["train", "val"], "official_dev", "use split=random_80_10_10 or split=file")
+        instead = "use split=random_80_10_10 or split=file"
+        self.notes = ()
+        self._tell_empty(_lack_of_marks(collection, ["train", "val"], "official_dev", instead))
         train = _rows_marked(collection, "train")
         order = [train[i] for i in random_order([collection.picture_ids[i] for i in train], self.seed)]
         count = share(len(order), self.fraction)
@@ -123,6 +139,7 @@ class Random(Split):
 
     def part_freely(self) -> None:
         """Draw by pictures alone."""
+        super().part_freely()
         self.groups = ()
 
     def assign(self, collection: Collection, see: See = see_all) -> Splits:
@@ -143,9 +160,8 @@ class Random(Split):
         empty = [name for name, wanted in zip(NAMES, self.fractions, strict=True) if wanted and not parts[name]]
         if empty:
             hint = " (split.groups=none parts what belongs together)" if groups else ""
-            raise ConfigError(
-                f"split=random: {len(ids)} pictures are too few: {' and '.join(empty)} would be empty{hint}"
-            )
+            few = f"split=random: {len(ids)} pictures are too few: {' and '.join(empty)} would be empty{hint}"
+            self._tell_empty(f"{few}; split=all takes them all as test")
         return {name: _positions(part) for name, part in parts.items()}
 
     def _groups(self, collection: Collection, most: int, see: See) -> list[list[int]]:

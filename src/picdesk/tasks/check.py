@@ -12,6 +12,7 @@ import numpy as np
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection, Fields
 from picdesk.data.check_report import CheckReport, Finding
+from picdesk.data.splits import Split
 from picdesk.errors import UserError
 from picdesk.files import write_json
 from picdesk.interfaces import CUT, UNKNOWN
@@ -32,7 +33,9 @@ class Check(Task):
 
     def run(self, session: Session) -> float:
         """Read, decode, report. Raises `DataError` where more is bad than `data.max_bad_fraction` allows."""
-        collection, splits, notes = session.read_and_split()
+        split: Split = session.build("split")
+        split.allow_empty()
+        collection, splits, notes = session.read_and_split(split)
         noted = replace(collection, notes=(*collection.notes, *notes))
         render = session.rendering(collection)
         report = session.looks.check(noted, splits, "full", max_bad_fraction=1.0, render=render)
