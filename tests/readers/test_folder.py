@@ -91,6 +91,23 @@ def test_linked_folders_are_not_followed(tmp_path: Path) -> None:
     assert "leaves the data folder" in collection.skipped[0].reason
 
 
+def test_a_file_and_its_links_are_one_picture(tmp_path: Path) -> None:
+    """With the captions beside each of them, a file of captions counted once."""
+    put(tmp_path / "base.jpg", jpeg(colour(0)))
+    for link in ("base.jpeg", "in.jpg"):
+        (tmp_path / link).symlink_to(tmp_path / "base.jpg")
+    put(tmp_path / "other.jpg", jpeg(colour(0)))
+    for name in ("base.txt", "in.txt", "other.txt"):
+        put(tmp_path / name, f"of {name}")
+    collection = Folder(root=str(tmp_path)).read()
+    assert collection.picture_ids == ("base.jpeg", "other.jpg")
+    assert [fields["caption"] for fields in collection.texts] == ["of base.txt", "of in.txt", "of other.txt"]
+    assert collection.notes == (
+        "2 names mean a picture that has an earlier name, under which it is there once: "
+        "'base.jpg -> base.jpeg', 'in.jpg -> base.jpeg'",
+    )
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="data=folder: the data set is empty"):
         Folder(root=str(tmp_path)).read()

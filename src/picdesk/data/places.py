@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
-from picdesk.data.spellings import Claims, fold_name
+from picdesk.data.spellings import Claims, SameNames, fold_name, plain_path
 from picdesk.data.unmatched import any_case, fitting_files
 from picdesk.errors import ConfigError, MissingFileError, examples, short_repr
 
@@ -76,6 +76,7 @@ class Inside:
         self._near: dict[str, str] = {}
         self._several: dict[str, list[str]] = {}
         self._claims = Claims()
+        self.same = SameNames()
 
     def path(self, name: str) -> Path:
         """The resolved path of a regular file below the root. Raises `RefusedError` with the reason otherwise."""
@@ -96,7 +97,7 @@ class Inside:
         try:
             return self.path(name)
         except AbsentError as absent:
-            found = self._look_near(name, tuple(endings))
+            found = self._look_near(plain_path(name), tuple(endings))
             doubt = self._doubt(name, found) if found else ""
             if doubt or not found:
                 raise AbsentError(f"{absent}{doubt}") from None
@@ -106,21 +107,26 @@ class Inside:
         path = self._found[name] = self.path(found[0])
         return path
 
+    def first_name(self, name: str, path: Path) -> str:
+        """The id of the picture in a file: the first name that it was found by. `notes` counts the others."""
+        return self.same.first(name, str(path))
+
     def notes(self) -> list[str]:
         """What to say of pictures that were not found under the very name that was asked for."""
-        cased = [f"{name} -> {real}" for name, real in self._near.items() if not real.startswith(name)]
+        near = self._near.items()
+        cased = [f"{name} -> {real}" for name, real in near if not real.startswith(plain_path(name))]
         several = [f"{name} -> {', '.join(found)}" for name, found in self._several.items()]
         told = []
         if cased:
             told.append(f"{len(cased)} pictures stand under a name in letters of another case: {examples(cased)}")
         if several:
             told.append(f"{len(several)} names fit several pictures, the first was taken: {examples(several)}")
-        return told
+        return told + self.same.notes()
 
     def _doubt(self, name: str, found: list[str]) -> str:
         """Why the first of the files that were found but for case may be another picture; "" if it is this one."""
         first = found[0]
-        if first.startswith(name):
+        if first.startswith(plain_path(name)):
             return ""
         alike = [real for real in found if fold_name(real) == fold_name(first)]
         if len(alike) > 1:

@@ -85,6 +85,7 @@ class Aligned:
     ) -> None:
         try:
             path = inside.picture(name, SUFFIXES)
+            name = inside.first_name(name, path)
         except RefusedError as refused:
             gathering.skip(where, str(refused), name)
             return

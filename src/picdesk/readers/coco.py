@@ -95,6 +95,7 @@ class Coco:
                     raise RefusedError(f"image id {key} stands already")
                 named[key] = "", where
                 path = inside.picture(name)
+                name = inside.first_name(name, path)
             except (RefusedError, NoTextError) as refused:
                 gathering.skip(where, str(refused), name)
                 continue

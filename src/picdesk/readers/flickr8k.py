@@ -71,7 +71,7 @@ class Flickr8k:
         for caption in captions:
             self._add(gathering, inside, *caption)
         lists = {split: root / file for split, file in self.lists.items() if file is not None}
-        self._official(gathering, {split: path for split, path in lists.items() if path.is_file()})
+        self._official(gathering, inside.same.ids, {split: path for split, path in lists.items() if path.is_file()})
         gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
@@ -141,17 +141,18 @@ class Flickr8k:
         except NoTextError as error:
             gathering.skip(where, str(error), name)
             return
-        if gathering.picture(name, path, where):
-            gathering.text(name, {"caption": text}, where, f"{name}#{number}")
+        picture = inside.first_name(name, path)
+        if gathering.picture(picture, path, where):
+            gathering.text(picture, {"caption": text}, where, f"{name}#{number}")
 
-    def _official(self, gathering: Gathering[Path], lists: Mapping[str, Path]) -> None:
+    def _official(self, gathering: Gathering[Path], same: Mapping[str, str], lists: Mapping[str, Path]) -> None:
         """Marks the pictures of each list; a name that stands in any of them as it is means no other picture in the others."""
         listed = {
             split: [line.strip() for _, line in gathering.lines(path, self.encoding)] for split, path in lists.items()
         }
         names = [name for own in listed.values() for name in own]
         for split, path in lists.items():
-            self._mark(gathering, path, split, listed[split], gathering.known(names))
+            self._mark(gathering, path, split, listed[split], gathering.known(names, same))
 
     def _mark(self, gathering: Gathering[Path], path: Path, split: str, listed: list[str], known: Known) -> None:
         found = {name: known.picture(name) for name in listed}

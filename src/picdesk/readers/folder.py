@@ -23,8 +23,9 @@ SUFFIXES = tuple(f".{ending}" for ending in ENDINGS)
 class Folder:
     """All pictures below `root`, in the order of their paths, which are their ids; the texts come from the `.txt` beside each.
 
-    Endings are read in letters of either case. Names that begin with a dot and `__MACOSX` are not looked at, linked folders are
-    not followed, and files that are neither pictures nor captions are not used; the notes count them all.
+    A file that several links lead to is one picture, with the texts of all of them. Endings are read in letters of either case.
+    Names that begin with a dot and `__MACOSX` are not looked at, linked folders are not followed, and files that are neither
+    pictures nor captions are not used; the notes count them all.
     """
 
     def __init__(
@@ -56,16 +57,20 @@ class Folder:
             gathering.skip(
                 file, f"fits {examples(fitting)} but for the case of letters; name it as its picture is named"
             )
+        done: set[tuple[str, Path]] = set()
         for name in pictures:
+            picture, added = name, False
             try:
-                added = gathering.picture(name, inside.path(name), name)
+                picture = inside.first_name(name, inside.path(name))
+                added = gathering.picture(picture, inside.path(name), name)
             except RefusedError as refused:
                 gathering.skip(name, str(refused), name)
-                added = False
             if name in beside:
-                used[beside[name]] += self._captions(gathering, inside, name, beside[name]) if added else 1
+                file = beside[name]
+                used[file] += self._captions(gathering, inside, picture, file, done) if added else 1
         for file in [file for file, count in used.items() if not count]:
             gathering.skip(file, "no caption in it")
+        gathering.notes += inside.notes()
         self._others(gathering, [name for name in names if name not in used], set(pictures))
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
@@ -94,10 +99,16 @@ class Folder:
                 unsure |= dict.fromkeys(found, fitting)
         return beside, unsure
 
-    def _captions(self, gathering: Gathering[Path], inside: Inside, name: str, file: str) -> int:
-        """Adds the captions of a picture; how many lines there were, used or listed as left out."""
+    def _captions(
+        self, gathering: Gathering[Path], inside: Inside, name: str, file: str, done: set[tuple[str, Path]]
+    ) -> int:
+        """Adds the captions of a picture; how many lines there were, used or listed as left out, 1 for a file that is `done`."""
         try:
-            text, note = read_text(inside.path(file), self.encoding)
+            path = inside.path(file)
+            if (name, path) in done:
+                return 1
+            done.add((name, path))
+            text, note = read_text(path, self.encoding)
         except (RefusedError, DataError, OSError) as error:
             gathering.skip(file, getattr(error, "strerror", None) or str(error))
             return 1

@@ -1,7 +1,7 @@
 """What all readers share: pictures and texts put together as they are met, what is left out listed with its reason."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -64,9 +64,9 @@ class Gathering(Generic[Place]):
         """
         self.skipped.append(Skipped(readable(item), readable(reason), picture=picture))
 
-    def known(self, names: Iterable[str]) -> Known:
-        """The pictures that were added, to look `names` up in."""
-        return Known(tuple(self.places), names, (one.picture for one in self.skipped))
+    def known(self, names: Iterable[str], same: Mapping[str, str] | None = None) -> Known:
+        """The pictures that were added, to look `names` up in; `same` are further names of some."""
+        return Known(tuple(self.places), names, (one.picture for one in self.skipped), same)
 
     def took(self, taken: Taken, where: str, picture: str = "") -> bool:
         """List what of a record's values could not be used; whether anything could, or nothing was asked for."""

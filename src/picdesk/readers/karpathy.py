@@ -97,17 +97,18 @@ class Karpathy:
         try:
             name = _file(image)
             path = inside.picture(name, SUFFIXES)
+            picture = inside.first_name(name, path)
             split = name_of(image.get("split"), "split")
         except (RefusedError, NoTextError) as refused:
             gathering.skip(where, str(refused), name)
             return
-        if not gathering.picture(name, path, where):
+        if not gathering.picture(picture, path, where):
             return
-        gathering.member(name, "train" if split == "restval" else split_name(split, where), where)
+        gathering.member(picture, "train" if split == "restval" else split_name(split, where), where)
         for number, sentence in enumerate(image["sentences"][: self.max_captions]):
             try:
                 caption = raw_text(sentence, "raw")
-                gathering.text(name, {"caption": caption}, where, f"{name}#{number}")
+                gathering.text(picture, {"caption": caption}, where, f"{name}#{number}")
             except NoTextError as error:
                 gathering.skip(f"{where}, sentence {number}", str(error))
 

@@ -87,6 +87,7 @@ class NewsImages:
             return
         try:
             path = inside.picture(picture, self.suffixes)
+            picture = inside.first_name(picture, path)
         except AbsentError:
             gathering.skip(where, f"no picture {short_repr(picture)} ({', '.join(self.suffixes)})", picture)
             return

@@ -156,7 +156,10 @@ class _Rows:
             return row, content
         if path is None:
             raise RefusedError("no picture is named")
-        return self.inside.picture(path, SUFFIXES), b""
+        file = self.inside.picture(path, SUFFIXES)
+        if given is None:
+            self.inside.first_name(path, file)  # its id is its own path, whatever the name: the note alone is wanted
+        return file, b""
 
     def _id(self, place: Place, content: bytes, otherwise: str) -> str:
         """A picture's id where no column has one: its path, or that of the first row with the same bytes."""

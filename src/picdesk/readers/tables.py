@@ -23,8 +23,9 @@ class RowsOfTexts:
 
     `picture_column` holds the picture's path below `folder`, which lies in `root`; a name without an ending, or in letters
     of another case, is looked for with the usual endings (by case where no other row means the file). `file` is one file, or a
-    split for each of several: `{train: train.jsonl, val: val.jsonl, test: test.jsonl}`. The picture's id is that name unless
-    `picture_id_column` is given; a text's id is `<picture id>#<number>` unless `text_id_column` is. Rows may repeat a picture.
+    split for each of several: `{train: train.jsonl, val: val.jsonl, test: test.jsonl}`. The picture's id is that name, of several
+    for one file the first, unless `picture_id_column` is given; a text's id is `<picture id>#<number>` unless `text_id_column`
+    is. Rows may repeat a picture.
 
     A list of strings in `caption_column`, also one written in a cell, makes one text an item. A name with dots leads into
     records: `caption_column=sentences.raw` takes the text `raw` of each record under `sentences`. What is no text (records,
@@ -82,10 +83,10 @@ class RowsOfTexts:
         picture_id = ""
         try:
             file = self._name(cells, "picture_column", self.picture_column)
-            picture_id = (
-                self._name(cells, "picture_id_column", self.picture_id_column) if self.picture_id_column else file
-            )
+            own = self.picture_id_column in (None, self.picture_column)
+            picture_id = file if own else self._name(cells, "picture_id_column", str(self.picture_id_column))
             path = inside.picture(file, SUFFIXES)
+            picture_id = inside.first_name(file, path) if own else picture_id
             given = self._name(cells, "text_id_column", self.text_id_column) if self.text_id_column else None
             if not picture_id or given == "":
                 raise RefusedError("no picture id" if not picture_id else "no text id")

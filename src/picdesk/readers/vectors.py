@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError
 from picdesk.data.sources import NoPictures, PictureFiles
+from picdesk.data.spellings import SameNames, plain_path
 from picdesk.errors import ConfigError, DataError, examples, short_repr
 from picdesk.interfaces import Embeddings, Modality
 from picdesk.readers.folder import SUFFIXES
@@ -78,9 +79,9 @@ def tie(
     not finite are listed with what they are of, and all are brought to length 1.
     """
     vectors, names = images
-    _pictures(gathering, vectors, names, inside)
-    rows = _texts(gathering, *texts)
-    gathering.notes += inside.notes() if inside else []
+    same = _pictures(gathering, vectors, names, inside)
+    rows = _texts(gathering, *texts, same)
+    gathering.notes += inside.notes() if inside else same.notes()
     collection = gathering.collection(_source)
     chosen: dict[Modality, tuple[NDArray[np.float32], NDArray[np.int64]]] = {
         "image": (vectors, np.array([row for row, _ in gathering.places.values()], np.int64))
@@ -115,17 +116,14 @@ def numbers(array: NDArray[np.generic], what: str) -> NDArray[np.float32]:
 
 def _pictures(
     gathering: Gathering[Place], vectors: NDArray[np.float32], names: Sequence[Named], inside: Inside | None
-) -> None:
+) -> SameNames:
+    """Adds the pictures; gives the names that came to mean one picture."""
+    same = SameNames() if inside is None else inside.same
     if inside is not None:
         inside.claim(named.picture for named in names)
     for row, named in enumerate(names):
         name = named.picture
         if named.listed:
-            continue
-        known = gathering.places.get(name)
-        if known is not None:
-            if not _same_direction(vectors[known[0]], vectors[row]):
-                gathering.skip(named.where, f"{name!r} has another vector in row {known[0]}; the first was kept")
             continue
         if not name:
             gathering.skip(named.where, "no picture is named")
@@ -134,16 +132,24 @@ def _pictures(
             gathering.skip(named.where, f"the vector of {name!r} is zero or not finite", name)
             continue
         try:
-            gathering.picture(name, (row, inside.picture(name, SUFFIXES) if inside else None), named.where)
+            path = inside.picture(name, SUFFIXES) if inside else None
         except RefusedError as refused:
             gathering.skip(named.where, str(refused), name)
+            continue
+        picture = same.first(name, str(path) if path else plain_path(name))
+        known = gathering.places.get(picture)
+        if known is None:
+            gathering.picture(picture, (row, path), named.where)
+        elif not _same_direction(vectors[known[0]], vectors[row]):
+            gathering.skip(named.where, f"{name!r} has another vector in row {known[0]}; the first was kept")
+    return same
 
 
 def _texts(
-    gathering: Gathering[Place], vectors: NDArray[np.float32] | None, captions: Sequence[Named]
+    gathering: Gathering[Place], vectors: NDArray[np.float32] | None, captions: Sequence[Named], same: SameNames
 ) -> NDArray[np.int64]:
     """Adds the captions; gives, for each text that was added, its row in the vectors."""
-    rows, known = [], gathering.known(named.picture for named in captions)
+    rows, known = [], gathering.known((named.picture for named in captions), same.ids)
     listed = {skipped.item for skipped in gathering.skipped}  # of clip-retrieval picture and caption are one row
     for at, named in enumerate(captions):
         if named.listed:
@@ -176,8 +182,8 @@ def _usable(vector: NDArray[np.float32]) -> bool:
 
 def _same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     """Whether two vectors are equal once they have length 1, but for what float16 would lose."""
-    if np.array_equal(one, other) or not _usable(other):
-        return np.array_equal(one, other)
+    if np.array_equal(one, other):
+        return True
     a, b = (vector / np.linalg.norm(vector) for vector in (one.astype(np.float64), other.astype(np.float64)))
     return bool(np.allclose(a, b, atol=1e-4, rtol=1e-3))
 
