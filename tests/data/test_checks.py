@@ -173,6 +173,20 @@ def test_repeated_texts(tmp_path: Path) -> None:
     }
 
 
+def test_a_repeated_title_is_found_beside_captions_of_its_own(tmp_path: Path) -> None:
+    for name, data in good(4).items():
+        put(tmp_path / name, data)
+    rows = [(f"{i}.png", f"caption {i}{k}", f"Storm {i // 2}") for i in range(4) for k in range(2)]
+    put_csv(tmp_path / "t.csv", ["image", "caption", "title"], [*rows, rows[0]])
+    collection = Csv(root=str(tmp_path), file="t.csv", title_column="title").read()
+    report = check_collection(collection, {"train": np.array([0, 2, 3]), "test": np.array([1])})
+    assert {finding.kind: finding.items for finding in report.findings} == {
+        "texts repeated across splits": ("'storm 0': 0.png#0 (train), 1.png#0 (test)",),
+        "texts repeated within a split": ("'storm 1': 2.png#0 (train), 3.png#0 (train)",),
+        "texts that one picture has twice": ("'caption 00 storm 0': 0.png#0 (train), 0.png#2 (train)",),
+    }
+
+
 def test_the_report_as_json_and_as_a_table(tmp_path: Path) -> None:
     collection = read_pictures(
         tmp_path, good(3) | {"\x1b[31mred.jpg": b""}, [("0.png", "a"), ("\x1b[31mred.jpg", "b"), ("gone.png", "c")]

@@ -117,6 +117,25 @@ def test_captions_of_data_that_has_several_group_nothing_and_that_is_said() -> N
     assert len(find_links(collection(60, shared[:60], "caption"), ("texts",)).texts) == 1
 
 
+def test_a_title_groups_where_there_are_captions_too() -> None:
+    """Twenty headlines, each on two pictures whose captions are their own: as rows with one caption, and with three."""
+    for captions in (1, 3):
+        rows = range(40 * captions)
+        made = collection(40, [f"Headline {j % 40 // 2}" for j in rows])
+        made = replace(made, texts=tuple({**own, "caption": f"caption {j}"} for j, own in enumerate(made.texts)))
+        links = find_links(made, ("texts",))
+        assert links.texts == tuple((i, i + 1) for i in range(0, 40, 2))
+        known = np.arange(40) % 2 == 0
+        assert (links.alike(known) == ~known).all()
+
+
+def test_a_caption_groups_where_titles_differ_and_with_a_title_that_says_the_same() -> None:
+    made = collection(4, [f"title {i}" for i in range(4)])
+    captions = ("the same", "The same", "c", "title 0")
+    texts = tuple({**own, "caption": caption} for own, caption in zip(made.texts, captions, strict=True))
+    assert find_links(replace(made, texts=texts), ("texts",)).texts == ((0, 1), (0, 3))
+
+
 def test_a_label_in_place_of_a_title_groups_nothing() -> None:
     labels = collection(400, [f"a photo of class {i % 10}" for i in range(400)])
     split = Random(0, groups=("texts",))

@@ -16,7 +16,7 @@ from picdesk.data.check_report import CheckReport, Finding
 from picdesk.data.facts import Look, PictureFacts
 from picdesk.data.images import MAX_PIXELS, PictureError, check_head
 from picdesk.data.in_threads import look_at_all
-from picdesk.data.repeats import Seen, repeated_pictures, repeated_texts
+from picdesk.data.repeats import Seen, Words, fold_text, main_texts, repeated_pictures, repeated_texts
 from picdesk.data.sources import PictureFiles, has_pictures, origin
 from picdesk.errors import ConfigError, DataError
 from picdesk.process import machine
@@ -61,7 +61,7 @@ def check_collection(
     bad, seen = _look_at_all(collection, level, max_pixels, workers or min(8, os.cpu_count() or 1), facts, on_picture)
     facts.save()
     names = collection.field_names()
-    words = [main_text(fields, names) for fields in collection.texts]
+    words = [main_texts(fields, names) for fields in collection.texts]
     empty = empty_texts(collection, words, render)
     bare = [collection.text_ids[j] for j in empty if not words[j]]
     unsaid = [collection.text_ids[j] for j in empty if words[j]]
@@ -113,25 +113,13 @@ def clean_collection(collection: Collection, splits: Splits, report: CheckReport
     return replace(kept, skipped=(*collection.skipped, *dropped)), counted
 
 
-def main_text(fields: Fields, field_names: Sequence[str]) -> str:
-    """What makes a text the text it is: caption and title where there are such fields, else all; spaces and case evened out."""
-    main = [name for name in ("caption", "title") if name in field_names] or list(field_names)
-    values = [fields.get(name, "") for name in main]
-    parts = [value if isinstance(value, str) else " ".join(value) for value in values]
-    return _fold_text(" ".join(parts))
-
-
-def empty_texts(collection: Collection, words: Sequence[str], render: Callable[[Fields], str] | None) -> list[int]:
+def empty_texts(collection: Collection, words: Sequence[Words], render: Callable[[Fields], str] | None) -> list[int]:
     """Positions of the texts without `words`; with `render`, of those that render to nothing, or as empty fields would."""
     if render is None:
-        return [j for j, text in enumerate(words) if not text]
+        return [j for j, own in enumerate(words) if not own]
     blank: Fields = dict.fromkeys(collection.field_names(), "")
-    nothing = ("", _fold_text(render(blank)))
-    return [j for j, fields in enumerate(collection.texts) if _fold_text(render({**blank, **fields})) in nothing]
-
-
-def _fold_text(text: str) -> str:
-    return " ".join(text.casefold().split())
+    nothing = ("", fold_text(render(blank)))
+    return [j for j, fields in enumerate(collection.texts) if fold_text(render({**blank, **fields})) in nothing]
 
 
 def _look_at_all(

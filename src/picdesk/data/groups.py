@@ -1,24 +1,23 @@
 """Which pictures belong together, so that a split must not part them: equal ones, near-duplicates, those of one text.
 
-A text groups its pictures where it is a title, or a caption of data that has one a picture. Where most pictures have several
-captions, these describe what is seen and are shared by nature ("a man in a red shirt"): they group nothing. A text that stands
-for more than 1% of the pictures (ten, in small data) is boilerplate or a class label, and groups nothing either.
+A text groups its pictures where it is a title, or a caption of data that has one a picture; each groups by itself. Where most
+pictures have several captions, these describe what is seen and are shared by nature ("a man in a red shirt"): they group nothing.
+A text that stands for more than 1% of the pictures (ten, of few) is boilerplate or a class label: it groups nothing either.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.collection import Collection
-from picdesk.data.checks import main_text
 from picdesk.data.facts import Look, PictureFacts
 from picdesk.data.images import MAX_PIXELS
 from picdesk.data.in_threads import look_at_all
 from picdesk.data.near import near_pairs
+from picdesk.data.repeats import main_texts, positions
 from picdesk.data.sources import Joined, has_pictures
 from picdesk.errors import ConfigError, DataError
 
@@ -108,7 +107,7 @@ def find_links(collection: Collection, kinds: Sequence[str], see: See = see_all)
     notes: list[str] = []
     if "pictures" in kinds or "near" in kinds:
         keys, looks, notes = _contents(collection, "near" in kinds, see)
-        places = _places((keys[i], i) for i in order.tolist() if keys[i] is not None)
+        places = positions((keys[i], i) for i in order.tolist() if keys[i] is not None)
         same = [places_of for places_of in places.values() if len(places_of) > 1]
         firsts = [own[0] for key, own in places.items() if isinstance(key, Look)]
         if "near" in kinds and looks:
@@ -191,20 +190,18 @@ def _contents(collection: Collection, looks: bool, see: See) -> tuple[list[objec
 
 def _same_texts(collection: Collection, order: Longs) -> tuple[list[tuple[int, ...]], list[str]]:
     """Pictures of each text that groups, by id, and what to say of texts that do not."""
-    names = collection.field_names()
+    names, said = collection.field_names(), []
     if several_captions(collection):
-        return [], [
-            "equal captions group no pictures: most pictures have several, and such captions are shared by nature"
-        ]
+        names = tuple(name for name in names if name == "title")
+        said = ["equal captions group no pictures: most pictures have several, and such captions are shared by nature"]
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     pairs = zip(collection.texts, collection.picture_of.tolist(), strict=True)
-    keyed = ((main_text(fields, names), i) for fields, i in pairs)
-    held = _places((text, i) for text, i in keyed if text)
+    held = positions((text, i) for fields, i in pairs for text in main_texts(fields, names))
     alike = [tuple(sorted(set(own), key=place.__getitem__)) for own in held.values()]
     most = max(COMMON, int(COMMON_SHARE * len(order)))
     common = sum(len(own) > most for own in alike)
-    said = [f"{common} texts that stand for more than {most} pictures each group nothing"] if common else []
+    said += [f"{common} texts that stand for more than {most} pictures each group nothing"] if common else []
     return [own for own in alike if 1 < len(own) <= most], said
 
 
@@ -212,11 +209,3 @@ def several_captions(collection: Collection) -> bool:
     """Whether the texts are captions of which most pictures that have one have several."""
     counts = np.bincount(collection.picture_of, minlength=1)
     return "caption" in collection.field_names() and bool(np.median(counts[counts > 0]) > 1 if counts.any() else False)
-
-
-def _places(keyed: Iterable[tuple[object, int]]) -> Mapping[object, tuple[int, ...]]:
-    """Positions of each key, in the order in which they come."""
-    places: defaultdict[object, list[int]] = defaultdict(list)
-    for key, i in keyed:
-        places[key].append(i)
-    return {key: tuple(own) for key, own in places.items()}

@@ -1,30 +1,56 @@
 """Pictures and texts that stand more than once, within a split and across splits."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
-from picdesk.collection import Collection
+from picdesk.collection import Collection, Fields
 from picdesk.data.check_report import Finding
 from picdesk.data.facts import Look
 from picdesk.data.near import near_pairs
 
 Seen = tuple[str, Look]
+Words = tuple[str, ...]
+Key = TypeVar("Key")
 
 
-def repeated_texts(collection: Collection, words: Sequence[str], split_of: Sequence[str]) -> Iterator[Finding]:
-    """Texts that stand for several pictures, across splits or within one, and those that a picture has twice."""
-    across, within, twice = [], [], []
-    for group in groups(words):
-        pictures = [int(collection.picture_of[j]) for j in group]
-        shown = f"{words[group[0]][:80]!r}: " + _list_pictures(
-            [collection.text_ids[j] for j in group], pictures, split_of
-        )
-        if len({split_of[i] for i in pictures} - {""}) > 1:
-            across.append(shown)
-        elif len(set(pictures)) > 1:
-            within.append(shown)
-        else:
-            twice.append(shown)
+def main_texts(fields: Fields, field_names: Sequence[str]) -> Words:
+    """What a text may be asked with: its caption and its title, each by itself, where there are such fields; else all as one.
+
+    Spaces and case are evened out; what is empty is not among them, nor is what stands there already.
+    """
+    main = [name for name in ("caption", "title") if name in field_names]
+    values = [fields.get(name, "") for name in main or field_names]
+    parts = [value if isinstance(value, str) else " ".join(value) for value in values]
+    folded = map(fold_text, parts if main else [" ".join(parts)])
+    return tuple(dict.fromkeys(text for text in folded if text))
+
+
+def fold_text(text: str) -> str:
+    """A text with spaces and case evened out."""
+    return " ".join(text.casefold().split())
+
+
+def repeated_texts(collection: Collection, words: Sequence[Words], split_of: Sequence[str]) -> Iterator[Finding]:
+    """Texts that stand for several pictures, across splits or within one, and those that a picture has twice.
+
+    `words` are the `main_texts` of each; a text that is no more than a part of two of one picture (a title beside several
+    captions) is not there twice.
+    """
+    across: list[str] = []
+    within: list[str] = []
+    parted = any(len(own) > 1 for own in words)
+    for text, group in positions((text, j) for j, own in enumerate(words) for text in own).items():
+        holders = {int(collection.picture_of[j]): j for j in reversed(group)}
+        if len(holders) > 1:
+            shown = _shown(collection, text, sorted(holders.values()) if parted else group, split_of)
+            (across if len({split_of[i] for i in holders} - {""}) > 1 else within).append(shown)
+    wholes = positions((own, j) for j, own in enumerate(words) if own).items()
+    twice = [
+        _shown(collection, " ".join(own), group, split_of)
+        for own, group in wholes
+        if len(group) > 1 and len({int(collection.picture_of[j]) for j in group}) == 1
+    ]
     yield Finding("texts repeated across splits", "reported", tuple(across), "text")
     yield Finding("texts repeated within a split", "reported", tuple(within), "text")
     yield Finding("texts that one picture has twice", "reported", tuple(twice), "text")
@@ -60,13 +86,17 @@ def repeated_pictures(
             yield Finding(f"{what} {where}", "reported", items, "picture", together)
 
 
-def groups(keys: Sequence[str]) -> list[list[int]]:
-    """Positions of equal keys, for each key that is not empty and stands more than once, in order of first appearance."""
-    places = defaultdict(list)
-    for i, key in enumerate(keys):
-        if key:
-            places[key].append(i)
-    return [group for group in places.values() if len(group) > 1]
+def positions(keyed: Iterable[tuple[Key, int]]) -> dict[Key, tuple[int, ...]]:
+    """Positions of each key, in the order in which they come."""
+    places: defaultdict[Key, list[int]] = defaultdict(list)
+    for key, i in keyed:
+        places[key].append(i)
+    return {key: tuple(own) for key, own in places.items()}
+
+
+def _shown(collection: Collection, text: str, group: Sequence[int], split_of: Sequence[str]) -> str:
+    pictures = [int(collection.picture_of[j]) for j in group]
+    return f"{text[:80]!r}: {_list_pictures([collection.text_ids[j] for j in group], pictures, split_of)}"
 
 
 def _list_pictures(names: Sequence[str], pictures: Sequence[int], split_of: Sequence[str], most: int = 6) -> str:
