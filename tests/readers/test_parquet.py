@@ -4,6 +4,7 @@ import json
 import pickle
 import random
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
+from picdesk.filters.columns import columns_of
 from picdesk.readers.hugging_face import HuggingFace
 from picdesk.readers.parquet import Parquet
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, reasons
@@ -45,6 +47,25 @@ def test_the_form_of_the_demo_set(tmp_path: Path) -> None:
     assert collection.texts[0] == {"title": "Title 0", "tags": ("a", "b"), "author": "someone"}
     again = pickle.loads(pickle.dumps(collection.pictures))  # noqa: S301
     assert again.read(3) == collection.pictures.read(3)
+
+
+def test_decimals_times_and_durations_cost_no_row(tmp_path: Path) -> None:
+    write(
+        tmp_path / "x.parquet",
+        picture_id=["a", "b"],
+        picture=[jpeg(colour(1)), jpeg(colour(2))],
+        price=pa.array([Decimal("1.50"), None], pa.decimal128(10, 2)),
+        at=pa.array([3600, 61], pa.time32("s")),
+        long=pa.array([90_061_000, None], pa.duration("ms")),
+    )
+    collection = Parquet(
+        root=str(tmp_path), file="x.parquet", more_columns={n: n for n in ("price", "at", "long")}
+    ).read()
+    assert collection.texts == (
+        {"price": "1.50", "at": "01:00:00", "long": "P1DT1H1M1S"},
+        {"price": "", "at": "00:01:01", "long": ""},
+    )
+    assert columns_of(collection, "t2i").fulfilling("price = 1.5").tolist() == [True, False]
 
 
 def test_null_pictures_and_repeated_ids(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
+from datetime import time as hour
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -197,6 +200,28 @@ def test_titles_tags_and_further_fields_follow_the_same_rule() -> None:
         taken = columns.take(record)
         assert taken.texts == []
         assert taken.faults[0].startswith(key)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Decimal("1.50"), "1.50"),
+        (Decimal("0E-8"), "0.00000000"),
+        (Decimal("1E+3"), "1000"),
+        (Decimal("1E+999999"), "1E+999999"),
+        (Decimal("nan"), ""),
+        (hour(9, 30), "09:30:00"),
+        (datetime(2020, 1, 2, 3, 4, tzinfo=UTC), "2020-01-02T03:04:00+00:00"),
+        (timedelta(days=1, seconds=61, microseconds=500_000), "P1DT1M1.5S"),
+        (timedelta(minutes=-90), "-PT1H30M"),
+        (timedelta(days=2), "P2D"),
+        (timedelta(0), "PT0S"),
+        ([Decimal("1.5"), hour(1)], ("1.5", "01:00:00")),
+    ],
+)
+def test_numbers_times_and_durations_stand_in_further_fields(value: Any, text: Any) -> None:
+    taken = TextColumns(None, None, None, {"n": "n"}).take({"n": value})
+    assert (taken.texts, taken.faults) == ([{"n": text}], [])
 
 
 def test_names_are_strings_or_whole_numbers() -> None:

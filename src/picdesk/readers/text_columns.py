@@ -23,9 +23,9 @@ class Taken:
 class TextColumns:
     """Columns of the fields caption, title, tags and any more; None for a field that there is not.
 
-    A list in the caption column makes one text an item. Tags in one string are cut at any of `separators`; whole numbers
-    as tags stand as their digits; in further columns numbers, dates and truths stand as they are written. Otherwise what is
-    no text (`text/as_text.py` has the rule) makes the record's texts unusable, and is told by its config key.
+    A list in the caption column makes one text an item. Tags in one string are cut at any of `separators`; whole numbers as
+    tags stand as their digits; in further columns numbers, dates, times, durations and truths stand as they are written.
+    Otherwise what is no text (`text/as_text.py` has the rule) makes the record's texts unusable, and is told by its config key.
     """
 
     def __init__(

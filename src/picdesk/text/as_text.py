@@ -9,7 +9,8 @@ cell are no value.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from picdesk.errors import examples, short_repr
@@ -17,6 +18,7 @@ from picdesk.files import Doubled
 from picdesk.text.written import CutShortError, NoValueError, Written, looks_written, read_written
 
 NO_VALUE = {"nan", "NaN", "None", "null", "NULL", "<NA>", "NaT"}
+MOST_DIGITS = 100  # of a decimal that is written without an exponent
 NUL = "a NUL character in the text"
 CLOSED = {"[": "]", "{": "}", "(": ")"}
 BYTES = re.compile(r"""b(['"])(\\.|(?!\1)[^\\])*\1""", re.DOTALL)
@@ -105,12 +107,32 @@ def one_text(value: Any) -> str:
 
 
 def value_text(value: Any) -> Any:
-    """A number, a truth, a day or a moment in text, as ISO 8601 has it; nan is "", and anything else stays."""
+    """A number, a truth, a day, a moment, a time or a duration in text, the last four as ISO 8601 has them.
+
+    A decimal keeps all its digits; nan is "", and anything else stays.
+    """
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Decimal):
+        written_out = abs(value.adjusted()) < MOST_DIGITS
+        return "" if value.is_nan() else format(value, "f") if written_out else str(value)
     if isinstance(value, int | float):
         return "" if value != value else str(value)
-    return value.isoformat() if isinstance(value, date) else value
+    if isinstance(value, timedelta):
+        return duration_text(value)
+    return value.isoformat() if isinstance(value, date | time) else value
+
+
+def duration_text(value: timedelta) -> str:
+    """A duration as ISO 8601 has it: `P1DT2H3.5S`, `-PT90M` as `-PT1H30M`, and `PT0S` for none."""
+    if value < timedelta(0):
+        return f"-{duration_text(-value)}"
+    minutes, seconds = divmod(value.seconds, 60)
+    below = value.microseconds * 1000 + getattr(value, "nanoseconds", 0)  # those of pandas
+    shown = f"{seconds}.{below:09}".rstrip("0") if below else str(seconds)
+    days, hours = f"{value.days}D" if value.days else "", f"{minutes // 60}H" if minutes >= 60 else ""
+    of_day = hours + (f"{minutes % 60}M" if minutes % 60 else "") + (f"{shown}S" if shown != "0" else "")
+    return f"P{days}{'T' if of_day else ''}{of_day}" if days or of_day else "PT0S"
 
 
 def plain_text(value: Any, key: str = "") -> str:
