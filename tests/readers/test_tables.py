@@ -1,10 +1,17 @@
 import json
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from picdesk.errors import ConfigError, DataError
+from picdesk.filters.columns import columns_of
+from picdesk.readers.parquet import Parquet
 from picdesk.readers.tables import Csv, Jsonl
+from picdesk.retrieval.dataset import Dataset
 from tests.data.samples import check_pictures, colour, jpeg, pairs, put, put_csv, reasons
 
 
@@ -140,3 +147,55 @@ def test_records_are_walked_into_and_their_pictures_too(root: Path) -> None:
     put(root / "u.jsonl", json.dumps(rows[0]))
     with pytest.raises(DataError, match=r"the first: data\.caption_column=said holds a list of 2 records.*as in \.en"):
         Jsonl(root=str(root), file="u.jsonl", folder="pics", picture_column="img.path", caption_column="said").read()
+
+
+def test_a_frame_says_what_it_says_as_a_parquet_file(root: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "file": [f"{n}.jpg" for n in range(4)],
+            "said": ["a", None, "c", "d"],
+            "day": pd.to_datetime(["2020-01-01", "2020-01-06", None, "2020-01-07 10:30"], format="ISO8601"),
+            "zone": pd.date_range("2020-01-01", periods=4, tz="Europe/Paris"),
+            "long": pd.to_timedelta([1, 90, None, 86_400], unit="s"),
+            "share": [0.123456789012345, 1e-12, np.inf, np.nan],
+            "whole": pd.array([2**60 + 1, None, 3, 4], dtype="Int64"),
+            "truth": [True, None, False, True],
+            "kind": pd.Categorical(["x", "y", None, "x"]),
+            "words": [["a", "b"], np.array(["c"]), [], None],
+        }
+    )
+    columns = {name: name for name in frame.columns[2:]}
+    chosen = {"picture_column": "file", "caption_column": "said", "more_columns": columns}
+    of_frame = Dataset.from_pandas(frame, root / "pics", **chosen).collection
+    frame.to_parquet(root / "t.parquet")
+    of_file = Parquet(root=str(root), file="t.parquet", folder="pics", picture_id_column=None, **chosen).read()
+    assert (of_frame.texts, of_frame.skipped) == (of_file.texts, of_file.skipped)
+    assert of_frame.texts[0]["share"] == "0.123456789012345"
+    assert columns_of(of_frame, "t2i").fulfilling("day > 2020-01-05").tolist() == [False, True, False, True]
+
+
+def test_a_frame_holds_paths_and_objects_of_other_libraries(root: Path) -> None:
+    odd = [Decimal("1.50"), pd.Period("2020-01"), np.datetime64("2020-01-02"), pd.NA]
+    frame = pd.DataFrame({"file": [Path(f"{n}.jpg") for n in range(4)], "said": list("abcd"), "odd": odd, 0: odd})
+    chosen = {"picture_column": "file", "caption_column": "said", "more_columns": {"odd": "odd", "zero": "0"}}
+    collection = Dataset.from_pandas(frame, root / "pics", **chosen).collection
+    assert [fields["odd"] for fields in collection.texts] == ["1.50", "2020-01", "2020-01-02T00:00:00", ""]
+    assert [fields["zero"] for fields in collection.texts] == [fields["odd"] for fields in collection.texts]
+
+
+def test_faults_of_a_frame_name_its_rows_and_columns(root: Path) -> None:
+    frame = pd.DataFrame({"file": ["0.jpg", "1.jpg", "gone.jpg"], "said": ["a", 5, "c"]}, index=["x", "y", "z"])
+    read = partial(Dataset.from_pandas, folder=root / "pics", picture_column="file", caption_column="said")
+    assert [one.item for one in read(frame).collection.skipped] == ["frame row 1", "frame row 2"]
+    with pytest.raises(
+        DataError, match=r"^frame: no such column: data\.title_column=titel; the columns are 'file', 'said'$"
+    ):
+        read(frame, title_column="titel")
+    twice = pd.concat([frame, frame["said"]], axis=1)
+    with pytest.raises(DataError, match=r"^frame: columns of one name stand twice: 'said'$"):
+        read(twice)
+    assert len(
+        Dataset.from_pandas(twice, root / "pics", picture_column="file", caption_column=None).collection.picture_ids
+    )
+    with pytest.raises(DataError, match=r"^frame: wanted a pandas\.DataFrame, found a list"):
+        read([1])

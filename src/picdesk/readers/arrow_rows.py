@@ -1,10 +1,14 @@
-"""Tables of Arrow (parquet files, datasets saved to disk): rows as plain values, and the column that holds the pictures."""
+"""Tables of Arrow (parquet files, datasets saved to disk), with the column that holds the pictures, and frames of pandas, as rows
+of plain values."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+
 from picdesk.errors import DataError, examples
+from picdesk.text.as_text import what
 from picdesk.text.table import need_columns
 
 WANTED = "wanted binary (the bytes of the pictures), a struct with bytes or path, or text (paths below data.folder)"
@@ -33,6 +37,11 @@ def need(keys: Mapping[str, str | None], header: tuple[str, ...], file: str) -> 
         lacks_ids = "data.picture_id_column=" in str(error)
         hint = "; data.picture_id_column=null makes ids of file and row" if lacks_ids else ""
         raise DataError(f"{error}{hint}") from None
+    need_once(keys, header, file)
+
+
+def need_once(keys: Mapping[str, str | None], header: tuple[str, ...], file: str) -> None:
+    """Raise `DataError` for columns that are there twice."""
     twice = [column for column in keys.values() if column is not None and header.count(top(column, header)) > 1]
     if twice:
         raise DataError(f"{file}: columns of one name stand twice: {examples(dict.fromkeys(twice))}")
@@ -63,6 +72,40 @@ def _row(batch: Any) -> dict[str, Any] | str:
         return "a text that is not UTF-8"
     except (ValueError, OverflowError) as error:
         return f"a value that cannot be read ({first_line(error)})"
+
+
+def rows_of_frame(frame: Any, keys: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    """The rows of a pandas frame, of the columns that the config `keys` name, with the values that a parquet file would give.
+
+    Raises `DataError` for what is no frame, and for columns that are not there, or there twice.
+    """
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(f"frame: wanted a pandas.DataFrame, found {what(frame)}")
+    header = tuple(map(str, frame.columns))
+    need_columns(dict(keys), header, "frame", deep=True, cut=False)
+    need_once(keys, header, "frame")
+    names = dict.fromkeys(top(column, header) for column in keys.values() if column is not None)
+    columns = [[_plain(value) for value in frame.iloc[:, header.index(name)].tolist()] for name in names]
+    return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    """A value of a frame as Python's own; None for those that stand for no value (nan, NaT, NA)."""
+    import pandas as pd
+
+    if value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return _plain(pd.Timestamp(value) if isinstance(value, np.datetime64) else pd.Timedelta(value))
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, list | tuple | np.ndarray | pd.Series):
+        return [_plain(one) for one in (np.atleast_1d(value) if isinstance(value, np.ndarray) else value)]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return str(value) if isinstance(value, PurePath | pd.Period | pd.Interval) else value
 
 
 def first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""CSV and JSON files with columns of any name, beside a folder of pictures."""
+"""CSV and JSON files, and frames in memory, with columns of any name, beside a folder of pictures."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from picdesk.collection import Collection, Fields
 from picdesk.data.places import Inside, RefusedError, data_file, data_folder
 from picdesk.data.sources import PictureFiles
 from picdesk.parts import config_part
+from picdesk.readers.arrow_rows import rows_of_frame
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import read_records
@@ -58,13 +59,9 @@ class RowsOfTexts:
         """The rows whose picture is there, in the order of the files."""
         inside = Inside(data_folder(str(Path(self.root) / self.folder), self.name))
         gathering = Gathering[Path](self.name)
-        rows = [
-            (cells, split, f"{file} {place}")
-            for split, file in self.files.items()
-            for place, cells in self._records(data_file(self.root, file, self.name), gathering)
-        ]
-        inside.claim(names_under(self.picture_column, (cells for cells, _, _ in rows)))
-        for cells, split, where in rows:
+        rows = list(self._rows(gathering))
+        inside.claim(names_under(self.picture_column, (cells for _, _, cells in rows)))
+        for split, where, cells in rows:
             self._row(gathering, inside, cells, split, where)
         gathering.notes += inside.notes()
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
@@ -72,6 +69,13 @@ class RowsOfTexts:
     def _keys(self) -> dict[str, str | None]:
         ids = {"picture_id_column": self.picture_id_column, "text_id_column": self.text_id_column}
         return {"picture_column": self.picture_column, **ids, "split_column": self.split_column, **self.columns.keys()}
+
+    def _rows(self, gathering: Gathering[Path]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        """The split of each row, where it stands, and its cells."""
+        for split, file in self.files.items():
+            path = data_file(self.root, file, self.name)
+            for place, cells in self._records(path, gathering):
+                yield split, f"{file} {place}", cells
 
     def _records(self, path: Path, gathering: Gathering[Path]) -> Iterable[tuple[str, Mapping[str, Any]]]:
         """Each row of a file with its place in it. Raises `DataError` where a column is named that is not there."""
@@ -170,3 +174,16 @@ class Csv(RowsOfTexts):
         gathering.note_table(table, path.name)
         need_columns(self._keys(), table.header, path.name, deep=True, hint=table.hint)
         return [(f"line {line}", row) for line, row in table.rows]
+
+
+@dataclass
+class Frame(RowsOfTexts):
+    """The rows of a pandas frame, whose pictures lie below `root`. Where a row stands is its position, from 0."""
+
+    file: str | Mapping[str, str] = field(default="", init=False)
+    name: str = "frame"
+    frame: Any = None
+
+    def _rows(self, gathering: Gathering[Path]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        for row, cells in enumerate(rows_of_frame(self.frame, self._keys())):
+            yield "", f"frame row {row}", cells

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.readers.folder import Folder
-from picdesk.readers.tables import Csv, Jsonl
+from picdesk.readers.tables import Csv, Frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,11 +61,8 @@ class Dataset:
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame, folder: str | Path, **columns: Any) -> Dataset:
-        """The rows of a frame, whose pictures lie below `folder`; `columns` as for a CSV file."""
-        pictures = str(Path(folder).expanduser().resolve())
-        with tempfile.TemporaryDirectory() as place:
-            frame.to_json(Path(place) / "rows.jsonl", orient="records", lines=True, force_ascii=False)
-            return cls.of(Jsonl(root=place, file="rows.jsonl", folder=pictures, name="frame", **columns).read())
+        """The rows of a frame, whose pictures lie below `folder`; `columns` as for a CSV file. Errors count its rows from 0."""
+        return cls.of(Frame(root=str(Path(folder).expanduser().resolve()), frame=frame, **columns).read())
 
     def part(self, name: str) -> Collection:
         """One part of the data set. Raises `ConfigError` for an unknown or empty one."""
