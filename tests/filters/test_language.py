@@ -7,6 +7,7 @@ from picdesk.collection import Collection
 from picdesk.errors import ConfigError
 from picdesk.filters.columns import Columns, columns_of
 from picdesk.filters.language import DEEPEST, columns_in, parse_filter
+from picdesk.filters.sql import with_id
 from picdesk.retrieval.system import PicturesInMemory
 
 ROWS: list[dict[str, str | tuple[str, ...]]] = [
@@ -136,3 +137,13 @@ def test_a_picture_fulfils_what_one_of_its_texts_does() -> None:
     part = Collection("c", ("a", "b"), PicturesInMemory((b"", b"")), ("1", "2", "3"), texts, np.array([1, 1, 0]))
     assert columns_of(part, "t2i").fulfilling("caption contains 'dog'").tolist() == [False, True]
     assert columns_of(part, "i2t").fulfilling("caption contains 'dog'").tolist() == [True, False, False]
+
+
+def test_id_stands_for_the_ids_whatever_fields_there_are() -> None:
+    """A reader of somebody's own may have a field of that name."""
+    part = Collection(
+        "c", ("a", "b"), PicturesInMemory((b"", b"")), ("t", "u"), ({"id": "b"}, {"id": "7"}), np.arange(2)
+    )
+    known = columns_of(part, "t2i")
+    assert known.fulfilling("id = 'b'").tolist() == [False, True]
+    assert with_id(known)["id"].words == ("a", "b")

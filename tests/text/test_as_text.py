@@ -1,6 +1,7 @@
 """Only text is text: what is taken apart, what is refused, and in which words."""
 
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from datetime import time as hour
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from picdesk.errors import ConfigError
 from picdesk.files import json_object, json_value
 from picdesk.readers.text_columns import TextColumns
 from picdesk.text.as_text import NoTextError, name_of, one_text, parse_cell, walk
@@ -222,6 +224,29 @@ def test_titles_tags_and_further_fields_follow_the_same_rule() -> None:
 def test_numbers_times_and_durations_stand_in_further_fields(value: Any, text: Any) -> None:
     taken = TextColumns(None, None, None, {"n": "n"}).take({"n": value})
     assert (taken.texts, taken.faults) == ([{"n": text}], [])
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (
+            {"caption": "headline"},
+            "caption=headline: the name caption is taken; name the caption by data.caption_column=headline",
+        ),
+        ({"title": "t"}, "title=t: the name title is taken"),
+        ({"tags": "t"}, "tags=t: the name tags is taken"),
+        ({"id": "n"}, "id=n: the name id is taken, for the ids of pictures and texts; choose another"),
+        ({"by": {"a": "b"}}, "by={'a': 'b'}: the name of one column is wanted"),
+        ({"by": ["a"]}, "by=['a']: the name of one column is wanted"),
+    ],
+)
+def test_a_further_column_takes_no_name_that_stands_for_something(more: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"data.more_columns.{told}")):
+        TextColumns("description", None, None, more)
+    assert TextColumns("description", None, None, {"by": 5, "at": None}).keys() == {
+        "caption_column": "description",
+        "more_columns.by": "5",
+    }
 
 
 def test_names_are_strings_or_whole_numbers() -> None:

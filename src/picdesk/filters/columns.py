@@ -69,12 +69,12 @@ class Columns:
         return {item: place for place, item in enumerate(self.ids)}
 
     def column(self, name: str) -> Column:
-        """A column; `id` is one too. Raises `ConfigError` for one that is not there."""
-        if name in self.columns:
-            return self.columns[name]
-        if name == ID:
+        """A column; `id` is one too, whatever fields there are. Raises `ConfigError` for one that is not there."""
+        if name == ID:  # before a field that a reader of somebody's own may call so
             every = np.arange(len(self.ids) + 1, dtype=np.int64)
             return Column(self.ids, every[:-1], every)
+        if name in self.columns:
+            return self.columns[name]
         raise lacking(name, list(self.columns))
 
     def fulfilling(self, wanted: Filter | str) -> Flags:

@@ -21,7 +21,7 @@ Kinds = Mapping[str, Mapping[str, Any]]
 
 def with_id(known: Columns) -> dict[str, Column]:
     """The columns, the id of the items among them."""
-    return {ID: known.column(ID), **known.columns}
+    return {ID: known.column(ID)} | {name: column for name, column in known.columns.items() if name != ID}
 
 
 def kinds_of(known: Columns, before: Kinds | None = None) -> dict[str, dict[str, Any]]:

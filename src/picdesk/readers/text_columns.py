@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from picdesk.collection import Fields
-from picdesk.errors import DataError
+from picdesk.errors import ConfigError, DataError, short_repr
+from picdesk.filters.columns import ID
 from picdesk.text.as_text import NO_VALUE, NUL, NoTextError, fault_of, one_text, parse_cell, value_text, walk, way, what
+
+BUILT_IN = ("caption", "title", "tags")
 
 
 @dataclass
@@ -26,6 +29,8 @@ class TextColumns:
     A list in the caption column makes one text an item. Tags in one string are cut at any of `separators`; whole numbers as
     tags stand as their digits; in further columns numbers, dates, times, durations and truths stand as they are written.
     Otherwise what is no text (`text/as_text.py` has the rule) makes the record's texts unusable, and is told by its config key.
+
+    Raises `ConfigError` for a further field whose name is taken, or whose column is not one name.
     """
 
     def __init__(
@@ -36,7 +41,8 @@ class TextColumns:
         more: Mapping[str, str] | None = None,
         separators: str = ";|",
     ) -> None:
-        named = {"caption": caption, "title": title, "tags": tags, **(more or {})}
+        own = {str(name): _further(str(name), column) for name, column in (more or {}).items()}
+        named = {"caption": caption, "title": title, "tags": tags, **own}
         self.columns = {field: column for field, column in named.items() if column is not None}
         self.separators = separators
 
@@ -77,14 +83,14 @@ class TextColumns:
             taken.odd["lists written in a cell, taken apart"] += value is not cell
             return several
         whole = field_ == "tags" and isinstance(value, int) and not isinstance(value, bool)
-        further = field_ not in ("caption", "title", "tags")
+        further = field_ not in BUILT_IN
         text = one_text(str(value) if whole else value_text(value) if further else value)
         return split_tags(text, self.separators) if field_ == "tags" else text
 
     def _several(self, field_: str, values: list[Any], taken: Taken) -> str | tuple[str, ...]:
         if field_ == "caption":
             return self._captions(values, taken)
-        if field_ not in ("caption", "title", "tags"):
+        if field_ not in BUILT_IN:
             values = [value_text(value) for value in values]
         if field_ == "tags":
             values = [str(tag) if isinstance(tag, int) and not isinstance(tag, bool) else tag for tag in values]
@@ -112,8 +118,20 @@ class TextColumns:
         return tuple(found)
 
 
+def _further(name: str, column: Any) -> str | None:
+    """The column of a further field. Raises `ConfigError` for a name that stands for something else, and for no column's name."""
+    key = f"data.more_columns.{name}"
+    if name in BUILT_IN:
+        raise ConfigError(f"{key}={column}: the name {name} is taken; name the {name} by data.{name}_column={column}")
+    if name == ID:
+        raise ConfigError(f"{key}={column}: the name {ID} is taken, for the ids of pictures and texts; choose another")
+    if isinstance(column, Mapping | list | tuple):
+        raise ConfigError(f"{key}={short_repr(column, 60)}: the name of one column is wanted")
+    return None if column is None else str(column)
+
+
 def _key(field_: str) -> str:
-    return f"{field_}_column" if field_ in ("caption", "title", "tags") else f"more_columns.{field_}"
+    return f"{field_}_column" if field_ in BUILT_IN else f"more_columns.{field_}"
 
 
 def split_tags(text: str, separators: str) -> tuple[str, ...]:
