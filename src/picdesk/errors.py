@@ -32,6 +32,12 @@ class NoAnswerError(Exception):
     """A language model gave no answer to one question; the others can still be asked."""
 
 
+def check_fraction(key: str, value: float) -> None:
+    """Raise `ConfigError` for what is no fraction, nan included."""
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{key}={value}: a fraction is between 0 and 1")
+
+
 def broken_picture(name: str | int, error: DataError) -> DataError:
     """For a picture, by its id or (where that is not known) its position, that cannot be decoded: which, why, what helps."""
     return DataError(f"picture {name!r}: {error}; check=full leaves such pictures out, task=check lists them")

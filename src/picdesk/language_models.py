@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from picdesk.errors import ConfigError, check_fraction
+
 
 @dataclass(frozen=True)
 class Question:
@@ -40,3 +42,10 @@ class LanguageModel(Protocol):
 
     def ask(self, question: Question) -> Answer:
         """The answer. Raises `NoAnswerError` if there is none after all retries, `UserError` where asking on is useless."""
+
+
+def check_sampling(temperature: float, top_p: float) -> None:
+    """Raise `ConfigError` for a temperature below 0, or a share of the likeliest words that is none."""
+    if not temperature >= 0:
+        raise ConfigError(f"language_model.temperature={temperature}: 0 or more is needed")
+    check_fraction("language_model.top_p", top_p)

@@ -31,6 +31,26 @@ MISTAKES = {
     "an unknown part": (("part=tset",), ("part=tset", "train, val, test, all")),
     "a value of the wrong type": (("top_k=many",), ("top_k", "many")),
     "a value out of range": (("loss.margin=-1",), ("loss.margin=-1",)),
+    "a share below 0": (("data.max_bad_fraction=-1",), ("data.max_bad_fraction=-1: a fraction is between 0 and 1",)),
+    "a share that is no number": (
+        ("data.max_bad_fraction=nan",),
+        ("data.max_bad_fraction=nan: a fraction is between",),
+    ),
+    "a tolerance that is none": (("tolerance=2",), ("tolerance=2.0: a fraction is between 0 and 1",)),
+    "no number where the class takes any": (
+        ("trainer.gradient_clip_val=nan",),
+        ("gradient_clip_val=nan: a number is wanted",),
+    ),
+    "no number of a setting": (("min_score=nan",), ("min_score=nan: a number is wanted",)),
+    "a list where a table belongs": (("data.more_columns=[n]",), ("data.more_columns=[n]: a table is wanted, as in",)),
+    "a text where a table belongs": (
+        ("data.more_columns=n",),
+        ("data.more_columns=n: a table is wanted, as in data.more_columns={NAME: VALUE}",),
+    ),
+    "a table where a list belongs": (
+        ("metrics.ks={a: 1}",),
+        ("metrics.ks={a: 1}: a list is wanted, as in metrics.ks=[VALUE]",),
+    ),
     "a missing data folder": (("data=newsimages", "data.root=/nowhere/news"), ("/nowhere/news",)),
     "a missing column": (("data.title_column=headline",), ("title_column=headline", "title")),
     "a value that must be given": (("split=file",), ("split.file",)),

@@ -291,3 +291,13 @@ def test_split_files_of_other_forms(tmp_path: Path, name: str, content: str) -> 
 def test_split_files_with_what_is_no_name(tmp_path: Path, content: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         SplitFile(str(put(tmp_path / "s.json", content))).assign(collection(5))
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
+def test_how_much_may_be_bad_is_a_fraction(value: float) -> None:
+    for key, make in (
+        ("split.max_bad_fraction", lambda: SplitFile("s.csv", max_bad_fraction=value)),
+        ("data.max_bad_fraction", lambda: check_collection(collection(3), {}, value, "quick")),
+    ):
+        with pytest.raises(ConfigError, match=rf"^{key}={value}: a fraction is between 0 and 1$"):
+            make()

@@ -163,3 +163,16 @@ def test_a_job_without_network_asks_nobody(tmp_path: Path) -> None:
     ):
         endpoint(stub, tmp_path).ask(Question("?"))
     assert not stub.requests
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"top_p": 1.5}, "top_p=1.5: a fraction is between 0 and 1"),
+        ({"top_p": float("nan")}, "top_p=nan: a fraction is between 0 and 1"),
+        ({"temperature": -1.0}, "temperature=-1.0: 0 or more is needed"),
+    ],
+)
+def test_sampling_out_of_range_is_told(tmp_path: Path, given: dict[str, float], told: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^language_model\.{told}$"):
+        Endpoint(str(tmp_path), model="stub", **given)  # type: ignore[arg-type]

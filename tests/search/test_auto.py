@@ -127,6 +127,8 @@ def test_what_was_chosen_is_saved_with_its_settings(tmp_path: Path) -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(ConfigError, match=r"index\.use='both'"):
         auto([], use="both")
+    with pytest.raises(ConfigError, match=r"index\.build_seconds=-1: 0 or more"):
+        auto([], build_seconds=-1)
     with pytest.raises(ConfigError, match=r"index\.min_recall=2"):
         auto([], min_recall=2)
     for wrong in (0, "many", 2.5):

@@ -155,6 +155,7 @@ def check(node: dict[str, Any], key: str, extra: Extra, plugins: Sequence[str] =
     target = str(node[TARGET])
     signature = signature_of(class_of(node[TARGET], key, plugins))
     check_words(node, key)
+    refuse_nan(node, key)
     left = (TARGET, PARTIAL, *FIXED, *OF_THE_JOB.get(key, ()))
     given = {str(name) for name in node if name not in left} | set(extra)
     taken = {name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
@@ -185,6 +186,15 @@ def check_words(node: dict[str, Any], key: str) -> None:
     odd = [str(name) for name in node if str(name).startswith("_") and name not in (TARGET, PARTIAL, *FIXED)]
     if odd:
         raise ConfigError(f"{key}: {', '.join(odd)}: no argument that a config may give")
+
+
+def refuse_nan(value: Any, key: str) -> None:
+    """Raise `ConfigError` for nan, wherever in a plain value it stands: no comparison tells it from a number that is good."""
+    if isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            refuse_nan(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, float) and value != value:
+        raise ConfigError(f"{key}=nan: a number is wanted")
 
 
 def check_values(kind: type, node: Mapping[Any, Any], key: str) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from picdesk.assembly import named
-from picdesk.assembly.build import build, plugins_of
-from picdesk.errors import ConfigError, MissingFileError
+from picdesk.assembly.build import build, plugins_of, refuse_nan
+from picdesk.errors import ConfigError, MissingFileError, check_fraction
 
 LIGHT = ("split", "prompt", "scores", "fusion")
 """Groups whose classes load nothing heavy: what was chosen of them is built."""
@@ -27,6 +27,9 @@ OF_OTHERS = ("index_dir", "reproduce", "dir", "run_file")
 WORDS_TOO = ("trainer.devices",)
 """Keys with a number in the config that take a word as well."""
 KINDS = ((bool, "true or false"), (int, "a whole number"), (float, "a number"))
+
+
+FRACTIONS = ("data.max_bad_fraction", "forget_on.data.max_bad_fraction", "tolerance")
 
 
 class Typed:
@@ -43,6 +46,7 @@ class Typed:
         for key in keys:
             self.check_kind(key)
         self.check_limit()
+        self.check_fractions()
         if self.cfg.filter:
             from picdesk.filters.language import parse_filter
 
@@ -70,8 +74,12 @@ class Typed:
                 raise ConfigError(f"{key}={name}: choose one of {', '.join(PARTS)}")
 
     def check_kind(self, key: str) -> None:
-        """Where the chosen option has a number, or true or false, no text was typed."""
+        """Where the chosen option has a number, or true or false, no text was typed; where it has a table, a table was."""
         value, default = OmegaConf.select(self.cfg, key, throw_on_resolution_failure=False), self.default_of(key)
+        if OmegaConf.is_dict(default) and value is not None and not OmegaConf.is_dict(value):
+            from picdesk.assembly.schema import table_wanted
+
+            raise ConfigError(f"{key}={value}: {table_wanted(key)}")
         if not isinstance(value, str) or key in WORDS_TOO:
             return
         for kind, words in KINDS:
@@ -100,6 +108,14 @@ class Typed:
         limit = self.cfg.data.get("limit")
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
             raise ConfigError(f"data.limit={limit}: a whole number of pictures is needed, 1 at least")
+
+    def check_fractions(self) -> None:
+        """How much may be bad, and how far numbers may differ, are shares; nothing is nan."""
+        for key in FRACTIONS:
+            value = OmegaConf.select(self.cfg, key, throw_on_resolution_failure=False)
+            if isinstance(value, int | float):
+                check_fraction(key, value)
+        refuse_nan(OmegaConf.to_container(self.cfg, resolve=False), "")
 
     def check_checkpoints(self) -> None:
         """Each `ckpt` leads to a checkpoint."""

@@ -162,6 +162,11 @@ def resolved_value(cfg: DictConfig, name: str) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
+def table_wanted(key: str) -> str:
+    """What to say where a table belongs under a key."""
+    return f"a table is wanted, as in {key}={{NAME: VALUE}}"
+
+
 def top_keys() -> set[str]:
     """Keys and groups at the top of the config."""
     return {one.name for one in fields(Whole)} | {"experiment", "hparams_search", "hydra"}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.errors import DataError
+from picdesk.errors import DataError, check_fraction
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +64,8 @@ class CheckReport:
         return max(self.bad("picture") / max(1, self.pictures_seen), self.bad("row") / max(1, self.rows_seen))
 
     def require(self, max_bad_fraction: float) -> None:
-        """Raise `DataError` if more than this fraction of pictures or rows is bad."""
+        """Raise `DataError` if more than this fraction of pictures or rows is bad, `ConfigError` if it is no fraction."""
+        check_fraction("data.max_bad_fraction", max_bad_fraction)
         if self.bad_fraction() <= max_bad_fraction and len(self.pictures):
             return
         worst = [finding for finding in self.findings if finding.action == "left out"]

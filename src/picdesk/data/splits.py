@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from picdesk.collection import Collection, Skipped
 from picdesk.data.chance import place_groups, random_order
 from picdesk.data.groups import WORDS, See, chosen_kinds, components, find_links, see_all
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, check_fraction
 from picdesk.parts import config_part
 
 __all__ = ["NAMES", "PARTS", "All", "Official", "OfficialDev", "Random", "Splits", "random_order", "share"]
@@ -94,7 +94,7 @@ class OfficialDev(Split):
     """
 
     def __init__(self, seed: int, fraction: float = 0.1) -> None:
-        _check_fraction("split.fraction", fraction)
+        check_fraction("split.fraction", fraction)
         self.seed = seed
         self.fraction = fraction
 
@@ -128,7 +128,7 @@ class Random(Split):
         groups: str | Sequence[str] | None = None,
     ) -> None:
         for name, fraction in zip(NAMES, (train, val, test), strict=True):
-            _check_fraction(f"split.{name}", fraction)
+            check_fraction(f"split.{name}", fraction)
         if abs(train + val + test - 1) > 1e-9:
             raise ConfigError(
                 f"split.train={train}, split.val={val}, split.test={test} add up to {train + val + test:g}, not 1"
@@ -187,8 +187,3 @@ class All(Split):
         """Every picture in test."""
         empty = np.empty(0, np.int64)
         return {"train": empty, "val": empty.copy(), "test": np.arange(len(collection.picture_ids), dtype=np.int64)}
-
-
-def _check_fraction(key: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{key}={value}: a fraction is between 0 and 1")

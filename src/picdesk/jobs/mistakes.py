@@ -7,7 +7,7 @@ import re
 import sys
 from contextlib import suppress
 
-from picdesk.assembly.schema import task_keys, top_keys
+from picdesk.assembly.schema import table_wanted, task_keys, top_keys
 from picdesk.errors import UserError
 from picdesk.process import machine, stops
 from picdesk.text.lines import ONE_LINE
@@ -53,6 +53,10 @@ def one_line(error: BaseException) -> str:
     merged = re.match(r"Error merging override (\S.*)", text, re.S)
     if merged and wrong_kind:
         return f"{merged[1].strip()}: {KINDS.get(wrong_kind[1], wrong_kind[1])} is wanted"
+    if merged and re.search(r"Cannot merge \w+ with \w+", str(error.__cause__)):  # the same words, whichever was given
+        given = merged[1].strip().lstrip("+")
+        key, _, value = given.partition("=")
+        return f"{given}: {table_wanted(key) if value[:1] == '[' else f'a list is wanted, as in {key}=[VALUE]'}"
     missing_key = re.search(r"(?:Could not override '([^']+)'|Key '([^']+)' (?:is )?not in)", text)
     if missing_key and not isinstance(error, UserError):
         return unknown_key(missing_key.group(1) or missing_key.group(2))

@@ -11,7 +11,7 @@ from picdesk.collection import Collection, Skipped
 from picdesk.data.groups import See, see_all
 from picdesk.data.spellings import Known
 from picdesk.data.splits import Split, Splits
-from picdesk.errors import DataError, MissingFileError, examples, short_repr
+from picdesk.errors import DataError, MissingFileError, check_fraction, examples, short_repr
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
 from picdesk.readers.gathering import SPLIT_NAMES, UNMATCHED, Gathering, split_name
@@ -46,6 +46,7 @@ class SplitFile(Split):
         quoting: str = "auto",
         encoding: str | None = None,
     ) -> None:
+        check_fraction("split.max_bad_fraction", max_bad_fraction)
         self.file = file
         self.picture_column = picture_column
         self.split_column = split_column

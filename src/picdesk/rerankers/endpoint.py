@@ -15,7 +15,7 @@ from typing import Any
 from picdesk import network
 from picdesk.errors import ConfigError, NoAnswerError, UserError
 from picdesk.files import digest_of
-from picdesk.language_models import Answer, Question
+from picdesk.language_models import Answer, Question, check_sampling
 from picdesk.needs import Need, variable_need
 from picdesk.parts import config_part
 
@@ -49,6 +49,7 @@ class Endpoint:
         concurrency: int = 4,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        check_sampling(temperature, top_p)
         if concurrency < 1 or retries < 0 or max_tokens < 1 or not timeout_s > 0 or backoff_s < 0:
             raise ConfigError(
                 f"language_model: concurrency={concurrency} and max_tokens={max_tokens} must be at least 1, "

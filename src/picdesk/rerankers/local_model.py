@@ -16,7 +16,7 @@ from PIL import Image
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of, file_digest
 from picdesk.hub import WEIGHTS, fits, folder_of, small_files
-from picdesk.language_models import Answer, Question
+from picdesk.language_models import Answer, Question, check_sampling
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.weights import from_folder, why
@@ -49,10 +49,9 @@ class LocalModel:
     ) -> None:
         if dtype not in ("auto", "float32", "bfloat16"):
             raise ConfigError(f"language_model.dtype={dtype}: choose one of auto, float32, bfloat16")
-        if max_tokens < 1 or temperature < 0:
-            raise ConfigError(
-                f"language_model: max_tokens={max_tokens} must be at least 1, temperature={temperature:g} 0 or more"
-            )
+        check_sampling(temperature, top_p)
+        if max_tokens < 1:
+            raise ConfigError(f"language_model.max_tokens={max_tokens}: at least 1 is needed")
         self.answers, self.name, self.device, self.dtype = answers, model, device, dtype
         self.temperature, self.top_p, self.max_tokens, self.seed = temperature, top_p, max_tokens, seed
         self.folder = folder_of(model, "language_model.model", pick_files, FILES)

@@ -74,6 +74,9 @@ class AutoIndex(IndexBase):
             raise ConfigError(f"index.use={use!r}: batch or single")
         if not 0 < min_recall <= 1:
             raise ConfigError(f"index.min_recall={min_recall}: above 0, at most 1")
+        for key, value in (("memory_mb", memory_mb), ("build_seconds", build_seconds)):
+            if not value >= 0:
+                raise ConfigError(f"index.{key}={value}: 0 or more")
         if expect_queries is not None and not (isinstance(expect_queries, int) and expect_queries >= 1):
             told = "a whole number of at least 1, or null where it is not known"
             raise ConfigError(f"index.expect_queries={expect_queries}: {told}")

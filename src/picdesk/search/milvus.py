@@ -51,6 +51,8 @@ class MilvusIndex(IndexBase):
     ) -> None:
         if batch < 1:
             raise ConfigError(f"index.batch={batch}: at least 1 is needed")
+        if not timeout > 0:
+            raise ConfigError(f"index.timeout={timeout}: more than 0 seconds are needed")
         self._collection, self._name = Collection(uri, collection, token, timeout), collection
         self.kind, self.params, self.search_params = kind, dict(params or {}), dict(search_params or {})
         self.replace, self.batch = replace, batch
