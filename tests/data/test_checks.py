@@ -215,3 +215,15 @@ def test_embeddings_without_picture_files(tmp_path: Path) -> None:
     report = check_collection(collection, All().assign(collection))
     assert len(report.pictures) == 3
     assert "no picture was looked at" in report.notes[-1]
+
+
+def test_a_jpeg_that_lost_pixels_is_reported_and_stays(tmp_path: Path) -> None:
+    whole = encode_image(drawing(3).resize((300, 200)), "JPEG")
+    half = whole[: len(whole) // 2] + b"\xff\xd9"
+    pictures = {"a.jpg": whole, "b.jpg": half}
+    collection = read_pictures(tmp_path, pictures, [("a.jpg", "a"), ("b.jpg", "b")])
+    report = check_collection(collection, NONE)
+    assert [(one.items, one.action) for one in report.findings if one.kind == "JPEGs with damaged data"] == [
+        (("b.jpg",), "reported")
+    ]
+    assert len(report.pictures) == 2

@@ -18,7 +18,7 @@ from PIL import Image
 
 from picdesk.data import fast_jpeg
 from picdesk.data.fast_jpeg import decode_jpeg, is_ordinary, trusted_decoder
-from picdesk.data.images import PictureError, open_picture
+from picdesk.data.images import DAMAGED, PictureError, changes_of, open_picture
 from tests.data.samples import encode_image
 
 Outcome = tuple[Any, ...]
@@ -55,7 +55,10 @@ def outcome(data: bytes) -> Outcome:
         picture = open_picture(data)
     except PictureError as error:
         return error.kind, str(error)
-    return picture.mode, picture.size, picture.tobytes(), repr(sorted(picture.info.items()))
+    info = picture.info | {
+        "changes": tuple(kind for kind in changes_of(picture) if kind != DAMAGED)
+    }  # no word of Pillow's
+    return picture.mode, picture.size, picture.tobytes(), repr(sorted(info.items()))
 
 
 @pytest.fixture
@@ -205,8 +208,22 @@ def test_what_is_cut_or_damaged_is_refused_or_read_as_before(
 def test_a_warning_is_not_taken_for_whole(taken: list[bytes]) -> None:
     data = jpeg((48, 40), progressive=False)
     cut = data[: len(data) // 2] + b"\xff\xd9"
-    assert open_picture(cut).size == (48, 40)  # grey below, as Pillow has it
+    picture = open_picture(cut)
+    assert picture.size == (48, 40)  # grey below, as Pillow has it
+    assert changes_of(picture) == (DAMAGED,)
     assert not taken
+
+
+def test_lost_pixels_are_told_and_padding_is_not() -> None:
+    """A stretch of zeros in the middle, as a disk leaves it; and bytes between the pixels and the last marker."""
+    data = jpeg((480, 400), progressive=False, quality=90)
+    middle = len(data) // 2
+    zeros = data[:middle] + b"\0" * 4000 + data[middle + 4000 :]
+    assert changes_of(open_picture(zeros)) == (DAMAGED,)
+    for padding in (b"\0", b"\0" * 16):
+        padded = data[:-2] + padding + data[-2:]
+        assert changes_of(open_picture(padded)) == ()
+        assert open_picture(padded).tobytes() == open_picture(data).tobytes()
 
 
 def test_pixels_of_another_shape_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from picdesk.interfaces import PictureBytes
 from picdesk.process import machine
 
 log = logging.getLogger(__name__)
-VERSION = 3
+VERSION = 4
 HASH_SIDE = 64
 THUMB_SIDE = 8
 

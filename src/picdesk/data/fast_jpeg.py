@@ -2,11 +2,13 @@
 
 Both are libjpeg-turbo, which Pillow feeds piece by piece and whose rows it copies. Each brings a build of its own, so what
 simplejpeg gives is compared once in each process before it is believed. It is asked only for what Pillow has opened, and what it
-refuses or warns of is left to Pillow, which says what is wrong with a file, or reads it all the same.
+refuses or warns of is left to Pillow, which says what is wrong with a file, or reads it all the same. A warning of lost pixels
+is passed on.
 """
 
 import io
 import logging
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -22,6 +24,8 @@ WITHOUT_PIXELS = (*range(0xE0, 0xF0), 0xFE, 0xDB, 0xC4, 0xDD)  # APP0 to APP15, 
 SCAN = 0xDA
 LARGEST = 1 << 28  # pixels; of more, the bytes are too many to be counted in 31 bits
 YCBCR = b"\1\2\3"  # the numbers of the components where no marker tells the colours; "RGB" there stands for just these
+DAMAGE = re.compile(r"Premature end|Inconsistent progression|Corrupt JPEG data: (?!bad ICC|\d{1,2} extraneous)")
+"""Warnings of pixels that are lost; a few bytes too many before a marker are padding, and cost none."""
 TRIED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("RGB", {"subsampling": "4:2:0"}),
     ("RGB", {"subsampling": "4:2:0", "progressive": True}),
@@ -31,11 +35,16 @@ TRIED: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
+class DamagedError(Exception):
+    """Data of a JPEG in which pixels are lost. Pillow may read it all the same, with grey or with wrong blocks in their place."""
+
+
 def decode_jpeg(image: Image.Image, data: bytes) -> Image.Image | None:
     """The picture in RGB, as a new one, where `image`, just opened from `data`, is an ordinary JPEG; None: Pillow shall load it.
 
     Ordinary is baseline or progressive, in grey or YCbCr, with nothing but well-formed segments before its first scan. None also
-    where pixels are missing or damaged, and where the decoder is not installed or does not give Pillow's pixels here.
+    where the decoder refuses it, is not installed or does not give Pillow's pixels here. Raises `DamagedError` where it warns of
+    lost pixels.
     """
     if not is_ordinary(image, data) or (decode := trusted_decoder()) is None:
         return None
@@ -72,7 +81,9 @@ def _frame_of(data: bytes) -> bytes | None:
 def _picture(image: Image.Image, decode: Decoder, data: bytes) -> Image.Image | None:
     try:
         pixels = decode(data)
-    except (ValueError, RuntimeError):  # an error of libjpeg or a warning; no decoder could be made
+    except (ValueError, RuntimeError) as error:  # an error of libjpeg or a warning; no decoder could be made
+        if DAMAGE.match(str(error)):
+            raise DamagedError(str(error)) from None
         return None
     if pixels.shape != (image.height, image.width, 4):
         return None
@@ -107,7 +118,11 @@ def _agrees(decode: Decoder, data: bytes) -> bool:
     image = Image.open(io.BytesIO(data), formats=["JPEG"])
     try:
         picture = _picture(image, decode, data)
-    except (AttributeError, TypeError):  # of a Pillow that keeps pixels otherwise, or under other names
+    except (
+        DamagedError,
+        AttributeError,
+        TypeError,
+    ):  # the latter of a Pillow that keeps pixels otherwise, or under other names
         return False
     return picture is not None and picture.mode == "RGB" and picture.tobytes() == image.convert("RGB").tobytes()
 

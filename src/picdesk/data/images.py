@@ -10,7 +10,7 @@ from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
-from picdesk.data.fast_jpeg import decode_jpeg
+from picdesk.data.fast_jpeg import DamagedError, decode_jpeg
 from picdesk.data.picture_depth import DepthError, deep_colours, from_grey
 from picdesk.data.picture_formats import EXTRA, FORMATS, PLUGINS, format_of, has_plugin
 from picdesk.data.png_chunks import WITHOUT_PIXELS, clear_pixels, damaged_chunks, without_damaged_words
@@ -28,6 +28,7 @@ DEEP = "16-bit pictures that fill fewer bits"
 CUT = "pictures of floats, cut at the ends of their range"
 DIM = "pictures of floats that fill less than a tenth of their range"
 CMYK = "CMYK pictures, turned to RGB"
+DAMAGED = "JPEGs with damaged data"
 ORIENTATION = 0x0112
 TURNED_BY_DECODER = ("TIFF", "HEIF", "JXL")  # their plugins look at the orientation; turned again they would be wrong
 TURNS = {
@@ -89,7 +90,8 @@ def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | Non
 
 
 def changes_of(picture: Image.Image) -> tuple[str, ...]:
-    """What `open_picture` changed of the picture it gave, by kind, beyond turning it upright and its colours to RGB."""
+    """What `open_picture` changed of the picture it gave, or found damaged in it, by kind, beyond turning it upright and its
+    colours to RGB."""
     changes: tuple[str, ...] = picture.info.get("changes", ())
     return changes
 
@@ -140,8 +142,13 @@ def _decode(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
     if shortest is not None:
         image.draft(None, (shortest, shortest))
     turn = None if image.format in TURNED_BY_DECODER else _turn(image)
-    fast = decode_jpeg(image, data) if image.size == whole else None
+    found: list[str] = []
+    try:
+        fast = decode_jpeg(image, data) if image.size == whole else None
+    except DamagedError:  # Pillow refuses it, or reads what there is
+        fast, found = None, [DAMAGED]
     rgb, changes = _to_rgb(image, data) if fast is None else (fast, [])
+    changes += found
     if _several(image):
         changes.append(FRAMES)
     upright = rgb.transpose(turn) if turn is not None else rgb
