@@ -180,6 +180,20 @@ def test_very_many_queries_are_cut_and_said_so():
     assert f"{len(cards)} queries" in text
 
 
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+def test_a_text_of_millions_of_letters_is_cut_wherever_it_stands(direction):
+    long = "word " * 600_000
+    item = c.Item("i", long, "red" if direction == "t2i" else "", 0.5, 2, details={"credit": long})
+    asked = {"text": long} if direction == "t2i" else {"picture": "red"}
+    card = c.QueryCard("q", direction, (c.Ranking((item,), 2),), truth=(item,), note=long, **asked)
+    retrieval = page.render_retrieval(c.RetrievalPage("x", "y", (card,)), sample.read_picture)
+    groups = (c.CardGroup("Worst misses", (card,)),)
+    job = page.render_job(c.JobPage("x", "y", "evaluate", groups=groups), sample.read_picture)
+    for html in (retrieval, job):
+        assert len(html) < 300_000
+        assert "word…" in html
+
+
 def luminance(color: str) -> float:
     parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     red, green, blue = (x / 12.92 if x <= 0.03928 else ((x + 0.055) / 1.055) ** 2.4 for x in parts)

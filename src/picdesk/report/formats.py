@@ -1,8 +1,9 @@
-"""Numbers as readers see them: one place, so that terminal, page and plots say the same."""
+"""Numbers and texts as readers see them: one place, so that terminal, page and plots say the same."""
 
 from picdesk.report.measured_values import Column, Value
 
 NOTHING = "–"
+MOST_SHOWN = 2000  # letters of a text on a page, where it stands several times
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -42,3 +43,8 @@ def rank(value: int | None, gallery_size: int | None = None) -> str:
     if value is None:
         return NOTHING
     return f"rank {value:,}" + (f" of {gallery_size:,}" if gallery_size else "")
+
+
+def shown(text: str, most: int = MOST_SHOWN) -> str:
+    """A text of the data as a page shows it: the beginning of one that is longer than anybody reads there, and an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"

@@ -110,6 +110,7 @@ def environment_of(*more: Path) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["shown"] = formats.shown
     environment.globals.update(fmt=formats, bar=figures.bar, whisker=figures.whisker, most=MOST_CARDS)
     return environment
 
