@@ -85,6 +85,20 @@ def test_the_database_keeps_what_our_own_reading_keeps(tmp_path: Path, wanted: s
     assert index.count_where(parse_filter(wanted)) == len(found)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [("n = 0", "01"), ("n = -0.0", "01"), ("n >= 0", "012"), ("n < 0", "3"), ("n in (0, 1)", "012")],
+)
+def test_minus_zero_is_zero(wanted: str, found: str) -> None:
+    index = LanceIndex()
+    known = columns(("p0", "p1", "p2", "p3"), n=["0", "-0.0", "1", "-1"])
+    index.know(known)
+    index.build(embeddings(clustered_vectors(4, seed=1), "p"))
+    run = index.search_where(QUERIES.take(np.arange(1)), 4, parse_filter(wanted))
+    assert "".join(sorted(item[1:] for item in lists_of(run)[0])) == found
+    assert "".join(known.ids[i][1:] for i in np.flatnonzero(known.fulfilling(wanted))) == found
+
+
 @pytest.mark.parametrize("wanted", ["price > 5", "credit > 5", "tags > 2021-01-01", "dat > 5"])
 def test_it_refuses_what_our_own_reading_refuses(wanted: str) -> None:
     index = LanceIndex()

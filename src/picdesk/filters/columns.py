@@ -193,7 +193,7 @@ def key_of(word: str, kind: type) -> Any:
             number = float(word)
         except ValueError:
             return None
-        return number if np.isfinite(number) else None
+        return number + 0.0 if np.isfinite(number) else None  # -0.0, which a database tells from 0, is 0
     found = moment(word)
     if found is None:
         return None

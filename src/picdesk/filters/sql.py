@@ -102,7 +102,7 @@ def one_of(wanted: Is, value: Value, own: Mapping[str, Any]) -> str:
     if not own["numbers" if isinstance(value, float) else "dates"] and own["example"]:
         raise no_value_of(type(value), wanted.column, [own["example"]])
     if isinstance(value, float):
-        return comparison(f"n{k}", sign, repr(value))
+        return comparison(f"n{k}", sign, repr(value + 0.0))  # -0.0 is 0, as `key_of` has it
     if isinstance(value, datetime):
         return comparison(f"m{k}", sign, str(micros(value)))
     return comparison(f"y{k}", sign, str(value.toordinal() - EPOCH))
