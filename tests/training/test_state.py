@@ -34,13 +34,25 @@ class KilledError(Exception):
 
 
 class Killer(pl.Callback):
-    """Raises before a given step, after the validation of a given epoch, or at the validation that follows the last step."""
+    """Raises before a given step, after the validation of a given epoch, at the validation that follows the last step, or at what
+    follows a given step within the fit: a validation, the end of the epoch, or the next batch."""
 
-    def __init__(self, step: int = -1, epoch: int = -1, end: bool = False) -> None:
-        self.step, self.epoch, self.end = step, epoch, end
+    def __init__(
+        self, step: int = -1, epoch: int = -1, end: bool = False, validated: int = -1, batch: int = -1
+    ) -> None:
+        self.step, self.epoch, self.end, self.validated, self.batch = step, epoch, end, validated, batch
 
     def on_validation_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.end and trainer.state.fn != "fit" and trainer.global_step:
+        fitting = trainer.state.fn == "fit"
+        if (self.end and not fitting and trainer.global_step) or (fitting and trainer.global_step == self.validated):
+            raise KilledError
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.validated:
+            raise KilledError
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, place: int) -> None:
+        if trainer.current_epoch == 1 and place == self.batch:
             raise KilledError
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -91,7 +103,7 @@ def on_pixels(state: Path | None, killer: Killer | None = None) -> tuple[Fitted,
 
 
 KILLS = {
-    "in the first epoch": Killer(step=1),
+    "in the first epoch": Killer(step=2),
     "within a later epoch": Killer(step=8),
     "between epochs": Killer(epoch=2),
 }
@@ -110,6 +122,20 @@ def test_so_does_one_through_the_trunks(killer: Killer, tmp_path: Path) -> None:
 @pytest.mark.parametrize("killer", [Killer(step=7), Killer(end=True)], ids=["within", "at the end"])
 @pytest.mark.parametrize("limits", [{"max_steps": 8}, {"check_val_every_n_epoch": 2}], ids=["steps", "epochs"])
 def test_so_does_one_that_ends_on_steps_not_validated(killer: Killer, limits: dict[str, int], tmp_path: Path) -> None:
+    check_same_end(partial(on_features, **limits), killer, tmp_path)
+
+
+FOLLOWED = {
+    "the last step of an epoch with fewer steps": (Killer(validated=2), {"limit_train_batches": 2}),
+    "the last step of all": (Killer(validated=5), {"max_steps": 5}),
+    "a validation within an epoch": (Killer(validated=5), {"val_check_interval": 2}),
+    "a step that adds to the gradients of the next": (Killer(batch=1), {"accumulate_grad_batches": 3}),
+}
+
+
+@pytest.mark.parametrize("after", FOLLOWED)
+def test_what_follows_a_step_follows_it_when_the_fit_goes_on(after: str, tmp_path: Path) -> None:
+    killer, limits = FOLLOWED[after]
     check_same_end(partial(on_features, **limits), killer, tmp_path)
 
 

@@ -80,7 +80,11 @@ def check_seal(path: Path) -> None:
 
 
 class KeepState(pl.callbacks.Checkpoint):
-    """Writes the state to `path` after a step, or at the end of an epoch, when `seconds` have gone by since the last time.
+    """Writes the state to `path` before a step, or at the end of an epoch, when `seconds` have gone by since the last time.
+
+    Not after a step: whether the epoch ends there, or a validation comes first (`max_steps`, `limit_train_batches`,
+    `val_check_interval`), is Lightning's to know, and a fit that goes on from between the two has neither. Nor between steps
+    whose gradients are added up, as the sum is no part of the state.
 
     A kind of Lightning's Checkpoint, so that it comes after every other callback and finds them up to date.
     """
@@ -96,12 +100,12 @@ class KeepState(pl.callbacks.Checkpoint):
             stops.take_back()
         self._last = time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """After a step that is not the epoch's last: there the epoch's own end follows."""
-        if batch_idx + 1 < len(self._data.order):
-            self._save(trainer, batch_idx + 1)
+        """Before a step that is not the epoch's first: what came before it is whole."""
+        if batch_idx and batch_idx % trainer.accumulate_grad_batches == 0:
+            self._save(trainer, batch_idx)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After the epoch's validation."""
