@@ -148,6 +148,26 @@ def test_two_processes_leave_one_set_of_files_with_the_numbers_of_one(
 
 
 @pytest.mark.slow
+def test_two_processes_draw_chances_of_their_own(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    """Row i of one process is not row i of the other: with one dropout for both, half as many chances would be drawn."""
+    chance = ("+callbacks.chance._target_=tests.training.chance.NoteChance", f"+callbacks.chance.folder={tmp_path}")
+    given = [
+        *settings,
+        "plugins=[tests]",
+        "trainer=ddp",
+        "+trainer.max_steps=1",
+        *chance,
+        f"paths.outputs={tmp_path / 'out'}",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{PROJECT / 'src'}:{PROJECT}"}
+    command = [sys.executable, str(PROJECT / "train.py"), *given, "logger=none"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    one, other = (next(tmp_path.glob(f"rank{rank}-step0")).read_text() for rank in (0, 1))
+    assert one != other
+
+
+@pytest.mark.slow
 def test_two_processes_validate_the_end_of_a_fit_within_an_epoch(tmp_path: Path, small_clip: tuple[str, ...]) -> None:
     given = [*small_clip, "trainer=ddp", "+trainer.max_steps=1", f"paths.outputs={tmp_path / 'two'}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT / "src")}

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from picdesk.errors import DataError, MissingFileError
+from picdesk.training import state
 from picdesk.training.adaptation import Heads, Lora
 from picdesk.training.augmentation import CropFlip
 from picdesk.training.averaging import Ema
@@ -152,6 +153,21 @@ def test_a_state_of_more_devices_than_there_are_can_be_taken_up(
     content = {"picdesk": kept | {"device_random": [torch.get_rng_state()] * 3}}
     KeepState(tmp_path / "s.pt", data, 0).on_load_checkpoint(None, module, content)  # type: ignore[arg-type]
     assert restored == [0]
+
+
+def test_each_process_goes_on_with_its_own_random_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = FeatureData(features(0), features(1), batch_size=20, seed=0)
+    backbone = Tiny()
+    module = Retrieval(backbone, Heads().prepare(backbone), Margin(), torch.optim.SGD, constant, data.val)
+    states = [torch.Generator().manual_seed(seed).get_state() for seed in (1, 2)]
+    kept = {"order": data.order.state(0), "losses": [0.5, 1], "stop": False, "device_random": []}
+    keeper = KeepState(tmp_path / "s.pt", data, 0)
+    for rank, expected in enumerate(states):
+        monkeypatch.setattr(state, "place", lambda rank=rank: (rank, 2))
+        keeper.on_load_checkpoint(None, module, {"picdesk": kept | {"random": torch.stack(states)}})  # type: ignore[arg-type]
+        assert torch.equal(torch.get_rng_state(), expected)
+    keeper.on_load_checkpoint(None, module, {"picdesk": kept | {"random": states[0]}})  # type: ignore[arg-type]
+    assert torch.equal(torch.get_rng_state(), states[0]), "as states of earlier versions have it"
 
 
 def test_what_was_noticed_before_the_kill_is_still_said(tmp_path: Path) -> None:

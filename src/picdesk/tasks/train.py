@@ -25,6 +25,7 @@ from picdesk.tasks.base import Task
 from picdesk.training.checkpoint import save
 from picdesk.training.datamodule import FeatureData, Raw
 from picdesk.training.fit import Fitted, fit
+from picdesk.trec.runs import Qrels
 
 log = logging.getLogger(__name__)
 VALIDATED = "mean hits@1 on validation data"
@@ -137,6 +138,7 @@ def make_data(session: Session, parts: dict[str, Any]) -> FeatureData:
     learning, encoder = parts["adaptation"].towers, session.encoder
     seen = {name: session.dataset.part(name) for name in ("train", "val")}
     train, val = (session.features_of(seen[name], learning) for name in seen)
+    tell_further_positives(train.t2i)
     raw = Raw(
         session.backbone,
         learning,
@@ -149,6 +151,14 @@ def make_data(session: Session, parts: dict[str, Any]) -> FeatureData:
     )
     settings = session.settings.training
     return FeatureData(train, val, settings.batch_size, session.settings.seed, settings.sampler, raw)
+
+
+def tell_further_positives(pairs: Qrels) -> None:
+    """Say that losses know of each text its own picture alone."""
+    further = int((pairs.items != pairs.subjects[pairs.query_of]).sum())
+    if further:
+        told = "data.qrels: losses know each text's own picture alone; %d further positives of the train part count as negatives"
+        log.warning(told, further)
 
 
 def run_fit(session: Session, job: Job, data: FeatureData, parts: dict[str, Any], state: Path) -> Fitted:

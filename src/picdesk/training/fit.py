@@ -31,6 +31,7 @@ from picdesk.training.state import KeepState, WholeFiles
 from picdesk.training.trained import MODALITIES, Trained
 
 log = logging.getLogger(__name__)
+RANK_STEP = 1_000_003  # from the seed of one process to that of the next, far from the seeds of other jobs
 KEPT = ("history", "best", "weights", "unscored", "scored_step")  # of `Best`, in the state of a job
 
 
@@ -106,6 +107,18 @@ class Steps(pl.Callback):
             self._lines.advance(1)
 
 
+class OwnChance(pl.Callback):
+    """Lets processes that train together draw dropout of their own, as their rows are others; the first draws as one alone does."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After Lightning, which seeds all processes alike as they meet."""
+        if trainer.global_rank:
+            torch.manual_seed(self._seed + RANK_STEP * trainer.global_rank)
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What a fit found: a row of metrics for each validation, the best of them, the way from the start to it, and what the
@@ -165,6 +178,7 @@ def fit(
         backbone.text_head.train()
         kept: dict[str, Any] = {"callbacks": [best, Steps(), *callbacks]}
         going_on = state is not None and state.is_file()
+        kept["callbacks"] += [] if going_on else [OwnChance(seed)]
         if state is not None:
             kept = {"callbacks": [*kept["callbacks"], KeepState(state, data, state_seconds)], "plugins": [WholeFiles()]}
         with quiet_lightning():

@@ -20,6 +20,7 @@ from picdesk.files import file_digest, written_whole
 from picdesk.process import stops
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.module import Retrieval
+from picdesk.training.process_rows import gather_rows, place
 
 STATE = "state.pt"
 SEAL = "\npicdesk-state-1 "
@@ -132,7 +133,7 @@ class KeepState(pl.callbacks.Checkpoint):
             "order": self._data.order.state(self._done),
             "losses": [float(total), count],
             "stop": trainer.should_stop,
-            "random": torch.get_rng_state(),
+            "random": gather_rows(torch.get_rng_state()[None].to(trainer.strategy.root_device)).cpu(),
             "device_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
 
@@ -145,6 +146,7 @@ class KeepState(pl.callbacks.Checkpoint):
         self._data.order.go_on(kept["order"])
         pl_module.losses = (kept["losses"][0], kept["losses"][1])
         self._stop = kept["stop"]
-        torch.set_rng_state(kept["random"])
+        random = kept["random"].reshape(-1, kept["random"].shape[-1])  # of each process
+        torch.set_rng_state(random[place()[0] % len(random)].clone())
         for device, state in enumerate(kept["device_random"][: torch.cuda.device_count()]):  # perhaps fewer than there
             torch.cuda.set_rng_state(state, device)
