@@ -108,7 +108,7 @@ class Steps(pl.Callback):
 
 
 class OwnChance(pl.Callback):
-    """Lets processes that train together draw dropout of their own, as their rows are others; the first draws as one alone does."""
+    """Lets processes that train together draw dropout of their own, as their rows differ; the first draws as one alone does."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
