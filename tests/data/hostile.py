@@ -55,6 +55,7 @@ def bad() -> dict[str, tuple[bytes, str]]:
         "cut.tif": (cut_picture("TIFF"), ""),
         "corrupted.png": (corrupt_picture(), "pictures that cannot be decoded"),
         "bomb.png": (encode_image(Image.new("1", (9000, 9000))), "pictures with too many pixels"),
+        "wide.png": (encode_image(Image.new("RGB", (60_000, 1))), "pictures with too many pixels"),
         "bomb.gif": (encode_image(Image.new("P", (8000, 8000)), "GIF"), "pictures with too many pixels"),
         "promise.bmp": (promising(60_000), "pictures with too many pixels"),
     }

@@ -184,6 +184,15 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     assert error.value.kind == "too_large"
 
 
+def test_a_picture_that_resizing_would_blow_up_is_refused_and_a_banner_is_not() -> None:
+    for size, limit in (((60_000, 1), None), ((1, 8_000), None), ((200, 1), 1_000), ((39_000, 200), None)):
+        with pytest.raises(PictureError, match=f"{size[0]}x{size[1]} is too long and thin: at most 190 times") as error:
+            open_picture(encode_image(Image.new("RGB", size)), limit)
+        assert error.value.kind == "too_large"
+    for size, limit in (((190, 1), 1_000), ((1, 190), None), ((60_000, 600), None), ((1_900, 1), 500_000_000)):
+        assert open_picture(encode_image(Image.new("RGB", size)), limit).size == size
+
+
 def test_a_header_that_promises_far_too_much() -> None:
     small = bytearray(encode_image(Image.new("L", (8, 8)), "BMP"))
     small[18:26] = (60_000).to_bytes(4, "little") * 2

@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 from picdesk.serving.desk import Desk
 
 
-def picture(colour: tuple[int, int, int] = (200, 30, 40), side: int = 12) -> bytes:
+def picture(colour: tuple[int, int, int] = (200, 30, 40), side: int = 12, height: int | None = None) -> bytes:
     stream = io.BytesIO()
-    Image.new("RGB", (side, side), colour).save(stream, "png")
+    Image.new("RGB", (side, height or side), colour).save(stream, "png")
     return stream.getvalue()
 
 
@@ -196,6 +196,7 @@ HOSTILE: dict[str, tuple[bytes, int]] = {
     "a drawing with a script": (b'<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>', 422),
     "a cut one": (picture(side=64)[:90], 422),
     "a bomb": (bomb(), 413),
+    "a line that resizing would blow up": (picture(side=60_000, height=1), 413),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run", 422),
 }
 

@@ -20,7 +20,7 @@ from picdesk.interfaces import PictureBytes
 from picdesk.process import machine
 
 log = logging.getLogger(__name__)
-VERSION = 4
+VERSION = 5  # what a newer `open_picture` refuses must not be known as good
 HASH_SIDE = 64
 THUMB_SIDE = 8
 

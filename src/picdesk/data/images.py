@@ -18,6 +18,8 @@ from picdesk.errors import DataError, broken_picture
 from picdesk.process import machine
 
 MAX_PIXELS = 50_000_000
+FINE = 512
+"""What backbones bring a picture's shorter side to, before they cut the middle out, and some more (448 at most)."""
 CUT_SHORT = ("truncated", "broken data stream", "unexpected end", "not enough image data", "incomplete")
 Kind = Literal["empty", "lfs_pointer", "unknown_format", "no_plugin", "too_large", "truncated", "unreadable"]
 MAX_WORDS = 1 << 20  # bytes of one text or profile of a PNG, unpacked
@@ -68,8 +70,8 @@ def open_picture(data: bytes, max_pixels: int | None = None, shortest: int | Non
 
     Values of 16 bits are taken by the bits that they fill: see `picture_depth`. `changes_of` tells what was changed.
     `shortest` lets a JPEG be decoded at a smaller scale (1/2, 1/4, 1/8) as long as neither side falls below it.
-    Raises `PictureError` for bytes that are no picture, a broken or truncated one, or more than `max_pixels` pixels
-    (None: 50 million).
+    Raises `PictureError` for bytes that are no picture, a broken or truncated one, more than `max_pixels` pixels
+    (None: 50 million), and one so long and thin that resizing makes that many of it.
     """
     check_head(data)
     max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
@@ -213,6 +215,16 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         raise PictureError("too_large", f"{width}x{height} is more than {max_pixels} pixels")
     if width < 1 or height < 1:
         raise PictureError("unreadable", f"a picture of {width}x{height} pixels")
+    _check_shape(width, height, max(max_pixels, MAX_PIXELS))
+
+
+def _check_shape(width: int, height: int, most: int) -> None:
+    """Raise `PictureError` for a long and thin picture, of which resizing would make more than `most` pixels: 60,000 x 1 fill
+    250 bytes, and would be 4 billion. Not under 50 million, as a low limit of what is decoded says nothing of shapes."""
+    shorter, longer = sorted((width, height))
+    if shorter < FINE and FINE * FINE * longer > most * shorter:
+        told = f"at most {most // FINE**2} times as long as wide, or resizing makes more than {most} pixels of it"
+        raise PictureError("too_large", f"{width}x{height} is too long and thin: {told}")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
