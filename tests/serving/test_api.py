@@ -172,6 +172,8 @@ COMBINED: dict[str, tuple[Any, str]] = {
     "nothing": ([], "pieces"),
     "only minus": ([{"text": "a", "weight": -1}], "pieces"),
     "no weight": ([{"text": "a", "weight": 0}], "pieces[0].weight"),
+    "weights beyond float32": ([{"text": "a", "weight": 1e300}, {"text": "b", "weight": 1e300}], "pieces[0].weight"),
+    "a weight that leaves nothing of it": ([{"text": "a"}, {"text": "b", "weight": -1e-9}], "pieces[1].weight"),
     "no item": ([{"text": "a"}, {"item": "../x"}], "pieces[1].item"),
     "no base64": ([{"picture": "!!"}], "pieces[0].picture"),
     "an address": ([{"picture": "http://169.254.169.254/"}], "pieces[0].picture"),

@@ -8,7 +8,7 @@ import pytest
 
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.serving.desk import Desk
-from picdesk.serving.guard import Patient, Rate, Refusal, name_of_host
+from picdesk.serving.guard import Guard, Patient, Rate, Refusal, name_of_host
 from picdesk.serving.process import check, listen, names_of, token_of
 from picdesk.serving.server_settings import Limits
 from tests.serving.conftest import client_of
@@ -63,9 +63,25 @@ def test_only_its_own_names_lead_to_it(desk: Desk) -> None:
 
 def test_another_sites_page_may_not_ask(desk: Desk) -> None:
     with client_of(desk) as client:
-        for origin, status in (("http://testserver", 200), ("http://evil.example", 403), ("null", 403)):
+        for origin, status in (
+            ("http://testserver", 200),
+            ("http://evil.example", 403),
+            ("null", 403),
+            ("http://[evil", 403),
+        ):
             asked = client.post("/search", json={"text": "red"}, headers={"origin": origin})
             assert asked.status_code == status, origin
+
+
+def test_a_fault_of_its_own_is_told_in_the_form_of_every_answer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> None:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(Guard, "check", fail)
+    with client_of(desk) as client:
+        answer = client.get("/health")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (500, "request")
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_client_has_so_many_questions_a_second() -> None:

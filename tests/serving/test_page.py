@@ -105,6 +105,10 @@ def test_a_mistake_is_told_on_the_page_and_what_was_typed_stays(client: TestClie
     for query, status, told in (
         ({"q": "red", "top_k": "many"}, 422, "top_k"),
         ({"q": "red", "top_k": "100000"}, 422, "top_k"),
+        ({"q": "red", "top_k": "nan"}, 422, "top_k: &#39;nan&#39; is no finite number"),
+        ({"q": "red", "top_k": "-1e400"}, 422, "top_k: &#39;-1e400&#39; is no finite number"),
+        ({"q": "red", "top_k": "1e300"}, 422, "top_k"),
+        ({"q": "red", "min_score": "inf"}, 422, "min_score"),
         ({"q": "red", "find": "films"}, 422, "find"),
         ({"q": "a" * 10_000}, 422, "q"),
         ({"like": "../../etc/passwd"}, 404, "id"),

@@ -52,6 +52,9 @@ def test_a_picture_finds_itself_first_and_a_saved_index_answers_alike(capfd: Cap
     ("overrides", "told"),
     [
         (("query=a", "also=['0:b']"), "also=0:b: a weight of 0 takes no part"),
+        (("query=a", f"also=['{'9' * 45}:b']"), "9:b: a weight lies between 0.0001 and 10,000"),
+        (("query=a", f"also=['-{'9' * 400}:b']"), "9:b: a weight lies between 0.0001 and 10,000"),
+        (("query=a", "also=['0.00001:b']"), "also=0.00001:b: a weight lies between 0.0001 and 10,000"),
         (("query=a", "also=['-1:a']"), "cancel each other out"),
         (("also=['-1:a']",), "must have a weight above 0"),
         (("query=a", "find=videos"), "find=videos: choose one of pictures, texts"),

@@ -19,6 +19,9 @@ from picdesk.retrieval.features import head
 from picdesk.retrieval.system import PicturesInMemory
 
 Render = Callable[[Fields], str]
+LEAST, MOST = 1e-4, 1e4
+WEIGHTS = "a weight lies between 0.0001 and 10,000, or is such a number below 0"
+"""Beyond that nothing is left of the others, and in float32 nothing of the sum."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Piece:
     text: str = ""
     picture: bytes = b""
     vector: NDArray[np.float32] | None = field(default=None, compare=False)
+
+
+def is_weight(weight: float) -> bool:
+    """Whether a piece can have this weight."""
+    return LEAST <= abs(weight) <= MOST
 
 
 def as_query(pieces: Sequence[Piece]) -> Query:

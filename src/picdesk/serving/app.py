@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 import picdesk
 from picdesk.serving import api, page
 from picdesk.serving.desk import Desk
-from picdesk.serving.guard import LOCAL, App, Guard, Refusal
+from picdesk.serving.guard import FAILED, LOCAL, App, Guard, Refusal
 from picdesk.serving.questions import AskError
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ async def of_a_route(request: Request, error: Exception) -> Response:
 
 async def of_ours(request: Request, error: Exception) -> Response:
     """A fault of the server: its log has it, the client is told no more than that."""
-    return faults(request, 500, [("request", "the server failed to answer; its log says why")])
+    return faults(request, 500, [("request", FAILED)])
 
 
 def place(where: Iterable[int | str]) -> str:

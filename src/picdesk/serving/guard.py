@@ -7,6 +7,7 @@ import base64
 import binascii
 import hmac
 import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from picdesk.serving.desk import Desk
 
+log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -37,6 +39,7 @@ OPEN = ("/health", "/ready")
 """What a load balancer asks, which has no token."""
 FREE = ("/health", "/ready", "/metrics", "/images/", "/thumbs/", "/static/", "/items/", "/info")
 """What costs next to nothing, and is not counted against the rate of a client."""
+FAILED = "the server failed to answer; its log says why"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 CLIENTS = 10_000
 
@@ -87,6 +90,11 @@ class Guard:
             await self.app(scope, Patient(receive, self.most, self.desk.limits.timeout_s), told)
         except Refusal as refusal:
             await told.refuse(refusal)
+        except Exception:
+            if told.status:  # the application has answered, and its server writes down why
+                raise
+            log.exception("a request could not be answered")
+            await told.refuse(Refusal(500, "request", FAILED, connection="close"))
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self.desk.counts.requests.labels(route, str(told.status)).inc()
@@ -100,7 +108,7 @@ class Guard:
         if self.names is not None and name_of_host(host) not in self.names:
             raise Refusal(400, "Host", "this server is not called that; serve.hosts lists further names")
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if scope["method"] not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != host:
+        if scope["method"] not in ("GET", "HEAD") and origin and host_in(origin) != host:
             raise Refusal(403, "Origin", "another site's page may not ask")
         if self.token is not None and path not in OPEN and not is_known(headers.get(b"authorization", b""), self.token):
             told = 'Bearer realm="picdesk", Basic realm="picdesk", charset="UTF-8"'
@@ -180,6 +188,14 @@ def is_known(given: bytes, token: bytes) -> bool:
     elif kind.lower() != b"bearer":
         value = b""
     return hmac.compare_digest(value, token)
+
+
+def host_in(origin: str) -> str | None:
+    """The host that an Origin header names, with its port; None for one that names none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:  # brackets without an address of IPv6 in them
+        return None
 
 
 def name_of_host(host: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -204,13 +205,16 @@ def reranker_values(query: Mapping[str, str]) -> dict[str, str]:
 
 
 def number(name: str, text: str) -> float | None:
-    """A number, or None for nothing. Raises `AskError`."""
+    """A finite number, or None for nothing. Raises `AskError`."""
     if not text.strip():
         return None
     try:
-        return float(text.replace(",", "."))
+        found = float(text.replace(",", "."))
     except ValueError:
         raise AskError(name, f"{text[:40]!r} is no number") from None
+    if not math.isfinite(found):
+        raise AskError(name, f"{text[:40]!r} is no finite number")
+    return found
 
 
 async def page_of(request: Request, query: Mapping[str, str], sent: Piece | None = None) -> Response:

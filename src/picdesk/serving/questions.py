@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from picdesk.errors import UserError
+from picdesk.errors import UserError, short_repr
 from picdesk.readers.queries import Query, bare
-from picdesk.retrieval.pieces import Piece, as_query
+from picdesk.retrieval.pieces import WEIGHTS, Piece, as_query, is_weight
 from picdesk.retrieval.searcher import Find
 from picdesk.serving.server_settings import Limits
 
@@ -89,12 +89,12 @@ def about_text(
 
 
 def about_pieces(pieces: Sequence[Piece], find: Find, options: Options) -> Question:
-    """Texts and pictures with weights. Raises `AskError` where none has a weight above 0, or one no weight at all."""
+    """Texts and pictures with weights. Raises `AskError` where none has a weight above 0, or one a weight that is none."""
     if not pieces:
         raise AskError("pieces", "none; give a text or a picture")
     for i, one in enumerate(pieces):
-        if not math.isfinite(one.weight) or one.weight == 0:
-            raise AskError(f"pieces[{i}].weight", f"{one.weight:g} takes no part; give a number other than 0")
+        if not is_weight(one.weight):
+            raise AskError(f"pieces[{i}].weight", f"{one.weight:g}: {WEIGHTS}")
     if not any(one.weight > 0 for one in pieces):
         raise AskError("pieces", "one text or picture at least must have a weight above 0")
     only = pieces[0]
@@ -117,7 +117,7 @@ def options_of(
     """Options as a client gives them; `known` are the rerankers. Raises `AskError` naming what cannot be."""
     listed = usual if k is None else k
     if not 1 <= listed <= limits.most:
-        raise AskError("top_k", f"{listed}: a whole number from 1 to {limits.most}")
+        raise AskError("top_k", f"{short_repr(listed, 40)}: a whole number from 1 to {limits.most}")
     if min_score is not None and not math.isfinite(min_score):
         raise AskError("min_score", "a finite number")
     for name, weight in (weights or {}).items():

@@ -16,7 +16,7 @@ from typing import Any
 from picdesk.data.images import open_picture
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.readers.queries import Query, bare, only, read_queries
-from picdesk.retrieval.pieces import Piece
+from picdesk.retrieval.pieces import WEIGHTS, Piece, is_weight
 
 WEIGHTED = re.compile(r"([+-]?\d+(?:\.\d+)?):(.+)", re.DOTALL)
 PICTURE = "image:"
@@ -85,6 +85,8 @@ def parse_piece(told: str, max_pixels: int) -> Piece:
     weight = float(found[1]) if found else 1.0
     if weight == 0:
         raise ConfigError(f"also={told}: a weight of 0 takes no part; leave it out")
+    if not is_weight(weight):
+        raise ConfigError(f"also={told}: {WEIGHTS}")
     return piece(found[2] if found else told, weight, max_pixels)
 
 
