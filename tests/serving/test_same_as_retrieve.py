@@ -5,6 +5,7 @@ towers as one matrix, products are cut another way, and last digits of scores di
 """
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from picdesk.interfaces import Side
 from picdesk.readers.queries import bare
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.searcher import rows_of
+from picdesk.serving.commands import command_of
+from picdesk.serving.page import asked_of as asked_on_the_page
 from picdesk.tasks.retrieve import asked_of, gallery_of
 from tests.doors import run
 from tests.serving.conftest import client_of, desk_over, tiny
@@ -55,9 +58,11 @@ def list_items(session: Session, gallery: Gallery, asked: Side) -> list[tuple[st
     return [(row.id, row.score) for row in rows]
 
 
-def through_the_door(capfd: Capture, folder: Path, *overrides: str) -> Lists:
-    ask = (f"paths.store={folder / 'door'}", f"top_k={LISTED}", f"run_depth={LISTED}")
-    ran = run(capfd, folder / "out", "retrieve", *overrides, *ask)
+LENGTH = (f"top_k={LISTED}", f"run_depth={LISTED}")
+
+
+def through_the_door(capfd: Capture, folder: Path, *overrides: str, listed: tuple[str, ...] = LENGTH) -> Lists:
+    ran = run(capfd, folder / "out", "retrieve", *overrides, f"paths.store={folder / 'door'}", *listed)
     assert ran.status == 0, ran.err
     return [[(one["id"], one["score"]) for one in row["results"]] for row in json.loads(ran.file("results.json"))]
 
@@ -105,6 +110,24 @@ def test_through_the_door(capfd: Capture, tmp_path: Path) -> None:
     found = serve_lists(tmp_path, texts, *own)
     assert found[1:2] == through_the_door(capfd, tmp_path, *own, f"query={texts[1]}")
     assert largest_distance(found, through_the_door(capfd, tmp_path, *own, f"queries={tmp_path / 'asked.txt'}")) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"q": "red it's"},
+        {"q": "12:30 warm", "minus": "2:night", "min_score": "-0.123456789"},
+        {"q": "blue", "find": "texts"},
+    ],
+)
+def test_the_command_beside_an_answer_gives_it(capfd: Capture, tmp_path: Path, asked: dict[str, str]) -> None:
+    with desk_over(tmp_path, *tiny(tmp_path), "serve.rate=0") as desk, client_of(desk) as client:
+        shown = client.get("/results.json", params={**asked, "top_k": "3"}).json()["answers"][0]["results"]
+        given = asked_on_the_page(desk, {**asked, "top_k": "3"})
+        words = shlex.split(command_of(desk.now, given.questions[0]))
+    found = through_the_door(capfd, tmp_path, *words[2:], "plugins=[tests]", listed=())
+    assert found == [[(one["id"], one["score"]) for one in shown]]
+    assert len(shown) == 3
 
 
 @pytest.mark.parametrize("index", ["flat", pytest.param("hnsw", marks=pytest.mark.slow)])

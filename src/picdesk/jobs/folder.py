@@ -145,13 +145,13 @@ def again(folder: Path, store: Path) -> str:
     return f"run the same command again; what was encoded is kept in {store}"
 
 
-def need_positive(settings: Settings) -> None:
-    """Refuse counts that make no sense before anything is read."""
+def need_positive(settings: Settings, scored: bool = True) -> None:
+    """Refuse counts that make no sense before anything is read; of a job that is `scored`, lists too short for its metrics."""
     counts = {"top_k": settings.top_k, "run_depth": settings.run_depth, "shown": settings.shown}
     for key, count in counts.items():
         if count < 1:
             raise ConfigError(f"{key}={count}: at least 1 is needed")
-    if settings.run_depth < 10:
+    if scored and settings.run_depth < 10:
         raise ConfigError(f"run_depth={settings.run_depth}: at least 10 is needed, as hits@10 is reported")
     bars = settings.bootstrap
     if not 0 < bars.level < 1:

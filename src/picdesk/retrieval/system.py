@@ -183,14 +183,14 @@ class System:
             gallery = replace(gallery, index=index)
         run = gallery.search(queries.embeddings, depth, self.drop_weak, filter, queries.texts)
         if not reranking.active:
-            return shorten_run(run, k or self.depth)
+            return shorten_run(run, k or self.run_depth)
         tools = self.tools(gallery.catalogue.collection if gallery.direction == "t2i" else None)
         context = tools.context(gallery.direction, queries, gallery.candidates(run))
         return shorten_run(reranking.apply(run, context, tools), k or depth)
 
     @property
     def depth(self) -> int:
-        """How many are listed where nothing is reranked: `run_depth`, or more where metrics are cut further down."""
+        """How many are scored where nothing is reranked: `run_depth`, or more where metrics are cut further down."""
         return max(self.run_depth, *self.metrics.ks)
 
     def drop_weak(self, run: Run, similarity: Floats | None = None) -> Run:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+import numpy as np
+
 from picdesk.assembly.quoting import in_quotes
 from picdesk.retrieval.pieces import Piece
 from picdesk.serving.questions import Question
@@ -19,7 +21,7 @@ def command_of(served: Served, question: Question) -> str:
         parts += weight_words(served, question)
     parts += [f"top_k={max(system.top_k, options.k)}", f"run_depth={options.k}"]
     least = options.min_score if options.min_score is not None else system.min_score
-    parts += [f"min_score={least:g}"] if least is not None else []
+    parts += [f"min_score={plain(least)}"] if least is not None else []
     parts += [f"filter={options.where}"] if options.where else []
     return " ".join(shlex.quote(part) for part in parts)
 
@@ -34,9 +36,14 @@ def asked_words(question: Question) -> list[str]:
 
 
 def also_word(piece: Piece) -> str:
-    """One entry of `also`."""
+    """One entry of `also`; a text with a colon has its weight before it, as what it begins with could be one."""
     text = piece.text or f"image:{piece.name}"
-    return in_quotes(text if piece.weight == 1 else f"{piece.weight:g}:{text}")
+    return in_quotes(text if piece.weight == 1 and ":" not in piece.text else f"{plain(piece.weight)}:{text}")
+
+
+def plain(number: float) -> str:
+    """All digits of a number, without an exponent, which `also` would take for a text."""
+    return np.format_float_positional(number, trim="-")
 
 
 def weight_words(served: Served, question: Question) -> list[str]:
@@ -46,5 +53,6 @@ def weight_words(served: Served, question: Question) -> list[str]:
     changed = dict(question.options.weights)
     several = len(served.weights) > 1 or any(one.startswith("reranker=several") for one in served.opened.same)
     return [
-        f"reranker.parts.{name}.weight={w:g}" if several else f"reranker.weight={w:g}" for name, w in changed.items()
+        f"reranker.parts.{name}.weight={plain(w)}" if several else f"reranker.weight={plain(w)}"
+        for name, w in changed.items()
     ]

@@ -144,7 +144,7 @@ def asked_of(desk: Desk, query: Mapping[str, str], sent: Piece | None = None) ->
     given = {name: query[name].strip() for name in KEYS if query.get(name, "").strip()}
     known = {name: weight for name, weight in weights.items() if weight is not None}
     own = desk.now.weights
-    given |= {f"w.{name}": f"{weight:g}" for name, weight in known.items() if weight != own.get(name)}
+    given |= {f"w.{name}": f"{weight!r}" for name, weight in known.items() if weight != own.get(name)}
     k = number("top_k", given.get("top_k", ""))
     if k is not None and k != int(k):
         raise AskError("top_k", f"{k:g}: a whole number")

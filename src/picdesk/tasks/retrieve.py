@@ -60,7 +60,7 @@ class Retrieve(Task, Question):
 
     def check_question(self, settings: Settings) -> list[Piece]:
         """What is put together. Raises `ConfigError` where nothing, or more than one thing, is asked."""
-        need_positive(settings)
+        need_positive(settings, scored=False)
         asked = [name for name in ("query", "queries", "image") if getattr(self, name)]
         told = " and ".join(asked) or "none of them"
         pieces = pieces_of(self, settings.encode.max_pixels)
