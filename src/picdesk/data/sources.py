@@ -1,6 +1,7 @@
 """Where picture bytes come from: files, parts of files, a column of a table, or nowhere. All satisfy `PictureBytes`."""
 
 import bisect
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,10 @@ class PictureFiles:
         return self.paths[i], str(self.paths[i])
 
     def read(self, i: int) -> bytes:
-        """Content of the file. Raises `DataError` if it went away or cannot be read."""
+        """Content of the file. Raises `DataError` if it went away, cannot be read, or became a pipe, which might never end."""
         try:
+            if not stat.S_ISREG(self.paths[i].stat().st_mode):
+                raise DataError(f"picture {self.paths[i].name}: is no regular file any more")
             return self.paths[i].read_bytes()
         except OSError as error:
             machine.refuse(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import time
@@ -93,8 +92,10 @@ async def piece_of(desk: Desk, served: Served, part: schemas.Part, where: str) -
         return Piece(part.weight, text, text=text)
     if part.item is not None:
         try:
-            return await asyncio.to_thread(served.piece_of, part.item, part.weight)
+            return await desk.beside(served.piece_of, part.item, part.weight)
         except AskError as error:
+            if error.field != "id":
+                raise
             raise AskError(f"{where}.item", str(error), 422) from None
     try:
         data = base64.b64decode(part.picture or "", validate=True)
@@ -106,7 +107,7 @@ async def piece_of(desk: Desk, served: Served, part: schemas.Part, where: str) -
 
 async def looked_at(desk: Desk, data: bytes, name: str) -> Piece:
     """A picture that a client sent, decoded to see that it is one."""
-    await asyncio.to_thread(desk.now.look_at, data)
+    await desk.beside(desk.now.look_at, data)
     return Piece(1.0, name, picture=data)
 
 
@@ -123,20 +124,20 @@ async def item(request: Request, name: str) -> dict[str, Any]:
     return {**known, "file": found.name, "image": f"/images/{quote(name)}", "thumbnail": f"/thumbs/small/{quote(name)}"}
 
 
-@router.get("/images/{name:path}", response_class=Response, responses=schemas.responses(401, 404, 415))
+@router.get("/images/{name:path}", response_class=Response, responses=schemas.responses(401, 404, 415, 503))
 async def image(request: Request, name: str) -> Response:
     """A picture as it is stored."""
-    served = desk_of(request).now
-    return picture_response(request, await asyncio.to_thread(original, served, name))
+    desk = desk_of(request)
+    return picture_response(request, await desk.beside(original, desk.now, name))
 
 
-@router.get("/thumbs/{size}/{name:path}", response_class=Response, responses=schemas.responses(401, 404, 415))
+@router.get("/thumbs/{size}/{name:path}", response_class=Response, responses=schemas.responses(401, 404, 415, 503))
 async def thumbnail(request: Request, size: str, name: str) -> Response:
     """A picture as JPEG: small (560 pixels) or large (1,600)."""
     desk = desk_of(request)
     if size not in SIDES:
         raise AskError("size", f"{size}: choose one of {', '.join(SIDES)}", 404)
-    return picture_response(request, await asyncio.to_thread(desk.thumbs.of, desk.now, name, size))
+    return picture_response(request, await desk.beside(desk.thumbs.of, desk.now, name, size))
 
 
 def picture_response(request: Request, picture: Shown) -> Response:
@@ -166,7 +167,7 @@ async def ready(request: Request) -> Response:
 async def info(request: Request) -> dict[str, Any]:
     """What is served, and the fingerprints of weights, data and index."""
     desk = desk_of(request)
-    return await asyncio.to_thread(facts_of, desk, desk.now)
+    return await desk.beside(facts_of, desk, desk.now)
 
 
 def facts_of(desk: Desk, served: Served) -> dict[str, Any]:
@@ -208,7 +209,8 @@ async def metrics(request: Request) -> Response:
 async def reload(request: Request) -> dict[str, str]:
     """Open the index or the checkpoint anew, as it is now. Whatever does not fit is refused, and the old one goes on."""
     try:
-        fresh = await asyncio.to_thread(desk_of(request).reload)
+        desk = desk_of(request)
+        fresh = await desk.workers.do(None, desk.reload)
     except AskError:
         raise
     except Exception as error:

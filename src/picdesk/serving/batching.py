@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 from picdesk.errors import UserError
@@ -106,14 +107,20 @@ class Hand:
         """How many questions wait."""
         return self._queue.qsize()
 
-    def close(self) -> None:
-        """Answer what waits, and end."""
-        for _ in self._encoders:
-            self._queue.put(None)
-        for thread in self._encoders:
-            thread.join()
-        self._encoded.put(None)
-        self._answerer.join()
+    def close(self, seconds: float | None = None) -> None:
+        """Answer what waits, and end; after `seconds` the threads are left to what they are at."""
+        until = None if seconds is None else time.monotonic() + seconds
+
+        def left() -> float | None:
+            return None if until is None else max(0.0, until - time.monotonic())
+
+        with suppress(queue.Full):
+            for _ in self._encoders:
+                self._queue.put(None, timeout=left())
+            for thread in self._encoders:
+                thread.join(left())
+            self._encoded.put(None, timeout=left())
+            self._answerer.join(left())
 
     def _encode(self) -> None:
         last, end = 1, False

@@ -22,6 +22,7 @@ from picdesk.serving.questions import AskError, Options, Question, options_of
 from picdesk.serving.served import Served
 from picdesk.serving.server_settings import Limits
 from picdesk.serving.thumbs import Thumbs
+from picdesk.serving.workers import Given, Made, Workers
 
 log = logging.getLogger(__name__)
 MEGA = 1 << 20
@@ -45,8 +46,8 @@ class Desk:
             self._compute, self.limits.batch_ms, self.counts.batches.observe, passes_at_once(), claim_threads
         )
         self.headlines = self._examples()
-        self.folds = Folds()
-        self.stopping = False
+        self.folds, self.workers = Folds(), Workers()
+        self.stopping, self.unanswered = False, 0
         self.counts.watch(self)
 
     def _examples(self) -> tuple[str, ...]:
@@ -71,6 +72,10 @@ class Desk:
                 return await waiting
         except TimeoutError:
             raise AskError("request", f"no answer within {self.limits.timeout_s:g} s", 503) from None
+
+    async def beside(self, work: Callable[Given, Made], *args: Given.args, **named: Given.kwargs) -> Made:
+        """What `work` gives, in a thread, within the time that a request has. Raises `AskError` (503) where it takes longer."""
+        return await self.workers.do(self.limits.timeout_s, work, *args, **named)
 
     async def ask_all(self, questions: Sequence[Question]) -> list[bytes]:
         """The answers of several questions, all of one generation."""
@@ -128,7 +133,7 @@ class Desk:
         except Exception as error:  # a convenience: whoever needs it meets the fault, and is told
             log.warning("not prepared: %s", error)
 
-    def close(self) -> None:
-        """Answer what waits."""
+    def close(self, seconds: float | None = None) -> None:
+        """Answer what waits; what takes longer than `seconds` is left to its thread."""
         self.stopping = True
-        self.hand.close()
+        self.hand.close(seconds)

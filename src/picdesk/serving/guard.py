@@ -90,6 +90,13 @@ class Guard:
             await self.app(scope, Patient(receive, self.most, self.desk.limits.timeout_s), told)
         except Refusal as refusal:
             await told.refuse(refusal)
+        except asyncio.CancelledError:
+            if not self.desk.stopping:
+                raise
+            self.desk.unanswered += 1
+            await told.refuse(
+                Refusal(503, "request", "the server had to end before this was answered", connection="close")
+            )
         except Exception:
             if told.status:  # the application has answered, and its server writes down why
                 raise

@@ -108,7 +108,7 @@ async def upload(request: Request, digest: str) -> Response:
     from picdesk.serving.thumbs import smaller
 
     piece, desk = upload_of(desk_of(request), digest), desk_of(request)
-    made = await asyncio.to_thread(smaller, piece.picture, "small", desk.settings.encode.max_pixels)
+    made = await desk.beside(smaller, piece.picture, "small", desk.settings.encode.max_pixels)
     return Response(made, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"})
 
 
@@ -220,7 +220,7 @@ def number(name: str, text: str) -> float | None:
 async def page_of(request: Request, query: Mapping[str, str], sent: Piece | None = None) -> Response:
     """The page with the answers to what is asked."""
     desk, served = desk_of(request), desk_of(request).now
-    asked = await asyncio.to_thread(asked_of, desk, query, sent)
+    asked = await desk.beside(asked_of, desk, query, sent)
     parts = await asyncio.gather(*(desk.ask(question, served) for question in asked.questions))
     answers = [json.loads(part) for part in parts]
     shown = [view(served, answer, question) for answer, question in zip(answers, asked.questions, strict=True)]

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,9 @@ SWITCH_S = 0.0001
 operators; at Python's 5 ms eight texts took 76 ms each beside a busy thread, and 5.7 at this."""
 QUIET_S = 2.0
 """After so long without a question connections are closed: one that is closed while a question is on its way loses it."""
+
+CLOSING_S = 0.5
+"""How long those may take to hear it who are told that there is no answer, and threads to end."""
 
 
 def serve(source: Source, limits: Limits) -> None:
@@ -185,7 +189,19 @@ class Server(uvicorn.Server):
             elif loop.time() - busy > QUIET_S:  # whoever is still connected asks nothing
                 break
             await asyncio.sleep(0.02)
+        await self.give_up(state.tasks)
+        self.force_exit = True  # what is open now has nothing more to say, or nobody who listens
         await super().shutdown(sockets)
+
+    async def give_up(self, left: set[asyncio.Task[None]]) -> None:
+        """Have those who still wait told that there is no answer, and close all connections."""
+        for task in list(left):
+            task.cancel()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        until = time.monotonic() + CLOSING_S
+        while (self.server_state.connections or left) and time.monotonic() < until:
+            await asyncio.sleep(0.02)
 
 
 def run(desk: Desk, app: App, listening: socket.socket) -> None:
@@ -199,7 +215,6 @@ def run(desk: Desk, app: App, listening: socket.socket) -> None:
         lifespan="off",
         proxy_headers=False,
         timeout_keep_alive=65,  # longer than the usual proxy's, so that the proxy closes first
-        timeout_graceful_shutdown=max(1, round(desk.limits.drain_s)),
         backlog=1024,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -209,7 +224,11 @@ def run(desk: Desk, app: App, listening: socket.socket) -> None:
         with stops.leave_signals():
             Server(config, desk).run(sockets=[listening])
     finally:
-        desk.close()
+        desk.close(CLOSING_S)
         listening.close()
         sys.setswitchinterval(before)
-    log.info("picdesk: ended, every question answered")
+    if desk.unanswered:
+        told = "picdesk: ended at serve.drain_s=%g, %d requests without an answer"
+        log.warning(told, desk.limits.drain_s, desk.unanswered)
+    else:
+        log.info("picdesk: ended, every question answered")
