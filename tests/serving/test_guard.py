@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import math
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.serving.desk import Desk
 from picdesk.serving.guard import Guard, Patient, Rate, Refusal, name_of_host
-from picdesk.serving.process import check, listen, names_of, token_of
-from picdesk.serving.server_settings import Limits
+from picdesk.serving.process import listen, names_of
+from picdesk.serving.server_settings import Limits, check, token_of
 from tests.serving.conftest import client_of
 
 TOKEN = "correct-horse-battery"
@@ -133,17 +134,31 @@ def test_other_machines_need_a_token_or_a_word(tmp_path: Any) -> None:
             check(Limits(host=host))
         check(Limits(host=host, open=True))
         check(Limits(host=host, token_file="any"))
-    for key, value in (("most", 0), ("rate", -1.0), ("body_mb", 0.0)):
-        with pytest.raises(ConfigError, match=rf"serve\.{key}={value}"):
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("port", (70_000, -1, 80.5, True)),
+        ("most", (0, 5.5)),
+        *((name, (math.inf, math.nan, -1.0, 1e300)) for name in ("rate", "batch_ms", "drain_s")),
+        *((name, (math.inf, math.nan, 0.0, 1e300)) for name in ("body_mb", "cache_mb", "timeout_s")),
+        ("hosts", ("foo", [1, None], [""], None)),
+    ],
+)
+def test_a_limit_that_is_none_is_refused_by_its_key(key: str, values: tuple[Any, ...]) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=rf"^serve\.{key}=\S*: .* is wanted"):
             check(Limits(**{key: value}))
+    check(Limits())
 
 
 def test_the_token_comes_from_a_file(tmp_path: Any) -> None:
     file = tmp_path / "token"
     with pytest.raises(MissingFileError, match="no such file"):
         token_of(Limits(token_file=str(file)))
-    for bad in ("", "short\n", "two words are not good\n", "ä" * 20):
-        file.write_text(bad)
+    for bad in ("", "short\n", "two words are not good\n", "ä" * 20, b"\xaa\xff" * 20):
+        file.write_bytes(bad if isinstance(bad, bytes) else bad.encode())
         with pytest.raises(ConfigError, match="16 ASCII characters or more"):
             token_of(Limits(token_file=str(file)))
     file.write_text(f"{TOKEN}\nignored\n")

@@ -6,6 +6,7 @@ checked then is what is built. Hydra has no share in it, so a value of the node 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import re
@@ -210,9 +211,12 @@ def check_values(kind: type, node: Mapping[Any, Any], key: str) -> None:
 
 @functools.cache
 def hints_of(kind: type) -> dict[str, Any]:
-    """The kinds of a class's arguments by name; none where they cannot be told."""
+    """The kinds of a class's arguments by name; none where they cannot be told.
+
+    Those of fields that a dataclass inherits are looked up in the module that they are written in.
+    """
     try:
-        return typing.get_type_hints(kind.__init__)  # type: ignore[misc]
+        return typing.get_type_hints(kind if dataclasses.is_dataclass(kind) else kind.__init__)  # type: ignore[misc]
     except Exception:  # names that only a type checker knows
         return {}
 

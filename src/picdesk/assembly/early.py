@@ -84,7 +84,8 @@ class Typed:
             return
         for kind, words in KINDS:
             if isinstance(default, kind):
-                raise ConfigError(f"{key}={value}: {words} is wanted")
+                told = named.with_task(key, str(self.cfg.task.get("name")))
+                raise ConfigError(f"{told}={value}: {words} is wanted")
 
     def default_of(self, key: str) -> Any:
         """What the file of the chosen option has under a key, as it stands there; None where it has nothing."""

@@ -29,6 +29,13 @@ def named_keys() -> list[str]:
     return [override.partition("=")[0] for override in overrides()]
 
 
+def with_task(text: str, task: str) -> str:
+    """A line about a value of a task as it is typed: `serve.port=...`, where the config has `task.port`."""
+    return (
+        f"{task}.{text.removeprefix('task.')}" if text.startswith("task.") and not text.startswith("task._") else text
+    )
+
+
 def has_command_line() -> bool:
     """Whether there is a command line at all, or a caller who says what is named."""
     return _GIVEN.get() is not None or HydraConfig.initialized()

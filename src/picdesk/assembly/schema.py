@@ -141,6 +141,8 @@ def settings_of_values(given: dict[str, Any]) -> Settings:
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
     assert isinstance(made, Settings)
+    if made.encode.max_pixels < 1:
+        raise ConfigError(f"encode.max_pixels={made.encode.max_pixels}: a number of pixels is wanted, 1 at least")
     return made
 
 

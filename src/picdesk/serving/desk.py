@@ -13,6 +13,7 @@ from picdesk.assembly.schema import Settings
 from picdesk.data.groups import see_all
 from picdesk.embedding.forward import claim_threads, use_threads
 from picdesk.embedding.passes import passes_at_once
+from picdesk.errors import UserError
 from picdesk.readers.queries import read_queries
 from picdesk.serving.batching import Hand
 from picdesk.serving.bounded_memory import Kept
@@ -35,6 +36,7 @@ class Desk:
 
     def __init__(self, settings: Settings, limits: Limits, open_served: Callable[[], Served]) -> None:
         self.settings, self.limits = settings, limits
+        self.headlines = headlines_of(limits.examples)
         self.counts = Counts()
         self.now = open_served()
         self.now.load_trunk("text")
@@ -45,15 +47,9 @@ class Desk:
         self.hand = Hand(
             self._compute, self.limits.batch_ms, self.counts.batches.observe, passes_at_once(), claim_threads
         )
-        self.headlines = self._examples()
         self.folds, self.workers = Folds(), Workers()
         self.stopping, self.unanswered = False, 0
         self.counts.watch(self)
-
-    def _examples(self) -> tuple[str, ...]:
-        if self.limits.examples is None:
-            return ()
-        return tuple(str(query.fields["title"]) for query in read_queries(self.limits.examples)[:200])
 
     def options(self, **given: Any) -> Options:
         """Options as a client gives them."""
@@ -131,9 +127,23 @@ class Desk:
                 _ = served.owners
                 self.folds.find(served, self.limits.fold, see_all)
         except Exception as error:  # a convenience: whoever needs it meets the fault, and is told
-            log.warning("not prepared: %s", error)
+            if not self.stopping:
+                log.warning("not prepared: %s", error)
 
     def close(self, seconds: float | None = None) -> None:
         """Answer what waits; what takes longer than `seconds` is left to its thread."""
         self.stopping = True
         self.hand.close(seconds)
+
+
+def headlines_of(file: str | None) -> tuple[str, ...]:
+    """The first texts of `serve.examples`. Raises `UserError` for a file without any."""
+    if file is None:
+        return ()
+    try:
+        return tuple(str(query.fields["title"]) for query in read_queries(file)[:200])
+    except UserError as error:
+        what = str(error)
+        raise type(error)(
+            f"serve.examples{what.removeprefix('queries')}" if what.startswith("queries=") else what
+        ) from None

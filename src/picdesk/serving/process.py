@@ -11,23 +11,20 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from picdesk.assembly.opening import Source
-from picdesk.errors import ConfigError, MissingFileError, UserError
+from picdesk.errors import ConfigError, UserError
 from picdesk.process import stops
 from picdesk.serving.app import application
 from picdesk.serving.desk import Desk
 from picdesk.serving.guard import LOCAL, App
 from picdesk.serving.served import Served
-from picdesk.serving.server_settings import Limits
+from picdesk.serving.server_settings import OWN, Limits, check, token_of
 
 log = logging.getLogger(__name__)
-OWN = ("127.0.0.1", "::1", "localhost")
-LEAST_TOKEN = 16
 SWITCH_S = 0.0001
 """How long a thread of Python may go on while another wants to. A pass through a tower asks for its turn at each of some hundred
 operators; at Python's 5 ms eight texts took 76 ms each beside a busy thread, and 5.7 at this."""
@@ -50,38 +47,6 @@ def serve(source: Source, limits: Limits) -> None:
     items = f"{len(desk.now.gallery(desk.now.first_find)):,} {desk.now.first_find}"
     log.info("picdesk: http://%s:%d (%s, %s)", shown, port, items, desk.now.fingerprint)
     run(desk, application(desk, token, names_of(limits, port)), listening)
-
-
-def check(limits: Limits) -> None:
-    """Raise `ConfigError` for a limit that is none, and for other machines without a token."""
-    for name in ("most", "texts", "characters", "body_mb", "timeout_s", "cache_mb"):
-        if not getattr(limits, name) > 0:
-            raise ConfigError(f"serve.{name}={getattr(limits, name)}: it must be above 0")
-    for name in ("rate", "batch_ms", "fold", "drain_s"):
-        if not getattr(limits, name) >= 0:
-            raise ConfigError(f"serve.{name}={getattr(limits, name)}: 0 or more")
-    if limits.host not in OWN and limits.token_file is None and not limits.open:
-        raise ConfigError(
-            f"serve.host={limits.host}: other machines could ask, and nobody would be asked who they are; give "
-            "serve.token_file=FILE with a token, or say serve.open=true where a proxy asks, or nothing is secret"
-        )
-
-
-def token_of(limits: Limits) -> str | None:
-    """The first line of `serve.token_file`; None where none is asked for. Raises `UserError` for none that is worth its name."""
-    if limits.token_file is None:
-        return None
-    path = Path(limits.token_file).expanduser()
-    if not path.is_file():
-        raise MissingFileError(f"serve.token_file={limits.token_file}: no such file")
-    lines = path.read_text(encoding="utf-8").split("\n")
-    token = lines[0].strip()
-    if len(token) < LEAST_TOKEN or not token.isascii() or any(c.isspace() for c in token):
-        raise ConfigError(
-            f"serve.token_file={limits.token_file}: its first line must be a token of {LEAST_TOKEN} ASCII characters or more "
-            "without blanks, for example the output of: openssl rand -hex 24"
-        )
-    return token
 
 
 def listen(limits: Limits) -> socket.socket:
@@ -107,7 +72,7 @@ def names_of(limits: Limits, port: int) -> frozenset[str] | None:
     None, for any, where a token or a proxy says who may ask."""
     if limits.host not in OWN and not limits.hosts:
         return None
-    return frozenset((*LOCAL, limits.host, *(str(name).lower() for name in limits.hosts)))
+    return frozenset((*LOCAL, limits.host, *(name.lower() for name in limits.hosts)))
 
 
 class FirstWord(HttpToolsProtocol):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from picdesk import network
+from picdesk.assembly.named import with_task
 from picdesk.assembly.schema import refuse_other_door
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
@@ -45,7 +46,10 @@ class Task(ABC):
 
 def task_of(session: Session, door: str) -> Task:
     """The task of a session. Raises `ConfigError` for one of another door."""
-    found = session.build("task")
+    try:
+        found = session.build("task")
+    except ConfigError as error:
+        raise ConfigError(with_task(str(error), session.settings.task)) from None
     if not isinstance(found, Task):
         raise ConfigError(f"task._target_={session.target_of('task')}: no task; --help lists those of {door}.py")
     refuse_other_door(found.name, found.door, door)

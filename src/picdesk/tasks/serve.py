@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from picdesk.assembly.opening import Source
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
+from picdesk.jobs.folder import need_positive
 from picdesk.parts import config_part
 from picdesk.serving.server_settings import Limits
 from picdesk.tasks.base import Task
@@ -23,10 +24,16 @@ class Serve(Task, Limits):
     index_dir: str | None = None
 
     def run(self, session: Session) -> None:
-        """Open, listen, answer. Raises `ConfigError` where the packages of a server are not installed."""
+        """Open, listen, answer. Raises `ConfigError` where the packages of a server are not installed, and for wrong values."""
         missing = [name for name in NEEDED if find_spec(name) is None]
         if missing:
             raise ConfigError(f"task=serve needs {', '.join(missing)}: pip install 'picdesk[serve]'")
+        need_positive(session.settings, scored=False)
+        depth = session.settings.run_depth
+        if depth > self.most:
+            raise ConfigError(
+                f"run_depth={depth}: more than serve.most={self.most} lists; give a smaller one, or more of the other"
+            )
         from picdesk.serving.process import serve
 
         serve(Source(session, self.index_dir), self)
