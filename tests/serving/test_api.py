@@ -238,7 +238,17 @@ def test_broken_json_and_wrong_types_of_body(client: TestClient) -> None:
         assert answer.json()["errors"][0]["message"]
     assert client.post("/search/image", data={"picture": "a"}).status_code == 422
     assert client.put("/search", json={}).status_code == 405
-    assert client.get("/nothing").json()["errors"][0]["field"] == "request"
+    for path in ("/nothing", "/search/"):
+        answer = client.post(path, json={"text": "red"}, follow_redirects=False)
+        told = {"field": "request", "message": f"{path}: no such address; /openapi.json lists them"}
+        assert (answer.status_code, answer.json()["errors"]) == (404, [told])
+
+
+def test_head_is_get_without_the_body(client: TestClient) -> None:
+    for path, status in (("/", 200), ("/health", 200), ("/images/p05", 200), ("/images/nobody", 404), ("/search", 405)):
+        got, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b"") == (status, b""), path
+        assert head.headers == got.headers, path
 
 
 def test_markup_stays_text(client: TestClient) -> None:

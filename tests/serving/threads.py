@@ -9,7 +9,7 @@ import uvicorn
 
 from picdesk.serving.app import application
 from picdesk.serving.desk import Desk
-from picdesk.serving.process import listen
+from picdesk.serving.process import config_of, listen
 from picdesk.serving.server_settings import Limits
 
 
@@ -17,9 +17,7 @@ from picdesk.serving.server_settings import Limits
 def serving_in_a_thread(desk: Desk) -> Iterator[str]:
     """The address of a server that answers until the block ends."""
     listening = listen(Limits(port=0))
-    app = application(desk)
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", loop="asyncio")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(config_of(desk, application(desk)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -28,6 +28,7 @@ def application(desk: Desk, token: str | None = None, names: Iterable[str] | Non
         description="Find the pictures for a text, the texts for a picture, and pictures like a picture.",
         docs_url=None,  # its page asks a foreign address for its scripts
         redoc_url=None,
+        redirect_slashes=False,  # a redirection says nothing to a client that follows none
     )
     app.state.desk = desk
     app.include_router(api.router)
@@ -65,7 +66,10 @@ async def of_a_route(request: Request, error: Exception) -> Response:
     """No such address, no such method, or not let through."""
     assert isinstance(error, HTTPException)
     field = error.field if isinstance(error, Refusal) else "request"
-    return faults(request, error.status_code, [(field, str(error.detail))], error.headers)
+    said = (
+        f"{request.url.path}: no such address; /openapi.json lists them" if error.status_code == 404 else error.detail
+    )
+    return faults(request, error.status_code, [(field, str(said))], error.headers)
 
 
 async def of_ours(request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Fields = list[tuple[bytes, bytes]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 POLICY = (
@@ -34,6 +35,8 @@ HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", POLICY.encode()),
+    (b"cache-control", b"no-store"),
 )
 OPEN = ("/health", "/ready")
 """What a load balancer asks, which has no token."""
@@ -85,6 +88,8 @@ class Guard:
             await self.app(scope, receive, send)
             return
         begun, told = time.perf_counter(), Told(self.desk, send)
+        if scope["method"] == "HEAD":  # as GET; the server below, which knows what was asked, leaves the body out
+            scope = {**scope, "method": "GET"}
         try:
             self.check(scope)
             await self.app(scope, Patient(receive, self.most, self.desk.limits.timeout_s), told)
@@ -115,7 +120,7 @@ class Guard:
         if self.names is not None and name_of_host(host) not in self.names:
             raise Refusal(400, "Host", "this server is not called that; serve.hosts lists further names")
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if scope["method"] not in ("GET", "HEAD") and origin and host_in(origin) != host:
+        if scope["method"] != "GET" and origin and host_in(origin) != host:
             raise Refusal(403, "Origin", "another site's page may not ask")
         if self.token is not None and path not in OPEN and not is_known(headers.get(b"authorization", b""), self.token):
             told = 'Bearer realm="picdesk", Basic realm="picdesk", charset="UTF-8"'
@@ -162,11 +167,7 @@ class Told:
         """Send on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *HEADERS]
-            if not any(name == b"content-security-policy" for name, _ in headers):
-                headers.append((b"content-security-policy", POLICY.encode()))
-            if not any(name == b"cache-control" for name, _ in headers):
-                headers.append((b"cache-control", b"no-store"))
+            headers = guarded(message.get("headers", ()))
             if self.desk.stopping and not any(name == b"connection" for name, _ in headers):
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
@@ -176,11 +177,27 @@ class Told:
         """Say why not, as every route does."""
         if self.status:
             return
-        told = json.dumps({"errors": [{"field": refusal.field, "message": refusal.detail}]}).encode()
-        own = [(name.encode(), value.encode()) for name, value in (refusal.headers or {}).items()]
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(told)), *own]
-        await self({"type": "http.response.start", "status": refusal.status_code, "headers": headers})
-        await self({"type": "http.response.body", "body": told})
+        body = refusal_body(refusal)
+        await self({"type": "http.response.start", "status": refusal.status_code, "headers": headers_of(body, refusal)})
+        await self({"type": "http.response.body", "body": body})
+
+
+def refusal_body(refusal: Refusal) -> bytes:
+    """What a refusal says, in the form of every error."""
+    return json.dumps({"errors": [{"field": refusal.field, "message": refusal.detail}]}).encode()
+
+
+def headers_of(body: bytes, refusal: Refusal) -> Fields:
+    """The headers of a refusal."""
+    own = [(name.encode(), value.encode()) for name, value in (refusal.headers or {}).items()]
+    return guarded([(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *own])
+
+
+def guarded(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """The headers of an answer, and those that every answer has, where it has none of its own."""
+    known = list(headers)
+    named = {name for name, _ in known}
+    return known + [(name, value) for name, value in HEADERS if name not in named]
 
 
 def is_known(given: bytes, token: bytes) -> bool:

@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterator
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from picdesk.assembly.opening import Source
 from picdesk.errors import ConfigError, UserError
 from picdesk.process import stops
 from picdesk.serving.app import application
+from picdesk.serving.connection import Connection
 from picdesk.serving.desk import Desk
 from picdesk.serving.guard import LOCAL, App
 from picdesk.serving.served import Served
@@ -73,22 +73,6 @@ def names_of(limits: Limits, port: int) -> frozenset[str] | None:
     if limits.host not in OWN and not limits.hosts:
         return None
     return frozenset((*LOCAL, limits.host, *(name.lower() for name in limits.hosts)))
-
-
-class FirstWord(HttpToolsProtocol):
-    """Closes a connection on which no request has begun after `wait_s`; whoever has nothing to ask holds nothing."""
-
-    wait_s = 30.0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Someone connected."""
-        super().connection_made(transport)
-        self.loop.call_later(self.wait_s, self._look)
-
-    def _look(self) -> None:
-        begun: object = self.cycle  # None until a request came, whatever its type says
-        if begun is None and not self.transport.is_closing():
-            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -169,11 +153,11 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.02)
 
 
-def run(desk: Desk, app: App, listening: socket.socket) -> None:
-    """Answer on a socket until the end is asked for."""
-    config = uvicorn.Config(
+def config_of(desk: Desk, app: App) -> uvicorn.Config:
+    """How connections are treated."""
+    return uvicorn.Config(
         app,
-        http=type("Waiting", (FirstWord,), {"wait_s": desk.limits.timeout_s}),
+        http=type("Waiting", (Connection,), {"wait_s": desk.limits.timeout_s}),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -182,12 +166,16 @@ def run(desk: Desk, app: App, listening: socket.socket) -> None:
         timeout_keep_alive=65,  # longer than the usual proxy's, so that the proxy closes first
         backlog=1024,
     )
+
+
+def run(desk: Desk, app: App, listening: socket.socket) -> None:
+    """Answer on a socket until the end is asked for."""
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_S)
     try:
         with stops.leave_signals():
-            Server(config, desk).run(sockets=[listening])
+            Server(config_of(desk, app), desk).run(sockets=[listening])
     finally:
         desk.close(CLOSING_S)
         listening.close()

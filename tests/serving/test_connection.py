@@ -1,0 +1,83 @@
+"""Requests that do not come to their end, and what is no request, over a real socket."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.serving.conftest import desk_over, tiny
+from tests.serving.threads import serving_in_a_thread
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    folder = tmp_path_factory.mktemp("connections")
+    with (
+        desk_over(folder, *tiny(folder), "serve.rate=0", "serve.timeout_s=0.5") as desk,
+        serving_in_a_thread(desk) as address,
+    ):
+        yield urlsplit(address).port or 0
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """All that comes until the server closes."""
+    connection.settimeout(5)
+    came = b""
+    while more := connection.recv(65536):
+        came += more
+    return came
+
+
+def answer(connection: socket.socket) -> bytes:
+    connection.settimeout(5)
+    came = b""
+    while not came.endswith(b"}"):
+        came += connection.recv(65536)
+    return came
+
+
+@pytest.mark.parametrize("rest", [b"GET /he", b"GET /health HTTP/1.1\r\nHost: local", HEALTH + b"G"])
+def test_half_a_request_is_not_waited_for_whatever_came_before_it(port: int, rest: bytes) -> None:
+    for before in (b"", HEALTH):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            if before:
+                connection.sendall(before)
+                assert b" 200 " in answer(connection)
+            begun = time.monotonic()
+            connection.sendall(rest)
+            came = until_closed(connection)
+            assert time.monotonic() - begun < 4
+            head, _, body = came[came.index(b"HTTP/1.1 408") :].partition(b"\r\n\r\n")
+            assert json.loads(body)["errors"][0]["field"] == "request"
+            assert b"x-content-type-options: nosniff" in head
+
+
+def test_the_rest_of_a_body_that_was_answered_keeps_nothing_open(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(HEALTH.replace(b"\r\n\r\n", b"\r\nContent-Length: 100\r\n\r\n"))
+        assert b" 200 " in answer(connection)
+        connection.sendall(b"x")
+        assert until_closed(connection) == b""
+
+
+def test_a_connection_that_is_kept_may_be_silent_for_longer_than_a_request(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for _ in range(2):
+            connection.sendall(HEALTH)
+            assert b" 200 " in answer(connection)
+            time.sleep(1)
+
+
+def test_what_is_no_request_is_told_in_the_form_of_every_error(port: int) -> None:
+    for garbage in (b"\x16\x03\x01\x00\x00hello\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(garbage)
+            head, _, body = until_closed(connection).partition(b"\r\n\r\n")
+            assert (head.split()[1], json.loads(body)["errors"][0]["field"]) == (b"400", "request")
+            assert b"content-type: application/json" in head
+            assert b"content-security-policy: " in head
