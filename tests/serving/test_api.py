@@ -147,6 +147,8 @@ WRONG: dict[str, tuple[Any, int, str]] = {
     "a number": ({"text": 3}, 422, "text"),
     "a list": ({"text": ["a"]}, 422, "text"),
     "none listed": ({"text": "a", "top_k": 0}, 422, "top_k"),
+    "as many as true": ({"text": "a", "top_k": True}, 422, "top_k"),
+    "a score of false": ({"text": "a", "min_score": False}, 422, "min_score"),
     "too many listed": ({"text": "a", "top_k": 1000}, 422, "top_k"),
     "a score that is none": ({"text": "a", "min_score": "high"}, 422, "min_score"),
     "an unknown key": ({"text": "a", "topk": 3}, 422, "topk"),
@@ -177,7 +179,8 @@ COMBINED: dict[str, tuple[Any, str]] = {
     "no item": ([{"text": "a"}, {"item": "../x"}], "pieces[1].item"),
     "no base64": ([{"picture": "!!"}], "pieces[0].picture"),
     "an address": ([{"picture": "http://169.254.169.254/"}], "pieces[0].picture"),
-    "no picture": ([{"picture": base64.b64encode(b"hello").decode()}], "picture"),
+    "no picture": ([{"text": "a"}, {"picture": base64.b64encode(b"hello").decode()}], "pieces[1].picture"),
+    "a weight that is no number": ([{"text": "a", "weight": True}], "pieces[0].weight"),
     "both": ([{"text": "a", "item": "p05"}], "pieces[0]"),
     "what cancels out": ([{"text": "a"}, {"text": "a", "weight": -1}], "pieces"),
 }
@@ -227,21 +230,39 @@ def test_a_large_body_is_refused_whether_it_says_so_or_not(client: TestClient) -
 
 
 def test_broken_json_and_wrong_types_of_body(client: TestClient) -> None:
-    for content, kind in (
-        (b"{", "application/json"),
-        (b"\xff\xfe", "application/json"),
-        (b"a=1", "text/plain"),
-        (b"", ""),
+    wanted, no_json = "application/json is wanted", "no JSON at character 9: "
+    for content, kind, status, field, told in (
+        (b"{", "application/json", 422, "body", "no JSON at character 1: "),
+        (b'{"text": red}', "application/json", 422, "body", no_json),
+        (b"\xff\xfe", "application/json", 422, "body", "no JSON"),
+        (b"a=1", "text/plain", 415, "Content-Type", f"'text/plain': {wanted}"),
+        (b'{"text": "red"}', "", 415, "Content-Type", f"'': {wanted}"),
+        (b"", "", 422, "body", ""),
     ):
         answer = client.post("/search", content=content, headers={"content-type": kind})
-        assert answer.status_code in (400, 422), (content, answer.status_code)
-        assert answer.json()["errors"][0]["message"]
+        (fault,) = answer.json()["errors"]
+        assert (answer.status_code, fault["field"], fault["message"][: len(told)]) == (status, field, told), content
+    answer = client.post("/search/image", json={"picture": "a"})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (415, "Content-Type")
     assert client.post("/search/image", data={"picture": "a"}).status_code == 422
     assert client.put("/search", json={}).status_code == 405
     for path in ("/nothing", "/search/"):
         answer = client.post(path, json={"text": "red"}, follow_redirects=False)
         told = {"field": "request", "message": f"{path}: no such address; /openapi.json lists them"}
         assert (answer.status_code, answer.json()["errors"]) == (404, [told])
+
+
+def test_an_error_repeats_the_value_and_misspelt_fields_of_a_form_are_told(client: TestClient) -> None:
+    answer = client.post("/search", json={"text": "a", "top_k": 0, "find": "f" * 500})
+    told = {one["field"]: one["message"] for one in answer.json()["errors"]}
+    assert told["top_k"].startswith("0: ")
+    assert told["find"].startswith("'fff")
+    assert len(told["find"]) < 200
+    sent = {"picture": ("a.png", picture())}
+    for name in ("topk", "w.captions", "text"):
+        refused = client.post("/search/image", files=sent, data={name: "3"})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, name)
+        assert "picture, find, top_k" in refused.json()["errors"][0]["message"]
 
 
 def test_head_is_get_without_the_body(client: TestClient) -> None:

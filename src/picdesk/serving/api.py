@@ -18,13 +18,14 @@ from picdesk.retrieval.searcher import Find
 from picdesk.serving import schemas
 from picdesk.serving.desk import Desk
 from picdesk.serving.filter_columns import names_of
-from picdesk.serving.questions import AskError, Question, about_pieces, about_text, text_of
+from picdesk.serving.questions import AskError, Question, about_pieces, about_text, refuse_others, text_of
 from picdesk.serving.served import Served
 from picdesk.serving.thumbs import SIDES, Shown, original
 
 router = APIRouter()
 JSON = "application/json"
-REFUSED = schemas.responses(400, 401, 403, 408, 413, 422, 429, 503)
+FORM = ("picture", "find", "top_k", "min_score", "filter", "fold")
+REFUSED = schemas.responses(400, 401, 403, 408, 413, 415, 422, 429, 503)
 
 
 def desk_of(request: Request) -> Desk:
@@ -64,13 +65,14 @@ async def search_image(
     request: Request,
     picture: Annotated[UploadFile, File(description="the picture that is asked about")],
     find: Annotated[schemas.Finds, Form()] = "pictures",
-    top_k: Annotated[int | None, Form(ge=1)] = None,
+    top_k: Annotated[schemas.Count | None, Form()] = None,
     min_score: Annotated[schemas.Number | None, Form()] = None,
     filter: Annotated[str, Form(max_length=2000)] = "",  # noqa: A002
     fold: Annotated[bool, Form()] = False,
 ) -> Response:
     """Find pictures like a picture, or texts for it."""
     desk = desk_of(request)
+    refuse_others(await request.form(), FORM, "field")
     options = desk.options(k=top_k, min_score=min_score, where=filter, fold=fold)
     piece = await looked_at(desk, await picture.read(), name_of(picture.filename))
     return join_answers([await desk.ask(about_pieces([piece], find, options))])
@@ -101,13 +103,16 @@ async def piece_of(desk: Desk, served: Served, part: schemas.Part, where: str) -
         data = base64.b64decode(part.picture or "", validate=True)
     except (binascii.Error, ValueError):
         raise AskError(f"{where}.picture", "not base64") from None
-    piece = await looked_at(desk, data, "picture")
+    piece = await looked_at(desk, data, "picture", f"{where}.picture")
     return Piece(part.weight, piece.name, picture=data)
 
 
-async def looked_at(desk: Desk, data: bytes, name: str) -> Piece:
-    """A picture that a client sent, decoded to see that it is one."""
-    await desk.beside(desk.now.look_at, data)
+async def looked_at(desk: Desk, data: bytes, name: str, field: str = "picture") -> Piece:
+    """A picture that a client sent as `field`, decoded to see that it is one. Raises `AskError`."""
+    try:
+        await desk.beside(desk.now.look_at, data)
+    except AskError as error:
+        raise AskError(field if error.field == "picture" else error.field, str(error), error.status) from None
     return Piece(1.0, name, picture=data)
 
 

@@ -12,11 +12,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 import picdesk
+from picdesk.errors import short_repr
 from picdesk.serving import api, page
 from picdesk.serving.desk import Desk
 from picdesk.serving.guard import FAILED, LOCAL, App, Guard, Refusal
 from picdesk.serving.questions import AskError
 
+NO_JSON, FORMS = "json_invalid", ("multipart/form-data", "application/x-www-form-urlencoded")
 log = logging.getLogger(__name__)
 
 
@@ -59,7 +61,13 @@ async def of_a_question(request: Request, error: Exception) -> Response:
 async def of_a_form(request: Request, error: Exception) -> Response:
     """A body or a parameter of the wrong form."""
     assert isinstance(error, RequestValidationError)
-    return faults(request, 422, [(place(one["loc"]), message(one)) for one in error.errors()[:20]])
+    found = error.errors()[:20]
+    kind = request.headers.get("content-type", "")
+    if isinstance(error.body, bytes) and any(one["loc"] == ("body",) for one in found):
+        return faults(request, 415, [("Content-Type", f"{short_repr(kind, 80)}: application/json is wanted")])
+    if any(one["type"] == "missing" for one in found) and takes_form(request) and not kind.startswith(FORMS):
+        return faults(request, 415, [("Content-Type", f"{short_repr(kind, 80)}: multipart/form-data is wanted")])
+    return faults(request, 422, [(place(one), message(one)) for one in found])
 
 
 async def of_a_route(request: Request, error: Exception) -> Response:
@@ -77,14 +85,23 @@ async def of_ours(request: Request, error: Exception) -> Response:
     return faults(request, 500, [("request", FAILED)])
 
 
-def place(where: Iterable[int | str]) -> str:
+def takes_form(request: Request) -> bool:
+    """Whether the route that was asked reads a form."""
+    return request.url.path == "/search/image"
+
+
+def place(fault: Any) -> str:
     """Where a fault lies: `articles[2].title`."""
-    told = ""
-    for part in list(where)[1:]:
+    told, where = "", list(fault["loc"])[1:]
+    for part in where if fault["type"] != NO_JSON else ():
         told += f"[{part}]" if isinstance(part, int) else f".{part}" if told else str(part)
     return told or "body"
 
 
 def message(fault: Any) -> str:
-    """What pydantic says of it, without the name of its own exception."""
-    return str(fault["msg"]).removeprefix("Value error, ")
+    """What pydantic says of it, after the value where it is one, without the name of its own exception."""
+    if fault["type"] == NO_JSON:
+        return f"no JSON at character {fault['loc'][-1]}: {fault['ctx']['error']}"
+    said, value = str(fault["msg"]).removeprefix("Value error, "), fault.get("input")
+    is_value = isinstance(value, str | int | float) and fault["type"] not in ("extra_forbidden", "value_error")
+    return f"{short_repr(value, 80)}: {said}" if is_value else said

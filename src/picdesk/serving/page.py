@@ -19,6 +19,7 @@ from starlette.datastructures import UploadFile
 
 import picdesk
 from picdesk.data.sources import has_pictures
+from picdesk.errors import short_repr
 from picdesk.pages.answers import as_csv
 from picdesk.report.content import Item, QueryCard, Ranking
 from picdesk.report.page import TEMPLATES, environment_of
@@ -29,7 +30,7 @@ from picdesk.serving.commands import command_of
 from picdesk.serving.desk import Desk
 from picdesk.serving.examples import examples_of
 from picdesk.serving.filter_columns import example_of
-from picdesk.serving.questions import AskError, Options, Question, about_pieces, about_text, text_of
+from picdesk.serving.questions import AskError, Options, Question, about_pieces, about_text, refuse_others, text_of
 from picdesk.serving.served import Served
 
 router = APIRouter(include_in_schema=False)
@@ -140,11 +141,14 @@ def static_link(name: str) -> str:
 
 def asked_of(desk: Desk, query: Mapping[str, str], sent: Piece | None = None) -> Asked:
     """What an address asks. Raises `AskError` naming the parameter that cannot be."""
+    refuse_others(query, (*KEYS, "w.RERANKER"), "parameter")
     weights = {name: number(f"weight of {name}", value) for name, value in reranker_values(query).items()}
     given = {name: query[name].strip() for name in KEYS if query.get(name, "").strip()}
     known = {name: weight for name, weight in weights.items() if weight is not None}
     own = desk.now.weights
     given |= {f"w.{name}": f"{weight!r}" for name, weight in known.items() if weight != own.get(name)}
+    if given.get("fold") not in (None, "0", "1"):
+        raise AskError("fold", f"{short_repr(given['fold'], 40)}: give 1, or leave it out")
     k = number("top_k", given.get("top_k", ""))
     if k is not None and k != int(k):
         raise AskError("top_k", f"{k:g}: a whole number")
@@ -176,8 +180,10 @@ def pieces_of(desk: Desk, given: Mapping[str, str], sent: Piece | None) -> list[
         found.append(desk.now.piece_of(given["like"]))
     if "picture" in given:
         found.append(sent or upload_of(desk, given["picture"]))
-    if "minus" in given and found:
+    if "minus" in given:
         text = text_of(given["minus"], "minus", desk.limits)
+        if not found:
+            raise AskError("minus", "give a text or a picture too, which it is taken away from")
         found.append(Piece(MINUS, text, text=text))
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from picdesk.errors import UserError, short_repr
@@ -72,6 +72,14 @@ def text_of(given: object, name: str, limits: Limits) -> str:
     except UnicodeEncodeError:
         raise AskError(name, "holds half of a character (a lone surrogate)") from None
     return text
+
+
+def refuse_others(given: Iterable[str], known: Sequence[str], what: str) -> None:
+    """Raise `AskError` for a name that nothing is called by: a misspelt option is told, not ignored. `w.RERANKER`, where it is
+    `known`, stands for any name after `w.`."""
+    for name in given:
+        if name not in known and not ("w.RERANKER" in known and name.startswith("w.")):
+            raise AskError(short_repr(name, 40).strip("'"), f"no such {what}; there are {', '.join(known)}")
 
 
 def about_text(

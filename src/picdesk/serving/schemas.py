@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+def refuse_truth(value: Any) -> Any:
+    """Raise `ValueError` for true and false where a number is wanted; Python would take them for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no number")
+    return value
+
+
+NO_TRUTH = BeforeValidator(refuse_truth)
+Count = Annotated[int, NO_TRUTH, Field(ge=1)]
+Number = Annotated[float, NO_TRUTH, Field(allow_inf_nan=False)]
+Weight = Annotated[float, NO_TRUTH, Field(ge=0, le=1, allow_inf_nan=False)]
 Finds = Literal["pictures", "texts"]
 
 
@@ -21,7 +31,7 @@ class Options(Strict):
     """How much is listed, and in what order."""
 
     find: Finds = Field("pictures", description="what is looked for")
-    top_k: int | None = Field(None, ge=1, description="how many are listed")
+    top_k: Count | None = Field(None, description="how many are listed")
     min_score: Number | None = Field(None, description="leave out what the search scores less")
     weights: dict[str, Weight] = Field(
         default_factory=dict, description="weights of rerankers by name; the rest as configured"
