@@ -4,13 +4,16 @@ import base64
 import io
 import json
 import zlib
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
 from picdesk.serving.desk import Desk
+from tests.serving.conftest import client_of, desk_over
 
 
 def picture(colour: tuple[int, int, int] = (200, 30, 40), side: int = 12, height: int | None = None) -> bytes:
@@ -133,6 +136,26 @@ def test_items_and_pictures_are_given_by_id_alone(client: TestClient) -> None:
             assert answer.status_code == 404, path
             assert answer.json()["errors"][0]["message"]
     assert client.get("/thumbs/huge/p05").json()["errors"][0]["field"] == "size"
+
+
+ODD = ("a\nb.png", "a b/c?d#e.png", "100% of it.png", "\nfirst.png", "é\r\n.png", " blank.png")
+
+
+def test_an_id_may_hold_whatever_a_name_of_a_file_may(tmp_path: Path) -> None:
+    for i, name in enumerate(ODD):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(picture((20 * i, 200, 90)))
+    own = ("data=folder", f"data.root={tmp_path / 'data'}", "split=all", "backbone._target_=tests.tiny.Tiny")
+    with desk_over(tmp_path, *own, "serve.rate=0") as desk, client_of(desk) as client:
+        (found,) = ask(client, text="red")
+        assert sorted(one["id"] for one in found["results"]) == sorted(ODD)
+        for name in ODD:
+            item = client.get(f"/items/{quote(name)}").json()
+            assert item.get("id") == name, item
+            assert client.get(item["image"]).content == (tmp_path / "data" / name).read_bytes()
+            assert client.get(item["thumbnail"]).headers["content-type"] == "image/jpeg"
+            like = client.get("/results.json", params={"like": name}).json()["answers"][0]
+            assert like["results"][0]["id"] == name
 
 
 WRONG: dict[str, tuple[Any, int, str]] = {

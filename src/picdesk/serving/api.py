@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 from urllib.parse import quote
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from starlette.convertors import PathConvertor, register_url_convertor
 
 import picdesk
 from picdesk.pages.show import details_of
@@ -22,6 +23,14 @@ from picdesk.serving.questions import AskError, Question, about_pieces, about_te
 from picdesk.serving.served import Served
 from picdesk.serving.thumbs import SIDES, Shown, original
 
+
+class AnyId(PathConvertor):
+    """An id in an address: whatever it holds, slashes and line breaks too."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("id", AnyId())
 router = APIRouter()
 JSON = "application/json"
 FORM = ("picture", "find", "top_k", "min_score", "filter", "fold")
@@ -116,7 +125,7 @@ async def looked_at(desk: Desk, data: bytes, name: str, field: str = "picture") 
     return Piece(1.0, name, picture=data)
 
 
-@router.get("/items/{name:path}", response_model=schemas.ItemFound, responses=schemas.responses(401, 404))
+@router.get("/items/{name:id}", response_model=schemas.ItemFound, responses=schemas.responses(401, 404))
 async def item(request: Request, name: str) -> dict[str, Any]:
     """What is known of a picture or a text, by its id."""
     served = desk_of(request).now
@@ -129,14 +138,14 @@ async def item(request: Request, name: str) -> dict[str, Any]:
     return {**known, "file": found.name, "image": f"/images/{quote(name)}", "thumbnail": f"/thumbs/small/{quote(name)}"}
 
 
-@router.get("/images/{name:path}", response_class=Response, responses=schemas.responses(401, 404, 415, 503))
+@router.get("/images/{name:id}", response_class=Response, responses=schemas.responses(401, 404, 415, 503))
 async def image(request: Request, name: str) -> Response:
     """A picture as it is stored."""
     desk = desk_of(request)
     return picture_response(request, await desk.beside(original, desk.now, name))
 
 
-@router.get("/thumbs/{size}/{name:path}", response_class=Response, responses=schemas.responses(401, 404, 415, 503))
+@router.get("/thumbs/{size}/{name:id}", response_class=Response, responses=schemas.responses(401, 404, 415, 503))
 async def thumbnail(request: Request, size: str, name: str) -> Response:
     """A picture as JPEG: small (560 pixels) or large (1,600)."""
     desk = desk_of(request)

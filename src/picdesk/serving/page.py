@@ -144,6 +144,7 @@ def asked_of(desk: Desk, query: Mapping[str, str], sent: Piece | None = None) ->
     refuse_others(query, (*KEYS, "w.RERANKER"), "parameter")
     weights = {name: number(f"weight of {name}", value) for name, value in reranker_values(query).items()}
     given = {name: query[name].strip() for name in KEYS if query.get(name, "").strip()}
+    given |= {"like": query["like"]} if "like" in given else {}  # an id is what it is
     known = {name: weight for name, weight in weights.items() if weight is not None}
     own = desk.now.weights
     given |= {f"w.{name}": f"{weight!r}" for name, weight in known.items() if weight != own.get(name)}
