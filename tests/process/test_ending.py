@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import PROJECT
 
 SCRIPT = """
-import atexit, sys, threading, time
+import atexit, logging, sys, threading, time
 from picdesk.commands import door
 
 class Taken:
@@ -19,6 +19,8 @@ class Taken:
 
 left = Taken()
 atexit.register(print, "registered")
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+atexit.register(logging.info, "what a library logs at the end")
 
 def main():
     threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
@@ -59,7 +61,9 @@ def test_a_mistake_has_its_status(script: str) -> None:
 def test_a_door_that_was_called_comes_back(script: str) -> None:
     status, lines = said("-c", f"import runpy; runpy.run_path({script!r}, run_name='__main__'); print('after')")
     assert status == 0
-    assert sorted(lines) == sorted(["done", "came back", "after", "thread", "registered", "taken apart"])
+    assert sorted(lines) == sorted(
+        ["done", "came back", "after", "thread", "registered", "what a library logs at the end", "taken apart"]
+    )
 
 
 def test_the_installed_command_ends_with_its_door(script: str) -> None:

@@ -41,6 +41,7 @@ def end_process(status: int, waits: bool = True) -> NoReturn:
         with suppress(KeyboardInterrupt):  # the job is done, and its status known
             threading._shutdown()  # type: ignore[attr-defined]
     logging.shutdown()
+    logging.disable()  # all is said: torch, half imported when a signal came, would go on to tell of its caches
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
