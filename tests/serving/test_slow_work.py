@@ -1,5 +1,6 @@
 """Work that does not come to its end: who waits for it is told so in time, and the server ends in spite of it."""
 
+import base64
 import http.client
 import json
 import logging
@@ -52,6 +53,14 @@ def test_what_waits_for_a_file_is_told_in_time(tmp_path: Path, stuck: threading.
             assert answer.json()["errors"] == [{"field": "request", "message": "no answer within 0.3 s"}]
         stuck.set()
         assert client.get("/images/p05").status_code == 415, "and the threads work on"
+
+
+def test_the_pieces_of_a_request_have_its_time_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with desk_over(tmp_path, *tiny(tmp_path), "serve.rate=0", "serve.timeout_s=0.5") as desk, client_of(desk) as client:
+        monkeypatch.setattr(Served, "look_at", lambda *given: time.sleep(0.2))
+        pieces = [{"picture": base64.b64encode(b"any").decode()}] * 6
+        answer = client.post("/search/combined", json={"pieces": pieces})
+        assert (answer.status_code, answer.json()["errors"][0]["message"]) == (503, "no answer within 0.5 s")
 
 
 def ended(desk: Desk, monkeypatch: pytest.MonkeyPatch, path: str) -> tuple[list[tuple[int, bytes]], float]:

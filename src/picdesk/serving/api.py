@@ -19,7 +19,7 @@ from picdesk.retrieval.searcher import Find
 from picdesk.serving import schemas
 from picdesk.serving.desk import Desk
 from picdesk.serving.filter_columns import names_of
-from picdesk.serving.questions import AskError, Question, about_pieces, about_text, refuse_others, text_of
+from picdesk.serving.questions import AskError, Question, about_pieces, about_text, in_time, refuse_others, text_of
 from picdesk.serving.served import Served
 from picdesk.serving.thumbs import SIDES, Shown, original
 
@@ -92,7 +92,8 @@ async def search_combined(request: Request, asked: schemas.Combined) -> Response
     """Find by several texts and pictures, added up by their weights: minus a word, more like this."""
     desk = desk_of(request)
     served = desk.now
-    pieces = [await piece_of(desk, served, part, f"pieces[{i}]") for i, part in enumerate(asked.pieces)]
+    async with in_time(desk.limits.timeout_s):  # all of them together
+        pieces = [await piece_of(desk, served, part, f"pieces[{i}]") for i, part in enumerate(asked.pieces)]
     return join_answers([await desk.ask(about_pieces(pieces, asked.find, options_from(desk, asked)), served)])
 
 

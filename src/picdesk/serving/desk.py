@@ -19,7 +19,7 @@ from picdesk.serving.batching import Hand
 from picdesk.serving.bounded_memory import Kept
 from picdesk.serving.folding import Folds
 from picdesk.serving.prometheus import Counts
-from picdesk.serving.questions import AskError, Options, Question, options_of
+from picdesk.serving.questions import AskError, Options, Question, in_time, options_of
 from picdesk.serving.served import Served
 from picdesk.serving.server_settings import Limits
 from picdesk.serving.thumbs import Thumbs
@@ -63,11 +63,8 @@ class Desk:
         if known is not None:
             return known
         waiting = self.hand.ask_in_loop(served, question)
-        try:
-            async with asyncio.timeout(self.limits.timeout_s):
-                return await waiting
-        except TimeoutError:
-            raise AskError("request", f"no answer within {self.limits.timeout_s:g} s", 503) from None
+        async with in_time(self.limits.timeout_s):
+            return await waiting
 
     async def beside(self, work: Callable[Given, Made], *args: Given.args, **named: Given.kwargs) -> Made:
         """What `work` gives, in a thread, within the time that a request has. Raises `AskError` (503) where it takes longer."""

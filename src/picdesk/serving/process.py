@@ -162,6 +162,7 @@ def config_of(desk: Desk, app: App) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         lifespan="off",
+        ws="none",
         proxy_headers=False,
         timeout_keep_alive=65,  # longer than the usual proxy's, so that the proxy closes first
         backlog=1024,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from picdesk.errors import UserError, short_repr
@@ -20,6 +22,16 @@ class AskError(UserError):
     def __init__(self, field: str, message: str, status: int = 422) -> None:
         super().__init__(message)
         self.field, self.status = field, status
+
+
+@asynccontextmanager
+async def in_time(seconds: float | None) -> AsyncIterator[None]:
+    """Within, whatever is waited for takes no longer than `seconds` (None: it may). Raises `AskError` (503)."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise AskError("request", f"no answer within {seconds:g} s", 503) from None
 
 
 @dataclass(frozen=True)

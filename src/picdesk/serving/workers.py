@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from picdesk.serving.questions import AskError
+from picdesk.serving.questions import in_time
 
 AT_ONCE = min(32, (os.cpu_count() or 1) + 4)
 Given = ParamSpec("Given")
@@ -38,11 +38,8 @@ class Workers:
         made: Future[Made] = Future()
         self._orders.put((made, partial(contextvars.copy_context().run, work, *args, **named)))
         self._begin()
-        try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.wrap_future(made)
-        except TimeoutError:
-            raise AskError("request", f"no answer within {seconds:g} s", 503) from None
+        async with in_time(seconds):
+            return await asyncio.wrap_future(made)
 
     def _begin(self) -> None:
         if not self._idle.acquire(blocking=False) and self._begun < self.most:
