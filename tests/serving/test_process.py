@@ -139,7 +139,7 @@ def test_mistakes_are_one_line_and_status_2(tmp_path: Path) -> None:
         (["serve.prot=1"], "did you mean task.port"),
         (["serve.port=abc"], "picdesk: serve.port=abc: a whole number is wanted"),
         (["serve.host=[a]"], "picdesk: serve.host=['a']: a list, where a text belongs"),
-        (["serve.examples=/nowhere.txt"], "picdesk: serve.examples=/nowhere.txt: no such file"),
+        (["serve.examples=/nowhere.txt", "serve.port=0"], "picdesk: serve.examples=/nowhere.txt: no such file"),
         (["top_k=0"], "picdesk: top_k=0: at least 1 is needed"),
         (["run_depth=500"], "picdesk: run_depth=500: more than serve.most=200 lists"),
         (["encode.max_pixels=-1"], "picdesk: encode.max_pixels=-1: a number of pixels is wanted, 1 at least"),
