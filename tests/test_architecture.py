@@ -35,7 +35,7 @@ FOREIGN = {
     "openai": ("rerankers/endpoint.py",),
     "fastapi": ("serving/",),
     "starlette": ("serving/",),
-    "uvicorn": ("serving/process.py",),
+    "uvicorn": ("serving/process.py", "serving/connection.py"),
     "prometheus_client": ("serving/prometheus.py",),
     "jsonschema": ("rerankers/asking.py",),
     "wandb": ("report/wandb_media.py",),
