@@ -26,7 +26,7 @@ from picdesk.report.page import TEMPLATES, environment_of
 from picdesk.retrieval.pieces import Piece
 from picdesk.retrieval.searcher import DIRECTION_OF, Find
 from picdesk.serving.api import desk_of, finds, looked_at, name_of
-from picdesk.serving.commands import command_of
+from picdesk.serving.commands import command_of, plain
 from picdesk.serving.desk import Desk
 from picdesk.serving.examples import examples_of
 from picdesk.serving.filter_columns import example_of
@@ -147,7 +147,7 @@ def asked_of(desk: Desk, query: Mapping[str, str], sent: Piece | None = None) ->
     given |= {"like": query["like"]} if "like" in given else {}  # an id is what it is
     known = {name: weight for name, weight in weights.items() if weight is not None}
     own = desk.now.weights
-    given |= {f"w.{name}": f"{weight!r}" for name, weight in known.items() if weight != own.get(name)}
+    given |= {f"w.{name}": f"{plain(weight)}" for name, weight in known.items() if weight != own.get(name)}
     if given.get("fold") not in (None, "0", "1"):
         raise AskError("fold", f"{short_repr(given['fold'], 40)}: give 1, or leave it out")
     k = number("top_k", given.get("top_k", ""))
