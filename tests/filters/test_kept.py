@@ -6,7 +6,7 @@ import pytest
 
 from picdesk.errors import DataError, MissingFileError
 from picdesk.filters.columns import Columns
-from picdesk.filters.kept import drop_others, place_of, read_columns, write_columns
+from picdesk.filters.kept import place_of, read_columns, write_columns
 from tests.filters.test_language import known_columns
 from tests.mutations import mutations
 
@@ -28,12 +28,9 @@ def test_items_of_which_nothing_is_known_have_no_columns(tmp_path: Path) -> None
     assert read_columns(tmp_path, digest).fulfilling("id = 'a'").tolist() == [True, False]
 
 
-def test_former_columns_go(tmp_path: Path) -> None:
-    old, new = write_columns(tmp_path, known_columns()), write_columns(tmp_path, known_columns().take(("p0",)))
-    drop_others(tmp_path, new)
-    assert [path.name for path in tmp_path.glob("columns-*")] == [place_of(tmp_path, new).name]
+def test_columns_that_are_gone_are_told(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="is missing; build the index again"):
-        read_columns(tmp_path, old)
+        read_columns(tmp_path, "0" * 64)
 
 
 def test_whatever_was_damaged_is_refused(tmp_path: Path) -> None:

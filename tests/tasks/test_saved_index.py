@@ -232,6 +232,42 @@ def test_a_config_that_lost_its_end_is_damaged(capfd: Capture, tmp_path: Path, i
     one_line(retrieve(capfd, tmp_path, QUERY, f"index_dir={folder}"), "config.yaml", "its last line is missing")
 
 
+@pytest.mark.parametrize("key", ["index_dir", "save_index"])
+def test_a_folder_that_holds_anything_else_stays_as_it_is(capfd: Capture, tmp_path: Path, key: str) -> None:
+    ask = "task=index_build" if key == "index_dir" else QUERY
+    files = {
+        "columns-2024.parquet": "a",
+        "ids-7.jsonl": "b",
+        "index-old.faiss": "c",
+        "header.json": "{}",
+        "config.yaml": "d",
+    }
+    for number, name in enumerate(files):
+        own = tmp_path / f"own{number}"
+        own.mkdir()
+        for other in files if number == 0 else [name]:
+            (own / other).write_text(files[other])
+        one_line(retrieve(capfd, tmp_path, ask, *over(tmp_path), f"{key}={own}"), f"{key}={own}", "nor a saved index")
+        assert {path.name: path.read_text() for path in own.iterdir()} == (
+            files if number == 0 else {name: files[name]}
+        )
+
+
+def test_what_somebody_puts_beside_an_index_stays(capfd: Capture, tmp_path: Path) -> None:
+    folder, data = tmp_path / "index", over(tmp_path)
+    assert retrieve(capfd, tmp_path, "task=index_build", *data, f"index_dir={folder}").status == 0
+    for name in ("columns-2024.parquet", "ids-7.jsonl", "index-old.faiss", "notes.txt"):
+        (folder / name).write_text("own")
+    for kind in (("index=ivf_flat", "index.lists=4", "on_disk=true"), ("index=flat",)):
+        assert retrieve(capfd, tmp_path, "task=index_build", *data, *kind, f"index_dir={folder}").status == 0
+    own = {path.name for path in folder.iterdir() if path.is_file() and path.read_bytes() == b"own"}
+    assert own == {"columns-2024.parquet", "ids-7.jsonl", "index-old.faiss", "notes.txt"}
+    left = sorted(path.name.split("-")[0] for path in folder.iterdir() if path.name not in own)
+    assert left == [".lock", "columns", "config.yaml", "header.json", "ids", "index"], (
+        "one index, and nothing of former ones"
+    )
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

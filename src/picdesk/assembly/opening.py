@@ -28,8 +28,8 @@ from picdesk.readers.arrays import load_arrays
 from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.searcher import Find, Searcher
-from picdesk.search.index_files import HEADER
 from picdesk.search.open_saved import made_from, note_in
+from picdesk.search.own_files import HEADER
 
 
 def load(source: str | Path = "latest", *overrides: str, part: str = "all", data: Dataset | None = None) -> Searcher:

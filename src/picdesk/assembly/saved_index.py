@@ -20,19 +20,20 @@ from picdesk.embedding.precision import AUTO
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.files import hold
 from picdesk.filters.columns import Columns
-from picdesk.filters.kept import drop_others, read_columns, write_columns
+from picdesk.filters.kept import COLUMNS, read_columns, write_columns
 from picdesk.interfaces import Direction, Index
+from picdesk.process.foreign_folders import check_to_write
 from picdesk.retrieval.catalogue import Catalogue
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.index_facts import of_backbone, prompt_facts
 from picdesk.search.corrected import FILE
 from picdesk.search.open_saved import made_from
+from picdesk.search.own_files import check_free
 
 log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 INHERITED = ("data", "split", "part", "prompt", "index", "scores", "seed", "paths.data_root", "encode.precision")
 INHERITED_TOO = ("encode.engine", "encode.fast_decode", "encode.storage")
-COLUMNS = "columns"
 CONFIG_IS = {"config": "signed"}
 """What a header says of the config beside it: one that has lost its last line is damaged, not of an earlier version."""
 TOLD = ("data", "fields", "checkpoint", COLUMNS)  # said of an index, but no reason to refuse it
@@ -42,6 +43,16 @@ def refuse_captions(backbone: TwoTower, key: str) -> None:
     """A backbone that searches the captions of pictures has no vector of a picture to keep."""
     if backbone.by_captions:
         raise ConfigError(f"{key}: backbone={backbone.name} searches captions, and a picture has no vector of its own")
+
+
+def place_for(session: Session, name: str, key: str) -> Path:
+    """The folder that a new index is to be saved in. Raises `ConfigError` or `DataError` for one that holds anything else."""
+    folder = Path(name).expanduser()
+    uri = str(session.cfg.index.get("uri") or "://")
+    file = Path(uri).absolute()  # of a database, which may lie in the folder too
+    check_free(folder, key, folder / file.name if file.parent == folder.absolute() else None)
+    check_to_write(folder, key)
+    return folder
 
 
 def save(session: Session, folder: Path, index: Index, facts: Mapping[str, Any], known: Columns) -> None:
@@ -55,10 +66,9 @@ def save(session: Session, folder: Path, index: Index, facts: Mapping[str, Any],
 
 
 def save_known(index: Index, folder: Path, facts: Mapping[str, Any], known: Columns) -> None:
-    """Write the index with the columns of its items, which its header names; those of a former state go at last."""
+    """Write the index with the columns of its items, which its header names."""
     digest = write_columns(folder, known.take(index.ids))
     index.save(folder, {**facts, **CONFIG_IS, COLUMNS: digest})
-    drop_others(folder, digest)
 
 
 def known_in(folder: Path, facts: Mapping[str, Any]) -> Columns | None:

@@ -11,6 +11,8 @@ from picdesk.files import file_digest, written_whole
 from picdesk.filters.columns import Column, Columns
 
 PREFIX, FIELD = "columns-", "field."
+COLUMNS = "columns"
+"""What the header of an index calls the digest of its columns."""
 MEND = "build the index again"
 
 
@@ -30,13 +32,6 @@ def write_columns(folder: Path, known: Columns) -> str:
     with written_whole(place_of(folder, digest)) as temporary:
         temporary.write_bytes(stream.getbuffer())
     return digest
-
-
-def drop_others(folder: Path, digest: str | None) -> None:
-    """Remove the columns of former states of an index; done when its header names the new ones."""
-    for old in folder.glob(f"{PREFIX}*.parquet"):
-        if digest is None or old != place_of(folder, digest):
-            old.unlink(missing_ok=True)
 
 
 def place_of(folder: Path, digest: str) -> Path:

@@ -16,10 +16,8 @@ import faiss
 from picdesk.errors import DataError, MissingFileError, check_unique
 from picdesk.files import digest_of, file_digest, write_json, written_whole
 from picdesk.search import making
+from picdesk.search.own_files import FORMAT, HEADER, IDS, INDEX, LISTS, free_turn, replacing
 
-FORMAT = "picdesk-index-1"
-HEADER = "header.json"
-PATTERNS = ("index-*.faiss", "ids-*.jsonl", "lists-*.ivfdata")
 KINDS = {"kind": str, "exact": bool, "dim": int, "count": int, "places": int, "fingerprint": str, "metric": str}
 MEND = "build the index again"
 
@@ -40,27 +38,25 @@ class Facts:
     metric: str = "inner_product"
 
 
-def free_turn(folder: Path) -> int:
-    """The first number that no index file in the folder carries."""
-    return next(turn for turn in range(10**6) if not (folder / f"index-{turn}.faiss").exists())
+def write_folder(folder: Path, index: Any, ids: Sequence[str | None], facts: Facts, turn: int | None = None) -> None:
+    """Write an index whole; `ids` has one entry per place, None where the item was removed. `turn`: the number of
+    lists that are there already.
 
-
-def write_folder(folder: Path, index: Any, ids: Sequence[str | None], facts: Facts, lists: Path | None = None) -> None:
-    """Write an index whole; `ids` has one entry per place, None where the item was removed. `lists`: a file already there."""
+    What the index that was there before consists of goes at last, and nothing else.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    turn = free_turn(folder)
-    index_name, ids_name = f"index-{turn}.faiss", f"ids-{turn}.jsonl"
-    with written_whole(folder / index_name) as temporary:
-        faiss.write_index(index, str(temporary))
-    with written_whole(folder / ids_name) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(item) + "\n" for item in ids)
-    names = {"index": index_name, "ids": ids_name} | ({"lists": lists.name} if lists else {})
-    files = {role: _file_facts(folder / name) for role, name in names.items()}
-    header = {"format": FORMAT, **asdict(facts), "files": files}
-    write_json(folder / HEADER, header | {"checksum": digest_of(header)})
-    for old in [path for pattern in PATTERNS for path in folder.glob(pattern)]:
-        if old.name not in names.values():
-            old.unlink(missing_ok=True)
+    with replacing(folder, HEADER):
+        number = free_turn(folder) if turn is None else turn
+        names = {"index": INDEX.format(number), "ids": IDS.format(number)}
+        with written_whole(folder / names["index"]) as temporary:
+            faiss.write_index(index, str(temporary))
+        with written_whole(folder / names["ids"]) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(item) + "\n" for item in ids)
+        if turn is not None:
+            names["lists"] = LISTS.format(turn)
+        files = {role: _file_facts(folder / name) for role, name in names.items()}
+        header = {"format": FORMAT, **asdict(facts), "files": files}
+        write_json(folder / HEADER, header | {"checksum": digest_of(header)})
 
 
 def _file_facts(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from picdesk.files import digest_of, write_json
 from picdesk.search import index_files, making
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FlatIndex
+from picdesk.search.own_files import HEADER, LANCE_NOTE, NOTE, replacing
 
 
 class SavedIndex(FaissIndex):
@@ -30,13 +31,9 @@ def open_index(folder: Path | str, expected: Mapping[str, Any] | None = None) ->
     return opened
 
 
-NOTE, LANCE_NOTE = "milvus.json", "lance.json"
-"""What `MilvusIndex.save` and `LanceIndex.save` leave in a folder: where the vectors are, and what they were made from."""
-
-
 def note_in(folder: Path) -> str | None:
     """The name of the note that stands for the index in a folder; None where it holds one in files of faiss, or none."""
-    if (folder / index_files.HEADER).is_file():
+    if (folder / HEADER).is_file():
         return None
     return next((name for name in (NOTE, LANCE_NOTE) if (folder / name).is_file()), None)
 
@@ -54,13 +51,9 @@ def made_from(folder: Path | str) -> dict[str, Any]:
 
 
 def write_note(folder: Path, note: Mapping[str, Any], name: str = NOTE) -> None:
-    """Say in a folder where its vectors are; the files of an index of another kind that was kept there before go."""
-    write_json(folder / name, dict(note) | {"checksum": digest_of(note)})
-    for other in {index_files.HEADER, NOTE, LANCE_NOTE} - {name}:
-        (folder / other).unlink(missing_ok=True)
-    for pattern in index_files.PATTERNS:
-        for old in folder.glob(pattern):
-            old.unlink(missing_ok=True)
+    """Say in a folder where its vectors are; the files of the index that was kept there before go."""
+    with replacing(folder, name):
+        write_json(folder / name, dict(note) | {"checksum": digest_of(note)})
 
 
 def read_note(folder: Path, name: str = NOTE) -> dict[str, Any]:

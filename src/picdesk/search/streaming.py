@@ -1,6 +1,5 @@
 """Indexes over more vectors than memory holds: shards come and go, what stays is the index."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ import numpy as np
 from faiss.contrib.ondisk import merge_ondisk
 
 from picdesk.errors import ConfigError
-from picdesk.files import workshop
+from picdesk.files import workshop, written_whole
 from picdesk.interfaces import Index
 from picdesk.search import index_files
 from picdesk.search.base import Shards, sample_of
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.open_saved import open_index
+from picdesk.search.own_files import LISTS, free_turn
 
 
 def build_on_disk(
@@ -38,13 +38,15 @@ def build_on_disk(
     if not isinstance(made.faiss, faiss.IndexIVF):
         inside = type(made.faiss).__name__
         raise ConfigError(f"index={made.kind}: {inside} has more than inverted lists and cannot stay on disk")
-    lists = folder / f"lists-{index_files.free_turn(folder)}.ivfdata"
-    with workshop(folder / "blocks") as blocks:
-        merge_ondisk(made.faiss, _write_blocks(made, shards, blocks), str(lists))
+    turn = free_turn(folder)
+    lists = folder / LISTS.format(turn)
+    with workshop(folder / "blocks") as blocks, written_whole(lists) as temporary:
+        merge_ondisk(made.faiss, _write_blocks(made, shards, blocks), str(temporary))
+    inverted: Any = made.faiss.invlists
+    on_disk: Any = faiss.downcast_InvertedLists(inverted)
+    on_disk.filename = str(lists)
     made.finish()
-    with lists.open("rb") as stream:
-        os.fsync(stream.fileno())
-    index_files.write_folder(folder, made.faiss, list(made.ids), made.facts(made_from), lists)
+    index_files.write_folder(folder, made.faiss, list(made.ids), made.facts(made_from), turn)
     return open_index(folder)
 
 

@@ -24,7 +24,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import hold, write_json
 from picdesk.filters.columns import Columns, columns_of
-from picdesk.filters.kept import drop_others, write_columns
+from picdesk.filters.kept import COLUMNS, write_columns
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.parts import config_part
@@ -72,8 +72,7 @@ class BuildIndex(IndexTask):
             raise ConfigError(f"gallery={self.gallery}: choose one of {', '.join(GALLERIES)}")
         if not self.index_dir:
             raise ConfigError("index_dir must be given: task=index_build writes the index there")
-        folder = Path(self.index_dir).expanduser()
-        check_to_write(folder, "index_dir")
+        folder = saved_index.place_for(session, self.index_dir, "index_dir")
         session, gallery = session.open(whole=True), self.gallery
         vectors = Vectors(session, gallery)
         job = Job(session)
@@ -149,8 +148,7 @@ def build_index(session: Session, vectors: Vectors, folder: Path, facts: dict[st
     if on_disk:
         with hold(folder):
             digest = write_columns(folder, vectors.known_columns())
-            index = build_on_disk(index, vectors, folder, facts | saved_index.CONFIG_IS | {saved_index.COLUMNS: digest})
-            drop_others(folder, digest)
+            index = build_on_disk(index, vectors, folder, facts | saved_index.CONFIG_IS | {COLUMNS: digest})
             saved_index.keep_config(session, folder)
         return index
     tell(index, vectors.known_columns)

@@ -51,6 +51,8 @@ class Retrieve(Task, Question):
             session.rerankers.refuse(
                 "a query out of several, or a picture that finds pictures, is asked of the vectors alone"
             )
+        if self.save_index:
+            saved_index.place_for(session, self.save_index, "save_index")
         if self.index_dir:
             folder = saved_index.folder_of(self.index_dir)
             retrieve(self, saved_index.session_of(session, folder), queries, picture, pieces, folder)
@@ -129,7 +131,7 @@ def gallery_of(session: Session, direction: Direction, save: str | None, coming:
     if save and gallery.index.of_vectors:
         kind = "pictures" if direction == "t2i" else "texts"
         facts = index_facts.made_from(session.dataset, kind, session.backbone, session.encoder)
-        saved_index.save(session, Path(save), gallery.index, facts, gallery.columns)
+        saved_index.save(session, Path(save).expanduser(), gallery.index, facts, gallery.columns)
     return gallery
 
 

@@ -33,11 +33,11 @@ from picdesk.search.lance.table import (
     LanceTable,
     check_files,
     digests_in,
-    drop_tables,
     id_list,
     take_table,
 )
-from picdesk.search.open_saved import LANCE_NOTE, read_note, write_note
+from picdesk.search.open_saved import read_note, write_note
+from picdesk.search.own_files import LANCE_NOTE
 from picdesk.trec.runs import Run, id_ranks, order_rows
 
 IDS_IN_A_LIST = 5_000
@@ -257,7 +257,6 @@ class LanceIndex(IndexBase):
             digests = digests_in(folder / place)
         note = {**self._facts, "uri": place, "collection": table.name, "version": table.version, "files": digests}
         write_note(folder, {**note, "columns": table.kinds}, LANCE_NOTE)
-        drop_tables(folder, place)
         if place != table.at and not (folder / place).samefile(table.at):
             self._open(folder / place, {**note, "columns": table.kinds})
 

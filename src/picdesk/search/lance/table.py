@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from picdesk import network
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.files import file_digest
+from picdesk.files import file_digest, workshop
 from picdesk.filters import sql
 from picdesk.filters.columns import Columns
 from picdesk.interfaces import Embeddings
+from picdesk.search.own_files import TABLE, free_turn
 from picdesk.trec.runs import Floats
 
 INSTALL = "index=lancedb needs the package lancedb: install picdesk[lancedb]"
@@ -26,7 +27,7 @@ MEND = "build the index again"
 ROWS_AT_ONCE = 10_000
 TYPES = {"string": pa.string(), "double": pa.float64(), "int64": pa.int64()}
 SEARCH = ("nprobes", "refine_factor", "ef")
-PREFIX, HINT = "lance-", "latest_version_hint.json"
+HINT = "latest_version_hint.json"
 KINDS = {
     "FLAT": "",
     "IVF_FLAT": "IvfFlat",
@@ -195,19 +196,12 @@ def take_table(at: Path, name: str, folder: Path) -> str:
     folder = folder.resolve()
     if at.resolve().parent == folder:
         return at.name
-    turn = next(turn for turn in range(10**6) if not (folder / f"{PREFIX}{turn}").exists())
-    part = folder / f"{PREFIX}{turn}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(at / f"{name}.lance", part / f"{name}.lance")
-    part.replace(folder / f"{PREFIX}{turn}")
-    return f"{PREFIX}{turn}"
-
-
-def drop_tables(folder: Path, but: str) -> None:
-    """Remove the tables of former states of an index."""
-    for old in folder.glob(f"{PREFIX}*"):
-        if old.name != but and old.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
+    place = folder / TABLE.format(free_turn(folder))
+    with workshop(place) as part:
+        shutil.copytree(at / f"{name}.lance", part / f"{name}.lance")
+        part.chmod(0o755)
+        part.replace(place)
+    return place.name
 
 
 def digests_in(place: Path) -> dict[str, list[Any]]:
