@@ -200,6 +200,11 @@ KINDS = {
         {"_target_": MARGIN, "margin": "wide"},
         "loss: .*Margin does not take these values",
     ),
+    "a text for a list of numbers": (
+        "loss",
+        {"_target_": "picdesk.training.losses.Mixture", "parts": [], "weights": "half"},
+        "loss",
+    ),
     "a list for a number": ("loss", {"_target_": MARGIN, "margin": [0.2]}, "loss: .*Margin does not take these values"),
 }
 
@@ -209,3 +214,22 @@ def test_values_are_of_the_kind_that_the_class_takes(what: str) -> None:
     key, node, said = KINDS[what]
     with pytest.raises(ConfigError, match=said):
         build(OmegaConf.create({key: node}), key)
+
+
+@pytest.mark.parametrize(
+    ("node", "name"),
+    [
+        ({"_target_": "picdesk.rerankers.lexical.Lexical", "fields": "title"}, "fields"),
+        ({"_target_": "picdesk.tasks.index_jobs.RemoveItems", "name": "a", "door": "b", "ids": "title"}, "ids"),
+        ({"_target_": "picdesk.tasks.retrieve.Retrieve", "name": "a", "door": "b", "also": "title"}, "also"),
+        ({"_target_": "picdesk.tasks.serve.Serve", "name": "a", "door": "b", "hosts": "title"}, "hosts"),
+    ],
+)
+def test_a_name_alone_is_a_list_of_one(node: dict[str, object], name: str) -> None:
+    assert list(getattr(build(OmegaConf.create({"part": node}), "part"), name)) == ["title"]
+
+
+def test_a_text_stays_one_where_a_text_or_a_list_is_taken() -> None:
+    node = {"_target_": "picdesk.backbones.lite.Lite", "image_trunk": "nothing like it"}
+    with pytest.raises(ConfigError, match="nothing like it"):
+        build(OmegaConf.create({"backbone": node}), "backbone")

@@ -209,11 +209,39 @@ def test_a_sweep_over_files_stays_one() -> None:
         ("it's night, and cold", ["it's night, and cold"]),
         ("['-0.5:night','2:image:dog.jpg']", ["-0.5:night", "2:image:dog.jpg"]),
         ("[2024]", ["2024"]),
+        ("ab", ["ab"]),
+        ("[1.10,1_000,1e3,true,null]", ["1.10", "1_000", "1e3", "true", "null"]),
         ("['一只狗, 海']", ["一只狗, 海"]),
         ("[]", []),
     ],
 )
 def test_a_list_of_texts(typed: str, texts: list[str]) -> None:
-    for key in ("also", "task.also", "retrieve.also"):
+    for key in ("also", "task.also", "retrieve.also", "ids", "index_remove.ids"):
         (argument,) = door_arguments([f"{key}={typed}"], True)
         assert value_of(argument) == texts
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "reranker.fields",
+        "reranker.parts.lexical.fields",
+        "metrics.names",
+        "index.words",
+        "data.suffixes",
+        "hosts",
+        "plugins",
+    ],
+)
+def test_a_list_of_names(key: str) -> None:
+    for typed, names in (
+        ("title", ["title"]),
+        ("2024", ["2024"]),
+        ("it's", ["it's"]),
+        ("[title,1.10,true]", ["title", "1.10", "true"]),
+        ("['a, b',c]", ["a, b", "c"]),
+        ("[]", []),
+    ):
+        assert value_of(quoted_override(f"{key}={typed}", sweep=False)) == names
+    for typed in ("[title],[credit]", "title,credit", "null", "extend_list(title)"):
+        assert quoted_override(f"{key}={typed}", sweep=True) == f"{key}={typed}"

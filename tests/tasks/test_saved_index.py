@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -167,6 +168,15 @@ def test_items_come_and_go(capfd: Capture, tmp_path: Path) -> None:
     left = results(retrieve(capfd, tmp_path, QUERY, saved, "run_depth=45", "top_k=45"))[0]["results"]
     assert [item["id"] for item in left] == ids[2:]  # type: ignore[attr-defined]
     one_line(retrieve(capfd, tmp_path, "task=index_remove", saved, f"ids=[{ids[0]}]"), "1 ids to remove are not there")
+
+
+def test_ids_to_remove_are_what_was_typed(capfd: Capture, tmp_path: Path) -> None:
+    saved = f"index_dir={tmp_path / 'index'}"
+    retrieve(capfd, tmp_path, QUERY, *over(tmp_path), f"save_index={tmp_path / 'index'}")
+    for typed, told in (("p01p02", "1 ids .*'p01p02'"), ("[1.10,1_000,true]", "3 ids .*'1.10', '1_000', 'true'")):
+        ran = retrieve(capfd, tmp_path, "task=index_remove", saved, f"ids={typed}")
+        one_line(ran, "to remove are not there")
+        assert re.search(told, ran.err), ran.err
 
 
 @pytest.mark.parametrize("task", ["index_add", "index_remove"])

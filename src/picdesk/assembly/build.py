@@ -6,13 +6,13 @@ checked then is what is built. Hydra has no share in it, so a value of the node 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,12 @@ def make(node: Any, key: str, plugins: Sequence[str], extra: Extra) -> Any:
     if not isinstance(node, dict):
         return node
     left = (TARGET, PARTIAL, *FIXED, *OF_THE_JOB.get(key, ()))
-    own = {str(name): value for name, value in node.items() if name not in left}
     if TARGET not in node:
         return {name: make(value, f"{key}.{name}", plugins, {}) for name, value in node.items()}
-    values = {name: make(value, f"{key}.{name}", plugins, {}) for name, value in own.items()} | dict(extra)
     kind = class_of(node[TARGET], key, plugins)
+    hints = hints_of(kind)
+    own = {str(name): as_list(value, hints.get(str(name))) for name, value in node.items() if name not in left}
+    values = {name: make(value, f"{key}.{name}", plugins, {}) for name, value in own.items()} | dict(extra)
     if node.get(PARTIAL):
         return functools.partial(kind, **values)
     try:
@@ -211,14 +212,22 @@ def check_values(kind: type, node: Mapping[Any, Any], key: str) -> None:
 
 @functools.cache
 def hints_of(kind: type) -> dict[str, Any]:
-    """The kinds of a class's arguments by name; none where they cannot be told.
-
-    Those of fields that a dataclass inherits are looked up in the module that they are written in.
-    """
-    try:
-        return typing.get_type_hints(kind if dataclasses.is_dataclass(kind) else kind.__init__)  # type: ignore[misc]
+    """The kinds of a class's arguments by name; none where they cannot be told."""
+    try:  # a dataclass takes its fields, each by the names that the module of its own class knows
+        return typing.get_type_hints(kind if is_dataclass(kind) else kind.__init__)  # type: ignore[misc]
     except Exception:  # names that only a type checker knows
         return {}
+
+
+def as_list(value: Any, hint: Any) -> Any:
+    """A text where a list of texts belongs and no text does, as a list of that one: letter by letter it is never meant."""
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = [one for one in (typing.get_args(hint) if is_union else [hint]) if one is not type(None)]
+    is_listed = bool(kinds) and all((typing.get_origin(one) or one) in LISTS for one in kinds)
+    if not isinstance(value, str) or value.startswith(OPEN) or not is_listed:
+        return value
+    of_texts = any(not typing.get_args(one) or typing.get_args(one)[0] in (str, Any) for one in kinds)
+    return [value] if of_texts else value
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -235,7 +244,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in NUMBERS or origin is bool:
         return isinstance(value, int | float)
     if origin in LISTS:
-        return isinstance(value, list | str)
+        return isinstance(value, list)
     if origin in (dict, Mapping):
         return isinstance(value, dict)
     return True

@@ -17,8 +17,13 @@ from picdesk.errors import ConfigError
 OVERRIDE = re.compile(r"(?P<sign>\+{0,2})(?P<key>[A-Za-z_][\w./@:$-]*)=(?P<value>.*)", re.S)
 TEXTS = ("query", "filter")
 """Keys whose value is always a text, `null` too."""
-TEXT_LISTS = ("also",)
+TEXT_LISTS = ("also", "ids")
 """Keys that take a list of texts."""
+NAME_LISTS = re.compile(
+    r"plugins|hosts|metrics\.(names|slices)|index\.words|data\.(suffixes|splits|picture_endings)"
+    r"|reranker\.(.*\.)?(fields|trained_on|use)"
+)
+"""Keys that take a list of names."""
 NAMES = (
     *(
         "image",
@@ -90,6 +95,8 @@ def quoted_value(key: str, value: str, sweep: bool) -> str:
         return value
     if own in TEXT_LISTS:
         return value if is_choice else quoted_list(value)
+    if NAME_LISTS.fullmatch(own):
+        return value if is_list_of_texts(value) else quoted_list(value)
     is_option = "/" in key or "@" in key or not (rest or any(key in keys for keys in tasks.values()))
     stays = stays_itself(value, sweep) if is_name(key) else is_option or is_readable(value, sweep)
     return value if stays else in_quotes(value)
@@ -140,6 +147,20 @@ def is_readable(value: str, sweep: bool) -> bool:
     if is_sweep:
         return sweep or bool(OF_THE_GRAMMAR.match(value)) or not re.search(r",\s.*[^\W\d_]", value)
     return not isinstance(found, str) or is_quoted(value) or found == value
+
+
+def is_list_of_texts(value: str) -> bool:
+    """Whether Hydra takes the value of a list of names for a list of texts, or for a sweep or a function of its own; not for one
+    name alone, nor for numbers and words such as `true`, which are names there."""
+    from hydra.errors import HydraException
+
+    try:
+        is_sweep, found = read(value)
+    except HydraException:
+        return bool(OF_THE_GRAMMAR.match(value)) and not value.endswith("]")  # a bracket is lacking, and Hydra says so
+    if isinstance(found, list):
+        return all(isinstance(one, str | list | dict) for one in found)
+    return is_sweep or not isinstance(found, str | int | float)
 
 
 def is_quoted(value: str) -> bool:

@@ -57,6 +57,9 @@ def one_line(error: BaseException) -> str:
         given = merged[1].strip().lstrip("+")
         key, _, value = given.partition("=")
         return f"{given}: {table_wanted(key) if value[:1] == '[' else f'a list is wanted, as in {key}=[VALUE]'}"
+    if merged and "is not a ListConfig" in str(error.__cause__):
+        key, _, value = merged[1].strip().partition("=")
+        return f"{key}={value}: a list is wanted, such as {key}=[{value}]"
     missing_key = re.search(r"(?:Could not override '([^']+)'|Key '([^']+)' (?:is )?not in)", text)
     if missing_key and not isinstance(error, UserError):
         return unknown_key(missing_key.group(1) or missing_key.group(2))

@@ -189,16 +189,19 @@ class AddItems(IndexTask):
 @config_part
 @dataclass(kw_only=True)
 class RemoveItems(IndexTask):
-    """Take items out of a saved index, by their `ids`."""
+    """Take items out of a saved index, by their `ids`, which are texts."""
 
     ids: list[Any] = field(default_factory=list)
 
     def run(self, session: Session) -> None:
         """Open, remove, save."""
         folder = saved_index.folder_of(self.index_dir)
-        ids = [str(item) for item in self.ids]
+        ids = self.ids
         if not ids:
             raise ConfigError("ids must be given: task=index_remove ids=[ID,ID,...]")
+        odd = [item for item in ids if not isinstance(item, str)]
+        if odd:  # of a file of YAML, where 1.10 is 1.1: on the command line an id is what was typed
+            raise ConfigError(f"ids: {odd[0]!r} is no text; put it in quotes")
         check_to_write(folder, "index_dir")
         with hold(folder):  # what is read now is what is written over
             session = saved_index.with_index(session, folder)
