@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,17 @@ def test_the_lines_of_the_readme_and_the_notebook_run(encoded: Ran, capfd: pytes
     for lines in ("\n".join(readme), "\n".join(cells)):
         exec(lines, {})
         assert f"| hits@1 | {numbers(encoded)['i2t']['hits@1']:.3f} [" in capfd.readouterr().out
+
+
+def test_threads_may_ask_at_once(encoded: Ran) -> None:
+    system = picdesk.load("latest")
+
+    def ask(i: int) -> list[list[str]]:
+        return [[row.id for row in system.search(f"quick {i} {j} fox", k=3)] for j in range(5)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(ask, range(4)))
+    assert found == [ask(i) for i in range(4)]
 
 
 def test_a_matrix_is_measured_by_hand() -> None:

@@ -52,6 +52,20 @@ def test_texts_are_encoded_once_each_and_stay_in_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(features, expected, atol=1e-6)
 
 
+def test_threads_take_turns(tmp_path: Path) -> None:
+    """Encoders of one store share its claims: each was closed by a thread that was through with its own texts."""
+    store, backbone = Store(tmp_path), Tiny()
+    encoders = [Encoder(store), Encoder(store)]
+    whole = Encoder(Store(tmp_path / "other")).texts(Tiny(), [f"text {i} of {j}" for i in range(4) for j in range(10)])
+
+    def ask(i: int) -> list[Any]:
+        return [encoders[i % 2].texts(backbone, [f"text {i} of {j}"])[0] for j in range(10)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [row for rows in pool.map(ask, range(4)) for row in rows]
+    np.testing.assert_allclose(np.stack(found), whole, atol=1e-6)
+
+
 def test_texts_in_several_windows_are_those_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"text number {i}" for i in range(7)]
     whole = Encoder(Store(tmp_path / "a")).texts(Tiny(), texts)

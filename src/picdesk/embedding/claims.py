@@ -67,10 +67,10 @@ class Claims:
     def close(self) -> None:
         """Give everything back."""
         self._held.clear()
-        if self._handle is not None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
             self._own.unlink(missing_ok=True)
-            os.close(self._handle)
-            self._handle = None
+            os.close(handle)
 
     def _write(self) -> None:
         if self._handle is None:

@@ -27,7 +27,7 @@ from picdesk.embedding.memory import keep_freed_memory
 from picdesk.embedding.passes import passes_at_once, run_passes
 from picdesk.embedding.precision import AUTO, PRECISIONS, Arithmetic, choose_precision
 from picdesk.embedding.progress import progress
-from picdesk.embedding.store import STORAGES, Space, Store, content_key
+from picdesk.embedding.store import STORAGES, Space, Store, content_key, in_turn
 from picdesk.embedding.unread import Unread
 from picdesk.errors import ConfigError, DataError, broken_picture
 from picdesk.interfaces import Backbone, Modality, PictureBytes
@@ -44,7 +44,7 @@ Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
 
 @dataclass
 class Encoder:
-    """Turns pictures and texts into trunk features, through the store.
+    """Turns pictures and texts into trunk features, through the store. Safe for threads, which take turns.
 
     `precision` fp32, bf16 (bf16 weights, float32 features), bf16_measured (bf16 for pictures alone, by trunks whose drift was
     measured) or auto: bf16_measured on CPUs with units for bf16, else fp32.
@@ -85,6 +85,7 @@ class Encoder:
                 "each must be at least 1"
             )
 
+    @in_turn
     def pictures(
         self,
         backbone: Backbone,
@@ -129,6 +130,7 @@ class Encoder:
         self._note(backbone, "image", keys, features)
         return features
 
+    @in_turn
     def texts(self, backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]:
         """Trunk features [n, trunk_dim] of all texts, in their order; repeated texts are encoded once, by token length."""
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,9 @@ VERIFIED = "verified.json"
 LEFTOVER_S = 60.0
 PARTS = ("modality", "trunk", "precision", "width", "decode", "storage")
 STORAGES = ("float32", "float16")
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+Owner = TypeVar("Owner", bound="HasStore")
 
 
 def content_key(content: bytes | str) -> bytes:
@@ -136,10 +141,11 @@ class Space:
 
 
 class Store:
-    """All spaces under one folder."""
+    """All spaces under one folder. A thread that encodes has its `turn`: spaces and their claims are one thread's at a time."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self.turn = threading.RLock()
         self._spaces: dict[str, Space] = {}
 
     def space(
@@ -171,6 +177,23 @@ class Store:
         else:
             self._spaces[fingerprint] = Space(folder, fingerprint, width, storage)
         return self._spaces[fingerprint]
+
+
+class HasStore(Protocol):
+    """What encodes through a store."""
+
+    store: Store
+
+
+def in_turn(encode: Callable[Concatenate[Owner, Given], Made]) -> Callable[Concatenate[Owner, Given], Made]:
+    """A method of what has a `store` that one thread at a time goes through, of all that have the same one."""
+
+    @wraps(encode)
+    def wait_and_encode(self: Owner, /, *given: Given.args, **named: Given.kwargs) -> Made:
+        with self.store.turn:
+            return encode(self, *given, **named)
+
+    return wait_and_encode
 
 
 def describe(folder: Path, parts: Mapping[str, Any], label: str) -> None:

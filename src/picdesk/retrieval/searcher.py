@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -68,7 +69,7 @@ class Searcher:
     """`system` is all that answers, `dataset` what it was opened with (None for a saved index), `render` makes the text that
     is encoded out of a query's fields where the data set has no prompt.
 
-    Galleries are built, or opened, when they are first searched."""
+    Galleries are built, or opened, when they are first searched. Safe for threads, which take turns."""
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class Searcher:
         self.system, self.name = system, name
         self._open, self._render, self._read = open_gallery, render, read_dataset
         self._galleries: dict[Direction, Gallery] = {}
+        self._turn = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<picdesk system {self.name}: {self.system.backbone.name}>"
@@ -94,20 +96,23 @@ class Searcher:
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings [n, dim] of texts as they are given; rows of length 1."""
-        return self.system.encode_texts(texts)
+        with self._turn:
+            return self.system.encode_texts(texts)
 
     def encode_images(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
         """Embeddings [n, dim] of pictures, by their files or their bytes; rows of length 1."""
-        return self.system.encode_images([bytes_of(picture) for picture in pictures])
+        with self._turn:
+            return self.system.encode_images([bytes_of(picture) for picture in pictures])
 
     def gallery(self, find: Find = "pictures") -> Gallery:
         """What is searched."""
         if find not in DIRECTION_OF:
             raise ConfigError(f"find={find}: choose one of {', '.join(DIRECTION_OF)}")
         direction = DIRECTION_OF[find]
-        if direction not in self._galleries:
-            self._galleries[direction] = self._open(direction)
-        return self._galleries[direction]
+        with self._turn:
+            if direction not in self._galleries:
+                self._galleries[direction] = self._open(direction)
+            return self._galleries[direction]
 
     @property
     def open_galleries(self) -> Mapping[Direction, Gallery]:
@@ -121,7 +126,9 @@ class Searcher:
         def open_gallery(direction: Direction) -> Gallery:
             return self.system.gallery(other, other.collection, direction)
 
-        return Searcher(self.system, open_gallery, self._render, lambda: other, other.collection.name)
+        made = Searcher(self.system, open_gallery, self._render, lambda: other, other.collection.name)
+        made._turn = self._turn  # it is the same system
+        return made
 
     def search(
         self,
@@ -141,11 +148,12 @@ class Searcher:
         Raises `ConfigError` for an empty query.
         """
         wanted: Find = find or ("pictures" if query is not None else "texts")
-        gallery = self.gallery(wanted)
         texts, pictures = [query] if query is not None else [], [picture] if picture is not None else []
-        asks = self.asks(texts, pictures, share, gallery)
         told = query if query is not None else "a picture"
-        return rows_of(self.system.search(asks, gallery, k, weights, filter), gallery, [told])[0]
+        with self._turn:
+            gallery = self.gallery(wanted)
+            asks = self.asks(texts, pictures, share, gallery)
+            return rows_of(self.system.search(asks, gallery, k, weights, filter), gallery, [told])[0]
 
     def search_many(
         self,
@@ -155,9 +163,10 @@ class Searcher:
         filter: str | None = None,  # noqa: A002
     ) -> list[Rows]:
         """Pictures for many texts at once, under one filter."""
-        gallery = self.gallery("pictures")
-        asks = self.asks(queries, gallery=gallery)
-        return rows_of(self.system.search(asks, gallery, k, weights, filter), gallery, queries)
+        with self._turn:
+            gallery = self.gallery("pictures")
+            asks = self.asks(queries, gallery=gallery)
+            return rows_of(self.system.search(asks, gallery, k, weights, filter), gallery, queries)
 
     def rendering(self, gallery: Gallery | None = None) -> Callable[[Fields], str]:
         """How the fields of a query become the text that is encoded: as those of the data set do, where it has any."""
@@ -181,7 +190,8 @@ class Searcher:
 
     def evaluate(self, part: str = "test") -> Scores:
         """Both directions over a part of the data set: train, val, test or all."""
-        return self.system.evaluate(self.dataset, self.dataset.part(part))
+        with self._turn:
+            return self.system.evaluate(self.dataset, self.dataset.part(part))
 
 
 def rows_of(run: Run, gallery: Gallery, queries: Sequence[str]) -> list[Rows]:
