@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,80 @@ def test_threads_may_ask_at_once(encoded: Ran) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(ask, range(4)))
     assert found == [ask(i) for i in range(4)]
+
+
+LOST = "/nowhere/photo.jpg"
+WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
+    **{
+        f"k={k!r}": (lambda s, k=k: s.search("a", k=k), f"k={k!r}: a whole number, 1 or more")
+        for k in (0, -1, float("nan"), "3", 1.5, True, None)
+    },
+    "k of many": (lambda s: s.search_many(["a"], k=-5), "k=-5: a whole number"),
+    "a number asks": (lambda s: s.search(5), "query=5: a text is needed"),
+    "two texts ask": (lambda s: s.search(["a", "b"]), "query=['a', 'b']: a text is needed"),
+    "half a character": (lambda s: s.search("\ud800"), "query='\\ud800': half a character"),
+    "nothing asks": (lambda s: s.search(), "nothing is asked"),
+    "no such picture": (lambda s: s.search(picture=LOST), f"picture={LOST}: no such file"),
+    "a folder": (lambda s: s.search(picture="/tmp"), "picture='/tmp': cannot be read"),
+    "an open picture": (
+        lambda s: s.search(picture=Image.new("RGB", (3, 3))),
+        "the name of a file, or its content as bytes",
+    ),
+    "a text file": (lambda s: s.search(picture=__file__), f"picture '{__file__}': not a picture"),
+    "a filter of another kind": (lambda s: s.search("a", filter=5), "filter=5: a text is needed"),
+    "weights of another kind": (lambda s: s.search("a", weights=[1]), "weights=[1]: a table is needed"),
+    "no share": (lambda s: s.search("a", picture=LOST, share="x"), f"picture={LOST}"),
+    "find of another kind": (lambda s: s.search("a", find=[]), "find=[]: choose one of pictures, texts"),
+    "one text for many": (lambda s: s.search_many("abc"), "queries='abc': a list of texts is needed"),
+    "one text to encode": (lambda s: s.encode_texts("abc"), "texts='abc': a list of texts is needed"),
+    "one picture to encode": (lambda s: s.encode_images(LOST), f"pictures='{LOST}': a list of pictures is needed"),
+    "bytes to encode": (lambda s: s.encode_images(b"abc"), "pictures=b'abc': a list of pictures is needed"),
+    "no text among many": (lambda s: s.encode_texts(["a", 5]), "texts[1]=5: a text is needed"),
+    "an unknown key": (lambda s: picdesk.load("latest", "foo=1"), "foo is not a config option"),
+    "no override": (lambda s: picdesk.load("latest", "foo"), "'foo' is not KEY=VALUE"),
+    "a value of another kind": (lambda s: picdesk.load("latest", "top_k=many"), "top_k=many: a whole number is wanted"),
+    "data of another kind": (lambda s: picdesk.load("latest", data=5), "data=5: a picdesk.Dataset is needed"),
+    "a job by a number": (lambda s: picdesk.open_job(5), "folder=5: the name of a file or a folder"),
+    "a frame that is none": (lambda s: picdesk.Dataset.from_pandas(5, "/tmp"), "frame=5: a frame of pandas is needed"),
+}
+
+
+def test_mistakes_are_one_line(encoded: Ran) -> None:
+    system = picdesk.load("latest")
+    for what, (ask, told) in WRONG.items():
+        with pytest.raises(picdesk.UserError) as caught:
+            ask(system)
+        assert told in str(caught.value), what
+        assert "\n" not in str(caught.value), what
+    assert len(system.search_many(text for text in ("a", "b"))) == 2, "whatever gives texts"
+    assert len(system.search("a", k=np.int64(3))) == 3
+
+
+MEASURED: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
+    "a text": (("abc", [0]), {}, "scores='abc': a matrix of numbers is needed"),
+    "complex numbers": ((np.ones((2, 2)) * 1j, [0, 1]), {}, "real numbers are needed"),
+    "rows of several lengths": (([[1, 2], [3]], [0, 1]), {}, "scores: no array of rows of one length"),
+    "three sides": (((np.ones((2, 2)),) * 3, [0, 1]), {}, "3 sides of embeddings: a pair is needed"),
+    "ids in one text": ((np.eye(2), [0, 1]), {"text_ids": "ab"}, "text_ids='ab': a list of ids is needed"),
+    "no resamples": ((np.eye(2), [0, 1]), {"resamples": 0}, "resamples=0: a whole number, 1 or more"),
+    "a level out of range": ((np.eye(2), [0, 1]), {"level": 2}, "level=2: a share"),
+    "no seed": ((np.eye(2), [0, 1]), {"seed": -1}, "seed=-1: a whole number, 0 or more"),
+    "cut-offs of another kind": ((np.eye(2), [0, 1]), {"ks": 5}, "measure.ks=5: a list of whole numbers"),
+}
+
+
+@pytest.mark.parametrize("what", MEASURED)
+def test_what_cannot_be_measured_is_one_line(what: str) -> None:
+    given, named, told = MEASURED[what]
+    with pytest.raises(picdesk.UserError, match=re.escape(told)):
+        picdesk.measure(*given, **named)
+
+
+def test_a_metric_alone_is_a_list_of_one() -> None:
+    scores = picdesk.measure(np.eye(3), [0, 1, 2], resamples=20, names="mrr")
+    assert list(scores["t2i"].metrics) == ["hits@1", "hits@5", "hits@10", "mrr", "queries", "gallery"]
+    with pytest.raises(picdesk.DataError, match="b=5: the scores of a system are needed"):
+        picdesk.compare(scores, 5)  # type: ignore[arg-type]
 
 
 def test_a_matrix_is_measured_by_hand() -> None:

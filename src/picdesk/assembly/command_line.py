@@ -1,7 +1,7 @@
 """The command line as people type it.
 
-Which arguments are flags, which are `key=value` and which are what is searched for; where the keys of tasks stand. The values
-are put into quotes where that is needed by `assembly.quoting`.
+Which arguments are flags, which are `key=value` and which are what is searched for; where the keys of tasks stand; what Hydra
+says of it all, in one line. The values are put into quotes where that is needed by `assembly.quoting`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from picdesk.assembly.quoting import OVERRIDE, in_quotes, quoted_override
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, UserError
 
 FORMER_TASKS = {"tune": "tune_index"}
 """What the values of a task stood below before, where that was not the name of the task."""
@@ -36,6 +36,7 @@ COMPLETION = ("--shell-completion", "-sc")
 SWEEPS = ("--multirun", "-m", "hydra.mode=MULTIRUN")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 SEARCH = "hydra.searchpath="
+KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
 def door_arguments(typed: Sequence[str], takes_text: bool = False) -> list[str]:
@@ -198,3 +199,50 @@ def near_keys(key: str, known: Collection[str], most: int = 2) -> list[str]:
     same = sorted(name for name in known if name.rpartition(".")[2] == last)
     top = difflib.get_close_matches(key.split(".")[0], {name for name in known if "." not in name}, most, cutoff=0.75)
     return [name for name in dict.fromkeys([*similar, *same, *top]) if name != key][:most]
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error, without line breaks, advice for Hydra's developers and internal names."""
+    text = str(error) or type(error).__name__
+    missing_option = re.search(
+        r"Could not find '([^']+)'\s+Available options in '([^']+)':\s+(.*?)\s+Config search", text, re.S
+    )
+    if missing_option:
+        wanted, group, options = missing_option.groups()
+        return f"{group}={wanted.rsplit('/', 1)[-1]} is not an option; choose one of {', '.join(options.split())}"
+    wrong_kind = re.search(r"could not be converted to (\w+)", f"{text} {error.__cause__}")
+    merged = re.match(r"Error merging override (\S.*)", text, re.S)
+    if merged and wrong_kind:
+        return f"{merged[1].strip()}: {KINDS.get(wrong_kind[1], wrong_kind[1])} is wanted"
+    if merged and re.search(r"Cannot merge \w+ with \w+", str(error.__cause__)):  # the same words, whichever was given
+        from picdesk.assembly.schema import table_wanted
+
+        given = merged[1].strip().lstrip("+")
+        key, _, value = given.partition("=")
+        return f"{given}: {table_wanted(key) if value[:1] == '[' else f'a list is wanted, as in {key}=[VALUE]'}"
+    if merged and "is not a ListConfig" in str(error.__cause__):
+        key, _, value = merged[1].strip().partition("=")
+        return f"{key}={value}: a list is wanted, such as {key}=[{value}]"
+    missing_key = re.search(r"(?:Could not override '([^']+)'|Key '([^']+)' (?:is )?not in)", text)
+    if missing_key and not isinstance(error, UserError):
+        return unknown_key(missing_key.group(1) or missing_key.group(2))
+    missing_value = re.search(r"Missing mandatory value: (\S+)", text)
+    if missing_value:
+        return f"{missing_value.group(1)} must be given: add {missing_value.group(1)}=VALUE"
+    kept = [
+        line.strip() for line in text.splitlines() if line.strip() and not re.match(r"\s*(full_key|object_type)", line)
+    ]
+    return " ".join(kept)
+
+
+def unknown_key(key: str) -> str:
+    """What to say of an override of something that is not there: the keys that may have been meant, if any are near."""
+    from picdesk.assembly.schema import conf_keys, task_keys, top_keys
+
+    first, _, own = key.partition(".")
+    takers = [name for name, keys in task_keys().items() if first == "task" and own.split(".")[0] in keys]
+    if takers:
+        return f"{own} belongs to {', '.join(f'task={name}' for name in takers)}; this task does not take it"
+    near = near_keys(key, top_keys().union(conf_keys(), *task_keys().values()))
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{key} is not a config option; {hint}see all with --cfg job"

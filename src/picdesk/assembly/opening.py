@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.assembly import saved_index
-from picdesk.assembly.command_line import in_tasks, with_plugin_options
+from picdesk.assembly.command_line import in_tasks, is_override, one_line, refuse, with_plugin_options
 from picdesk.assembly.named import as_typed, use_overrides
 from picdesk.assembly.quoting import quoted_override
 from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
 from picdesk.collection import Fields
 from picdesk.data.facts import PictureFacts
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, short_repr
 from picdesk.interfaces import Direction
 from picdesk.readers.arrays import load_arrays
 from picdesk.retrieval.dataset import QUERY_FIELDS, Dataset
@@ -41,11 +43,20 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     that the checkpoint was trained on, or of `data`. Raises `UserError` saying what is wrong, as the doors do.
     """
     named, folder = overrides_for(str(source))
-    given_here = [f"part={part}", *(quoted_override(given, sweep=False) for given in overrides)]
+    refuse([text for text in map(str, overrides) if not is_override(text, (), takes_text=False)])
+    if not isinstance(data, Dataset | None):
+        raise ConfigError(
+            f"data={short_repr(data)}: a picdesk.Dataset is needed, such as Dataset.from_folder(FOLDER) gives"
+        )
+    given_here = [quoted_override(f"part={part}", sweep=False)]
+    given_here += [quoted_override(str(given), sweep=False) for given in overrides]
     named = in_tasks([*named, *given_here], top_keys(), task_keys())
-    with use_overrides(named):
-        start = Session(compose_config(named)).with_plugins()
-        session = saved_index.session_of(start, folder) if folder else start.open(whole=True)
+    try:
+        with use_overrides(named):
+            start = Session(compose_config(named)).with_plugins()
+            session = saved_index.session_of(start, folder) if folder else start.open(whole=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(one_line(error)) from error
     if data is not None:
         session.dataset = data
     return searcher_of(session, folder, str(source))

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from picdesk.assembly.command_line import one_line
 from picdesk.errors import ConfigError
-from picdesk.jobs.mistakes import mistake, one_line, say
+from picdesk.jobs.mistakes import mistake, say
 from picdesk.process import ending, stops
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ def attempt(run: Callable[[], Result]) -> Result:
         return run()
     except Exception as error:
         stops.check()
-        from picdesk.jobs.mistakes import one_line
+        from picdesk.assembly.command_line import one_line
 
         told = machine.fault(error) or error
         reason = one_line(told) if str(told) else type(error).__name__

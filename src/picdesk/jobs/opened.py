@@ -16,6 +16,7 @@ from picdesk.measures.listing import KS, NAMES
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
 from picdesk.retrieval.scores import Bars, Metrics, Scores, score
+from picdesk.text.given import path_from
 from picdesk.trec.files import read_qrels, read_runs
 from picdesk.trec.runs import Qrels, Run
 
@@ -65,7 +66,7 @@ class OpenedJob:
 
 def open_job(folder: str | Path) -> OpenedJob:
     """The finished job in a folder. Raises `MissingFileError` where there is none."""
-    path = Path(folder).expanduser()
+    path = path_from("folder", folder)
     if not (path / "manifest.json").is_file():
         raise MissingFileError(f"{folder}: no finished job there (manifest.json is missing)")
     return OpenedJob(path)
@@ -75,7 +76,7 @@ def sweep_results(folder: str | Path) -> pd.DataFrame:
     """A frame with a row a finished job below a folder: its name, what was swept, and its metrics (`t2i/hits@1`, ...)."""
     import pandas as pd
 
-    path = Path(folder).expanduser()
+    path = path_from("folder", folder)
     if not path.is_dir():
         raise MissingFileError(f"{folder}: no such folder; give that of a sweep")
     jobs = find_jobs(path).jobs

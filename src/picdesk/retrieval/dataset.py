@@ -20,6 +20,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.readers.folder import Folder
 from picdesk.readers.tables import Csv, Frame
+from picdesk.text.given import path_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,13 +57,13 @@ class Dataset:
     @classmethod
     def from_csv(cls, file: str | Path, **columns: Any) -> Dataset:
         """A CSV or TSV file beside its pictures; `columns` are keys of `conf/data/csv.yaml` (`picture_column="file"`, ...)."""
-        path = Path(file).expanduser()
+        path = path_from("file", file)
         return cls.of(Csv(root=str(path.parent), file=path.name, **columns).read())
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame, folder: str | Path, **columns: Any) -> Dataset:
         """The rows of a frame, whose pictures lie below `folder`; `columns` as for a CSV file. Errors count its rows from 0."""
-        return cls.of(Frame(root=str(Path(folder).expanduser().resolve()), frame=frame, **columns).read())
+        return cls.of(Frame(root=str(path_from("folder", folder).resolve()), frame=frame, **columns).read())
 
     def part(self, name: str) -> Collection:
         """One part of the data set. Raises `ConfigError` for an unknown or empty one."""

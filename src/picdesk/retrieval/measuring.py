@@ -16,6 +16,7 @@ from picdesk.interfaces import DIRECTIONS, Direction, Embeddings
 from picdesk.measures.listing import KS, NAMES
 from picdesk.products import quick_product
 from picdesk.retrieval.scores import Bars, Metrics, Scores, pictures_of, score
+from picdesk.text.given import listed, number_from, shown, whole_number
 from picdesk.trec.runs import Qrels, Run, id_ranks, order_rows
 
 DEPTH = 20
@@ -45,11 +46,17 @@ def measure(
     hits@1 is always among them, and those over both directions are in `.joint`. Raises `DataError` where shapes do not fit, or
     a score is no number, and `ConfigError` for an unknown metric.
     """
-    bars, metrics = Bars(resamples, level, seed), Metrics.of(names, ks, "measure")
+    bars, metrics = bars_of(resamples, level, seed), Metrics.of(names, ks, "measure")
     if isinstance(found, Run):
+        if not isinstance(relevant, Qrels):
+            raise DataError(f"relevant={shown(relevant)}: with a run, Qrels are needed")
         return Scores({"t2i": score("t2i", found, relevant, bars, metrics)}, bars)
     if isinstance(found, tuple):
-        texts, pictures = (np.asarray(side, np.float32) for side in found)
+        if len(found) != 2:
+            raise DataError(
+                f"{len(found)} sides of embeddings: a pair is needed, those of the texts and of the pictures"
+            )
+        texts, pictures = (numbers_of(side, "embeddings") for side in found)
         if texts.ndim != 2 or pictures.ndim != 2 or texts.shape[1] != pictures.shape[1]:
             raise DataError(
                 f"embeddings of {texts.shape} and {pictures.shape}: [texts, dim] and [pictures, dim] are needed"
@@ -57,7 +64,7 @@ def measure(
         ids = ids_of(text_ids, len(texts), "t"), ids_of(picture_ids, len(pictures), "p")
         sides = Embeddings(ids[0], unit(texts)), Embeddings(ids[1], unit(pictures))
         return scores_of_embeddings(*sides, qrels_of(relevant, *ids, about), bars, metrics)
-    matrix = np.asarray(found, np.float32)
+    matrix = numbers_of(found, "scores")
     if matrix.ndim != 2:
         raise DataError(f"scores of shape {matrix.shape}: a matrix [texts, pictures] is needed")
     ids = ids_of(text_ids, len(matrix), "t"), ids_of(picture_ids, matrix.shape[1], "p")
@@ -74,12 +81,45 @@ def compare(a: Scores, b: Scores, resamples: int = 10_000, seed: int = 0) -> dic
 
     Paired by picture; `p_family` is corrected for all metrics and directions (random signs, step-down maxT).
     """
+    for name, scores in (("a", a), ("b", b)):
+        if not isinstance(scores, Scores):
+            raise DataError(f"{name}={shown(scores)}: the scores of a system are needed, such as `measure` gives")
+    bars = bars_of(resamples, 0.95, seed)
     both = [direction for direction in DIRECTIONS if direction in a and direction in b]
     if not both:
         raise DataError("the two have no direction in common")
     pairs = {direction: (a[direction].ranks, b[direction].ranks) for direction in both}
     one, about = a[both[0]], {d: pictures_of(d, a[d].qrels) for d in both}
-    return compare_all(pairs, about, ks=one.ks, resamples=resamples, seed=seed, names=one.names)
+    return compare_all(pairs, about, ks=one.ks, resamples=bars.resamples, seed=bars.seed, names=one.names)
+
+
+def bars_of(resamples: Any, level: Any, seed: Any) -> Bars:
+    """How error bars are drawn. Raises `ConfigError` for what cannot be."""
+    told = "a share of the resamples between 0 and 1, such as 0.95"
+    return Bars(
+        whole_number("resamples", resamples),
+        number_from("level", level, told, 1e-9, 1 - 1e-9),
+        whole_number("seed", seed, 0),
+    )
+
+
+def array_of(given: Any, what: str) -> NDArray[Any]:
+    """The array of rows of one length. Raises `DataError` where there is none."""
+    try:
+        made: NDArray[Any] = np.asarray(given)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{what}: no array of rows of one length ({' '.join(str(error).split())[:120]})") from None
+    return made
+
+
+def numbers_of(given: Any, what: str) -> NDArray[np.float32]:
+    """An array of float32. Raises `DataError` for what is no number, or one of two parts."""
+    found = array_of(given, what)
+    if found.dtype.kind not in "biuf" and found.ndim:
+        raise DataError(f"{what} of the kind {found.dtype}: real numbers are needed")
+    if not found.ndim:
+        raise DataError(f"{what}={shown(given)}: a matrix of numbers is needed")
+    return found.astype(np.float32)
 
 
 def scores_of_embeddings(
@@ -121,7 +161,7 @@ def qrels_of(
             "t2i": together(own["t2i"], found["t2i"], text_ids, picture_ids, judged_only=True),
             "i2t": together(own["i2t"], found["i2t"], picture_ids, text_ids, judged_only=True),
         }
-    given = np.asarray(relevant)
+    given = array_of(relevant, "relevant")
     if given.shape == (len(text_ids),) and given.dtype.kind in "iu":
         texts, pictures = np.arange(len(text_ids)), given.astype(np.int64)
     elif given.shape == (len(text_ids), len(picture_ids)):
@@ -141,7 +181,7 @@ def qrels_of(
 
 def positions_of(about: Any, texts: int) -> NDArray[np.int64]:
     """One position for each text. Raises `DataError` for anything else."""
-    found = np.asarray(about)
+    found = array_of(about, "about")
     if found.shape != (texts,) or found.dtype.kind not in "iu":
         raise DataError(f"about of shape {found.shape}: the position of a picture for each of {texts} texts is needed")
     return found.astype(np.int64)
@@ -149,7 +189,8 @@ def positions_of(about: Any, texts: int) -> NDArray[np.int64]:
 
 def ids_of(given: Sequence[str] | None, count: int, letter: str) -> tuple[str, ...]:
     """The ids, or numbers in their place."""
-    ids = tuple(given) if given is not None else tuple(f"{letter}{i:07d}" for i in range(count))
+    key = "text_ids" if letter == "t" else "picture_ids"
+    ids = tuple(f"{letter}{i:07d}" for i in range(count)) if given is None else tuple(listed(key, given, "ids"))
     if len(ids) != count:
         raise DataError(f"{len(ids)} ids for {count} rows")
     return ids

@@ -10,6 +10,7 @@ from picdesk.interfaces import Fusion, RerankContext
 from picdesk.retrieval.rerank_scores import Part, scores_of
 from picdesk.retrieval.tools import Tools
 from picdesk.search.fusion import Single, check_weights
+from picdesk.text.given import number_from
 from picdesk.trec.runs import Run
 
 
@@ -36,9 +37,12 @@ class Reranking:
     def with_weights(self, weights: Mapping[str, float]) -> Reranking:
         """The same rerankers with other weights. Raises `ConfigError` for an unknown name or an impossible weight."""
         known = [part.name for part in self.parts]
-        unknown = sorted(set(weights) - set(known))
+        if not isinstance(weights, Mapping):
+            raise ConfigError(f"weights={weights!r}: a table is needed, such as {{'captions': 0.2}}")
+        unknown = sorted(str(name) for name in set(weights) - set(known))
         if unknown:
             raise ConfigError(f"rerankers: {', '.join(unknown)}: this system has {', '.join(known) or 'none'}")
-        parts = [replace(part, weight=float(weights.get(part.name, part.weight))) for part in self.parts]
+        new = {name: number_from(f"weights.{name}", weight, "a number") for name, weight in weights.items()}
+        parts = [replace(part, weight=new.get(part.name, part.weight)) for part in self.parts]
         check_weights([part.weight for part in parts])
         return replace(self, parts=parts)

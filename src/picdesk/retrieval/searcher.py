@@ -19,6 +19,7 @@ from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.scores import Scores
 from picdesk.retrieval.system import System
+from picdesk.text.given import content_of, listed, text_from, texts_from, whole_number
 from picdesk.trec.runs import Run
 
 if TYPE_CHECKING:
@@ -96,17 +97,20 @@ class Searcher:
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings [n, dim] of texts as they are given; rows of length 1."""
+        given = texts_from("texts", texts)
         with self._turn:
-            return self.system.encode_texts(texts)
+            return self.system.encode_texts(given)
 
     def encode_images(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
         """Embeddings [n, dim] of pictures, by their files or their bytes; rows of length 1."""
+        given = listed("pictures", pictures, "pictures")
+        contents = [content_of(f"pictures[{i}]", picture) for i, picture in enumerate(given)]
         with self._turn:
-            return self.system.encode_images([bytes_of(picture) for picture in pictures])
+            return self.system.encode_images(contents, names_of(given))
 
     def gallery(self, find: Find = "pictures") -> Gallery:
         """What is searched."""
-        if find not in DIRECTION_OF:
+        if not isinstance(find, str) or find not in DIRECTION_OF:
             raise ConfigError(f"find={find}: choose one of {', '.join(DIRECTION_OF)}")
         direction = DIRECTION_OF[find]
         with self._turn:
@@ -147,8 +151,12 @@ class Searcher:
         by name. A `filter` says which items may be found: `date > 2021-01-01 and credit = 'Reuters'`.
         Raises `ConfigError` for an empty query.
         """
-        wanted: Find = find or ("pictures" if query is not None else "texts")
-        texts, pictures = [query] if query is not None else [], [picture] if picture is not None else []
+        wanted: Find = find if find is not None else "pictures" if query is not None else "texts"
+        texts = [text_from("query", query)] if query is not None else []
+        pictures = [picture] if picture is not None else []
+        if not texts and not pictures:
+            raise ConfigError("nothing is asked: give a text, picture=FILE, or both")
+        k, filter = whole_number("k", k), filter_from(filter)  # noqa: A001 - as it is called everywhere
         told = query if query is not None else "a picture"
         with self._turn:
             gallery = self.gallery(wanted)
@@ -163,10 +171,14 @@ class Searcher:
         filter: str | None = None,  # noqa: A002
     ) -> list[Rows]:
         """Pictures for many texts at once, under one filter."""
+        texts = texts_from("queries", queries)
+        if not texts:
+            raise ConfigError("queries=[]: at least one text is needed")
+        k, filter = whole_number("k", k), filter_from(filter)  # noqa: A001
         with self._turn:
             gallery = self.gallery("pictures")
-            asks = self.asks(queries, gallery=gallery)
-            return rows_of(self.system.search(asks, gallery, k, weights, filter), gallery, queries)
+            asks = self.asks(texts, gallery=gallery)
+            return rows_of(self.system.search(asks, gallery, k, weights, filter), gallery, texts)
 
     def rendering(self, gallery: Gallery | None = None) -> Callable[[Fields], str]:
         """How the fields of a query become the text that is encoded: as those of the data set do, where it has any."""
@@ -184,9 +196,10 @@ class Searcher:
         if any(not text.strip() for text in texts):
             raise ConfigError("query is empty; give a text, for example 'flood warnings in the north'")
         fields = [bare(f"q{i}", text.strip()).fields for i, text in enumerate(texts, 1)]
-        contents = [bytes_of(picture) for picture in pictures]
+        contents = [content_of("picture", picture) for picture in pictures]
         render = self.rendering(gallery) if texts else self._render
-        return self.system.asks([render(own) for own in fields], contents, fields=fields, share=share)
+        texts = [render(own) for own in fields]
+        return self.system.asks(texts, contents, fields=fields, share=share, files=names_of(pictures))
 
     def evaluate(self, part: str = "test") -> Scores:
         """Both directions over a part of the data set: train, val, test or all."""
@@ -207,6 +220,11 @@ def rows_of(run: Run, gallery: Gallery, queries: Sequence[str]) -> list[Rows]:
     return found
 
 
-def bytes_of(picture: Picture) -> bytes:
-    """The bytes of a picture that is given as such or by its file."""
-    return picture if isinstance(picture, bytes) else Path(picture).expanduser().read_bytes()
+def names_of(pictures: Sequence[Picture]) -> list[str]:
+    """What each picture is called where it cannot be decoded: its file, or its place."""
+    return [str(one) if isinstance(one, str | Path) else str(i) for i, one in enumerate(pictures)]
+
+
+def filter_from(given: str | None) -> str | None:
+    """The filter as a text, or none."""
+    return None if given is None else text_from("filter", given)

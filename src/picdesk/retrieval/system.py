@@ -38,6 +38,7 @@ from picdesk.search.corrected import Corrected
 from picdesk.search.corrections import Bank, Correction, Fitted, Plain
 from picdesk.search.grouping import at_least
 from picdesk.search.hybrid import find_scored
+from picdesk.text.given import number_from
 from picdesk.training.features import Features
 from picdesk.trec.runs import Floats, Qrels, Run
 
@@ -91,9 +92,9 @@ class System:
         """Embeddings [n, dim] of texts, as they are given; rows of length 1."""
         return self.tools().texts(self.backbone, texts)
 
-    def encode_images(self, pictures: Sequence[bytes]) -> NDArray[np.float32]:
-        """Embeddings [n, dim] of pictures, given as the bytes of their files; rows of length 1."""
-        return self.tools().pictures(self.backbone, PicturesInMemory(tuple(pictures)))
+    def encode_images(self, pictures: Sequence[bytes], files: Sequence[str] = ()) -> NDArray[np.float32]:
+        """Embeddings [n, dim] of pictures, given as the bytes of their `files`; rows of length 1."""
+        return self.tools().pictures(self.backbone, PicturesInMemory(tuple(pictures)), files)
 
     def asks(
         self,
@@ -102,28 +103,27 @@ class System:
         ids: Sequence[str] = (),
         fields: Sequence[Fields] = (),
         share: float = 0.5,
+        files: Sequence[str] = (),
     ) -> Side:
         """Queries in the shared space: texts, or pictures, or both, row by row, as mixed queries.
 
         A mixed query is `(1 - share) * text + share * picture`, of length 1 again. `ids` are q1, q2, ... where they are not
-        given; `fields` are what the texts were made of, for rerankers. Raises `ConfigError` where counts differ.
+        given; `fields` are what the texts were made of, for rerankers, `files` what pictures are
+        called that cannot be decoded. Raises `ConfigError` where counts differ.
         """
         count = len(texts) or len(pictures)
         if not count or (texts and pictures and len(texts) != len(pictures)):
             given = f"{len(texts)} texts and {len(pictures)} pictures"
             raise ConfigError(f"{given} ask: texts, pictures, or as many of both")
-        if not 0 <= share <= 1:
-            raise ConfigError(f"share={share}: the share of the picture in a mixed query is a number from 0 to 1")
+        number_from("share", share, "the share of the picture in a mixed query is a number from 0 to 1", 0, 1)
         names = tuple(ids) or tuple(f"q{i}" for i in range(1, count + 1))
         source, tools = PicturesInMemory(tuple(pictures)), self.tools()
         sides = [tools.texts(self.backbone.facing("t2i"), texts)] if texts else []
-        sides += [tools.pictures(self.backbone.facing("i2t"), source)] if pictures else []
+        sides += [tools.pictures(self.backbone.facing("i2t"), source, files)] if pictures else []
         if len(sides) == 2:
             mixed = (1 - share) * sides[0] + share * sides[1]
             sides = [(mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)).astype(np.float32)]
-        matrix = sides[0]
-        shown = source if pictures else None
-        return Side(names, Embeddings(names, matrix), tuple(texts), tuple(fields), shown)
+        return Side(names, Embeddings(names, sides[0]), tuple(texts), tuple(fields), source if pictures else None)
 
     def gallery(self, dataset: Dataset, part: Collection, direction: Direction, coming: int | None = None) -> Gallery:
         """The pictures (t2i) or the texts (i2t) of one part of a data set, ready to be searched by `coming` queries."""
@@ -183,10 +183,10 @@ class System:
             gallery = replace(gallery, index=index)
         run = gallery.search(queries.embeddings, depth, self.drop_weak, filter, queries.texts)
         if not reranking.active:
-            return shorten_run(run, k or self.run_depth)
+            return shorten_run(run, self.run_depth if k is None else k)
         tools = self.tools(gallery.catalogue.collection if gallery.direction == "t2i" else None)
         context = tools.context(gallery.direction, queries, gallery.candidates(run))
-        return shorten_run(reranking.apply(run, context, tools), k or depth)
+        return shorten_run(reranking.apply(run, context, tools), depth if k is None else k)
 
     @property
     def depth(self) -> int:

@@ -44,9 +44,9 @@ class Tools:
         """Embeddings [n, dim] of texts by any backbone."""
         return head(backbone, "text", self.encoder.texts(backbone, list(texts)))
 
-    def pictures(self, backbone: TwoTower, pictures: PictureBytes) -> NDArray[np.float32]:
-        """Embeddings [n, dim] of pictures by any backbone."""
-        return head(backbone, "image", self.encoder.pictures(backbone, pictures, open_picture))
+    def pictures(self, backbone: TwoTower, pictures: PictureBytes, ids: Sequence[str] = ()) -> NDArray[np.float32]:
+        """Embeddings [n, dim] of pictures by any backbone; `ids` name one that cannot be decoded."""
+        return head(backbone, "image", self.encoder.pictures(backbone, pictures, open_picture, ids))
 
     def nearness(self, texts: Sequence[str]) -> Callable[[Sequence[int], PictureBytes], NDArray[np.float32]] | None:
         """What tells how near each picture is to one of the texts, by its number; None where no picture can be encoded."""

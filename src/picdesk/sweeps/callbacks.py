@@ -16,9 +16,10 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from picdesk.assembly import schema as schema  # a launcher's worker unpickles the callback, and so has our resolvers
+from picdesk.assembly.command_line import one_line
 from picdesk.errors import DataError
 from picdesk.jobs.attempts import FAILED, RUNNING, TAKEN, close_loggers
-from picdesk.jobs.mistakes import one_line, say
+from picdesk.jobs.mistakes import say
 from picdesk.process import machine, stops
 from picdesk.process.foreign_folders import check_to_write
 
