@@ -32,6 +32,15 @@ class NoAnswerError(Exception):
     """A language model gave no answer to one question; the others can still be asked."""
 
 
+def refuse_nan(value: Any, key: str) -> None:
+    """Raise `ConfigError` for nan, wherever in a plain value it stands: no comparison tells it from a number that is good."""
+    if isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            refuse_nan(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, float) and value != value:
+        raise ConfigError(f"{key}=nan: a number is wanted")
+
+
 def check_fraction(key: str, value: float) -> None:
     """Raise `ConfigError` for what is no fraction, nan included."""
     if not 0 <= value <= 1:

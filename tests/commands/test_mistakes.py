@@ -72,6 +72,30 @@ def test_mistakes_of_the_command_line(name: str, capfd: Capture, tmp_path: Path,
     assert list(tmp_path.rglob("metrics.json")) == []
 
 
+@pytest.mark.parametrize(
+    ("door", "overrides", "words"),
+    [
+        (
+            "evaluate",
+            ("min_score=0.9",),
+            ("min_score=0.9", "task=evaluate takes no min_score", "retrieve.py, serve.py"),
+        ),
+        ("train", ("min_score=0",), ("min_score=0", "task=train takes no min_score")),
+        ("evaluate", ("task=tune_weights", "min_score=0.9"), ("min_score=0.9",)),
+        ("retrieve", ("query=a", "min_score=nan"), ("min_score=nan: a number is wanted",)),
+        ("retrieve", ("query=a", "share=nan"), ("share=nan: a number is wanted",)),
+        ("evaluate", ("tolerance=nan",), ("tolerance=nan: a fraction is between 0 and 1",)),
+        ("serve", ("min_score=nan",), ("min_score=nan: a number is wanted",)),
+        ("serve", ("rate=nan",), ("rate=nan: a number is wanted",)),
+        ("train", ("loss.margin=nan",), ("loss.margin=nan",)),
+    ],
+)
+def test_bounds_that_bound_nothing(
+    capfd: Capture, tmp_path: Path, door: str, overrides: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    one_line(run(capfd, tmp_path / "out", door, *overrides), *words)
+
+
 def test_empty_data_set(capfd: Capture, tmp_path: Path) -> None:
     (tmp_path / "newsimages").mkdir()
     (tmp_path / "newsarticles.csv").write_text("article_id,article_title,article_tags,image_id\n")

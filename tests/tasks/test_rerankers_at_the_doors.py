@@ -222,7 +222,7 @@ def test_the_same_name_latest_is_not_the_same_checkpoint(tmp_path: Path) -> None
     assert cfg.reranker.parts.b.ckpt == "gone"
 
 
-@pytest.mark.parametrize("use", ["null", "captions", "3", "[]", "[captions,captions]", "[nobody]"])
+@pytest.mark.parametrize("use", ["null", "3", "[]", "[captions,captions]", "[nobody]"])
 def test_a_use_that_is_no_list_of_names_is_told(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], use: str
 ) -> None:

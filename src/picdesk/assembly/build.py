@@ -22,7 +22,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from picdesk.assembly import named
 from picdesk.assembly.allowed import FOREIGN, class_of, installed_plugins
 from picdesk.collection import Fields
-from picdesk.errors import ConfigError, UserError
+from picdesk.errors import ConfigError, UserError, refuse_nan
 
 TRAINING = ("trainer", "callbacks", "adaptation", "augmentation", "loss", "optimizer", "scheduler", "forget_on")
 TARGET, PARTIAL = "_target_", "_partial_"
@@ -188,15 +188,6 @@ def check_words(node: dict[str, Any], key: str) -> None:
     odd = [str(name) for name in node if str(name).startswith("_") and name not in (TARGET, PARTIAL, *FIXED)]
     if odd:
         raise ConfigError(f"{key}: {', '.join(odd)}: no argument that a config may give")
-
-
-def refuse_nan(value: Any, key: str) -> None:
-    """Raise `ConfigError` for nan, wherever in a plain value it stands: no comparison tells it from a number that is good."""
-    if isinstance(value, dict | list):
-        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            refuse_nan(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, float) and value != value:
-        raise ConfigError(f"{key}=nan: a number is wanted")
 
 
 def check_values(kind: type, node: Mapping[Any, Any], key: str) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from picdesk.assembly import named
-from picdesk.assembly.build import build, plugins_of, refuse_nan
-from picdesk.errors import ConfigError, MissingFileError, check_fraction
+from picdesk.assembly.build import build, plugins_of
+from picdesk.errors import ConfigError, MissingFileError, check_fraction, refuse_nan
 
 LIGHT = ("split", "prompt", "scores", "fusion")
 """Groups whose classes load nothing heavy: what was chosen of them is built."""

@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.assembly.shelf import take_or_make
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, refuse_nan
 from picdesk.home import PROJECT
 
 CONF = PROJECT / "conf"
@@ -143,6 +143,7 @@ def settings_of_values(given: dict[str, Any]) -> Settings:
     assert isinstance(made, Settings)
     if made.encode.max_pixels < 1:
         raise ConfigError(f"encode.max_pixels={made.encode.max_pixels}: a number of pixels is wanted, 1 at least")
+    refuse_nan(asdict(made), "")
     return made
 
 

@@ -19,12 +19,14 @@ from picdesk.errors import ConfigError
 class Task(ABC):
     """What a door can be asked to do. `name` is that of its file in `conf/task/`, `door` the door that it is asked at.
 
-    `takes_filter`: items are found, or scored, only where they fulfil `filter`.
+    `takes_filter`: items are found, or scored, only where they fulfil `filter`; `takes_min_score`: what is less similar is left
+    out.
     """
 
     name: str
     door: str
     takes_filter: ClassVar[bool] = False
+    takes_min_score: ClassVar[bool] = False
 
     def opens_others(self) -> bool:
         """Whether it opens what other jobs left, which may be anybody's: then it uses no network unless it is told to."""
@@ -60,6 +62,11 @@ def run(session: Session, task: Task) -> float | None:
     """Do what the task says; where the job may use no network, without one."""
     if session.settings.filter and not task.takes_filter:
         raise ConfigError(f"filter={session.settings.filter}: task={task.name} takes no filter")
+    if session.settings.min_score is not None and not task.takes_min_score:
+        told = (
+            f"task={task.name} takes no min_score; retrieve.py, serve.py and task=captioner leave out what scores less"
+        )
+        raise ConfigError(f"min_score={session.settings.min_score:g}: {told}")
     allowed = session.settings.network
     closed = allowed is False or (task.opens_others() and not allowed)
     with network.no_network() if closed else nullcontext():

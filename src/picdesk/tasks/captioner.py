@@ -61,6 +61,7 @@ class Bridge:
 class ByCaptions(Task):
     """One job. Gives the mean hits@1 of both directions. `captions_file`: sentences that stand for the pictures."""
 
+    takes_min_score = True
     captions_file: str | None = None
 
     def run(self, session: Session) -> float:

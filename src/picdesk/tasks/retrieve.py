@@ -39,6 +39,7 @@ class Retrieve(Task, Question):
     """
 
     takes_filter = True
+    takes_min_score = True
     save_index: str | None = None
     index_dir: str | None = None
     submission: Submission = field(default_factory=Submission)

@@ -21,6 +21,7 @@ NEEDED = ("fastapi", "uvicorn", "httptools", "multipart", "prometheus_client")
 class Serve(Task, Limits):
     """A data set, or the saved index in `index_dir`, as a page and an API."""
 
+    takes_min_score = True
     index_dir: str | None = None
 
     def run(self, session: Session) -> None:
