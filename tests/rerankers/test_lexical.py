@@ -1,6 +1,7 @@
 """Words against words: BM25 by hand, names kept whole, the query's own caption left out."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,16 @@ def test_wrong_settings_are_named() -> None:
         Lexical(score="tfidf")
     with pytest.raises(ConfigError, match=r"reranker\.k1=-1"):
         Lexical(k1=-1)
+
+
+def test_a_field_that_no_text_has_is_named() -> None:
+    run = run_over([[0, 1, 2]], 3)
+    known = {f"i{i}": [{"title": "a red boat", "tags": ["sea"], "credit": "Reuters"}] for i in range(3)}
+    context = replace(context_of(run, ["red boat"], PICTURES), known=known)
+    for fields in (("foo",), ("title", "foo")):
+        with pytest.raises(ConfigError, match=r"reranker\.fields=foo: no text .* there are credit, tags, title"):
+            Lexical(fields=fields).score(run, context)
+    assert np.isfinite(Lexical().score(run, context)).all(), "of caption and title, one is enough"
+    without = replace(context, known={"i0": [{"credit": "Reuters"}]})
+    with pytest.raises(ConfigError, match=r"reranker\.fields=caption,title: .* there are credit"):
+        Lexical().score(run, without)

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 NOTHING = "reranker.fields=[], reranker.file=null: nothing is known of any picture"
 SCORES = ("bm25", "entities")
 POOLS = ("sum", "mean", "max")
+USUAL = ("caption", "title")
 
 
 @config_part
@@ -42,7 +43,7 @@ class Lexical(Scorer):
 
     def __init__(
         self,
-        fields: Sequence[str] = ("caption", "title"),
+        fields: Sequence[str] = USUAL,
         file: str | None = None,
         score: str = "bm25",
         pooling: str = "mean",
@@ -114,14 +115,25 @@ class Lexical(Scorer):
     def _known_texts(self, context: RerankContext) -> Mapping[str, Sequence[str]]:
         """Texts by picture id: those of the data set, as far as they are asked for, and those of the file."""
         found: dict[str, list[str]] = {}
+        self._check_fields(context)
         for name, own in context.known.items() if context.known else ():
             said = [value for fields in own for key in self.fields for value in documents_in(fields.get(key, ()))]
             found[name] = list(dict.fromkeys(said))
-        if not context.known and {"caption", "title"} & set(self.fields):
+        if not context.known and {*USUAL} & set(self.fields):
             found = {name: list(own) for name, own in context.captions.items()}
         for name, more in self.given.items():
             found.setdefault(name, []).extend(more)
         return found
+
+    def _check_fields(self, context: RerankContext) -> None:
+        """Raise `ConfigError` for a field that no text has. Of those that stand for what most data sets have, one is enough."""
+        there = (
+            set[str]().union(*(fields for own in context.known.values() for fields in own)) if context.known else set()
+        )
+        lost = [name for name in self.fields if name not in there and (name not in USUAL or not there & {*USUAL})]
+        if there and lost and (set(lost) - {*USUAL} or not self.given):
+            told = f"no text of the data set has that field; there are {', '.join(sorted(there))}"
+            raise ConfigError(f"reranker.fields={','.join(lost)}: {told}")
 
 
 class Documents:
