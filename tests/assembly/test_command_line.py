@@ -52,6 +52,13 @@ def test_a_text_comes_through_as_typed(text: str) -> None:
     assert through_hydra(hydra_arguments([f"++query={text}"], KNOWN)) == {"query": text}
 
 
+@pytest.mark.parametrize("typed", ["???", "query=???", "++query=???"])
+def test_three_question_marks_are_a_text(typed: str) -> None:
+    (found,) = through_hydra(hydra_arguments([typed], KNOWN, takes_text=True)).values()
+    assert found.strip() == "???"
+    assert found != "???", "which is no value to OmegaConf"
+
+
 def test_any_text_comes_through() -> None:
     draw = random.Random(0)
     pieces = ["'", '"', "\\", "$", "{", "}", "${", "${x}", "a", " ", "\n", "中", ",", "(", ")", "[", "]", ":", "=", "%"]
@@ -120,6 +127,9 @@ def test_a_sweep_over_texts_is_asked_for_by_choice() -> None:
         (["--data=demo"], "write data=demo"),
         (["storm", "over", "the", "harbour"], 'in quotes, "storm over the harbour"'),
         (["query=\udce9t\udce9"], "not UTF-8"),
+        (["a dog", "query=a cat"], "'a dog' and query='a cat' are asked: give one of them"),
+        (["a dog", "task.query=cat"], "'a dog' and task.query='cat' are asked"),
+        (["dog.jpg", "++image=cat.jpg"], "'dog.jpg' and ++image=cat.jpg are asked"),
     ],
 )
 def test_what_nobody_can_read_is_told_in_one_line(arguments: list[str], words: str) -> None:

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from picdesk.assembly.quoting import OVERRIDE, in_quotes, quoted_override
+from picdesk.assembly.quoting import OVERRIDE, in_quotes, never_missing, quoted_override
 from picdesk.errors import ConfigError, UserError
 
 FORMER_TASKS = {"tune": "tune_index"}
@@ -115,7 +115,7 @@ def hydra_arguments(typed: Sequence[str], known: Collection[str], takes_text: bo
             made.append(quoted_override(argument, sweep))
         else:
             bare.append(argument)
-    return made + ([as_question(bare)] if takes_text and bare else refuse(bare))
+    return made + ([as_question(bare, made)] if takes_text and bare else refuse(bare))
 
 
 def with_current_keys(typed: Sequence[str]) -> list[str]:
@@ -170,17 +170,27 @@ def is_override(argument: str, known: Collection[str], takes_text: bool) -> bool
     return first in known or not (takes_text and re.search(r"\s", argument))
 
 
-def as_question(bare: Sequence[str]) -> str:
-    """The override that asks what was typed without a key. Raises `ConfigError` where several words stand alone."""
+def as_question(bare: Sequence[str], beside: Sequence[str] = ()) -> str:
+    """The override that asks what was typed without a key. Raises `ConfigError` where several words stand alone, or where an
+    override `beside` it asks the like."""
     if len(bare) > 1:
         together = " ".join(bare)
         raise ConfigError(f'{len(bare)} texts without a key; write one in quotes, "{together}", or give queries=FILE')
-    text = bare[0]
+    question = question_of(bare[0])
+    key = question.partition("=")[0]
+    given = next((one for one in beside if re.fullmatch(rf"\+*(task\.|retrieve\.)?{key}=.*", one, re.S)), None)
+    if given is not None:
+        raise ConfigError(f"{bare[0]!r} and {given} are asked: give one of them, or further ones by also=[TEXT,...]")
+    return question
+
+
+def question_of(text: str) -> str:
+    """The override that asks what was typed: a picture, a file of queries or a text."""
     ending = Path(text).suffix.lower() if not re.search(r"\s$", text) else ""
     if ending in QUERY_FILES and Path(text).expanduser().is_file():
         return f"queries={in_quotes(text)}"
     is_picture = ending in PICTURES and (Path(text).expanduser().exists() or not re.search(r"\s", text))
-    return f"{'image' if is_picture else 'query'}={in_quotes(text)}"
+    return f"{'image' if is_picture else 'query'}={in_quotes(text if is_picture else never_missing(text))}"
 
 
 def refuse(bare: Sequence[str]) -> list[str]:

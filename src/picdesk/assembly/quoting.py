@@ -90,7 +90,7 @@ def quoted_value(key: str, value: str, sweep: bool) -> str:
     own = rest if first == "task" or first in tasks else key
     is_choice = sweep and re.fullmatch(r"choice\(.*\)", value, re.S)
     if own in TEXTS:
-        return value if is_choice else in_quotes(value)
+        return value if is_choice else in_quotes(never_missing(value))
     if "${" in value or value in ("", "null", "???"):
         return value
     if own in TEXT_LISTS:
@@ -100,6 +100,12 @@ def quoted_value(key: str, value: str, sweep: bool) -> str:
     is_option = "/" in key or "@" in key or not (rest or any(key in keys for keys in tasks.values()))
     stays = stays_itself(value, sweep) if is_name(key) else is_option or is_readable(value, sweep)
     return value if stays else in_quotes(value)
+
+
+def never_missing(text: str) -> str:
+    """A text to search for, told from the three question marks by which OmegaConf has a value that is still to be given: by a
+    space behind them, which no search reads."""
+    return f"{text} " if text == "???" else text
 
 
 def is_name(key: str) -> bool:
