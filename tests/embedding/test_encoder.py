@@ -111,6 +111,11 @@ def test_wrong_settings_are_named(tmp_path: Path, settings: dict[str, object]) -
         Encoder(Store(tmp_path), **settings)  # type: ignore[arg-type]
 
 
+def test_no_pixels_are_no_bound(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"encode\.max_pixels=0: at least 1 is needed"):
+        Encoder(Store(tmp_path), max_pixels=0)
+
+
 def test_texts_go_together_in_larger_batches_in_bf16(tmp_path: Path) -> None:
     sizes: dict[str, list[int]] = {}
     for precision in ("fp32", "bf16"):

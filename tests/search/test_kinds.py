@@ -181,3 +181,11 @@ def test_wrong_additions_and_removals_are_refused(gallery: Embeddings) -> None:
 def test_default_lists_suit_the_number_of_items() -> None:
     index = IvfFlatIndex()
     assert [index.lists_for(n) for n in (10, 1_000, 100_000, 1_000_000)] == [1, 25, 1024, 4096]
+
+
+@pytest.mark.parametrize("lists", [0, -1])
+def test_no_lists_are_no_index(lists: int) -> None:
+    with pytest.raises(ConfigError, match=f"lists={lists}"):
+        IvfFlatIndex(lists=lists)
+    with pytest.raises(ConfigError, match=f"lists={lists}"):
+        IvfPqIndex(lists=lists)

@@ -84,6 +84,8 @@ class Encoder:
                 f"encode.batch_size={self.batch_size}, encode.workers={self.workers}, encode.shard={self.shard}: "
                 "each must be at least 1"
             )
+        if self.max_pixels is not None and self.max_pixels < 1:
+            raise ConfigError(f"encode.max_pixels={self.max_pixels}: at least 1 is needed")
 
     @in_turn
     def pictures(

@@ -157,13 +157,14 @@ class IvfFlatIndex(FaissIndex):
     kind = "ivf_flat"
 
     def __init__(self, lists: int | None = None, probes: int = 16) -> None:
-        need_positive(lists=lists or 1, probes=probes)
+        need_positive(lists=1 if lists is None else lists, probes=probes)
         super().__init__({"lists": lists}, {"nprobe": probes})
 
     def lists_for(self, count: int) -> int:
         """Number of inverted lists for `count` items."""
-        wanted = self.recipe["lists"] or 2 ** round(np.log2(4 * sqrt(count)))
-        return int(wanted if self.recipe["lists"] else max(1, min(wanted, count // ITEMS_A_LIST)))
+        if self.recipe["lists"] is not None:
+            return int(self.recipe["lists"])
+        return max(1, min(int(2 ** round(np.log2(4 * sqrt(count)))), count // ITEMS_A_LIST))
 
     def factory_for(self, count: int, dim: int) -> str:
         """faiss's text."""
