@@ -32,7 +32,7 @@ class NoAnswerError(Exception):
     """A language model gave no answer to one question; the others can still be asked."""
 
 
-def refuse_nan(value: Any, key: str) -> None:
+def refuse_nan(value: object, key: str) -> None:
     """Raise `ConfigError` for nan, wherever in a plain value it stands: no comparison tells it from a number that is good."""
     if isinstance(value, dict | list):
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
