@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 
@@ -32,13 +33,18 @@ class NoAnswerError(Exception):
     """A language model gave no answer to one question; the others can still be asked."""
 
 
-def refuse_nan(value: object, key: str) -> None:
-    """Raise `ConfigError` for nan, wherever in a plain value it stands: no comparison tells it from a number that is good."""
+def refuse_nan(value: object, key: str, infinite: bool = False) -> None:
+    """Raise `ConfigError` for nan, wherever in a plain value it stands: no comparison tells it from a number that is good.
+
+    `infinite`: for what is not finite as well.
+    """
     if isinstance(value, dict | list):
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            refuse_nan(inner, f"{key}.{name}" if key else str(name))
+            refuse_nan(inner, f"{key}.{name}" if key else str(name), infinite)
     elif isinstance(value, float) and value != value:
         raise ConfigError(f"{key}=nan: a number is wanted")
+    elif infinite and isinstance(value, float) and math.isinf(value):
+        raise ConfigError(f"{key}={value}: a finite number is wanted")
 
 
 def check_fraction(key: str, value: float) -> None:

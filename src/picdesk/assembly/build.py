@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from picdesk.assembly import named
-from picdesk.assembly.allowed import FOREIGN, class_of, installed_plugins
+from picdesk.assembly.allowed import FOREIGN, OWN, class_of, installed_plugins
 from picdesk.collection import Fields
 from picdesk.errors import ConfigError, UserError, refuse_nan
 
@@ -35,7 +35,7 @@ OF_THE_JOB = {"data": ("qrels", "qrels_only")}
 
 LIMIT = "limit"
 TEXT, NUMBERS, LISTS = (str, Path), (int, float), (list, tuple, set, frozenset, Sequence, Iterable)
-OPEN = ("???", "${")
+OPEN, OTHER = ("???", "${"), "something else"
 
 
 def build(cfg: DictConfig, key: str, **extra: Any) -> Any:
@@ -85,16 +85,18 @@ def make(node: Any, key: str, plugins: Sequence[str], extra: Extra) -> Any:
     own = {str(name): as_list(value, hints.get(str(name))) for name, value in node.items() if name not in left}
     values = {name: make(value, f"{key}.{name}", plugins, {}) for name, value in own.items()} | dict(extra)
     if node.get(PARTIAL):
+        check_values(kind, own, key)
         return functools.partial(kind, **values)
     try:
         made = kind(**values)
     except UserError:
         raise
-    except WRONG as error:  # a value of a kind that the class does not take
+    except Exception as error:
+        if not isinstance(error, WRONG) and node[TARGET] not in FOREIGN:  # other libraries have errors of their own
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{key}: {node[TARGET]} does not take these values ({reason})") from error
-    if node[TARGET] not in FOREIGN:
-        check_values(kind, own, key)  # behind the class, whose own words say more
+    check_values(kind, own, key)  # behind the class, whose own words say more
     return made
 
 
@@ -157,7 +159,7 @@ def check(node: dict[str, Any], key: str, extra: Extra, plugins: Sequence[str] =
     target = str(node[TARGET])
     signature = signature_of(class_of(node[TARGET], key, plugins))
     check_words(node, key)
-    refuse_nan(node, key)
+    refuse_nan(node, key, infinite=target in FOREIGN or target.split(".")[0] == OWN)
     left = (TARGET, PARTIAL, *FIXED, *OF_THE_JOB.get(key, ()))
     given = {str(name) for name in node if name not in left} | set(extra)
     taken = {name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
@@ -191,7 +193,7 @@ def check_words(node: dict[str, Any], key: str) -> None:
 
 
 def check_values(kind: type, node: Mapping[Any, Any], key: str) -> None:
-    """Raise `ConfigError` for a list where a text belongs, a text where a number belongs, and the like.
+    """Raise `ConfigError` for a list where a text belongs, a text where a number belongs, 1.5 where 1 or 2 does, and the like.
 
     What the class does not say is not looked at; nodes with a `_target_` become objects, which the class looks at itself.
     """
@@ -232,13 +234,25 @@ def fits(value: Any, hint: Any) -> bool:
         return value is None
     if origin in TEXT:
         return value is not None and not isinstance(value, list | dict)
-    if origin in NUMBERS or origin is bool:
+    if origin is bool:
         return isinstance(value, int | float)
+    if origin in NUMBERS:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return origin is float or isinstance(value, int) or value.is_integer()
     if origin in LISTS:
-        return isinstance(value, list)
+        return isinstance(value, list) and items_fit(value, hint)
     if origin in (dict, Mapping):
         return isinstance(value, dict)
-    return True
+    return not (isinstance(value, bool) and isinstance(origin, type) and origin.__module__.startswith("torch"))
+
+
+def items_fit(items: list[Any], hint: Any) -> bool:
+    """Whether the values of a list can be meant where the hint stands, and are as many as it asks for."""
+    kinds = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple and Ellipsis not in kinds:
+        return len(items) == len(kinds) and all(map(fits, items, kinds))
+    return all(fits(item, kinds[0]) for item in items) if kinds else True
 
 
 def article(value: Any) -> str:
@@ -250,9 +264,13 @@ def article(value: Any) -> str:
 def words_for(hint: Any) -> str:
     """What a hint asks for, in words."""
     origin = typing.get_origin(hint) or hint
+    inner = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(words_for(inner) for inner in typing.get_args(hint))
+        said = [words_for(kind) for kind in inner if kind is not int or float not in inner]
+        return " or ".join(word for word in dict.fromkeys(said) if word != OTHER) or OTHER
     if origin in LISTS:
-        return "a list"
-    words = {str: "a text", Path: "a path", int: "a number", float: "a number", bool: "true or false"}
-    return (words | {dict: "a table", Mapping: "a table", type(None): "nothing"}).get(origin, "something else")
+        many = f" of {len(inner)}" if origin is tuple and Ellipsis not in inner else ""
+        each = words_for(inner[0]).removeprefix("a ") if inner else OTHER
+        return f"a list{many}" if each == OTHER else f"a list{many or ' of'} {each}s"
+    words = {str: "a text", Path: "a path", int: "a whole number", float: "a number", bool: "true or false"}
+    return (words | {dict: "a table", Mapping: "a table", type(None): "nothing"}).get(origin, OTHER)
