@@ -84,7 +84,7 @@ MISTAKES = {
     "an unknown sampler": (("training.sampler=all",), ("training.sampler=all", "auto, texts, pictures")),
     "a negative chunk": (("training.chunk=-1",), ("training.chunk=-1",)),
     "a rank of none": (("adaptation=lora", "adaptation.rank=0"), ("adaptation.rank=0",)),
-    "a rate below zero": (("optimizer.lr=-1",), ("optimizer", "learning rate: -1")),
+    "a rate below zero": (("optimizer.lr=-1",), ("optimizer.lr=-1: a learning rate", "0 or more")),
     "a warm-up longer than the training": (("scheduler.warmup=2",), ("scheduler.warmup=2",)),
     "a device that is not there": (("trainer.accelerator=tpu",), ("trainer: ",)),
     "an accelerator that is none": (("trainer.accelerator=nonsense",), ("trainer.accelerator=nonsense", "take cpu")),

@@ -7,13 +7,13 @@ import sys
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger
 
 from picdesk.assembly import shelf
 from picdesk.assembly.session import Session
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, UserError
+from picdesk.jobs.fit_checks import check_precision, check_validation
 from picdesk.jobs.folder import Job
 from picdesk.process.rank import is_first_rank
 from picdesk.report.loggers import JobLogger
@@ -32,6 +32,8 @@ def check_trainer(session: Session) -> None:
             f"trainer.accumulate_grad_batches={node['accumulate_grad_batches']}: gradients of small batches added up "
             "leave out the negatives of the others; take a large training.batch_size, and training.chunk for small memory"
         )
+    check_validation(node)
+    check_precision(node)
     trainer = make_trainer(session, logger=False, enable_checkpointing=False)
     refuse_sweep(trainer)
     refuse_strategy(trainer)
@@ -58,14 +60,6 @@ def refuse_strategy(trainer: pl.Trainer) -> None:
             f"trainer.devices={trainer.num_devices}: several processes need a strategy with find_unused_parameters=true, as no "
             "loss uses every weight; take trainer=ddp, or for one process trainer.devices=1"
         )
-
-
-def check_steps(optimizer: Any, scheduler: Any) -> None:
-    """Raise `ConfigError` where the optimizer or the schedule would be refused at the first step, after all the encoding."""
-    try:
-        scheduler(optimizer([torch.nn.Parameter(torch.zeros(1))]), total_steps=10)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"optimizer, scheduler: {' '.join(str(error).split())}") from None
 
 
 class TrainerLogger(Logger):
@@ -107,6 +101,8 @@ def make_trainer(session: Session, **settings: Any) -> pl.Trainer:
             trainer: pl.Trainer = session.build("trainer", **(quiet | settings))
     except Exception as error:  # wrapped by the one who instantiates
         cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise
         if isinstance(cause, MisconfigurationException | ValueError | TypeError | ImportError):
             raise ConfigError(refusal(session, cause)) from None
         raise

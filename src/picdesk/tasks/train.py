@@ -14,7 +14,7 @@ from picdesk.assembly.again import begun_from, going_on
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
-from picdesk.jobs import resume, trainer
+from picdesk.jobs import fit_checks, resume, trainer
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_by_fit, learned_note, without_look_alikes
 from picdesk.pages import forgetting, show, training_advice
@@ -69,6 +69,7 @@ def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float
     with job.clock.stage("encode"):
         report = session.features_of(part)
         data = make_data(session, parts)
+        fit_checks.check_batches(session.plain_node("trainer"), len(data.order))
         second = second.with_scores(backbone, session.encoder) if second else None
     before = session.system.evaluate(dataset, part, report)
     state = resume.keep(job, stopped)
@@ -119,9 +120,10 @@ def check_part(part: str) -> None:
 def build_parts(session: Session) -> dict[str, Any]:
     """The parts of training, built before anything costly is begun, so that a mistake in one is told at once."""
     trainer.check_trainer(session)
+    fit_checks.check_stopping(session.plain_node("callbacks"))
     parts = {name: session.build(name) for name in PARTS}
     parts["callbacks"] = {name: part for name, part in parts["callbacks"].items() if part is not None}
-    trainer.check_steps(parts["optimizer"], parts["scheduler"])
+    fit_checks.check_steps(parts["optimizer"], parts["scheduler"])
     if parts["augmentation"].active and "image" not in parts["adaptation"].towers:
         raise ConfigError(
             f"augmentation: with adaptation={parts['adaptation'].name} the picture trunk is frozen and training runs on its "

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
-from picdesk.interfaces import Embeddings, Modality
+from picdesk.evaluation.metrics import KS, NAMES, choose_measures, exact_ranks_both, metrics_of
+from picdesk.interfaces import DIRECTIONS, Embeddings, Modality
 from picdesk.training.chunks import embed_in_chunks
 from picdesk.training.datamodule import Pairs
 from picdesk.training.features import Features
@@ -126,6 +126,12 @@ def validation_metrics(val: Features, images: NDArray[np.float32], texts: NDArra
         logged |= {f"val/{direction}/{k}": v for k, v in found.items() if k not in ("queries", "gallery")}
     logged[MONITOR] = (logged["val/t2i/hits@1"] + logged["val/i2t/hits@1"]) / 2
     return logged
+
+
+def monitored_names() -> tuple[str, ...]:
+    """The names of all that a fit logs, by which it can be stopped."""
+    logged = [key for measure in choose_measures(NAMES) for key in measure.keys(KS)]
+    return (MONITOR, *(f"val/{direction}/{key}" for direction in DIRECTIONS for key in logged), "loss")
 
 
 def sound(embeddings: NDArray[np.float32]) -> bool:
