@@ -1,20 +1,24 @@
 """A part of training that would end a fit, or leave it unjudged, is refused in one line before anything is encoded."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from picdesk.assembly import session
 from picdesk.errors import ConfigError
 from picdesk.jobs.fit_checks import (
     check_batches,
+    check_loss,
     check_precision,
     check_steps,
     check_stopping,
     check_validation,
 )
+from picdesk.training.losses import InfoNCE, Margin, Mixture, SigLIP
 from picdesk.training.schedules import Constant
 from tests.commands.test_mistakes import one_line
 from tests.doors import run
@@ -38,7 +42,28 @@ MISTAKES = {
         ("check_val_every_n_epoch=0", "1 or more"),
     ),
     "a rate below 0": (("optimizer.lr=-1",), ("optimizer.lr=-1", "0 or more")),
+    "no weight above 0": (("loss=mixture", "loss.weights=[0,0]"), ("loss.weights=[0, 0]", "above 0")),
+    "a loss of two towers alone": (
+        ("plugins=[tests]", "loss._target_=tests.jobs.test_fit_checks.Two"),
+        ("loss=tests.jobs.test_fit_checks.Two", "images, texts, picture, logit_scale"),
+    ),
 }
+
+
+class Two(nn.Module):
+    def forward(self, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return (u * v).sum()
+
+
+class Given(nn.Module):
+    """A loss that does what it is given."""
+
+    def __init__(self, found: Callable[[torch.Tensor, torch.Tensor], object]) -> None:
+        super().__init__()
+        self.found = found
+
+    def forward(self, u: torch.Tensor, v: torch.Tensor, picture: torch.Tensor, scale: torch.Tensor) -> object:
+        return self.found(u, v)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -50,7 +75,8 @@ def test_a_mistake_is_one_line_before_the_data_set_is_read(
 
     monkeypatch.setattr(session.Session, "read_and_split", read)
     overrides, words = MISTAKES[name]
-    one_line(run(capfd, tmp_path, "train", *settings, *overrides), *words)
+    more = ("~loss.margin", "~loss.reduction", "~loss.warm_up") if "plugins=[tests]" in overrides else ()
+    one_line(run(capfd, tmp_path, "train", *settings, *overrides, *more), *words)
 
 
 @pytest.mark.parametrize("precision", [None, 32, "32", "32-true", "bf16-mixed", "bf16", "16-mixed"])
@@ -106,3 +132,28 @@ def test_an_optimizer_names_the_key_that_it_refuses(key: str, value: object) -> 
     given = {"lr": 0.1, "betas": [0.9, 0.98], key: value}
     with pytest.raises(ConfigError, match=rf"optimizer.{key}=.*: .* number"):
         check_steps(partial(torch.optim.AdamW, **given), Constant)
+
+
+@pytest.mark.parametrize("loss", [Margin(), InfoNCE(), SigLIP(), Mixture([InfoNCE(), Margin()], [0, 1])])
+def test_losses_that_teach_are_taken_and_left_as_they_are(loss: nn.Module) -> None:
+    state = torch.random.get_rng_state()
+    check_loss(loss)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(value.grad is None for value in loss.parameters())
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (lambda u, v: (u * v).sum(1), r"a tensor of shape \(8,\)"),
+        (lambda u, v: torch.tensor(1.0), "a constant"),
+        (lambda u, v: 1.0, "gives float"),
+    ],
+)
+def test_what_is_no_number_to_train_on_is_refused(found: Callable[..., object], words: str) -> None:
+    with pytest.raises(ConfigError, match=rf"loss=tests.jobs.test_fit_checks.Given: forward .*{words}"):
+        check_loss(Given(found))
+
+
+def test_a_loss_that_needs_the_rows_of_a_real_batch_is_left_to_it() -> None:
+    check_loss(Given(lambda u, v: (u @ torch.zeros(512, 1)).sum()))

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from picdesk.backbones.deferred import Deferred
+from picdesk.errors import ConfigError
 from picdesk.training.adaptation import Heads
 from picdesk.training.averaging import Ema, between, wise_ft
 from picdesk.training.collapse import Collapse
@@ -121,6 +122,18 @@ def test_a_fit_on_features_loads_no_trunk() -> None:
     fitted, _ = run_fit(backbone=backbone)
     there, _ = run_fit()
     assert fitted.history == there.history
+
+
+class Flat(torch.nn.Module):
+    """A loss that no weight changes."""
+
+    def forward(self, u: torch.Tensor, v: torch.Tensor, picture: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(1.0)
+
+
+def test_a_loss_that_nothing_can_be_learned_from_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"loss=tests.training.test_fit.Flat: forward gives a constant; one number"):
+        run_fit(loss=Flat())
 
 
 @pytest.mark.parametrize("lr", [1e4, 1e-12])

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from picdesk.assembly.allowed import FOREIGN, OWN
 from picdesk.errors import ConfigError
+from picdesk.training import probes
+from picdesk.training.losses import Mixture
 from picdesk.training.module import monitored_names
 
 STOPPING = "pytorch_lightning.callbacks.EarlyStopping"
+FOUR = ("images", "texts", "picture", "logit_scale")
 WHOLE = "validation is whole or the fit cannot be judged; data.limit makes a smaller job"
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 OTHER_NAMES = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "None": "32-true"}
@@ -114,3 +120,30 @@ def refused_key(optimizer: Any) -> str:
 def words_of(error: Exception) -> str:
     """An error's own words in one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def check_loss(loss: Any) -> None:
+    """Raise `ConfigError` for a loss that cannot be called with a batch, gives no number, or teaches nothing.
+
+    A loss that fails on the few rows tried here may do well on a whole batch, so only what it gives back is judged.
+    """
+    kind = probes.name_of(loss)
+    if not isinstance(loss, nn.Module):
+        raise ConfigError(f"{kind}: a torch.nn.Module is wanted")
+    for part in loss.modules():
+        if isinstance(part, Mixture) and not any(part.weights):
+            raise ConfigError(
+                f"loss.weights={list(part.weights)}: nothing would be learned; at least one is to be above 0"
+            )
+    try:
+        inspect.signature(loss.forward).bind(*FOUR)
+    except TypeError as error:
+        raise ConfigError(f"{kind}: {error}; forward is called with {', '.join(FOUR)}") from None
+    images, texts = (probes.example(seed).requires_grad_() for seed in (0, 1))
+    scale = torch.zeros((), requires_grad=True)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            given = copy.deepcopy(loss)(images, texts, torch.arange(len(images)) // 2, scale)
+    except Exception:  # it may want what the rows of a real batch have
+        return
+    probes.check_result(loss, given)

@@ -124,6 +124,7 @@ def build_parts(session: Session) -> dict[str, Any]:
     parts = {name: session.build(name) for name in PARTS}
     parts["callbacks"] = {name: part for name, part in parts["callbacks"].items() if part is not None}
     fit_checks.check_steps(parts["optimizer"], parts["scheduler"])
+    fit_checks.check_loss(parts["loss"])
     if parts["augmentation"].active and "image" not in parts["adaptation"].towers:
         raise ConfigError(
             f"augmentation: with adaptation={parts['adaptation'].name} the picture trunk is frozen and training runs on its "

@@ -20,6 +20,7 @@ from picdesk.training.datamodule import Pairs
 from picdesk.training.features import Features
 from picdesk.training.inputs import Inputs, embed_inputs
 from picdesk.training.losses import Contrastive
+from picdesk.training.probes import check_result
 from picdesk.training.trained import RATE, Trained
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Retrieval(pl.LightningModule):
         u = embed_in_chunks(self.backbone, "image", images, self.chunk)
         v = embed_in_chunks(self.backbone, "text", texts, self.chunk)
         loss: torch.Tensor = self.loss(u, v, picture, self.backbone.logit_scale)
+        check_result(self.loss, loss)
         self.losses = (self.losses[0] + loss.detach(), self.losses[1] + 1)
         self.log("loss", loss, prog_bar=True, logger=False)
         return loss

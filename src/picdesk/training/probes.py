@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from picdesk.errors import ConfigError
 from picdesk.training.averaging import trained_of
 from picdesk.training.losses import Contrastive
 
@@ -70,6 +71,24 @@ def value_of(
     """The loss as a number, without gradients, worked out where training runs: other processes' rows may come into it."""
     with torch.no_grad():
         return float(loss(images.to(device), texts.to(device), picture.to(device), torch.tensor(scale, device=device)))
+
+
+def name_of(loss: Any) -> str:
+    """A loss by its key and its class."""
+    return f"loss={type(loss).__module__}.{type(loss).__qualname__}"
+
+
+def check_result(loss: Any, given: Any) -> None:
+    """Raise `ConfigError` where what a loss gave back cannot be trained on."""
+    if not isinstance(given, torch.Tensor):
+        told = f"forward gives {type(given).__name__}"
+    elif given.numel() != 1:
+        told = f"forward gives a tensor of shape {tuple(given.shape)}"
+    elif not given.requires_grad:
+        told = "forward gives a constant"
+    else:
+        return
+    raise ConfigError(f"{name_of(loss)}: {told}; one number that depends on the embeddings is wanted")
 
 
 def depends_on_scale(loss: Any, device: torch.device = CPU) -> bool:
