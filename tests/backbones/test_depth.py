@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import numpy as np
 import open_clip
 import pytest
 import timm
@@ -111,6 +112,20 @@ def test_looking_leaves_the_tower_as_it_was() -> None:
     assert {name: value.requires_grad for name, value in trunk.named_parameters()} == frozen
     assert all(module.training for module in trunk.modules())
     assert not any(module._forward_hooks for module in trunk.modules())
+
+
+def test_looking_takes_pixels_that_may_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch warns, once a process, of a tensor whose memory must not be written."""
+    writable: list[bool] = []
+    taken = torch.from_numpy
+
+    def from_numpy(array: np.ndarray) -> torch.Tensor:
+        writable.append(array.flags.writeable)
+        return taken(array.copy())
+
+    monkeypatch.setattr(torch, "from_numpy", from_numpy)
+    depths(models.tiny_open_clip(), "image")
+    assert writable == [True]
 
 
 def test_what_cannot_be_run_is_counted_as_it_is_registered() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -25,7 +26,7 @@ def depths(backbone: TwoTower, modality: Modality, flat: bool = False) -> dict[s
     def run() -> object:
         if modality == "text":
             return trunk(**backbone.tokenize(["a dog"]))
-        pixels = torch.from_numpy(backbone.picture_to_pixels(Image.new("RGB", (64, 64), "grey"))[None])
+        pixels = torch.from_numpy(np.stack([backbone.picture_to_pixels(Image.new("RGB", (64, 64), "grey"))]))
         return trunk(backbone.normalise_pixels(pixels))
 
     return levels(trunk, run)
