@@ -7,6 +7,7 @@ import pytest
 
 from picdesk.report.metrics_file import read_metrics
 from picdesk.trec.files import read_runs
+from tests.commands.test_mistakes import one_line
 from tests.doors import Ran, run
 
 Capture = pytest.CaptureFixture[str]
@@ -135,6 +136,14 @@ def test_what_cannot_be_is_told_in_a_line(
     assert ran.status == 2, ran.out
     assert told in ran.err
     assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_vectors_without_a_head_name_the_head_that_can_be_trained(capfd: Capture, outputs: Path, given: Path) -> None:
+    for adaptation in ("heads", "full"):
+        refused = run(capfd, outputs, "train", *arguments(given, *FIT), f"adaptation={adaptation}")
+        one_line(refused, f"adaptation={adaptation}: precomputed has no head", "backbone/head@backbone.image_head=linear")
+    more = ("backbone/head@backbone.image_head=linear", "trainer.max_epochs=1")
+    assert run(capfd, outputs, "train", *arguments(given, *FIT), *more).status == 0
 
 
 def test_heads_by_chance_are_called_so(capfd: Capture, outputs: Path, given: Path) -> None:

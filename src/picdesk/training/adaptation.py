@@ -76,7 +76,7 @@ class Adaptation:
             )
         if not trunks and not any(True for part in self.heads(backbone) for _ in part.parameters()):
             raise ConfigError(
-                f"adaptation={self.name}: {backbone.name} has no head of its own to train; choose another adaptation"
+                f"adaptation={self.name}: {backbone.name} has no head of its own to train; {way_to_learn(backbone)}"
             )
 
     def heads(self, backbone: TwoTower) -> Sequence[nn.Module]:
@@ -240,6 +240,15 @@ class Lora(Adaptation):
         of_weights = super().rates(backbone, [(name, value) for name, value in backbone.named_parameters()])
         plain = {low_rank.plain_name(name): rate for name, rate in of_weights.items()}
         return {name: plain[owner(name)] for name, _ in pairs}
+
+
+def way_to_learn(backbone: TwoTower) -> str:
+    """What to do where a backbone has nothing that learns with frozen trunks."""
+    if backbone.knows_given_alone:
+        return "give the vectors one: backbone/head@backbone.image_head=linear, and the same with text_head"
+    if not backbone.trunks_learn:
+        return "its trunks do not learn here either; train a backbone=transformers, open_clip or lite"
+    return "choose another adaptation"
 
 
 def shared_weights(backbone: TwoTower) -> list[str]:
