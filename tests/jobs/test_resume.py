@@ -92,6 +92,20 @@ def test_a_sweep_shared_by_processes_is_refused(capfd: Capture, tmp_path: Path, 
     assert "trainer.devices=2: each process would begin the whole sweep anew" in ran.out + ran.err
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", None])
+def test_a_damaged_note_of_the_job_is_named(
+    content: str | None, capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out" / "job"
+    stop(capfd, write_data(tmp_path / "data"), folder, monkeypatch)
+    if content is None:
+        (folder / "resume" / "job.json").unlink()
+    else:
+        (folder / "resume" / "job.json").write_text(content)
+    refused = run(capfd, tmp_path / "out", "train", f"resume={folder}")
+    one_line(refused, f"resume={folder}: {folder / 'resume' / 'job.json'} is missing or damaged", "anew")
+
+
 def test_a_state_of_another_job_is_not_gone_on_with(
     capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

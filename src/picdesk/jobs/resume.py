@@ -34,7 +34,12 @@ def keep(job: Job, resume: str | None) -> Path:
             session.write_config(folder / CONFIG)
             write_json(folder / ABOUT, {"fingerprint": job.fingerprint, "logger": job.logger.identity()})
         return folder / STATE
-    if begun_with(folder) != job.fingerprint:
+    if (begun := begun_with(folder)) is None:
+        raise ConfigError(
+            f"resume={resume}: {folder / ABOUT} is missing or damaged, and without it nobody knows what job the state is of; "
+            "run the job anew"
+        )
+    if begun != job.fingerprint:
         raise ConfigError(
             f"resume={resume}: the data set, the weights or the code are no longer what this job was begun "
             "with; run it anew"
