@@ -17,11 +17,13 @@ from picdesk.jobs.fit_checks import (
     check_steps,
     check_stopping,
     check_validation,
+    choice_notes,
 )
 from picdesk.training.losses import InfoNCE, Margin, Mixture, SigLIP
 from picdesk.training.schedules import Constant
 from tests.commands.test_mistakes import one_line
-from tests.doors import run
+from tests.doors import Ran, run
+from tests.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
 STOPPING = "callbacks.early_stopping"
@@ -116,6 +118,20 @@ def test_an_epoch_holds_the_batches_that_keys_count() -> None:
         check_batches({"val_check_interval": 4, "limit_train_batches": 0.5}, 6)
     with pytest.raises(ConfigError, match=r"trainer.limit_train_batches=0.1: less than one batch"):
         check_batches({"limit_train_batches": 0.1}, 6)
+
+
+def test_a_few_pictures_are_too_few_to_choose_by(capfd: Capture, tmp_path: Path) -> None:
+    def ask_door(pictures: int) -> Ran:
+        data = write_data(tmp_path / str(pictures), pictures=pictures)
+        read = ("data=parquet", f"data.root={data}", "data.caption_column=caption", "prompt=caption")
+        own = ("backbone._target_=tests.tiny.Tiny", "trainer.max_epochs=1", "bootstrap.resamples=20")
+        return run(capfd, tmp_path / "out", "train", *read, *own, "split=random_70_15_15")
+
+    one_line(ask_door(7), "split: the val part has 1 picture", "data.limit")
+    ran = ask_door(20)
+    assert ran.status == 0, ran.err
+    assert "the val part has 3 pictures, too few to choose an epoch by" in ran.out + ran.err
+    assert choice_notes(10) == ()
 
 
 def test_a_callback_of_the_users_own_may_log_what_is_monitored() -> None:

@@ -141,7 +141,9 @@ def test_what_cannot_be_is_told_in_a_line(
 def test_vectors_without_a_head_name_the_head_that_can_be_trained(capfd: Capture, outputs: Path, given: Path) -> None:
     for adaptation in ("heads", "full"):
         refused = run(capfd, outputs, "train", *arguments(given, *FIT), f"adaptation={adaptation}")
-        one_line(refused, f"adaptation={adaptation}: precomputed has no head", "backbone/head@backbone.image_head=linear")
+        one_line(
+            refused, f"adaptation={adaptation}: precomputed has no head", "backbone/head@backbone.image_head=linear"
+        )
     more = ("backbone/head@backbone.image_head=linear", "trainer.max_epochs=1")
     assert run(capfd, outputs, "train", *arguments(given, *FIT), *more).status == 0
 

@@ -12,12 +12,14 @@ from torch import nn
 
 from picdesk.assembly.allowed import FOREIGN, OWN
 from picdesk.errors import ConfigError
+from picdesk.report.content import Note
 from picdesk.training import probes
 from picdesk.training.losses import Mixture
 from picdesk.training.module import monitored_names
 
 STOPPING = "pytorch_lightning.callbacks.EarlyStopping"
 FOUR = ("images", "texts", "picture", "logit_scale")
+FEW = 10  # pictures, below which one hit more is worth more than 10 points of hits@1
 WHOLE = "validation is whole or the fit cannot be judged; data.limit makes a smaller job"
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 OTHER_NAMES = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "None": "32-true"}
@@ -61,6 +63,19 @@ def check_batches(node: Mapping[str, Any], batches: int) -> None:
         return
     if (isinstance(interval, int) or interval > 1) and interval > used:
         raise ConfigError(f"trainer.val_check_interval={interval}: more batches than an epoch has ({used})")
+
+
+def choice_notes(pictures: int) -> tuple[Note, ...]:
+    """What is to be said of a validation part of so many pictures. Raises `ConfigError` where nothing can be chosen by it."""
+    hint = "take a larger data.limit, more data, or another split"
+    if pictures < 2:
+        raise ConfigError(
+            f"split: the val part has {pictures} picture, of which any order is right, so that no epoch is better than another; "
+            f"{hint}"
+        )
+    if pictures >= FEW:
+        return ()
+    return (Note(f"the val part has {pictures} pictures, too few to choose an epoch by; {hint}", True),)
 
 
 def check_precision(node: Mapping[str, Any]) -> None:

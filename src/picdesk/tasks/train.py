@@ -59,6 +59,7 @@ def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float
     dataset, part, backbone = session.dataset, session.part, session.backbone_to_train()
     parts["adaptation"].check(backbone)
     session.rerankers.check_fit(backbone.name, parts["adaptation"].tunes(backbone))
+    few = fit_checks.choice_notes(len(dataset.part("val").pictures))
     job, second = Job(session), forgetting.second_of(session)
     content = session.fingerprint(dataset.part("all")) | {"split": dataset.split_digest()}
     content |= second.fingerprint() if second else {}
@@ -91,6 +92,7 @@ def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float
         training=show.training_charts(best.history, best.best),
         curves=(show.path_chart(best.path.alphas, best.path.scores, best.path.alpha),),
         notes=(
+            *few,
             *no_gain_note(best),
             *learned_note(learned, part),
             *apart.notes,
