@@ -136,6 +136,22 @@ def test_a_loss_that_nothing_can_be_learned_from_is_named() -> None:
         run_fit(loss=Flat())
 
 
+class Turned(torch.nn.Module):
+    """A loss with a weight of its own, for embeddings of one width."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.turn = torch.nn.Parameter(torch.eye(dim))
+
+    def forward(self, u: torch.Tensor, v: torch.Tensor, picture: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        return (1 - (u @ self.turn * v).sum(1)).mean()
+
+
+def test_a_loss_for_embeddings_of_one_width_is_watched_on_such() -> None:
+    fitted, _ = run_fit(loss=Turned(Tiny().dim), epochs=2, callbacks=[Collapse()])
+    assert len(fitted.history) == 3
+
+
 @pytest.mark.parametrize("lr", [1e4, 1e-12])
 def test_a_fit_that_does_not_help_keeps_its_start(lr: float) -> None:
     good, trained = run_fit(epochs=12)

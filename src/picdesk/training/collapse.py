@@ -79,8 +79,8 @@ class Collapse(pl.Callback):
         self._stuck = 0
         self._scale = probes.scale_of(pl_module)
         device = trainer.strategy.root_device
-        self._scale_matters = probes.depends_on_scale(pl_module.loss, device)
-        self._masks = probes.masks_same_picture(pl_module.loss, device)
+        self._scale_matters = probes.depends_on_scale(pl_module.loss, device, probes.dim_of(pl_module))
+        self._masks = probes.masks_same_picture(pl_module.loss, device, probes.dim_of(pl_module))
         self._take_up()
 
     def _take_up(self) -> None:

@@ -59,10 +59,15 @@ def scale_of(module: Any) -> float:
     return float(module.backbone.logit_scale.item())
 
 
-def example(seed: int = 0) -> torch.Tensor:
-    """Eight embeddings of length 1; two that follow each other are the same, as of one picture."""
+def dim_of(module: Any) -> int:
+    """How many numbers the backbone's embeddings have."""
+    return int(module.backbone.dim)
+
+
+def example(seed: int = 0, dim: int = 16) -> torch.Tensor:
+    """Eight embeddings [8, dim] of length 1; two that follow each other are the same, as of one picture."""
     generator = torch.Generator().manual_seed(seed)
-    return nn.functional.normalize(torch.randn(4, 16, generator=generator), dim=-1).repeat_interleave(2, 0)
+    return nn.functional.normalize(torch.randn(4, dim, generator=generator), dim=-1).repeat_interleave(2, 0)
 
 
 def value_of(
@@ -91,23 +96,25 @@ def check_result(loss: Any, given: Any) -> None:
     raise ConfigError(f"{name_of(loss)}: {told}; one number that depends on the embeddings is wanted")
 
 
-def depends_on_scale(loss: Any, device: torch.device = CPU) -> bool:
-    """Whether the temperature plays a part in the loss."""
-    low, high = (value_of(loss, example(), example(), torch.arange(8), scale, device) for scale in (0.0, 1.0))
+def depends_on_scale(loss: Any, device: torch.device = CPU, dim: int = 16) -> bool:
+    """Whether the temperature plays a part in the loss, which may want embeddings of `dim` numbers."""
+    rows = example(dim=dim)
+    low, high = (value_of(loss, rows, rows, torch.arange(8), scale, device) for scale in (0.0, 1.0))
     return low != high
 
 
-def masks_same_picture(loss: Any, device: torch.device = CPU) -> bool:
+def masks_same_picture(loss: Any, device: torch.device = CPU, dim: int = 16) -> bool:
     """Whether it makes a difference to the loss that two rows are of one picture."""
     apart, together = torch.arange(8), torch.arange(8) // 2
-    one, other = (value_of(loss, example(), example(), picture, 0.0, device) for picture in (apart, together))
+    rows = example(dim=dim)
+    one, other = (value_of(loss, rows, rows, picture, 0.0, device) for picture in (apart, together))
     return one != other
 
 
 def collapsed_loss(module: pl.LightningModule, batch: Any) -> float:
     """The loss that the batch would have if all its embeddings were the same."""
     picture = batch[-1]
-    same = nn.functional.one_hot(torch.zeros(len(picture), dtype=torch.long), 2).float()
+    same = nn.functional.one_hot(torch.zeros(len(picture), dtype=torch.long), dim_of(module)).float()
     return value_of(module.loss, same, same, picture, scale_of(module), module.device)
 
 
