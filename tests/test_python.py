@@ -126,7 +126,10 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "a value of another kind": (lambda s: picdesk.load("latest", "top_k=many"), "top_k=many: a whole number is wanted"),
     "data of another kind": (lambda s: picdesk.load("latest", data=5), "data=5: a picdesk.Dataset is needed"),
     "a job by a number": (lambda s: picdesk.open_job(5), "folder=5: the name of a file or a folder"),
-    "a frame that is none": (lambda s: picdesk.Dataset.from_pandas(5, "/tmp"), "frame: wanted a pandas.DataFrame, found the number 5"),
+    "a frame that is none": (
+        lambda s: picdesk.Dataset.from_pandas(5, "/tmp"),
+        "frame: wanted a pandas.DataFrame, found the number 5",
+    ),
 }
 
 
