@@ -77,6 +77,17 @@ def data_root() -> Path:
     return root
 
 
+@pytest.fixture
+def nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that comes to read its data set fails: what is tested is told before."""
+    from picdesk.assembly.session import Session
+
+    def read(*_: object) -> None:
+        raise AssertionError("the data set was read")
+
+    monkeypatch.setattr(Session, "read_and_split", read)
+
+
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the first drawings of the demo set as demo.parquet."""

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from picdesk.assembly import session
 from picdesk.assembly.build import fits, refuse_nan
 from picdesk.errors import ConfigError
 from tests.commands.test_mistakes import one_line
@@ -26,14 +25,11 @@ MISTAKES = {
 }
 
 
+@pytest.mark.usefixtures("nothing_is_read")
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line_before_the_data_set_is_read(
-    name: str, capfd: Capture, tmp_path: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    name: str, capfd: Capture, tmp_path: Path, settings: tuple[str, ...]
 ) -> None:
-    def read(*_: object) -> None:
-        raise AssertionError("the data set was read")
-
-    monkeypatch.setattr(session.Session, "read_and_split", read)
     overrides, words = MISTAKES[name]
     one_line(run(capfd, tmp_path, "train", *settings, *overrides), *words)
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from picdesk.assembly import session
 from picdesk.errors import ConfigError
 from picdesk.jobs.fit_checks import (
     check_batches,
@@ -68,14 +67,11 @@ class Given(nn.Module):
         return self.found(u, v)
 
 
+@pytest.mark.usefixtures("nothing_is_read")
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line_before_the_data_set_is_read(
-    name: str, capfd: Capture, tmp_path: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    name: str, capfd: Capture, tmp_path: Path, settings: tuple[str, ...]
 ) -> None:
-    def read(*_: object) -> None:
-        raise AssertionError("the data set was read")
-
-    monkeypatch.setattr(session.Session, "read_and_split", read)
     overrides, words = MISTAKES[name]
     more = ("~loss.margin", "~loss.reduction", "~loss.warm_up") if "plugins=[tests]" in overrides else ()
     one_line(run(capfd, tmp_path, "train", *settings, *overrides, *more), *words)
