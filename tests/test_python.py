@@ -186,6 +186,10 @@ def test_a_matrix_is_measured_by_hand() -> None:
         picdesk.DataError, match=r"about of shape \(3,\): the position of a picture for each of 4 texts"
     ):
         picdesk.measure(similarity, relevant, about=[0, 1, 2])
+    with pytest.raises(picdesk.DataError, match="about: positions from 0 to 2 are needed"):
+        picdesk.measure(similarity, relevant, about=[0, 1, 2, 3])
+    objects = picdesk.measure(similarity.astype(object), [0, 1, 2, 2], resamples=50)
+    assert objects["t2i"].metrics == scores["t2i"].metrics
     tied = picdesk.measure(np.zeros((3, 3)), [0, 1, 2], resamples=50)
     assert tied["t2i"].metrics["hits@1"] == 0.0, "ties count against the system"
     with pytest.raises(picdesk.DataError, match="relevant"):

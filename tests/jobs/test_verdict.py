@@ -58,6 +58,26 @@ def test_further_numbers_have_the_tolerance_of_their_kind() -> None:
     assert lost == ["gone"]
 
 
+def test_estimates_of_other_code_are_told_and_decide_nothing() -> None:
+    part = {"queries": 30, "hits@1": [0.5, 0.3, 0.7], "less_rest": [0.1, -0.1, 0.3], "p_family": 0.5}
+    other = {"queries": 30, "hits@1": [0.5, 0.2, 0.8], "less_rest": [0.1, -0.2, 0.4], "p_family": 0.1}
+    lines, _ = compare_files({"slices": part}, {"slices": other}, 0.001, same_code=False)
+    apart = {line.name: line.verdict for line in lines if line.verdict != "exact"}
+    assert set(apart.values()) == {"by other code"}
+    assert len(apart) == 5
+    wrong = other | {"hits@1": [0.6, 0.2, 0.8]}
+    lines, _ = compare_files({"slices": part}, {"slices": wrong}, 0.001, same_code=False)
+    assert [line.name for line in lines if line.verdict == "outside"] == ["slices/hits@1/0"]
+
+
+def test_one_query_of_a_small_part_may_move_where_the_tables_did() -> None:
+    part = {"queries": 30, "hits@1": [15 / 30, 0.3, 0.7]}
+    other = {"queries": 30, "hits@1": [14 / 30, 0.27, 0.67]}
+    for moved, expected in ((True, "within tolerance"), (False, "outside")):
+        lines, _ = compare_files({"slices": part}, {"slices": other}, 0.001, moved=moved)
+        assert {line.verdict for line in lines if line.name != "slices/queries"} == {expected}
+
+
 @pytest.mark.parametrize(
     ("reported", "said"),
     [

@@ -204,6 +204,13 @@ def test_parts_in_which_hits_are_rare_are_not_told_apart_by_chance() -> None:
     assert held >= 0.93 * 2000
 
 
+def test_the_captions_of_one_picture_say_nothing_of_others() -> None:
+    part = np.arange(5) < 2
+    (found,) = against_rest(ranks_of(np.array([1, 0, 1, 1, 0], bool), np.zeros(5, np.int64)), [part], resamples=99)
+    assert found is not None
+    assert (found.interval.low, found.interval.high, found.p_family > 0.05) == (-1.0, 1.0, True)
+
+
 def test_a_difference_between_captions_of_the_same_pictures_is_that_of_pairs() -> None:
     """Two captions a picture that nearly always hit or miss together: their difference is far surer than two shares alone."""
     rng = np.random.default_rng(0)

@@ -107,6 +107,8 @@ def _by_size(cluster: Longs, label: Longs, hit: Flags) -> Iterator[tuple[Longs, 
 
 def _difference(cluster: Longs, part: Flags, hit: Flags, level: float) -> Interval:
     """The share of hits in a part less that in the rest."""
+    if len(np.unique(cluster)) < 2:  # of pictures, one says nothing
+        return Interval(float(hit[part].mean() - hit[~part].mean()), -1.0, 1.0)
     alike = _likeness(cluster, hit)
     inside, outside = (np.bincount(cluster, side).astype(np.float64) for side in (part, ~part))
     shares, counted = [], []

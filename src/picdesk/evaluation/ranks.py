@@ -13,6 +13,7 @@ from picdesk.trec.runs import Floats, Ints, Qrels, Run
 Longs = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 _CELLS = 1 << 23
+PARTLY = "a run file of another tool that lists a part of its gallery needs the tag picdesk-<gallery size>"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def align(run: Run, qrels: Qrels) -> tuple[Longs, Longs]:
         _refuse(
             [qrels.item_ids[i] for i in unnamed],
             f"relevant items are not in the gallery of {run.gallery_size}",
-            "; a run file of another tool that lists a part of its gallery needs the tag picdesk-<gallery size>",
+            f"; {PARTLY}",
         )
     return rows, places
 

@@ -12,7 +12,7 @@ import numpy as np
 from picdesk.errors import DataError, examples
 from picdesk.evaluation.families import all_pairs_p, family_p, random_signs
 from picdesk.evaluation.metrics import KS, NAMES, Doubles, per_query, value_of
-from picdesk.evaluation.ranks import Longs, Ranks, same_answers
+from picdesk.evaluation.ranks import PARTLY, Longs, Ranks, same_answers
 from picdesk.evaluation.statistics import (
     RESAMPLES,
     Interval,
@@ -201,7 +201,7 @@ def in_order_of(a: Ranks, b: Ranks) -> Ranks:
     """The ranks of b with its queries in the order of a. Raises `DataError` where the two cannot be compared."""
     if a.gallery_size != b.gallery_size or a.direction != b.direction:
         sides = [f"{ranks.direction} over {ranks.gallery_size} items" for ranks in (a, b)]
-        raise DataError(f"runs cannot be compared: one is {sides[0]}, the other {sides[1]}")
+        raise DataError(f"runs cannot be compared: one is {sides[0]}, the other {sides[1]}; {PARTLY}")
     if a.query_ids != b.query_ids:
         row_of = {query: i for i, query in enumerate(b.query_ids)}
         apart = set(a.query_ids) ^ row_of.keys()
@@ -215,7 +215,7 @@ def in_order_of(a: Ranks, b: Ranks) -> Ranks:
         other = set(a.gallery) ^ set(b.gallery)
         raise DataError(
             f"runs cannot be compared: other galleries of {a.gallery_size} items each: {len(other)} are named by one alone, "
-            f"for example {_some(other)}"
+            f"for example {_some(other)}; {PARTLY}"
         )
     clusters = len(set(zip(a.cluster, b.cluster, strict=True))), len(set(a.cluster)), len(set(b.cluster))
     if not same_answers(a, b) or (a.answers is None and len(set(clusters)) > 1):

@@ -25,12 +25,13 @@ Reported = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of one direction, as reported and as measured, and how far apart the two may be."""
+    """One number, as reported and as measured, and how far apart the two may be; `decides`: whether further is a failure."""
 
     name: str
     reported: float
     measured: float
     allowed: float
+    decides: bool = True
 
     @property
     def difference(self) -> float:
@@ -39,10 +40,12 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """`exact`, `within tolerance` or `outside`."""
+        """`exact`, `within tolerance`, `outside`, or, of what other code may estimate otherwise, `by other code`."""
         if self.difference == 0:
             return "exact"
-        return "within tolerance" if abs(self.difference) <= self.allowed * (1 + 1e-9) else "outside"
+        if abs(self.difference) <= self.allowed * (1 + 1e-9):
+            return "within tolerance"
+        return "outside" if self.decides else "by other code"
 
 
 def compare_numbers(reported: Reported, scored: Scores, tolerance: float, where: str) -> list[Line]:
@@ -67,13 +70,18 @@ def compare_numbers(reported: Reported, scored: Scores, tolerance: float, where:
 
 
 def compare_files(
-    reported: Mapping[str, Any], measured: Mapping[str, Any], tolerance: float
+    reported: Mapping[str, Any],
+    measured: Mapping[str, Any],
+    tolerance: float,
+    same_code: bool = True,
+    moved: bool = False,
 ) -> tuple[list[Line], list[str]]:
     """A line for each further number of two `metrics.json`, reported and measured: intervals, folds, slices, what is without
     look-alikes, metrics over both directions; and the names of those that were reported and not measured.
 
     The end of an interval may move by twice the tolerance, as it is that far from a value that may move too; a p-value by a
-    fifth of itself besides, as a query more or less moves it.
+    fifth of itself besides, as a query more or less moves it. Where numbers of the tables `moved` (they are not exact), those of
+    a part may move by one of its queries. Estimates (intervals, p) decide only where the `same_code` made both.
     """
     here = dict(numbers_in(measured))
     lines, lost = [], []
@@ -81,10 +89,29 @@ def compare_files(
         if place[0] in DIRECTIONS and place[1:2] == ("metrics",):
             continue  # what the tables show, which has lines of its own
         if place in here:
-            lines.append(Line("/".join(place), value, here[place], may_move(place, value, tolerance)))
+            step = one_query(reported, place) if moved else 0.0
+            allowed = max(may_move(place, value, tolerance), step * (2 if is_estimate(place) else 1))
+            lines.append(Line("/".join(place), value, here[place], allowed, same_code or not is_estimate(place)))
         else:
             lost.append("/".join(place))
     return lines, lost
+
+
+def is_estimate(place: tuple[str, ...]) -> bool:
+    """Whether a number is no plain count or mean: an end of an interval, a difference with one, a p-value."""
+    value_of_part = place[-1] == "0" and "intervals" not in place and "less_rest" not in place
+    return (place[-1].isdigit() and not value_of_part) or place[-1] in ("p", "p_family")
+
+
+def one_query(content: Mapping[str, Any], place: tuple[str, ...]) -> float:
+    """What one query is of the part that a number is about; 0 for ranks, and where the part's size is not said."""
+    found, node = 0.0, content
+    for key in place:
+        if isinstance(node, Mapping):
+            counted = node if "queries" in node else node.get("metrics", {})
+            found = 1 / counted["queries"] if isinstance(counted, Mapping) and counted.get("queries") else found
+            node = node.get(key, {})
+    return 0.0 if any(map(is_rank, place)) else found
 
 
 def numbers_in(content: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
@@ -114,7 +141,7 @@ class Verdict:
     """All lines, the tolerance that they were held against, and what is compared with what; `title` is that of the page.
 
     `reported` is the whole `metrics.json` of the job that is had again, {} where single values are expected; `further` are the
-    lines of what else stands in it, and `lost` names what was not measured again.
+    lines of what else stands in it, and `lost` names what was not measured again. `same_code`: of both jobs.
     """
 
     lines: tuple[Line, ...]
@@ -124,10 +151,12 @@ class Verdict:
     reported: Mapping[str, Any] = field(default_factory=dict)
     further: tuple[Line, ...] = ()
     lost: tuple[str, ...] = ()
+    same_code: bool = True
 
     def held_against(self, measured: Mapping[str, Any]) -> Verdict:
         """The verdict with whatever else was reported, held against the whole `metrics.json` that was measured."""
-        further, lost = compare_files(self.reported, measured, self.tolerance)
+        moved = any(line.verdict != "exact" for line in self.lines)
+        further, lost = compare_files(self.reported, measured, self.tolerance, self.same_code, moved)
         return replace(self, further=tuple(further), lost=tuple(lost))
 
     @property
@@ -141,6 +170,8 @@ class Verdict:
         exact, more = (sum(one.verdict == "exact" for one in lines) for lines in (self.lines, self.further))
         beside = f" and {more} of {len(self.further)} further numbers" if self.further else ""
         lost = f"; {len(self.lost)} were not measured again, for example {self.lost[0]}" if self.lost else ""
+        other = sum(one.verdict == "by other code" for one in self.further)
+        lost += f"; {other} estimates differ, as other code may make them" if other else ""
         of_all = f"{exact} of {len(self.lines)}{beside} exact"
         return f"{of_all}, {len(self.outside)} outside the tolerance of {self.tolerance:g}{lost}"
 

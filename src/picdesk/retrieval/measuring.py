@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,9 @@ def array_of(given: Any, what: str) -> NDArray[Any]:
 def numbers_of(given: Any, what: str) -> NDArray[np.float32]:
     """An array of float32. Raises `DataError` for what is no number, or one of two parts."""
     found = array_of(given, what)
+    if found.dtype.kind == "O":  # numbers that a frame keeps as objects
+        with suppress(ValueError, TypeError):
+            found = found.astype(np.float32)
     if found.dtype.kind not in "biuf" and found.ndim:
         raise DataError(f"{what} of the kind {found.dtype}: real numbers are needed")
     if not found.ndim:
@@ -155,7 +159,7 @@ def qrels_of(
 ) -> dict[Direction, Qrels]:
     """What is relevant to what, in both directions, and the picture that each text is about, where that is said."""
     if about is not None:
-        own = qrels_of(positions_of(about, len(text_ids)), text_ids, picture_ids)
+        own = qrels_of(positions_of(about, len(text_ids), len(picture_ids)), text_ids, picture_ids)
         found = qrels_of(relevant, text_ids, picture_ids)
         return {
             "t2i": together(own["t2i"], found["t2i"], text_ids, picture_ids, judged_only=True),
@@ -179,11 +183,13 @@ def qrels_of(
     return {"t2i": Qrels.from_pairs(text_ids, picture_ids, texts, pictures), "i2t": back}
 
 
-def positions_of(about: Any, texts: int) -> NDArray[np.int64]:
-    """One position for each text. Raises `DataError` for anything else."""
+def positions_of(about: Any, texts: int, pictures: int) -> NDArray[np.int64]:
+    """One position of a picture for each text. Raises `DataError` for anything else."""
     found = array_of(about, "about")
     if found.shape != (texts,) or found.dtype.kind not in "iu":
         raise DataError(f"about of shape {found.shape}: the position of a picture for each of {texts} texts is needed")
+    if texts and not 0 <= int(found.min()) <= int(found.max()) < pictures:
+        raise DataError(f"about: positions from 0 to {pictures - 1} are needed")
     return found.astype(np.int64)
 
 

@@ -56,7 +56,8 @@ def reproduce(session: Session, name: str) -> float:
         facts = {"reproduced": str(path), "command": manifest.command_text}
         title = f"Reproduction of {given.parent.name if path == given else given.name}"
         lines = compare_numbers(numbers, scored, settings.tolerance, "metrics.json")
-        return Verdict(tuple(lines), settings.tolerance, facts, title, reported)
+        same = str(provenance.code()) == str(manifest.code)
+        return Verdict(tuple(lines), settings.tolerance, facts, title, reported, same_code=same)
 
     task = again.build("task")
     if task.run_file:
