@@ -87,7 +87,7 @@ def test_another_clone_gives_the_same_bytes(capfd: Capture, other: Path, job: Pa
 
 
 CHANGED = {
-    "an interval": ("t2i/intervals/hits@1/1", ["t2i", "intervals", "hits@1"], [0.0, 0.9]),
+    "an interval": ("t2i/intervals/hits@1/high", ["t2i", "intervals", "hits@1"], [0.0, 0.9]),
     "without look-alikes": (
         "without_look_alikes/t2i/metrics/hits@1",
         ["without_look_alikes", "t2i", "metrics", "hits@1"],

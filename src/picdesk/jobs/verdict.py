@@ -91,10 +91,17 @@ def compare_files(
         if place in here:
             step = one_query(reported, place) if moved else 0.0
             allowed = max(may_move(place, value, tolerance), step * (2 if is_estimate(place) else 1))
-            lines.append(Line("/".join(place), value, here[place], allowed, same_code or not is_estimate(place)))
+            lines.append(Line(name_of(place), value, here[place], allowed, same_code or not is_estimate(place)))
         else:
-            lost.append("/".join(place))
+            lost.append(name_of(place))
     return lines, lost
+
+
+def name_of(place: tuple[str, ...]) -> str:
+    """What a number is called: `t2i/intervals/hits@1/high`, where the file has the second of two."""
+    *keys, last = place
+    ends = ("low", "high") if "intervals" in keys else ("value", "low", "high")
+    return "/".join([*keys, ends[int(last)] if last.isdigit() and int(last) < len(ends) else last])
 
 
 def is_estimate(place: tuple[str, ...]) -> bool:
@@ -177,8 +184,11 @@ class Verdict:
 
     @property
     def shown(self) -> tuple[Line, ...]:
-        """The lines of the tables, and of the further ones those that are not exact, up to a screen of them."""
-        return (*self.lines, *[line for line in self.further if line.verdict != "exact"][:MOST_SHOWN])
+        """The lines of the tables, and of the further ones those that are not exact, the worst first, up to a screen of them."""
+        apart = sorted(
+            (line for line in self.further if line.verdict != "exact"), key=lambda one: one.verdict != "outside"
+        )
+        return (*self.lines, *apart[:MOST_SHOWN])
 
     def as_json(self) -> dict[str, object]:
         """For verdict.json."""
