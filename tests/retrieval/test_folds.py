@@ -13,7 +13,6 @@ from picdesk.evaluation.ranks import Ranks
 from picdesk.interfaces import Embeddings
 from picdesk.report.metrics_file import read_metrics
 from picdesk.retrieval.folds import pool_ranks
-from picdesk.tasks.train import tell_further_positives
 from picdesk.trec.runs import Qrels
 from tests.doors import run
 from tests.evaluation.ranking_cases import embeddings
@@ -141,15 +140,6 @@ def test_further_positives_leave_captions_with_their_picture(capfd: Capture, out
     again = run(capfd, outputs, "evaluate", *files, "metrics.names=[hits]", "bootstrap.resamples=200")
     assert again.status == 0, again.err
     assert read_metrics(again.folder / "metrics.json")["t2i"]["intervals"] == now["intervals"]
-
-
-def test_positives_that_a_fit_takes_for_negatives_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    own = Qrels.from_pairs(("t1", "t2"), ("a", "b"), np.array([0, 1]), np.array([0, 1]))
-    tell_further_positives(own)
-    assert not caplog.records
-    more = Qrels.from_pairs(("t1", "t2"), ("a", "b"), np.array([0, 0, 1]), np.array([0, 1, 1]), about=np.array([1, 1]))
-    tell_further_positives(more)
-    assert "1 further positives of the train part count as negatives" in caplog.text
 
 
 def test_any_field_is_a_slice(capfd: Capture, outputs: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -12,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from picdesk.training.batch_order import Batches, EveryText
 from picdesk.training.chunks import embed_in_chunks
+from picdesk.training.features import Relevant
 from picdesk.training.losses import Contrastive, InfoNCE, Margin, Mixture, SigLIP
 from tests.embedding.fakes import Tiny
 
@@ -31,25 +33,30 @@ class Step(nn.Module):
         super().__init__()
         self.backbone, self.loss, self.chunk = Tiny().requires_grad_(True), loss, chunk
 
-    def forward(self, pixels: torch.Tensor, counts: torch.Tensor, picture: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, pixels: torch.Tensor, counts: torch.Tensor, picture: torch.Tensor, text: torch.Tensor
+    ) -> torch.Tensor:
         u = embed_in_chunks(self.backbone, "image", {"pixels": pixels}, self.chunk)
         v = embed_in_chunks(self.backbone, "text", {"counts": counts}, self.chunk)
-        value: torch.Tensor = self.loss(u, v, picture, self.backbone.logit_scale)
+        value: torch.Tensor = self.loss(u, v, picture, self.backbone.logit_scale, text)
         return value
 
 
-def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pixels, letter counts and pictures of the whole batch; two pairs of rows share a picture."""
+def batch() -> tuple[torch.Tensor, ...]:
+    """Pixels, letter counts, pictures and texts of the whole batch; two pairs of rows share a picture."""
     generator = torch.Generator().manual_seed(4)
     pixels = torch.randint(0, 256, (PAIRS, 3, 4, 4), generator=generator, dtype=torch.uint8)
     counts = torch.randint(0, 5, (PAIRS, 26), generator=generator).float()
-    return pixels, counts, torch.tensor([0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8, 9])
+    return pixels, counts, torch.tensor([0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8, 9]), torch.arange(PAIRS)
 
 
 def step(name: str, chunk: int, block: int) -> dict[str, torch.Tensor]:
     """The weights after one step on the rows that are this process's share."""
     loss = copy.deepcopy(LOSSES[name])
     loss.block = block
+    loss.relevant = Relevant(
+        np.array([[0, 3], [2, 9], [11, 0], [11, 7]]), PAIRS
+    )  # within and across what processes have
     module: Any = Step(loss, chunk)
     order = torch.Generator().manual_seed(0)
     ((_, rows),) = list(Batches(EveryText(PAIRS, order), order, PAIRS))

@@ -52,6 +52,7 @@ def run_fit(
     callbacks: Any = (),
     seed: int = 0,
     backbone: Tiny | None = None,
+    train: Features | None = None,
     **limits: Any,
 ) -> tuple[Fitted, Tiny]:
     backbone = backbone or Tiny()
@@ -69,7 +70,7 @@ def run_fit(
             **limits,
         )
 
-    data = FeatureData(features(0), features(1), batch_size=40, seed=seed)
+    data = FeatureData(train or features(0), features(1), batch_size=40, seed=seed)
     optimizer = partial(torch.optim.AdamW, lr=lr)
     fitted = fit(backbone, trained, loss or Margin(), optimizer, constant, data, make_trainer, list(callbacks), seed)
     return fitted, backbone

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from picdesk.errors import ConfigError
+from picdesk.training.features import Relevant
 from picdesk.training.losses import Contrastive, InfoNCE, Margin, Mixture, SigLIP
 
 SCALE = torch.tensor(0.0)
@@ -85,6 +87,39 @@ def test_captions_of_one_picture_are_never_negatives(loss: torch.nn.Module) -> N
     assert loss(images, texts, same, SCALE).item() < loss(images, texts, other, SCALE).item() - 0.1
 
 
+FURTHER = Relevant(
+    np.array([[5, 8], [6, 9]]), texts=7
+)  # row 0's text is relevant to row 1's picture, row 1's to row 2's
+
+
+@pytest.mark.parametrize("loss", [*ALL, BOTH])
+def test_further_positives_are_never_negatives(loss: Contrastive) -> None:
+    picture, text = torch.tensor([7, 8, 9]), torch.tensor([5, 6, 4])
+    images = unit([[1, 0, 0], [1, 0.1, 0], [0.9, 0.1, 1]])
+    texts = unit([[1, 0.1, 0], [1, 0, 0.1], [0, 0, 1]])
+    without = loss(images, texts, picture, SCALE).item()
+    loss.relevant = FURTHER
+    try:
+        assert abs(loss(images, texts, picture, SCALE, text).item() - without) > 0.05
+        assert loss(images, texts, picture, SCALE, torch.tensor([4, 3, 2])).item() == without, "texts of other pictures"
+    finally:
+        loss.relevant = None
+
+
+def test_further_positives_by_hand() -> None:
+    loss, seen = InfoNCE(), []
+    loss.rows = lambda scores, negative, first, scale: seen.append(negative.clone()) or scores.sum(1)  # type: ignore[func-returns-value,method-assign]
+    loss.relevant = FURTHER
+    picture, text = torch.tensor([9, 8, 7, 8]), torch.tensor([6, 4, 5, 3])
+    rows = torch.eye(4)
+    loss(rows, rows, picture, SCALE, text)
+    to_text, to_image = seen
+    apart = picture[:, None] != picture
+    apart[2, 1] = apart[2, 3] = False  # text 5 and both rows of picture 8; text 6 and its picture 9 are row 0 itself
+    torch.testing.assert_close(to_image, apart)
+    torch.testing.assert_close(to_text, apart.T)
+
+
 def test_margin_of_one_picture_alone_is_zero() -> None:
     ids = torch.zeros(3, dtype=torch.long)
     assert Margin(0.2, "hardest")(IMAGES, TEXTS, ids, SCALE).item() == 0.0
@@ -125,18 +160,21 @@ def test_blocks_of_rows_give_the_same_value_and_gradients(loss: Contrastive, blo
     generator = torch.Generator().manual_seed(1)
     start = torch.nn.functional.normalize(torch.randn(2, 7, 5, generator=generator), dim=-1)
     ids = torch.tensor([0, 0, 1, 2, 3, 3, 4])
+    loss.relevant = Relevant(np.array([[0, 2], [1, 4], [6, 0]]), texts=7)
 
     def run(rows: int) -> tuple[torch.Tensor, ...]:
         images, texts = (side.clone().requires_grad_() for side in start)
         scale = torch.tensor(0.7, requires_grad=True)
         loss.block = rows
-        value = loss(images, texts, ids, scale)
+        value = loss(images, texts, ids, scale, torch.arange(7))
         value.backward()
         loss.block = 0
         return value.detach(), images.grad, texts.grad, scale.grad if scale.grad is not None else SCALE
 
-    for whole, parts in zip(run(0), run(block), strict=True):
-        torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-6)
+    whole, parts = run(0), run(block)
+    loss.relevant = None
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(other, one, atol=1e-6, rtol=1e-6)
 
 
 def test_a_block_of_rows_never_holds_the_whole_matrix() -> None:

@@ -24,8 +24,10 @@ from picdesk.report.content import Note
 from picdesk.tasks.base import Task
 from picdesk.training.checkpoint import save
 from picdesk.training.datamodule import FeatureData, Raw
+from picdesk.training.features import Features, further_pairs
 from picdesk.training.fit import Fitted, fit
-from picdesk.trec.runs import Qrels
+from picdesk.training.losses import takes_text
+from picdesk.training.probes import name_of
 
 log = logging.getLogger(__name__)
 VALIDATED = "mean hits@1 on validation data"
@@ -143,7 +145,7 @@ def make_data(session: Session, parts: dict[str, Any]) -> FeatureData:
     learning, encoder = parts["adaptation"].towers, session.encoder
     seen = {name: session.dataset.part(name) for name in ("train", "val")}
     train, val = (session.features_of(seen[name], learning) for name in seen)
-    tell_further_positives(train.t2i)
+    tell_further_positives(train, parts["loss"])
     raw = Raw(
         session.backbone,
         learning,
@@ -158,12 +160,14 @@ def make_data(session: Session, parts: dict[str, Any]) -> FeatureData:
     return FeatureData(train, val, settings.batch_size, session.settings.seed, settings.sampler, raw)
 
 
-def tell_further_positives(pairs: Qrels) -> None:
-    """Say that losses know of each text its own picture alone."""
-    further = int((pairs.items != pairs.subjects[pairs.query_of]).sum())
-    if further:
-        told = "data.qrels: losses know each text's own picture alone; %d further positives of the train part count as negatives"
-        log.warning(told, further)
+def tell_further_positives(train: Features, loss: Any) -> None:
+    """Say what the loss makes of pictures that a text is relevant to beside its own."""
+    further = len(further_pairs(train))
+    if further and takes_text(loss):
+        log.info("data.qrels: %d further positives of the train part count as no negatives", further)
+    elif further:
+        told = "data.qrels: %s takes %d further positives of the train part for negatives: its forward takes no text"
+        log.warning(told, name_of(loss), further)
 
 
 def run_fit(session: Session, job: Job, data: FeatureData, parts: dict[str, Any], state: Path) -> Fitted:

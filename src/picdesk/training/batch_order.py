@@ -29,7 +29,7 @@ class EveryText(Sampler[int]):
 
 
 class OneTextEach(Sampler[int]):
-    """Every epoch, each picture once, in a new order, with one of its texts drawn anew: a batch then holds no false negative."""
+    """Every epoch, each picture once, in a new order, with one of its texts drawn anew."""
 
     def __init__(self, picture_of: NDArray[np.int64], generator: torch.Generator) -> None:
         order = np.argsort(picture_of, kind="stable")

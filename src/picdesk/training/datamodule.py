@@ -18,7 +18,8 @@ from picdesk.training.features import Features
 from picdesk.training.inputs import Augment, FeatureRows, Inputs, PictureRows, Rows, TextRows
 from picdesk.training.process_rows import place
 
-Pairs = tuple[Inputs, Inputs, torch.Tensor]
+Pairs = tuple[Inputs, Inputs, torch.Tensor, torch.Tensor]
+"""Inputs of pictures and of texts, and the positions of both in their part, a row a pair."""
 SAMPLERS = ("auto", "texts", "pictures")
 AT_ONCE = {"features": 1024, "trunk": 64}  # rows of one validation batch
 
@@ -96,8 +97,9 @@ class FeatureData(pl.LightningDataModule):
 
     def pairs(self, rows: list[int], epoch: int) -> Pairs:
         """One training batch, by the positions of its texts."""
-        picture = self._picture_of[torch.tensor(rows)]
-        return self._images.take(picture.tolist(), epoch), self._texts.take(rows, epoch), picture
+        text = torch.tensor(rows)
+        picture = self._picture_of[text]
+        return self._images.take(picture.tolist(), epoch), self._texts.take(rows, epoch), picture, text
 
     def train_dataloader(self) -> Iterable[Pairs]:
         """Every text, or every picture with one of its texts, once an epoch, in a seeded order that differs each time."""

@@ -1,15 +1,17 @@
 """Contrastive losses over a batch of pairs: row i is a picture and one of its texts.
 
-All take embeddings [n, dim] of length 1 and the picture of each row [n]: two rows of one picture are never negatives.
+All take embeddings [n, dim] of length 1 and the picture of each row [n]: two rows of one picture are never negatives, and a text
+is no negative of a further picture that it is known to be relevant to, nor that picture of the text: see `Relevant`.
 Each is a sum of two directions, and each direction a mean over its queries, so a loss can be computed a block of queries at a
 time, and over the rows of all processes: see `Contrastive`.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import torch
 from torch import nn
@@ -19,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
+from picdesk.training.features import Relevant
 from picdesk.training.process_rows import gather_rows, place
 
 Reduction = Literal["sum", "hardest", "semi_hard", "sum_to_hardest"]
@@ -44,11 +47,17 @@ class Contrastive(nn.Module):
     `ceiling` is the most that the learned log scale may become. It belongs to the loss: CLIP clamps at ln 100 to keep its
     softmax stable (Radford et al. 2021, section 2.5); SigLIP's sigmoid has no clamp (Zhai et al. 2023, arXiv 2303.15343,
     algorithm 1), and published SigLIPs lie above it (SO400M: 4.72). It is never below what the model starts with: see `begin`.
+
+    `relevant` is given where texts are relevant to more than their own pictures; which text each row has must be told then.
     """
 
     block: int = 0
     progress: float = 1.0
     ceiling: float = INFINITE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relevant: Relevant | None = None
 
     def begin(self, backbone: TwoTower) -> None:
         """Take up where the model stands, so that a step of rate 0 changes nothing; to be called before a fit."""
@@ -69,30 +78,46 @@ class Contrastive(nn.Module):
                 part.progress = progress
 
     def forward(
-        self, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, logit_scale: torch.Tensor
+        self,
+        images: torch.Tensor,
+        texts: torch.Tensor,
+        picture: torch.Tensor,
+        logit_scale: torch.Tensor,
+        text: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Scalar loss; in mixed precision the cosines and all that follows are float32."""
+        """Scalar loss; in mixed precision the cosines and all that follows are float32. `text` [n] is the text of each row."""
         if images.dtype in (torch.float16, torch.bfloat16):
             images, texts = images.float(), texts.float()
         with torch.autocast(images.device.type, enabled=False):
             rank, _ = place()
             pictures, first = gather_rows(picture), rank * len(picture)
-            to_text = self._direction(images, gather_rows(texts), picture, pictures, first, logit_scale)
-            to_image = self._direction(texts, gather_rows(images), picture, pictures, first, logit_scale)
+            known = None
+            if self.relevant is not None and text is not None:
+                known = self.relevant.among(gather_rows(text), pictures)
+            to_text = self._direction(images, gather_rows(texts), pictures, known and known[::-1], first, logit_scale)
+            to_image = self._direction(texts, gather_rows(images), pictures, known, first, logit_scale)
             return to_text + to_image
 
     def _direction(
         self,
         queries: torch.Tensor,
         gallery: torch.Tensor,
-        picture: torch.Tensor,
         pictures: torch.Tensor,
+        known: tuple[torch.Tensor, torch.Tensor] | None,
         first: int,
         logit_scale: torch.Tensor,
     ) -> torch.Tensor:
+        """The mean over the queries, whose rows begin at `first` of the gallery's. `known` are the rows of queries and of the
+        gallery that belong together beside those of one picture."""
+
         def part(start: int, some: torch.Tensor, others: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-            negative = negatives_of(picture[start : start + len(some)], pictures)
-            return self.rows(some @ others.T, negative, first + start, scale).sum()
+            begin, end = first + start, first + start + len(some)
+            negative = negatives_of(pictures[begin:end], pictures)
+            if known is not None:
+                query, item = known
+                here = (query >= begin) & (query < end)
+                negative[query[here] - begin, item[here]] = False
+            return self.rows(some @ others.T, negative, begin, scale).sum()
 
         size = self.block or len(queries)
         if size >= len(queries):
@@ -102,6 +127,11 @@ class Contrastive(nn.Module):
             for at in range(0, len(queries), size)
         ]
         return torch.stack(sums).sum() / len(queries)
+
+
+def takes_text(loss: nn.Module) -> TypeGuard[Contrastive]:
+    """Whether a loss can be told which text each row has; one of a user's own may have a `forward` that cannot."""
+    return isinstance(loss, Contrastive) and "text" in inspect.signature(loss.forward).parameters
 
 
 @config_part

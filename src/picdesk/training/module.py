@@ -54,12 +54,13 @@ class Retrieval(pl.LightningModule):
 
     def training_step(self, batch: Pairs, batch_index: int) -> torch.Tensor:
         """Loss of one batch of pairs."""
-        images, texts, picture = batch
+        images, texts, picture, text = batch
         if isinstance(self.loss, Contrastive):
             self.loss.advance(min(1.0, self.global_step / self._steps))
         u = embed_in_chunks(self.backbone, "image", images, self.chunk)
         v = embed_in_chunks(self.backbone, "text", texts, self.chunk)
-        loss: torch.Tensor = self.loss(u, v, picture, self.backbone.logit_scale)
+        further = {"text": text} if isinstance(self.loss, Contrastive) and self.loss.relevant is not None else {}
+        loss: torch.Tensor = self.loss(u, v, picture, self.backbone.logit_scale, **further)
         check_result(self.loss, loss)
         self.losses = (self.losses[0] + loss.detach(), self.losses[1] + 1)
         self.log("loss", loss, prog_bar=True, logger=False)

@@ -113,7 +113,7 @@ def masks_same_picture(loss: Any, device: torch.device = CPU, dim: int = 16) -> 
 
 def collapsed_loss(module: pl.LightningModule, batch: Any) -> float:
     """The loss that the batch would have if all its embeddings were the same."""
-    picture = batch[-1]
+    picture = batch[2]
     same = nn.functional.one_hot(torch.zeros(len(picture), dtype=torch.long), dim_of(module)).float()
     return value_of(module.loss, same, same, picture, scale_of(module), module.device)
 
@@ -126,12 +126,12 @@ def remedy_of(loss: Any) -> str:
 
 def repeats_picture(batch: Any) -> bool:
     """Whether a picture stands in the batch more than once."""
-    return len(batch[-1].unique()) < len(batch[-1])
+    return len(batch[2].unique()) < len(batch[2])
 
 
 def looks(batch: Any) -> list[tuple[bytes, int]]:
     """Of each row of a batch, some of its picture's values, the same for equal pictures, and the picture's number."""
-    images, picture = batch[0], batch[-1]
+    images, picture = batch[0], batch[2]
     if not isinstance(images, torch.Tensor) or len(images) != len(picture):
         return []
     rows = images.detach().flatten(1)
