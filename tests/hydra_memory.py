@@ -9,6 +9,7 @@ import functools
 from abc import ABCMeta
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,18 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository, IConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, ListConfig, OmegaConf, _utils, base, basecontainer, dictconfig, listconfig, nodes
+from omegaconf import (
+    DictConfig,
+    ListConfig,
+    OmegaConf,
+    SCMode,
+    _utils,
+    base,
+    basecontainer,
+    dictconfig,
+    listconfig,
+    nodes,
+)
 from omegaconf.base import Box, Container, Metadata, Node, UnionNode
 from omegaconf.basecontainer import BaseContainer
 from omegaconf.nodes import AnyNode, BooleanNode, FloatNode, IntegerNode, StringNode, ValueNode
@@ -205,14 +217,84 @@ def is_interpolation(value: Any, strict_interpolation_validation: bool = False) 
     return isinstance(value, str) and _utils._is_interpolation_string(value, strict_interpolation_validation)
 
 
+def is_none(value: Any, resolve: bool = False, throw_on_resolution_failure: bool = True) -> bool:
+    """As OmegaConf's, which looks up `Node` in its package at each call."""
+    if not isinstance(value, Node):
+        return value is None
+    if resolve:
+        value = value._maybe_dereference_node(throw_on_resolution_failure=throw_on_resolution_failure)
+        if not throw_on_resolution_failure and value is None:
+            return False
+    return bool(value._is_none())
+
+
+def asked_of(kind: type) -> Callable[..., Any]:
+    """Whether a thing is of a kind, without a look into OmegaConf's package at each call."""
+    return lambda _: lambda thing: isinstance(thing, kind)
+
+
+def look_for_mistakes_alone(validate: Callable[..., None]) -> Callable[..., None]:
+    """A key that is there may be read, whatever else holds of its table."""
+
+    def validate_what_is_missing(config: DictConfig, key: Any, value: Any = None) -> None:
+        content = config.__dict__["_content"]
+        if not (isinstance(content, dict) and key in content):
+            validate(config, key, value)
+
+    return validate_what_is_missing
+
+
+def write_plainly(to_content: Callable[..., Any]) -> Callable[..., Any]:
+    """Tables, lists and single values of a config as Python's own, each in one go, where nothing is to be resolved."""
+
+    def content_of(
+        conf: Any,
+        resolve: bool,
+        throw_on_missing: bool,
+        enum_to_str: bool = False,
+        structured_config_mode: Any = SCMode.DICT,
+    ) -> Any:
+        if not (resolve or throw_on_missing) and structured_config_mode == SCMode.DICT:
+            with suppress(UnlikeError):
+                return plain_of(conf)
+        return to_content(
+            conf,
+            resolve=resolve,
+            throw_on_missing=throw_on_missing,
+            enum_to_str=enum_to_str,
+            structured_config_mode=structured_config_mode,
+        )
+
+    return content_of
+
+
+class UnlikeError(Exception):
+    """A node is of a kind that is left to OmegaConf."""
+
+
+def plain_of(node: Any) -> Any:
+    """The value of a node whose insides are of the common kinds."""
+    kind = type(node)
+    if kind in LEAVES and type(node.__dict__["_val"]) in PLAIN:
+        return node.__dict__["_val"]
+    if kind is DictConfig and isinstance(node.__dict__["_content"], dict):
+        content = node.__dict__["_content"]
+        if all(type(key) in NAMES for key in content):
+            return {key: plain_of(child) for key, child in content.items()}
+    elif kind is ListConfig and isinstance(node.__dict__["_content"], list):
+        return [plain_of(child) for child in node.__dict__["_content"]]
+    raise UnlikeError
+
+
 def note_flatly(_: None) -> Callable[..., Any]:
     """What OmegaConf notes about a node is copied at once, and not field by field."""
 
     def copy_notes(noted: Metadata, memo: dict[int, Any]) -> Metadata:
-        new = object.__new__(type(noted))
-        new.__dict__.update(noted.__dict__)
-        new.flags = None if noted.flags is None else dict(noted.flags)
-        new.resolver_cache = copy.deepcopy(noted.resolver_cache, memo) if noted.resolver_cache else defaultdict(dict)
+        new, own = object.__new__(type(noted)), noted.__dict__.copy()
+        if own["flags"] is not None:
+            own["flags"] = dict(own["flags"])
+        own["resolver_cache"] = copy.deepcopy(noted.resolver_cache, memo) if noted.resolver_cache else defaultdict(dict)
+        new.__dict__ = own
         return new
 
     return copy_notes
@@ -328,6 +410,8 @@ EXAMPLES: dict[type, Any] = {
     kind: OmegaConf.create({"k": value})._get_node("k") for kind, value in ((dict, {}), (list, []), (str, ""))
 }
 COPIED = {DictConfig, ListConfig, *LEAVES}
+PLAIN = {*NAMES, type(None)}
+KINDS = {"list": ListConfig, "dict": DictConfig, "config": Container}
 MEMORIES: list[Patch] = [
     (Hydra, "get_mode", without_first_look),
     (ConfigRepository, "load_config", parse_once),
@@ -344,6 +428,10 @@ MEMORIES: list[Patch] = [
     *((_utils, name, know_plain_values) for name in ("is_attr_class", "is_dataclass")),
     *((room, "_is_missing_value", lambda _: is_missing) for room in USERS if hasattr(room, "_is_missing_value")),
     *((room, "_is_interpolation", lambda _: is_interpolation) for room in USERS if hasattr(room, "_is_interpolation")),
+    *((room, "_is_none", lambda _: is_none) for room in USERS if hasattr(room, "_is_none")),
+    *((OmegaConf, f"is_{name}", asked_of(kind)) for name, kind in KINDS.items()),
+    (DictConfig, "_validate_get", look_for_mistakes_alone),
+    (BaseContainer, "_to_content", write_plainly),
     (Metadata, "__deepcopy__", note_flatly),
     *((kind, "__deepcopy__", copy_flatly) for kind in LEAVES),
     *((kind, "__deepcopy__", copy_tree) for kind in (DictConfig, ListConfig)),

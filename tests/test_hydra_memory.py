@@ -150,7 +150,8 @@ def made_of_plain_values() -> list[Any]:
     copied = OmegaConf.create(PLAIN, flags={"readonly": True})
     with pytest.raises(ReadonlyConfigError):
         copied.a.b = 1
-    return [noted(cfg), noted(strict), noted(copied), OmegaConf.to_yaml(cfg), OmegaConf.to_yaml(strict)]
+    written = [OmegaConf.to_container(one, enum_to_str=text) for one in (cfg, strict, copied) for text in (True, False)]
+    return [noted(cfg), noted(strict), noted(copied), OmegaConf.to_yaml(cfg), OmegaConf.to_yaml(strict), written]
 
 
 def test_nodes_of_plain_values_are_omegaconfs() -> None:

@@ -138,6 +138,7 @@ def may_be_repeated(key: str, value: str) -> bool:
 def check_kinds(path: Path, saved: DictConfig, here: DictConfig) -> None:
     """Raise `DataError` where a value is of another kind than the schema's: a list for a number, a text for a group."""
     trial = here.copy()
+    OmegaConf.set_struct(trial, False)
     for key in map(str, here):
         node, value = here._get_node(key), saved._get_node(key) if key in saved else None
         if not isinstance(value, Node) or key in OF_THIS_MACHINE:
@@ -149,9 +150,8 @@ def check_kinds(path: Path, saved: DictConfig, here: DictConfig) -> None:
         if isinstance(node, DictConfig) and not typed and node._metadata.element_type is Any:
             continue
         try:
-            with open_dict(trial):
-                wanted = {name: child for name, child in known.items() if name in node} if typed else known  # type: ignore[operator]
-                OmegaConf.update(trial, key, wanted, merge=True)
+            wanted = {name: child for name, child in known.items() if name in node} if typed else known  # type: ignore[operator]
+            OmegaConf.update(trial, key, wanted, merge=True)
         except OmegaConfBaseException as error:
             raise DataError(f"{path}: {key}: {str(error).splitlines()[0][:160]}") from None
         as_kind_of(trial, saved, key)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
@@ -41,8 +42,13 @@ class Deferred:
         """Digest of the settings, the libraries' releases, and where the files lie, how large and how old they are."""
         stats = [(str(path.resolve()), path.stat()) for path in self.files]
         files = [[place, info.st_size, info.st_mtime_ns, info.st_ctime_ns] for place, info in stats]
-        releases = {name: metadata.version(name) for name in LIBRARIES}
-        return digest_of([VERSION, dict(self.settings), files, releases])
+        return digest_of([VERSION, dict(self.settings), files, releases()])
+
+
+@cache
+def releases() -> Mapping[str, str]:
+    """The release of each library that makes weights and preprocessing out of files."""
+    return {name: metadata.version(name) for name in LIBRARIES}
 
 
 class Children(dict[str, Any]):
