@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from picdesk.collection import Fields
 from picdesk.interfaces import Direction, Embeddings, Modality, PictureBytes, RerankContext, Side
 from picdesk.trec.runs import Run
 
@@ -88,7 +89,7 @@ def context_of(
     made_by: str = "",
     tuned: frozenset[Modality] = frozenset(),
     captions: dict[str, list[str]] | None = None,
-    fields: Sequence[dict[str, str]] = (),
+    fields: Sequence[Fields] = (),
 ) -> RerankContext:
     """Texts and pictures on their sides; `vectors` are those of the pictures."""
     text_ids, picture_ids = (run.query_ids, run.item_ids) if direction == "t2i" else (run.item_ids, run.query_ids)

@@ -16,7 +16,7 @@ PICTURES = [plain_picture((i, 0, 0)) for i in range(3)]
 SAID = {"i0": ["red boat sea"], "i1": ["red red car"], "i2": ["green tree"]}
 
 
-def test_the_score_is_the_formula_of_bm25() -> None:
+def test_the_score_is_the_formula_of_bm25(caplog: pytest.LogCaptureFixture) -> None:
     run = run_over([[0, 1, 2]], 3)
     scores = Lexical(language=None, k1=1.2, b=0.75).score(run, context_of(run, ["red boat"], PICTURES, captions=SAID))[
         0
@@ -30,6 +30,7 @@ def test_the_score_is_the_formula_of_bm25() -> None:
 
     expected = [idf(2) * part(1, 3) + idf(1) * part(1, 3), idf(2) * part(2, 3), 0.0]
     assert scores == pytest.approx(expected, abs=1e-5)
+    assert not caplog.records, "the library says nothing of its own on the terminal"
 
 
 def test_a_pictures_texts_are_pooled_and_the_querys_own_is_left_out() -> None:
@@ -44,6 +45,21 @@ def test_a_pictures_texts_are_pooled_and_the_querys_own_is_left_out() -> None:
     }
     assert kept["sum"][0] == pytest.approx(2 * kept["mean"][0])
     assert kept["max"][0] == pytest.approx(kept["max"][1])
+
+
+def test_fields_that_the_prompt_was_made_of_are_left_out_too() -> None:
+    fields = [{"title": "Boat", "tags": ["sea", "sail", "wind"]}, {"title": "Tree", "tags": []}]
+    texts = ["News headline: Boat. Related topics: sea, sail.", "News headline: Tree."]
+    known = {"i0": [fields[0]], "i1": [{"title": "Ship", "tags": ["sea", "port"]}], "i2": [fields[1]]}
+    run = run_over([[0, 1, 2], [0, 1, 2]], 3)
+    context = replace(context_of(run, texts, PICTURES, fields=fields), known=known)
+    asked = Lexical(fields=["tags", "title"]).score(run, context)
+    assert np.isnan(asked[0, 0]), "its title and its tags are what the query was made of"
+    assert asked[0, 1] > 0, "a tag of another picture still counts"
+    assert np.isnan(asked[1, 2])
+    others = replace(context, queries=replace(context.queries, texts=("News headline: Boat.", "News headline: Tree.")))
+    known_alone = Lexical(fields=["tags"]).score(run, others)
+    assert not np.isnan(known_alone[0, 0]), "tags that the prompt leaves out are what is known of the picture"
 
 
 def test_both_directions_compare_the_same_pair_alike() -> None:

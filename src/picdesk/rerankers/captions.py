@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from picdesk.collection import Fields
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import Doubled, digest_of, json_objects, json_value
 from picdesk.interfaces import Backbone, RerankContext, Side
@@ -90,9 +91,15 @@ class Captions(Scorer):
 
 def own_captions(texts: Side, place: Mapping[str, int]) -> NDArray[np.int64]:
     """Which captions (numbered by `place`) are each text itself, as encoded or its caption or title: [texts, 3], -1 for none."""
-    fields = texts.fields or tuple({} for _ in texts.texts)
-    forms = [(text, own.get("caption"), own.get("title")) for text, own in zip(texts.texts, fields, strict=True)]
+    forms = [
+        (text, own.get("caption"), own.get("title")) for text, own in zip(texts.texts, fields_of(texts), strict=True)
+    ]
     return np.array([[place.get(str(form), -1) for form in own] for own in forms], np.int64).reshape(-1, 3)
+
+
+def fields_of(texts: Side) -> Sequence[Fields]:
+    """The fields of each text; none where nothing is known of them."""
+    return texts.fields or tuple({} for _ in texts.texts)
 
 
 class Pairs:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from picdesk.collection import field_values
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
-from picdesk.interfaces import RerankContext
+from picdesk.interfaces import RerankContext, Side
 from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, no_scores
-from picdesk.rerankers.captions import own_captions, read_captions
+from picdesk.rerankers.captions import fields_of, own_captions, read_captions
 from picdesk.rerankers.words import Words
 from picdesk.trec.runs import Run
 
@@ -37,8 +38,8 @@ class Lexical(Scorer):
 
     `fields` are those of the data set's texts that describe a picture, `file` (.json, .jsonl or .csv) has more by picture id;
     each such text is a document, and a picture's score is the `pooling` of its documents' (sum, mean, max). Names count by how
-    rare they are. A text that is word for word the query, or the caption or title that it was made of, is left out for every
-    picture alike (`leave_out_query`). Candidates of which nothing is known, and texts without a name, are unscored.
+    rare they are. A text that is word for word the query, or the caption, title or other field that it was made of, is left
+    out for every picture alike (`leave_out_query`). Candidates of which nothing is known, and texts without a name, are unscored.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Lexical(Scorer):
         """Every setting, and all that is known."""
         known = self._known_texts(context)
         rules = [self.kind, self.pooling, self.language, self.k1, self.b, self.leave_out_query]
-        return digest_of(["lexical", rules, sorted((name, list(own)) for name, own in known.items())])
+        return digest_of(["lexical 2", rules, sorted((name, list(own)) for name, own in known.items())])
 
     def content(self) -> str:
         """The file."""
@@ -92,7 +93,7 @@ class Lexical(Scorer):
         if not any(known.get(name) for name in context.pictures.ids):
             return no_scores(run)
         library = Documents(known, context.pictures.ids, self.words)
-        own = own_captions(context.texts, library.place) if self.leave_out_query else None
+        own = self._own_documents(context.texts, library.place) if self.leave_out_query else None
         scores = no_scores(run)
         for text, cells, pictures in by_text(run, context.direction == "t2i"):
             values = self._of_documents(library, context.texts.texts[text])
@@ -100,6 +101,13 @@ class Lexical(Scorer):
             if values is not None:
                 scores[cells[:, 0], cells[:, 1]] = pool_documents(library.table[pictures], values, left_out, self._pool)
         return scores
+
+    def _own_documents(self, texts: Side, place: Mapping[str, int]) -> NDArray[np.int64]:
+        """Which documents (numbered by `place`) each text is or was made of: [texts, 3 and a column a field], -1 for none."""
+        made_of = fields_in(texts, self.fields)
+        said = [[documents_in(own.get(key, ())) for key in made_of] for own in fields_of(texts)]
+        more = [[place.get(found[0], -1) if found else -1 for found in own] for own in said]
+        return np.hstack([own_captions(texts, place), np.array(more, np.int64).reshape(len(said), -1)])
 
     @property
     def _pool(self) -> str:
@@ -154,6 +162,9 @@ class Documents:
         if self._index is None:
             import bm25s
 
+            logging.getLogger("bm25s").setLevel(
+                logging.WARNING
+            )  # it tells at DEBUG, whatever the level, that it begins
             self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
             self._index.index([self._words(text) for text in self.texts], show_progress=False)
         ids = self._index.get_tokens_ids(query)
@@ -209,10 +220,20 @@ def by_text(run: Run, texts_ask: bool) -> Iterator[tuple[int, NDArray[np.int64],
         yield int(texts[own[0]]), np.stack([query[own], place[own]], axis=1), pictures[own].astype(np.int64)
 
 
+def fields_in(texts: Side, names: Sequence[str]) -> list[str]:
+    """Which of the fields the texts were made of: each text that has one holds what it says, or the first that it lists."""
+    found = []
+    for name in names:
+        said = [next(filter(None, field_values(own, name)), None) for own in fields_of(texts)]
+        if any(said) and all(one is None or one in text for one, text in zip(said, texts.texts, strict=True)):
+            found.append(name)
+    return found
+
+
 def documents_in(value: str | Sequence[str]) -> list[str]:
     """A field as documents: a list of tags is one, its items side by side, as BM25 weighs a word by its document's length.
 
-    `search.hybrid` asks of each item by itself whether a query was made of it, and so takes a list apart.
+    `fields_in` asks of each item by itself whether a query was made of it, and so takes a list apart.
     """
     text = value if isinstance(value, str) else " | ".join(value)
     return [text] if text else []
