@@ -83,6 +83,15 @@ def test_the_lines_of_the_readme_and_the_notebook_run(encoded: Ran, capfd: pytes
         assert f"| hits@1 | {numbers(encoded)['i2t']['hits@1']:.3f} [" in capfd.readouterr().out
 
 
+def test_rerankers_have_the_names_by_which_they_are_chosen(encoded: Ran) -> None:
+    system = picdesk.load("latest", "reranker=captions", "reranker.weight=0.2")
+    kept = system.search("a ship", k=3)
+    assert [row.score for row in system.search("a ship", k=3, weights={"captions": 0.2})] == [row.score for row in kept]
+    assert [row.score for row in system.search("a ship", k=3, weights={"captions": 0.9})] != [row.score for row in kept]
+    with pytest.raises(picdesk.ConfigError, match="reranker.weight=x"):
+        picdesk.load("latest", "reranker=captions", "reranker.weight=x")
+
+
 def test_threads_may_ask_at_once(encoded: Ran) -> None:
     system = picdesk.load("latest")
 

@@ -89,14 +89,12 @@ class Typed:
 
     def default_of(self, key: str) -> Any:
         """What the file of the chosen option has under a key, as it stands there; None where it has nothing."""
-        from hydra.core.hydra_config import HydraConfig
-
         from picdesk.assembly.allowed import option_folders
         from picdesk.assembly.replaced import option_of
         from picdesk.assembly.schema import CONF
 
         group, *rest = key.split(".")
-        chosen = HydraConfig.get().runtime.choices.get(group) if HydraConfig.initialized() else None
+        chosen = named.options_chosen(self.cfg.choices).get(group)
         if group == "reranker" and rest[:1] == ["parts"]:
             chosen, rest = rest[1] if len(rest) > 1 else None, rest[2:]
         if not chosen or not rest:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.checkpoints import find
-from picdesk.assembly.named import named_keys
+from picdesk.assembly.named import named_keys, options_chosen
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
 from picdesk.embedding.precision import AUTO, MEASURED, choose_precision
@@ -110,14 +109,8 @@ def with_choices(cfg: DictConfig, settle: bool = True) -> DictConfig:
     """The config with the names of the chosen options written into it, so that a page can say `split: official_dev`, and, with
     `settle`, what `encode.precision=auto` stands for."""
     noted = cfg.copy()
-    if HydraConfig.initialized():
-        chosen = HydraConfig.get().runtime.choices
-        with open_dict(noted):
-            noted.choices = {
-                str(k): str(v)
-                for k, v in chosen.items()
-                if v is not None and not str(k).startswith("hydra") and "." not in str(k)
-            }
+    with open_dict(noted):
+        noted.choices = options_chosen(cfg.choices)
     if settle:
         settle_precision(noted.encode, noted.get("adaptation"))
     return noted

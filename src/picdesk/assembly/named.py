@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -27,6 +28,23 @@ def overrides() -> list[str]:
 def named_keys() -> list[str]:
     """The keys alone."""
     return [override.partition("=")[0] for override in overrides()]
+
+
+def options_chosen(choices: Mapping[Any, Any]) -> dict[str, str]:
+    """The option of each group: as the command line has it, or as a caller in Python composed a config, noted in its `choices`."""
+    noted = plain_options(choices)
+    if not HydraConfig.initialized() or (noted and _GIVEN.get() is not None):
+        return noted
+    return plain_options(HydraConfig.get().runtime.choices)
+
+
+def plain_options(chosen: Mapping[Any, Any]) -> dict[str, str]:
+    """Those of the project's own groups."""
+    return {
+        str(group): str(option)
+        for group, option in chosen.items()
+        if option is not None and not str(group).startswith("hydra") and "." not in str(group)
+    }
 
 
 def with_task(text: str, task: str) -> str:

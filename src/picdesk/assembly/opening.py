@@ -13,12 +13,12 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.assembly import saved_index
 from picdesk.assembly.command_line import in_tasks, is_override, one_line, refuse, with_plugin_options
-from picdesk.assembly.named import as_typed, use_overrides
+from picdesk.assembly.named import as_typed, plain_options, use_overrides
 from picdesk.assembly.quoting import quoted_override
 from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
@@ -178,7 +178,11 @@ def quote_file_name(text: str) -> str:
 
 
 def compose_config(overrides: Sequence[str]) -> DictConfig:
-    """The config of `retrieve.py` with these overrides."""
+    """The config of `retrieve.py` with these overrides, and with the names of the options that they choose."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("retrieve", overrides=with_plugin_options([*overrides, "logger=none"]))
+        words = with_plugin_options([*overrides, "logger=none"])
+        cfg = compose("retrieve", overrides=words, return_hydra_config=True)
+    with open_dict(cfg):
+        cfg.choices = plain_options(cfg.pop("hydra").runtime.choices)
+    return cfg
