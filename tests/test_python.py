@@ -88,7 +88,7 @@ def test_rerankers_have_the_names_by_which_they_are_chosen(encoded: Ran) -> None
     kept = system.search("a ship", k=3)
     assert [row.score for row in system.search("a ship", k=3, weights={"captions": 0.2})] == [row.score for row in kept]
     assert [row.score for row in system.search("a ship", k=3, weights={"captions": 0.9})] != [row.score for row in kept]
-    with pytest.raises(picdesk.ConfigError, match="reranker.weight=x"):
+    with pytest.raises(picdesk.ConfigError, match=r"reranker\.weight=x"):
         picdesk.load("latest", "reranker=captions", "reranker.weight=x")
 
 
@@ -241,11 +241,21 @@ def test_a_folder_and_a_frame_are_data_sets(tmp_path: Path, monkeypatch: pytest.
     frame = pd.DataFrame({"file": ["red.png", "blue.png"], "text": ["a red square", "a blue square"]})
     of_frame = picdesk.Dataset.from_pandas(frame, tmp_path, picture_column="file", caption_column="text")
     assert of_frame.collection.picture_ids == ("red.png", "blue.png")
+    assert repr(of_frame) == "<picdesk data set frame: 2 pictures, 2 texts; train 0, val 0, test 2>"
+    with pytest.raises(picdesk.ConfigError, match="from_pandas: picture_colum is no key of it; did"):
+        picdesk.Dataset.from_pandas(frame, tmp_path, picture_colum="file")
+    with pytest.raises(picdesk.ConfigError, match="from_csv: root is no key of it; there are name, folder, "):
+        picdesk.Dataset.from_csv(tmp_path / "a.csv", root="x")
     assert of_frame.prompts(of_frame.part("test")) == ["a red square", "a blue square"]
     monkeypatch.setenv("PICDESK_OUTPUTS", str(tmp_path / "outputs"))
     system = picdesk.load("lite", "plugins=[tests]", f"backbone._target_={TINY}", data=of_frame)
     assert len(system.search("a red square")) == 2
     assert system.index(tmp_path).search("anything", k=1)[0].path.endswith(".png")
+
+
+def test_editors_and_mypy_are_told_that_there_are_types() -> None:
+    assert (Path(picdesk.__file__).parent / "py.typed").is_file()
+    assert "py.typed" in (PROJECT / "pyproject.toml").read_text()
 
 
 def test_a_source_that_is_nothing_is_told() -> None:

@@ -31,7 +31,7 @@ def named_keys() -> list[str]:
 
 
 def options_chosen(choices: Mapping[Any, Any]) -> dict[str, str]:
-    """The option of each group: as the command line has it, or as a caller in Python composed a config, noted in its `choices`."""
+    """The option of each group: as the command line has it, or as a caller in Python composed a config, by its `choices`."""
     noted = plain_options(choices)
     if not HydraConfig.initialized() or (noted and _GIVEN.get() is not None):
         return noted

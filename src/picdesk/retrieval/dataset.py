@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,13 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.readers.folder import Folder
-from picdesk.readers.tables import Csv, Frame
+from picdesk.readers.tables import Csv, Frame, RowsOfTexts
 from picdesk.text.given import path_from
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NOT_KEYS = ("root", "file", "frame")  # given by the file, or the frame and its folder
 QUERY_FIELDS = ("title", "caption", "tags")  # what a text that is asked from outside has
 
 
@@ -58,12 +60,19 @@ class Dataset:
     def from_csv(cls, file: str | Path, **columns: Any) -> Dataset:
         """A CSV or TSV file beside its pictures; `columns` are keys of `conf/data/csv.yaml` (`picture_column="file"`, ...)."""
         path = path_from("file", file)
+        check_keys("from_csv", Csv, columns)
         return cls.of(Csv(root=str(path.parent), file=path.name, **columns).read())
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame, folder: str | Path, **columns: Any) -> Dataset:
         """The rows of a frame, whose pictures lie below `folder`; `columns` as for a CSV file. Errors count its rows from 0."""
+        check_keys("from_pandas", Frame, columns)
         return cls.of(Frame(root=str(path_from("folder", folder).resolve()), frame=frame, **columns).read())
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {len(rows):,}" for name, rows in self.splits.items())
+        pictures, texts = len(self.collection.picture_ids), len(self.collection.text_ids)
+        return f"<picdesk data set {self.collection.name}: {pictures:,} pictures, {texts:,} texts; {parts}>"
 
     def part(self, name: str) -> Collection:
         """One part of the data set. Raises `ConfigError` for an unknown or empty one."""
@@ -115,6 +124,16 @@ class Dataset:
             **({"judgments": digest_of(plain_judgments(part))} if part.judgments else {}),
             **({"fields": digest_of([plain_fields(own) for own in part.texts])} if fields else {}),
         }
+
+
+def check_keys(what: str, reader: type[RowsOfTexts], given: Iterable[str]) -> None:
+    """Raise `ConfigError` for a key that the reader does not have, or that is not for a caller to give."""
+    known = [one.name for one in fields(reader) if one.init and one.name not in NOT_KEYS]
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"{what}: {key} is no key of it; {meant}")
 
 
 def plain_judgments(part: Collection) -> list[object]:
