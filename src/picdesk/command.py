@@ -8,7 +8,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from picdesk.home import PROJECT
+from picdesk.home import PROJECT, note_command
 from picdesk.process import ending
 
 DOORS = {
@@ -43,6 +43,7 @@ def main() -> int:
     if name in DOORS:
         return open_door_of(name, arguments)
     if name in TOOLS:
+        note_command()
         tool = importlib.import_module(f"picdesk.commands.{name.replace('-', '_')}")
         return int(tool.main(arguments))
     if name == "completion":
@@ -74,6 +75,7 @@ def open_door_of(name: str, arguments: list[str]) -> int:
         print(f"picdesk: {door} is not there; install picdesk from its checkout: pip install DIR", file=sys.stderr)
         return 2
     sys.argv = [str(door), *arguments]
+    note_command()
     runpy.run_path(str(door), run_name="__main__")
     return 0
 

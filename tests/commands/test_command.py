@@ -10,8 +10,53 @@ from pathlib import Path
 
 import pytest
 
-from picdesk import command
+from picdesk import command, home
 from tests.conftest import PROJECT
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is noted of how this process was started, for one test."""
+    noted: list[str] = []
+    monkeypatch.setattr(home, "_STARTED_BY", noted)
+    return noted
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("train.py", "python retrieve.py"),
+        ("/a b/evaluate.py", "python '/a b/retrieve.py'"),
+        ("/bin/pytest", "python retrieve.py"),
+    ],
+)
+def test_what_to_do_next_is_told_by_the_script_that_runs(
+    monkeypatch: pytest.MonkeyPatch, program: str, told: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "ckpt=latest"])
+    assert home.at_door("retrieve") == told
+
+
+def test_the_command_tells_of_itself_and_of_the_defaults_of_its_door(tmp_path: Path) -> None:
+    told = {}
+    for door in ("train", "retrieve"):
+        call = [sys.executable, "-m", "picdesk.command", door, "--help"]
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+        told[door] = done.stdout
+        assert "python " not in done.stdout
+    assert "picdesk retrieve photo.jpg ckpt=latest" in told["retrieve"]
+    assert "train, val, test or all; here all unless" in told["retrieve"]
+    assert "train, val, test or all; here test unless" in told["train"]
+    assert "optimizer.lr=0.003 " in told["train"]
+
+
+def test_a_tool_names_the_command(
+    started: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["picdesk", "pack", "nowhere", "job.tar.gz"])
+    assert command.main() == 2
+    assert started == ["picdesk"]
+    assert home.at_door("evaluate") == "picdesk evaluate"
 
 
 def test_a_door_opens_from_anywhere(tmp_path: Path) -> None:

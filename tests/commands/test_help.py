@@ -41,7 +41,7 @@ def test_the_keys_are_there(door: str) -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_the_examples_compose(door: str) -> None:
-    examples = re.findall(rf"^  python {door}\.py(.*)$", help_of(door)[2], re.MULTILINE)
+    examples = re.findall(rf"^  \$\{{door:{door}\}}(.*)$", help_of(door)[2], re.MULTILINE)
     assert len(examples) >= 4
     schema.register()
     with initialize_config_dir(str(schema.CONF), version_base="1.3"):

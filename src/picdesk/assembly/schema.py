@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.assembly.shelf import take_or_make
 from picdesk.errors import ConfigError, refuse_nan
-from picdesk.home import PROJECT
+from picdesk.home import PROJECT, at_door
 
 CONF = PROJECT / "conf"
 OF_EVERY_TASK = ("_target_", "name", "door")
@@ -246,6 +246,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("job_tag", job_tag, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("job_dir", job_dir, replace=True)
     OmegaConf.register_new_resolver("tasks", tasks_told, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("door", at_door, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 

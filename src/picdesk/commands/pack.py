@@ -4,8 +4,10 @@
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
+from picdesk.home import at_door
 from picdesk.jobs.archive import pack, unpack
 from picdesk.process import machine
 
@@ -26,9 +28,9 @@ def run(given: argparse.Namespace) -> int:
     done = unpack(given.source, given.target) if given.unpack else pack(given.source, given.target, given.checkpoint)
     print(f"{given.target}: {', '.join(done)}")
     if given.unpack:
-        print(f"next: python evaluate.py reproduce={given.target}")
+        print(f"next: {at_door('evaluate')} reproduce={shlex.quote(str(given.target))}")
     else:
-        print(f"the reviewer checks it by: python evaluate.py reproduce={given.target.name}")
+        print(f"the reviewer checks it by: {at_door('evaluate')} reproduce={shlex.quote(given.target.name)}")
     return 0
 
 

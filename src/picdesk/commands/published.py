@@ -16,6 +16,7 @@ from rich.table import Table
 from picdesk.assembly.needed import of_published
 from picdesk.assembly.schema import CONF
 from picdesk.errors import ConfigError
+from picdesk.home import at_door
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.needs import Need, in_gb
 from picdesk.process import machine
@@ -73,7 +74,7 @@ def run(words: Sequence[str], overrides: Sequence[str]) -> int:
     to.print(table)
     ready = sum(not one.missing for one in found)
     to.print(f"{ready} of {len(found)} can be checked here; what to get for the others: ", end="")
-    to.print("python evaluate.py task=doctor experiment=reproduce/NAME", markup=False)
+    to.print(f"{at_door('evaluate')} task=doctor experiment=reproduce/NAME", markup=False)
     return 0
 
 

@@ -13,6 +13,7 @@ from picdesk.assembly.session import Session
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
+from picdesk.home import at_door
 from picdesk.interfaces import Direction
 from picdesk.jobs import attempts
 from picdesk.jobs.completed import completed_objective
@@ -141,7 +142,7 @@ def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
 def again(folder: Path, store: Path) -> str:
     """How to go on with a job that was stopped: from its state where it was training, else anew with what is encoded."""
     if any((folder / "resume").glob("*.pt")):
-        return f"go on: python train.py resume={folder}"
+        return f"go on: {at_door('train')} resume={folder}"
     return f"run the same command again; what was encoded is kept in {store}"
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from picdesk.collection import Fields
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import Doubled, digest_of, json_objects, json_value
+from picdesk.home import at_door
 from picdesk.interfaces import Backbone, RerankContext, Side
 from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
@@ -153,7 +154,7 @@ def read_captions(file: str, key: str) -> Mapping[str, tuple[str, ...]]:
     """Captions by id. Raises `DataError` where the file is not one of ids and captions: captions without ids are not taken."""
     path = Path(file).expanduser()
     if not path.is_file():
-        raise MissingFileError(f"{key}={file}: no such file; `python retrieve.py task=write_captions` writes one")
+        raise MissingFileError(f"{key}={file}: no such file; `{at_door('retrieve')} task=write_captions` writes one")
     readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv}
     if plain_suffix(path) not in readers:
         raise ConfigError(f"{key}={file}: the ending must be one of {', '.join(readers)}")

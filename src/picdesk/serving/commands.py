@@ -7,6 +7,7 @@ import shlex
 import numpy as np
 
 from picdesk.assembly.quoting import in_quotes
+from picdesk.home import at_door
 from picdesk.retrieval.pieces import Piece
 from picdesk.serving.questions import Question
 from picdesk.serving.served import Served
@@ -15,15 +16,14 @@ from picdesk.serving.served import Served
 def command_of(served: Served, question: Question) -> str:
     """A line for a shell. Pictures stand by their file's name; where that lies is for the reader to say."""
     options, system = question.options, served.system
-    parts = ["python", "retrieve.py", *served.opened.same]
-    parts += asked_words(question)
+    parts = [*served.opened.same, *asked_words(question)]
     if system.reranking.active:
         parts += weight_words(served, question)
     parts += [f"top_k={max(system.top_k, options.k)}", f"run_depth={options.k}"]
     least = options.min_score if options.min_score is not None else system.min_score
     parts += [f"min_score={plain(least)}"] if least is not None else []
     parts += [f"filter={options.where}"] if options.where else []
-    return " ".join(shlex.quote(part) for part in parts)
+    return f"{at_door('retrieve')} {shlex.join(parts)}"
 
 
 def asked_words(question: Question) -> list[str]:

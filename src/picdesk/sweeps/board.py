@@ -16,6 +16,7 @@ from picdesk.evaluation.joint import mean_of_both
 from picdesk.evaluation.ranks import Ranks
 from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
+from picdesk.home import at_door
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.folder import REPORTED
 from picdesk.jobs.found import PRECISION, DoneJob, choices_of, config_value, differing, find_jobs, short, value_of
@@ -121,9 +122,9 @@ def go_on(job: DoneJob) -> tuple[str, ...]:
     """The commands that go on with the best job: with its checkpoint where it left one, else by what it was asked."""
     file = job.folder / "checkpoint" / "model.safetensors"
     if not file.is_file():
-        return (f"python evaluate.py reproduce={shlex.quote(str(job.folder))}",)
+        return (f"{at_door('evaluate')} reproduce={shlex.quote(str(job.folder))}",)
     named = f"ckpt={shlex.quote(str(file.parent.parent))}"
-    return f"python evaluate.py {named}", f'python retrieve.py {named} "what you look for"'
+    return f"{at_door('evaluate')} {named}", f'{at_door("retrieve")} {named} "what you look for"'
 
 
 def measures(jobs: Sequence[DoneJob]) -> list[str]:

@@ -25,6 +25,7 @@ from picdesk.errors import ConfigError
 from picdesk.files import hold, write_json
 from picdesk.filters.columns import Columns, columns_of
 from picdesk.filters.kept import COLUMNS, write_columns
+from picdesk.home import at_door
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job
 from picdesk.parts import config_part
@@ -52,7 +53,7 @@ class IndexTask(Task):
 
     def next_step(self, folder: Path) -> str:
         """Search it."""
-        return f'python retrieve.py index_dir={shlex.quote(str(self.index_dir))} "what you look for"'
+        return f'{at_door("retrieve")} index_dir={shlex.quote(str(self.index_dir))} "what you look for"'
 
 
 @config_part

@@ -14,6 +14,7 @@ from picdesk.assembly.again import begun_from, going_on
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
+from picdesk.home import at_door
 from picdesk.jobs import fit_checks, resume, trainer
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.jobs.learned import learned_by, learned_by_fit, learned_note, without_look_alikes
@@ -53,7 +54,7 @@ class Train(Task):
 
     def next_step(self, folder: Path) -> str:
         """Search with what was trained."""
-        return f'python retrieve.py ckpt={shlex.quote(str(folder))} "what you look for"'
+        return f'{at_door("retrieve")} ckpt={shlex.quote(str(folder))} "what you look for"'
 
 
 def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float:
