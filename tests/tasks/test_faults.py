@@ -12,7 +12,7 @@ import pytest
 from picdesk.process import stops
 from picdesk.tasks import evaluate, train
 from tests.commands.test_mistakes import one_line
-from tests.conftest import borrow_features
+from tests.conftest import PROJECT, borrow_features
 from tests.doors import run
 
 Capture = pytest.CaptureFixture[str]
@@ -113,7 +113,8 @@ def test_a_stopped_fit_says_how_to_go_on(
     ran = run(capfd, tmp_path, "train", *settings, "training.state_seconds=0", f"hydra.run.dir={folder}")
     assert ran.status == status
     (line,) = [line for line in ran.err.splitlines() if line.strip()]
-    assert f"stopped by {signal.Signals(signum).name} while at: epoch 3; go on: python train.py resume={folder}" in line
+    go_on = f"go on: python {PROJECT / 'train.py'} resume={folder}"
+    assert f"stopped by {signal.Signals(signum).name} while at: epoch 3; {go_on}" in line
 
 
 def test_a_sweep_that_is_stopped_begins_no_other_job_and_has_its_leaderboard(
