@@ -103,6 +103,13 @@ def test_a_tool_takes_its_arguments(page: str, command: str, monkeypatch: pytest
         importlib.import_module(f"picdesk.commands.{name.replace('-', '_')}").main(words)
 
 
+def test_every_file_that_the_pages_name_is_there() -> None:
+    named = re.compile(r"`((?:tests|bench|scripts|src)/[\w/.-]+\.\w+)`")
+    found = [(page.name, file) for page in PAGES for file in named.findall(page.read_text(encoding="utf-8"))]
+    assert len(found) > 20
+    assert [(page, file) for page, file in found if not (PROJECT / file).is_file()] == []
+
+
 def test_both_forms_and_the_tools_are_found() -> None:
     doors = {command.split()[0] for _, command in commands()}
     assert {"train.py", "retrieve.py", "train", "evaluate", "retrieve", "serve"} <= doors

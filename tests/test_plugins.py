@@ -1,5 +1,6 @@
 """Parts of users' own: the package of docs/plugins.md, written as it stands there, is used at the doors."""
 
+import importlib
 import json
 import re
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from picdesk.assembly.command_line import door_arguments
 from picdesk.errors import ConfigError
@@ -48,6 +50,7 @@ def test_a_loss_and_a_backbone_are_trained_and_opened_again(capfd: Capture, myla
     made = ask_door(capfd, mylab, "train", "backbone=colours", "loss=focal", "loss.gamma=1.5")
     assert made.status == 0, made.err
     assert "colours" in (made.folder / "manifest.json").read_text()
+    assert "the loss is nan" not in made.out + made.err
     ckpt = f"ckpt={made.folder}"
     again = run(capfd, mylab / "out", "evaluate", "plugins=[mylab]", ckpt, f"data.root={mylab / 'data'}")
     assert again.status == 0, again.err
@@ -74,6 +77,16 @@ def test_a_task_is_run(capfd: Capture, mylab: Path) -> None:
     ran = ask_door(capfd, mylab, "evaluate", "task=longest", "task.count=2")
     assert ran.status == 0, ran.err
     assert len([line for line in ran.out.splitlines() if " picture " in line]) == 2
+    assert (ran.err + ran.out).count("data=parquet: 40 pictures") == 1, "the data set is read once"
+
+
+def test_the_loss_of_the_document_has_gradients_that_are_numbers(mylab: Path) -> None:
+    loss = importlib.import_module("mylab.losses").Focal()
+    rows = [torch.nn.functional.normalize(torch.randn(6, 4), dim=1).requires_grad_() for _ in range(2)]
+    scale = torch.tensor(2.66, requires_grad=True)
+    value = loss(*rows, torch.tensor([0, 0, 1, 2, 3, 4]), scale)
+    value.backward()
+    assert all(torch.isfinite(one.grad).all() for one in (*rows, scale))
 
 
 def test_a_plugin_that_is_not_there(capfd: Capture, tmp_path: Path) -> None:

@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from picdesk.data.sources import NoPictures
+from picdesk.pages.answers import unreadable
+from picdesk.report.content import Item, QueryCard, Ranking
 from tests.doors import Ran, run
 
 Capture = pytest.CaptureFixture[str]
 TINY = "backbone._target_=tests.tiny.Tiny"
+
+
+def test_what_to_name_for_vectors_without_pictures() -> None:
+    card = QueryCard("q1", "t2i", (Ranking(found=(Item("p1", picture="p1"),)),))
+    told = unreadable([card], NoPictures(3).read)
+    assert "set data.folder to the folder of the pictures" in told
+    assert "data.root" not in told
+    assert "Name where they are: data.root=FOLDER" in unreadable([card], {}.__getitem__)
 
 
 @pytest.fixture

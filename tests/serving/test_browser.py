@@ -139,6 +139,9 @@ def test_a_picture_is_chosen_dropped_or_pasted(chromium: Any, address: str, way:
 def test_by_keyboard_alone(chromium: Any, address: str) -> None:
     with page_of(chromium) as page:
         page.goto(f"{address}/?q=flag")
+        page.keyboard.press("ArrowRight")
+        first = page.locator(".prints .open").first
+        assert first.evaluate("one => one === document.activeElement"), "from the page itself into the pictures"
         page.keyboard.press("/")
         assert page.evaluate("document.activeElement.id") == "q"
         page.keyboard.press("ArrowDown")

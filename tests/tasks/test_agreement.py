@@ -29,6 +29,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = np.round(4 * (cosine[pairs[:, 0], pairs[:, 1]] + 0.3 * rng.standard_normal(300)))
     rows = [f"{names[t]}#0,{names[p]},{r:g}" for (t, p), r in zip(pairs, said, strict=True)]
     (folder / "ratings.csv").write_text("\n".join(["text,picture,rating", *rows, "nobody#0,p01.jpg,3"]) + "\n")
+    (folder / "none.csv").write_text("text,picture,rating\n")
     expert = [f"{names[p]}\t{names[t]}#0\t{r:g}\t{r:g}\t{r + 1:g}" for (t, p), r in zip(pairs, said, strict=True)]
     (folder / "Expert.txt").write_text("\n".join(expert) + "\n")
     crowd = [f"{names[p]}\t{names[t]}#0\t{(r + 8) / 16:g}\t1\t2" for (t, p), r in zip(pairs, said, strict=True)]
@@ -94,6 +95,7 @@ def test_choices_that_follow_the_similarities_are_met(capfd: Capture, outputs: P
     [
         ((), "agreement.file must be given"),
         (("agreement.file=gone.csv",), "agreement.file=gone.csv: no such file"),
+        (("agreement.file=FOLDER/none.csv",), "none.csv: there is no judgment in it"),
         (("agreement.form=stars", "agreement.file=x"), "agreement.form=stars: choose one of table, pairs, expert, crowdflower"),
         (("agreement.file=FOLDER/ratings.csv", "agreement.text_column=t"), "ratings.csv: no column t; there are text, picture"),
         (("agreement.file=FOLDER/captions.csv", "agreement.text_column=image", "agreement.picture_column=image",

@@ -211,7 +211,7 @@ class Reading:
             return negate_if(Is(column, "=", self.values()), negative)
         sign = SIGNS.get(self.next_token.text, self.next_token.text)
         if negative or self.next_token.kind != "sign" or sign not in COMPARISONS:
-            raise self.error_expecting("in or contains" if negative else "one of = != < <= > >= in contains is")
+            raise self.error_expecting("in or contains" if negative else "a comparison (= != < <= > >= in contains is)")
         self.take()
         return negate_if(Is(column, "=" if sign == "!=" else sign, (self.value(),)), sign == "!=")
 

@@ -27,6 +27,7 @@ from picdesk.trec.files import write_runs
 from picdesk.trec.runs import Run
 
 log = logging.getLogger(__name__)
+OF_THE_DATA = "set data."  # what is said of vectors names its own key
 PRINTED = 5  # queries of a batch that the terminal shows
 COLUMNS = ("query_id", "rank", "item_id", "score", "query", "text", "path")
 
@@ -126,7 +127,8 @@ def unreadable(cards: Sequence[QueryCard], read: Callable[[str], bytes]) -> str:
         read(first)
     except (KeyError, OSError, UserError) as error:
         why = str(error) if isinstance(error, UserError) else f"{first} is not in the data set"
-        return f"Pictures cannot be shown, so their ids and captions stand alone ({why}). Name where they are: data.root=FOLDER"
+        remedy = "" if OF_THE_DATA in why else ". Name where they are: data.root=FOLDER"
+        return f"Pictures cannot be shown, so their ids and captions stand alone ({why}){remedy}"
     return ""
 
 

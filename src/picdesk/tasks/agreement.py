@@ -119,6 +119,8 @@ def correlations(
 
 def known_judgments(judged: Sequence[Judged], part: Collection, name: str) -> list[Judged]:
     """The judgments whose texts and pictures are in the part. Raises `DataError` where none is."""
+    if not judged:
+        raise DataError(f"agreement.file={name}: there is no judgment in it")
     texts, pictures = set(part.text_ids), set(part.picture_ids)
     kept = [
         one

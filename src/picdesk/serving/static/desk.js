@@ -78,7 +78,11 @@ addEventListener("keydown", (event) => {
     return;
   }
   const here = tiles.indexOf(document.activeElement);
-  if (typing || here < 0 || document.querySelector(":popover-open")) return;
+  if (typing || document.querySelector(":popover-open")) return;
+  if (here < 0) {
+    if (event.key === "ArrowRight" && document.activeElement === document.body) tiles[0]?.focus();
+    return;
+  }
   if (event.key === "m") {
     location.href = tiles[here].closest("figure").querySelector("a.like").href;
     return;
