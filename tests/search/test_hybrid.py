@@ -95,8 +95,12 @@ def test_other_words_than_were_saved_are_told(tmp_path: Path) -> None:
 def test_a_column_that_is_not_there_is_told() -> None:
     index = LanceIndex(words=["headline"])
     index.know(known())
+    told = r"index\.words=headline: there is no such column; there are title, year"
+    with pytest.raises(ConfigError, match=told):
+        index.build_from_shards(lambda: pytest.fail("told before anything is encoded"))
+    index = LanceIndex(words=["headline"])
     index.build(GALLERY)
-    with pytest.raises(ConfigError, match=r"index\.words=headline: there is no such column; there are title, year"):
+    with pytest.raises(ConfigError, match=r"index\.words=headline: there is no such column; there are none"):
         index.search_both(QUERIES, ("a", "b", "c"), 3, None)
 
 

@@ -7,7 +7,7 @@ folder; every file of the table is under a checksum, and the version that was sa
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,8 @@ class LanceIndex(IndexBase):
 
     def build_from_shards(self, shards: Callable[[], Iterable[Embeddings]]) -> None:
         """The same from shards that come and go: once for the fingerprint of all, once to put them in."""
+        if self._known is not None:
+            self._need_words(self._known.columns)
         taken, dim = Taken(), 0
         ids: list[tuple[str, ...]] = []
         for shard in shards():
@@ -152,6 +154,14 @@ class LanceIndex(IndexBase):
         weakref.finalize(self, shutil.rmtree, own, True)
         return own
 
+    def _need_words(self, columns: Collection[str]) -> None:
+        """Raise `ConfigError` for words of a column that the items do not have."""
+        unknown = [name for name in self.words if name not in columns]
+        if unknown:
+            there = ", ".join(name for name in columns if name != "id") or "none"
+            told = f"there is no such column; there are {there} (data.more_columns names further ones)"
+            raise ConfigError(f"index.words={','.join(unknown)}: {told}")
+
     def search(self, queries: Embeddings, top_k: int) -> Run:
         """The `top_k` best items of each query, equal scores by item id."""
         return self._find(queries, top_k, None)
@@ -162,11 +172,7 @@ class LanceIndex(IndexBase):
 
     def search_both(self, queries: Embeddings, texts: Sequence[str], top_k: int, wanted: Filter | None) -> Run:
         """The `top_k` nearest of each query, and the `top_k` that its text finds by words, with their inner products."""
-        unknown = [name for name in self.words if name not in self.table.kinds]
-        if unknown:
-            there = ", ".join(name for name in self.table.kinds if name != "id") or "none"
-            told = f"there is no such column; there are {there} (data.more_columns names further ones)"
-            raise ConfigError(f"index.words={','.join(unknown)}: {told}")
+        self._need_words(self.table.kinds)
         where = None if wanted is None else sql_of(wanted, self.table.kinds)
         near = self._find(queries, top_k, where)
         place, ranks = self._order
