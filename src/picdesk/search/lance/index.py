@@ -122,7 +122,7 @@ class LanceIndex(IndexBase):
     def build_from_shards(self, shards: Callable[[], Iterable[Embeddings]]) -> None:
         """The same from shards that come and go: once for the fingerprint of all, once to put them in."""
         if self._known is not None:
-            self._need_words(self._known.columns)
+            self._need_words([*self._known.columns, "id"])
         taken, dim = Taken(), 0
         ids: list[tuple[str, ...]] = []
         for shard in shards():
