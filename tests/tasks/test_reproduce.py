@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from picdesk.jobs.archive import pack
 from picdesk.report.manifest import Manifest
+from tests.commands.test_mistakes import one_line
 from tests.doors import Ran, run
 from tests.jobs.test_hostile_jobs import resign
 from tests.tiny import write_data
@@ -220,6 +221,21 @@ def test_whatever_was_changed_is_refused_by_name(capfd: Capture, other: Path, wh
     assert len(lines) == 1
     assert said in lines[0], lines[0]
     assert not list((other / "out").rglob("metrics.json")), "refused before anything is scored"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("latest", "reproduce=latest: no job there"),
+        ("gone.tar.gz", "reproduce=gone.tar.gz: no job there"),
+        (".", "reproduce=.: no job there"),
+        ("{}/metrics.json", "metrics.json: another file of a job"),
+    ],
+)
+def test_what_is_no_job_is_told_with_what_would_be(capfd: Capture, tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / "metrics.json").write_text("{}")
+    ran = run(capfd, tmp_path, "evaluate", f"reproduce={name.format(tmp_path)}")
+    one_line(ran, told, "manifest.json, or an archive that `picdesk pack` made")
 
 
 def publish_experiment(clone: Path, name: str, t2i: dict[str, float], more: str = "") -> tuple[str, ...]:

@@ -60,7 +60,9 @@ def encoded_features(
 ) -> Features:
     """The same, whatever is kept."""
     if not part.text_ids:
-        raise ConfigError(f"data={part.name}: this part has no texts, so there is nothing to train on or to score")
+        raise ConfigError(
+            f"data={part.name}: this part has no texts, so there is nothing to train on or to score; retrieve.py searches it"
+        )
     none = {modality: np.empty((0, backbone.trunk_dim(modality)), np.float32) for modality in MODALITIES}
     return Features(
         picture_ids=part.picture_ids,

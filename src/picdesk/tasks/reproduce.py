@@ -13,14 +13,14 @@ from picdesk.assembly.saved_config import as_written
 from picdesk.assembly.saved_limits import NEVER
 from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
-from picdesk.errors import ConfigError, MissingFileError
+from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.archive import MANIFEST, unpack
 from picdesk.jobs.folder import need_positive
 from picdesk.jobs.identity import settings_of
 from picdesk.jobs.verdict import Scores, Verdict, compare_numbers
 from picdesk.report import provenance
-from picdesk.report.manifest import Manifest
+from picdesk.report.manifest import BESIDE, Manifest
 from picdesk.report.metrics_file import read_scores
 from picdesk.tasks.scoring import evaluate_files, evaluate_model
 from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
@@ -68,9 +68,18 @@ def reproduce(session: Session, name: str) -> float:
 
 
 def manifest_of(given: Path, session: Session) -> Path:
-    """The manifest that `reproduce=` means: itself, that of a job's folder, or of a packed job, which is unpacked first."""
+    """The manifest that `reproduce=` means: itself, that of a job's folder, or of a packed job, which is unpacked first.
+
+    Raises `MissingFileError` where nothing of that name is there, or a folder that is no job's; `DataError` for another file
+    of a job.
+    """
+    wanted = f"give the output dir of a job, its {MANIFEST}, or an archive that `picdesk pack` made"
+    if not (given / MANIFEST if given.is_dir() else given).is_file():
+        raise MissingFileError(f"reproduce={given}: no job there; {wanted}")
     if given.is_dir():
         return given / MANIFEST
+    if given.name in BESIDE:
+        raise DataError(f"reproduce={given}: another file of a job; {wanted}")
     if given.name.endswith((".tar.gz", ".tgz")):
         folder = session.output_dir / "reproduced"
         unpack(given, folder)
