@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from picdesk.commands import check_submission
 from picdesk.errors import DataError, MissingFileError
 from picdesk.readers.queries import bare, only, read_ids
 
@@ -97,3 +98,8 @@ def test_json_is_no_subset(tmp_path: Path) -> None:
     (tmp_path / "subset.json").write_text('["a1","a2"]')
     with pytest.raises(DataError, match=r"subset=.*\.json: JSON is not read here; one id a line is needed"):
         read_ids(str(tmp_path / "subset.json"), None)
+
+
+def test_a_list_is_told_by_the_key_that_named_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_submission.main([str(tmp_path), "--articles", "gone.csv"]) == 2
+    assert "--articles=gone.csv: no such file" in capsys.readouterr().err

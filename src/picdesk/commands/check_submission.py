@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(chosen: argparse.Namespace) -> int:
     """One folder."""
-    ids = read_ids(chosen.articles, None)
+    ids = read_ids(chosen.articles, None, "--articles")
     wrong = faults(chosen.folder, ids, chosen.edition, alike)
     for fault in wrong:
         print(f"error: {fault}", file=sys.stderr)

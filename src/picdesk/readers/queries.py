@@ -176,44 +176,42 @@ def _captions_alone(file: str, rows: Rows) -> Rows:
     return alone
 
 
-def read_ids(file: str, known: Sequence[str] | None) -> list[str]:
-    """The ids of a file, in its order: one a line, or CSV; `known` None takes every id.
+def read_ids(file: str, known: Sequence[str] | None, key: str = "subset") -> list[str]:
+    """The ids of a file, in its order: one a line, or CSV; `known` None takes every id. `key` is what names the file.
 
     The first row is a header if it names a column (`NAMES`); or, said in the log, if no known id looks like it and the next
     row has one. Raises `DataError` for unknown or repeated ids, for an id with a quote or a line break, for rows of
     another width than the first, for a file of another form, and for one without any id.
     """
-    path = Path(file).expanduser()
+    path, named = Path(file).expanduser(), f"{key}={file}"
     if not path.is_file():
-        raise MissingFileError(f"subset={file}: no such file")
+        raise MissingFileError(f"{named}: no such file")
     if plain_suffix(path) in (".json", ".jsonl"):
-        raise DataError(f"subset={file}: JSON is not read here; one id a line is needed, or CSV with a header")
-    rows = _id_rows(path, file)
+        raise DataError(f"{named}: JSON is not read here; one id a line is needed, or CSV with a header")
+    rows = _id_rows(path, named)
     there = frozenset(known or ())
-    header = rows[0][1] if rows and _is_header(file, [row for _, row in rows[:2]], there) else None
+    header = rows[0][1] if rows and _is_header(named, [row for _, row in rows[:2]], there) else None
     if not rows[header is not None :]:
-        raise DataError(f"subset={file}: no ids in it")
+        raise DataError(f"{named}: no ids in it")
     column = next((i for i, name in enumerate(header or ()) if name.casefold() in NAMES["id"]), 0)
-    _check_id_rows(file, rows, header, column, there)
+    _check_id_rows(named, rows, header, column, there)
     ids = [row[column] for _, row in rows[header is not None :]]
-    check_unique(ids, f"subset={file}")
+    check_unique(ids, named)
     unknown = [name for name in ids if name not in there] if known is not None else []
     if unknown:
         told = f"{len(unknown)} of {len(ids)} ids are not in queries=..., for example {examples(unknown)}"
         first = f"; the first row would be a header if it named a column: {', '.join(NAMES['id'])}"
-        raise DataError(
-            f"subset={file}: {told}{first if header is None and len(ids) > 1 and ids[0] in unknown else ''}"
-        )
+        raise DataError(f"{named}: {told}{first if header is None and len(ids) > 1 and ids[0] in unknown else ''}")
     return ids
 
 
-def _id_rows(path: Path, file: str) -> CellRows:
+def _id_rows(path: Path, named: str) -> CellRows:
     """The rows of a subset, with their lines; empty cells behind the first row's last are none."""
     text, odd = read_text(path, key=None)
     numbered, notes = split_rows(path.name, text, "\t" if plain_suffix(path) == ".tsv" else ",")
     for note in [odd, *notes]:
         if note:
-            log.info("subset=%s: %s", file, name_quoting(note, None))
+            log.info("%s: %s", named, name_quoting(note, None))
     rows = [(number, [cell.strip() for cell in row]) for number, row in numbered]
     for _, row in rows:
         while len(row) > len(rows[0][1]) and not row[-1]:
@@ -221,7 +219,7 @@ def _id_rows(path: Path, file: str) -> CellRows:
     return rows
 
 
-def _is_header(file: str, rows: Sequence[Sequence[str]], there: frozenset[str]) -> bool:
+def _is_header(named: str, rows: Sequence[Sequence[str]], there: frozenset[str]) -> bool:
     """Whether the first of the two first rows is a header; one that is so by its looks alone is told."""
     first = rows[0]
     if first[0] in there:
@@ -230,27 +228,29 @@ def _is_header(file: str, rows: Sequence[Sequence[str]], there: frozenset[str]) 
         return True
     if len(rows) < 2 or rows[1][0] not in there or shape_of(first[0]) in set(map(shape_of, there)):
         return False
-    log.warning("subset=%s: its first row %r was taken for a header, not for an id", file, ",".join(first))
+    log.warning("%s: its first row %r was taken for a header, not for an id", named, ",".join(first))
     return True
 
 
-def _check_id_rows(file: str, rows: CellRows, header: Sequence[str] | None, column: int, there: frozenset[str]) -> None:
+def _check_id_rows(
+    named: str, rows: CellRows, header: Sequence[str] | None, column: int, there: frozenset[str]
+) -> None:
     """Raise `DataError` for a row in which an id could be lost."""
     width = len(rows[0][1])
     ragged = [(number, row) for number, row in rows if len(row) != width]
     if ragged:
         told = f"{len(ragged)} rows have another number of cells than the {'first row' if header is None else 'header'}'s {width}"
-        raise DataError(f"subset={file}: {told}, for example line {ragged[0][0]}: {examples(ragged[0][1])}")
+        raise DataError(f"{named}: {told}, for example line {ragged[0][0]}: {examples(ragged[0][1])}")
     own = rows[header is not None :]
     empty = sum(not row[column] for _, row in own)
     if empty:
-        raise DataError(f"subset={file}: {empty} rows have no id in column {column + 1}")
+        raise DataError(f"{named}: {empty} rows have no id in column {column + 1}")
     for number, row in own:
         if any(mark in row[column] for mark in '"\r\n'):
             told = f"the id {short_repr(row[column])} holds a quote or a line break; one id a line is needed"
-            raise DataError(f"subset={file}, line {number}: {told}")
+            raise DataError(f"{named}, line {number}: {told}")
         if header is None and there.intersection(row[1:]):
-            raise DataError(f"subset={file}, line {number}: {examples(row)} are several ids; one id a line is needed")
+            raise DataError(f"{named}, line {number}: {examples(row)} are several ids; one id a line is needed")
 
 
 def only(queries: Sequence[Query], file: str | None) -> list[Query]:
