@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from picdesk.assembly.command_line import door_arguments
 from picdesk.assembly.quoting import is_name, quoted_override
 from picdesk.assembly.schema import CONF
+from picdesk.errors import ConfigError
 
 TYPED = (
     *(
@@ -245,3 +246,35 @@ def test_a_list_of_names(key: str) -> None:
         assert value_of(quoted_override(f"{key}={typed}", sweep=False)) == names
     for typed in ("[title],[credit]", "title,credit", "null", "extend_list(title)"):
         assert quoted_override(f"{key}={typed}", sweep=True) == f"{key}={typed}"
+
+
+WRITTEN = ("paths.outputs", "paths.store", "hydra.run.dir", "hydra.sweep.dir")
+
+
+@pytest.mark.parametrize("key", WRITTEN)
+def test_a_folder_that_hydra_makes_may_begin_with_the_home_folder(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder named `~` is made where the job began."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert quoted_override(f"{key}=~/runs", sweep=False) == f"{key}=/home/ann/runs"
+
+
+@pytest.mark.parametrize("key", WRITTEN)
+@pytest.mark.parametrize("value", ["", "null", "''", " "])
+def test_a_folder_that_hydra_makes_has_a_name(key: str, value: str) -> None:
+    """`paths.outputs=$UNSET` made `/evaluate` at the root of the disk."""
+    with pytest.raises(ConfigError, match=f"{key}={value}: a folder is wanted"):
+        quoted_override(f"{key}={value}", sweep=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [("", "outputs"), ("  ", "outputs"), ("~/runs", "/home/ann/runs"), ("/srv/a b", "/srv/a b")]
+)
+def test_an_empty_variable_is_none_and_a_home_folder_is_written_out(
+    given: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("PICDESK_OUTPUTS", given)
+    cfg = OmegaConf.load(CONF / "paths" / "default.yaml")
+    assert (cfg.outputs, cfg.store) == (found, f"{found}/store")
+    monkeypatch.delenv("PICDESK_OUTPUTS")
+    assert cfg.outputs == "outputs"

@@ -8,6 +8,7 @@ read.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,8 @@ NO_NAMES = ("loss.weights", "adaptation.head")
 """Keys that would be files by their last part, and are none."""
 ADDED = ("data.more_columns", "index.params", "index.search_params", "data.limit")
 """Keys that need no `+`: tables whose names are the user's choice, and what every option of a group takes."""
+PLACES = re.compile(r"paths\.\w+|hydra\.(run|sweep)\.dir")
+"""Folders that are written into before the config is looked at, and what their names are made of."""
 OF_THE_GRAMMAR = re.compile(r"[\[{]|(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")
 """How a value begins that is meant for Hydra."""
 
@@ -72,8 +75,18 @@ def quoted_override(argument: str, sweep: bool) -> str:
     match = OVERRIDE.fullmatch(argument)
     if match is None:
         return argument
-    key, value = match["key"], match["value"]
+    key, value = match["key"], folder_to_write(match["key"], match["value"])
     return with_its_sign(f"{match['sign']}{key}={quoted_value(key, value, sweep)}")
+
+
+def folder_to_write(key: str, value: str) -> str:
+    """The value, `~` written out where it is a folder that Hydra makes before anything of the project is asked, or stands in the
+    name of one. Raises `ConfigError` where such a folder has no name: it would be made at the root of the disk."""
+    if not PLACES.fullmatch(key):
+        return value
+    if value.strip(" '\"") in ("", "null", "???"):
+        raise ConfigError(f"{key}={value}: a folder is wanted, as in {key}=FOLDER")
+    return os.path.expanduser(value)
 
 
 def with_its_sign(override: str) -> str:

@@ -221,6 +221,12 @@ def job_tag() -> str:
     return f"{os.getpid():x}-{hashlib.blake2b(moment, digest_size=2).hexdigest()}"
 
 
+def env_folder(variable: str, default: str) -> str:
+    """The folder that an environment variable names, `~` written out; the default where it is not set, or empty, as a script
+    leaves it whose own variable is not set: without a name every folder would be made at the root of the disk."""
+    return os.path.expanduser(os.environ.get(variable, "").strip()) or default
+
+
 def job_dir(task: Any, fresh: str) -> str:
     """The folder of a single job: that of the stopped job that it goes on with (`resume`), else a new one."""
     resume = task.get("resume")
@@ -243,6 +249,7 @@ def register() -> None:
     """Make the schema and the resolvers known to Hydra; done once, before a config is composed."""
     ConfigStore.instance().store(name="schema", node=Whole)
     OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("env_folder", env_folder, replace=True)
     OmegaConf.register_new_resolver("job_tag", job_tag, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("job_dir", job_dir, replace=True)
     OmegaConf.register_new_resolver("tasks", tasks_told, replace=True, use_cache=True)
