@@ -237,7 +237,7 @@ def test_pages_show_strings_and_best_yaml_repeats_nothing_that_reaches_out(
     assert "<script>alert" not in page
     lines = [line for line in best.splitlines() if not line.startswith("# left to")]
     assert not any(word in "\n".join(lines) for word in ("evil", "allow_code", "oc.env"))
-    assert "left to the command line: backbone.allow_code, x" in best
+    assert "left to the command line: seed, backbone.allow_code, x" in best
 
 
 DAMAGE = {

@@ -179,17 +179,3 @@ def test_jobs_share_what_they_can_but_not_what_they_train(
     assert alone.status == 0, alone.err
     twin = next(path for path in (tmp_path / "a").rglob("metrics.json") if "margin-0.3" in path.parent.name)
     assert twin.read_bytes() == alone.file("metrics.json")
-
-
-def test_the_best_config_keeps_groups_and_scalars_apart(tmp_path: Path) -> None:
-    from types import SimpleNamespace
-
-    from picdesk.sweeps.board import best_config
-
-    (tmp_path / "config.yaml").write_text("backbone: {}\nchoices: {index: hnsw, prompt: title}\n")
-    overrides = {"ckpt": "outputs/a/", "index": "hnsw", "prompt": "title", "optimizer.lr": "0.1", "seed": "3"}
-    manifest = SimpleNamespace(task="evaluate", settings={}, weights={})
-    job = SimpleNamespace(folder=tmp_path, overrides=overrides, manifest=manifest)
-    told = yaml.safe_load(best_config(job))  # type: ignore[arg-type]
-    assert told["defaults"] == [{"override /index": "hnsw"}, {"override /prompt": "title"}]
-    assert (told["ckpt"], told["optimizer"], told["seed"]) == ("outputs/a/", {"lr": 0.1}, 3)

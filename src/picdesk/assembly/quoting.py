@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def folder_to_write(key: str, value: str) -> str:
         return value
     if value.strip(" '\"") in ("", "null", "???"):
         raise ConfigError(f"{key}={value}: a folder is wanted, as in {key}=FOLDER")
-    return os.path.expanduser(value)
+    return os.path.expanduser(value)  # noqa: PTH111 - leaves ~ before what is no user
 
 
 def with_its_sign(override: str) -> str:
@@ -135,6 +136,34 @@ def read(value: str) -> tuple[bool, Any]:
 
     made = OverridesParser.create().parse_override(f"key={value}")
     return made.is_sweep_override(), made.value()
+
+
+def plain_value(value: str) -> Any:
+    """What Hydra reads in the value of an override. Raises `ConfigError` where it can read nothing, or reads several."""
+    from hydra.errors import HydraException
+
+    try:
+        is_sweep, found = read(value)
+    except HydraException as error:
+        raise ConfigError(f"{value}: {error}") from None
+    if is_sweep:
+        raise ConfigError(f"{value}: several values")
+    return found
+
+
+def as_config(values: Mapping[str, Any]) -> str:
+    """Values by their dotted keys as the text of a config file, from which OmegaConf reads the same: a text that YAML takes for
+    true or a number stands in quotes. Raises `ConfigError` for keys that cannot stand together."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    made = OmegaConf.create()
+    try:
+        for key, value in values.items():
+            OmegaConf.update(made, key, value, merge=True)
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise ConfigError(f"{', '.join(values)}: {error}") from None
+    return OmegaConf.to_yaml(made) if values else ""
 
 
 def stays_itself(value: str, sweep: bool) -> bool:

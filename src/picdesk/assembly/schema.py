@@ -224,7 +224,7 @@ def job_tag() -> str:
 def env_folder(variable: str, default: str) -> str:
     """The folder that an environment variable names, `~` written out; the default where it is not set, or empty, as a script
     leaves it whose own variable is not set: without a name every folder would be made at the root of the disk."""
-    return os.path.expanduser(os.environ.get(variable, "").strip()) or default
+    return os.path.expanduser(os.environ.get(variable, "").strip()) or default  # noqa: PTH111
 
 
 def job_dir(task: Any, fresh: str) -> str:

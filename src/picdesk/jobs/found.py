@@ -35,7 +35,7 @@ NOT_SWEPT = (
     "network",
     "hydra",
 )
-MISSING = "—"
+MISSING, REMOVED = "—", "removed"
 PRECISION = "encode.precision"
 
 
@@ -156,11 +156,12 @@ def is_of_a_sweep(folder: Path) -> bool:
 
 
 def overrides_of(folder: Path) -> dict[str, str]:
-    """What the command line set, by key."""
+    """What the command line set, by key; a key that it took away stands as `~key`."""
     path = folder / ".hydra" / "overrides.yaml"
     if not path.is_file():
         return {}
-    pairs = [override.lstrip("+~").partition("=") for override in read_overrides(path)]
+    lines = read_overrides(path)
+    pairs = [(f"{one}={REMOVED}" if one.startswith("~") else one.lstrip("+")).partition("=") for one in lines]
     return {
         key: value for key, _, value in pairs if key != "task" and not {key, key.split(".")[0]}.intersection(NOT_SWEPT)
     }

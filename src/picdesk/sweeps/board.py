@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from picdesk.assembly.allowed import printable_value
-from picdesk.assembly.saved_config import may_be_repeated
 from picdesk.errors import DataError
 from picdesk.evaluation.joint import mean_of_both
 from picdesk.evaluation.ranks import Ranks
 from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
-from picdesk.home import at_door
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.folder import REPORTED
-from picdesk.jobs.found import PRECISION, DoneJob, choices_of, config_value, differing, find_jobs, short, value_of
+from picdesk.jobs.found import DoneJob, differing, find_jobs, short, value_of
 from picdesk.jobs.rankings import Rankings, rankings_of
 from picdesk.measures.listing import KS, MEASURES, NAMES
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
@@ -27,6 +23,7 @@ from picdesk.report.leaderboard import write_csv
 from picdesk.report.measured_values import Column, Value, columns_of
 from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
+from picdesk.sweeps.best_config import best_config, go_on
 from picdesk.sweeps.seeds import OverSeeds, over_seeds
 from picdesk.sweeps.sweep_charts import charts
 
@@ -118,15 +115,6 @@ def of_seeds(together: OverSeeds) -> SweepPage | None:
     return SweepPage("Over seeds", "", together.rows, together.columns, notes=(Note(together.note),))
 
 
-def go_on(job: DoneJob) -> tuple[str, ...]:
-    """The commands that go on with the best job: with its checkpoint where it left one, else by what it was asked."""
-    file = job.folder / "checkpoint" / "model.safetensors"
-    if not file.is_file():
-        return (f"{at_door('evaluate')} reproduce={shlex.quote(str(job.folder))}",)
-    named = f"ckpt={shlex.quote(str(file.parent.parent))}"
-    return f"{at_door('evaluate')} {named}", f'{at_door("retrieve")} {named} "what you look for"'
-
-
 def measures(jobs: Sequence[DoneJob]) -> list[str]:
     """What the objectives of the jobs are."""
     return sorted({job.manifest.measure or REPORTED for job in jobs})
@@ -215,57 +203,3 @@ def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Rankings]) -> dict[
         )
         said[job.name] = other if job.name in apart else told or "no difference shown"
     return said
-
-
-def best_config(job: DoneJob, keys: Sequence[str] = ()) -> str:
-    """The best job as an experiment file, ready to be put into conf/experiment, under the command that it came from; with the
-    precision that its machine chose where that is among the `keys` in which jobs differ."""
-    asked = {key: as_it_was(job, key, value) for key, value in job.overrides.items()}
-    asked |= {key: value_of(job, key) for key in keys if key == PRECISION and key not in asked}
-    overrides = {key: value for key, value in asked.items() if may_be_repeated(key, value)}
-    left_out = [printable_value(key) for key in job.overrides if key not in overrides]
-    door = "train" if job.manifest.task == "train" else "evaluate"
-    command = shlex.join(["python", f"{door}.py", *(f"{key}={value}" for key, value in overrides.items())])
-    choices = choices_of(job)
-    groups = {key: value for key, value in overrides.items() if key in choices or "/" in key or "@" in key}
-    scalars = {key: value for key, value in overrides.items() if key not in groups}
-    lines = ["# @package _global_", f"# {command}", *checkpoint_lines(job)]
-    lines += [f"# left to the command line: {', '.join(left_out)}"] if left_out else []
-    if groups:
-        named = [f"{'' if key == 'experiment' else 'override /'}{key}: {value}" for key, value in groups.items()]
-        lines += ["defaults:", *(f"  - {line}" for line in sorted(named, key=lambda line: "override" in line))]
-    return "\n".join([*lines, *nested_lines(scalars)]) + "\n"
-
-
-def as_it_was(job: DoneJob, key: str, value: str) -> str:
-    """The value of an override; of a checkpoint that was asked for by a word (`latest`, `best`), the file that it was then."""
-    if key.rpartition(".")[2] != "ckpt":
-        return value
-    return config_value(job, key) or value
-
-
-def checkpoint_lines(job: DoneJob) -> list[str]:
-    """Which checkpoint the best job left, or used, by path and digest."""
-    file, digest = job.folder / "checkpoint" / "model.safetensors", job.manifest.weights.get("checkpoint")
-    if not digest:
-        return []
-    where = f": {printable(str(file))}" if file.is_file() else ""
-    return [f"# checkpoint{where} (SHA-256 {printable_value(digest)})"]
-
-
-def printable(text: str) -> str:
-    """Text for one line of a comment."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def nested_lines(scalars: dict[str, str], indent: int = 0) -> list[str]:
-    """Dotted keys as YAML lines."""
-    lines: list[str] = []
-    heads = dict.fromkeys(key.partition(".")[0] for key in scalars)
-    for head in heads:
-        inner = {key.partition(".")[2]: value for key, value in scalars.items() if key.startswith(f"{head}.")}
-        if head in scalars:
-            lines.append(f"{' ' * indent}{head}: {scalars[head]}")
-        if inner:
-            lines += [f"{' ' * indent}{head}:", *nested_lines(inner, indent + 2)]
-    return lines
