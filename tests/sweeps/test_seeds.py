@@ -1,6 +1,8 @@
 """Jobs that differ in their seed alone are put together, and plots do not join what was drawn at random."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from picdesk.evaluation.metrics import ranks_of_run
 from picdesk.evaluation.spread import over_draws
-from picdesk.jobs.found import DoneJob
+from picdesk.jobs.found import DoneJob, differing, value_of
 from picdesk.jobs.rankings import Rankings
 from picdesk.report.charts import Curve, Point, Tradeoff
 from picdesk.report.formats import setting
@@ -141,3 +143,35 @@ def test_settings_have_four_digits() -> None:
         "1e-05",
         "12345678",
     ]
+
+
+def test_values_that_are_spelled_otherwise_are_one_setting() -> None:
+    """Jobs that ran alone keep what was typed: 0.90, 9e-1 and the default of 0.9 had a row each."""
+    ranks = {name: ranking(0.3, seed) for seed, name in enumerate("abcde")}
+    typed = ({"level": "0.90"}, {"level": "9e-1"}, {}, {"level": "'0.9'"}, {"level": "0.8"})
+    jobs = [
+        job(name, one, {**own, "seed": str(seed)}, {"level": "0.9", "seed": "0"})
+        for seed, ((name, one), own) in enumerate(zip(ranks.items(), typed, strict=True))
+    ]
+    assert differing(jobs) == ["level", "seed"]
+    (row,) = over_seeds(jobs, ranks, differing(jobs)).rows
+    assert (row.name, row.values["seeds"].value) == ("level=0.9", 4)
+    ints, lists = ({"k": "1"}, {"k": "1.0"}, {}), ({"k": "[a, 1]"}, {"k": "[a,1]"}, {})
+    texts = {"k": "'é b'"}, {"k": "é b"}, {}
+    for three, told in ((ints, "1.0"), (lists, '["a", 1]'), (texts, json.dumps("é b"))):
+        assert not differing([job("a", ranks["a"], own, {"k": told}) for own in three])
+
+
+def test_an_option_that_was_named_is_the_default_that_was_not(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("backbone: {}\nchoices: {index: flat, data: demo}\n")
+    both = [
+        replace(job(name, ranking(0.3, 0), own), folder=tmp_path) for name, own in (("a", {"index": "flat"}), ("b", {}))
+    ]
+    assert not differing(both)
+    assert value_of(both[1], "index") == "flat"
+
+
+def test_auto_is_the_precision_that_the_machine_took() -> None:
+    key = "encode.precision"
+    both = [job("a", ranking(0.3, 0), own, {key: '"fp32"'}) for own in ({key: "auto"}, {key: "fp32"})]
+    assert not differing(both)

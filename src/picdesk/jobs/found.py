@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from picdesk.assembly.quoting import plain_value
 from picdesk.assembly.saved_config import as_written, value_in
 from picdesk.assembly.saved_text import read_overrides
-from picdesk.errors import UserError
+from picdesk.errors import ConfigError, UserError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import FAILURE
 from picdesk.report.manifest import Manifest
@@ -53,6 +56,11 @@ class DoneJob:
     def hits(self) -> float:
         """Mean hits@1 over the directions there are."""
         return float(np.mean([self.metrics[d]["metrics"]["hits@1"] for d in ("t2i", "i2t") if d in self.metrics]))
+
+    @cached_property
+    def choices(self) -> Mapping[str, str]:
+        """The options of the groups that were chosen."""
+        return choices_of(self)
 
     @property
     def milliseconds(self) -> float | None:
@@ -174,8 +182,35 @@ def differing(jobs: Sequence[DoneJob]) -> list[str]:
 
 
 def value_of(job: DoneJob, key: str) -> str:
-    """What the job has for a key: its override, else what its config says."""
-    return job.overrides.get(key) or job.manifest.settings.get(key, MISSING).strip('"')
+    """What the job has for a key, in one spelling: its override, else what its config says, else the option that was chosen.
+
+    Of the precision what the job computed in: `auto` is another on another machine.
+    """
+    own, told = job.overrides.get(key), job.manifest.settings.get(key)
+    if own and not (key == PRECISION and told):
+        return spelled(own)
+    return job.choices.get(key, MISSING) if told is None else as_shown(told)
+
+
+@functools.cache
+def spelled(value: str) -> str:
+    """The value of an override as a config has it: 0.90 and 9e-1 are 0.9. What Hydra cannot read stays as it is."""
+    try:
+        return as_shown(json.dumps(plain_value(value)))
+    except ConfigError:
+        return value
+
+
+def as_shown(text: str) -> str:
+    """A value, given as JSON, for a table: texts without quotes, a whole number without a point."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    if isinstance(found, str):
+        return found
+    shown = json.dumps(found, ensure_ascii=False, sort_keys=True).replace('"', "")
+    return shown.removesuffix(".0")
 
 
 def short(name: str) -> str:
