@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -179,3 +180,29 @@ def test_jobs_share_what_they_can_but_not_what_they_train(
     assert alone.status == 0, alone.err
     twin = next(path for path in (tmp_path / "a").rglob("metrics.json") if "margin-0.3" in path.parent.name)
     assert twin.read_bytes() == alone.file("metrics.json")
+
+
+def test_a_board_says_what_its_order_does_not(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    """Rows about other pictures, and rows about pictures that were learned from, stood first and were called best."""
+    fit = (*(s for s in tiny if not s.startswith("split")), "split=random_70_10_20", "prompt=caption")
+    fitted = run(capfd, tmp_path, "train", *fit, "trainer.max_epochs=1", "training.batch_size=16")
+    assert fitted.status == 0, fitted.err
+    plain = (*(s for s in tiny if not s.startswith("split")), f"ckpt={fitted.folder}")
+    ran = swept(capfd, tmp_path, *plain, "part=test,all", "seed=0,1")
+    assert ran.status == 0, ran.err
+    page = (tmp_path / "sweep" / "leaderboard.html").read_text()
+    for words in (
+        "2 of 4 rows are not comparable with the first",
+        "2 of 4 jobs report pictures that were learned from",
+    ):
+        assert words in page
+        assert words in ran.out
+    assert (tmp_path / "sweep" / "over_seeds.csv").is_file()
+    for asked in (tmp_path / "sweep").glob("*/.hydra/overrides.yaml"):
+        if {"part=all", "seed=1"}.intersection(yaml.safe_load(asked.read_text())):
+            shutil.rmtree(asked.parent.parent)
+    assert run(capfd, tmp_path, "evaluate", "task=leaderboard", f"dir={tmp_path / 'sweep'}").status == 0
+    page = (tmp_path / "sweep" / "leaderboard.html").read_text()
+    assert "not comparable with" not in page
+    assert "learned from" not in page
+    assert not (tmp_path / "sweep" / "over_seeds.csv").is_file(), "of an earlier board"

@@ -86,6 +86,13 @@ class DoneJob:
         there = DIRECTIONS if parts.get("look_alikes") else ()
         return {direction: values_of(parts[direction]) for direction in there if direction in parts}
 
+    @property
+    def alike(self) -> tuple[int, int]:
+        """How many of the pictures that it reports were learned from, or look like one that was, and how many it reports."""
+        parts = self.metrics.get(LOOK_ALIKES, {})
+        alike, pictures = (parts.get(key) for key in ("look_alikes", "pictures"))
+        return (alike, pictures) if isinstance(alike, int) and isinstance(pictures, int) else (0, 0)
+
 
 def values_of(part: Mapping[str, Any]) -> dict[str, Value]:
     """The metrics of one direction of metrics.json, each with its interval where it has one."""

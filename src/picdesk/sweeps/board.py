@@ -28,6 +28,8 @@ from picdesk.sweeps.seeds import OverSeeds, over_seeds
 from picdesk.sweeps.sweep_charts import charts
 
 log = logging.getLogger(__name__)
+APART = "not comparable: other queries, answers or gallery"
+MOST_NAMED = 3
 FIRST = (Column("objective", "objective"), Column("hits@1", "hits@1, mean"))
 LAST = (
     *(Column(f"unseen/{d}/hits@1", f"{d} hits@1 without look-alikes", 3, "high", False) for d in DIRECTIONS),
@@ -63,9 +65,14 @@ def write(root: Path, to: Path) -> list[str]:
     page = sweep_page(root, to, found.jobs, found.failures)
     write_csv(to / "leaderboard.csv", page)
     write_sweep(to / "leaderboard.html", page)
+    for name in {"best.yaml", "over_seeds.csv"}.difference(page.files):
+        (to / name).unlink(missing_ok=True)  # of an earlier board of this folder
     if page.best_config:
         write_text(to / "best.yaml", page.best_config)
     print_leaderboard(page)
+    for note in page.notes:
+        if note.warning:
+            log.warning("%s", note.text)
     if page.over_seeds:
         write_csv(to / "over_seeds.csv", page.over_seeds)
         print_leaderboard(page.over_seeds)
@@ -97,7 +104,7 @@ def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tu
         charts=charts(ordered, keys),
         best_config=best_config(ordered[0], keys) if ordered else "",
         failures=failures,
-        notes=tuple(notes(ordered, failures)),
+        notes=(*doubts(ordered, verdicts), *notes(ordered, failures)),
         files=(
             "leaderboard.csv",
             *(("best.yaml",) if ordered else ()),
@@ -148,6 +155,31 @@ def row(job: DoneJob, value: float, ranks: Rankings, keys: Sequence[str], verdic
     return LeaderRow(short(job.name), {key: value_of(job, key) for key in keys}, values, page, verdict)
 
 
+def doubts(jobs: Sequence[DoneJob], verdicts: Mapping[str, str]) -> list[Note]:
+    """Why the order may say nothing: rows with other queries than the first, pictures that were learned from."""
+    apart, alike = [one for one in verdicts.values() if one == APART], [job for job in jobs if job.alike[0]]
+    said = []
+    if apart:
+        said.append(
+            Note(
+                f"{len(apart)} of {len(jobs)} rows are not comparable with the first: they have other queries, answers or "
+                "another gallery, so their places in the order say little.",
+                True,
+            )
+        )
+    if alike:
+        named = "; ".join(f"{short(job.name)}: {job.alike[0]:,} of {job.alike[1]:,}" for job in alike[:MOST_NAMED])
+        more = f"; and {len(alike) - MOST_NAMED} more" if len(alike) > MOST_NAMED else ""
+        said.append(
+            Note(
+                f"{len(alike)} of {len(jobs)} jobs report pictures that were learned from, or look like one that was "
+                f"({named}{more}): these are not numbers of unseen pictures alone.",
+                True,
+            )
+        )
+    return said
+
+
 def notes(jobs: Sequence[DoneJob], failures: Sequence[tuple[str, str]]) -> list[Note]:
     """What the reader must know."""
     said = (
@@ -194,12 +226,12 @@ def against_best(jobs: Sequence[DoneJob], read: Mapping[str, Rankings]) -> dict[
         for direction, ranks in own.items():
             boards[direction][job.name] = ranks
     found = stand_to_first(boards, {direction: first[direction][1] for direction in boards}) if boards else {}
-    said, other = {jobs[0].name: "best"}, "not comparable: other queries, answers or gallery"
+    said = {jobs[0].name: "best"}
     for job in jobs[1:]:
         told = "; ".join(
             f"{direction} {rows[job.name].to_best:+.3f} (p={rows[job.name].p_family:.3g})"
             for direction, rows in found.items()
             if job.name in rows and rows[job.name].differs
         )
-        said[job.name] = other if job.name in apart else told or "no difference shown"
+        said[job.name] = APART if job.name in apart else told or "no difference shown"
     return said
