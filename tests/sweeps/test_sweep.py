@@ -14,9 +14,14 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from picdesk.assembly import schema
+from picdesk.assembly.checkpoints import weights_of
 from picdesk.assembly.schema import job_folder
 from picdesk.assembly.session import Session
 from picdesk.embedding import precision
+from picdesk.errors import MissingFileError
+from picdesk.jobs.archive import pack
+from picdesk.jobs.opened import open_job
+from picdesk.report.same_as import follow_pointer
 from picdesk.retrieval.system import System
 from picdesk.sweeps.callbacks import Leaderboard
 from tests.conftest import PROJECT
@@ -206,3 +211,24 @@ def test_a_board_says_what_its_order_does_not(capfd: Capture, tmp_path: Path, ti
     assert "not comparable with" not in page
     assert "learned from" not in page
     assert not (tmp_path / "sweep" / "over_seeds.csv").is_file(), "of an earlier board"
+
+
+def test_a_job_that_was_done_before_is_opened_by_its_own_folder(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    """Its files lie in the folder of the job that did the work, to which it points."""
+    fit = (*(s for s in tiny if not s.startswith("split")), "split=random_70_10_20", "prompt=caption", "logger=none")
+    asked = (*fit, "trainer.max_epochs=1", "training.batch_size=16", "loss.margin=0.1,0.3")
+    for overrides in (asked, (*asked, "skip_completed=true")):
+        ran = run(capfd, tmp_path, "train", "-m", *overrides)
+        assert ran.status == 0, ran.err
+    pointer = next(tmp_path.rglob("same_as.json")).parent
+    done = follow_pointer(pointer)
+    assert open_job(pointer).folder == done
+    assert weights_of(str(pointer), tmp_path) == done / "checkpoint" / "model.safetensors"
+    again = run(capfd, tmp_path, "evaluate", f"reproduce={pointer}", "plugins=[tests]")
+    assert again.status == 0, again.err
+    with pytest.raises(MissingFileError, match=f"{done}, which can be packed"):
+        pack(pointer, tmp_path / "job.tar.gz")
+    sweep = run(capfd, tmp_path, "evaluate", f"reproduce={pointer.parent}")
+    assert (sweep.status, "the folder of a sweep; give that of one of its jobs" in sweep.err) == (2, True)

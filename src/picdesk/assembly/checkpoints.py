@@ -67,6 +67,7 @@ def weights_of(ckpt: str, outputs: Path) -> Path:
             raise MissingFileError(f"ckpt={ckpt}: {path}, which it was when this sweep began, is gone")
     if is_sweep(path):
         return best_of(ckpt, path)
+    path = follow_pointer(path)
     for candidate in (path, path / WEIGHTS, path / "checkpoint" / WEIGHTS):
         if candidate.is_file():
             return candidate

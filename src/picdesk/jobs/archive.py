@@ -20,6 +20,7 @@ from picdesk.files import workshop, written_whole
 from picdesk.process.foreign_folders import links_out
 from picdesk.report.manifest import BESIDE, Manifest
 from picdesk.report.page import without_script
+from picdesk.report.same_as import follow_pointer
 
 MANIFEST = "manifest.json"
 CHECKPOINT = ("checkpoint/config.yaml", "checkpoint/model.safetensors")
@@ -56,6 +57,9 @@ def pack(folder: Path | str, file: Path | str, checkpoint: bool = False) -> list
     Raises `DataError` if a file is not as the job left it, `MissingFileError` where one is missing.
     """
     folder = Path(folder)
+    done = follow_pointer(folder)
+    if done != folder:
+        raise MissingFileError(f"{folder}: a job that was done before; its files are in {done}, which can be packed")
     manifest = Manifest.read(folder / MANIFEST)
     manifest.check_files(folder)
     page = [PAGE] if (folder / PAGE).is_file() else []

@@ -15,6 +15,7 @@ from picdesk.jobs.found import find_jobs, value_of
 from picdesk.measures.listing import KS, NAMES
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_scores
+from picdesk.report.same_as import follow_pointer
 from picdesk.retrieval.scores import Bars, Metrics, Scores, score
 from picdesk.text.given import path_from
 from picdesk.trec.files import read_qrels, read_runs
@@ -65,8 +66,8 @@ class OpenedJob:
 
 
 def open_job(folder: str | Path) -> OpenedJob:
-    """The finished job in a folder. Raises `MissingFileError` where there is none."""
-    path = path_from("folder", folder)
+    """The finished job in a folder, or that which the folder says is the same. Raises `MissingFileError` where there is none."""
+    path = follow_pointer(path_from("folder", folder))
     if not (path / "manifest.json").is_file():
         raise MissingFileError(f"{folder}: no finished job there (manifest.json is missing)")
     return OpenedJob(path)

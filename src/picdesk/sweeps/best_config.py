@@ -11,6 +11,7 @@ from picdesk.assembly.allowed import printable_value
 from picdesk.assembly.quoting import as_config, plain_value
 from picdesk.assembly.saved_config import may_be_repeated
 from picdesk.errors import ConfigError
+from picdesk.home import at_door
 from picdesk.jobs.found import PRECISION, DoneJob, choices_of, config_value, value_of
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from picdesk.assembly.again import as_it_was, named_for_again
 from picdesk.assembly.allowed import current
-from picdesk.assembly.checkpoints import locate
+from picdesk.assembly.checkpoints import is_sweep, locate
 from picdesk.assembly.saved_config import as_written
 from picdesk.assembly.saved_limits import NEVER
 from picdesk.assembly.schema import Settings
@@ -22,6 +22,7 @@ from picdesk.jobs.verdict import Scores, Verdict, compare_numbers
 from picdesk.report import provenance
 from picdesk.report.manifest import BESIDE, Manifest
 from picdesk.report.metrics_file import read_scores
+from picdesk.report.same_as import follow_pointer
 from picdesk.tasks.scoring import evaluate_files, evaluate_model
 from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
 
@@ -70,21 +71,22 @@ def reproduce(session: Session, name: str) -> float:
 def manifest_of(given: Path, session: Session) -> Path:
     """The manifest that `reproduce=` means: itself, that of a job's folder, or of a packed job, which is unpacked first.
 
-    Raises `MissingFileError` where nothing of that name is there, or a folder that is no job's; `DataError` for another file
-    of a job.
+    Raises `MissingFileError` where nothing of that name is there, or a folder that is no job's; `ConfigError` for a sweep's;
+    `DataError` for another file of a job.
     """
+    if is_sweep(given):
+        raise ConfigError(f"reproduce={given}: the folder of a sweep; give that of one of its jobs")
     wanted = f"give the output dir of a job, its {MANIFEST}, or an archive that `picdesk pack` made"
-    if not (given / MANIFEST if given.is_dir() else given).is_file():
+    named = follow_pointer(given) / MANIFEST if given.is_dir() else given
+    if not named.is_file():
         raise MissingFileError(f"reproduce={given}: no job there; {wanted}")
-    if given.is_dir():
-        return given / MANIFEST
     if given.name in BESIDE:
         raise DataError(f"reproduce={given}: another file of a job; {wanted}")
     if given.name.endswith((".tar.gz", ".tgz")):
         folder = session.output_dir / "reproduced"
         unpack(given, folder)
         return folder / MANIFEST
-    return given
+    return named
 
 
 def rebuilt(session: Session, path: Path, manifest: Manifest) -> Session:
