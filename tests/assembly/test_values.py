@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from picdesk.assembly.build import fits, refuse_nan
+from picdesk.assembly.build import build, fits, refuse_nan
 from picdesk.errors import ConfigError
 from tests.commands.test_mistakes import one_line
 from tests.doors import run
@@ -42,6 +43,9 @@ def test_a_mistake_is_one_line_before_the_data_set_is_read(
         (True, int, False),
         (True, float | None, False),
         (True, bool | None, True),
+        (True, str | None, False),
+        (True, str | bool, True),
+        (2024, str, True),
         (True, float | torch.Tensor, False),
         (10**400, float, True),
         ([1, 2.5], Sequence[float], True),
@@ -61,3 +65,17 @@ def test_what_is_not_finite_is_refused_in_parts_of_the_projects_own() -> None:
     refuse_nan({"most": float("inf")}, "mylab")
     with pytest.raises(ConfigError, match=r"loss.weights.1=-inf: a finite number"):
         refuse_nan({"weights": [1, float("-inf")]}, "loss", infinite=True)
+
+
+def test_a_column_that_yaml_takes_for_a_number_or_for_true() -> None:
+    """Both were a traceback: a number and a truth value have no `split`."""
+    node = {
+        "_target_": "picdesk.readers.Csv",
+        "root": ".",
+        "file": "a.csv",
+        "picture_column": 2024,
+        "tag_separators": ";",
+    }
+    assert build(OmegaConf.create({"data": node}), "data").picture_column == "2024"
+    with pytest.raises(ConfigError, match=r"data\.picture_column=True: true or false, where a text belongs; in YAML yes, no"):
+        build(OmegaConf.create({"data": node | {"picture_column": True}}), "data")

@@ -82,7 +82,7 @@ def make(node: Any, key: str, plugins: Sequence[str], extra: Extra) -> Any:
         return {name: make(value, f"{key}.{name}", plugins, {}) for name, value in node.items()}
     kind = class_of(node[TARGET], key, plugins)
     hints = hints_of(kind)
-    own = {str(name): as_list(value, hints.get(str(name))) for name, value in node.items() if name not in left}
+    own = {str(name): as_meant(value, hints.get(str(name))) for name, value in node.items() if name not in left}
     values = {name: make(value, f"{key}.{name}", plugins, {}) for name, value in own.items()} | dict(extra)
     if node.get(PARTIAL):
         check_values(kind, own, key)
@@ -200,7 +200,8 @@ def check_values(kind: type, node: Mapping[Any, Any], key: str) -> None:
     for name, hint in hints_of(kind).items():
         if name in node and not fits(node[name], hint):
             given = str(node[name])[:60]
-            raise ConfigError(f"{key}.{name}={given}: {article(node[name])}, where {words_for(hint)} belongs")
+            quotes = "; in YAML yes, no, on and off stand in quotes" if isinstance(node[name], bool) else ""
+            raise ConfigError(f"{key}.{name}={given}: {article(node[name])}, where {words_for(hint)} belongs{quotes}")
 
 
 @functools.cache
@@ -212,10 +213,13 @@ def hints_of(kind: type) -> dict[str, Any]:
         return {}
 
 
-def as_list(value: Any, hint: Any) -> Any:
-    """A text where a list of texts belongs and no text does, as a list of that one: letter by letter it is never meant."""
+def as_meant(value: Any, hint: Any) -> Any:
+    """A text where a list of texts belongs and no text does, as a list of that one: letter by letter it is never meant. A number
+    where a text alone belongs, as that text: YAML takes a column named 2024 for one."""
     is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     kinds = [one for one in (typing.get_args(hint) if is_union else [hint]) if one is not type(None)]
+    if kinds == [str] and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
     is_listed = bool(kinds) and all((typing.get_origin(one) or one) in LISTS for one in kinds)
     if not isinstance(value, str) or value.startswith(OPEN) or not is_listed:
         return value
@@ -233,7 +237,7 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is type(None):
         return value is None
     if origin in TEXT:
-        return value is not None and not isinstance(value, list | dict)
+        return value is not None and not isinstance(value, bool | list | dict)
     if origin is bool:
         return isinstance(value, int | float)
     if origin in NUMBERS:
