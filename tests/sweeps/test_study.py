@@ -127,3 +127,13 @@ def test_a_trial_that_never_got_its_values_is_not_queued(tmp_path: Path) -> None
     assert take_up(storage, "picdesk", "maximize") == (0, 1)
     again = optuna.load_study(study_name="picdesk", storage=storage)
     assert [trial.state.name for trial in again.get_trials()] == ["FAIL"]
+
+
+def test_a_search_over_other_values_is_told_of_the_one_that_lies_there(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    """Optuna's traceback was all that was said."""
+    asked = (*tiny, f"hydra.sweep.dir={tmp_path / 'search' / 'heads_margin-mine'}")
+    assert search(capfd, tmp_path, 1, *asked).status == 0
+    other = search(capfd, tmp_path, 2, *asked, "loss.reduction=choice(sum,semi_hard)")
+    assert (other.status, "was begun over other values" in other.err) == (2, True), other.err

@@ -232,3 +232,23 @@ def test_a_job_that_was_done_before_is_opened_by_its_own_folder(
         pack(pointer, tmp_path / "job.tar.gz")
     sweep = run(capfd, tmp_path, "evaluate", f"reproduce={pointer.parent}")
     assert (sweep.status, "the folder of a sweep; give that of one of its jobs" in sweep.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (("seed=range(0,0)",), "no job: nothing is in one of the choices, ranges or globs of seed=range(0,0)"),
+        (("--cfg", "job"), "of --multirun (-m), --cfg and --info only one can be given"),
+        (("hydra/launcher=slurm", "seed=1,2"), "SLURM is asked for, and this machine has no srun"),
+        (("hydra.job.chdir=true", "seed=1,2"), "paths.outputs=outputs would be another folder in each job"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused_in_one_line(
+    typed: tuple[str, ...], words: str, capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one ended with status 0, others in a traceback, and with `chdir` each job encoded into a store of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    ran = run(capfd, Path("outputs"), "evaluate", "-m", *typed)
+    assert (ran.status, ran.err.count("\n")) == (2, 1), ran.err
+    assert words in ran.err

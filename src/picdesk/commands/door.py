@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from picdesk.tasks.base import Task
 
 log = logging.getLogger(__name__)
-NO_GROUP = "Config group override must be"  # Hydra, for group=null
+OTHER_SPACE = (
+    "hparams_search: the search in this folder was begun over other values (its study.db keeps them); give "
+    "hydra.sweep.dir=ANOTHER_FOLDER to begin one anew, or remove that file"
+)
+SAID_BY_LIBRARIES = {
+    "Config group override must be": "GROUP=null: a config group must be given one of its options; --help lists them",
+    "Only one of --run": "of --multirun (-m), --cfg and --info only one can be given; --cfg job shows the config of a single job",
+    'Could not detect "srun"': "hydra/launcher: SLURM is asked for, and this machine has no srun; start the sweep on a node of a "
+    "SLURM cluster, or take hydra/launcher=joblib",
+    "CategoricalDistribution does not support dynamic": OTHER_SPACE,
+    "Cannot set different distribution kind": OTHER_SPACE,
+}
+"""How messages of Hydra, submitit and Optuna begin whose cause is the command, and what to say of it."""
 _FROZEN: list[bool] = []
 NO_TRIAL = ("No trials are completed yet.", "Record does not exist.")  # Optuna, when it is asked for the best of none
 
@@ -155,8 +167,9 @@ def run_door(main: Callable[[], Any], takes_text: bool) -> None:
             leave_stopped(stops.requested_stop())
         raise
     except Exception as error:
-        if isinstance(error, ValueError) and str(error).startswith(NO_GROUP):
-            leave(ConfigError("GROUP=null: a config group must be given one of its options; --help lists them"))
+        meant = [told for beginning, told in SAID_BY_LIBRARIES.items() if str(error).startswith(beginning)]
+        if meant and isinstance(error, ValueError | RuntimeError):
+            leave(ConfigError(meant[0]))
         if isinstance(error, ValueError) and str(error) in NO_TRIAL:
             leave(ConfigError("hparams_search: every trial failed; failure.json in each one's folder says why"), 1)
         try:

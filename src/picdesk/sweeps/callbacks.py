@@ -48,15 +48,28 @@ def refuse_links(folder: str, key: str) -> None:
         raise SystemExit(2) from None
 
 
+def refuse_folders_that_move(config: DictConfig) -> None:
+    """End here where each job would have a store of its own, and find no checkpoint of the others."""
+    outputs = str(OmegaConf.select(config, "paths.outputs"))
+    if config.hydra.job.chdir and not Path(outputs).is_absolute():
+        say(
+            f"hydra.job.chdir=true: paths.outputs={outputs} would be another folder in each job; leave chdir out, or give "
+            "the folder from the root (and so data.root and whatever else is named)"
+        )
+        raise SystemExit(2)
+
+
 class Leaderboard(Callback):
     """At the end of a sweep, without being asked: leaderboard.csv, leaderboard.html, the table on the terminal."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra itself writes into the folder of a job, before the job begins."""
+        refuse_folders_that_move(config)
         refuse_links(config.hydra.run.dir, "resume" if config.task.get("resume") else "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Nothing has failed yet. Hydra makes its sweeper after this: ours in the place of its own, where it is found."""
+        refuse_folders_that_move(config)
         refuse_links(config.hydra.sweep.dir, "hydra.sweep.dir")
         known = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover(Sweeper)}
         if config.hydra.sweeper["_target_"] == BASIC and ONCE in known:
@@ -84,12 +97,15 @@ class Leaderboard(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the leaderboard of all jobs in the sweep's folder."""
         from picdesk.assembly import shelf
-        from picdesk.jobs import rankings
+        from picdesk.jobs import found, rankings
         from picdesk.sweeps import board
 
         shelf.forget()
         folder = Path(config.hydra.sweep.dir)
         RUNNING.clear()
+        if next(found.folders(folder), None) is None:
+            say(f"no job: nothing is in one of the choices, ranges or globs of {' '.join(config.hydra.overrides.task)}")
+            raise SystemExit(2)
         try:
             FAILED.extend(board.write(folder, folder))
         except Exception as error:  # Hydra would turn it into a warning, and the exit status would be 0
