@@ -77,5 +77,7 @@ def test_a_column_that_yaml_takes_for_a_number_or_for_true() -> None:
         "tag_separators": ";",
     }
     assert build(OmegaConf.create({"data": node}), "data").picture_column == "2024"
-    with pytest.raises(ConfigError, match=r"data\.picture_column=True: true or false, where a text belongs; in YAML yes, no"):
+    with pytest.raises(
+        ConfigError, match=r"data\.picture_column=True: true or false, where a text belongs; in YAML yes, no"
+    ):
         build(OmegaConf.create({"data": node | {"picture_column": True}}), "data")
