@@ -1,8 +1,11 @@
 """A data set and a backbone so small that a job takes a fraction of a second."""
 
 import io
+import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -95,3 +98,10 @@ class Tiny(TwoTower):
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         return {"tokens": torch.tensor([[ord(c) % 128 for c in text[:24].ljust(24)] for text in texts])}
+
+
+class Ended(Tiny):
+    """One whose job the system ends without a word, as it does where memory ran out."""
+
+    def __init__(self, **given: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.tiny import write_data
 
 LAUNCHERS = {"joblib": ("hydra.launcher.n_jobs=2",), "submitit_local": ("hydra.launcher.timeout_min=20",)}
 
@@ -28,3 +29,35 @@ def test_a_sweep_of_other_processes_has_its_leaderboard(tmp_path: Path, small_da
     rows = list(csv.DictReader(io.StringIO((tmp_path / "sweep" / "leaderboard.csv").read_text())))
     assert sorted(row["index"] for row in rows) == ["flat", "hnsw"]
     assert "flat" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "finished", "said"), [("submitit_local", 2, "lost: "), ("joblib", 1, "memory ran out")]
+)
+def test_a_job_that_the_system_ends_takes_no_leaderboard_with_it(
+    tmp_path: Path, launcher: str, finished: int, said: str
+) -> None:
+    """The sweep ended in the launcher's traceback. submitit's other jobs go on; joblib ends its own, and those done stand."""
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
+    given = ("data=parquet", f"data.root={write_data(tmp_path)}", "data.caption_column=caption", "split=all")
+    command = [
+        sys.executable,
+        "evaluate.py",
+        "-m",
+        f"hydra/launcher={launcher}",
+        *given,
+        "plugins=[tests]",
+        "logger=none",
+    ]
+    command += LAUNCHERS[launcher]
+    command += ["backbone._target_=tests.tiny.Tiny,tests.tiny.Ended", "seed=0,1", "bootstrap.resamples=50"]
+    command += [f"paths.outputs={tmp_path}", f"hydra.sweep.dir={tmp_path}/sweep"]
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert said in done.stdout + done.stderr
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "sweep" / "leaderboard.csv").read_text())))
+    assert sum(not row["verdict"].startswith("failed") for row in rows) >= finished

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from picdesk.assembly.command_line import one_line
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, MachineError
 from picdesk.jobs.mistakes import mistake, say
 from picdesk.process import ending, stops
 
@@ -36,6 +36,8 @@ SAID_BY_LIBRARIES = {
     "Cannot set different distribution kind": OTHER_SPACE,
 }
 """How messages of Hydra, submitit and Optuna begin whose cause is the command, and what to say of it."""
+ENDED_WORKERS = ("TerminatedWorkerError", "BrokenProcessPool")
+"""What joblib raises where a process of its own is no more."""
 _FROZEN: list[bool] = []
 NO_TRIAL = ("No trials are completed yet.", "Record does not exist.")  # Optuna, when it is asked for the best of none
 
@@ -105,6 +107,15 @@ def leave(error: BaseException, status: int = 2) -> NoReturn:
     raise SystemExit(status) from None
 
 
+def leave_without_workers() -> NoReturn:
+    """Say that the system ended a process of the sweep, whereupon joblib ends them all; the leaderboard of what is done."""
+    from picdesk.sweeps import callbacks
+
+    callbacks.end_early()
+    told = "the system ended a process of this sweep, and the others with it: most likely memory ran out; fewer jobs at once "
+    leave(MachineError(f"{told}(hydra.launcher.n_jobs) take less{stops.advice()}"), 1)
+
+
 def leave_stopped(stop: BaseException) -> NoReturn:
     """Say where the job was stopped and how to go on; write the leaderboard of a sweep's finished jobs; end what was begun."""
     from picdesk.sweeps import callbacks
@@ -167,6 +178,8 @@ def run_door(main: Callable[[], Any], takes_text: bool) -> None:
             leave_stopped(stops.requested_stop())
         raise
     except Exception as error:
+        if type(error).__name__ in ENDED_WORKERS:
+            leave_without_workers()
         meant = [told for beginning, told in SAID_BY_LIBRARIES.items() if str(error).startswith(beginning)]
         if meant and isinstance(error, ValueError | RuntimeError):
             leave(ConfigError(meant[0]))

@@ -105,11 +105,17 @@ def status(stop: BaseException) -> int:
 def line(stop: BaseException) -> str:
     """What to say of a stop: by which signal, where, how to go on."""
     signum = stop.signum if isinstance(stop, Stop) else signal.SIGINT
-    said = f"stopped by {signal.Signals(signum).name}" + (f" while at: {_STATE.where}" if _STATE.where else "")
+    return (
+        f"stopped by {signal.Signals(signum).name}" + (f" while at: {_STATE.where}" if _STATE.where else "") + advice()
+    )
+
+
+def advice() -> str:
+    """How to go on, behind a semicolon; nothing where that is not known."""
     how = _STATE.go_on
     with suppress(Exception):
-        said += f"; {how()}" if how is not None else ""
-    return said
+        return f"; {how()}" if how is not None else ""
+    return ""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf, read_write
@@ -24,6 +25,7 @@ from picdesk.process import machine, stops
 from picdesk.process.foreign_folders import check_to_write
 
 log = logging.getLogger(__name__)
+LOST: list[str] = []
 BASIC, ONCE = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "hydra_plugins.picdesk_sweeper.ComposingOnce"
 
 
@@ -59,6 +61,34 @@ def refuse_folders_that_move(config: DictConfig) -> None:
         raise SystemExit(2)
 
 
+def outlive_lost_jobs(launcher: str) -> None:
+    """Let submitit give nothing for a job that the system ended (no memory, time is up, cancelled), as a failed job does.
+
+    It raises, and the sweep would end with the first such job: without a leaderboard, while the others are at work.
+    """
+    LOST.clear()
+    if "submitit" not in launcher:
+        return
+    from submitit.core import core, utils
+
+    if getattr(core.Job.results, "outlives", False):
+        return
+    original = core.Job.results
+
+    def results(job: Any) -> Any:
+        try:
+            return original(job)
+        except utils.UncompletedJobError as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            last = [] if "No error stream" in str(error) else lines[2:][-1:]
+            LOST.append(f"job {job.job_id} of the launcher")
+            log.error("lost: %s", " ".join((*lines[:2], *last)))
+            return [JobReturn(status=JobStatus.COMPLETED)]
+
+    results.outlives = True  # type: ignore[attr-defined]
+    core.Job.results = results
+
+
 class Leaderboard(Callback):
     """At the end of a sweep, without being asked: leaderboard.csv, leaderboard.html, the table on the terminal."""
 
@@ -71,6 +101,7 @@ class Leaderboard(Callback):
         """Nothing has failed yet. Hydra makes its sweeper after this: ours in the place of its own, where it is found."""
         refuse_folders_that_move(config)
         refuse_links(config.hydra.sweep.dir, "hydra.sweep.dir")
+        outlive_lost_jobs(str(config.hydra.launcher.get("_target_")))
         known = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover(Sweeper)}
         if config.hydra.sweeper["_target_"] == BASIC and ONCE in known:
             with read_write(config):
@@ -107,7 +138,7 @@ class Leaderboard(Callback):
             say(f"no job: nothing is in one of the choices, ranges or globs of {' '.join(config.hydra.overrides.task)}")
             raise SystemExit(2)
         try:
-            FAILED.extend(board.write(folder, folder))
+            FAILED.extend(board.write(folder, folder) or LOST)  # what was lost before it began has no folder
         except Exception as error:  # Hydra would turn it into a warning, and the exit status would be 0
             told = machine.fault(error)
             log.error("the leaderboard of %s could not be made", folder, exc_info=told is None)
