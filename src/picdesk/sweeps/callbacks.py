@@ -50,10 +50,9 @@ def refuse_links(folder: str, key: str) -> None:
         raise SystemExit(2) from None
 
 
-def refuse_folders_that_move(config: DictConfig) -> None:
+def refuse_moving(chdir: bool | None, outputs: str) -> None:
     """End here where each job would have a store of its own, and find no checkpoint of the others."""
-    outputs = str(OmegaConf.select(config, "paths.outputs"))
-    if config.hydra.job.chdir and not Path(outputs).is_absolute():
+    if chdir and not Path(outputs).is_absolute():
         say(
             f"hydra.job.chdir=true: paths.outputs={outputs} would be another folder in each job; leave chdir out, or give "
             "the folder from the root (and so data.root and whatever else is named)"
@@ -86,7 +85,7 @@ def outlive_lost_jobs(launcher: str) -> None:
             return [JobReturn(status=JobStatus.COMPLETED)]
 
     results.outlives = True  # type: ignore[attr-defined]
-    core.Job.results = results
+    core.Job.results = results  # type: ignore[method-assign, assignment]
 
 
 class Leaderboard(Callback):
@@ -94,14 +93,14 @@ class Leaderboard(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra itself writes into the folder of a job, before the job begins."""
-        refuse_folders_that_move(config)
+        refuse_moving(OmegaConf.select(config, "hydra.job.chdir"), str(OmegaConf.select(config, "paths.outputs")))
         refuse_links(config.hydra.run.dir, "resume" if config.task.get("resume") else "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Nothing has failed yet. Hydra makes its sweeper after this: ours in the place of its own, where it is found."""
-        refuse_folders_that_move(config)
+        refuse_moving(OmegaConf.select(config, "hydra.job.chdir"), str(OmegaConf.select(config, "paths.outputs")))
         refuse_links(config.hydra.sweep.dir, "hydra.sweep.dir")
-        outlive_lost_jobs(str(config.hydra.launcher.get("_target_")))
+        outlive_lost_jobs(str(OmegaConf.select(config, "hydra.launcher._target_")))
         known = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover(Sweeper)}
         if config.hydra.sweeper["_target_"] == BASIC and ONCE in known:
             with read_write(config):
