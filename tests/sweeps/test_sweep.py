@@ -20,7 +20,7 @@ from picdesk.assembly.session import Session
 from picdesk.embedding import precision
 from picdesk.errors import MissingFileError
 from picdesk.jobs.archive import pack
-from picdesk.jobs.opened import open_job
+from picdesk.jobs.opened import open_job, sweep_results
 from picdesk.report.same_as import follow_pointer
 from picdesk.retrieval.system import System
 from picdesk.sweeps.callbacks import Leaderboard
@@ -252,3 +252,13 @@ def test_a_sweep_that_cannot_be_is_refused_in_one_line(
     ran = run(capfd, Path("outputs"), "evaluate", "-m", *typed)
     assert (ran.status, ran.err.count("\n")) == (2, 1), ran.err
     assert words in ran.err
+
+
+def test_a_frame_of_a_sweep_sorts_by_what_was_swept(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    """Numbers were texts, so 10 came before 9; and what a fit is chosen by was not there."""
+    assert swept(capfd, tmp_path, *tiny, "backbone.dim=8,9,10", "prompt=caption").status == 0
+    frame = sweep_results(tmp_path / "sweep")
+    assert frame.sort_values("backbone.dim")["backbone.dim"].tolist() == [8, 9, 10]
+    assert set(frame["prompt"]) == {"caption"}
+    best = next(row for row in table(tmp_path) if row["verdict"] == "best")
+    assert frame["objective"].max() == pytest.approx(float(best["hits@1"]))

@@ -74,7 +74,8 @@ def open_job(folder: str | Path) -> OpenedJob:
 
 
 def sweep_results(folder: str | Path) -> pd.DataFrame:
-    """A frame with a row a finished job below a folder: its name, what was swept, and its metrics (`t2i/hits@1`, ...)."""
+    """A frame with a row a finished job below a folder: its name, what was swept (numbers as numbers), its objective (NaN where
+    it had none) and its metrics (`t2i/hits@1`, ...)."""
     import pandas as pd
 
     path = path_from("folder", folder)
@@ -83,7 +84,7 @@ def sweep_results(folder: str | Path) -> pd.DataFrame:
     jobs = find_jobs(path).jobs
     keys = dict.fromkeys(key for job in jobs for key in job.overrides)
     rows = [
-        {"job": job.name, **{key: value_of(job, key) for key in keys}}
+        {"job": job.name, **{key: value_of(job, key) for key in keys}, "objective": job.manifest.objective}
         | {
             f"{d}/{name}": value
             for d in DIRECTIONS
@@ -92,4 +93,9 @@ def sweep_results(folder: str | Path) -> pd.DataFrame:
         }
         for job in jobs
     ]
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    for key in [*keys, "objective"] if rows else ():
+        numbers = pd.to_numeric(frame[key], errors="coerce")
+        if key == "objective" or not numbers.isna().any():
+            frame[key] = numbers
+    return frame
