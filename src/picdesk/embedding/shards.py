@@ -1,15 +1,20 @@
-"""Shards: safetensors files of keys and features, written whole, named by their own content, read by memory mapping."""
+"""Shards: safetensors files of keys and features, written whole, named by their own content; large ones are mapped to be read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import mmap
+import os
 import re
+import resource
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +24,21 @@ from safetensors.numpy import save
 
 from picdesk.errors import DataError
 from picdesk.files import file_digest, write_text, written_whole
+from picdesk.process import machine
 
+log = logging.getLogger(__name__)
 KEY_BYTES = 16
 NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
 DTYPES: Mapping[str, Any] = {"F32": np.float32, "F16": np.float16, "U8": np.uint8}
 SETTLED_S = 2.0
+SMALL = 1 << 16
+"""Bytes up to which a shard is read and not mapped: each question that was ever asked is one, and a process has few mappings."""
 Stamp = list[int]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """`keys` [n, 16] uint8 and `features` [n, width], both mapped from the file `path`."""
+    """`keys` [n, 16] uint8 and `features` [n, width], both as they lie in the file `path`."""
 
     path: Path
     keys: NDArray[np.uint8]
@@ -61,15 +70,15 @@ def check_digest(path: Path) -> None:
 
 
 def open_shard(path: Path, fingerprint: str, width: int, storage: str) -> Shard:
-    """Map a shard whose digest has been checked. Raises `DataError` where it belongs to another space."""
+    """Open a shard whose digest has been checked. Raises `DataError` where it belongs to another space."""
     try:
-        with path.open("rb") as stream:
-            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        start = 8 + int.from_bytes(mapped[:8], "little")
-        header = json.loads(mapped[8:start])
+        content = content_of(path)
+        start = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:start])
         space = header.get("__metadata__", {}).get("space", "")
-        arrays = {name: _array(mapped, start, header[name]) for name in ("keys", "features")}
+        arrays = {name: _array(content, start, header[name]) for name in ("keys", "features")}
     except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
+        machine.refuse(error)
         raise DataError(f"store: {path} cannot be read as a shard ({error}); delete it and run again") from None
     if space != fingerprint:
         raise DataError(f"store: {path} belongs to space {space[:12]}, not to {fingerprint[:12]}; delete it")
@@ -82,13 +91,35 @@ def open_shard(path: Path, fingerprint: str, width: int, storage: str) -> Shard:
     return Shard(path, keys, features)
 
 
-def _array(mapped: mmap.mmap, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+def content_of(path: Path) -> bytes | mmap.mmap:
+    """What a shard holds: the bytes of a small one, a mapping of any other. A million pictures lie in a thousand shards, which is
+    as many files as a process may have open by default, so where Python lets go of a mapped file it does."""
+    with path.open("rb") as stream:
+        if os.fstat(stream.fileno()).st_size <= SMALL:
+            return stream.read()
+        if sys.version_info >= (3, 13):
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
+        allow_open_files()
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+@cache
+def allow_open_files() -> None:
+    """Let this process have as many files open as the system permits it, mostly far more than it begins with."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (ValueError, OSError):  # a system that says that there is no limit, and has one
+        log.debug("the limit of open files stays as it is")
+
+
+def _array(content: bytes | mmap.mmap, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
     begin, end = entry["data_offsets"]
     dtype = np.dtype(DTYPES[entry["dtype"]])
     shape = tuple(entry["shape"])
     if math.prod(shape) * dtype.itemsize != end - begin:
         raise ValueError("shape and size of a tensor differ")
-    return np.frombuffer(mapped, dtype, math.prod(shape), start + begin).reshape(shape)
+    return np.frombuffer(content, dtype, math.prod(shape), start + begin).reshape(shape)
 
 
 class Verified:
