@@ -9,8 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from picdesk.backbones.precomputed import Precomputed
 from picdesk.backbones.sentence_transformers import SentenceTransformers
+from picdesk.backbones.transformers import Transformers
 from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.standing import Standing
 from picdesk.embedding.store import Store
 from picdesk.errors import ConfigError, UserError
 from picdesk.interfaces import DIRECTIONS, Direction, Modality
@@ -95,6 +98,46 @@ def test_prompts_reach_the_right_side_in_both_directions(folders: dict[str, Path
     assert np.abs(ours(backbone, "t2i", "text", TEXTS) - ours(backbone, "i2t", "text", TEXTS)).max() > 0.01
     same = SentenceTransformers(str(folders["qwen3_vl"]), prompts=dict.fromkeys(("query", "query_picture"), "shown: "))
     assert same.facing("i2t") is same
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("kind", ["clip_with_prompts", "clip"])
+def test_texts_beside_given_vectors_have_the_prompt_of_their_direction(
+    kind: str, direction: Direction, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    prompts = {"query": "find: ", "document": "shown: "}
+    encoder = (
+        SentenceTransformers(str(folders[kind]))
+        if kind in folders
+        else Transformers(str(make(kind, tmp_path / kind)), prompts=prompts)
+    )
+    backbone = Precomputed(encoder.dim, text_encoder=encoder)
+    assert backbone.turns
+    turned, wanted = backbone.facing(direction), encoder.facing(direction)
+    for features in (Encoder(Store(tmp_path / "store")).texts, Standing(Store(tmp_path / "empty")).texts):
+        with torch.inference_mode():
+            own = turned.embed("text", torch.from_numpy(features(turned, TEXTS)))
+            theirs = wanted.embed("text", torch.from_numpy(features(wanted, TEXTS)))
+        torch.testing.assert_close(own, theirs, atol=1e-6, rtol=0)
+    others = {backbone.facing(one).trunk_fingerprint("text") for one in DIRECTIONS}
+    assert len(others) == 2
+    assert backbone.facing("i2t").facing("t2i").trunk_fingerprint("text") == backbone.trunk_fingerprint("text")
+    assert backbone.facing("i2t").trunk_fingerprint("image") == backbone.trunk_fingerprint("image")
+
+
+def test_standing_trunks_of_two_models_with_prompts_are_not_mixed_up(folders: dict[str, Path], tmp_path: Path) -> None:
+    models = [
+        Transformers(str(make("clip", tmp_path / f"clip{seed}", seed)), prompts={"query": "find: "}) for seed in (1, 2)
+    ]
+    encoder = Encoder(Store(tmp_path / "store"))
+    wanted = [encoder.texts(model.facing("i2t"), TEXTS) for model in models]
+    standing = Standing(Store(tmp_path / "store"))
+    for _ in range(20):  # each time the backbone that faces i2t is another object, and the last one's place is free
+        for model, rows in zip(models, wanted, strict=True):
+            np.testing.assert_array_equal(standing.texts(model.facing("i2t"), TEXTS), rows)
+    for number in range(5):
+        standing.texts(models[0].facing("i2t"), [f"a dog {number}"])
+    assert len(standing._ready) == 1, "one trunk is made ready once"
 
 
 def test_prompts_of_the_config_are_those_of_the_library(folders: dict[str, Path], pictures: list[Image.Image]) -> None:

@@ -145,7 +145,7 @@ def test_what_is_kept_is_looked_up_while_others_are_encoded(tmp_path: Path) -> N
         begun.set()
         gate.wait(5)
 
-    standing._ready[id(backbone), "text"].trunk.register_forward_pre_hook(wait)
+    standing._forward(backbone, "text").trunk.register_forward_pre_hook(wait)
     with ThreadPoolExecutor(2) as pool:
         fresh = pool.submit(standing.texts, backbone, ["fresh"])
         assert begun.wait(5)
@@ -165,7 +165,7 @@ def test_a_pass_has_all_threads_wherever_it_is_asked_for(tmp_path: Path) -> None
     with use_threads(2):
         backbone, standing = Tiny(), Standing(Store(tmp_path))
         standing.prepare(backbone, "text")
-        standing._ready[id(backbone), "text"].trunk.register_forward_pre_hook(
+        standing._forward(backbone, "text").trunk.register_forward_pre_hook(
             lambda *given: seen.append(torch.get_num_threads())
         )
         with use_threads(1), ThreadPoolExecutor(1) as pool:

@@ -6,8 +6,9 @@ text head that must be the one that made the vectors; a head learns to bring any
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import nn
 from picdesk.backbones.heads import Head, Same
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
-from picdesk.interfaces import Modality
+from picdesk.interfaces import DIRECTIONS, Direction, Modality
 from picdesk.parts import config_part
 
 COMPARED = 16  # texts of the data set that are encoded to see whether the text encoder made its vectors
@@ -108,6 +109,28 @@ class Precomputed(TwoTower):
     def text_encoder(self) -> TwoTower | None:
         """The backbone whose text tower encodes texts."""
         return self._text_encoder[0] if self._text_encoder else None
+
+    @property
+    def turns(self) -> bool:
+        """Whether the text encoder has another vector for a text that asks than for one that is found."""
+        return any(encoder.turns for encoder in self._text_encoder)
+
+    def facing(self, direction: Direction) -> Self:
+        """As for all backbones, with the text encoder as it encodes for the direction."""
+        turned = super().facing(direction)
+        if turned is not self:
+            (before,) = self._text_encoder
+            encoder = before.facing(direction)
+            turned._text_encoder = [encoder]
+            if encoder.text_trunk is not before.text_trunk:  # one that puts the prompt before the text itself
+                tower = turned._modules["text_trunk"] = copy.copy(self.text_trunk)
+                tower._modules = tower._modules | {"trunk": encoder.text_trunk}
+        return turned
+
+    def role_parts(self, modality: Modality) -> dict[str, Any]:
+        """The text encoder, for texts that are found; as texts ask it is in the fingerprint of either direction."""
+        turned = modality == "text" and self.turns and self.direction != DIRECTIONS[0]
+        return {"found_by": self._text_encoder[0].trunk_fingerprint("text")} if turned else {}
 
     def given_features(
         self, modality: Modality, vectors: Mapping[Modality, NDArray[np.float32]], name: str

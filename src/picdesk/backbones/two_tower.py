@@ -89,7 +89,7 @@ class TwoTower(nn.Module):
         self.fused_towers = frozenset(modality for modality, trunk in trunks.items() if has_branches(trunk))
         self._trunk_dims: dict[Modality, int] = {"image": trunk_dims[0], "text": trunk_dims[1]}
         self._preprocessing = preprocessing
-        self._fingerprints: dict[Modality, str] = {}
+        self._fingerprints: dict[tuple[Direction, Modality], str] = {}  # of both directions
         self.known_fingerprints: KnownFingerprints | None = None
         self.tuned: frozenset[Modality] = frozenset()
         self.reads_padding = False
@@ -109,13 +109,13 @@ class TwoTower(nn.Module):
     def facing(self, direction: Direction) -> Self:
         """This backbone as it encodes for a direction: texts ask and pictures are found, or the other way round.
 
-        Trunks and heads are shared; itself where nothing differs. The two fill two places of the store.
+        Trunks, heads and known fingerprints are shared; itself where nothing differs. The two fill two places of the store.
         """
         if direction == self.direction or not self.turns:
             return self
         turned = copy.copy(self)
         object.__setattr__(turned, "_modules", Children((name, self._modules[name]) for name in self._modules))
-        turned.direction, turned._fingerprints = direction, {}
+        turned.direction = direction
         return turned
 
     def add_prompt(self, texts: Sequence[str]) -> list[str]:
@@ -199,14 +199,15 @@ class TwoTower(nn.Module):
 
     def trunk_fingerprint(self, modality: Modality) -> str:
         """Hex digest over weights and preprocessing of one trunk; computed once, so not to be asked before training ends."""
-        if modality not in self._fingerprints:
+        side = self.direction, modality
+        if side not in self._fingerprints:
             deferred, known = self._modules.deferred(f"{modality}_trunk"), self.known_fingerprints
             key = deferred.key() if deferred is not None and known is not None else ""
             found = known.get(key) if known is not None and key else None
-            self._fingerprints[modality] = found or self._take_fingerprint(modality)
+            self._fingerprints[side] = found or self._take_fingerprint(modality)
             if known is not None and key and not found:
-                known.put(key, self._fingerprints[modality])
-        return self._fingerprints[modality]
+                known.put(key, self._fingerprints[side])
+        return self._fingerprints[side]
 
     def _take_fingerprint(self, modality: Modality) -> str:
         rule = self._preprocessing[modality]

@@ -43,6 +43,8 @@ AHEAD = 64
 """Pictures that are decoded and wait for their turn."""
 LATEST = 20_000
 """Features that are kept, of all trunks together: at most 100 MB with 1,280 numbers each."""
+Place = tuple[str, Modality]
+"""A trunk, by its fingerprint: a backbone with prompts that differ is another object each time that it faces a direction."""
 Key = tuple[str, bytes]
 Encoded = tuple[list[int], NDArray[np.float32]]
 """Rows, and the features of each."""
@@ -64,9 +66,9 @@ class Standing(Encoder):
     _passes: int = 0
     _kept: OrderedDict[Key, NDArray[np.float32]] = field(default_factory=OrderedDict)
     _pixels: OrderedDict[bytes, NDArray[np.uint8]] = field(default_factory=OrderedDict)
-    _spaces: dict[tuple[int, Modality], Space] = field(default_factory=dict)
-    _ready: dict[tuple[int, Modality], Forward] = field(default_factory=dict)
-    _agrees: dict[int, bool] = field(default_factory=dict)
+    _spaces: dict[Place, Space] = field(default_factory=dict)
+    _ready: dict[Place, Forward] = field(default_factory=dict)
+    _agrees: dict[Place, bool] = field(default_factory=dict)
     _turn: threading.RLock = field(default_factory=threading.RLock)  # for whoever wants all threads
     _memory: threading.RLock = field(default_factory=threading.RLock)  # for what is kept; held for no forward pass
 
@@ -110,9 +112,10 @@ class Standing(Encoder):
         One that ends in a projection of one vector a text mostly does not: a product with one row is made another way.
         """
         with self._turn:
-            known = self._agrees.get(id(backbone))
+            place = place_of(backbone, "text")
+            known = self._agrees.get(place)
             if known is None:
-                known = self._agrees[id(backbone)] = all(
+                known = self._agrees[place] = all(
                     self._batches_change_nothing(backbone, probe) for probe in PROBES
                 )
             return known
@@ -245,7 +248,7 @@ class Standing(Encoder):
                 self._kept.popitem(last=False)
 
     def _space_of(self, backbone: Backbone, modality: Modality) -> Space:
-        place = (id(backbone), modality)
+        place = place_of(backbone, modality)
         with self._memory:
             if place not in self._spaces:
                 decoding = "draft" if modality == "image" and self.fast_decode else "full"
@@ -254,7 +257,7 @@ class Standing(Encoder):
 
     def _forward(self, backbone: Backbone, modality: Modality) -> Forward:
         """The trunk of a backbone, made ready once."""
-        place = (id(backbone), modality)
+        place = place_of(backbone, modality)
         with self._turn if place not in self._ready else nullcontext():
             if place not in self._ready:
                 trunk: Any = backbone.image_trunk if modality == "image" else backbone.text_trunk
@@ -270,6 +273,11 @@ class Standing(Encoder):
                     layout,
                 )
         return self._ready[place]
+
+
+def place_of(backbone: Backbone, modality: Modality) -> Place:
+    """Which trunk it is, with all that its features depend on."""
+    return backbone.trunk_fingerprint(modality), modality
 
 
 def rows_of(encoded: Iterator[Encoded]) -> Iterator[tuple[int, NDArray[np.float32]]]:

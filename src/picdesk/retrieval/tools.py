@@ -17,7 +17,7 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction, Embeddings, PictureBytes, RerankContext, Side
 from picdesk.retrieval.dataset import Dataset
-from picdesk.retrieval.features import head
+from picdesk.retrieval.features import head, picture_features
 from picdesk.training.checkpoint import MODALITIES
 
 
@@ -116,7 +116,9 @@ class Sources:
         backbone = self.tools.backbone.facing("i2t")
         if backbone is self.tools.backbone:
             return texts, pictures
-        found, asking = self.tools.texts(backbone, self.prompts), self.tools.pictures(backbone, self.part.pictures)
+        given = backbone.given_features("text", self.part.vectors, self.part.name)
+        found = self.tools.texts(backbone, self.prompts) if given is None else head(backbone, "text", given)
+        asking = head(backbone, "image", picture_features(self.part, backbone, self.tools.encoder))
         return Embeddings(texts.ids, found), Embeddings(pictures.ids, asking)
 
     def _texts(self, embeddings: Embeddings) -> Side:
