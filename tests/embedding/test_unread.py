@@ -1,6 +1,8 @@
 """Texts that the model does not see, and items that it cannot tell apart, are counted, and said."""
 
+import importlib
 import logging
+import pkgutil
 import time
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from picdesk import backbones
+from picdesk.backbones.captioner import Captioner
 from picdesk.backbones.lite import Lite
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
@@ -37,6 +41,20 @@ def test_flags_of_a_tokenizer_with_an_unknown_token(lite: Lite) -> None:
         CUT,
         UNKNOWN,
     ]
+
+
+def test_every_backbone_of_ours_tells() -> None:
+    """Who compares captions too: `backbone=sentences` and `captioner`."""
+    modules = [module.name for module in pkgutil.iter_modules(backbones.__path__, f"{backbones.__name__}.")]
+    classes = [
+        one
+        for name in modules
+        for one in vars(importlib.import_module(name)).values()
+        if isinstance(one, type) and issubclass(one, TwoTower) and one.__module__ == name and one is not TwoTower
+    ]
+    assert len(classes) >= 8
+    assert [one.__name__ for one in classes if "text_flags" not in vars(one) or "context" not in vars(one)] == []
+    assert Captioner(model=None, max_tokens=6).text_flags(["a boat", LONG, ODD]).tolist() == [0, CUT, UNKNOWN]
 
 
 def test_flags_of_byte_pairs() -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.text_trunks import ENCODERS, load_minilm
+from picdesk.backbones.tokens import flags_of
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,
@@ -110,6 +111,15 @@ class Captioner(TwoTower):
             list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         )
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self.max_tokens)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return flags_of(self._tokenizer, texts, self.max_tokens)
 
     def captions(self, pictures: Sequence[Image.Image]) -> list[str]:
         """What the model says of each picture."""
