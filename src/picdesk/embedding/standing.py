@@ -115,9 +115,7 @@ class Standing(Encoder):
             place = place_of(backbone, "text")
             known = self._agrees.get(place)
             if known is None:
-                known = self._agrees[place] = all(
-                    self._batches_change_nothing(backbone, probe) for probe in PROBES
-                )
+                known = self._agrees[place] = all(self._batches_change_nothing(backbone, probe) for probe in PROBES)
             return known
 
     def _batches_change_nothing(self, backbone: Backbone, probe: str) -> bool:
