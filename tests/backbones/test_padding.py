@@ -3,18 +3,23 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers as hf
 from transformers import dynamic_module_utils
 
+from picdesk.backbones.open_clip import OpenClip
 from picdesk.backbones.own_code import OwnCode
 from picdesk.backbones.transformers import Transformers
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.batches import TextBatches
+from picdesk.embedding.encoder import Encoder
+from picdesk.embedding.store import Store
 from picdesk.training.inputs import TextRows
 from tests.backbones import tiny_models
 from tests.backbones.test_own_code import CODE, publish
+from tests.backbones.tiny_open_clip import publish as publish_open_clip
 
 TEXTS = ["a red kite", "x", "three old boats lie on the sand before the harbour wall", "Two Dogs"]
 IDS = ["input_ids"]
@@ -58,6 +63,33 @@ def library(folder: Path) -> torch.Tensor:
     tokens = tokenizer(TEXTS, padding="max_length", truncation=True, max_length=64, return_tensors="pt")
     with torch.inference_mode():
         return torch.nn.functional.normalize(model.get_text_features(**tokens).pooler_output, dim=-1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("siglip2", {"truncation_side": "left"}),
+        ("siglip2", {"pad_token": "<unk>"}),
+        ("siglip2", {"padding_side": "left"}),
+        ("roberta", {"truncation_side": "left"}),
+        ("roberta", {"pad_token": "[UNK]"}),
+    ],
+)
+def test_settings_beside_a_tokenizers_definition_are_in_the_fingerprint(
+    kind: str, change: dict[str, str], tmp_path: Path
+) -> None:
+    build: type[OpenClip] | type[Transformers] = OpenClip if kind == "roberta" else Transformers
+    folder = (publish_open_clip if kind == "roberta" else tiny_models.make)(kind, tmp_path / kind)
+    settings = folder / "tokenizer_config.json"
+    before, store = build(str(folder)), Store(tmp_path / "store")
+    texts = [*TEXTS, "a long text " * 60 + "of a red kite"]
+    plain = Encoder(store).texts(before, texts)
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | change))
+    after = build(str(folder))
+    assert np.abs(Encoder(Store(tmp_path / "another")).texts(after, texts) - plain).max() > 0.01, "it is another text"
+    assert after.trunk_fingerprint("text") != before.trunk_fingerprint("text")
+    assert after.trunk_fingerprint("image") == before.trunk_fingerprint("image")
+    assert np.abs(Encoder(store).texts(after, texts) - plain).max() > 0.01, "out of the same store"
 
 
 @pytest.mark.parametrize("names", [IDS, BOTH], ids=["ids", "mask"])

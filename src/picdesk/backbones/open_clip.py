@@ -24,7 +24,7 @@ from picdesk.backbones.clip_text import TextTrunk
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.open_clip_files import Source, find, load_tokenizer, quiet_library, tokenizer_content
 from picdesk.backbones.open_clip_weights import draw_nothing, load_weights, local_file
-from picdesk.backbones.tokens import flags_of_open_clip
+from picdesk.backbones.tokens import flags_of_open_clip, unusual_settings
 from picdesk.backbones.two_tower import TwoTower, bias_of, normalise
 from picdesk.errors import UserError
 from picdesk.interfaces import Modality
@@ -159,6 +159,9 @@ def preprocessing_of(source: Source, picture: Mapping[str, Any], tokenizer: Any)
     """What each tower's features depend on besides its weights; `picture` is the library's own account of its pixels."""
     shared = {"library": "open_clip", "quick_gelu": source.quick_gelu}
     text = {"context": tokenizer.context_length, "tokenizer": tokenizer_content(tokenizer)}
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is not None:  # of the transformers library
+        text |= unusual_settings(inner, fill=True) | ({"padding": "left"} if inner.padding_side == "left" else {})
     return {
         "image": {**shared, "tower": source.config["vision_cfg"], **picture},
         "text": {**shared, "tower": source.config["text_cfg"], **text},

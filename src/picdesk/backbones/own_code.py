@@ -21,7 +21,7 @@ from torch import nn
 
 from picdesk.backbones.depth import parameters_behind
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
-from picdesk.backbones.tokens import Padding, flags_of, padding_of, tokens_of
+from picdesk.backbones.tokens import Padding, flags_of, padding_of, tokens_of, unusual_settings
 from picdesk.backbones.transformers import pooled_features
 from picdesk.backbones.transformers_files import FILES, digest_of_tokenizer, first_line, plain_description
 from picdesk.backbones.two_tower import TwoTower, bias_of
@@ -85,6 +85,7 @@ class OwnCode(TwoTower):
                 "image": rule | {"processor": plain_description(processor)},
                 "text": rule
                 | {"tokenizer": digest, "max_length": length}
+                | unusual_settings(tokenizer, padding.fill)
                 | ({} if padding == Padding(False, "right") else {"padding": [padding.rule, padding.side]}),
             },
             logit_scale=float(whole.logit_scale.detach()) if hasattr(whole, "logit_scale") else COSINE_SCALE,

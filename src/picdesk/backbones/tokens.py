@@ -26,6 +26,7 @@ SHORT = "a dog"
 LONG = "two children run over the beach with a dog, far away from the old harbour"
 FILLED = 96  # tokens that show what more padding does; some contexts are thousands long
 AGREE = 1e-3  # of the largest number of a feature; float32 differs by some 1e-6 between batches
+PADS = ("<pad>", "[PAD]")
 Side = Literal["left", "right"]
 Tokens = Mapping[str, torch.Tensor]
 
@@ -53,6 +54,19 @@ def padding_of(trunk: nn.Module, tokenizer: Any, max_length: int, name: str) -> 
             return Padding(False, side)
     log.info("backbone: the text tower of %s reads padding: every text is filled up to %d tokens", name, max_length)
     return Padding(True, own)
+
+
+def unusual_settings(tokenizer: Any, fill: bool) -> dict[str, Any]:
+    """What a tokenizer of the transformers library does besides its definition, for a fingerprint: where it cuts a long text at its
+    beginning, reads special tokens in a text as letters, or fills texts up (`fill`) with another token than most do; else nothing."""
+    found: dict[str, Any] = {}
+    if getattr(tokenizer, "truncation_side", "right") != "right":
+        found["cut_at"] = str(tokenizer.truncation_side)
+    if getattr(tokenizer, "split_special_tokens", False):
+        found["special_tokens"] = "split"
+    if fill and tokenizer.pad_token not in PADS:
+        found["filled_with"] = str(tokenizer.pad_token)
+    return found
 
 
 def tokens_of(tokenizer: Any, side: Side, max_length: int, texts: list[str], rule: str) -> dict[str, torch.Tensor]:

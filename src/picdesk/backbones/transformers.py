@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
-from picdesk.backbones.tokens import flags_of, padding_of, tokens_of
+from picdesk.backbones.tokens import flags_of, padding_of, tokens_of, unusual_settings
 from picdesk.backbones.transformers_files import (
     FILES,
     affine_of,
@@ -83,6 +83,7 @@ class Transformers(TwoTower):
                     "padding": padding.rule,
                     "max_length": length,
                     **({"never_cut": True} if padding.fill and "attention_mask" in tokenizer.model_input_names else {}),
+                    **unusual_settings(tokenizer, padding.fill),
                 },
             },
             logit_scale=logit_scale_of(whole),
