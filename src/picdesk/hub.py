@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from picdesk import network
 from picdesk.errors import ConfigError, MissingFileError, UserError
@@ -14,6 +17,7 @@ log = logging.getLogger(__name__)
 SMALL = ("*.json", "*.txt", "*.model")  # configs and tokenizers
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+RUN_AS = "transformers_modules."  # what the transformers library calls modules that a repository brings
 PATIENCE = 10  # seconds until a hub that does not answer counts as unreachable
 Picked = Callable[[Iterable[str]], list[str]]
 
@@ -73,6 +77,17 @@ def download(hub_id: str, asked: str, picked: Picked, wanted: str, remedy: str) 
             f"{asked}: the hub cannot be reached ({reason[:120]}); download {wanted} from the hub id {hub_id} "
             f"on another machine and say where they lie: {remedy}"
         ) from error
+
+
+def code_beyond(folder: Path, parts: Iterable[Any]) -> list[list[str]]:
+    """Name and SHA-256 of each file of code that the `parts` of a model come from and that does not stand at the top of its
+    folder: of folders inside it, and of other repositories, which `auto_map` may name (`OWNER/NAME--file.Class`)."""
+    modules = {type(part).__module__ for part in parts}
+    places = {Path(str(sys.modules[name].__file__)).parent for name in modules if name.startswith(RUN_AS)}
+    files = [(path.relative_to(place).as_posix(), path.read_bytes()) for place in places for path in place.rglob("*.py")]
+    own = {(path.name, path.read_bytes()) for path in folder.glob("*.py")}
+    beyond = {(name, content) for name, content in files if content} - own
+    return sorted([name, hashlib.sha256(content).hexdigest()] for name, content in beyond)
 
 
 def small_files(names: Iterable[str]) -> list[str]:

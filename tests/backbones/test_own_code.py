@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from picdesk.backbones.own_code import OwnCode
 from picdesk.errors import ConfigError, UserError
+from picdesk.hub import code_beyond
 from picdesk.training.adaptation import Full, LockImage, Lora
 from tests.backbones.tiny_models import bert_tokenizer
 
@@ -128,6 +129,35 @@ def test_other_code_is_another_fingerprint(folder: Path) -> None:
     before = OwnCode(str(folder), allow_code=True).trunk_fingerprint("text")
     (folder / "modeling_pair.py").write_text(CODE + "\n# changed\n")
     assert OwnCode(str(folder), allow_code=True).trunk_fingerprint("text") != before
+
+
+def test_code_of_another_repository_is_in_the_fingerprint(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real Jina CLIP names code that lies in a repository of its own."""
+    alone = OwnCode(str(folder), allow_code=True)
+    assert code_beyond(folder, [alone.text_trunk.model]) == [], "fingerprints of folders with all their code stay"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    for path in (folder / "config.json", folder / "preprocessor_config.json"):
+        content = json.loads(path.read_text())
+        content["auto_map"] = {key: f"lab/code--{value}" for key, value in content["auto_map"].items()}
+        path.write_text(json.dumps(content))
+    (folder / "modeling_pair.py").unlink()
+
+    def publish_code(code: str, commit: str) -> OwnCode:
+        snapshot = tmp_path / "hub" / "models--lab--code" / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        (snapshot / "modeling_pair.py").write_text(code)
+        (snapshot.parents[1] / "refs").mkdir(exist_ok=True)
+        (snapshot.parents[1] / "refs" / "main").write_text(commit)
+        return OwnCode(str(folder), allow_code=True)
+
+    before = publish_code(CODE, "a" * 40)
+    after = publish_code(CODE.replace("return (self.words", "return 2 + (self.words"), "b" * 40)
+    with torch.inference_mode():
+        rows = [one.text_trunk(**one.tokenize(["a dog"])) for one in (before, after)]
+    torch.testing.assert_close(rows[1], rows[0] + 2)
+    assert before.trunk_fingerprint("text") != after.trunk_fingerprint("text")
 
 
 def test_a_weight_too_few_is_refused(folder: Path) -> None:

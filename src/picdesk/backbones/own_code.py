@@ -27,7 +27,7 @@ from picdesk.backbones.transformers_files import FILES, digest_of_tokenizer, fir
 from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import json_value
-from picdesk.hub import folder_of, one_set_of_weights
+from picdesk.hub import code_beyond, folder_of, one_set_of_weights
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.weights import from_folder
@@ -73,6 +73,8 @@ class OwnCode(TwoTower):
         text, full = tower(whole, "get_text_features", tokens)
         padding = padding_of(text, tokenizer, length, model)
         rule = {"library": "own code", "code": code_digest(folder), "config": plain_description(whole.config)}
+        if beyond := code_beyond(folder, (whole, *whole.modules(), whole.config, processor, tokenizer)):
+            rule["code beyond"] = beyond
         super().__init__(
             name=f"own_code({model})",
             dim=full,
@@ -221,7 +223,7 @@ def pick_files(names: Iterable[str]) -> list[str]:
 
 
 def code_digest(folder: Path) -> str:
-    """SHA-256 over the code files of a folder."""
+    """SHA-256 over the code files at the top of a folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

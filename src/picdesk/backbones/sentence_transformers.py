@@ -23,7 +23,7 @@ from picdesk.backbones.tokens import FILLED, flags_of, indifferent
 from picdesk.backbones.transformers_files import LOWER_CASED, lower_cased
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
-from picdesk.hub import folder_of
+from picdesk.hub import code_beyond, folder_of
 from picdesk.interfaces import Direction, Modality
 from picdesk.needs import Need, model_need
 from picdesk.packed import pack, unpack
@@ -72,7 +72,9 @@ class SentenceTransformers(TwoTower):
             widths = [
                 int(found.shape[1]) for found in (image(**pack([np.asarray(GREY)])), text(**reader.tokens(["a"])))
             ]
-        rule = {"library": "sentence_transformers", "folder": digest_of_folder(folder)}
+        rule: dict[str, Any] = {"library": "sentence_transformers", "folder": digest_of_folder(folder)}
+        if beyond := code_beyond(folder, (*library.modules(), library.config, library.tokenizer)):
+            rule["code beyond"] = beyond
         context = {"max_tokens": library.max_seq_length, "filled": reader.fill, "lower": kind in LOWER_CASED}
         super().__init__(
             name=f"sentence_transformers({model})",

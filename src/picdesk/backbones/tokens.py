@@ -57,8 +57,8 @@ def padding_of(trunk: nn.Module, tokenizer: Any, max_length: int, name: str) -> 
 
 
 def unusual_settings(tokenizer: Any, fill: bool) -> dict[str, Any]:
-    """What a tokenizer of the transformers library does besides its definition, for a fingerprint: where it cuts a long text at its
-    beginning, reads special tokens in a text as letters, or fills texts up (`fill`) with another token than most do; else nothing."""
+    """What a tokenizer of the transformers library does besides its definition, for a fingerprint: where it cuts long texts at
+    their beginning, reads special tokens in a text as letters, or fills texts up (`fill`) with another token than most do."""
     found: dict[str, Any] = {}
     if getattr(tokenizer, "truncation_side", "right") != "right":
         found["cut_at"] = str(tokenizer.truncation_side)
