@@ -84,7 +84,9 @@ def code_beyond(folder: Path, parts: Iterable[Any]) -> list[list[str]]:
     folder: of folders inside it, and of other repositories, which `auto_map` may name (`OWNER/NAME--file.Class`)."""
     modules = {type(part).__module__ for part in parts}
     places = {Path(str(sys.modules[name].__file__)).parent for name in modules if name.startswith(RUN_AS)}
-    files = [(path.relative_to(place).as_posix(), path.read_bytes()) for place in places for path in place.rglob("*.py")]
+    files = [
+        (path.relative_to(place).as_posix(), path.read_bytes()) for place in places for path in place.rglob("*.py")
+    ]
     own = {(path.name, path.read_bytes()) for path in folder.glob("*.py")}
     beyond = {(name, content) for name, content in files if content} - own
     return sorted([name, hashlib.sha256(content).hexdigest()] for name, content in beyond)
