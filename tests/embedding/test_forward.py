@@ -12,8 +12,11 @@ import torch
 from picdesk.bert import cut_groups
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.forward import Forward, use_threads, working
+from picdesk.embedding.standing import Standing
 from picdesk.embedding.store import Store
 from picdesk.errors import ConfigError
+from picdesk.process.float32 import exact_settings
+from picdesk.retrieval.features import head
 from tests.embedding.fakes import Pictures, Tiny
 from tests.embedding.worker import blob, decode
 
@@ -183,3 +186,21 @@ def test_texts_one_after_the_other_go_through_on_one_thread() -> None:
         assert torch.get_num_threads() == 2
     assert seen == [1]
     assert not forward_of(torch.nn.Identity()).packs
+
+
+@pytest.mark.parametrize("standing", [False, True])
+def test_trunks_and_heads_compute_in_float32_whatever_the_process_allows(standing: bool, tmp_path: Path) -> None:
+    """The place in the store says fp32, and a GPU rounds convolutions to ten bits unless it is told not to."""
+    seen: list[bool] = []
+
+    def look(*_: object) -> None:
+        seen.append(all(getattr(place, name) == exact for place, name, exact in exact_settings()))
+
+    backbone, encoder = Tiny(), (Standing if standing else Encoder)(Store(tmp_path))
+    for module in (backbone.image_trunk, backbone.text_trunk, backbone.image_head, backbone.text_head):
+        module.register_forward_hook(look)
+    head(backbone, "text", encoder.texts(backbone, ["a dog", "two cats"]))
+    head(backbone, "image", encoder.pictures(backbone, Pictures([blob(1)]), decode))
+    assert len(seen) >= 4
+    assert all(seen)
+    assert not all(getattr(place, name) == exact for place, name, exact in exact_settings()), "only while it lasts"

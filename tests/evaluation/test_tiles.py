@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from picdesk.evaluation.device_tiles import DeviceTiles, true_float32
+from picdesk.evaluation.device_tiles import DeviceTiles
 from picdesk.evaluation.exact import _Tally
 from picdesk.evaluation.metrics import Ranks, exact_ranks, exact_ranks_both, ranks_of_run
 from picdesk.interfaces import Embeddings
@@ -150,17 +150,6 @@ def test_what_a_device_leaves_open_is_rounded_as_exact_scores_are(way: float) ->
     sums = torch.tensor([1 + 2**-24, 1.0], dtype=torch.float64) + way * tile.slack
     wanted = exact_scores(left, right, np.arange(2), np.arange(2))
     assert np.array_equal(tile._round(sums, row, column).numpy(), wanted)
-
-
-def test_products_on_a_device_are_of_float32_whatever_the_process_allows() -> None:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        with true_float32():
-            assert torch.get_float32_matmul_precision() == "highest"
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 @pytest.mark.parametrize("dim", [1, 33, 512, 1000])

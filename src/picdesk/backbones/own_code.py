@@ -72,7 +72,11 @@ class OwnCode(TwoTower):
         image, _ = tower(whole, "get_image_features", {"pixel_values": pixels})
         text, full = tower(whole, "get_text_features", tokens)
         padding = padding_of(text, tokenizer, length, model)
-        rule = {"library": "own code", "code": code_digest(folder), "config": plain_description(whole.config)}
+        rule: dict[str, Any] = {
+            "library": "own code",
+            "code": code_digest(folder),
+            "config": plain_description(whole.config),
+        }
         if beyond := code_beyond(folder, (whole, *whole.modules(), whole.config, processor, tokenizer)):
             rule["code beyond"] = beyond
         super().__init__(

@@ -18,6 +18,7 @@ from picdesk.embedding.converted import Converted
 from picdesk.embedding.folded import fold_norms
 from picdesk.embedding.in_place import as_before, work_in_place
 from picdesk.errors import ConfigError
+from picdesk.process.float32 import true_float32
 from picdesk.process.machine import first_line, no_memory
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ class Forward:
             most = self.most  # another pass may halve it meanwhile
             part = {name: tensor[at : at + most] for name, tensor in inputs.items()}
             try:
-                done.append(self._run(part))
+                with true_float32():
+                    done.append(self._run(part))
             except (RuntimeError, MemoryError) as error:
                 self._halve(min(most, count - at), error)
             else:
@@ -88,7 +90,7 @@ class Forward:
         On one thread: many rows at once need no second one, which waits at each layer and is of more use elsewhere.
         """
         assert isinstance(self.trunk, Packs)
-        with use_threads(1):
+        with use_threads(1), true_float32():
             features = self.trunk.packed(input_ids.to(self.device), groups)
         result: NDArray[np.float32] = features.float().cpu().numpy()
         return result

@@ -7,13 +7,11 @@ float64 sums of these few are made on the device too, and where one could be rou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from picdesk.process.float32 import true_float32
 from picdesk.products import error_bound, exact_scores
 from picdesk.trec.runs import Floats
 
@@ -21,17 +19,6 @@ Longs = NDArray[np.int64]
 PAIRS_AT_ONCE = 1 << 16
 COLUMNS_AT_ONCE = 1024
 CROWDED = 16  # near cells: one in so many, and the tile is worked out exactly
-
-
-@contextmanager
-def true_float32() -> Iterator[None]:
-    """Products of float32 matrices in float32: TF32 has ten bits behind the point, and `error_bound` counts on 23."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 class DeviceTiles:

@@ -17,6 +17,7 @@ from picdesk.embedding.unread import Unread
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Embeddings, Modality
+from picdesk.process.float32 import true_float32
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.keeping import Keep, make_anew
 from picdesk.training.checkpoint import MODALITIES
@@ -110,7 +111,7 @@ def head(backbone: TwoTower, modality: Any, features: NDArray[np.float32]) -> ND
 
     found = np.empty((len(features), backbone.dim), np.float32)
     start = 0
-    with torch.inference_mode():
+    with torch.inference_mode(), true_float32():
         for block in np.array_split(features, len(features) // 8192 + 1):
             found[start : start + len(block)] = backbone.embed(modality, torch.from_numpy(block)).float().numpy()
             start += len(block)
