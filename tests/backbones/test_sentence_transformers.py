@@ -252,9 +252,15 @@ def test_an_empty_folder_is_told_what_it_lacks(tmp_path: Path) -> None:
         SentenceTransformers(str(tmp_path))
 
 
-def test_texts_longer_than_the_context_are_told(folders: dict[str, Path]) -> None:
-    backbone = SentenceTransformers(str(folders["clip_with_prompts"]))
-    assert backbone.context == 77
-    flags = backbone.text_flags(["a dog", "dog " * 90])
+@pytest.mark.parametrize(
+    ("kind", "context"), [("clip_with_prompts", 77), ("siglip2", 64), ("naflex", 64), ("embedding_gemma2", 512)]
+)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_texts_longer_than_the_context_are_told(
+    kind: str, context: int, direction: Direction, folders: dict[str, Path]
+) -> None:
+    backbone = SentenceTransformers(str(folders[kind])).facing(direction)
+    assert backbone.context == context
+    flags = backbone.text_flags(["a dog", "a dog on a boat", "dog " * 200])
     assert flags is not None
-    assert flags.tolist() == [0, 1]
+    assert flags.tolist() == [0, 0, 1], "what fills a text up to the context is no part of it"

@@ -32,6 +32,7 @@ from picdesk.sentence_models import FILES, digest_of_folder, load, pick_files
 
 log = logging.getLogger(__name__)
 COSINE_SCALE = 4.6052  # ln 100: the library's models keep no scale
+WORD = "a"
 GREY = Image.new("RGB", (64, 64), "grey")
 Tokens = dict[str, torch.Tensor]
 
@@ -144,7 +145,7 @@ class SentenceTransformers(TwoTower):
         tokenizer = self._library[0].tokenizer
         if tokenizer is None:
             return None
-        around = self._reader.tokens([""])["input_ids"].shape[1] - len(tokenizer("")["input_ids"])
+        around = self._reader.tokens([WORD], "longest")["input_ids"].shape[1] - len(tokenizer(WORD)["input_ids"])
         return flags_of(tokenizer, texts, self.context - max(around, 0))
 
     @property

@@ -18,7 +18,7 @@ from picdesk.files import written_whole
 from picdesk.interfaces import CUT, UNKNOWN, Backbone, Modality
 
 log = logging.getLogger(__name__)
-FILE = "texts.npy"
+FILE = "flags.npy"  # in `texts.npy`, of earlier versions, texts are cut that are not
 RECORD = np.dtype([("key", "<u8"), ("flags", "u1")])
 Look = Callable[[list[int]], NDArray[np.uint8]]
 
