@@ -10,6 +10,7 @@ import torch
 
 from picdesk.backbones.lite import Lite
 from picdesk.trec.files import read_runs
+from tests.backbones.tiny_models import make
 from tests.doors import Ran, run
 from tests.npz import arrays
 
@@ -156,3 +157,11 @@ def test_captions_are_those_that_were_encoded(exported: Path) -> None:
     rows = list(csv.DictReader(io.StringIO((exported / "captions.csv").read_text())))
     assert len(rows) == len(arrays(exported / "embeddings.npz")["text_embeddings"])
     assert all(row["caption"].startswith("News headline:") for row in rows)
+
+
+def test_an_export_of_one_direction_says_so(capfd: Capture, outputs: Path, tmp_path: Path) -> None:
+    model = ("backbone=transformers", f"backbone.model={make('siglip2', tmp_path / 'siglip2')}", "data.limit=40")
+    for prompts, said in (("{query:'find: ',document:'shown: '}", True), ("{query:'find: ',document:'find: '}", False)):
+        ran = run(capfd, outputs, "evaluate", "task=export", *model, f"backbone.prompts={prompts}")
+        assert ran.status == 0, ran.err
+        assert ("from picture to text is not what the model scores" in ran.out + ran.err) == said

@@ -18,6 +18,10 @@ from picdesk.tasks.base import Task
 
 log = logging.getLogger(__name__)
 FILE, CAPTIONS = "embeddings.npz", "captions.csv"
+ONE_DIRECTION = (
+    "%s has other vectors from picture to text than from text to picture (backbone.prompts): the file has those from text to "
+    "picture alone, so what it scores from picture to text is not what the model scores"
+)
 
 
 @config_part
@@ -28,7 +32,7 @@ class Export(Task):
         """Write both files into the output dir. Gives the number of vectors.
 
         `image_embeddings` [pictures, dim] belong to `image_names`, row j of `text_embeddings` to row j of the captions, whose
-        texts are those that were encoded; float32, of length 1.
+        texts are those that were encoded; float32, of length 1. Where directions have vectors of their own, they are those of t2i.
         """
         session = session.open(whole=True)
         dataset, part, backbone = session.dataset, session.part, session.backbone
@@ -67,6 +71,8 @@ class Export(Task):
             FILE,
             backbone.dim,
         )
+        if backbone.turns:
+            log.warning(ONE_DIRECTION, backbone.name)
         return float(len(pictures.ids) + len(texts.ids))
 
     def next_step(self, folder: Path) -> str:
