@@ -65,7 +65,7 @@ class Standing(Encoder):
     passed: int = 0
     _passes: int = 0
     _kept: OrderedDict[Key, NDArray[np.float32]] = field(default_factory=OrderedDict)
-    _pixels: OrderedDict[bytes, NDArray[np.uint8]] = field(default_factory=OrderedDict)
+    _pixels: OrderedDict[Key, NDArray[np.uint8]] = field(default_factory=OrderedDict)
     _spaces: dict[Place, Space] = field(default_factory=dict)
     _ready: dict[Place, Forward] = field(default_factory=dict)
     _agrees: dict[Place, bool] = field(default_factory=dict)
@@ -152,10 +152,10 @@ class Standing(Encoder):
         keys = [content_key(data) for data in contents]
 
         def encode(rows: list[int]) -> Iterator[Encoded]:
-            forward = self._forward(backbone, "image")
+            forward, trunk = self._forward(backbone, "image"), backbone.trunk_fingerprint("image")
             for i in rows:  # alone: convolutions have other last digits in another batch
                 with self._memory:
-                    known = self._pixels.pop(keys[i], None)
+                    known = self._pixels.pop((trunk, keys[i]), None)
                 pixels = known if known is not None else self._decode(backbone, contents[i], decode)
                 yield [i], self._run(forward, backbone.picture_inputs([pixels]))
 
@@ -168,7 +168,7 @@ class Standing(Encoder):
             return
         pixels = self._decode(backbone, data, decode)
         with self._memory:
-            self._pixels[key] = pixels
+            self._pixels[backbone.trunk_fingerprint("image"), key] = pixels
             while len(self._pixels) > AHEAD:  # who asked may be gone, or have its answer already
                 self._pixels.popitem(last=False)
 

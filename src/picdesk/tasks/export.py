@@ -32,7 +32,7 @@ class Export(Task):
         """Write both files into the output dir. Gives the number of vectors.
 
         `image_embeddings` [pictures, dim] belong to `image_names`, row j of `text_embeddings` to row j of the captions, whose
-        texts are those that were encoded; float32, of length 1. Where directions have vectors of their own, they are those of t2i.
+        texts are those that were encoded; float32, of length 1. Where directions have their own, they are those of t2i.
         """
         session = session.open(whole=True)
         dataset, part, backbone = session.dataset, session.part, session.backbone
