@@ -12,6 +12,7 @@ import pytest
 
 from picdesk.embedding.store import Store, content_key
 from picdesk.errors import MachineError
+from picdesk.process.machine import os_line
 
 FILL_AND_LOOK = """
 import resource, sys
@@ -47,3 +48,15 @@ def test_a_limit_of_the_system_is_no_damage(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(mmap, "mmap", too_many)
     with pytest.raises(MachineError, match="too many open files"):
         Store(tmp_path).space("text", "trunk", "fp32", 20_000)
+
+
+def test_a_store_that_can_only_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = Store(tmp_path).space("text", "trunk", "fp32", 4)
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))  # which names no file, as the system's own does not
+
+    monkeypatch.setattr(os, "utime", refuse)
+    with pytest.raises(OSError, match="Read-only") as raised:
+        Store(tmp_path).space("text", "trunk", "fp32", 4)
+    assert os_line(raised.value).startswith(f"{space.folder / 'space.json'}: the file system can only be read")

@@ -28,7 +28,7 @@ from picdesk.embedding.unread import Kept
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import digest_of, write_json
 from picdesk.interfaces import Modality
-from picdesk.process import unfinished
+from picdesk.process import machine, unfinished
 
 DESCRIPTION = "space.json"
 VERIFIED = "verified.json"
@@ -208,7 +208,8 @@ def describe(folder: Path, parts: Mapping[str, Any], label: str) -> None:
             raise DataError(
                 f"store: {path}: {key} is {stored.get(key)!r} there and {value!r} here; delete {folder.name}"
             )
-    os.utime(path)
+    with machine.naming(path):
+        os.utime(path)
 
 
 def read_description(folder: Path) -> dict[str, Any]:
