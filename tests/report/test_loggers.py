@@ -11,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from picdesk.assembly import schema
 from picdesk.errors import ConfigError
 from picdesk.jobs.trainer import TrainerLogger, logger_of
 from picdesk.report.csv_files import CsvLogger
@@ -116,6 +117,24 @@ def test_a_trainer_takes_the_wandb_logger(tmp_path, monkeypatch):
     assert logger.experiment.summary["t2i/hits@1"] == 0.5
     assert logger.experiment.summary["train/loss"] >= 0
     logger.finish()
+
+
+def test_a_run_is_called_after_its_job_and_stands_with_its_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs, sweep = tmp_path / "outputs", tmp_path / "outputs" / "train" / "2026-01-02" / "10-11-12-ab"
+    for name in ("WANDB_NAME", "WANDB_RUN_GROUP"):
+        monkeypatch.delenv(name, raising=False)
+    assert schema.run_name(str(sweep), str(outputs)) == "train/2026-01-02/10-11-12-ab"
+    assert schema.run_name(str(tmp_path / "mine"), str(outputs)) == "mine"
+    assert schema.run_group(str(outputs)) is None
+    monkeypatch.setattr(schema, "own_sweep", lambda: sweep)
+    assert schema.run_name(str(sweep / "lr-0.1-abcdef"), str(outputs)) == "lr-0.1-abcdef"
+    assert schema.run_group(str(outputs)) == "train/2026-01-02/10-11-12-ab"
+    monkeypatch.setenv("WANDB_NAME", "own")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "own")
+    assert schema.run_name(str(sweep), str(outputs)) is None, "wandb reads it"
+    assert schema.run_group(str(outputs)) is None
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from picdesk.assembly.shelf import take_or_make
+from picdesk.assembly.shelf import own_sweep, take_or_make
 from picdesk.errors import ConfigError, refuse_nan
 from picdesk.home import PROJECT, at_door
 
@@ -245,6 +245,26 @@ def job_folder(overrides: str) -> str:
     return f"{readable or 'job'}-{hashlib.blake2b(overrides.encode(), digest_size=3).hexdigest()}"
 
 
+def run_name(folder: str, outputs: str) -> str | None:
+    """What a wandb run is called: in a sweep by the folder of its job, which has the overrides in it, else by its place below the
+    outputs. None where WANDB_NAME says it."""
+    if os.environ.get("WANDB_NAME"):
+        return None
+    return Path(folder).name if own_sweep() else place_below(Path(folder), outputs)
+
+
+def run_group(outputs: str) -> str | None:
+    """What a wandb run stands with: the other jobs of its sweep. None where WANDB_RUN_GROUP says it, and without a sweep."""
+    sweep = own_sweep()
+    return None if os.environ.get("WANDB_RUN_GROUP") or sweep is None else place_below(sweep, outputs)
+
+
+def place_below(folder: Path, outputs: str) -> str:
+    """A folder's place below the outputs; its own name where it lies elsewhere."""
+    inside, root = folder.resolve(), Path(outputs).resolve()
+    return inside.relative_to(root).as_posix() if inside.is_relative_to(root) else inside.name
+
+
 def register() -> None:
     """Make the schema and the resolvers known to Hydra; done once, before a config is composed."""
     ConfigStore.instance().store(name="schema", node=Whole)
@@ -255,6 +275,8 @@ def register() -> None:
     OmegaConf.register_new_resolver("tasks", tasks_told, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("door", at_door, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("run_group", run_group, replace=True)
 
 
 register()
