@@ -124,6 +124,20 @@ def test_the_command_line_gives_it_again(tmp_path: Path, here: DictConfig) -> No
     assert read_saved(path, here).language_model.base_url == "https://mine.example/v1"
 
 
+def test_a_table_that_a_reranker_names_is_held_against_the_commands_own(
+    tmp_path: Path, here: DictConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The command that reads it may have chosen no reranker, and has the language model at its own place all the same."""
+    path = save_changed(tmp_path, here, put("language_model.base_url", "http://203.0.113.5/v1"))
+    here.reranker = {"_target_": "picdesk.rerankers.identity.Identity"}
+    found = read_saved(path, here)
+    assert found.reranker.language_model.answers == here.language_model.answers
+    assert found.reranker.language_model.key_variable == "OPENAI_API_KEY"
+    assert "base_url" not in found.language_model
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "not taken from a saved config: language_model.base_url; give again" in said
+
+
 def test_groups_of_this_machine_are_its_own(tmp_path: Path, here: DictConfig) -> None:
     def change(cfg: dict[str, Any]) -> None:
         cfg["paths"] = {"store": "/srv/${oc.env:HOME}", "outputs": "/srv", "data_root": "/etc", "project": "/"}

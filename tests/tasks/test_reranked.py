@@ -230,6 +230,9 @@ def test_an_endpoint_is_asked_once_for_all_jobs(capfd: Capture, tmp_path: Path, 
         second = run(capfd, tmp_path, "evaluate", *tiny, *judge, "reranker.weight=0.4")
         assert len(stub.requests) == asked
         assert manifest(second.folder).counts["lm_calls"] == 0
+    again = run(capfd, tmp_path, "evaluate", f"reproduce={first.folder}")
+    assert again.status == 0, again.err
+    assert manifest(again.folder).counts["lm_cached"] > 0, "the answers are kept, so that nobody has to be asked"
 
 
 def test_several_on_the_command_line(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:

@@ -61,15 +61,20 @@ class Limits:
         for key in [key for key in self.keys(whole=NEVER) if key.rpartition(".")[2] in NEVER]:
             if key.split(".")[0] in OF_THIS_MACHINE:
                 continue
-            theirs, ours = select(self.saved, key), select(self.here, key)
-            if theirs in (None, False, "") or theirs == ours:
+            theirs = select(self.saved, key)
+            if theirs in (None, False, ""):
                 continue
-            lost.append(key)
             parent, _, last = key.rpartition(".")
             owner = OmegaConf.select(self.saved, parent) if parent else self.saved
+            place = str(owner._get_full_key(last))  # of a table that is named by an interpolation, its own place
+            own = key if select(self.here, key) is not None else place
+            ours = select(self.here, own)
+            if theirs == ours:
+                continue
+            lost.append(place)
             with open_dict(self.saved):
                 if ours is not None:
-                    owner[last] = raw_node(self.here, key)
+                    owner[last] = raw_node(self.here, own)
                 elif isinstance(theirs, bool):
                     owner[last] = False
                 elif last == "uri":
