@@ -3,8 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+import ir_measures
 import numpy as np
 import pytest
+from ir_measures import Success
 from tests.evaluation.ranking_cases import Case, captions, embeddings, lattice
 
 from picdesk.errors import DataError
@@ -59,6 +61,9 @@ def assert_tail_is_outside(run: Run) -> None:
     assert not (run.index[run.tail.query] == run.tail.item[:, None]).any()
     keys = run.tail.query.astype(np.int64) * (run.gallery_size + 1) + run.tail.rank
     assert (np.diff(keys) > 0).all()
+    last = np.where(run.index >= 0, run.scores, np.inf).min(axis=1)
+    assert (run.tail.score < last[run.tail.query]).all()
+    assert (np.diff(run.tail.score)[np.diff(run.tail.query) == 0] <= 0).all()
 
 
 def test_a_settled_list_stays_whole() -> None:
@@ -90,6 +95,30 @@ def test_a_list_by_another_engine_is_believed_for_what_it_lists() -> None:
     told = ranks_of_run(run, case.qrels("t2i"))
     for q, at in place.items():
         assert told.ranks[q] == at[0] + 1 if len(at) else told.ranks[q] > 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tools_that_look_at_scores_alone_find_no_more_in_a_list_than_it_holds(seed: int, tmp_path: Path) -> None:
+    """Fused scores of a list go down to 0, far below the similarities of what the list does not hold."""
+    case, exact = tied_case(seed)
+    runs, wanted = {}, {}
+    for direction in DIRECTIONS:
+        cut, qrels = case.run(direction, depth=4), case.qrels(direction)
+        fused = np.tile(np.array([1, 0.5, 0.2, 0], np.float32), (len(cut.query_ids), 1))
+        every = np.ones(len(cut.query_ids), bool)
+        lists = replace(cut, index=cut.index[:, [2, 0, 3, 1]], scores=fused, reranked=every)
+        runs[direction] = add_tail(lists, exact[direction], qrels)
+        assert_tail_is_outside(runs[direction])
+        told = metrics_of(ranks_of_run(runs[direction], qrels, direction), ks=(1, 2, 3, 4))
+        wanted[direction] = [told[f"hits@{k}"] for k in (1, 2, 3, 4)]
+    write_runs(tmp_path / "run.trec", runs)
+    write_qrels(tmp_path / "qrels.trec", {direction: case.qrels(direction) for direction in DIRECTIONS})
+    judged = list(ir_measures.read_trec_qrels(str(tmp_path / "qrels.trec")))
+    ranked = list(ir_measures.read_trec_run(str(tmp_path / "run.trec")))
+    for direction in DIRECTIONS:
+        own = [one for one in judged if one.query_id.startswith(direction)]
+        found = ir_measures.pytrec_eval.calc_aggregate([Success @ k for k in (1, 2, 3, 4)], own, ranked)
+        assert [found[Success @ k] for k in (1, 2, 3, 4)] == pytest.approx(wanted[direction])
 
 
 def test_ties_at_the_end_of_a_reranked_list_stay_within_it() -> None:

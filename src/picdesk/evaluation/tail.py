@@ -16,7 +16,9 @@ def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
     something outside. The latter two leave the list. Do this last, after reranking: who reranks must not see the qrels.
     A list that was reranked has an order of its own, and nothing outside equals it; one that an approximate search made is
     taken at its word about what is last. A run has to say which of them it is: `Run.reranked` or `Run.exact`; scores do not tell.
-    A rank in the tail is never within its list, whatever the rounding of the engine that made the list.
+    A rank in the tail is never within its list, whatever the rounding of the engine that made the list, and no score in it
+    reaches the list's or that of a better rank: tools that look at scores alone would find items where they are not, as those
+    of a reranked list are on another scale.
     """
     if exact.scores is None or exact.query_ids != qrels.query_ids or len(exact.ranks) != len(qrels.items):
         raise DataError("run: the exact ranks given for its tail are not those of these qrels, or come without scores")
@@ -38,7 +40,8 @@ def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
             break
     outside = np.flatnonzero(at.place < 0)
     lengths = (run.index >= 0).sum(axis=1)
-    return replace(run, tail=_tail(query[outside], item[outside], exact.scores[outside], rank[outside], lengths))
+    scores = np.minimum(exact.scores[outside], _below_lists(run, lengths)[query[outside]])
+    return replace(run, tail=_tail(query[outside], item[outside], scores, rank[outside], lengths))
 
 
 def _all_named(run: Run, qrels: Qrels, places: Longs) -> tuple[Run, Longs]:
@@ -72,12 +75,22 @@ def _without(run: Run, query: Longs, place: Longs) -> Run:
     return replace(run, index=index, scores=scores)
 
 
+def _below_lists(run: Run, lengths: Longs) -> Floats:
+    """The highest score [queries] below all that the list of a query holds; no bound where a list is empty."""
+    last = np.take_along_axis(run.scores, np.maximum(lengths - 1, 0)[:, None], axis=1)[:, 0]
+    below = np.nextafter(last, np.float32(-np.inf))
+    return np.where(lengths > 0, np.maximum(below, np.finfo(np.float32).min), np.float32(np.inf))
+
+
 def _tail(query: Longs, item: Longs, score: Floats, rank: Longs, lengths: Longs) -> Tail:
-    """Sorted by query, then rank; ranks behind the list, and no two of a query the same."""
+    """Sorted by query, then rank; ranks behind the list, no two of a query the same, and scores that do not rise."""
     order = np.lexsort((rank, query))
     query = query[order]
     nth = np.arange(len(query)) - np.searchsorted(query, query)
     least = np.maximum(rank[order] - nth, lengths[query] + 1)
     row = query * (int(least.max(initial=0)) + 1)  # keeps the running maximum of one query out of the next
     behind = np.maximum.accumulate(row + least) - row + nth
-    return Tail(query.astype(np.int32), item[order].astype(np.int32), score[order], behind.astype(np.int32))
+    levels, level = np.unique(score[order], return_inverse=True)
+    row = query * len(levels)
+    fallen = levels[np.minimum.accumulate(level - row) + row]
+    return Tail(query.astype(np.int32), item[order].astype(np.int32), fallen, behind.astype(np.int32))
