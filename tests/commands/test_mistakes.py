@@ -96,6 +96,17 @@ def test_bounds_that_bound_nothing(
     one_line(run(capfd, tmp_path / "out", door, *overrides), *words)
 
 
+@pytest.mark.parametrize(
+    ("door", "task"), [("evaluate", "check"), ("evaluate", "captioner"), ("retrieve", "write_captions")]
+)
+def test_a_checkpoint_where_none_is_taken(capfd: Capture, tmp_path: Path, door: str, task: str) -> None:
+    """They would be at work on the demo data, or have a language model paid for texts of it, and not on the checkpoint's."""
+    weights = tmp_path / "model.safetensors"
+    weights.touch()
+    ran = run(capfd, tmp_path / "out", door, f"task={task}", f"ckpt={weights}")
+    one_line(ran, f"ckpt={weights}: task={task} takes nothing from a checkpoint", "data=NAME")
+
+
 def test_empty_data_set(capfd: Capture, tmp_path: Path) -> None:
     (tmp_path / "newsimages").mkdir()
     (tmp_path / "newsarticles.csv").write_text("article_id,article_title,article_tags,image_id\n")

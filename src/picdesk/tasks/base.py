@@ -20,13 +20,14 @@ class Task(ABC):
     """What a door can be asked to do. `name` is that of its file in `conf/task/`, `door` the door that it is asked at.
 
     `takes_filter`: items are found, or scored, only where they fulfil `filter`; `takes_min_score`: what is less similar is left
-    out.
+    out; `takes_ckpt`: a checkpoint brings its weights, or the data that it was trained on.
     """
 
     name: str
     door: str
     takes_filter: ClassVar[bool] = False
     takes_min_score: ClassVar[bool] = False
+    takes_ckpt: ClassVar[bool] = True
 
     def opens_others(self) -> bool:
         """Whether it opens what other jobs left, which may be anybody's: then it uses no network unless it is told to."""
@@ -67,6 +68,9 @@ def run(session: Session, task: Task) -> float | None:
             f"task={task.name} takes no min_score; retrieve.py, serve.py and task=captioner leave out what scores less"
         )
         raise ConfigError(f"min_score={session.settings.min_score:g}: {told}")
+    if session.settings.ckpt is not None and not task.takes_ckpt:
+        told = f"task={task.name} takes nothing from a checkpoint, its data neither; leave it out and name them: data=NAME"
+        raise ConfigError(f"ckpt={session.settings.ckpt}: {told}")
     allowed = session.settings.network
     closed = allowed is False or (task.opens_others() and not allowed)
     with network.no_network() if closed else nullcontext():

@@ -62,6 +62,7 @@ class ByCaptions(Task):
     """One job. Gives the mean hits@1 of both directions. `captions_file`: sentences that stand for the pictures."""
 
     takes_min_score = True
+    takes_ckpt = False
     captions_file: str | None = None
 
     def run(self, session: Session) -> float:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 class Check(Task):
     """One job: the report on the terminal and as `check.json`. Gives the fraction that is bad."""
 
+    takes_ckpt = False
+
     def run(self, session: Session) -> float:
         """Read, decode, report. Raises `DataError` where more is bad than `data.max_bad_fraction` allows."""
         split: Split = session.build("split")

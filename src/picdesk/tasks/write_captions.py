@@ -27,6 +27,7 @@ Fields = Mapping[str, str | Sequence[str]]
 class WriteCaptions(Task):
     """One job: captions.json, `{id: [captions]}`, of a file of `queries` (with `subset`, of some), or of the texts of a part."""
 
+    takes_ckpt = False
     queries: str | None = None
     subset: str | None = None
 
