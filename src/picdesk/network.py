@@ -7,6 +7,7 @@ And Python itself tells of every connection before it is made: the hook refuses 
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -20,6 +21,8 @@ from picdesk.errors import ConfigError
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 CALLS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg")
 _STATE = {"closed": 0, "hooked": 0}
+for client in ("httpx", "httpx2"):  # they tell of each request, with what secrets stand in its address
+    logging.getLogger(client).setLevel(logging.WARNING)
 
 
 @contextmanager

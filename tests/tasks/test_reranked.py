@@ -219,13 +219,17 @@ def test_an_endpoint_is_asked_once_for_all_jobs(capfd: Capture, tmp_path: Path, 
         return "no comment" if "picture 1\n" in request["messages"][-1]["content"][-1]["text"] else grades
 
     with serving(behave) as stub:
-        model = ("language_model.model=stub", f"language_model.base_url={stub.url}")
+        address = stub.url.replace("//", "//desk:secret@")
+        model = ("language_model.model=stub", f"language_model.base_url={address}")
         judge = ("reranker=vlm_judge", "reranker.top_k=2", "language_model.backoff_s=0", *model)
         first = run(capfd, tmp_path, "evaluate", *tiny, *judge)
         assert first.status == 0, first.err
         asked = len(stub.requests)
         counts = manifest(first.folder).counts
         assert counts["lm_calls"] == asked > 0
+        said = first.out + first.err + first.file("job.log").decode()
+        assert "HTTP" not in said, "no line for every request"
+        assert "secret" not in said
         assert counts["lm_tokens_in"] == 11 * asked
         second = run(capfd, tmp_path, "evaluate", *tiny, *judge, "reranker.weight=0.4")
         assert len(stub.requests) == asked

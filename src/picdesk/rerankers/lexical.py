@@ -162,9 +162,7 @@ class Documents:
         if self._index is None:
             import bm25s
 
-            logging.getLogger("bm25s").setLevel(
-                logging.WARNING
-            )  # it tells at DEBUG, whatever the level, that it begins
+            logging.getLogger("bm25s").setLevel(logging.WARNING)  # it tells of each index that it builds
             self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
             self._index.index([self._words(text) for text in self.texts], show_progress=False)
         ids = self._index.get_tokens_ids(query)
