@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from picdesk.errors import ConfigError, check_fraction
 
@@ -42,6 +42,16 @@ class LanguageModel(Protocol):
 
     def ask(self, question: Question) -> Answer:
         """The answer. Raises `NoAnswerError` if there is none after all retries, `UserError` where asking on is useless."""
+
+
+@runtime_checkable
+class NamedByEnvironment(Protocol):
+    """A language model whose class says what the environment decides of it, before it is built."""
+
+    @staticmethod
+    def named_here(values: Mapping[str, Any]) -> dict[str, str]:
+        """Of these values of its config those that the environment fills: what somebody else needs to ask the same model, and
+        no address or key."""
 
 
 def check_sampling(temperature: float, top_p: float) -> None:

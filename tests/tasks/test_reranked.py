@@ -212,7 +212,9 @@ def test_a_reranker_with_a_checkpoint_of_its_own(capfd: Capture, tmp_path: Path,
     assert found["hits@1"] == pytest.approx(expected["hits@1"]), "weight 1 over the whole gallery is the other backbone"
 
 
-def test_an_endpoint_is_asked_once_for_all_jobs(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+def test_an_endpoint_is_asked_once_for_all_jobs(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     grades = json.dumps(dict.fromkeys(["relevance", "quality", "truth", "bias", "clickbait"], 4))
 
     def behave(number: int, request: dict[str, Any]) -> str:
@@ -220,8 +222,9 @@ def test_an_endpoint_is_asked_once_for_all_jobs(capfd: Capture, tmp_path: Path, 
 
     with serving(behave) as stub:
         address = stub.url.replace("//", "//desk:secret@")
-        model = ("language_model.model=stub", f"language_model.base_url={address}")
-        judge = ("reranker=vlm_judge", "reranker.top_k=2", "language_model.backoff_s=0", *model)
+        monkeypatch.setenv("OPENAI_MODEL", "a-model-of-mine")
+        judge = ("reranker=vlm_judge", "reranker.top_k=2", "language_model.backoff_s=0")
+        judge = (*judge, f"language_model.base_url={address}")
         first = run(capfd, tmp_path, "evaluate", *tiny, *judge)
         assert first.status == 0, first.err
         asked = len(stub.requests)
@@ -234,6 +237,9 @@ def test_an_endpoint_is_asked_once_for_all_jobs(capfd: Capture, tmp_path: Path, 
         second = run(capfd, tmp_path, "evaluate", *tiny, *judge, "reranker.weight=0.4")
         assert len(stub.requests) == asked
         assert manifest(second.folder).counts["lm_calls"] == 0
+    plain = run(capfd, tmp_path, "evaluate", *tiny)
+    assert b"a-model-of-mine" not in plain.file("config.yaml"), "no such model is asked"
+    monkeypatch.delenv("OPENAI_MODEL")
     again = run(capfd, tmp_path, "evaluate", f"reproduce={first.folder}")
     assert again.status == 0, again.err
     assert manifest(again.folder).counts["lm_cached"] > 0, "the answers are kept, so that nobody has to be asked"

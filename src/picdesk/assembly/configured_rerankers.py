@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly import shelf
-from picdesk.assembly.build import build
+from picdesk.assembly.allowed import class_of
+from picdesk.assembly.build import TARGET, build, plain_of, plugins_of
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.saved_config import read_saved
 from picdesk.backbones.deferred import KnownFingerprints
@@ -18,6 +19,7 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import Fusion, Modality, Reranker
+from picdesk.language_models import NamedByEnvironment
 from picdesk.rerankers.several import check_use
 from picdesk.retrieval.rerank_scores import Part
 from picdesk.retrieval.reranking import Reranking
@@ -69,6 +71,16 @@ class Rerankers:
         found = {f"reranker.{part.name}": part.reranker.content() for part in self.reranking().parts}
         return {key: digest for key, digest in found.items() if digest}
 
+    def name_language_model(self) -> None:
+        """Write into the config which language model the environment names, where a reranker asks it: whoever has the job again
+        has another environment."""
+        model = self.cfg.language_model
+        if any(refers(node, model) for node in self.nodes.values()):
+            kind = class_of(model.get(TARGET), "language_model", plugins_of(self.cfg))
+            if isinstance(kind, NamedByEnvironment):
+                with open_dict(model):
+                    model.update(kind.named_here(plain_of(self.cfg, "language_model")))
+
     def check_fit(self, made_by: str, tuned: frozenset[Modality]) -> None:
         """Raise `ConfigError` for a reranker that could not score what a fit of these towers leaves."""
         for part in self.reranking().parts:
@@ -114,3 +126,11 @@ class Rerankers:
             told = f"the heads of {reranker.backbone.name} are untrained without one, and would rerank by chance"
             raise ConfigError(f"reranker.ckpt is missing: {told}")
         return reranker
+
+
+def refers(node: Any, wanted: Any) -> bool:
+    """Whether a node is another one, or names it anywhere inside."""
+    if node is wanted or not OmegaConf.is_dict(node):
+        return node is wanted
+    inner = (node._get_node(key)._maybe_dereference_node() for key in node)
+    return any(refers(child, wanted) for child in inner)

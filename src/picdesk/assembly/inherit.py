@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly.checkpoints import find
+from picdesk.assembly.configured_rerankers import Rerankers
 from picdesk.assembly.named import named_keys, options_chosen
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
@@ -45,6 +46,7 @@ def with_checkpoint(
     gives none for is passed over. Without `settle` what `encode.precision=auto` stands for is left open.
     """
     cfg = with_reranker_checkpoints(with_choices(cfg, settle=False), look)
+    Rerankers(cfg).name_language_model()
     checkpoint = look("ckpt", str(cfg.ckpt), Path(cfg.paths.outputs)) if cfg.ckpt is not None else None
     if checkpoint is None:
         if settle:

@@ -21,6 +21,7 @@ from picdesk.parts import config_part
 
 KINDS = {b"\xff\xd8": "jpeg", b"\x89P": "png", b"GI": "gif", b"RI": "webp"}
 LONGEST_WAIT = 60.0
+MODEL = "OPENAI_MODEL"
 
 
 @config_part
@@ -56,7 +57,7 @@ class Endpoint:
                 f"timeout_s={timeout_s:g} more than 0, retries={retries} and backoff_s={backoff_s:g} 0 or more"
             )
         self.answers, self.concurrency = answers, concurrency
-        self.name = model or os.environ.get("OPENAI_MODEL", "")
+        self.name = model or os.environ.get(MODEL, "")
         self.base_url = base_url or os.environ.get("OPENAI_BASE_URL", "")
         self.key_variable = key_variable
         self.settings: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
@@ -68,9 +69,15 @@ class Endpoint:
     def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
         """Address, model and key, each from the config or the environment."""
         found = [] if values.get("base_url") else [variable_need(["OPENAI_BASE_URL"], f"{key}.base_url", "an address")]
-        found += [] if values.get("model") else [variable_need(["OPENAI_MODEL"], f"{key}.model", "the name of a model")]
+        found += [] if values.get("model") else [variable_need([MODEL], f"{key}.model", "the name of a model")]
         variable = str(values.get("key_variable") or "OPENAI_API_KEY")
         return [*found, variable_need([variable], f"{key}.key_variable", "the key of the address")]
+
+    @staticmethod
+    def named_here(values: Mapping[str, Any]) -> dict[str, str]:
+        """The model, where the environment alone names it."""
+        named = os.environ.get(MODEL)
+        return {"model": named} if named and not values.get("model") else {}
 
     def fingerprint(self) -> str:
         """The model's name and the generation settings; not the address, so that a server may move."""
