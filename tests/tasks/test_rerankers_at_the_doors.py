@@ -173,6 +173,7 @@ def test_captions_of_no_picture_are_said_aloud(capfd: Capture, tmp_path: Path, t
     )
     ran = run(capfd, tmp_path / "out", "retrieve", *tiny, QUERY, *said)
     assert "reranker captions, t2i: scores none of the" in ran.out + ran.err
+    assert "pictures as 'p00', texts as 'q1'" in ran.out + ran.err, "what the file should have named"
 
 
 def test_nothing_is_chosen_on_the_test_part(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:

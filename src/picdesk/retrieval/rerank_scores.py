@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.data.sources import NoPictures, origin
+from picdesk.errors import short_repr
 from picdesk.files import digest_of, written_whole
 from picdesk.interfaces import RerankContext, Reranker, Side
 from picdesk.rerankers.base import candidates_alone, take_rows
@@ -51,7 +52,11 @@ def tell_silence(part: Part, context: RerankContext, scores: NDArray[np.float32]
     """Say how many candidates were left unscored; aloud where all were, as the reranker then changes nothing."""
     silent, total = int(np.isnan(scores).sum()), len(scores)
     if total and silent == total:
-        log.warning("reranker %s, %s: scores none of the %d candidates", part.name, context.direction, total)
+        told = (
+            "reranker %s, %s: scores none of the %d candidates (a file for it goes by ids: pictures as %s, texts as %s)"
+        )
+        ids = (short_repr(side.ids[0]) for side in (context.pictures, context.texts))
+        log.warning(told, part.name, context.direction, total, *ids)
     elif silent:
         told = "reranker %s, %s: %d of %d candidates unscored; they keep their place"
         log.info(told, part.name, context.direction, silent, total)

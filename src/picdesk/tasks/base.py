@@ -69,7 +69,7 @@ def run(session: Session, task: Task) -> float | None:
         )
         raise ConfigError(f"min_score={session.settings.min_score:g}: {told}")
     if session.settings.ckpt is not None and not task.takes_ckpt:
-        told = f"task={task.name} takes nothing from a checkpoint, its data neither; leave it out and name them: data=NAME"
+        told = f"task={task.name} takes nothing from a checkpoint, its data neither: leave it out, name data=NAME"
         raise ConfigError(f"ckpt={session.settings.ckpt}: {told}")
     allowed = session.settings.network
     closed = allowed is False or (task.opens_others() and not allowed)
