@@ -230,9 +230,9 @@ class RerankContext:
     """What a reranker may look at beside the run: `queries.ids` are `run.query_ids`, `items.ids` are `run.item_ids`.
 
     t2i: the queries are texts and the items pictures; i2t: the other way round. `made_by` is the name of the backbone that
-    made the embeddings, `space` adds a digest of its weights, and `encode_texts` puts further texts into that space: [n, dim],
-    rows of length 1. `captions` are the texts that the data set has of its pictures, by picture id. `tuned` are the towers of
-    that backbone whose weights were trained further since it was published. `known` are all fields of those texts.
+    made the embeddings, `space` adds a digest of its weights, `tuned` are its towers that were trained further since they were
+    published, and `encode_texts` puts further texts into that space: [n, dim], rows of length 1. `captions` are the texts that
+    the data set has of its pictures, by picture id, `known` all their fields, and `render` makes of fields what is encoded.
     """
 
     direction: Direction
@@ -245,6 +245,7 @@ class RerankContext:
     embedder: Embedder | None = None
     tuned: frozenset[Modality] = frozenset()
     known: Mapping[str, Sequence[Mapping[str, str | Sequence[str]]]] = field(default_factory=dict)
+    render: Callable[[Mapping[str, str | Sequence[str]]], str] | None = None
 
     @property
     def texts(self) -> Side:
@@ -289,10 +290,8 @@ class Reranker(Protocol):
 
 
 class Fusion(Protocol):
-    """Makes one order out of the scores of the search and of the rerankers. `mixes`: what rerankers say has a share in it.
-
-    One that mixes is a `search.fusion.Mixture`: it normalises once, so that many weights can be tried.
-    """
+    """Makes one order out of the scores of the search and of the rerankers. `mixes`: what rerankers say has a share in it; it is
+    a `search.fusion.Mixture` then, which normalises once, so that many weights can be tried."""
 
     mixes: bool
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from picdesk.data.prompts import Field, HeadlineTopics
 from picdesk.errors import ConfigError
+from picdesk.interfaces import DIRECTIONS
 from picdesk.rerankers.lexical import Lexical
 from picdesk.rerankers.words import Words
 from tests.rerankers.helpers import context_of, plain_picture, run_over
@@ -71,6 +73,28 @@ def test_both_directions_compare_the_same_pair_alike() -> None:
         back, context_of(back, texts, PICTURES, "i2t", captions={f"q{i}": SAID[f"i{i}"] for i in range(3)})
     )[:, 0]
     assert there == pytest.approx(again)
+
+
+def test_tags_that_a_prompt_put_into_the_query_are_left_out_too() -> None:
+    """They are an article's own words, and would find its picture by themselves."""
+    own = {"title": "a red boat", "tags": ["harbour", "storm"]}
+    others = [{"title": "a storm", "tags": ["wind"]}, {"title": "harbour", "tags": ["harbour", "sea"]}]
+    known = {f"i{i}": [fields] for i, fields in enumerate([own, *others])}
+    run, prompt = run_over([[0, 1, 2]], 3), HeadlineTopics(max_tags=1)
+    for direction in DIRECTIONS:
+        asks = context_of(run, [prompt.render(own)], PICTURES, fields=[own])
+        if direction == "i2t":
+            run = run_over([[0]] * 3, 1)
+            asks = context_of(run, [prompt.render(own)], PICTURES, "i2t", fields=[own])
+            known = {f"q{i}": fields for i, fields in enumerate(known.values())}
+        scores = {
+            name: Lexical(fields=["title", "tags"]).score(run, replace(asks, known=known, render=render)).ravel()
+            for name, render in (("both", prompt.render), ("title", Field("title").render))
+        }
+        assert np.isnan(scores["both"]).tolist() == [True, False, False]
+        assert scores["title"][0] > 0, "the tags are known of the picture where the title alone asks"
+        kept = Lexical(fields=["title", "tags"], leave_out_query=False)
+        assert kept.score(run, replace(asks, known=known, render=prompt.render)).ravel()[0] > 0
 
 
 def test_names_are_kept_whole_and_found_by_their_parts() -> None:

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -174,6 +176,24 @@ def test_captions_of_no_picture_are_said_aloud(capfd: Capture, tmp_path: Path, t
     ran = run(capfd, tmp_path / "out", "retrieve", *tiny, QUERY, *said)
     assert "reranker captions, t2i: scores none of the" in ran.out + ran.err
     assert "pictures as 'p00', texts as 'q1'" in ran.out + ran.err, "what the file should have named"
+
+
+def test_what_a_prompt_put_into_a_query_finds_no_picture(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    """The right picture has its place by the search, whatever of its own text asks."""
+    file = tmp_path / "data" / "tiny.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.append_column("note", pa.array([f"note{i}x of it" for i in range(len(table))])), file)
+    said = (*tiny, "data.more_columns.note=note", "prompt=template")
+    asked = (*said, "prompt.template='{caption}, {note}'")
+    lexical = ("reranker=lexical", "reranker.fields=[note]", "reranker.weight=1")
+    found = {}
+    for name, own in (("search", asked), ("words", (*asked, *lexical))):
+        ran = run(capfd, tmp_path / "out", "evaluate", *own)
+        assert ran.status == 0, ran.err
+        found[name] = json.loads(ran.file("metrics.json"))["t2i"]["metrics"]["mrr"]
+    assert found["words"] == found["search"]
+    peeking = run(capfd, tmp_path / "out", "evaluate", *asked, *lexical, "reranker.leave_out_query=false")
+    assert json.loads(peeking.file("metrics.json"))["t2i"]["metrics"]["mrr"] == 1
 
 
 def test_nothing_is_chosen_on_the_test_part(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:

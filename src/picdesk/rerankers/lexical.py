@@ -7,21 +7,21 @@ model wrote, credits, text read out of the picture. Vectors blur names; words do
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.collection import field_values
+from picdesk.collection import Fields
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
-from picdesk.interfaces import RerankContext, Side
+from picdesk.interfaces import RerankContext
 from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, no_scores
-from picdesk.rerankers.captions import fields_of, own_captions, read_captions
+from picdesk.rerankers.captions import own_captions, read_captions
 from picdesk.rerankers.words import Words
 from picdesk.trec.runs import Run
 
@@ -38,8 +38,9 @@ class Lexical(Scorer):
 
     `fields` are those of the data set's texts that describe a picture, `file` (.json, .jsonl or .csv) has more by picture id;
     each such text is a document, and a picture's score is the `pooling` of its documents' (sum, mean, max). Names count by how
-    rare they are. A text that is word for word the query, or the caption, title or other field that it was made of, is left
-    out for every picture alike (`leave_out_query`). Candidates of which nothing is known, and texts without a name, are unscored.
+    rare they are. A text that is word for word the query, or the caption or title that it was made of, or another field (tags)
+    that its prompt put into it, is left out for every picture alike (`leave_out_query`). Candidates of which nothing is known,
+    and texts without a name, are unscored.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Lexical(Scorer):
         if not any(known.get(name) for name in context.pictures.ids):
             return no_scores(run)
         library = Documents(known, context.pictures.ids, self.words)
-        own = self._own_documents(context.texts, library.place) if self.leave_out_query else None
+        own = self._own_documents(context, library.place) if self.leave_out_query else None
         scores = no_scores(run)
         for text, cells, pictures in by_text(run, context.direction == "t2i"):
             values = self._of_documents(library, context.texts.texts[text])
@@ -102,12 +103,15 @@ class Lexical(Scorer):
                 scores[cells[:, 0], cells[:, 1]] = pool_documents(library.table[pictures], values, left_out, self._pool)
         return scores
 
-    def _own_documents(self, texts: Side, place: Mapping[str, int]) -> NDArray[np.int64]:
-        """Which documents (numbered by `place`) each text is or was made of: [texts, 3 and a column a field], -1 for none."""
-        made_of = fields_in(texts, self.fields)
-        said = [[documents_in(own.get(key, ())) for key in made_of] for own in fields_of(texts)]
-        more = [[place.get(found[0], -1) if found else -1 for found in own] for own in said]
-        return np.hstack([own_captions(texts, place), np.array(more, np.int64).reshape(len(said), -1)])
+    def _own_documents(self, context: RerankContext, place: Mapping[str, int]) -> NDArray[np.int64]:
+        """Which documents (numbered by `place`) are each text itself, or a field of it that its prompt put in: [texts, n], -1 for
+        none."""
+        usual, texts = own_captions(context.texts, place), context.texts
+        if context.render is None or not texts.fields:
+            return usual
+        rows = [[document_asked(context.render, own, name) for name in self.fields] for own in texts.fields]
+        asked = [[-1 if said is None else place.get(said, -1) for said in row] for row in rows]
+        return np.hstack([usual, np.array(asked, np.int64).reshape(len(rows), -1)])
 
     @property
     def _pool(self) -> str:
@@ -218,14 +222,13 @@ def by_text(run: Run, texts_ask: bool) -> Iterator[tuple[int, NDArray[np.int64],
         yield int(texts[own[0]]), np.stack([query[own], place[own]], axis=1), pictures[own].astype(np.int64)
 
 
-def fields_in(texts: Side, names: Sequence[str]) -> list[str]:
-    """Which of the fields the texts were made of: each text that has one holds what it says, or the first that it lists."""
-    found = []
-    for name in names:
-        said = [next(filter(None, field_values(own, name)), None) for own in fields_of(texts)]
-        if any(said) and all(one is None or one in text for one, text in zip(said, texts.texts, strict=True)):
-            found.append(name)
-    return found
+def document_asked(render: Callable[[Fields], str], fields: Fields, name: str) -> str | None:
+    """The document that a field of a text is, where the text would be another one without it; None where it has no share."""
+    said = fields.get(name)
+    if not said:
+        return None
+    without = {**fields, name: "" if isinstance(said, str) else ()}
+    return next(iter(documents_in(said)), None) if render(fields) != render(without) else None
 
 
 def documents_in(value: str | Sequence[str]) -> list[str]:

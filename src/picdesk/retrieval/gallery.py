@@ -15,7 +15,7 @@ from picdesk.filters.columns import Columns, columns_of
 from picdesk.filters.language import parse_filter
 from picdesk.interfaces import Direction, Embeddings, Index, Side
 from picdesk.rerankers.base import candidates_alone
-from picdesk.retrieval.catalogue import Catalogue
+from picdesk.retrieval.catalogue import Catalogue, Render
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head, picture_features, text_features
 from picdesk.retrieval.filtering import search_among
@@ -113,6 +113,11 @@ class Gallery:
         if keep is not None:
             run = keep(run, self.index.similarity(queries, run))
         return run if self.items is not None else candidates_alone(run)[0]
+
+    @property
+    def known_texts(self) -> tuple[Collection | None, Render | None]:
+        """What the data set says of the pictures that are searched, and what makes texts of it."""
+        return (self.catalogue.collection if self.direction == "t2i" else None), self.catalogue.render
 
     def candidates(self, run: Run) -> Side:
         """What rerankers may look at: the items of the run."""

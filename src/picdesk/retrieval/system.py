@@ -84,9 +84,9 @@ class System:
     metrics: Metrics = USUAL
     share: float = 0.5
 
-    def tools(self, known: Collection | None = None) -> Tools:
-        """What rerankers are handed; `known` has what is said of the pictures that are searched."""
-        return Tools.over(self.backbone, self.encoder, known)
+    def tools(self, known: Collection | None = None, render: Callable[[Fields], str] | None = None) -> Tools:
+        """What rerankers are handed; `known` has what is said of the pictures that are searched, `render` makes texts of it."""
+        return Tools.over(self.backbone, self.encoder, known, render)
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings [n, dim] of texts, as they are given; rows of length 1."""
@@ -184,7 +184,7 @@ class System:
         run = gallery.search(queries.embeddings, depth, self.drop_weak, filter, queries.texts)
         if not reranking.active:
             return shorten_run(run, self.run_depth if k is None else k)
-        tools = self.tools(gallery.catalogue.collection if gallery.direction == "t2i" else None)
+        tools = self.tools(*gallery.known_texts)
         context = tools.context(gallery.direction, queries, gallery.candidates(run))
         return shorten_run(reranking.apply(run, context, tools), depth if k is None else k)
 

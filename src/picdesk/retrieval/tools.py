@@ -29,11 +29,22 @@ class Tools:
     encoder: Encoder
     captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     known: Mapping[str, Sequence[Fields]] = field(default_factory=dict)
+    render: Callable[[Fields], str] | None = None
 
     @classmethod
-    def over(cls, backbone: TwoTower, encoder: Encoder, part: Collection | None) -> Tools:
-        """With all that a data set says of its pictures."""
-        return cls(backbone, encoder, captions_of(part), known_of(part)) if part is not None else cls(backbone, encoder)
+    def over(
+        cls,
+        backbone: TwoTower,
+        encoder: Encoder,
+        part: Collection | None,
+        render: Callable[[Fields], str] | None = None,
+    ) -> Tools:
+        """With all that a data set says of its pictures; `render` makes its texts, and what is asked."""
+        return (
+            cls(backbone, encoder, captions_of(part), known_of(part), render)
+            if part is not None
+            else cls(backbone, encoder)
+        )
 
     @property
     def device(self) -> str:
@@ -88,6 +99,7 @@ class Tools:
             self,
             self.backbone.tuned,
             self.known,
+            self.render,
         )
 
 
@@ -103,7 +115,8 @@ class Sources:
     @classmethod
     def of(cls, dataset: Dataset, part: Collection, backbone: TwoTower, encoder: Encoder) -> Sources:
         """What there is of this part."""
-        return cls(part, tuple(dataset.prompts(part)), Tools.over(backbone, encoder, part), dataset)
+        tools = Tools.over(backbone, encoder, part, dataset.prompt.render if part.text_ids else None)
+        return cls(part, tuple(dataset.prompts(part)), tools, dataset)
 
     def sides(self, direction: Direction, queries: Embeddings, items: Embeddings) -> tuple[Side, Side]:
         """Queries and items of a direction."""
