@@ -8,6 +8,7 @@ import pytest
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.rerankers.captions import Captions, read_captions
+from picdesk.rerankers.lexical import Lexical
 from tests.rerankers.helpers import context_of, plain_picture, run_over, vector_of
 
 PICTURES = [plain_picture((i, 0, 0)) for i in range(4)]
@@ -43,6 +44,19 @@ def test_a_caption_that_is_the_query_is_left_out_of_every_picture() -> None:
     assert np.isnan(scores[1])
     kept = Captions(Sentences(), leave_out_query=False).score(run, context)[0]  # type: ignore[arg-type]
     assert kept[:2] == pytest.approx([1.0, 1.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("form", ["a dog runs", "A  dog runs .", '"A DOG RUNS!"'])
+def test_the_querys_own_caption_is_left_out_in_any_case_and_with_any_signs(form: str) -> None:
+    """A file of a data set's captions in small letters, without full stops, would find each picture by the caption that asks."""
+    run = run_over([[0, 1]], 2)
+    said = {"i0": [form, "an animal"], "i1": [form, form.lower(), "a dog"]}
+    context = context_of(run, ["A dog runs ."], PICTURES[:2], captions=said)
+    scores = Captions(Sentences()).score(run, context)[0]  # type: ignore[arg-type]
+    query = vector_of("A dog runs .")
+    assert scores.tolist() == pytest.approx([float(query @ vector_of(one)) for one in ("an animal", "a dog")], abs=1e-6)
+    words = Lexical(leave_out_query=True).score(run, context)[0]
+    assert (words[0], words[1] > 0) == (0, True)
 
 
 def test_the_other_way_round_compares_the_pictures_captions_with_each_text() -> None:

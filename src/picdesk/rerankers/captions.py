@@ -2,7 +2,7 @@
 
 The captions come from a file, keyed by picture id, or from the data set itself. A caption that is word for word the query, or
 the caption or title that the prompt made the query of, is left out for every picture alike, since a data set whose captions are
-also its queries would otherwise find them by themselves.
+also its queries would otherwise find them by themselves; so it would by a file of them in small letters, without full stops.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.collection import Fields
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import Doubled, digest_of, json_objects, json_value
 from picdesk.home import at_door
@@ -24,6 +23,7 @@ from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, no_scores
 from picdesk.rerankers.cross_backbone import backbone_digest
+from picdesk.text.alike import said_by
 from picdesk.text.as_text import NoTextError, fault_of, name_of, one_text, parse_cell, what
 from picdesk.text.files import lines_of, plain_suffix, read_text
 from picdesk.text.table import read_table
@@ -82,7 +82,7 @@ class Captions(Scorer):
         """The sentence encoder, the rules and the captions."""
         known = context.captions if self.given is None else self.given
         own = [list(known.get(name, ())) for name in context.pictures.ids]
-        return digest_of(["captions 2", backbone_digest(self.sentences), self.pooling, self.leave_out_query, own])
+        return digest_of(["captions 3", backbone_digest(self.sentences), self.pooling, self.leave_out_query, own])
 
     def content(self) -> str:
         """The sentence encoder, and the captions of the file."""
@@ -90,17 +90,21 @@ class Captions(Scorer):
         return digest_of(["captions", backbone_digest(self.sentences), given])
 
 
-def own_captions(texts: Side, place: Mapping[str, int]) -> NDArray[np.int64]:
-    """Which captions (numbered by `place`) are each text itself, as encoded or its caption or title: [texts, 3], -1 for none."""
-    forms = [
-        (text, own.get("caption"), own.get("title")) for text, own in zip(texts.texts, fields_of(texts), strict=True)
-    ]
-    return np.array([[place.get(str(form), -1) for form in own] for own in forms], np.int64).reshape(-1, 3)
-
-
-def fields_of(texts: Side) -> Sequence[Fields]:
-    """The fields of each text; none where nothing is known of them."""
-    return texts.fields or tuple({} for _ in texts.texts)
+def own_captions(texts: Side, place: Mapping[str, int], more: Sequence[Sequence[str]] = ()) -> NDArray[np.int64]:
+    """Which captions (numbered by `place`) are each text itself, as encoded or its caption or title, or one of `more` for each
+    text, whatever the case, spaces and signs between: [texts, n], -1 for none."""
+    by_words: dict[str, list[int]] = {}
+    for caption, i in place.items():
+        by_words.setdefault(said_by(caption), []).append(i)
+    fields = texts.fields or tuple({} for _ in texts.texts)
+    rows = []
+    for text, own, further in zip(texts.texts, fields, more or [()] * len(texts.texts), strict=True):
+        forms = [text, *(str(own[name]) for name in ("caption", "title") if own.get(name)), *further]
+        rows.append([i for form in dict.fromkeys(map(said_by, forms)) for i in by_words.get(form, ())])
+    table = np.full((len(rows), max(map(len, rows), default=0)), -1, np.int64)
+    for row, own_ones in enumerate(rows):
+        table[row, : len(own_ones)] = own_ones
+    return table
 
 
 class Pairs:

@@ -106,12 +106,11 @@ class Lexical(Scorer):
     def _own_documents(self, context: RerankContext, place: Mapping[str, int]) -> NDArray[np.int64]:
         """Which documents (numbered by `place`) are each text itself, or a field of it that its prompt put in: [texts, n], -1 for
         none."""
-        usual, texts = own_captions(context.texts, place), context.texts
-        if context.render is None or not texts.fields:
-            return usual
-        rows = [[document_asked(context.render, own, name) for name in self.fields] for own in texts.fields]
-        asked = [[-1 if said is None else place.get(said, -1) for said in row] for row in rows]
-        return np.hstack([usual, np.array(asked, np.int64).reshape(len(rows), -1)])
+        texts, render = context.texts, context.render
+        if render is None or not texts.fields:
+            return own_captions(texts, place)
+        asked = [[document_asked(render, own, name) for name in self.fields] for own in texts.fields]
+        return own_captions(texts, place, [list(filter(None, row)) for row in asked])
 
     @property
     def _pool(self) -> str:
@@ -234,7 +233,7 @@ def document_asked(render: Callable[[Fields], str], fields: Fields, name: str) -
 def documents_in(value: str | Sequence[str]) -> list[str]:
     """A field as documents: a list of tags is one, its items side by side, as BM25 weighs a word by its document's length.
 
-    `fields_in` asks of each item by itself whether a query was made of it, and so takes a list apart.
+    `search.hybrid` asks of each item by itself whether a query was made of it, and so takes a list apart.
     """
     text = value if isinstance(value, str) else " | ".join(value)
     return [text] if text else []

@@ -6,17 +6,15 @@ What words find joins the candidates by its similarity; how much words count bes
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 
 from picdesk.collection import field_values
 from picdesk.errors import ConfigError
 from picdesk.filters.language import Filter
 from picdesk.interfaces import Embeddings, Index, Side
+from picdesk.text.alike import words_of
 from picdesk.trec.runs import Run
 
-WORD = re.compile(r"\w+")
 MOST, FEW = 0.8, 0.05
 """The share of a column's words that make a query of it, and the share of queries of which that may be chance."""
 
@@ -53,11 +51,6 @@ def made_of(queries: Side, name: str) -> str:
     if near > FEW * len(queries.texts):
         return f"most of what it says stands in {near:,} of {len(queries.texts):,} queries that are scored"
     return ""
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, case folded."""
-    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def joined(words: Sequence[str]) -> str:
