@@ -139,6 +139,19 @@ def test_a_server_that_never_answers_stops_the_job(tmp_path: Path) -> None:
     assert len(stub.requests) < 20
 
 
+def test_a_server_that_stops_answering_stops_the_job_and_what_was_answered_is_kept(tmp_path: Path) -> None:
+    questions = [Question(str(n)) for n in range(50)]
+    with serving(lambda number, request: "fine" if number < 7 else "500") as stub:
+        model = endpoint(stub, tmp_path, retries=0, concurrency=1)
+        with pytest.raises(UserError, match=r"5 questions in a row, no answer .*; 7 answers are kept"):
+            Asker(model, "test").texts(questions)
+        assert len(stub.requests) < 20
+    with serving(lambda number, request: "fine") as stub:
+        asker = Asker(endpoint(stub, tmp_path, retries=0, concurrency=1), "test")
+        assert asker.texts(questions) == ["fine"] * 50
+    assert asker.counts["lm_cached"] == 7
+
+
 def test_a_broken_kept_answer_is_asked_anew(tmp_path: Path) -> None:
     with serving(lambda number, request: "fine") as stub:
         Asker(endpoint(stub, tmp_path), "test").texts([Question("a")])

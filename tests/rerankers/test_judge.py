@@ -125,12 +125,20 @@ def test_answers_outside_the_schema_are_none(text: str) -> None:
         '{"relevance": 3, "quality": 1}',
         'Sure! {"a": 1} {"relevance": 3, "quality": 1} bye',
         '{"relevance": 3, "quality": 1, "why": "x"}',
+        '{"grades": {"relevance": 3, "quality": 1}}',
+        '{"relevance": 3, "quality": 1} or, in short, {"quality": 1, "relevance": 3}',
     ],
 )
 def test_an_object_among_words_is_found(text: str) -> None:
     value = parse_answer(text, VlmJudge.schema(_Grades()))  # type: ignore[arg-type]
     assert value is not None
     assert (value["relevance"], value["quality"]) == (3, 1)
+
+
+def test_a_form_that_is_said_again_before_the_answer_is_no_answer() -> None:
+    """The grades of the question's own example would be taken for the model's; it is asked again for one object alone."""
+    text = 'In the form {"relevance": 1, "quality": 1} my answer is {"relevance": 5, "quality": 4}'
+    assert parse_answer(text, VlmJudge.schema(_Grades())) is None  # type: ignore[arg-type]
 
 
 class _Grades:

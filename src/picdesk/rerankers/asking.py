@@ -19,7 +19,7 @@ from picdesk.language_models import Answer, LanguageModel, Question
 log = logging.getLogger(__name__)
 AGAIN = "\n\nYour answer must be one JSON object of the form that was asked for, and nothing else."
 SPEAK_EVERY = 10.0
-HOPELESS = 5  # so many failures without one success: nobody is answering
+HOPELESS = 5  # so many failures in a row: nobody is answering, or no longer
 
 
 class Asker:
@@ -69,7 +69,7 @@ class Asker:
         return found
 
     def _ask(self, todo: dict[str, Question], answers: dict[str, str | None]) -> None:
-        done, failed, start, said = 0, 0, time.monotonic(), time.monotonic()
+        done, failed, in_a_row, start, said = 0, 0, 0, time.monotonic(), time.monotonic()
         with ThreadPoolExecutor(self.model.concurrency) as pool:
             futures: dict[Future[Answer], str] = {pool.submit(self.model.ask, q): key for key, q in todo.items()}
             try:
@@ -77,13 +77,15 @@ class Asker:
                     key = futures[future]
                     try:
                         answers[key] = self._keep(key, todo[key], future.result())
-                        done += 1
+                        done, in_a_row = done + 1, 0
                     except NoAnswerError as error:
-                        failed += 1
+                        failed, in_a_row = failed + 1, in_a_row + 1
                         self.counts["lm_failed"] += 1
                         log.info("%s: %s: %s", self.what, todo[key].name, error)
-                        if failed >= HOPELESS and not done:
-                            raise UserError(f"language_model={self.model.name}: {failed} questions, {error}") from None
+                        if in_a_row >= HOPELESS:
+                            kept = f"; {done} answers are kept" if done else ""
+                            told = f"{in_a_row} questions in a row, {error}{kept}"
+                            raise UserError(f"language_model={self.model.name}: {told}") from None
                     if time.monotonic() - said > SPEAK_EVERY:
                         said = time.monotonic()
                         left = (said - start) / (done + failed) * (len(todo) - done - failed)
@@ -118,16 +120,19 @@ class Asker:
 
 
 def parse_answer(text: str | None, schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The first JSON object in the text that fits the schema, be there words or fences around it; None if there is none."""
+    """The JSON object in the text that fits the schema, be there words or fences around it; None if there is none, or if several
+    that differ fit, such as the form of the question, said again, and the answer: nobody knows which is meant."""
     import jsonschema  # type: ignore[import-untyped]
 
-    decoder, at = json.JSONDecoder(), -1
-    while text and (at := text.find("{", at + 1)) >= 0:
+    decoder, at = json.JSONDecoder(), 0
+    found: list[dict[str, Any]] = []
+    while text and (at := text.find("{", at)) >= 0:
         try:
-            value, _ = decoder.raw_decode(text, at)
+            value, end = decoder.raw_decode(text, at)
             jsonschema.validate(value, schema)
         except (json.JSONDecodeError, RecursionError, jsonschema.ValidationError):
+            at += 1
             continue
-        result: dict[str, Any] = value
-        return result
-    return None
+        found.append(value)
+        at = end
+    return found[0] if found and all(value == found[0] for value in found) else None
