@@ -178,6 +178,16 @@ def test_captions_of_no_picture_are_said_aloud(capfd: Capture, tmp_path: Path, t
     assert "pictures as 'p00', texts as 'q1'" in ran.out + ran.err, "what the file should have named"
 
 
+@pytest.mark.parametrize(("door", "task"), [("evaluate", "tune_weights"), ("train", "train")])
+def test_a_task_that_reports_no_folds_says_so(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], door: str, task: str
+) -> None:
+    of_task = ("task=tune_weights", *OTHER) if task == "tune_weights" else ("trainer.max_epochs=1",)
+    ran = run(capfd, tmp_path / "out", door, *tiny, *of_task, "metrics.folds=2")
+    assert ran.status == 0, ran.err
+    assert f"metrics.folds=2: task={task} reports no folds; task=evaluate does" in ran.out
+
+
 def test_what_a_prompt_put_into_a_query_finds_no_picture(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     """The right picture has its place by the search, whatever of its own text asks."""
     file = tmp_path / "data" / "tiny.parquet"

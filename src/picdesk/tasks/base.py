@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,13 +15,16 @@ from picdesk.assembly.schema import refuse_other_door
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(kw_only=True)
 class Task(ABC):
     """What a door can be asked to do. `name` is that of its file in `conf/task/`, `door` the door that it is asked at.
 
     `takes_filter`: items are found, or scored, only where they fulfil `filter`; `takes_min_score`: what is less similar is left
-    out; `takes_ckpt`: a checkpoint brings its weights, or the data that it was trained on.
+    out; `takes_ckpt`: a checkpoint brings its weights, or the data that it was trained on;
+    `leaves_out_folds`: it reports the metrics of all pictures at once, whatever `metrics.folds` says.
     """
 
     name: str
@@ -28,6 +32,7 @@ class Task(ABC):
     takes_filter: ClassVar[bool] = False
     takes_min_score: ClassVar[bool] = False
     takes_ckpt: ClassVar[bool] = True
+    leaves_out_folds: ClassVar[bool] = False
 
     def opens_others(self) -> bool:
         """Whether it opens what other jobs left, which may be anybody's: then it uses no network unless it is told to."""
@@ -71,6 +76,9 @@ def run(session: Session, task: Task) -> float | None:
     if session.settings.ckpt is not None and not task.takes_ckpt:
         told = f"task={task.name} takes nothing from a checkpoint, its data neither: leave it out, name data=NAME"
         raise ConfigError(f"ckpt={session.settings.ckpt}: {told}")
+    folds = session.settings.metrics.folds
+    if folds and task.leaves_out_folds:
+        log.warning("metrics.folds=%d: task=%s reports no folds; task=evaluate does", folds, task.name)
     allowed = session.settings.network
     closed = allowed is False or (task.opens_others() and not allowed)
     with network.no_network() if closed else nullcontext():

@@ -40,6 +40,7 @@ PARTS = ("adaptation", "augmentation", "loss", "optimizer", "scheduler", "callba
 class Train(Task):
     """One job. Gives the best mean hits@1 on validation data. `resume`: the output dir of a stopped job, to go on with."""
 
+    leaves_out_folds = True
     resume: str | None = None
 
     def run(self, session: Session) -> float:

@@ -48,6 +48,7 @@ class TuneWeights(Task):
     Chosen is on `part`, by `metric` and `rule` (one_se, paired, best), in so many `steps` of each weight.
     """
 
+    leaves_out_folds = True
     part: str = "val"
     metric: str = "t2i/hits@1"
     rule: str = "one_se"
