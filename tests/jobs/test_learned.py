@@ -150,12 +150,27 @@ def test_another_data_set_is_compared_with_what_the_checkpoint_learned_from(
     assert 0 < numbers(ran)["without_look_alikes"]["look_alikes"] <= 24  # type: ignore[operator]
 
 
+def test_what_the_checkpoint_of_a_reranker_learned_from_is_told_too(capfd: Capture, tmp_path: Path, data: Path) -> None:
+    """Fitted on another draw of the same data, it knows most of the pictures that are reported."""
+    drawn = (*TINY, f"data.root={data}", "split=random_70_15_15")
+    fits = [run(capfd, tmp_path / str(seed), "train", *drawn, f"split.seed={seed}", *FIT) for seed in (0, 7)]
+    second = ("reranker=cross_backbone", f"reranker.ckpt={fits[1].folder}")
+    of_both = ("evaluate", f"ckpt={fits[0].folder}", *second, *FIT[2:])
+    for task in ((), ("task=tune_weights",)):
+        ran = run(capfd, tmp_path / "out", *of_both, *task)
+        assert ran.status == 0, ran.err
+        assert "pictures of this part were learned from, or chosen by, when a checkpoint at work was trained" in ran.out
+        assert numbers(ran)["without_look_alikes"]["look_alikes"] > 0  # type: ignore[operator]
+    off = run(capfd, tmp_path / "out", *of_both, "reranker.weight=0")
+    assert "were learned from" not in off.out, "it has no share in these numbers"
+
+
 def test_jobs_of_a_sweep_look_it_up_once(
     capfd: Capture, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted = run(capfd, tmp_path, "train", *TINY, f"data.root={data}", "split=random_70_15_15", *FIT)
     looked, real = [], learned.look_up
-    monkeypatch.setattr(learned, "look_up", lambda session: looked.append(session.settings.seed) or real(session))
+    monkeypatch.setattr(learned, "look_up", lambda session, own: looked.append(own.digest) or real(session, own))
     swept = run(capfd, tmp_path, "evaluate", "-m", f"ckpt={fitted.folder}", "top_k=5,6,7", *FIT[2:])
     assert swept.status == 0, swept.err
     assert len(looked) == 1

@@ -17,7 +17,7 @@ from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import OPEN, raw_node
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
-from picdesk.training.checkpoint import CONFIG
+from picdesk.training.checkpoint import CONFIG, Checkpoint
 
 WHERE = ("root", "max_bad_fraction", "quoting", "encoding", "delimiter", "records")
 OF_THIS_MACHINE = ("paths", "logger", "tolerance", "skip_completed", "shown", "plugins", "network")
@@ -61,13 +61,11 @@ def on_second_data(session: Session) -> Session | None:
     return second
 
 
-def learned_on(session: Session) -> tuple[Session | None, bool]:
-    """A session on what the checkpoint was trained on, and whether that is another data set; None where data and split are those
-    of this session. Raises `ValueError` without a checkpoint."""
-    if session.checkpoint is None:
-        raise ValueError("a session without a checkpoint has learned nothing")
+def learned_on(session: Session, checkpoint: Checkpoint) -> tuple[Session | None, bool]:
+    """A session on what a checkpoint was trained on, and whether that is another data set; None where data and split are those
+    of this session."""
     cfg = session.cfg
-    saved = read_saved(session.checkpoint.config_path, cfg, otherwise_searched=True)
+    saved = read_saved(checkpoint.config_path, cfg, otherwise_searched=True)
     apart = [name for name in ("data", "split") if _what(plain_of(saved, name)) != _what(plain_of(cfg, name))]
     elsewhere = "data" in apart
     if not apart:

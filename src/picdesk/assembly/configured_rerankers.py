@@ -24,7 +24,7 @@ from picdesk.rerankers.several import check_use
 from picdesk.retrieval.rerank_scores import Part
 from picdesk.retrieval.reranking import Reranking
 from picdesk.search.fusion import check_weights
-from picdesk.training.checkpoint import load
+from picdesk.training.checkpoint import Checkpoint, load
 
 log = logging.getLogger(__name__)
 NOT_THE_PART = ("weight",)
@@ -65,6 +65,11 @@ class Rerankers:
             log.warning("fusion=single leaves the order of the search as it is; the reranker is not asked")
             return Reranking()
         return Reranking(self.parts(tuple(name for name, weight in self.weights.items() if weight)), fusion)
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Those of rerankers that have a share in the order."""
+        at_work = [node for name, node in self.nodes.items() if self.weights[name]]
+        return [find(str(node.ckpt), Path(self.cfg.paths.outputs)) for node in at_work if node.get("ckpt")]
 
     def contents(self) -> dict[str, str]:
         """For a manifest: what the rerankers at work are made of, by content, since settings name only where it lies."""

@@ -25,6 +25,7 @@ from picdesk.report.metrics_file import LOOK_ALIKES
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.scores import Scored, in_order
 from picdesk.retrieval.slices import Sliced, measure_slices, picture_asked_about
+from picdesk.training.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,32 @@ def learned_by_fit(dataset: Dataset, start: Learned | None = None) -> Learned:
 
 
 def learned_by(session: Session) -> Learned | None:
-    """What a checkpoint has learned from, by the data set and the split of the config beside it; None without a checkpoint.
+    """What the checkpoints at work, those of rerankers too, have learned from, by the data set and the split of the config beside
+    each; None without one.
 
-    Looked up once by all jobs of a sweep over the same checkpoint and data.
+    Looked up once by all jobs of a sweep over the same checkpoint and data. Where a checkpoint learned from this data set and
+    another from another one, what is said is of the former.
     """
-    if session.checkpoint is None:
-        return None
-    config = session.checkpoint.config_path.stat()
+    own = [] if session.checkpoint is None else [session.checkpoint]
+    found = [learned_from(session, one) for one in (*own, *session.rerankers.checkpoints())]
+    untold = next((one for one in found if one.unknown), None)
+    here = [one for one in found if not one.elsewhere]
+    if untold is not None or not here:
+        return untold or next(iter(found), None)
+    return Learned(here[0].collection, frozenset().union(*(one.ids for one in here)))
+
+
+def learned_from(session: Session, checkpoint: Checkpoint) -> Learned:
+    """What one checkpoint has learned from."""
+    config = checkpoint.config_path.stat()
     root = session.plain_node("paths")["data_root"]
-    known = [root, session.dataset.key, session.checkpoint.digest, config.st_size, config.st_mtime_ns]
-    return shelf.keep_in_sweep("learned", digest_of(known), lambda: look_up(session))
+    known = [root, session.dataset.key, checkpoint.digest, config.st_size, config.st_mtime_ns]
+    return shelf.keep_in_sweep("learned", digest_of(known), lambda: look_up(session, checkpoint))
 
 
-def look_up(session: Session) -> Learned:
-    """As `learned_by`, of a session with a checkpoint."""
-    dataset, (there, elsewhere) = session.dataset, learned_on(session)
+def look_up(session: Session, checkpoint: Checkpoint) -> Learned:
+    """As `learned_from`, not kept."""
+    dataset, (there, elsewhere) = session.dataset, learned_on(session, checkpoint)
     if there is None:
         return learned_by_fit(dataset)
     try:
@@ -84,7 +96,7 @@ def ids_of(collection: Collection, splits: Mapping[str, Any]) -> frozenset[str]:
 
 
 def learned_note(learned: Learned | None, part: Collection) -> tuple[Note, ...]:
-    """Say so where pictures of this part were learned from, or chosen by, when the checkpoint was trained."""
+    """Say so where pictures of this part were learned from, or chosen by, when a checkpoint was trained."""
     if learned is None:
         return ()
     if learned.unknown:
@@ -95,8 +107,8 @@ def learned_note(learned: Learned | None, part: Collection) -> tuple[Note, ...]:
         return ()
     return (
         Note(
-            f"{both:,} of the {len(part.picture_ids):,} pictures of this part were learned from, or chosen by, when the "
-            "checkpoint was trained: these are not numbers of unseen pictures",
+            f"{both:,} of the {len(part.picture_ids):,} pictures of this part were learned from, or chosen by, when a "
+            "checkpoint at work was trained: these are not numbers of unseen pictures",
             True,
         ),
     )
