@@ -50,21 +50,6 @@ def test_a_pictures_texts_are_pooled_and_the_querys_own_is_left_out() -> None:
     assert kept["max"][0] == pytest.approx(kept["max"][1])
 
 
-def test_fields_that_the_prompt_was_made_of_are_left_out_too() -> None:
-    fields = [{"title": "Boat", "tags": ["sea", "sail", "wind"]}, {"title": "Tree", "tags": []}]
-    texts = ["News headline: Boat. Related topics: sea, sail.", "News headline: Tree."]
-    known = {"i0": [fields[0]], "i1": [{"title": "Ship", "tags": ["sea", "port"]}], "i2": [fields[1]]}
-    run = run_over([[0, 1, 2], [0, 1, 2]], 3)
-    context = replace(context_of(run, texts, PICTURES, fields=fields), known=known)
-    asked = Lexical(fields=["tags", "title"]).score(run, context)
-    assert np.isnan(asked[0, 0]), "its title and its tags are what the query was made of"
-    assert asked[0, 1] > 0, "a tag of another picture still counts"
-    assert np.isnan(asked[1, 2])
-    others = replace(context, queries=replace(context.queries, texts=("News headline: Boat.", "News headline: Tree.")))
-    known_alone = Lexical(fields=["tags"]).score(run, others)
-    assert not np.isnan(known_alone[0, 0]), "tags that the prompt leaves out are what is known of the picture"
-
-
 def test_both_directions_compare_the_same_pair_alike() -> None:
     forth, back = run_over([[0, 1, 2]], 3), run_over([[0]] * 3, 1)
     texts = ["a red boat"]
