@@ -206,3 +206,10 @@ def test_all_titles_of_a_real_list_come_through_a_process(data_root: Path) -> No
 )
 def test_a_key_of_a_task_that_had_another_name_is_taken_by_it(typed: tuple[str, ...], meant: str) -> None:
     assert door_arguments(typed) == [typed[0], meant]
+
+
+@pytest.mark.parametrize("flag", ["--experimental-rerun", "--experimental-rer", "--experimental-rerun=FILE"])
+@pytest.mark.parametrize("more", [[], ["-sc", "install=bash"]])
+def test_no_door_unpickles_a_config(flag: str, more: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--experimental-rerun: a pickled config could run code.*reproduce="):
+        door_arguments([flag.replace("FILE", str(tmp_path)), str(tmp_path), *more])

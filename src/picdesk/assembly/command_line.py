@@ -26,8 +26,10 @@ PICTURES = (
 QUERY_FILES = (".txt", ".csv", ".jsonl", ".tsv")
 TAKES_A_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
-    *("--config-dir", "-cd", "--experimental-rerun"),
+    *("--config-dir", "-cd"),
 )
+PICKLED = "--experimental-rerun"
+"""Hydra's flag for a pickled config, which lies in a job's folder: to read one is to run whatever its maker put there."""
 FLAGS = (
     *(*TAKES_A_VALUE, "--help", "-h", "--hydra-help", "--version", "--resolve", "--shell-completion", "-sc"),
     *("--info", "-i", "--run", "-r", "--multirun", "-m"),
@@ -40,7 +42,14 @@ KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or f
 
 
 def door_arguments(typed: Sequence[str], takes_text: bool = False) -> list[str]:
-    """`hydra_arguments` at a door of the project. What a shell asks in order to complete a line is Hydra's own."""
+    """`hydra_arguments` at a door of the project. What a shell asks in order to complete a line is Hydra's own.
+
+    Raises `ConfigError` for a flag by which Hydra would unpickle a file, however much of it is spelled out.
+    """
+    if any(PICKLED.startswith(argument.partition("=")[0]) for argument in typed if argument.startswith("--ex")):
+        raise ConfigError(
+            f"{PICKLED}: a pickled config could run code, and no door reads one; reproduce=JOB_FOLDER has a job again"
+        )
     if any(argument in COMPLETION for argument in typed):
         return list(typed)
     from picdesk.assembly.schema import task_keys, top_keys
