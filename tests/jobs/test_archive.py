@@ -122,6 +122,10 @@ def test_the_command(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         "<script>alert(1)</script>",
         '<!doctype html>\n<html lang="en">\n<head>\n<script>alert(1)</script>',
         "{sound}<meta Http-Equiv='refresh' content='0;url=https://example.org'>",
+        '{sound}<META title=">" http-equiv="refresh" content="0;url=https://example.org">',
+        '{sound}<meta name="a" content="b"http-equiv="refresh">',
+        '{sound}<link rel="preconnect" href="https://example.org">',
+        '{sound}<iframe srcdoc="&lt;link rel=preconnect href=https://example.org&gt;">',
         "{sound}\xff",
     ],
 )

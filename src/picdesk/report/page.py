@@ -30,6 +30,12 @@ _HEAD = re.compile(
     r'\A<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     r'<meta http-equiv="Content-Security-Policy" content="(?P<policy>[^"<>]*)">\n'
 )
+_LEADING_AWAY = re.compile(
+    r'<(?:meta(?! name="[\w-]+" content="[^"<>]*">)|link|base|iframe|frame|frameset|object|embed|portal|fencedframe)\b',
+    re.IGNORECASE,
+)
+"""Tags that send a reader elsewhere, or tell somebody that the page was opened, whatever the policy says. No page of this
+project has one, and a text that is shown holds no `<`."""
 MOST_CARDS = 100  # of a retrieval page
 SIDES = ((12, 1024), (60, 640), (240, 400))  # of so many pictures at most, this long a side: a page stays at a few MB
 
@@ -83,10 +89,10 @@ def without_script(html: str, where: str) -> str:
     """A page from elsewhere, fit to be opened: its own policy gives way to one that lets no script run and nothing be loaded.
 
     Pages are complete without their script. Raises `DataError` naming `where` it comes from for what does not begin as a page of
-    this project does, with nothing before the policy, or holds another order to the browser (`http-equiv`).
+    this project does, with nothing before the policy, or holds a tag that the policy does not govern (a redirection by `meta`).
     """
     head = _HEAD.match(html)
-    if head is None or re.search(r"<[^<>]*http-equiv", html[head.end() :], re.IGNORECASE):
+    if head is None or _LEADING_AWAY.search(html, head.end()):
         raise DataError(f"{where}: not a page that a job of picdesk leaves")
     return html[: head.start("policy")] + STRICT + html[head.end("policy") :]
 
