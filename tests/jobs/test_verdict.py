@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from picdesk.errors import ConfigError
-from picdesk.jobs.verdict import Scores, compare_files, compare_numbers
+from picdesk.jobs.verdict import Line, Scores, Verdict, compare_files, compare_numbers
 
 MEASURED = {"hits@1": 0.5, "hits@5": 0.7, "hits@10": 0.8, "mean_rank": 20.0}
 SCORES = cast(Scores, {"t2i": SimpleNamespace(metrics=MEASURED)})
@@ -89,3 +89,26 @@ def test_one_query_of_a_small_part_may_move_where_the_tables_did() -> None:
 def test_what_was_not_measured_is_named(reported: dict[str, dict[str, float]], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         compare_numbers(reported, SCORES, 0.001, "expected")
+
+
+@pytest.mark.parametrize("claimed", [0.0001, True])
+def test_a_job_does_not_say_how_far_its_own_numbers_may_move(claimed: object) -> None:
+    measured = {"queries": 60, "hits@1": 13 / 60}
+    lines, _ = compare_files(
+        {"part": {"queries": claimed, "hits@1": 0.99}}, {"part": measured}, 0.001, moved=True
+    )
+    assert {line.name: line.verdict for line in lines}["part/hits@1"] == "outside"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_a_job_calls_its_numbers_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    odd = "part/\x1b]0;owned\x07[/red]\u202e"
+    verdict = Verdict((Line(odd, 0.5, 0.4995, 0.001),), 0.001, {"command": odd}, lost=(odd,))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    verdict.settle()
+    told = capsys.readouterr().out
+    assert told.count("[/red]") == 3
+    assert not {"\x07", "\u202e"} & set(told)
+    assert "\x1b]" not in told

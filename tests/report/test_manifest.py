@@ -211,6 +211,8 @@ SCORES = '{"metrics": {"hits@1": 0.5, "queries": 3}, "intervals": {"hits@1": [0.
         SCORES.replace("0.5", "1e999").join(('{"t2i": ', "}")),
         SCORES.replace("0.5", "true").join(('{"t2i": ', "}")),
         SCORES.replace("0.6", "[0.6]").join(('{"t2i": ', "}")),
+        f'{{"t2i": {SCORES}, "folds": {{"t2i": {{"mean_rank": [1e999, 1, 2]}}}}}}',
+        f'{{"t2i": {SCORES}, "slices": {{"queries": {"9" * 400}}}}}',
         "[" * 100_000,
         "9" * 100_000,
         '{"t2i": ' + "9" * 5_000 + "}",

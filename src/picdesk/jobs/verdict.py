@@ -81,7 +81,8 @@ def compare_files(
 
     The end of an interval may move by twice the tolerance, as it is that far from a value that may move too; a p-value by a
     fifth of itself besides, as a query more or less moves it. Where numbers of the tables `moved` (they are not exact), those of
-    a part may move by one of its queries. Estimates (intervals, p) decide only where the `same_code` made both.
+    a part may move by one of its queries, of as many as were measured. Estimates (intervals, p) decide only where the `same_code`
+    made both.
     """
     here = dict(numbers_in(measured))
     lines, lost = [], []
@@ -89,7 +90,7 @@ def compare_files(
         if place[0] in DIRECTIONS and place[1:2] == ("metrics",):
             continue  # what the tables show, which has lines of its own
         if place in here:
-            step = one_query(reported, place) if moved else 0.0
+            step = one_query(measured, place) if moved else 0.0
             allowed = max(may_move(place, value, tolerance), step * (2 if is_estimate(place) else 1))
             lines.append(Line(name_of(place), value, here[place], allowed, same_code or not is_estimate(place)))
         else:

@@ -50,7 +50,17 @@ def read_scores(path: Path | str) -> dict[str, Any]:
         raise DataError(f"{path}: {LOOK_ALIKES}: wanted metrics by direction")
     for direction in (direction for direction in DIRECTIONS if direction in apart):
         _check_direction(apart[direction], f"{path}: {LOOK_ALIKES}.{direction}")
+    _check_size(content, f"{path}: ")
     return content
+
+
+def _check_size(value: Any, where: str) -> None:
+    """Raise `DataError` for a number, however deep it stands, that no metric can be: infinite, or of hundreds of digits."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inside:
+        _check_size(one, f"{where}{str(key)[:40]}.")
+    if isinstance(value, int | float) and not isinstance(value, bool) and not _is_number(value):
+        raise DataError(f"{where.rstrip('.')}: a number beyond all measure")
 
 
 def _check_direction(part: Any, where: str, needed: tuple[str, ...] = ("hits@1", "queries")) -> None:
