@@ -1,9 +1,12 @@
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from picdesk.collection import Collection
 from picdesk.data.checks import check_collection, clean_collection
@@ -38,6 +41,14 @@ def test_a_sound_data_set(tmp_path: Path) -> None:
     assert report.findings == ()
     assert (report.bad_fraction(), len(counted)) == (0, 5)
     assert clean_collection(collection, splits, report) == (collection, splits)
+
+
+def test_brackets_in_the_name_of_the_data_are_only_that(tmp_path: Path) -> None:
+    collection = read_pictures(tmp_path, good(1), [("0.png", "text")])
+    report = check_collection(replace(collection, name="a[/b]"), All().assign(collection))
+    written = io.StringIO()
+    Console(file=written, width=120).print(report.table())
+    assert "data=a[/b]: 1 of 1 pictures" in written.getvalue()
 
 
 def test_bad_pictures_and_empty_texts_are_left_out_and_shift_nothing(tmp_path: Path) -> None:

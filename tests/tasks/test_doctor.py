@@ -36,6 +36,14 @@ def test_what_is_missing_is_told_at_once_with_what_to_do(capfd: Capture, tmp_pat
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
+def test_brackets_in_a_name_are_only_that(capfd: Capture, tmp_path: Path) -> None:
+    outputs = tmp_path / "out[/b]"
+    asked = ("task=doctor", "data=folder", f"data.root={tmp_path}/[bold]")
+    ran = run(capfd, outputs, "evaluate", *asked)
+    assert ran.status == 1
+    assert "out[/b]" in "".join(part.strip("│ ") for part in ran.out.split())
+
+
 def test_nothing_is_missing_where_everything_is_there(capfd: Capture, tmp_path: Path) -> None:
     model = make("clip", tmp_path / "clip")
     (tmp_path / "pictures").mkdir()

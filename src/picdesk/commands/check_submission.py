@@ -15,6 +15,7 @@ from picdesk.data.near import alike
 from picdesk.process import machine
 from picdesk.readers.queries import read_ids
 from picdesk.submissions.folders import EDITIONS, faults
+from picdesk.text.lines import plain_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +37,7 @@ def run(chosen: argparse.Namespace) -> int:
     ids = read_ids(chosen.articles, None, "--articles")
     wrong = faults(chosen.folder, ids, chosen.edition, alike)
     for fault in wrong:
-        print(f"error: {fault}", file=sys.stderr)
+        print(f"error: {plain_line(fault)}", file=sys.stderr)
     print(f"{len(ids)} articles checked in {chosen.folder}, {len(wrong)} faults")
     return 2 if wrong else 0
 

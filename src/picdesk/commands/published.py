@@ -20,7 +20,7 @@ from picdesk.home import at_door
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.needs import Need, in_gb
 from picdesk.process import machine
-from picdesk.report.terminal import console
+from picdesk.report.terminal import clean, console
 
 FOLDER = "experiment/reproduce"
 
@@ -70,7 +70,7 @@ def run(words: Sequence[str], overrides: Sequence[str]) -> int:
     to = console()
     table = Table("experiment=reproduce/...", "t2i hits@1", "i2t hits@1", "here", box=None)
     for one in found:
-        table.add_row(one.name, *(one.hits(direction) for direction in DIRECTIONS), one.verdict)
+        table.add_row(*map(clean, (one.name, *(one.hits(direction) for direction in DIRECTIONS), one.verdict)))
     to.print(table)
     ready = sum(not one.missing for one in found)
     to.print(f"{ready} of {len(found)} can be checked here; what to get for the others: ", end="")

@@ -16,6 +16,7 @@ from pathlib import Path
 from picdesk.embedding.upkeep import Summary, prune, spaces, summary, verify
 from picdesk.errors import ConfigError
 from picdesk.process import machine
+from picdesk.text.lines import plain_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,18 +51,18 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.command == "list":
         print(f"{len(folders)} spaces in {chosen.store}")
         for folder in folders:
-            print(line(summary(folder)))
+            print(plain_line(line(summary(folder))))
         return 0
     if chosen.command == "verify":
         faults = [fault for folder in folders for fault in verify(folder)]
         for fault in faults:
-            print(f"error: {fault}", file=sys.stderr)
+            print(f"error: {plain_line(fault)}", file=sys.stderr)
         print(f"{len(folders)} spaces checked, {len(faults)} faults")
         return 2 if faults else 0
     if chosen.unused_days is not None and chosen.unused_days < 0:
         raise ConfigError(f"--unused-days={chosen.unused_days:g}: give 0 or more")
     for removed in prune(chosen.store, chosen.space, chosen.unused_days, dry_run=chosen.dry_run):
-        print(f"{'would remove' if chosen.dry_run else 'removed'} {line(removed)}")
+        print(f"{'would remove' if chosen.dry_run else 'removed'} {plain_line(line(removed))}")
     return 0
 
 

@@ -104,7 +104,8 @@ class CheckReport:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=f"data={self.name}: {self.counts} ({self.level} check)", title_justify="left")
+        title = Text(printable(f"data={self.name}: {self.counts} ({self.level} check)"))
+        table = Table(title=title, title_justify="left")
         table.add_column("found", no_wrap=True)
         table.add_column("count", justify="right", no_wrap=True)
         table.add_column("what is done", no_wrap=True)

@@ -19,6 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from picdesk.files import write_json
 from picdesk.process import machine, stops
+from picdesk.text.lines import plain_line
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -78,6 +79,7 @@ def close_loggers() -> None:
 def leave_if_failed() -> None:
     """Exit with status 1 if jobs of the sweep failed."""
     if FAILED:
-        print(f"picdesk: {len(FAILED)} of the sweep's jobs failed: {', '.join(FAILED)}", file=sys.stderr)
+        names = plain_line(", ".join(FAILED))
+        print(f"picdesk: {len(FAILED)} of the sweep's jobs failed: {names}", file=sys.stderr)
         FAILED.clear()
         raise SystemExit(1)

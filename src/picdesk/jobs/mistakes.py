@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from picdesk.errors import UserError
 from picdesk.process import machine, stops
-from picdesk.text.lines import ONE_LINE
+from picdesk.text.lines import plain_line
 
 
 def mistake(error: Exception) -> Exception:
@@ -31,6 +31,5 @@ def mistake(error: Exception) -> Exception:
 
 def say(text: str) -> None:
     """One line on the error stream; where nobody reads that any more, or it is on a full disk, nothing."""
-    told = ONE_LINE.sub("?", text)  # it may quote what somebody else wrote
     with suppress(OSError):
-        print(f"picdesk: {told}", file=sys.stderr, flush=True)
+        print(f"picdesk: {plain_line(text)}", file=sys.stderr, flush=True)

@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rich.box import MARKDOWN
-from rich.table import Table
-
 from picdesk.assembly.schema import Settings
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import OutsideError
 from picdesk.measures.listing import JOINTS, is_rank
 from picdesk.report.content import Fact, VerdictTable
-from picdesk.report.terminal import console
+from picdesk.report.terminal import clean, console, print_table
 from picdesk.retrieval.scores import Scored
 
 Scores = dict[Direction, Scored]
@@ -216,13 +213,11 @@ class Verdict:
         """Print the table; raise `OutsideError` if a number lies outside the tolerance."""
         to = console()
         for name, fact in self.facts.items():
-            to.print(f"{name}: {fact}", markup=False)
-        box = None if to.is_terminal else MARKDOWN
-        table = Table("metric", "reported", "measured", "difference", "verdict", box=box)
-        for line in self.shown:
-            table.add_row(line.name, *digits(line), line.verdict)
-        to.print(table)
-        to.print(self.summary, markup=False)
+            to.print(clean(f"{name}: {fact}"))
+        header = ("metric", "reported", "measured", "difference", "verdict")
+        lines = [(line.name, *digits(line), line.verdict) for line in self.shown]
+        print_table(header, lines, to, right=(1, 2, 3))
+        to.print(clean(self.summary))
         if self.outside:
             names = ", ".join(self.outside[:MOST_SHOWN])
             raise OutsideError(f"not reproduced: {names}: further than {self.tolerance:g} from the reported value")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from picdesk.errors import MachineError, UserError
 from picdesk.process import stops, unfinished
+from picdesk.text.lines import plain_line
 
 NO_MEMORY = (
     *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "unable to allocate"),
@@ -166,5 +167,5 @@ def command(run: Callable[[], int], prefix: str = "error") -> int:
         told = error if isinstance(error, UserError) else fault(error)
         if told is None or os.environ.get("PICDESK_TRACEBACK") == "1":
             raise
-        print(f"{prefix}: {told}", file=sys.stderr)
+        print(f"{prefix}: {plain_line(told)}", file=sys.stderr)
         return 2

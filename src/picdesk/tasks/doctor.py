@@ -19,7 +19,7 @@ from picdesk.files import write_json
 from picdesk.needs import Need, in_gb
 from picdesk.parts import config_part
 from picdesk.report import provenance
-from picdesk.report.terminal import console
+from picdesk.report.terminal import clean, console
 from picdesk.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -69,5 +69,6 @@ def table_of(found: Sequence[Need]) -> Table:
     for need in found:
         mark = "ok" if need.there else "MISSING"
         size = in_gb(need.size) if need.size is not None else ""
-        table.add_row(mark, need.what, size, need.place if need.there else need.remedy, need.key)
+        told = (need.what, size, need.place if need.there else need.remedy, need.key)
+        table.add_row(mark, *map(clean, told))
     return table

@@ -10,6 +10,11 @@ STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+
 ONE_LINE = re.compile(rf"(?:{STEERING.pattern}|[\t\n]+)+")
 
 
+def plain_line(text: object) -> str:
+    """A text in one line, with `?` for line breaks and for what would steer a terminal: it may quote what somebody else wrote."""
+    return ONE_LINE.sub("?", str(text))
+
+
 class PlainFormatter(logging.Formatter):
     """Log lines in which a name or a text of somebody else's is only that."""
 
