@@ -9,9 +9,10 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,11 @@ from picdesk.errors import ConfigError
 
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 CALLS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg")
+SECRETS = ("token", "password", "secret", "api_key")
+"""Last parts of the keys whose value nobody else is to read."""
+COLUMNS = "more_columns"
+"""The table whose keys are the user's own names of columns."""
+IN_ADDRESS = re.compile(r"((?:^|(?<=[^\w+.-]))[a-z][\w+.-]*://)[^/\s@]*:[^/\s@]+@|(https?://)[^/\s@]+@", re.IGNORECASE)
 _STATE = {"closed": 0, "hooked": 0}
 for client in ("httpx", "httpx2"):  # they tell of each request, with what secrets stand in its address
     logging.getLogger(client).setLevel(logging.WARNING)
@@ -64,6 +70,35 @@ def check_secret(address: str, key: str, secret: str) -> None:
             f"{key}={where.scheme}://{where.hostname}: {secret} would be sent in clear; it goes to https:// or to this machine "
             f"alone: take an https address, or unset {secret}"
         )
+
+
+def refuse_secrets(value: Any, key: str, besides: Collection[str] = ()) -> None:
+    """Raise `ConfigError` where plain values, as they stand under `key`, hold a secret: a token by its key, or an address with a
+    password in it. A job writes its command and its config down, and they are sent to reviewers and to wandb.
+
+    Keys whose last part is in `besides` hold texts to search for, and are not looked at.
+    """
+    above, _, last = key.rpartition(".")
+    if last in besides:
+        return
+    if isinstance(value, Mapping | list):
+        for name, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            refuse_secrets(inner, f"{key}.{name}" if key else str(name), besides)
+        return
+    if not isinstance(value, str) or not value or "${" in value:
+        return
+    by_key = last in SECRETS and not above.endswith(COLUMNS)
+    if by_key or IN_ADDRESS.search(value):
+        what = f"{key}: a secret" if by_key else f"{key}={without_password(value)[:80]}: the password"
+        raise ConfigError(
+            f"{what} would stand in all that the job leaves for others to read (config.yaml, manifest.json, its page, wandb); "
+            "set it in the environment (MILVUS_TOKEN, OPENAI_API_KEY, OPENAI_BASE_URL; a key of Hydra's: '${oc.env:NAME}')"
+        )
+
+
+def without_password(address: str) -> str:
+    """An address for a log, `***` in it for a name and password before the host."""
+    return IN_ADDRESS.sub(lambda found: f"{found[1] or found[2]}***@", address)
 
 
 def is_this_machine(host: str) -> bool:

@@ -94,9 +94,7 @@ def test_what_was_not_measured_is_named(reported: dict[str, dict[str, float]], s
 @pytest.mark.parametrize("claimed", [0.0001, True])
 def test_a_job_does_not_say_how_far_its_own_numbers_may_move(claimed: object) -> None:
     measured = {"queries": 60, "hits@1": 13 / 60}
-    lines, _ = compare_files(
-        {"part": {"queries": claimed, "hits@1": 0.99}}, {"part": measured}, 0.001, moved=True
-    )
+    lines, _ = compare_files({"part": {"queries": claimed, "hits@1": 0.99}}, {"part": measured}, 0.001, moved=True)
     assert {line.name: line.verdict for line in lines}["part/hits@1"] == "outside"
 
 

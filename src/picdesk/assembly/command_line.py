@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from picdesk.assembly.quoting import OVERRIDE, in_quotes, never_missing, quoted_override
+from picdesk.assembly.quoting import FREE_TEXTS, OVERRIDE, in_quotes, never_missing, quoted_override
 from picdesk.errors import ConfigError, UserError
 
 FORMER_TASKS = {"tune": "tune_index"}
@@ -54,9 +54,18 @@ def door_arguments(typed: Sequence[str], takes_text: bool = False) -> list[str]:
         return list(typed)
     from picdesk.assembly.schema import task_keys, top_keys
 
+    refuse_typed_secrets(typed)
     known, tasks = top_keys(), task_keys()
     given = hydra_arguments(with_current_keys(typed), known.union(tasks, FORMER_TASKS, *tasks.values()), takes_text)
     return with_plugin_options(with_used_rerankers(in_tasks(given, known, tasks)))
+
+
+def refuse_typed_secrets(typed: Sequence[str]) -> None:
+    """Raise `ConfigError` for a secret among the arguments, before Hydra has written them down."""
+    from picdesk.network import refuse_secrets
+
+    for match in filter(None, map(OVERRIDE.fullmatch, typed)):
+        refuse_secrets(match["value"].strip("'\""), match["key"], FREE_TEXTS)
 
 
 def with_used_rerankers(arguments: list[str]) -> list[str]:

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.assembly import named
 from picdesk.assembly.build import build, plugins_of
+from picdesk.assembly.quoting import FREE_TEXTS
 from picdesk.errors import ConfigError, MissingFileError, check_fraction, refuse_nan
+from picdesk.network import refuse_secrets
 
 LIGHT = ("split", "prompt", "scores", "fusion")
 """Groups whose classes load nothing heavy: what was chosen of them is built."""
@@ -47,6 +50,7 @@ class Typed:
             self.check_kind(key)
         self.check_limit()
         self.check_fractions()
+        self.check_secrets()
         if self.cfg.filter:
             from picdesk.filters.language import parse_filter
 
@@ -115,6 +119,14 @@ class Typed:
             if isinstance(value, int | float):
                 check_fraction(key, value)
         refuse_nan(OmegaConf.to_container(self.cfg, resolve=False), "")
+
+    def check_secrets(self) -> None:
+        """Nothing that the config says, resolved, is a secret: it is written down for others, and logged."""
+        try:
+            plain = OmegaConf.to_container(self.cfg, resolve=True)
+        except OmegaConfBaseException:  # is told where the value is needed
+            plain = OmegaConf.to_container(self.cfg, resolve=False)
+        refuse_secrets(plain, "", FREE_TEXTS)
 
     def check_checkpoints(self) -> None:
         """Each `ckpt` leads to a checkpoint."""

@@ -21,6 +21,7 @@ TEXTS = ("query", "filter")
 """Keys whose value is always a text, `null` too."""
 TEXT_LISTS = ("also", "ids")
 """Keys that take a list of texts."""
+FREE_TEXTS = (*TEXTS, *TEXT_LISTS)
 NAME_LISTS = re.compile(
     r"plugins|hosts|metrics\.(names|slices)|index\.words|data\.(suffixes|splits|picture_endings)"
     r"|reranker\.(.*\.)?(fields|trained_on|use)"

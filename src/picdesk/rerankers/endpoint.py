@@ -95,7 +95,8 @@ class Endpoint:
             except UserError:
                 raise
             except (*lasting, openai.NotFoundError, openai.UnprocessableEntityError) as error:
-                raise UserError(f"language_model: {self.base_url} refuses the question ({first_line(error)})") from None
+                place = network.without_password(self.base_url)
+                raise UserError(f"language_model: {place} refuses the question ({first_line(error)})") from None
             except (openai.OpenAIError, ValueError) as error:
                 reason = first_line(error)
                 if attempt < self.retries:
@@ -110,7 +111,7 @@ class Endpoint:
             raise ConfigError(
                 "language_model.base_url is missing: give one, or set OPENAI_BASE_URL (http://HOST:PORT/v1)"
             )
-        network.need(f"language_model.base_url={self.base_url}")
+        network.need(f"language_model.base_url={network.without_password(self.base_url)}")
         key = os.environ.get(self.key_variable) or "none"
         if key != "none":
             network.check_secret(self.base_url, "language_model.base_url", self.key_variable)

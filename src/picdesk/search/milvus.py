@@ -30,7 +30,8 @@ class MilvusIndex(IndexBase):
     """A gallery in Milvus: `uri` is a file ending in .db (milvus-lite) or an address such as `http://host:19530`.
 
     `kind` is Milvus's index type (FLAT, HNSW, IVF_FLAT, ...), `params` what it is built with and `search_params` what a
-    search may look at, both by Milvus's names. The token comes from `token` or from MILVUS_TOKEN in the environment.
+    search may look at, both by Milvus's names. The token comes from MILVUS_TOKEN in the environment, or from
+    `token`, which no config may hold.
     `{fingerprint}` in the name of the collection becomes that of the gallery, so that each gallery has its own. Building the
     same gallery again picks up where a stopped one ended; another one under the same name is refused unless `replace` is set.
     """
