@@ -4,10 +4,12 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
 
+from picdesk.serving.connection import MOST_HEAD
 from tests.serving.conftest import desk_over, tiny
 from tests.serving.threads import serving_in_a_thread
 
@@ -81,3 +83,50 @@ def test_what_is_no_request_is_told_in_the_form_of_every_error(port: int) -> Non
             assert (head.split()[1], json.loads(body)["errors"][0]["field"]) == (b"400", "request")
             assert b"content-type: application/json" in head
             assert b"content-security-policy: " in head
+
+
+CHUNKED = b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def sent_until_closed(connection: socket.socket, piece: bytes, most: int) -> int:
+    """Bytes that a server takes in of the same piece again and again until it closes."""
+    sent = 0
+    with suppress(OSError):
+        while sent < most:
+            connection.sendall(piece)
+            sent += len(piece)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: ", b"a" * 65536),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\n", b"X: a\r\n" * 8192),
+        (HEALTH + HEALTH[:-2] + b"X: ", b"a" * 65536),
+        (CHUNKED + b"2\r\n{}\r\n0\r\nX: ", b"a" * 65536),
+        (CHUNKED + b"2;", b"a" * 65536),
+    ],
+)
+def test_what_is_no_body_has_a_bound(port: int, start: bytes, piece: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        connection.sendall(start)
+        assert sent_until_closed(connection, piece, 64 << 20) < 48 << 20
+
+
+def test_a_head_that_is_too_large_is_told(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: ")
+        time.sleep(0.1)  # what comes in one piece with the start is not counted
+        connection.sendall(b"a" * (MOST_HEAD + 1))  # all of it read, as an answer would be lost with what is not
+        head, _, body = until_closed(connection).partition(b"\r\n\r\n")
+        assert b" 431 " in head
+        assert json.loads(body) == {"errors": [{"field": "request", "message": "its head is larger than 262,144 bytes"}]}
+
+
+def test_a_body_in_many_small_chunks_is_no_head(port: int) -> None:
+    text = json.dumps({"text": "a", "filter": " " * 100_000}).encode()
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(CHUNKED + b"".join(b"1\r\n%c\r\n" % letter for letter in text) + b"0\r\n\r\n")
+        assert b" 422 " in answer(connection)
