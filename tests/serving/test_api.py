@@ -167,6 +167,7 @@ WRONG: dict[str, tuple[Any, int, str]] = {
     "long": ({"text": "a" * 10_000}, 422, "text"),
     "NUL": ({"text": "a\0b"}, 422, "text"),
     "half a character": ({"text": "a\ud800"}, 422, "text"),
+    "half a reranker": ({"text": "a", "weights": {"\ud800": 0.1}}, 422, "weights.\\ud800"),
     "a number": ({"text": 3}, 422, "text"),
     "a list": ({"text": ["a"]}, 422, "text"),
     "none listed": ({"text": "a", "top_k": 0}, 422, "top_k"),

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 import picdesk
-from picdesk.errors import short_repr
+from picdesk.errors import readable, short_repr
 from picdesk.serving import api, page
 from picdesk.serving.desk import Desk
 from picdesk.serving.guard import FAILED, LOCAL, App, Guard, Refusal
@@ -44,7 +44,8 @@ def application(desk: Desk, token: str | None = None, names: Iterable[str] | Non
 
 
 def faults(request: Request, status: int, told: list[tuple[str, str]], headers: Any = None) -> Response:
-    """Errors as JSON that names the fields; as a page for a browser that asked for one."""
+    """Errors as JSON that names the fields; as a page for a browser that asked for one. They may quote half of a character."""
+    told = [(readable(field), readable(message)) for field, message in told]
     if page.is_wanted(request):
         return page.refusal_page(request, status, told, headers)
     body = {"errors": [{"field": field, "message": message} for field, message in told]}
