@@ -437,11 +437,28 @@ def test_without_a_state_folder_nothing_is_ones_own(
         ("x=${oc.env:HOME}", False),
         ("a b=1", False),
         ("data.file=http://x.example/a", False),
+        ("backbone= {allow_code: true}", False),
+        ("backbone.x=!!map {allow_code: true}", False),
+        ('data.name="\\u0024{oc.env:HOME}"', False),
+        ('data.name="http:\\/\\/x.example"', False),
+        ("data.name=a: b", False),
+        ("data.name=[/b]4", False),
+        ("data.name='a: b, see uri'", True),
+        ("data.root=/etc", False),
+        ("data.file=../../x", False),
+        ("hydra/launcher=slurm", False),
+        ("logger@x=wandb", False),
+        ("task/evaluate=x", False),
+        ("backbone@reranker.backbone=lite", True),
     ],
 )
 def test_what_is_ready_to_be_pasted_decides_nothing_either(override: str, may: bool) -> None:
     key, _, value = override.partition("=")
-    assert may_be_repeated(key, value) is may
+    assert may_be_repeated(key, value, own=False) is may
+
+
+def test_paths_of_ones_own_job_are_repeated() -> None:
+    assert may_be_repeated("data.root", "/photos", own=True)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,14 @@ from omegaconf import AnyNode, Container, DictConfig, Node, OmegaConf, ValueNode
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.assembly.allowed import current
-from picdesk.assembly.saved_limits import ADDRESS, NEVER, OF_THE_COMMAND, SCORED, Limits
-from picdesk.assembly.saved_text import OF_THIS_MACHINE, read_values
+from picdesk.assembly.saved_limits import ADDRESS, AWAY, NEVER, OF_THE_COMMAND, SCORED, Limits
+from picdesk.assembly.saved_text import OF_THIS_MACHINE, parse_values, read_values, texts
 from picdesk.assembly.shelf import keep_in_sweep
-from picdesk.errors import DataError
+from picdesk.errors import DataError, MissingFileError
 from picdesk.files import digest_of
 
 log = logging.getLogger(__name__)
+VALUE = "value"
 OF_THE_SEARCH = ("index", "scores", "reranker", "fusion", "choices", "top_k", "run_depth", "min_score", "share", "ckpt")
 """What no command takes from the config of a checkpoint: how things are searched, and the file itself."""
 
@@ -34,6 +35,14 @@ def as_written(path: Path) -> dict[str, Any]:
     plain = OmegaConf.to_container(read_values(path)[0], resolve=False)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def is_own(path: Path) -> bool:
+    """Whether this user's picdesk wrote a saved config; False where it cannot be read."""
+    try:
+        return read_values(path)[1]
+    except (DataError, MissingFileError):
+        return False
 
 
 def value_in(path: Path, key: str) -> Any:
@@ -127,12 +136,25 @@ def with_current_names(saved: DictConfig) -> DictConfig:
     return named
 
 
-def may_be_repeated(key: str, value: str) -> bool:
-    """Whether an override of a finished job may stand in a file that is ready to be used: it decides what a saved config may."""
-    if not re.fullmatch(r"[\w./@-]+", key) or key.split(".")[0] in ("task", *OF_THIS_MACHINE, *OF_THE_COMMAND):
+def may_be_repeated(key: str, value: str, own: bool, read: Any = None) -> bool:
+    """Whether an override of a finished job may stand in a YAML file that is ready to be used: it decides what a saved config may.
+
+    Looked at is what YAML makes of the value, and what Hydra `read` in it; `own`: this user's picdesk wrote the job, whose paths
+    may lead out of it.
+    """
+    parts = re.split(r"[./@]", key)
+    if not re.fullmatch(r"[\w./@-]+", key) or parts[0] in ("task", *OF_THIS_MACHINE, *OF_THE_COMMAND):
         return False
-    words = {*key.split("."), *re.findall(r"\w+", value if value.startswith(("{", "[")) else "")}
-    return NEVER.isdisjoint(words) and not ADDRESS.search(value) and "$" not in value and "\n" not in value
+    try:
+        found = parse_values(f"{VALUE}: {value}", Path(key))
+    except DataError:
+        return False
+    if not isinstance(found, dict) or list(found) != [VALUE] or "\n" in value:
+        return False
+    told = list(texts(found | {"read": read}))
+    keys = {part for place, _ in told for part in place.split(".")}
+    reaches = any("$" in text or ADDRESS.search(text) or (AWAY.search(text) and not own) for _, text in told)
+    return NEVER.isdisjoint({*parts, *keys}) and not reaches
 
 
 def check_kinds(path: Path, saved: DictConfig, here: DictConfig) -> None:

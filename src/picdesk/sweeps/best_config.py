@@ -9,7 +9,7 @@ from typing import Any
 
 from picdesk.assembly.allowed import printable_value
 from picdesk.assembly.quoting import as_config, plain_value
-from picdesk.assembly.saved_config import may_be_repeated
+from picdesk.assembly.saved_config import is_own, may_be_repeated
 from picdesk.errors import ConfigError
 from picdesk.home import at_door
 from picdesk.jobs.found import PRECISION, DoneJob, choices_of, config_value, value_of
@@ -30,10 +30,12 @@ def best_config(job: DoneJob, keys: Sequence[str] = ()) -> str:
     asked = {key: as_it_was(job, key, value) for key, value in job.overrides.items()}
     asked |= {key: value_of(job, key) for key in keys if key == PRECISION and key not in asked}
     values: dict[str, Any] = {}
+    own = is_own(job.folder / "config.yaml")
     for key, value in asked.items():
         with suppress(ConfigError):  # what cannot be read here is left to the command line
-            if may_be_repeated(key, value):
-                values[key] = plain_value(value) if value == job.overrides.get(key) else value
+            found = plain_value(value) if value == job.overrides.get(key) else value
+            if may_be_repeated(key, value, own, found):
+                values[key] = found
     door = "train" if job.manifest.task == "train" else "evaluate"
     command = shlex.join(["python", f"{door}.py", *(f"{key}={asked[key]}" for key in values)])
     choices = {"experiment", *choices_of(job)}
@@ -43,7 +45,7 @@ def best_config(job: DoneJob, keys: Sequence[str] = ()) -> str:
     except ConfigError:  # of a job from elsewhere: a key that is a value and a table
         scalars, groups, values = "", {}, {}
     left_out = [printable_value(key) for key in job.overrides if key not in values]
-    lines = ["# @package _global_", f"# {command}", *checkpoint_lines(job)]
+    lines = ["# @package _global_", f"# {printable(command)}", *checkpoint_lines(job)]
     lines += [f"# left to the command line: {', '.join(left_out)}"] if left_out else []
     lines += default_lines(groups)
     return "\n".join([*lines, *scalars.splitlines()]) + "\n"
