@@ -85,7 +85,9 @@ def test_what_is_no_request_is_told_in_the_form_of_every_error(port: int) -> Non
             assert b"content-security-policy: " in head
 
 
-CHUNKED = b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = (
+    b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 
 
 def sent_until_closed(connection: socket.socket, piece: bytes, most: int) -> int:
@@ -122,7 +124,9 @@ def test_a_head_that_is_too_large_is_told(port: int) -> None:
         connection.sendall(b"a" * (MOST_HEAD + 1))  # all of it read, as an answer would be lost with what is not
         head, _, body = until_closed(connection).partition(b"\r\n\r\n")
         assert b" 431 " in head
-        assert json.loads(body) == {"errors": [{"field": "request", "message": "its head is larger than 262,144 bytes"}]}
+        assert json.loads(body) == {
+            "errors": [{"field": "request", "message": "its head is larger than 262,144 bytes"}]
+        }
 
 
 def test_a_body_in_many_small_chunks_is_no_head(port: int) -> None:

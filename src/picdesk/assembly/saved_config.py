@@ -137,7 +137,7 @@ def with_current_names(saved: DictConfig) -> DictConfig:
 
 
 def may_be_repeated(key: str, value: str, own: bool, read: Any = None) -> bool:
-    """Whether an override of a finished job may stand in a YAML file that is ready to be used: it decides what a saved config may.
+    """Whether an override of a finished job may stand in a YAML file ready for use: it decides what a saved config may.
 
     Looked at is what YAML makes of the value, and what Hydra `read` in it; `own`: this user's picdesk wrote the job, whose paths
     may lead out of it.

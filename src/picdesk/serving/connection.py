@@ -10,7 +10,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from picdesk.serving.guard import Refusal, headers_of, refusal_body
 
-
 MOST_HEAD = 256 << 10
 """Bytes of a request that are no body: an address, which the parser bounds at 64 kB, a Referer as long, and room for cookies."""
 CHUNK_HEAD = len("ffffffff\r\n\r\n")
