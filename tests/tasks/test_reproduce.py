@@ -130,6 +130,26 @@ def test_a_packed_job_reproduces_as_it_is_sent(capfd: Capture, other: Path) -> N
     assert "default-src 'none'" in sent
 
 
+def test_a_run_file_that_was_scored_is_no_model_that_was_asked(capfd: Capture, other: Path) -> None:
+    """Whatever command the job says it was made by."""
+    files = {name: other / "job" / f"{name}.trec" for name in ("run", "qrels")}
+    made = run(capfd, other / "made", "evaluate", f"run_file={files['run']}", f"qrels_file={files['qrels']}")
+    content = json.loads(made.file("manifest.json"))
+    resign(made.folder, content | {"command": ["python", "evaluate.py", "experiment=best"]})
+    ran = run(capfd, other / "out", "evaluate", f"reproduce={made.folder}")
+    assert ran.status == 0, ran.err
+    for told in (" ".join(ran.out.split()), ran.file("verdict.json").decode(), ran.file("index.html").decode()):
+        assert "no model was asked" in told
+
+
+def test_data_that_came_with_the_job_are_told(capfd: Capture, other: Path) -> None:
+    shutil.copytree(other / "data", other / "job" / "data")
+    ran = run(capfd, other / "out", "evaluate", f"reproduce={other / 'job'}", f"data.root={other / 'job' / 'data'}")
+    assert ran.status == 0, ran.err
+    assert "came with the job: what is named by data.root" in ran.out
+    assert "came with the job" not in reproduce(capfd, other).out
+
+
 def test_a_machine_that_rounds_otherwise_is_told(capfd: Capture, other: Path, job: Path) -> None:
     left = json.loads((job / "manifest.json").read_text())["arithmetic"]
     assert left["threads"] == str(torch.get_num_threads())

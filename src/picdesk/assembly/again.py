@@ -14,7 +14,7 @@ from picdesk.assembly.checkpoints import find
 from picdesk.assembly.inherit import settle_precision, with_reranker_checkpoints
 from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved_config import read_saved
-from picdesk.assembly.saved_limits import OPEN, raw_node
+from picdesk.assembly.saved_limits import OPEN, Limits, raw_node
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.training.checkpoint import CONFIG, Checkpoint
@@ -111,6 +111,23 @@ def as_it_was(session: Session, manifest: Path) -> Session:
             again.ckpt = None  # it is found by its digest, or given by the command line
         again.skip_completed = False
     return Session(with_reranker_checkpoints(again))
+
+
+def keys_inside(session: Session, folder: Path) -> list[str]:
+    """Keys of a session's config whose value is the path of something in a folder; files that a task scores are left out."""
+    inside = folder.resolve()
+    leaves = Limits(session.cfg, session.cfg).leaves()
+    paths = [(key, value) for key, value in leaves if "/" in value or key.rpartition(".")[2] == "root"]
+    return [key for key, value in paths if key.split(".")[0] != "task" and lies_in(value, inside)]
+
+
+def lies_in(value: str, inside: Path) -> bool:
+    """Whether a text is the path of something in a folder, whose own path holds no links."""
+    try:
+        place = Path(value).expanduser()
+        return bool(value) and place.exists() and place.resolve().is_relative_to(inside)
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def named_for_again() -> list[str]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from picdesk.assembly.again import as_it_was, named_for_again
+from picdesk.assembly.again import as_it_was, keys_inside, named_for_again
 from picdesk.assembly.allowed import current
 from picdesk.assembly.checkpoints import is_sweep, locate
 from picdesk.assembly.saved_config import as_written
@@ -27,6 +27,9 @@ from picdesk.tasks.scoring import evaluate_files, evaluate_model
 from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
 
 log = logging.getLogger(__name__)
+RUN_ALONE = (
+    "a run file that came with the job was scored; no model was asked, and nothing here says where its ranks come from"
+)
 TASKS = ("train", "evaluate", "tune_weights")
 
 
@@ -47,6 +50,9 @@ def reproduce(session: Session, name: str) -> float:
     tell_other_code(manifest)
     tell_other_arithmetic(manifest, session.settings.encode.batch_size, session.settings.tolerance)
 
+    task = again.build("task")
+    whose = facts_of_sender(again, path.parent, bool(task.run_file))
+
     def same_inputs(data: Mapping[str, str], weights: Mapping[str, str]) -> None:
         weights = {key: value for key, value in weights.items() if key != "name"}
         theirs = {key: value for key, value in manifest.weights.items() if key != "name"}
@@ -54,18 +60,24 @@ def reproduce(session: Session, name: str) -> float:
 
     def verdict(settings: Settings, scored: Scores) -> Verdict:
         numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
-        facts = {"reproduced": str(path), "command": manifest.command_text}
+        facts = {"reproduced": str(path), "command": manifest.command_text, **whose}
         title = f"Reproduction of {given.parent.name if path == given else given.name}"
         lines = compare_numbers(numbers, scored, settings.tolerance, "metrics.json")
         same = str(provenance.code()) == str(manifest.code)
         return Verdict(tuple(lines), settings.tolerance, facts, title, reported, same_code=same)
 
-    task = again.build("task")
     if task.run_file:
         return evaluate_files(again, task.run_file, task.qrels_file, verdict, same_inputs)
     weighed = again.using(weights_again(session, again, path, manifest))
     weighed.choices.recorded = manifest.choices
     return evaluate_model(weighed, verdict, same_inputs)
+
+
+def facts_of_sender(again: Session, folder: Path, run_alone: bool) -> dict[str, str]:
+    """What the verdict says of inputs that came with the job: numbers that are had again from them are no more than they are."""
+    facts = {"measured again": RUN_ALONE} if run_alone else {}
+    inside = keys_inside(again, folder)
+    return facts | ({"came with the job": f"what is named by {', '.join(inside)}"} if inside else {})
 
 
 def manifest_of(given: Path, session: Session) -> Path:
