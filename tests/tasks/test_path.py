@@ -50,6 +50,16 @@ def test_the_files_alone_give_them_once_more(capfd: Capture, outputs: Path, trai
     assert found == reported
 
 
+@pytest.mark.parametrize("model", [True, False])
+def test_narrower_intervals_are_told(capfd: Capture, outputs: Path, trained: Ran, model: bool) -> None:
+    files = (f"run_file={trained.folder}/run.trec", f"qrels_file={trained.folder}/qrels.trec")
+    asked = (f"ckpt={trained.folder}",) if model else files
+    ran = run(capfd, outputs, "evaluate", *asked, "bootstrap.resamples=200", "bootstrap.level=0.5")
+    assert ran.status == 0, ran.err
+    for told in (ran.out + ran.err, ran.file("index.html").decode()):
+        assert told.count("intervals of the metrics are of 0.5, as bootstrap.level has it") == 1
+
+
 def test_same_seed_same_bytes_other_seed_others(
     capfd: Capture, outputs: Path, settings: tuple[str, ...], trained: Ran
 ) -> None:

@@ -17,6 +17,7 @@ from picdesk.jobs import rankings
 from picdesk.jobs.folder import Job
 from picdesk.jobs.verdict import Verdict
 from picdesk.pages import advice, show
+from picdesk.pages.notes import level_note
 from picdesk.report import provenance
 from picdesk.report.charts import Chart
 from picdesk.report.content import Fact, JobPage, MetricTable, Note, Role, SliceTable
@@ -61,7 +62,8 @@ class Outcome:
 def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> Verdict | None:
     """Write everything the job leaves, log it, print the tables and where the page is. Gives the verdict on all numbers."""
     settings, encoder, prompts = session.settings, session.encoder, session.dataset.prompts(part)
-    outcome = replace(outcome, notes=(*banks.notes(session.correction), *outcome.notes))
+    said_first = (*level_note(settings.bootstrap.level), *banks.notes(session.correction))
+    outcome = replace(outcome, notes=(*said_first, *outcome.notes))
     job.write_config()
     joint = [(name, joint_of(scores, session.bars), role) for name, scores, role in outcome.systems]
     fields = [str(name) for name in settings.metrics.slices]
@@ -157,10 +159,13 @@ def write_run_page(
         facts=(Fact("command", shlex.join(provenance.command_line()), wide=True),),
         tables=tables,
         ranks=ranks,
+        notes=level_note(job.session.settings.bootstrap.level),
         files=(*FILES, *((VERDICT,) if verdict else ())),
         verdict=verdict.table() if verdict else None,
     )
     write_job(job.folder / "index.html", page, show.no_picture)
+    for note in page.notes:
+        log.warning("%s", note.text)
 
 
 def add_verdict(verdict: Verdict | None, title: str) -> str:

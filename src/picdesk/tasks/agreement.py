@@ -16,7 +16,7 @@ from picdesk.evaluation.agreement import choices_met, kendall
 from picdesk.evaluation.statistics import Interval
 from picdesk.files import file_digest, write_json
 from picdesk.jobs.folder import Job
-from picdesk.pages.notes import untrained_note
+from picdesk.pages.notes import level_note, untrained_note
 from picdesk.parts import config_part
 from picdesk.products import exact_scores
 from picdesk.report.terminal import console, print_table
@@ -98,7 +98,7 @@ def agreement(session: Session, judged: list[Judged], path: Path, form: str) -> 
     data = session.fingerprint(part) | {"judgments": file_digest(path)}
     job.write_manifest(data, session.weights(), session.encoder, 0, ("agreement.json",))
     print_table(["agreement", f"{len(kept):,} judgments"], [[name, str(one)] for name, one in found.items()], console())
-    for note in untrained_note(backbone):
+    for note in (*level_note(session.bars.level), *untrained_note(backbone)):
         log.warning("%s", note.text)
     return job.objective
 
