@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 import picdesk
 from picdesk.assembly.allowed import FOREIGN, FORMER, SHOWN_BY, class_of
-from picdesk.assembly.build import build, check_all
+from picdesk.assembly.build import DO, build, check_all
 from picdesk.errors import ConfigError
 from picdesk.parts import PARTS, config_part
 
@@ -129,6 +129,22 @@ WORDS = {
 def test_words_of_hydra_give_no_order(word: str) -> None:
     cfg = OmegaConf.create({"loss": {"_target_": MARGIN, word: WORDS[word]}})
     with pytest.raises(ConfigError, match=word):
+        build(cfg, "loss")
+
+
+@pytest.mark.parametrize("group", DO)
+@pytest.mark.parametrize(
+    "node",
+    [{}, {"a": 1}, {"_target_": "picdesk.data.picture_readers.None"}, {"_target_": "picdesk.report.loggers.NoLogger"}],
+)
+def test_a_group_takes_no_class_of_another(group: str, node: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"^{group}[:.].*--help lists"):
+        build(OmegaConf.create({group: node}), group)
+
+
+def test_nothing_but_what_the_fit_finishes_is_left_unfinished() -> None:
+    cfg = OmegaConf.create({"loss": {"_target_": MARGIN, "_partial_": True}})
+    with pytest.raises(ConfigError, match=r"loss\._partial_=true: that is for optimizer and scheduler"):
         build(cfg, "loss")
 
 

@@ -26,6 +26,13 @@ from picdesk.errors import ConfigError, UserError, refuse_nan
 
 TRAINING = ("trainer", "callbacks", "adaptation", "augmentation", "loss", "optimizer", "scheduler", "forget_on")
 TARGET, PARTIAL = "_target_", "_partial_"
+FINISHED_LATER = ("optimizer", "scheduler")
+"""Groups whose class is called by the fit, with what it trains; no other is left unfinished."""
+DO = {
+    **{"backbone": "facing", "data": "read", "prompt": "choose", "split": "assign", "index": "build"},
+    **{"fusion": "fuse", "task": "run"},
+}
+"""What every class of a group can do, by the group."""
 FIXED = {"_convert_": "all", "_recursive_": True}
 """Keys that Hydra knows, with the one value each that says what is done here anyway."""
 WRONG = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError)
@@ -44,6 +51,7 @@ def build(cfg: DictConfig, key: str, **extra: Any) -> Any:
     plugins = plugins_of(cfg)
     for part in parts_of(node):
         check(part, key, extra if part is node else {}, plugins)
+    check_group(node, key, plugins)
     return make(node, key, plugins, extra)
 
 
@@ -180,6 +188,16 @@ def signature_of(kind: type) -> inspect.Signature:
     return inspect.signature(kind)
 
 
+def check_group(node: Any, key: str, plugins: Sequence[str]) -> None:
+    """Raise `ConfigError` where the class is one of another group, or none is named."""
+    if key not in DO:
+        return
+    target = node.get(TARGET) if isinstance(node, dict) else None
+    if target is None or not hasattr(class_of(target, key, plugins), DO[key]):
+        given = f"{key}.{TARGET}={target}:" if target else f"{key}: without {TARGET},"
+        raise ConfigError(f"{given} no option of the group {key}; --help lists them")
+
+
 def check_words(node: dict[str, Any], key: str) -> None:
     """Raise `ConfigError` for a word of Hydra's that means something else than what is done here."""
     for name, meant in FIXED.items():
@@ -187,6 +205,8 @@ def check_words(node: dict[str, Any], key: str) -> None:
             raise ConfigError(f"{key}.{name}={node[name]}: everything is built, as plain values; leave {name} out")
     if not isinstance(node.get(PARTIAL, False), bool):
         raise ConfigError(f"{key}.{PARTIAL}={node[PARTIAL]}: true or false")
+    if node.get(PARTIAL) and key not in FINISHED_LATER:
+        raise ConfigError(f"{key}.{PARTIAL}=true: that is for {' and '.join(FINISHED_LATER)}; leave it out")
     odd = [str(name) for name in node if str(name).startswith("_") and name not in (TARGET, PARTIAL, *FIXED)]
     if odd:
         raise ConfigError(f"{key}: {', '.join(odd)}: no argument that a config may give")
