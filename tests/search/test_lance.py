@@ -15,7 +15,7 @@ from picdesk.retrieval.filtering import search_among
 from picdesk.search.indexes import FlatIndex
 from picdesk.search.lance.index import LanceIndex
 from picdesk.search.lance.table import HINT
-from picdesk.search.open_saved import LANCE_NOTE, made_from
+from picdesk.search.open_saved import LANCE_NOTE, made_from, read_note, write_note
 from picdesk.trec.runs import Run
 from tests.filters.test_language import known_columns as some_known
 from tests.filters.test_language import test_what_a_filter_keeps as by_hand
@@ -233,3 +233,32 @@ def test_a_table_at_an_address_of_its_own(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "db")
     with pytest.raises(ConfigError, match="LanceDB says"):
         LanceIndex(str(tmp_path / "db"), "mine").load(tmp_path / "index")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("how", ["absolute", "climbing", "link"])
+def test_a_note_leads_to_no_table_elsewhere(tmp_path: Path, how: str, inside: bool) -> None:
+    """Neither to one whose files it knows, nor to one whose address it names."""
+    index = LanceIndex()
+    index.build(GALLERY)
+    index.save(tmp_path / "own")
+    shutil.copytree(tmp_path / "own", tmp_path / "sent")
+    shutil.rmtree(tmp_path / "sent" / "lance-0")
+    own = tmp_path / "own" / "lance-0"
+    names = {"absolute": str(own), "climbing": "../own/lance-0", "link": "lance-0"}
+    if how == "link":
+        (tmp_path / "sent" / "lance-0").symlink_to(own)
+    note = read_note(tmp_path / "sent", LANCE_NOTE)
+    write_note(tmp_path / "sent", note | {"uri": names[how]} | ({} if inside else {"files": {}}), LANCE_NOTE)
+    with pytest.raises((ConfigError, DataError), match=r"lies elsewhere.*index\.uri=|no folder of a table inside it"):
+        LanceIndex().load(tmp_path / "sent")
+
+
+@pytest.mark.parametrize("odd", [{"files": None}, {"version": "1"}, {"dim": None}, {"columns": []}])
+def test_a_note_that_says_something_else_is_refused(tmp_path: Path, odd: dict[str, object]) -> None:
+    index = LanceIndex()
+    index.build(GALLERY)
+    index.save(tmp_path)
+    write_note(tmp_path, read_note(tmp_path, LANCE_NOTE) | odd, LANCE_NOTE)
+    with pytest.raises(DataError, match=f"{next(iter(odd))}: not what the note of an index says"):
+        LanceIndex().load(tmp_path)

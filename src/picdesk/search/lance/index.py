@@ -31,9 +31,10 @@ from picdesk.search.lance.table import (
     MEND,
     SEARCH,
     LanceTable,
-    check_files,
+    check_note,
     digests_in,
     id_list,
+    place_of_table,
     take_table,
 )
 from picdesk.search.open_saved import read_note, write_note
@@ -270,6 +271,7 @@ class LanceIndex(IndexBase):
         """Open the table that the folder's note names. Raises `DataError` naming each key of `expected` that differs."""
         folder = Path(folder)
         note = read_note(folder, LANCE_NOTE)
+        check_note(folder / LANCE_NOTE, note)
         known = {
             **note["made_from"],
             **{key: note.get(key) for key in ("kind", "dim", "metric", "fingerprint", "params")},
@@ -280,9 +282,7 @@ class LanceIndex(IndexBase):
         if differing:
             told = "; ".join(f"{key} is {known.get(key)!r} there, {wanted[key]!r} here" for key in differing)
             raise DataError(f"index folder {folder} does not fit: {told}; {MEND}")
-        if note["files"]:
-            check_files(folder / str(note["uri"]), note["files"])
-        self._open(folder / str(note["uri"]) if note["files"] else str(note["uri"]), note)
+        self._open(place_of_table(folder, note, self.uri), note)
         if self.table.count() != note["count"]:
             raise DataError(f"index folder {folder}: {self.table.count()} items, {note['count']} were saved; {MEND}")
 

@@ -14,16 +14,19 @@ import numpy as np
 import pyarrow as pa
 
 from picdesk import network
-from picdesk.errors import ConfigError, DataError, MissingFileError
+from picdesk.errors import ConfigError, DataError, MissingFileError, short_repr
 from picdesk.files import file_digest, workshop
 from picdesk.filters import sql
 from picdesk.filters.columns import Columns
 from picdesk.interfaces import Embeddings
-from picdesk.search.own_files import TABLE, free_turn
+from picdesk.process.foreign_folders import links_out
+from picdesk.search.own_files import TABLE, WRITTEN, free_turn
 from picdesk.trec.runs import Floats
 
 INSTALL = "index=lancedb needs the package lancedb: install picdesk[lancedb]"
 MEND = "build the index again"
+OF_A_NOTE = {"uri": str, "files": dict, "columns": dict, "dim": int, "version": int, "count": int}
+"""What is read of the note of a saved index, and its kind."""
 ROWS_AT_ONCE = 10_000
 TYPES = {"string": pa.string(), "double": pa.float64(), "int64": pa.int64()}
 SEARCH = ("nprobes", "refine_factor", "ef")
@@ -208,6 +211,31 @@ def digests_in(place: Path) -> dict[str, list[Any]]:
     """Size and digest of every file of a table, but for the one that is a hint alone and changes."""
     files = sorted(path for path in place.rglob("*") if path.is_file() and path.name != HINT)
     return {path.relative_to(place).as_posix(): [path.stat().st_size, file_digest(path)] for path in files}
+
+
+def check_note(path: Path, note: Mapping[str, Any]) -> None:
+    """Raise `DataError` where the note of an index lacks what is read of it, or has it in another kind."""
+    odd = [key for key, kind in OF_A_NOTE.items() if type(note.get(key)) is not kind]
+    if odd:
+        raise DataError(f"{path}: {', '.join(odd)}: not what the note of an index says; {MEND}")
+
+
+def place_of_table(folder: Path, note: Mapping[str, Any], uri: str | None) -> Path | str:
+    """Where the table is that the note in a folder tells of: in the folder, or at the `uri` of the config. Anybody may have written
+    the note, so no other place that it names is opened, or written to.
+
+    Raises `DataError`, or `ConfigError` where the config must say.
+    """
+    name = str(note["uri"])
+    if not note["files"] and uri is None:
+        told = f"its table lies elsewhere, at {short_repr(name)}; if you mean that, say index=lancedb index.uri={name[:80]}"
+        raise ConfigError(f"index folder {folder}: {told}")
+    if not note["files"]:
+        return str(uri)
+    if not WRITTEN.fullmatch(name) or links_out(folder / name, folder):
+        raise DataError(f"index folder {folder}: {short_repr(name)} is no folder of a table inside it; {MEND}")
+    check_files(folder / name, note["files"])
+    return folder / name
 
 
 def check_files(place: Path, digests: Mapping[str, Sequence[Any]]) -> None:
