@@ -221,7 +221,7 @@ def check_note(path: Path, note: Mapping[str, Any]) -> None:
 
 
 def place_of_table(folder: Path, note: Mapping[str, Any], uri: str | None) -> Path | str:
-    """Where the table is that the note in a folder tells of: in the folder, or at the `uri` of the config. Anybody may have written
+    """Where the table is that a note in a folder tells of: in the folder, or at the `uri` of the config. Anybody may have written
     the note, so no other place that it names is opened, or written to.
 
     Raises `DataError`, or `ConfigError` where the config must say.
