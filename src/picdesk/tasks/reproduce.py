@@ -41,7 +41,7 @@ def reproduce(session: Session, name: str) -> float:
     if manifest.task not in TASKS:
         raise ConfigError(
             f"reproduce={path}: a job of task={manifest.task}; only those of {', '.join(TASKS)} are had again this way. "
-            f"Repeat its command: {manifest.command_text}"
+            f"Repeat its command, once you have read it: {manifest.command_text}"
         )
     again = rebuilt(session, path, manifest)
     need_positive(again.settings)
