@@ -12,10 +12,11 @@ from PIL import Image, UnidentifiedImageError
 
 from picdesk.data.fast_jpeg import DamagedError, decode_jpeg
 from picdesk.data.picture_depth import DepthError, deep_colours, from_grey
-from picdesk.data.picture_formats import EXTRA, FORMATS, PLUGINS, format_of, has_plugin
+from picdesk.data.picture_formats import EXTRA, PLUGINS, format_of, has_plugin
 from picdesk.data.png_chunks import WITHOUT_PIXELS, clear_pixels, damaged_chunks, without_damaged_words
 from picdesk.errors import DataError, broken_picture
 from picdesk.process import machine
+from picdesk.rasters import open_raster
 
 MAX_PIXELS = 50_000_000
 FINE = 512
@@ -135,7 +136,7 @@ def _open(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
 
 
 def _decode(data: bytes, max_pixels: int, shortest: int | None) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=_formats())
+    image = open_raster(data)
     _check_size(image, max_pixels)
     # Only `verify` looks at the checksums of a PNG, and a picture that was verified cannot be loaded any more.
     if image.format == "PNG":
@@ -201,12 +202,6 @@ def check_head(data: bytes) -> None:
         raise PictureError("unknown_format", "not a picture in a known format")
     if kind in PLUGINS and not has_plugin(kind):
         raise PictureError("no_plugin", f"a picture in {kind}, which needs a plugin: {EXTRA}")
-
-
-def _formats() -> list[str]:
-    """Raster formats this Pillow can read. EPS and the like, which run other programs, are not among them."""
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:

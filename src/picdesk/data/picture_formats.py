@@ -3,7 +3,6 @@
 import functools
 import importlib
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "HEIF", "JXL")
 ENDINGS = (
     *("jpg", "jpeg", "jpe", "jfif", "png", "apng", "gif", "webp", "bmp", "dib", "tif", "tiff", "avif"),
     *("jp2", "j2k", "jpx", "ppm", "pgm", "pbm", "pnm", "pfm", "ico", "heic", "heif", "hif", "jxl"),

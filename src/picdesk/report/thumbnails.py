@@ -9,6 +9,8 @@ from functools import lru_cache
 import PIL.Image
 import PIL.ImageOps
 
+from picdesk.rasters import open_raster
+
 SIDE = 176
 LEAST_TO_CHOOSE = 280  # enough for somebody who has to choose a picture
 QUALITY = 68
@@ -65,7 +67,7 @@ def thumbnail_uri(encoded: bytes, side: int = SIDE) -> tuple[int, int, str]:
 
     Raises `OSError` or `ValueError` for bytes that are no picture.
     """
-    with PIL.Image.open(io.BytesIO(encoded)) as opened:
+    with open_raster(encoded) as opened:
         opened.draft("RGB", (2 * side, 2 * side))
         picture = PIL.ImageOps.exif_transpose(opened)
         picture.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)

@@ -21,12 +21,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-import PIL.Image
-
 from picdesk import network
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
 from picdesk.process.rank import is_first_rank
+from picdesk.rasters import open_raster
 from picdesk.report.loggers import COLUMNS, RetrievedRow
 from picdesk.report.reach import unreachable
 
@@ -293,7 +292,7 @@ def _staged_in(folder: Path) -> Iterator[None]:
 def _image(row: RetrievedRow) -> Any:
     if row.picture is None:
         return None
-    with PIL.Image.open(io.BytesIO(row.picture)) as opened:
+    with open_raster(row.picture) as opened:
         opened.draft("RGB", (2 * SIDE, 2 * SIDE))
         picture = opened.convert("RGB")
     picture.thumbnail((SIDE, SIDE))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of, file_digest
@@ -19,6 +18,7 @@ from picdesk.hub import WEIGHTS, fits, folder_of, small_files
 from picdesk.language_models import Answer, Question, check_sampling
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
+from picdesk.rasters import open_raster
 from picdesk.weights import from_folder, why
 
 FILES = "config.json, the tokenizer's files and model*.safetensors"
@@ -116,7 +116,7 @@ class LocalModel:
         special = not template  # a template has written them: a second token of the beginning would change the answers
         if not sees:
             return words(text, return_tensors="pt", add_special_tokens=special)
-        pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in question.pictures] or None
+        pictures = [open_raster(data).convert("RGB") for data in question.pictures] or None
         return processor(text=[text], images=pictures, return_tensors="pt", add_special_tokens=special)
 
 

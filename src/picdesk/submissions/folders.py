@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from picdesk.errors import ConfigError, DataError, MissingFileError, examples
 from picdesk.files import written_whole
+from picdesk.rasters import open_raster
 
 SIZES = ("LARGE", "SMALL")
 EDITIONS = (2025, 2026)
@@ -153,7 +154,7 @@ def equals(one: tuple[Image.Image, str], other: tuple[Image.Image, str]) -> bool
 def open_picture(file: Path) -> tuple[Image.Image, str] | None:
     """A written picture (RGB), and what it says that it was made from; None where it cannot be opened."""
     try:
-        with Image.open(file) as picture:
+        with open_raster(file) as picture:
             return picture.convert("RGB"), str(picture.info.get(SOURCE, ""))
     except Exception:  # Pillow raises many kinds; `_not_png` tells them
         return None

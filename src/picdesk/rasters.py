@@ -1,0 +1,18 @@
+"""The formats that a picture is decoded from, whoever opens it: rasters. Pillow knows others that run a program on what the file
+says, such as Ghostscript on EPS."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "HEIF", "JXL")
+
+
+def open_raster(picture: bytes | Path) -> Image.Image:
+    """A picture, its pixels not yet decoded. Raises `OSError` for what is of no such format that this Pillow can read."""
+    Image.init()
+    source = io.BytesIO(picture) if isinstance(picture, bytes) else picture
+    return Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
