@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 from picdesk.errors import UserError, examples
 
 Value = TypeVar("Value")
+NO_CODE = {"local_files_only": True, "trust_remote_code": False}
+"""What tokenizers and processors of transformers are loaded with, whatever a file in their folder asks for, and without a
+question on the terminal."""
 INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # torch puts these anywhere in a name
 
 
@@ -38,9 +41,11 @@ def misfit(
 def from_folder(kind: Any, folder: Path, what: str, **options: Any) -> Any:
     """A model of the transformers library out of a folder, with all its weights, wrappers around their names taken off.
 
+    Code of the folder runs only where the options say so; nobody is asked.
     `kind` is the library's class, `what` names key and value for the error. Raises `UserError` where the weights lack tensors of
     the model, and whatever the library raises.
     """
+    options.setdefault("trust_remote_code", False)
     model, report = kind.from_pretrained(str(folder), output_loading_info=True, **options)
     mapping = _mapping(report["missing_keys"], report["unexpected_keys"])
     if mapping:

@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm.models import eva, fastvit, register_model
+from transformers import dynamic_module_utils
+from transformers.utils import hub
 
 from picdesk.assembly import schema
 from picdesk.assembly.build import build
@@ -458,3 +461,23 @@ def test_the_page_lists_every_option() -> None:
     names = [path.stem for path in sorted((PROJECT / "conf" / "backbone").glob("*.yaml"))]
     assert len(names) >= 15
     assert [name for name in names if f"| `{name}` |" not in page] == []
+
+
+def test_no_file_beside_the_weights_has_code_run(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a config asks for is handed to the library of the tokenizer as it stands."""
+    folder = Path(shutil.copytree(folders["siglip"], tmp_path / "sent"))
+    content = json.loads((folder / "open_clip_config.json").read_text())
+    content["model_cfg"]["text_cfg"]["tokenizer_kwargs"] |= {"trust_remote_code": True}
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    words = json.loads((folder / "tokenizer_config.json").read_text())
+    words |= {"auto_map": {"AutoTokenizer": ["words.Own", "words.Own"]}, "tokenizer_class": "Own"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(words))
+    code = f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n"
+    (folder / "words.py").write_text(code + "from transformers import PreTrainedTokenizerFast as Own\n")
+    for module in (dynamic_module_utils, hub):
+        monkeypatch.setattr(module, "HF_MODULES_CACHE", str(tmp_path / "modules"), raising=False)
+    with pytest.raises(ConfigError, match="wants to run code of that folder, which is not done"):
+        OpenClip(str(folder))
+    assert not (tmp_path / "ran").exists()

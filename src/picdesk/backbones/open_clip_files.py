@@ -15,6 +15,7 @@ from picdesk.backbones.open_clip_places import stretched_places
 from picdesk.errors import ConfigError, MissingFileError, examples
 from picdesk.files import digest_of
 from picdesk.hub import folder_of, of_hub, small_files
+from picdesk.weights import NO_CODE
 
 log = logging.getLogger(__name__)
 HUB, FOLDER = "hf-hub:", "local-dir:"
@@ -205,23 +206,28 @@ def weights_file(place: Path) -> Path:
 
 
 def load_tokenizer(source: Source) -> Any:
-    """The tokenizer of the model, without any call to a hub."""
+    """The tokenizer of the model, without any call to a hub, and without code that its config or its folder names."""
     import open_clip
     from open_clip.tokenizer import HFTokenizer
 
     text = source.config["text_cfg"]
-    with quiet_library():
-        if source.tokenizer is None:
-            options: dict[str, Any] = {"local_files_only": True} if text.get("hf_tokenizer_name") else {}
-            options |= {"context_length": source.context} if source.context else {}
-            return open_clip.get_tokenizer(source.library_name, **options)
-        return HFTokenizer(
-            str(source.tokenizer),
-            context_length=source.context or text.get("context_length", 77),
-            tokenizer_mode=text.get("tokenizer_mode"),
-            local_files_only=True,
-            **text.get("tokenizer_kwargs", {}),
-        )
+    options: dict[str, Any] = dict(NO_CODE) if text.get("hf_tokenizer_name") else {}
+    options |= {"context_length": source.context} if source.context else {}
+    try:
+        with quiet_library():
+            if source.tokenizer is None:
+                return open_clip.get_tokenizer(source.library_name, **options)
+            own = {"context_length": text.get("context_length", 77), "tokenizer_mode": text.get("tokenizer_mode")}
+            return HFTokenizer(
+                str(source.tokenizer), **{**text.get("tokenizer_kwargs", {}), **own, **options, **NO_CODE}
+            )
+    except Exception as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        place = source.tokenizer or source.library_name.removeprefix(FOLDER)
+        raise ConfigError(
+            f"backbone: the tokenizer in {place} wants to run code of that folder, which is not done"
+        ) from error
 
 
 @contextmanager

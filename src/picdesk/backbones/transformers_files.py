@@ -19,7 +19,7 @@ from picdesk.backbones.text_trunks import tokenizer_digest
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import digest_of
 from picdesk.hub import one_set_of_weights
-from picdesk.weights import from_folder, why
+from picdesk.weights import NO_CODE, from_folder, why
 
 log = logging.getLogger(__name__)
 FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
@@ -75,8 +75,8 @@ def load_processors(folder: Path, name: str) -> tuple[Any, Any]:
         if not any(path for file in files for path in folder.glob(file)):
             raise MissingFileError(f"backbone.model={name} holds no {what} ({' or '.join(files)})")
     try:
-        processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        processor = transformers.AutoImageProcessor.from_pretrained(str(folder), **NO_CODE)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **NO_CODE)
         if kind_of(folder) in LOWER_CASED:
             lower_cased(tokenizer)
     except ImportError as error:  # a SigLIP whose tokenizer is a sentencepiece model

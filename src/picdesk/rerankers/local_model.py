@@ -19,7 +19,7 @@ from picdesk.language_models import Answer, Question, check_sampling
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.rasters import open_raster
-from picdesk.weights import from_folder, why
+from picdesk.weights import NO_CODE, from_folder, why
 
 FILES = "config.json, the tokenizer's files and model*.safetensors"
 PIECE = 1 << 20
@@ -129,13 +129,13 @@ def load(folder: Path, name: str, dtype: str, device: str) -> tuple[Any, Any, bo
     chatter.disable_progress_bar()
     kind = "auto" if dtype == "auto" else getattr(torch, dtype)
     try:
-        config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(str(folder), **NO_CODE)
         sees = hasattr(config, "vision_config")
         family = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
         reader = transformers.AutoProcessor if sees else transformers.AutoTokenizer
         options: dict[str, Any] = {"local_files_only": True, "dtype": kind, "weights_only": True}
         model = from_folder(family, folder, f"language_model.model={name}", **options)
-        processor = reader.from_pretrained(str(folder), local_files_only=True)
+        processor = reader.from_pretrained(str(folder), **NO_CODE)
     except UserError:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to

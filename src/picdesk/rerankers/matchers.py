@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from picdesk.errors import ConfigError, UserError
 from picdesk.hub import one_set_of_weights
-from picdesk.weights import from_folder, why
+from picdesk.weights import NO_CODE, from_folder, why
 
 FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
 
@@ -117,8 +117,8 @@ def load(folder: Path, name: str, size: int, first_token: int | None) -> tuple[M
     try:
         options: dict[str, Any] = {"local_files_only": True, "dtype": torch.float32, "weights_only": True}
         model = from_folder(getattr(transformers, library), folder, f"reranker.model={name}", **options)
-        processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        processor = transformers.AutoImageProcessor.from_pretrained(str(folder), **NO_CODE)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **NO_CODE)
     except UserError:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
