@@ -1,6 +1,7 @@
 """The LanceDB index: exact search's ids and fingerprints, filters asked by the database, what was damaged refused."""
 
 import importlib
+import json
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from picdesk.interfaces import Index
 from picdesk.retrieval.filtering import search_among
 from picdesk.search.indexes import FlatIndex
 from picdesk.search.lance.index import LanceIndex
-from picdesk.search.lance.table import HINT
+from picdesk.search.lance.table import HINT, digests_in
 from picdesk.search.open_saved import LANCE_NOTE, made_from, read_note, write_note
 from picdesk.trec.runs import Run
 from tests.filters.test_language import known_columns as some_known
@@ -261,4 +262,22 @@ def test_a_note_that_says_something_else_is_refused(tmp_path: Path, odd: dict[st
     index.save(tmp_path)
     write_note(tmp_path, read_note(tmp_path, LANCE_NOTE) | odd, LANCE_NOTE)
     with pytest.raises(DataError, match=f"{next(iter(odd))}: not what the note of an index says"):
+        LanceIndex().load(tmp_path)
+
+
+def test_a_table_that_brings_models_is_refused(tmp_path: Path) -> None:
+    """LanceDB would load them, code of theirs allowed, when something is added."""
+    index = LanceIndex()
+    index.build(GALLERY)
+    index.save(tmp_path)
+    note = read_note(tmp_path, LANCE_NOTE)
+    place = tmp_path / note["uri"]
+    database = importlib.import_module("lancedb").connect(str(place))
+    rows = database.open_table(note["collection"]).to_arrow()
+    model = {"name": "sentence-transformers", "model": {"name": str(tmp_path)}}
+    told = [{**model, "source_column": "id", "vector_column": "more"}]
+    sent = rows.replace_schema_metadata({"embedding_functions": json.dumps(told)})
+    made = database.create_table(note["collection"], sent, mode="overwrite")
+    write_note(tmp_path, note | {"version": made.version, "files": digests_in(place)}, LANCE_NOTE)
+    with pytest.raises(DataError, match="embedding functions of LanceDB"):
         LanceIndex().load(tmp_path)

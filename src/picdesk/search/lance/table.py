@@ -25,6 +25,8 @@ from picdesk.trec.runs import Floats
 
 INSTALL = "index=lancedb needs the package lancedb: install picdesk[lancedb]"
 MEND = "build the index again"
+FUNCTIONS = b"embedding_functions"
+"""What the metadata of a table calls models by which LanceDB fills and asks columns: it loads them, foreign code allowed."""
 OF_A_NOTE = {"uri": str, "files": dict, "columns": dict, "dim": int, "version": int, "count": int}
 """What is read of the note of a saved index, and its kind."""
 ROWS_AT_ONCE = 10_000
@@ -114,11 +116,14 @@ class LanceTable:
         return found["id"].to_pylist(), vectors
 
     def open(self, version: int, kinds: Mapping[str, Mapping[str, Any]]) -> None:
-        """Open the table as it was at a version."""
+        """Open the table as it was at a version. Raises `DataError` for one with models that LanceDB would load."""
         self.kinds = {name: dict(own) for name, own in kinds.items()}
         with self.one_line_errors():
             self._table = self._base.open_table(self.name)
             self._table.checkout(version)
+            if FUNCTIONS in (self._table.schema.metadata or {}):
+                told = "has embedding functions of LanceDB, whose models may be code"
+                raise DataError(f"index.uri={self.at}, table {self.name!r}: {told}; picdesk makes none: {MEND}")
         self._pinned = True
 
     def _to_write(self) -> Any:
