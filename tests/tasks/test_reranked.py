@@ -221,10 +221,9 @@ def test_an_endpoint_is_asked_once_for_all_jobs(
         return "no comment" if "picture 1\n" in request["messages"][-1]["content"][-1]["text"] else grades
 
     with serving(behave) as stub:
-        address = stub.url.replace("//", "//desk:secret@")
+        monkeypatch.setenv("OPENAI_BASE_URL", stub.url.replace("//", "//desk:secret@"))
         monkeypatch.setenv("OPENAI_MODEL", "a-model-of-mine")
         judge = ("reranker=vlm_judge", "reranker.top_k=2", "language_model.backoff_s=0")
-        judge = (*judge, f"language_model.base_url={address}")
         first = run(capfd, tmp_path, "evaluate", *tiny, *judge)
         assert first.status == 0, first.err
         asked = len(stub.requests)
@@ -240,6 +239,7 @@ def test_an_endpoint_is_asked_once_for_all_jobs(
     plain = run(capfd, tmp_path, "evaluate", *tiny)
     assert b"a-model-of-mine" not in plain.file("config.yaml"), "no such model is asked"
     monkeypatch.delenv("OPENAI_MODEL")
+    monkeypatch.delenv("OPENAI_BASE_URL")
     again = run(capfd, tmp_path, "evaluate", f"reproduce={first.folder}")
     assert again.status == 0, again.err
     assert manifest(again.folder).counts["lm_cached"] > 0, "the answers are kept, so that nobody has to be asked"
