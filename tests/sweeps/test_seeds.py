@@ -60,6 +60,17 @@ def test_seeds_are_put_together_over_the_same_queries() -> None:
         assert "other queries" not in found.note
 
 
+def test_a_seed_that_changes_nothing_is_told() -> None:
+    ranks = {f"s{seed}": ranking(0.4, 1) for seed in range(3)}
+    jobs = [job(name, one, {"seed": name}) for name, one in ranks.items()]
+    found = over_seeds(jobs, ranks, ["seed"])
+    assert found.rows[0].values["t2i/sd"].value == 0
+    assert "the seed changed nothing that is reported" in found.note
+    others = {**ranks, "s9": ranking(0.4, 2)}
+    jobs.append(job("s9", others["s9"], {"seed": "s9"}))
+    assert "changed nothing" not in over_seeds(jobs, others, ["seed"]).note
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_seeds_that_drew_other_splits_are_draws(known: bool) -> None:
     settings = {"split.train": "0.8", "split.test": "0.1"} if known else {}

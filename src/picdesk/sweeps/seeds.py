@@ -30,6 +30,10 @@ OTHER_QUERIES = (
     "of the parts are not known, or where draws ran with different numbers of seeds. The standard deviation is that of the seeds "
     "on one draw, or of the draws where each ran with one seed."
 )
+IDLE = (
+    "Where the standard deviation is 0 the seed changed nothing that is reported (a checkpoint that is only evaluated, say): "
+    "such jobs say nothing of how fits differ."
+)
 ONCE = "What ran more than once with the same seeds is counted once."
 
 
@@ -68,6 +72,8 @@ def over_seeds(jobs: Sequence[DoneJob], ranks: Mapping[str, Rankings], keys: Seq
         for direction in DIRECTIONS:
             values |= of_direction(direction, [ranks[job.name] for job in own], own)
         notes += [OTHER_QUERIES] if DRAWS.key in values else []
+        deviations = [values[f"{d}/sd"].value for d in DIRECTIONS if f"{d}/sd" in values]
+        notes += [IDLE] if deviations and not any(deviations) else []
         notes += [ONCE] if len(own) < len(every) else []
         name = ", ".join(f"{key}={value}" for key, value in zip(others, setting, strict=True)) or "all jobs"
         rows.append(LeaderRow(name, {}, values))
@@ -101,7 +107,8 @@ def of_direction(direction: Direction, ranks: Sequence[Rankings], jobs: Sequence
         first = ranks[0][direction][0]
         hits = [(in_order_of(first, one[direction][0]).first <= 1).astype(np.float64) for one in ranks]
         spread = over_seeds_and_pictures(np.array(hits), first.cluster)
-        return {f"{direction}/hits@1": within_one(spread), f"{direction}/sd": Value(float(means.std(ddof=1)))}
+        deviation = float(means.std(ddof=1)) if np.ptp(means) else 0.0  # the mean of equal numbers may be another
+        return {f"{direction}/hits@1": within_one(spread), f"{direction}/sd": Value(deviation)}
     draws = by_queries(direction, ranks)
     counts = {SEEDS.key: Value(float(min(map(len, draws)))), DRAWS.key: Value(float(len(draws)))}
     share = tested_per_learned(jobs[0])
@@ -109,8 +116,8 @@ def of_direction(direction: Direction, ranks: Sequence[Rankings], jobs: Sequence
         return {f"{direction}/hits@1": Value(float(means.mean())), **counts}
     lengths = np.array([0.0 if one.low is None or one.high is None else one.high - one.low for one in own])
     spread = over_draws(means[np.array(draws)], lengths[np.array(draws)], share)
-    deviation = spread.draws if spread.seeds is None else spread.seeds
-    apart = {} if deviation is None else {f"{direction}/sd": Value(deviation)}
+    drawn = spread.draws if spread.seeds is None else spread.seeds
+    apart = {} if drawn is None else {f"{direction}/sd": Value(drawn)}
     return {f"{direction}/hits@1": within_one(spread), **apart, **counts}
 
 
