@@ -6,6 +6,7 @@ from tests.evaluation.ranking_cases import random_case
 
 from picdesk.errors import DataError
 from picdesk.evaluation import statistics
+from picdesk.evaluation.bleu import bleu
 from picdesk.evaluation.joint import mean_of_both
 from picdesk.evaluation.metrics import Ranks, metrics_of, ranks_of_run
 from picdesk.evaluation.shares import sliced_hits
@@ -167,3 +168,20 @@ def test_only_sums_below_two_to_the_23rd_are_worked_out_in_float32() -> None:
     assert not statistics._single_is_exact(np.full((4, 1), 0.25))
     assert not statistics._single_is_exact(np.full((4, 1), 0.1))
     assert not statistics._single_is_exact(np.full((4, 1), -1.0))
+
+
+def test_a_mean_rank_is_never_said_to_lie_beyond_the_gallery() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        case = random_case(rng, 9, most=2)
+        ranks = ranks_of_run(case.run("t2i"), case.qrels("t2i"))
+        found = intervals(ranks, ks=(1,), resamples=200, level=0.99).get("mean_rank")
+        assert found is None or 1 <= found.low <= found.value <= found.high <= 9
+
+
+def test_bleu_lies_between_nothing_and_all() -> None:
+    right, wrong = "a dog runs over the green grass", "words that no reference has"
+    found, _ = bleu([right] * 2 + [wrong] * 30, [[right]] * 2 + [["another text of five words"]] * 30)
+    assert 0 <= found.low <= found.value <= found.high
+    most, _ = bleu([right] * 30 + [wrong], [[right]] * 31)
+    assert most.low <= most.value <= most.high <= 100

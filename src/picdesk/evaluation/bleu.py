@@ -28,7 +28,7 @@ def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], resamples
     reach = float(found._ci)
     value = float(found.score)
     middle = float(found._mean)
-    low, high = min(value, middle - reach), max(value, middle + reach)
+    low, high = min(value, max(0.0, middle - reach)), max(value, min(100.0, middle + reach))
     if high - low < 1e-9:  # every picture has the same, so the bootstrap saw nothing to draw
         share = unseen(len(captions), 0.95)
         low, high = value - share * value, value + share * (100 - value)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from picdesk.evaluation.families import family_p
-from picdesk.evaluation.metrics import Doubles, value_of
+from picdesk.evaluation.metrics import Doubles, known_value, value_of
 from picdesk.evaluation.ranks import Longs, Ranks
 from picdesk.evaluation.significance import Difference, in_order_of
 from picdesk.evaluation.statistics import RESAMPLES, Interval, percentiles, resample_sums
@@ -20,13 +20,20 @@ Asked = Sequence[tuple[Ranks, Sequence[str]]]
 Terms = Mapping[str, float]
 
 
-def joint_terms(names: Sequence[str], ks: Sequence[int], directions: int) -> dict[str, tuple[Joint, Terms]]:
-    """The joint metrics among these names that so many directions have, by key, with the terms of their sums."""
+def joint_terms(
+    names: Sequence[str], ks: Sequence[int], directions: int, scored: Sequence[Ranks]
+) -> dict[str, tuple[Joint, Terms]]:
+    """The joint metrics among these names that so many directions have, by key, with the terms of their sums.
+
+    Left out is what lists that are cut do not tell in one of the `scored` ranks.
+    """
     found: dict[str, tuple[Joint, Terms]] = {}
     for name, joint in JOINTS.items():
         if name in names and directions >= joint.needs:
             for key, k in zip(joint.keys(ks), ks if joint.cut else (0,), strict=True):
-                found[key] = (joint, joint.terms(k, directions))
+                terms = joint.terms(k, directions)
+                if all(known_value(ranks, term) is not None for ranks in scored for term in terms):
+                    found[key] = (joint, terms)
     return found
 
 
@@ -38,10 +45,10 @@ def joint_intervals(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Value and interval of every joint metric among the names, by key."""
+    """Value and interval of every joint metric among the names that is known, by key."""
     return {
         key: interval_of(directions, terms, joint.most, resamples, seed, level, joint.digits)
-        for key, (joint, terms) in joint_terms(names, ks, len(directions)).items()
+        for key, (joint, terms) in joint_terms(names, ks, len(directions), [own for own, _ in directions]).items()
     }
 
 
@@ -81,11 +88,11 @@ def joint_differences(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Difference]:
-    """The first run less the second in every joint metric among the names; one family of all of them.
+    """The first run less the second in every joint metric among the names that both tell; one family of all of them.
 
     `sides` holds for each direction the ranks of both runs and which picture each query of the first is about.
     """
-    chosen = joint_terms(names, ks, len(sides))
+    chosen = joint_terms(names, ks, len(sides), [ranks for a, b, _ in sides for ranks in (a, b)])
     if not chosen:
         return {}
     asked = [(a, pictures) for a, _, pictures in sides]

@@ -58,10 +58,15 @@ def choose_measures(names: Sequence[str]) -> list[Measure]:
     return [measure for name, measure in MEASURES.items() if name in names]
 
 
+def known_value(ranks: Ranks, key: str) -> Doubles | None:
+    """The value of each query [queries] for one metric; None where it is no mean over queries, or not known."""
+    measure, k = measure_of(key)
+    return measure.of_queries(ranks, k) if measure.of_queries else None
+
+
 def value_of(ranks: Ranks, key: str) -> Doubles:
     """The value of each query [queries] for one metric. Raises `ConfigError` where it is no mean over queries, or not known."""
-    measure, k = measure_of(key)
-    value = measure.of_queries(ranks, k) if measure.of_queries else None
+    value = known_value(ranks, key)
     if value is None:
         raise ConfigError(f"metric={key}: runs are compared by one of {', '.join(per_query(ranks))}")
     return value
@@ -77,12 +82,8 @@ def metrics_of(ranks: Ranks, ks: Sequence[int] = KS, names: Sequence[str] = NAME
     result = {name: float(value.mean()) for name, value in per_query(ranks, ks, names).items()}
     if "mrr" in names and "mrr" not in result:
         result |= _mrr_bounds(ranks)
-    median = float(np.median(ranks.first))
-    if (
-        "median_rank" in names
-        and np.isfinite(median)
-        and (all_first_known(ranks) or _upper_median(ranks.first) <= ranks.depth)
-    ):
+    median = median_of(ranks)
+    if "median_rank" in names and median is not None:
         result["median_rank"] = median
     unfound = int(np.isinf(ranks.first).sum())
     if unfound:
@@ -101,9 +102,11 @@ def _mrr_bounds(ranks: Ranks) -> dict[str, float]:
     return dict(zip(MRR[1:], (float(end.mean()) for end in ends), strict=True))
 
 
-def _upper_median(first: Doubles) -> float:
-    """The larger of the two middle values, or the middle one."""
-    return float(np.sort(first)[len(first) // 2])
+def median_of(ranks: Ranks) -> float | None:
+    """The median of the first relevant ranks; None where lists that are cut do not tell it."""
+    median, upper = float(np.median(ranks.first)), float(np.sort(ranks.first)[len(ranks.first) // 2])
+    known = np.isfinite(median) and (all_first_known(ranks) or upper <= ranks.depth)
+    return median if known else None
 
 
 def chance(

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.evaluation.metrics import KS, NAMES, Doubles, per_query
+from picdesk.evaluation.metrics import KS, NAMES, Doubles, median_of, per_query
 from picdesk.evaluation.ranks import Longs, Ranks
 from picdesk.measures.listing import is_rank
+from picdesk.measures.values import all_first_known
 from picdesk.products import quick_product
 
 RESAMPLES = 10_000
@@ -86,7 +87,7 @@ def _bootstrap(
     with_median: bool = True,
 ) -> dict[str, Interval]:
     """Intervals of the averages whose sums are given for each cluster, and of the median."""
-    grid = _median_grid(ranks.first, ranks.cluster, sizes) if with_median else np.empty(0)
+    grid = _median_grid(ranks, sizes) if with_median else np.empty(0)
     columns = {"size": sizes, **sums}
     if "mean_rank" in sums:
         rank = sums["mean_rank"]
@@ -103,7 +104,8 @@ def _bootstrap(
     }
     if "mean_rank" in sums:
         whole = {name: column.sum(keepdims=True) for name, column in columns.items()}
-        result["mean_rank"] = _studentised_interval(whole, drawn, level) or result["mean_rank"]
+        most = float(ranks.gallery_size)
+        result["mean_rank"] = _studentised_interval(whole, drawn, level, most) or result["mean_rank"]
     if len(grid):
         reached = 2 * drawn["within"] >= drawn["size"][:, None]
         place = np.where(reached.any(axis=1), reached.argmax(axis=1), len(grid) - 1)
@@ -219,15 +221,18 @@ def _yes_or_no(sizes: Doubles, sums: Doubles, value: Doubles) -> bool:
     return alike and bool((sizes == sizes[0]).all() or (value == value[0]).all())
 
 
-def _studentised_interval(whole: Mapping[str, Doubles], drawn: Mapping[str, Doubles], level: float) -> Interval | None:
-    """Bootstrap-t of the mean rank; None where too few pictures differ for a resample to have a spread of its own."""
+def _studentised_interval(
+    whole: Mapping[str, Doubles], drawn: Mapping[str, Doubles], level: float, most: float
+) -> Interval | None:
+    """Bootstrap-t of the mean rank, which is 1 at least and `most` at most; None where too few pictures differ for a resample
+    to have a spread of its own."""
     (value,), (own,) = _mean_and_spread(whole)
     mean, spread = _mean_and_spread(drawn)
     if (spread < 1e-6 * own).mean() > (1 - level) / 20 or own == 0:
         return None
     steps = (mean - value) / np.maximum(spread, 1e-6 * own)
     low, high = value - own * np.quantile(steps, [(1 + level) / 2, (1 - level) / 2])
-    return Interval(float(value), max(1.0, float(low)), float(high))
+    return Interval(float(value), max(1.0, float(low)), min(most, float(high)))
 
 
 def _mean_and_spread(sums: Mapping[str, Doubles]) -> tuple[Doubles, Doubles]:
@@ -250,10 +255,15 @@ def _error_of_share(sums: Doubles, sizes: Doubles) -> float:
     return float(np.sqrt(((sums - share * sizes) ** 2).sum()) / sizes.sum())
 
 
-def _median_grid(first: Doubles, cluster: Longs, sizes: Doubles) -> Doubles:
-    """The ranks between which the median of a resample can fall: those within 4.5 standard errors, `_GRID` at most."""
-    median = np.median(first)
-    if not np.isfinite(median):
+def _median_grid(ranks: Ranks, sizes: Doubles) -> Doubles:
+    """The ranks between which the median of a resample can fall: those within 4.5 standard errors, `_GRID` at most.
+
+    None where the median itself is not known. Beyond what lists that are cut tell there is one more, the worst: a median of
+    which no more is known than that it lies there counts as the gallery's size.
+    """
+    first, cluster = ranks.first, ranks.cluster
+    median = median_of(ranks)
+    if median is None:
         return np.empty(0)
     error = max(
         _error_of_share(cluster_sums(cluster, flags.astype(float)), sizes)
@@ -265,4 +275,4 @@ def _median_grid(first: Doubles, cluster: Longs, sizes: Doubles) -> Doubles:
     window = window[np.isfinite(window)]
     if len(window) > _GRID:
         window = window[np.linspace(0, len(window) - 1, _GRID).round().astype(int)]
-    return window
+    return window if all_first_known(ranks) else np.append(window[window <= ranks.depth], float(ranks.gallery_size))

@@ -125,7 +125,8 @@ LISTED: dict[str, Listed] = {
         name="never_found", label="never found", of_lists=values.never_listed, by_chance=values.chance_of_never
     ),
 }
-"""What is told of a run's lists as a whole: hubness. It stands on every page, and in metrics.json where it is chosen."""
+"""What is told of a run's lists as a whole: hubness. It stands on every page, and in metrics.json where it is chosen; but for
+lists of fewer than ten (`values.lists_tell`), which do not tell it."""
 JOINTS: dict[str, Joint] = {
     "rsum": Joint(
         name="rsum",
@@ -179,12 +180,12 @@ def check_metrics(
     if odd or not given:
         raise ConfigError(f"{key}.names={','.join(odd) or '[]'}: choose of {', '.join(known)}, or {ALL}")
     cuts = listed(f"{key}.ks", ks, "whole numbers, such as [1,5,10],")
-    wrong = [k for k in cuts if not isinstance(k, int) or isinstance(k, bool) or k < 1]
+    wrong = [k for k in cuts if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1]
     if wrong or not cuts:
         raise ConfigError(f"{key}.ks={cuts}: whole numbers of 1 or more are needed, such as [1,5,10]")
     chosen = known if ALL in given else ["hits", *given]
     ordered = tuple(name for name in known if name in chosen)
-    return ordered, tuple(sorted({1, *(k for k in cuts if isinstance(k, int))}))
+    return ordered, tuple(sorted({1, *(int(k) for k in cuts if isinstance(k, int | np.integer))}))
 
 
 def measure_of(key: str) -> tuple[Measure, int]:

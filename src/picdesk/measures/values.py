@@ -239,6 +239,14 @@ def times_listed(index: NDArray[np.int32], gallery: int, k: int = 10) -> NDArray
     return np.bincount(listed[listed >= 0], minlength=gallery)
 
 
+def lists_tell(index: NDArray[np.int32], gallery: int, k: int = 10) -> bool:
+    """Whether each of the lists [queries, depth] holds the first k, or all of a smaller gallery.
+
+    A shorter list does not tell N_k.
+    """
+    return int((index >= 0).sum(axis=1).min(initial=gallery)) >= min(k, gallery)
+
+
 def skewness(index: NDArray[np.int32], gallery: int) -> float:
     """Skewness of N_10: 0 where items are found alike, large where a few are in most lists.
 

@@ -50,7 +50,8 @@ def by_chance(scored: Scored) -> dict[str, Value]:
     """What a random order would score in everything that is reported."""
     queries, gallery = len(scored.qrels.query_ids), scored.run.gallery_size
     expected = chance(scored.qrels, gallery, scored.ks, scored.names)
-    expected |= {name: LISTED[name].by_chance(queries, gallery) for name in scored.listed}
+    wanted = [name for name in LISTED if name in scored.listed or name in scored.names]
+    expected |= {name: LISTED[name].by_chance(queries, gallery) for name in wanted}
     return {name: Value(value) for name, value in expected.items()}
 
 

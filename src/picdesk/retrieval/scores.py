@@ -13,6 +13,7 @@ from picdesk.evaluation.metrics import Ranks, chance, metrics_of, ranks_of_run
 from picdesk.evaluation.statistics import Interval, intervals
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.measures.listing import KS, LISTED, NAMES, check_metrics
+from picdesk.measures.values import lists_tell
 from picdesk.trec.runs import Qrels, Run
 
 if TYPE_CHECKING:
@@ -119,17 +120,19 @@ def ends_of(one: Scored, name: str) -> dict[str, float | None]:
 
 
 def table_of(direction: Direction, one: Scored) -> str:
-    """One direction as a Markdown table."""
+    """One direction as a Markdown table: every metric that is known, with its interval where it has one."""
     expected = chance(one.qrels, one.run.gallery_size, one.ks, one.names)
     lines = [
         f"| {direction} | {len(one.qrels.query_ids):,} queries over {one.run.gallery_size:,} | chance |",
         "|---|---|---|",
     ]
     for name, value in one.metrics.items():
-        if name in one.intervals:
-            ends = one.intervals[name]
+        if name not in ("queries", "gallery"):
+            ends = one.intervals.get(name)
+            alone = str(value) if isinstance(value, int) else f"{value:.3f}"  # unfound is a count
+            shown = f"{value:.3f} [{ends.low:.3f}, {ends.high:.3f}]" if ends else alone
             by_chance = f"{expected[name]:.3f}" if name in expected else ""
-            lines.append(f"| {name} | {value:.3f} [{ends.low:.3f}, {ends.high:.3f}] | {by_chance} |")
+            lines.append(f"| {name} | {shown} | {by_chance} |")
     return "\n".join(lines)
 
 
@@ -137,7 +140,8 @@ def score(direction: Direction, run: Run, qrels: Qrels, bars: Bars, metrics: Met
     """Ranks, metrics and intervals of one run."""
     ranks, names, ks = ranks_of_run(run, qrels, direction), metrics.names, metrics.ks
     ends = intervals(ranks, ks, resamples=bars.resamples, seed=bars.seed, level=bars.level, names=names)
-    listed = {name: one.of_lists(run.index, run.gallery_size) for name, one in LISTED.items()}
+    told = LISTED.items() if lists_tell(run.index, run.gallery_size) else ()
+    listed = {name: one.of_lists(run.index, run.gallery_size) for name, one in told}
     found = metrics_of(ranks, ks, names) | {name: value for name, value in listed.items() if name in names}
     return Scored(run, qrels, ranks, found, ends, names=names, ks=ks, listed=listed)
 
