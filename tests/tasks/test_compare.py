@@ -87,6 +87,23 @@ def test_cards_hold_each_jobs_own_ranking(pair: tuple[Path, Path], outputs: Path
     assert np.array_equal(moved.ranks.first, ranks_of_run(run_, qrels).first)
 
 
+def test_metrics_over_both_directions_are_over_those_that_both_jobs_have(
+    capfd: Capture, outputs: Path, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for name in ("run.trec", "qrels.trec"):
+        lines = (pair[1] / name).read_text().splitlines(keepends=True)
+        (tmp_path / name).write_text("".join(line for line in lines if line.startswith("t2i/")))
+    files = (f"run_file={tmp_path / 'run.trec'}", f"qrels_file={tmp_path / 'qrels.trec'}", "bootstrap.resamples=200")
+    texts_alone = run(capfd, outputs, "evaluate", *files)
+    sides = (f"dir={pair[0]}", f"against={texts_alone.folder}")
+    ran = run(capfd, outputs, "evaluate", "task=compare", *sides, "metrics.names=[mean_recall]", "metrics.ks=[1]")
+    assert ran.status == 0, ran.err
+    _, shown, *_ = next(line for line in ran.out.splitlines() if line.startswith("| mean recall@1")).split("|")[1:]
+    own = json.loads((pair[0] / "metrics.json").read_text())["t2i"]["metrics"]["recall@1"]
+    assert shown.split()[0] == f"{own:.3f}", "the first job's i2t is not what is compared"
+    assert "RSUM" not in ran.out
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

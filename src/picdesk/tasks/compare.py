@@ -70,10 +70,11 @@ def compare(session: Session, jobs: Sequence[DoneJob]) -> float:
     settings = session.settings
     names = job_labels(jobs)
     sides = [Side(name, job, scores_of(job, session)) for name, job in zip(names, jobs, strict=True)]
-    one, other = sides
-    both = [d for d in DIRECTIONS if d in one.scores and d in other.scores]
+    both = [d for d in DIRECTIONS if all(d in side.scores for side in sides)]
     if not both:
         raise DataError(f"dir={jobs[0].folder} and against={jobs[1].folder} have no direction in common")
+    sides = [replace(side, scores={d: side.scores[d] for d in both}) for side in sides]
+    one, other = sides
     apart = compare_all(
         {direction: (one.scores[direction].ranks, other.scores[direction].ranks) for direction in both},
         {direction: pictures_of(direction, one.scores[direction].qrels) for direction in both},
@@ -171,12 +172,10 @@ def joint_table(bars: Bars, sides: Sequence[Side], apart: dict[str, Difference])
     roles: tuple[Role, Role] = ("main", "other")
     rows = [(side.name, joint_of(side.scores, bars), role) for side, role in zip(sides, roles, strict=True)]
     told = "; ".join(f"{name} {signed_text(one)} (p={one.p_family:.2g})" for name, one in apart.items())
-    return tuple(
-        replace(
-            table, note=f"Difference, first less second: {told}. Pictures with all their queries are drawn and swapped."
-        )
-        for table in show.joint_tables(rows, sides[0].scores)
+    note = (
+        f"Difference, first less second: {told}. Pictures with all their queries are drawn and swapped." if told else ""
     )
+    return tuple(replace(table, note=note) for table in show.joint_tables(rows, sides[0].scores))
 
 
 def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Difference]) -> MetricTable:
