@@ -90,6 +90,16 @@ def test_folds_at_the_door(capfd: Capture, outputs: Path, fielded: Path) -> None
     assert "metrics.folds=20: 0, or 2 or more of 10 pictures at least, and there are 100 pictures" in refused.err
 
 
+def test_a_fold_of_which_nothing_is_asked_is_named(capfd: Capture, outputs: Path, fielded: Path) -> None:
+    ran = run(capfd, outputs, "evaluate", *arguments(fielded))
+    lines = ran.file("qrels.trec").decode().splitlines(keepends=True)
+    (fielded / "two.trec").write_text(lines[0] + next(line for line in lines if line.startswith("i2t/")))
+    only = ("data.qrels=two.trec", "data.qrels_only=true", "metrics.folds=5")
+    ran = run(capfd, outputs, "evaluate", *arguments(fielded, *only))
+    assert ran.status == 2
+    assert "metrics.folds=5: fold 2: data.qrels: it names no query of this part" in ran.err
+
+
 def test_further_positives_count_and_may_count_alone(capfd: Capture, outputs: Path, fielded: Path) -> None:
     plain = run(capfd, outputs, "evaluate", *arguments(fielded))
     assert plain.status == 0, plain.err
@@ -159,6 +169,15 @@ def test_any_field_is_a_slice(capfd: Capture, outputs: Path, tmp_path: Path) -> 
     values = [one["hits@1"][0] for one in found["parts"].values()]
     assert found["macro_mean"] == pytest.approx(np.mean(values))
     assert found["parts"]["a"]["less_rest"][0] == pytest.approx(-found["parts"]["b"]["less_rest"][0])
+    assert "left out" not in ran.err + ran.out
+    for i in (*range(8), 1, 3):
+        rows[i]["source"] = "c"
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    few = run(capfd, outputs, "evaluate", *data, *fields, *settings)
+    told = few.err + few.out
+    assert "metrics.slices=source, text to picture: left out, of fewer than 20 queries: 'c (8)'" in told
+    assert "left out, of fewer than 20 queries: &#39;c (8)&#39;" in few.file("index.html").decode()
+    assert "metrics.slices=source, picture to text: no table, for which two are needed: 0 of 3 values" in told
     odd = run(capfd, outputs, "evaluate", *data, *settings, "metrics.slices=[year]")
     assert odd.status == 2
     assert "metrics.slices=year: no text of data=" in odd.err

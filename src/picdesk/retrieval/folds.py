@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, DataError
 from picdesk.evaluation.ranks import Ranks
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings
 from picdesk.report.content import MetricTable
@@ -37,14 +37,25 @@ def score_folds(
             f"metrics.folds={folds}: 0, or 2 or more of {LEAST} pictures at least, and there are {count} pictures"
         )
     found: dict[Direction, list[Ranks]] = {direction: [] for direction in DIRECTIONS}
-    for rows in np.array_split(np.arange(count), folds):
-        own = take_pictures(features, rows, sources)
+    parts = np.array_split(np.arange(count), folds)
+    for rows, own in zip(parts, features_of_folds(parts, features, sources), strict=True):
         place = {name: i for i, name in enumerate(texts.ids)}
         chosen = np.array([place[name] for name in own.text_ids], np.int64)
         scored = system.score_both(own, texts.take(chosen), pictures.take(rows), sources_of(sources, rows))
         for direction, one in scored.items():
             found[direction].append(one.ranks)
     return fold_tables(system, {direction: pool_ranks(ranks) for direction, ranks in found.items()}, folds)
+
+
+def features_of_folds(parts: Sequence[Longs], features: Features, sources: Sources) -> list[Features]:
+    """The features of each fold. Raises `ConfigError` naming a fold of which nothing is asked."""
+    found = []
+    for number, rows in enumerate(parts, 1):
+        try:
+            found.append(take_pictures(features, rows, sources))
+        except DataError as error:
+            raise ConfigError(f"metrics.folds={len(parts)}: fold {number}: {error}; take fewer folds, or 0") from error
+    return found
 
 
 def take_pictures(features: Features, rows: Longs, sources: Sources) -> Features:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,14 @@ from picdesk.data.facts import PictureFacts
 from picdesk.data.near import near_pairs
 from picdesk.data.sources import has_pictures
 from picdesk.embedding.progress import progress
-from picdesk.errors import ConfigError, DataError
+from picdesk.errors import ConfigError, DataError, examples
 from picdesk.evaluation.query_parts import Rest, against_rest
 from picdesk.evaluation.shares import sliced_hits
 from picdesk.interfaces import Direction
 from picdesk.report.content import DIRECTION_NAMES, METRICS, Slice, SliceTable, Value
 from picdesk.retrieval.scores import Scored, in_order
 
+log = logging.getLogger(__name__)
 HITS = METRICS[0]
 MOST_LOOKED_AT = 10_000
 SMALLEST = 20
@@ -37,6 +39,8 @@ class Sliced:
     title: str
     parts: tuple[tuple[str, Flags], ...]
     note: str = ""
+    asked: bool = False
+    """Whether the config names it (`metrics.slices`)."""
 
 
 def slice_tables(
@@ -48,7 +52,7 @@ def slice_tables(
     seed: int,
     fields: Sequence[str] = (),
 ) -> tuple[SliceTable, ...]:
-    """Every slicing of every direction in which at least two parts hold 20 queries or more.
+    """Every slicing of every direction in which at least two parts hold 20 queries or more; what is left out is said.
 
     `prompts` are the texts as they were encoded; `twins` says which pictures have a look-alike (None: not known); `fields` are
     fields of the texts that queries are parted by besides.
@@ -57,11 +61,39 @@ def slice_tables(
     for direction, one in in_order(dict(scored)):
         asked = [by_field(name, direction, part, one) for name in fields]
         for sliced in (*asked, *slicings(direction, part, prompts, one, twins)):
-            large = Sliced(sliced.title, tuple(p for p in sliced.parts if p[1].sum() >= SMALLEST), sliced.note)
+            large = large_parts(sliced)
+            if sliced.asked:
+                tell_left_out(direction, sliced, large)
             if len(large.parts) > 1:
                 wanted.append((direction, one, large))
     together = sum(len(large.parts) for _, _, large in wanted)
     return tuple(measure_slices(direction, one, large, resamples, seed, together) for direction, one, large in wanted)
+
+
+def large_parts(sliced: Sliced) -> Sliced:
+    """The parts of 20 queries or more, with a note of the others."""
+    large = tuple(part for part in sliced.parts if part[1].sum() >= SMALLEST)
+    small = names_of_small(sliced)
+    if not small:
+        return sliced
+    left_out = f"left out, of fewer than {SMALLEST} queries: {examples(small)}"
+    return replace(sliced, parts=large, note="; ".join(text for text in (sliced.note, left_out) if text))
+
+
+def names_of_small(sliced: Sliced) -> list[str]:
+    """The parts of fewer than 20 queries, each with their number."""
+    counted = [(name, int(mask.sum())) for name, mask in sliced.parts]
+    return [f"{name} ({count})" for name, count in counted if count < SMALLEST]
+
+
+def tell_left_out(direction: Direction, sliced: Sliced, large: Sliced) -> None:
+    """Warn of values that have too few queries to be told of, and of a field that parts nothing."""
+    small, where = names_of_small(sliced), f"metrics.slices={sliced.title}, {DIRECTION_NAMES[direction].lower()}"
+    if len(large.parts) < 2:
+        have = f"{len(large.parts)} of {len(sliced.parts)} values have {SMALLEST} queries or more"
+        log.warning("%s: no table, for which two are needed: %s", where, have)
+    elif small:
+        log.warning("%s: left out, of fewer than %d queries: %s", where, SMALLEST, examples(small))
 
 
 def slicings(
@@ -127,7 +159,7 @@ def by_field(name: str, direction: Direction, part: Collection, one: Scored) -> 
     if len(counted) > MOST_VALUES:
         others = ~np.logical_or.reduce([mask for _, mask in parts])
         parts.append((f"{len(counted) - MOST_VALUES} others", np.asarray(others, np.bool_)))
-    return Sliced(name, tuple(parts), f"By the field {name}")
+    return Sliced(name, tuple(parts), f"By the field {name}", asked=True)
 
 
 def value_of_field(value: str | Sequence[str]) -> str:
