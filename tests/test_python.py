@@ -205,6 +205,20 @@ def test_a_matrix_is_measured_by_hand() -> None:
         picdesk.measure(similarity, [0, 1, 2, 3])
 
 
+def test_grades_of_a_matrix_count() -> None:
+    similarity = np.array([[0.9, 0.8, 0.1], [0.1, 0.2, 0.9]])
+    grades = np.array([[1, 3, 0], [0, 0, 2]])
+    found = picdesk.measure(similarity, grades, resamples=50, names=["ndcg"], ks=np.array([1, 2]))
+    best = 3 + 1 / np.log2(3)
+    assert found["t2i"].metrics["ndcg@2"] == pytest.approx(((1 + 3 / np.log2(3)) / best + 1) / 2)
+    assert found["i2t"].qrels.grades is not None
+    about = picdesk.measure(similarity, grades, about=[0, 2], resamples=50, names=["ndcg"], ks=[1, 2])
+    assert about["t2i"].metrics == found["t2i"].metrics
+    for odd in (np.nan, -1.0, 0.5):
+        with pytest.raises(picdesk.DataError, match="grades from 0 to 1000000 in whole numbers"):
+            picdesk.measure(similarity, np.where(grades == 2, odd, grades), resamples=50)
+
+
 def test_metrics_are_chosen_by_name() -> None:
     similarity = np.array([[0.9, 0.1, 0.3], [0.2, 0.8, 0.1], [0.4, 0.6, 0.5], [0.1, 0.2, 0.7]])
     scores = picdesk.measure(similarity, [0, 1, 2, 2], resamples=50, names=["map@r", "rsum", "mean_recall"], ks=[2])

@@ -67,12 +67,20 @@ def test_files_of_other_tools(tmp_path: Path) -> None:
     assert [qrels.item_ids[i] for i in qrels.items] == ["d1", "d3"]
 
 
+@pytest.mark.parametrize("text", ["q Q0 d 1 0.5 t\n q Q0 e 2 0.4 t\n", "q Q0 d 1 0.5 t\nq Q0 e 2 0.4 t "])
+def test_blanks_at_the_ends_of_lines_say_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.trec").write_text(text)
+    run = read_runs(tmp_path / "run.trec")["t2i"]
+    assert (run.query_ids, run.item_ids) == (("q",), ("d", "e"))
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("q Q0 d 1 0.5 t\nq Q0 e 2 0.4\n", "line 2: 5 columns, wanted 6: query Q0 item rank score tag"),
         ("q Q0 d 1 high t\n", "line 1: the score is 'high', wanted a finite number of float32"),
         ("q Q0 d 1 0.5 t\nq Q0 e 2 nan t\n", "line 2: the score is 'nan'"),
+        ("q Q0 d 1 1_0 t\n", "line 1: the score is '1_0', wanted a finite number of float32"),
         ("q Q0 d 1 1e39 t\n", "line 1: the score is '1e39'"),
         ("q Q0 d one 0.5 t\n", "line 1: the rank is 'one', wanted a whole number"),
         (

@@ -18,7 +18,7 @@ from picdesk.measures.listing import KS, NAMES
 from picdesk.products import quick_product
 from picdesk.retrieval.scores import Bars, Metrics, Scores, pictures_of, score
 from picdesk.text.given import listed, number_from, shown, whole_number
-from picdesk.trec.runs import Qrels, Run, id_ranks, order_rows
+from picdesk.trec.runs import MOST_GRADE, Qrels, Run, id_ranks, order_rows
 
 DEPTH = 20
 
@@ -41,11 +41,11 @@ def measure(
     `found` is a matrix of similarities [texts, pictures]; or the pair (text embeddings [texts, dim], picture embeddings
     [pictures, dim]), rows of any length, compared by cosine; or a `Run`, with `Qrels` for `relevant` (text to picture).
     `relevant` [texts] is the position of the picture that each text belongs to, or a matrix [texts, pictures] of true and
-    false. `about` [texts] says for such a matrix which picture each text was written for, by position: texts about one picture
-    are drawn together (not given: about the first by id that is relevant). Ids are numbers where they are not given. `names`
-    chooses the metrics (`["ndcg", "map@r", "rsum"]`, or `["all"]`; the list is in docs/metrics.md) and `ks` their cut-offs;
-    hits@1 is always among them, and those over both directions are in `.joint`. Raises `DataError` where shapes do not fit, or
-    a score is no number, and `ConfigError` for an unknown metric.
+    false, or of grades: whole numbers, 0 for what is not relevant. `about` [texts] says for such a matrix which picture each
+    text was written for, by position: texts about one picture are drawn together (not given: about the first by id that is
+    relevant). Ids are numbers where they are not given. `names` chooses the metrics (`["ndcg", "map@r", "rsum"]`, or `["all"]`;
+    the list is in docs/metrics.md) and `ks` their cut-offs; hits@1 is always among them, and those over both directions are in
+    `.joint`. Raises `DataError` where shapes do not fit, or a score is no number, and `ConfigError` for an unknown metric.
     """
     bars, metrics = bars_of(resamples, level, seed), Metrics.of(names, ks, "measure")
     if isinstance(found, Run):
@@ -165,11 +165,12 @@ def qrels_of(
             "t2i": together(own["t2i"], found["t2i"], text_ids, picture_ids, judged_only=True),
             "i2t": together(own["i2t"], found["i2t"], picture_ids, text_ids, judged_only=True),
         }
-    given = array_of(relevant, "relevant")
+    given, grade = array_of(relevant, "relevant"), None
     if given.shape == (len(text_ids),) and given.dtype.kind in "iu":
         texts, pictures = np.arange(len(text_ids)), given.astype(np.int64)
     elif given.shape == (len(text_ids), len(picture_ids)):
         texts, pictures = np.nonzero(given)
+        grade = grades_of(given[texts, pictures])
     else:
         shapes = f"[{len(text_ids)}] or [{len(text_ids)}, {len(picture_ids)}]"
         raise DataError(f"relevant of shape {given.shape}: positions {shapes} are needed")
@@ -177,10 +178,18 @@ def qrels_of(
         raise DataError(f"relevant: positions from 0 to {len(picture_ids) - 1} are needed")
     asked = np.unique(pictures)
     order = np.argsort(pictures, kind="stable")
-    back = Qrels.from_pairs(
-        tuple(picture_ids[i] for i in asked), text_ids, np.searchsorted(asked, pictures[order]), texts[order]
-    )
-    return {"t2i": Qrels.from_pairs(text_ids, picture_ids, texts, pictures), "i2t": back}
+    asking = tuple(picture_ids[i] for i in asked)
+    turned = None if grade is None else grade[order]
+    back = Qrels.from_pairs(asking, text_ids, np.searchsorted(asked, pictures[order]), texts[order], turned)
+    return {"t2i": Qrels.from_pairs(text_ids, picture_ids, texts, pictures, grade), "i2t": back}
+
+
+def grades_of(given: NDArray[Any]) -> NDArray[np.int64]:
+    """How relevant pairs [pairs] are. Raises `DataError` for what is no whole number of 1 or more."""
+    grades = numbers_of(given, "relevant")
+    if not ((grades >= 1) & (grades <= MOST_GRADE) & (grades == np.rint(grades))).all():
+        raise DataError(f"relevant: true and false, or grades from 0 to {MOST_GRADE} in whole numbers, are needed")
+    return grades.astype(np.int64)
 
 
 def positions_of(about: Any, texts: int, pictures: int) -> NDArray[np.int64]:

@@ -41,6 +41,6 @@ def _fault_of(words: list[str], columns: tuple[str, ...]) -> str:
 def _finite(word: str) -> bool:
     try:
         with np.errstate(over="ignore"):
-            return bool(np.isfinite(np.float32(float(word))))
+            return "_" not in word and bool(np.isfinite(np.float32(float(word))))
     except ValueError:
         return False

@@ -30,7 +30,7 @@ from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.trec.arrow import codes, numbers, strings, values
 from picdesk.trec.faults import QRELS_COLUMNS, RUN_COLUMNS, fault
 from picdesk.trec.run_lines import Lines, Longs, drop_unused_names, lines_of_run, run_of_lines
-from picdesk.trec.runs import Qrels, Run
+from picdesk.trec.runs import MOST_GRADE, Qrels, Run
 
 _UNSAFE = re.compile(r"[\s%\x00-\x1f\x7f]")
 _TAG = re.compile(r"picdesk-(\d+)(-tail)?")
@@ -44,7 +44,6 @@ _TYPES = {
     "iteration": pa.dictionary(pa.int32(), pa.string()),
 }
 _CHUNK = 1 << 15
-MOST_GRADE = 10**6
 OWN = "own"
 """Stands in the second column of a line of the qrels, which other tools do not read, where its item is the one that the query is
 about: a caption's own picture. Only where that cannot be told from the relevant items."""
@@ -281,7 +280,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> Any:
     text = path.read_bytes()
     if not text.strip():
         raise DataError(f"{path}: no lines")
-    if b"\t" in text or b"  " in text or b" \n" in text or b"\r" in text or text[:1] == b" ":
+    if any(mark in text for mark in (b"\t", b"  ", b" \n", b"\n ", b"\r")) or b" " in (text[:1], text[-1:]):
         text = b"\n".join(b" ".join(line.split()) for line in text.splitlines())
     try:
         return pyarrow.csv.read_csv(

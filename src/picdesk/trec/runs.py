@@ -16,6 +16,7 @@ from picdesk.errors import DataError, check_unique, examples
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
+MOST_GRADE = 10**6
 
 
 @dataclass(frozen=True)
