@@ -153,6 +153,15 @@ def test_rsum_and_mean_recall_over_both_directions() -> None:
     assert same["rsum"].p == 1
 
 
+def test_a_mean_over_one_direction_has_the_interval_of_its_metric() -> None:
+    case = random_case(np.random.default_rng(7), 40)
+    ranks = ranks_of_run(case.run("t2i"), case.qrels("t2i"))
+    asked = [(ranks, [case.picture_ids[i] for i in case.picture_of])]
+    own = intervals(ranks, (1, 5), resamples=300, level=0.9)
+    found = joint_intervals(asked, ("mean_recall",), (1, 5), resamples=300, level=0.9)
+    assert found == {"mean_recall@1": own["recall@1"], "mean_recall@5": own["recall@5"]}
+
+
 def test_a_difference_of_rsum_is_told() -> None:
     case = random_case(np.random.default_rng(7), 60)
     rng = np.random.default_rng(8)

@@ -187,6 +187,18 @@ def test_jobs_share_what_they_can_but_not_what_they_train(
     assert twin.read_bytes() == alone.file("metrics.json")
 
 
+def test_a_board_says_where_rows_have_other_directions(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    both = run(capfd, tmp_path / "jobs", "evaluate", *tiny, "part=all")
+    assert both.status == 0, both.err
+    for name in ("run.trec", "qrels.trec"):
+        lines = both.file(name).decode().splitlines(keepends=True)
+        (tmp_path / name).write_text("".join(line for line in lines if line.startswith("t2i/")))
+    files = (f"run_file={tmp_path / 'run.trec'}", f"qrels_file={tmp_path / 'qrels.trec'}")
+    assert run(capfd, tmp_path / "jobs", "evaluate", *files).status == 0
+    board = run(capfd, tmp_path / "board", "evaluate", "task=leaderboard", f"dir={tmp_path / 'jobs'}")
+    assert "1 of 2 rows report other directions" in board.out + board.err
+
+
 def test_a_board_says_what_its_order_does_not(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     """Rows about other pictures, and rows about pictures that were learned from, stood first and were called best."""
     fit = (*(s for s in tiny if not s.startswith("split")), "split=random_70_10_20", "prompt=caption")

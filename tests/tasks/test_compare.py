@@ -87,6 +87,19 @@ def test_cards_hold_each_jobs_own_ranking(pair: tuple[Path, Path], outputs: Path
     assert np.array_equal(moved.ranks.first, ranks_of_run(run_, qrels).first)
 
 
+def test_the_level_of_the_intervals_is_that_of_the_differences_too(
+    capfd: Capture, outputs: Path, pair: tuple[Path, Path]
+) -> None:
+    sides, reach = (f"dir={pair[0]}", f"against={pair[1]}", "bootstrap.resamples=500"), []
+    for more in ((), ("bootstrap.level=0.5",)):
+        ran = run(capfd, outputs, "evaluate", "task=compare", *sides, *more)
+        assert ran.status == 0, ran.err
+        assert ("Intervals: 50%" in ran.out, "Intervals" in ran.out) == ((True, True) if more else (False, False))
+        apart = json.loads((page_of(outputs).parent / "comparison.json").read_text())["differences"]["t2i"]["mrr"]
+        reach.append(apart["interval"][1] - apart["interval"][0])
+    assert reach[1] < 0.6 * reach[0]
+
+
 def test_metrics_over_both_directions_are_over_those_that_both_jobs_have(
     capfd: Capture, outputs: Path, pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -94,7 +107,9 @@ def test_metrics_over_both_directions_are_over_those_that_both_jobs_have(
         lines = (pair[1] / name).read_text().splitlines(keepends=True)
         (tmp_path / name).write_text("".join(line for line in lines if line.startswith("t2i/")))
     files = (f"run_file={tmp_path / 'run.trec'}", f"qrels_file={tmp_path / 'qrels.trec'}", "bootstrap.resamples=200")
-    texts_alone = run(capfd, outputs, "evaluate", *files)
+    texts_alone = run(capfd, outputs, "evaluate", *files, "bootstrap.level=0.9")
+    assert "Intervals: 90%" in texts_alone.out
+    assert "Intervals: 90%" in texts_alone.file("index.html").decode()
     sides = (f"dir={pair[0]}", f"against={texts_alone.folder}")
     ran = run(capfd, outputs, "evaluate", "task=compare", *sides, "metrics.names=[mean_recall]", "metrics.ks=[1]")
     assert ran.status == 0, ran.err

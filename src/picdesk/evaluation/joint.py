@@ -12,8 +12,8 @@ from picdesk.evaluation.families import family_p
 from picdesk.evaluation.metrics import Doubles, known_value, value_of
 from picdesk.evaluation.ranks import Longs, Ranks
 from picdesk.evaluation.significance import Difference, in_order_of
-from picdesk.evaluation.statistics import RESAMPLES, Interval, percentiles, resample_sums
-from picdesk.measures.listing import JOINTS, Joint
+from picdesk.evaluation.statistics import RESAMPLES, Interval, intervals, percentiles, resample_sums
+from picdesk.measures.listing import JOINTS, Joint, measure_of
 
 Asked = Sequence[tuple[Ranks, Sequence[str]]]
 """For each direction its ranks, and which picture each query is about (its id)."""
@@ -61,7 +61,13 @@ def interval_of(
     level: float = 0.95,
     digits: int = 3,
 ) -> Interval:
-    """The sum over the directions of the weighted means over queries, with its interval; it lies between 0 and `most`."""
+    """The sum over the directions of the weighted means over queries, with its interval; it lies between 0 and `most`.
+
+    What is one metric of the one direction there is has the interval of that metric.
+    """
+    alone = _of_one_metric(directions, terms, resamples, seed, level)
+    if alone is not None:
+        return alone
     number = _picture_numbers(directions)
     columns: dict[str, Doubles] = {}
     for i, ((ranks, _), own) in enumerate(zip(directions, number, strict=True)):
@@ -73,6 +79,15 @@ def interval_of(
     each = [drawn[f"s{i}"] / np.maximum(drawn[f"n{i}"], 1) for i in range(len(directions))]
     found = percentiles(value, np.sum(each, axis=0), level, len(columns["n0"]), (0.0, most))
     return Interval(found.value, found.low, found.high, digits)
+
+
+def _of_one_metric(directions: Asked, terms: Terms, resamples: int, seed: int, level: float) -> Interval | None:
+    """The interval of the metric that the terms are, where that is all there is; None otherwise."""
+    if len(directions) != 1 or list(terms.values()) != [1.0]:
+        return None
+    key = next(iter(terms))
+    measure, k = measure_of(key)
+    return intervals(directions[0][0], [k or 1], resamples, seed, level, [measure.name]).get(key)
 
 
 def mean_of_both(directions: Asked, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95) -> Interval:

@@ -156,7 +156,7 @@ def row(job: DoneJob, value: float, ranks: Rankings, keys: Sequence[str], verdic
 
 
 def doubts(jobs: Sequence[DoneJob], verdicts: Mapping[str, str]) -> list[Note]:
-    """Why the order may say nothing: rows with other queries than the first, pictures that were learned from."""
+    """Why the order may say nothing: rows with other queries or directions than the first, pictures that were learned from."""
     apart, alike = [one for one in verdicts.values() if one == APART], [job for job in jobs if job.alike[0]]
     said = []
     if apart:
@@ -164,6 +164,14 @@ def doubts(jobs: Sequence[DoneJob], verdicts: Mapping[str, str]) -> list[Note]:
             Note(
                 f"{len(apart)} of {len(jobs)} rows are not comparable with the first: they have other queries, answers or "
                 "another gallery, so their places in the order say little.",
+                True,
+            )
+        )
+    if others := [job for job in jobs if set(job.numbers) != set(jobs[0].numbers)]:
+        said.append(
+            Note(
+                f"{len(others)} of {len(jobs)} rows report other directions ({' and '.join(others[0].numbers)}) than the first "
+                f"({' and '.join(jobs[0].numbers)}): a mean over the directions of a row is not the same thing there.",
                 True,
             )
         )

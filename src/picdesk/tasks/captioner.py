@@ -253,7 +253,7 @@ def write(
     ]
     told = extra["captions"]
     bar = Interval(told["bleu"], told["interval"][0], told["interval"][1], digits=1)
-    tables = show.metric_tables([("by captions", scored, "main")])
+    tables = show.at_level(show.metric_tables([("by captions", scored, "main")]), session.bars.level)
     page = JobPage(
         title=f"{part.name}: captions between texts and pictures",
         subtitle=f"{settings.part} part · {weights['name']}",

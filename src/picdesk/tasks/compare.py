@@ -79,14 +79,16 @@ def compare(session: Session, jobs: Sequence[DoneJob]) -> float:
         {direction: (one.scores[direction].ranks, other.scores[direction].ranks) for direction in both},
         {direction: pictures_of(direction, one.scores[direction].qrels) for direction in both},
         ks=one.scores[both[0]].ks,
-        seed=settings.seed,
+        resamples=session.bars.resamples,
+        seed=session.bars.seed,
+        level=session.bars.level,
         names=one.scores[both[0]].names,
     )
-    joint = joint_apart(sides, both, settings.seed)
+    joint = joint_apart(sides, both, session.bars)
     folder = session.output_dir
     write_json(folder / "comparison.json", as_json(sides, apart, joint))
-    separate = (table(sides, direction, apart[direction]) for direction in both)
-    tables = (*separate, *joint_table(session.bars, sides, joint))
+    separate = (table(sides, direction, apart[direction], session.bars.level) for direction in both)
+    tables = show.at_level((*separate, *joint_table(session.bars, sides, joint)), session.bars.level)
     part, prompts, notes = data_of(session, one.job)
     shown: tuple[Any, ...] = ()
     try:
@@ -160,11 +162,11 @@ def scores_of(job: DoneJob, session: Session) -> Scores:
     return {d: score(d, runs[d], qrels[d], session.bars, session.metrics) for d in runs}
 
 
-def joint_apart(sides: Sequence[Side], both: Sequence[Direction], seed: int) -> dict[str, Difference]:
+def joint_apart(sides: Sequence[Side], both: Sequence[Direction], bars: Bars) -> dict[str, Difference]:
     """How far apart the two jobs are in the metrics over both directions that were asked for."""
     one, other = (side.scores for side in sides)
     paired = [(one[d].ranks, other[d].ranks, pictures_of(d, one[d].qrels)) for d in both]
-    return joint_differences(paired, one[both[0]].names, one[both[0]].ks, seed=seed)
+    return joint_differences(paired, one[both[0]].names, one[both[0]].ks, bars.resamples, bars.seed, bars.level)
 
 
 def joint_table(bars: Bars, sides: Sequence[Side], apart: dict[str, Difference]) -> tuple[MetricTable, ...]:
@@ -178,7 +180,7 @@ def joint_table(bars: Bars, sides: Sequence[Side], apart: dict[str, Difference])
     return tuple(replace(table, note=note) for table in show.joint_tables(rows, sides[0].scores))
 
 
-def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Difference]) -> MetricTable:
+def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Difference], level: float) -> MetricTable:
     """The metrics of both, and below them the differences with their intervals and p-values."""
     rows = tuple(
         MetricRow(side.name, show.values_of(side.scores[direction]), "main" if i == 0 else "other")
@@ -193,8 +195,8 @@ def table(sides: Sequence[Side], direction: Direction, apart: dict[str, Differen
         f"{name} {signed_text(apart[name])} (p={apart[name].p_family:.2g})" for name in (*TOLD, *more) if name in apart
     ]
     note = (
-        f"Difference, first less second: {'; '.join(told)}. Paired by picture: 95% bootstrap interval of each difference by "
-        "itself; p by random signs, corrected for all metrics and directions compared (step-down maxT)."
+        f"Difference, first less second: {'; '.join(told)}. Paired by picture: {100 * level:g}% bootstrap interval of each "
+        "difference by itself; p by random signs, corrected for all metrics and directions compared (step-down maxT)."
     )
     first = sides[0].scores[direction]
     return MetricTable(direction, rows, len(first.qrels.query_ids), first.run.gallery_size, note=note)
