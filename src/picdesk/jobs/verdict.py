@@ -10,7 +10,7 @@ from picdesk.assembly.schema import Settings
 from picdesk.errors import ConfigError
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.attempts import OutsideError
-from picdesk.measures.listing import JOINTS, is_rank
+from picdesk.measures.listing import JOINTS, LISTED, is_rank
 from picdesk.report.content import Fact, VerdictTable
 from picdesk.report.terminal import clean, console, print_table
 from picdesk.retrieval.scores import Scored
@@ -66,6 +66,18 @@ def compare_numbers(reported: Reported, scored: Scores, tolerance: float, where:
     return lines
 
 
+def in_tables(reported: Mapping[str, Any], scored: Scores) -> dict[str, dict[str, float]]:
+    """The numbers of a `metrics.json` that the tables hold, by direction.
+
+    Less hubness that the lists do not tell (`Scored.listed`), though the code of the job told it: it is no number to have again.
+    """
+    found: dict[str, dict[str, float]] = {d: dict(reported[d]["metrics"]) for d in DIRECTIONS if d in reported}
+    for direction, one in scored.items():
+        for name in set(LISTED).difference(one.listed):
+            found.get(direction, {}).pop(name, None)
+    return found
+
+
 def compare_files(
     reported: Mapping[str, Any],
     measured: Mapping[str, Any],
@@ -84,7 +96,7 @@ def compare_files(
     here = dict(numbers_in(measured))
     lines, lost = [], []
     for place, value in numbers_in(reported):
-        if place[0] in DIRECTIONS and place[1:2] == ("metrics",):
+        if place[0] in DIRECTIONS and place[1:2] == ("metrics",) and (place in here or place[-1] not in LISTED):
             continue  # what the tables show, which has lines of its own
         if place in here:
             step = one_query(measured, place) if moved else 0.0

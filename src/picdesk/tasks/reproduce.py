@@ -14,11 +14,10 @@ from picdesk.assembly.saved_limits import NEVER
 from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, DataError, MissingFileError
-from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.archive import MANIFEST, unpack
 from picdesk.jobs.folder import need_positive
 from picdesk.jobs.identity import settings_of
-from picdesk.jobs.verdict import Scores, Verdict, compare_numbers
+from picdesk.jobs.verdict import Scores, Verdict, compare_numbers, in_tables
 from picdesk.report import provenance
 from picdesk.report.manifest import BESIDE, Manifest
 from picdesk.report.metrics_file import read_scores
@@ -59,10 +58,9 @@ def reproduce(session: Session, name: str) -> float:
         refuse(path, [*differing_digests("data", manifest.data, data), *differing_digests("weights", theirs, weights)])
 
     def verdict(settings: Settings, scored: Scores) -> Verdict:
-        numbers: dict[str, dict[str, float]] = {d: reported[d]["metrics"] for d in DIRECTIONS if d in reported}
         facts = {"reproduced": str(path), "command": manifest.command_text, **whose}
         title = f"Reproduction of {given.parent.name if path == given else given.name}"
-        lines = compare_numbers(numbers, scored, settings.tolerance, "metrics.json")
+        lines = compare_numbers(in_tables(reported, scored), scored, settings.tolerance, "metrics.json")
         same = str(provenance.code()) == str(manifest.code)
         return Verdict(tuple(lines), settings.tolerance, facts, title, reported, same_code=same)
 
