@@ -194,9 +194,15 @@ def test_a_board_says_where_rows_have_other_directions(capfd: Capture, tmp_path:
         lines = both.file(name).decode().splitlines(keepends=True)
         (tmp_path / name).write_text("".join(line for line in lines if line.startswith("t2i/")))
     files = (f"run_file={tmp_path / 'run.trec'}", f"qrels_file={tmp_path / 'qrels.trec'}")
-    assert run(capfd, tmp_path / "jobs", "evaluate", *files).status == 0
+    assert run(capfd, tmp_path / "jobs", "evaluate", *files, "bootstrap.level=0.6").status == 0
     board = run(capfd, tmp_path / "board", "evaluate", "task=leaderboard", f"dir={tmp_path / 'jobs'}")
     assert "1 of 2 rows report other directions" in board.out + board.err
+    with (tmp_path / "jobs" / "leaderboard.csv").open(newline="") as stream:
+        alone = next(row for row in csv.DictReader(stream) if not row["i2t/hits@1"])
+    assert [alone[f"hits@1_{end}"] for end in ("low", "high")] == [
+        alone[f"t2i/hits@1_{end}"] for end in ("low", "high")
+    ]
+    assert "of the level of each job: 60% or 95%" in (tmp_path / "jobs" / "leaderboard.html").read_text()
 
 
 def test_a_board_says_what_its_order_does_not(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:

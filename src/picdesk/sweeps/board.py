@@ -23,6 +23,7 @@ from picdesk.report.leaderboard import write_csv
 from picdesk.report.measured_values import Column, Value, columns_of
 from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
+from picdesk.retrieval.scores import Bars
 from picdesk.sweeps.best_config import best_config, go_on
 from picdesk.sweeps.seeds import OverSeeds, over_seeds
 from picdesk.sweeps.sweep_charts import charts
@@ -143,7 +144,8 @@ def row(job: DoneJob, value: float, ranks: Rankings, keys: Sequence[str], verdic
     """One line of the leaderboard."""
     values = {"objective": Value(value), "hits@1": Value(job.hits)}
     if ranks:
-        both = mean_of_both([(one, pictures) for one, pictures in ranks.values()], seed=job.manifest.seed)
+        asked = [(one, pictures) for one, pictures in ranks.values()]
+        both = mean_of_both(asked, seed=job.manifest.seed, level=level_of(job))
         values["hits@1"] = Value(job.hits, min(both.low, job.hits), max(both.high, job.hits))
     for direction, own in job.numbers.items():
         values |= {f"{direction}/{name}": value for name, value in own.items() if on_board(name)}
@@ -153,6 +155,15 @@ def row(job: DoneJob, value: float, ranks: Rankings, keys: Sequence[str], verdic
         values["ms"] = Value(job.milliseconds)
     page = os.path.relpath(job.folder / "index.html", to) if (job.folder / "index.html").is_file() else ""
     return LeaderRow(short(job.name), {key: value_of(job, key) for key in keys}, values, page, verdict)
+
+
+def level_of(job: DoneJob) -> float:
+    """The level of a job's intervals; 95% where the job does not say."""
+    try:
+        level = float(job.manifest.settings.get("bootstrap.level", Bars.level))
+    except ValueError:
+        return Bars.level
+    return level if 0 < level < 1 else Bars.level
 
 
 def doubts(jobs: Sequence[DoneJob], verdicts: Mapping[str, str]) -> list[Note]:
@@ -207,6 +218,11 @@ def notes(jobs: Sequence[DoneJob], failures: Sequence[tuple[str, str]]) -> list[
     elif len(jobs) > 1:
         said.append(
             Note("Ordered by the data that is reported, so the first row's lead is partly luck of the choice.", True)
+        )
+    levels = sorted({level_of(job) for job in jobs})
+    if levels and levels != [Bars.level]:
+        said.append(
+            Note(f"Intervals are of the level of each job: {' or '.join(f'{100 * level:g}%' for level in levels)}.")
         )
     if len(jobs) > 1:
         said.append(
