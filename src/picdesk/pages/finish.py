@@ -84,12 +84,11 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> Ve
                 session.plain_config,
             )
         job.logger.finish()
-        made = (
+        tables = (
             *show.metric_tables(outcome.systems),
             *show.joint_tables(joint, outcome.scores),
             *outcome.tables,
         )
-        tables = show.at_level(made, session.bars.level)
         said = (Note(text) for text in session.dataset.split_notes)
         lost = (Note(line, True) for line in encoder.unread.lines())
         shown = replace(outcome, notes=(*outcome.notes, *said, *lost))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from picdesk.measures.listing import LISTED
 from picdesk.report.charts import Chart, Curve, Histogram, Series
 from picdesk.report.content import CardGroup, Item, MetricRow, MetricTable, QueryCard, Ranking, Role, Value
 from picdesk.report.loggers import RetrievedRow
-from picdesk.retrieval.scores import Bars, Scored, in_order
+from picdesk.retrieval.scores import Scored, in_order
 from picdesk.retrieval.slices import text_rows
 
 Scores = dict[Direction, Scored]
@@ -67,14 +66,6 @@ def joint_tables(systems: Sequence[tuple[str, Mapping[str, Interval], Role]], ma
         return ()
     queries = sum(len(one.qrels.query_ids) for one in main.values())
     return (MetricTable("both", rows, queries, max(one.run.gallery_size for one in main.values())),)
-
-
-def at_level(tables: Iterable[MetricTable], level: float) -> tuple[MetricTable, ...]:
-    """The tables, each with a note of the level of its intervals where that is not 95%."""
-    if level == Bars.level:
-        return tuple(tables)
-    said = f"Intervals: {100 * level:g}%."
-    return tuple(replace(table, note=f"{table.note} {said}".lstrip()) for table in tables)
 
 
 def rank_charts(scores: Scores) -> tuple[Chart, ...]:

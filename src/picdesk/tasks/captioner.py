@@ -29,6 +29,7 @@ from picdesk.files import file_digest
 from picdesk.interfaces import Direction, Embeddings, Side
 from picdesk.jobs.folder import Job, need_positive
 from picdesk.pages import finish, show
+from picdesk.pages.notes import level_note
 from picdesk.parts import config_part
 from picdesk.readers.queries import read_captions
 from picdesk.report.content import JobPage, Note
@@ -253,7 +254,8 @@ def write(
     ]
     told = extra["captions"]
     bar = Interval(told["bleu"], told["interval"][0], told["interval"][1], digits=1)
-    tables = show.at_level(show.metric_tables([("by captions", scored, "main")]), session.bars.level)
+    tables = show.metric_tables([("by captions", scored, "main")])
+    notes = level_note(session.bars.level)
     page = JobPage(
         title=f"{part.name}: captions between texts and pictures",
         subtitle=f"{settings.part} part · {weights['name']}",
@@ -262,10 +264,15 @@ def write(
         tables=tables,
         ranks=show.rank_charts(scored),
         groups=tuple(groups),
-        notes=(Note(f"What stands for the pictures ({bridge.source}) has BLEU {bar} against their known captions."),),
+        notes=(
+            *notes,
+            Note(f"What stands for the pictures ({bridge.source}) has BLEU {bar} against their known captions."),
+        ),
         files=finish.FILES,
     )
     write_job(job.folder / "index.html", page, show.picture_reader(part))
     job.write_manifest(session.fingerprint(part), weights, encoder, len(dataset.collection.skipped))
     print_metrics(tables)
+    for note in notes:
+        log.warning("%s", note.text)
     log.info("report page: %s", job.folder / "index.html")

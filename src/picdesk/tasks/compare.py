@@ -22,6 +22,7 @@ from picdesk.jobs.found import DoneJob, choices_of, find_jobs
 from picdesk.measures.listing import NAMES, measure_of
 from picdesk.pages import show
 from picdesk.pages.compare_cards import Scores, Side, groups
+from picdesk.pages.notes import level_note
 from picdesk.parts import config_part
 from picdesk.report.charts import Histogram
 from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note, Role
@@ -88,8 +89,9 @@ def compare(session: Session, jobs: Sequence[DoneJob]) -> float:
     folder = session.output_dir
     write_json(folder / "comparison.json", as_json(sides, apart, joint))
     separate = (table(sides, direction, apart[direction], session.bars.level) for direction in both)
-    tables = show.at_level((*separate, *joint_table(session.bars, sides, joint)), session.bars.level)
+    tables = (*separate, *joint_table(session.bars, sides, joint))
     part, prompts, notes = data_of(session, one.job)
+    notes = (*level_note(session.bars.level), *notes)
     shown: tuple[Any, ...] = ()
     try:
         shown = groups(sides, both, part, prompts, settings.shown) if part else ()

@@ -121,11 +121,10 @@ def evaluate_files(
     job.logger.log_metrics(flat_metrics(scored) | {f"both/{key}": one.value for key, one in joint.items()})
     job.logger.finish()
     verdict = write_verdict(job, judge(session.settings, scored))
-    made = (
+    tables = (
         *show.metric_tables([("run", scored, "main")]),
         *show.joint_tables([("run", joint, "main")], scored),
     )
-    tables = show.at_level(made, session.bars.level)
     write_run_page(job, paths, tables, show.rank_charts(scored), verdict)
     job.write_manifest(digests, {}, None, 0)
     print_metrics(tables)
