@@ -76,6 +76,28 @@ def test_each_adaptation_trains_and_its_checkpoint_is_plain(
     )
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("adaptation=full",), ("adaptation=heads",)),
+        (("adaptation=heads",), ("adaptation=lock_image", "adaptation.head=false")),
+    ],
+    ids=("trunks that learn no longer", "a head that learns no longer"),
+)
+def test_what_a_second_fit_leaves_alone_is_in_its_checkpoint_too(
+    first: tuple[str, ...], second: tuple[str, ...], capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
+) -> None:
+    begun = run(capfd, tmp_path, "train", *tiny_clip, *first)
+    assert begun.status == 0, begun.err
+    settings = [one for one in tiny_clip if not one.startswith("backbone")]
+    further = run(capfd, tmp_path, "train", *settings, f"ckpt={begun.folder}", *second)
+    assert further.status == 0, further.err
+    again = run(capfd, tmp_path, "evaluate", f"ckpt={further.folder}", "bootstrap.resamples=200")
+    assert again.status == 0, again.err
+    assert again.file("run.trec") == further.file("run.trec")
+    assert reached_metrics(again) == reached_metrics(further)
+
+
 MISTAKES = {
     "an unknown adaptation": (("adaptation=everything",), ("adaptation=everything", "full", "lora")),
     "augmentation without pixels": (("augmentation=crop_flip",), ("augmentation", "adaptation=heads", "none")),

@@ -80,7 +80,8 @@ def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float
     state = resume.keep(job, stopped)
     with job.clock.stage("fit"):
         best = run_fit(session, job, data, parts, state)
-    path = save(job.folder / "checkpoint", backbone, dict(best.path.weights), session.config_text())
+    tuned = dict(best.path.weights)
+    path = save(job.folder / "checkpoint", backbone, tuned, session.config_text(), session.checkpoint)
     with job.clock.stage("retrieve and score"):
         if data.raw is not None:  # new trunks: the report part goes through the store again, under their fingerprints
             report = session.features_of(part)

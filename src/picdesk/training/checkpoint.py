@@ -55,8 +55,15 @@ def _digest(path: Path, *about: int) -> str:
     return file_digest(path)
 
 
-def save(folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], config: str) -> Path:
-    """Write the weights, and the YAML text that rebuilds their model, whole; the path of the weights file."""
+def save(
+    folder: Path, backbone: TwoTower, weights: dict[str, torch.Tensor], config: str, start: Checkpoint | None = None
+) -> Path:
+    """Write the weights, and the YAML text that rebuilds their model, whole; the path of the weights file.
+
+    What the checkpoint `start`, from which the fit began, holds beside them is written too: the fit left it as it was, and a
+    backbone that is built anew does not have it.
+    """
+    weights = weights if start is None else read_weights(start.path)[1] | weights
     about = {
         "format": FORMAT,
         "backbone": backbone.name,
