@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from safetensors import safe_open
 
@@ -96,6 +98,38 @@ def test_what_a_second_fit_leaves_alone_is_in_its_checkpoint_too(
     assert again.status == 0, again.err
     assert again.file("run.trec") == further.file("run.trec")
     assert reached_metrics(again) == reached_metrics(further)
+
+
+class Seen(pl.Callback):
+    """Keeps what each validation found."""
+
+    rows: ClassVar[list[dict[str, float]]] = []
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+
+@pytest.mark.parametrize("adaptation", ["heads", "lock_image"])
+def test_texts_that_ask_and_texts_that_are_found_are_validated_as_they_are_scored(
+    adaptation: str, capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
+) -> None:
+    """A fit of a backbone with a prompt for either."""
+    prompts = ("backbone.prompts.query=big: ", "backbone.prompts.document=a ")
+    settings = (*tiny_clip, *prompts, "encode.precision=fp32", f"adaptation={adaptation}")
+    zero_shot = run(capfd, tmp_path, "evaluate", *settings, "part=val")
+    assert zero_shot.status == 0, zero_shot.err
+    Seen.rows.clear()
+    watch = ("+callbacks.seen._target_=tests.tasks.test_adaptations.Seen", "callbacks=default")
+    fitted = run(capfd, tmp_path, "train", *settings, *watch)
+    assert fitted.status == 0, fitted.err
+    for direction in ("t2i", "i2t"):
+        wanted = reached_metrics(zero_shot)[direction]["metrics"]
+        for name in ("hits@1", "mrr", "mean_rank"):
+            assert Seen.rows[0][f"val/{direction}/{name}"] == pytest.approx(wanted[name], abs=1e-6), (direction, name)
+    after = run(capfd, tmp_path, "evaluate", f"ckpt={fitted.folder}", "part=val")
+    assert after.status == 0, after.err
+    both = [reached_metrics(after)[direction]["metrics"]["hits@1"] for direction in ("t2i", "i2t")]
+    assert json.loads(fitted.file("manifest.json"))["objective"] == pytest.approx(sum(both) / 2)
 
 
 MISTAKES = {

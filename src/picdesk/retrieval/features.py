@@ -76,6 +76,24 @@ def encoded_features(
     )
 
 
+def turned_features(
+    dataset: Dataset, part: Collection, backbone: TwoTower, encoder: Encoder, without: tuple[Modality, ...] = ()
+) -> dict[Modality, NDArray[np.float32]]:
+    """Trunk features of the sides that the backbone encodes otherwise where pictures ask and texts are found; those in `without`
+    are empty. Nothing where each side has one prompt."""
+    turned, found = backbone.facing("i2t"), dict[Modality, NDArray[np.float32]]()
+    for modality in MODALITIES:
+        if turned.role_parts(modality) == backbone.role_parts(modality):
+            continue
+        if modality in without:
+            found[modality] = np.empty((0, turned.trunk_dim(modality)), np.float32)
+        elif modality == "image":
+            found[modality] = picture_features(part, turned, encoder)
+        else:
+            found[modality] = text_features(dataset, part, turned, encoder)
+    return found
+
+
 def picture_features(part: Collection, backbone: TwoTower, encoder: Encoder) -> NDArray[np.float32]:
     """Trunk features [pictures, trunk_dim] of one part, through the store or as they came with the data set."""
     given = backbone.given_features("image", part.vectors, part.name)

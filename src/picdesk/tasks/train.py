@@ -22,6 +22,7 @@ from picdesk.pages import forgetting, show, training_advice
 from picdesk.pages.finish import Outcome, finish
 from picdesk.parts import config_part
 from picdesk.report.content import Note
+from picdesk.retrieval.features import turned_features
 from picdesk.tasks.base import Task
 from picdesk.training.checkpoint import save
 from picdesk.training.datamodule import FeatureData, Raw
@@ -160,7 +161,8 @@ def make_data(session: Session, parts: dict[str, Any]) -> FeatureData:
         max_pixels=encoder.max_pixels,
     )
     settings = session.settings.training
-    return FeatureData(train, val, settings.batch_size, session.settings.seed, settings.sampler, raw)
+    turned = turned_features(session.dataset, seen["val"], session.backbone, encoder, learning)
+    return FeatureData(train, val, settings.batch_size, session.settings.seed, settings.sampler, raw, turned)
 
 
 def tell_further_positives(train: Features, loss: Any) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError
-from picdesk.interfaces import Modality, PictureBytes
+from picdesk.interfaces import DIRECTIONS, Direction, Modality, PictureBytes
 from picdesk.training.augmentation import Nothing
 from picdesk.training.batch_order import Batches, EveryText, Loader, OneTextEach
 from picdesk.training.features import Features
 from picdesk.training.inputs import Augment, FeatureRows, Inputs, PictureRows, Rows, TextRows
 from picdesk.training.process_rows import place
+from picdesk.training.trained import MODALITIES
 
 Pairs = tuple[Inputs, Inputs, torch.Tensor, torch.Tensor]
 """Inputs of pictures and of texts, and the positions of both in their part, a row a pair."""
@@ -59,6 +62,7 @@ class FeatureData(pl.LightningDataModule):
     """Shuffled training pairs, by text or one text a picture (`sampler`); validation pictures and texts, in order.
 
     `sampler=auto` is `texts` on features and `pictures` where a trunk learns. `batch_size` counts the pairs of all processes.
+    `turned` holds validation features of the sides that the backbone encodes otherwise from picture to text.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class FeatureData(pl.LightningDataModule):
         seed: int,
         sampler: str = "texts",
         raw: Raw | None = None,
+        turned: Mapping[Modality, NDArray[np.float32]] | None = None,
     ) -> None:
         super().__init__()
         if sampler not in SAMPLERS:
@@ -88,12 +93,27 @@ class FeatureData(pl.LightningDataModule):
         self.order = Batches(self.sampler, order, self.batch_size)
         self._picture_of = torch.from_numpy(train.picture_of)
         self._images, self._texts = self._sides("train", train, seed)
-        self._val = self._sides("val", val, seed)
+        self._val: dict[tuple[Direction, Modality], Rows] = {
+            (DIRECTIONS[0], modality): rows
+            for modality, rows in zip(MODALITIES, self._sides("val", val, seed), strict=True)
+        }
+        for modality, features in (turned or {}).items():
+            self._val[DIRECTIONS[1], modality] = self._turned(modality, features, seed)
 
     def _sides(self, part: str, features: Features, seed: int) -> tuple[Rows, Rows]:
         if self.raw is None:
             return FeatureRows(features.images), FeatureRows(features.texts)
         return self.raw.rows(part, "image", features, seed), self.raw.rows(part, "text", features, seed)
+
+    def _turned(self, modality: Modality, features: NDArray[np.float32], seed: int) -> Rows:
+        if self.raw is None or modality not in self.raw.learning:
+            return FeatureRows(features)
+        return replace(self.raw, backbone=self.raw.backbone.facing(DIRECTIONS[1])).rows("val", modality, self.val, seed)
+
+    @property
+    def val_sides(self) -> tuple[tuple[Direction, Modality], ...]:
+        """What each of `val_dataloader` is: both sides from text to picture, and what is otherwise from picture to text."""
+        return tuple(self._val)
 
     def pairs(self, rows: list[int], epoch: int) -> Pairs:
         """One training batch, by the positions of its texts."""
@@ -111,8 +131,8 @@ class FeatureData(pl.LightningDataModule):
         return Loader(self.order, self.pairs, ahead=self.raw is not None)
 
     def val_dataloader(self) -> list[Iterable[Inputs]]:
-        """Pictures, then texts, unaugmented."""
-        return [InOrder(rows) for rows in self._val]
+        """The `val_sides`: pictures, texts, unaugmented, and what is otherwise from picture to text."""
+        return [InOrder(rows) for rows in self._val.values()]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from picdesk.training.datamodule import FeatureData
 from picdesk.training.features import Features, Relevant, further_pairs
 from picdesk.training.inputs import embed_inputs, move_inputs
 from picdesk.training.losses import Contrastive, takes_text
-from picdesk.training.module import MONITOR, Retrieval, validation_metrics
+from picdesk.training.module import MONITOR, Retrieval, side_metrics
 from picdesk.training.state import KeepState, WholeFiles
 from picdesk.training.trained import MODALITIES, Trained
 
@@ -172,7 +172,7 @@ def fit(
             further = further_pairs(data.train)
             loss.relevant = Relevant(further, len(data.train.text_ids)) if len(further) and takes_text(loss) else None
             trained.add_bias()
-        module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk)
+        module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk, data.val_sides)
         best = Best(trained)
         start = trained.plain_weights()
         backbone.eval()  # the trunks stay so: their dropout and batch statistics are not to move
@@ -213,7 +213,7 @@ def best_between(
 
     def score(weights: Weights) -> float:
         copy_into(own, weights)
-        return validation_metrics(data.val, *val_embeddings(backbone, data, device))[MONITOR]
+        return side_metrics(data.val, data.val_sides, val_embeddings(backbone, data, device))[MONITOR]
 
     path = wise_ft(start, end, score)
     backbone.cpu()
@@ -227,16 +227,15 @@ def best_between(
     return path
 
 
-def val_embeddings(
-    backbone: TwoTower, data: FeatureData, device: torch.device
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Validation pictures and texts in the shared space, through the trunks that learn."""
+def val_embeddings(backbone: TwoTower, data: FeatureData, device: torch.device) -> list[NDArray[np.float32]]:
+    """The validation sides in the shared space, `data.val_sides`, through the trunks that learn."""
     sides: list[NDArray[np.float32]] = []
     with torch.inference_mode():
-        for modality, loader in zip(MODALITIES, data.val_dataloader(), strict=True):
-            parts = [embed_inputs(backbone, modality, move_inputs(batch, device)).float().cpu() for batch in loader]
+        for (direction, modality), loader in zip(data.val_sides, data.val_dataloader(), strict=True):
+            facing = backbone.facing(direction)
+            parts = [embed_inputs(facing, modality, move_inputs(batch, device)).float().cpu() for batch in loader]
             sides.append(torch.cat(parts).numpy())
-    return sides[0], sides[1]
+    return sides
 
 
 def embed_part(backbone: TwoTower, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,27 @@ from torch import nn
 
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.evaluation.metrics import KS, NAMES, choose_measures, exact_ranks_both, metrics_of
-from picdesk.interfaces import DIRECTIONS, Embeddings, Modality
+from picdesk.evaluation.ranks import Ranks
+from picdesk.interfaces import DIRECTIONS, Direction, Embeddings, Modality
 from picdesk.training.chunks import embed_in_chunks
 from picdesk.training.datamodule import Pairs
 from picdesk.training.features import Features
 from picdesk.training.inputs import Inputs, embed_inputs
 from picdesk.training.losses import Contrastive
 from picdesk.training.probes import check_result
-from picdesk.training.trained import RATE, Trained
+from picdesk.training.trained import MODALITIES, RATE, Trained
 
 log = logging.getLogger(__name__)
 MONITOR = "val/hits@1"
+Sides = Sequence[tuple[Direction, Modality]]
+BOTH: Sides = tuple((DIRECTIONS[0], modality) for modality in MODALITIES)
 
 
 class Retrieval(pl.LightningModule):
     """Trains what the adaptation left thawed, and scores both directions over all validation embeddings each epoch.
 
-    `chunk` items at a time go through a trunk that learns (0: the whole batch).
+    `chunk` items at a time go through a trunk that learns (0: the whole batch). `sides` are those that are validated, in the
+    order of the loaders; see `FeatureData.val_sides`.
     """
 
     def __init__(
@@ -42,12 +46,13 @@ class Retrieval(pl.LightningModule):
         scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
         val: Features,
         chunk: int = 0,
+        sides: Sides = BOTH,
     ) -> None:
         super().__init__()
-        self.backbone, self.loss, self.val, self.chunk = backbone, loss, val, chunk
+        self.backbone, self.loss, self.val, self.chunk, self.sides = backbone, loss, val, chunk, sides
         self.strict_loading = False  # a state holds what is trained alone
         self._trained, self._optimizer, self._scheduler = trained, optimizer, scheduler
-        self._seen: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        self._seen: list[list[torch.Tensor]] = [[] for _ in sides]
         self.validated: tuple[torch.Tensor, ...] = ()
         self._steps = 1
         self.losses: tuple[float | torch.Tensor, int] = (0.0, 0)
@@ -86,16 +91,16 @@ class Retrieval(pl.LightningModule):
         return float(self.trainer.strategy.reduce(mean, reduce_op="mean"))
 
     def validation_step(self, batch: Inputs, batch_index: int, dataloader_idx: int = 0) -> None:
-        """Embed one batch of pictures (loader 0) or texts (loader 1)."""
-        modality: Modality = "image" if dataloader_idx == 0 else "text"
-        self._seen[dataloader_idx].append(embed_inputs(self.backbone, modality, batch).float().cpu())
+        """Embed one batch of one of the `sides`."""
+        direction, modality = self.sides[dataloader_idx]
+        self._seen[dataloader_idx].append(embed_inputs(self.backbone.facing(direction), modality, batch).float().cpu())
 
     def on_validation_epoch_end(self) -> None:
         """Rank every validation query against the whole validation gallery, both directions."""
-        self.validated = tuple(torch.cat(side) for side in self._seen)
-        images, texts = (side.numpy() for side in self.validated)
-        self._seen = ([], [])
-        for name, value in validation_metrics(self.val, images, texts).items():
+        found = [torch.cat(side) for side in self._seen]
+        self.validated = tuple(found[: len(MODALITIES)])
+        self._seen = [[] for _ in self.sides]
+        for name, value in side_metrics(self.val, self.sides, [side.numpy() for side in found]).items():
             self.log(name, value, prog_bar=name == MONITOR)
 
     def configure_optimizers(self) -> Any:
@@ -112,23 +117,46 @@ class Retrieval(pl.LightningModule):
         checkpoint["state_dict"] = {name: v for name, v in checkpoint["state_dict"].items() if name in names}
 
 
-def validation_metrics(val: Features, images: NDArray[np.float32], texts: NDArray[np.float32]) -> Mapping[str, float]:
+def side_metrics(val: Features, sides: Sides, embeddings: Sequence[NDArray[np.float32]]) -> Mapping[str, float]:
+    """`validation_metrics` of the embeddings [n, dim] of each of the `sides`."""
+    found = dict(zip(sides, embeddings, strict=True))
+    images, texts = (found[side] for side in BOTH)
+    if len(found) == len(BOTH):
+        return validation_metrics(val, images, texts)
+    asking, shown = (found.get((DIRECTIONS[1], side[1]), found[side]) for side in BOTH)
+    return validation_metrics(val, images, texts, (asking, shown))
+
+
+def validation_metrics(
+    val: Features,
+    images: NDArray[np.float32],
+    texts: NDArray[np.float32],
+    turned: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+) -> Mapping[str, float]:
     """`val/<direction>/<metric>` of all, and `val/hits@1`, the mean of both directions, which picks the checkpoint.
 
-    Embeddings that are not finite find nothing: they score as if all were one vector, where every tie counts against it.
+    `turned` are pictures and texts as they are embedded from picture to text; None: as given. Embeddings that are not finite
+    find nothing: they score as if all were one vector, where every tie counts against it.
     """
-    if not (sound(images) and sound(texts)):
+    both = (images, texts, *(turned or ()))
+    if not all(map(sound, both)):
         log.warning(
             "the embeddings are no longer finite: the weights have run away; a lower optimizer.lr may hold them"
         )
-        images, texts = (np.full_like(side, side.shape[1] ** -0.5) for side in (images, texts))
-    t2i, i2t = exact_ranks_both(Embeddings(val.text_ids, texts), Embeddings(val.picture_ids, images), val.t2i, val.i2t)
+        both = tuple(np.full_like(side, side.shape[1] ** -0.5) for side in both)
+    t2i, i2t = ranks_of(val, *both[:2])
+    i2t = ranks_of(val, *both[2:])[1] if turned else i2t
     logged: dict[str, float] = {}
     for direction, ranks in (("t2i", t2i), ("i2t", i2t)):
         found = metrics_of(ranks)
         logged |= {f"val/{direction}/{k}": v for k, v in found.items() if k not in ("queries", "gallery")}
     logged[MONITOR] = (logged["val/t2i/hits@1"] + logged["val/i2t/hits@1"]) / 2
     return logged
+
+
+def ranks_of(val: Features, images: NDArray[np.float32], texts: NDArray[np.float32]) -> tuple[Ranks, Ranks]:
+    """Ranks in both directions, t2i and i2t."""
+    return exact_ranks_both(Embeddings(val.text_ids, texts), Embeddings(val.picture_ids, images), val.t2i, val.i2t)
 
 
 def monitored_names() -> tuple[str, ...]:
