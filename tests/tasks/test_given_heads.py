@@ -45,6 +45,7 @@ def heads(image: str, text: str) -> tuple[str, str]:
     return f"backbone/head@backbone.image_head={image}", f"backbone/head@backbone.text_head={text}"
 
 
+TOWER = ("+backbone@backbone.text_encoder=minilm",)
 FIT = ("trainer.max_epochs=20", "training.batch_size=64", "loss=infonce", "optimizer.lr=1e-2")
 
 
@@ -146,6 +147,27 @@ def test_vectors_without_a_head_name_the_head_that_can_be_trained(capfd: Capture
         )
     more = ("backbone/head@backbone.image_head=linear", "trainer.max_epochs=1")
     assert run(capfd, outputs, "train", *arguments(given, *FIT), *more).status == 0
+
+
+@pytest.mark.parametrize(
+    ("adaptation", "texts", "told"),
+    [
+        ("lock_image", "given", "adaptation=lock_image: the text vectors of data=npz are given"),
+        ("full", "given", "adaptation=full: the image and text vectors of data=npz are given"),
+        ("full", "encoded", "the image vectors of data=npz are given, so no trunk makes them that could learn; take "),
+    ],
+)
+def test_a_tower_whose_vectors_are_given_does_not_learn(
+    capfd: Capture, outputs: Path, tmp_path: Path, adaptation: str, texts: str, told: str
+) -> None:
+    """It learned from tokens, and the fit was scored by the vectors that it no longer makes."""
+    folder = write_vectors(tmp_path, 60)
+    wide = ("backbone.text_width=32",) if texts == "given" else ("data.text_array=null", *TOWER)
+    refused = run(
+        capfd, outputs, "train", *arguments(folder, *wide, *heads("linear", "linear"), *FIT), f"adaptation={adaptation}"
+    )
+    one_line(refused, told, "adaptation=heads")
+    assert ("lock_image" in refused.err.partition("take ")[2]) == (texts == "encoded")
 
 
 def test_heads_by_chance_are_called_so(capfd: Capture, outputs: Path, given: Path) -> None:

@@ -11,9 +11,12 @@ import torch
 from torch import nn
 
 from picdesk.assembly.allowed import FOREIGN, OWN
+from picdesk.backbones.two_tower import TwoTower
+from picdesk.collection import Collection
 from picdesk.errors import ConfigError
 from picdesk.report.content import Note
 from picdesk.training import probes
+from picdesk.training.adaptation import Adaptation
 from picdesk.training.losses import Mixture
 from picdesk.training.module import monitored_names
 
@@ -106,6 +109,18 @@ def logs_more(node: Any) -> bool:
     """Whether a callback is one of the user's own, which may log numbers that nobody else knows."""
     target = str(node.get("_target_")) if isinstance(node, dict) else OWN
     return target not in FOREIGN and target.split(".")[0] != OWN
+
+
+def check_given(adaptation: Adaptation, backbone: TwoTower, part: Collection) -> None:
+    """Raise `ConfigError` where a trunk is to learn whose place the data set's own vectors take: it would be validated by what it
+    makes, and scored by vectors that it no longer makes."""
+    given = [m for m in adaptation.towers if backbone.given_features(m, part.vectors, part.name) is not None]
+    if given:
+        other = "" if "text" in given or not backbone.trunks_learn else " or, for the text tower, lock_image"
+        raise ConfigError(
+            f"adaptation={adaptation.name}: the {' and '.join(given)} vectors of data={part.name} are given, so no trunk makes "
+            f"them that could learn; take adaptation=heads{other}"
+        )
 
 
 def check_steps(optimizer: Any, scheduler: Any) -> None:

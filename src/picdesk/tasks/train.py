@@ -63,6 +63,7 @@ def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float
     """Evaluate the start, fit, evaluate what was fitted; `stopped` is the folder of the job that this one goes on with."""
     dataset, part, backbone = session.dataset, session.part, session.backbone_to_train()
     parts["adaptation"].check(backbone)
+    fit_checks.check_given(parts["adaptation"], backbone, dataset.part("train"))
     session.rerankers.check_fit(backbone.name, parts["adaptation"].tunes(backbone))
     few = fit_checks.choice_notes(len(dataset.part("val").pictures))
     job, second = Job(session), forgetting.second_of(session)
