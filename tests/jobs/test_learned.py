@@ -165,6 +165,25 @@ def test_what_the_checkpoint_of_a_reranker_learned_from_is_told_too(capfd: Captu
     assert "were learned from" not in off.out, "it has no share in these numbers"
 
 
+def test_what_the_start_of_a_fit_learned_from_is_told_of_its_end_too(
+    capfd: Capture, tmp_path: Path, data: Path
+) -> None:
+    """Fitted further on another draw of the same data; and again when the first checkpoint is gone."""
+    first = run(capfd, tmp_path / "first", "train", *TINY, f"data.root={data}", "split=random_70_15_15", *FIT)
+    further = ("split=random_70_15_15", "split.seed=7", *FIT)
+    fitted = run(capfd, tmp_path / "out", "train", f"ckpt={first.folder}", *further)
+    again = run(capfd, tmp_path / "out", "evaluate", f"ckpt={fitted.folder}", *FIT[2:])
+    for ran in (fitted, again):
+        assert ran.status == 0, ran.err
+        assert "pictures of this part were learned from, or chosen by, when a checkpoint at work was trained" in ran.out
+    assert again.file("metrics.json") == fitted.file("metrics.json")
+    first.folder.rename(tmp_path / "gone")
+    alone = run(capfd, tmp_path / "out", "evaluate", f"ckpt={fitted.folder}", *FIT[2:])
+    assert alone.status == 0, alone.err
+    said = alone.out.replace("\n", " ")
+    assert f"had learned from cannot be told: ckpt={first.folder}" in said, said
+
+
 def test_jobs_of_a_sweep_look_it_up_once(
     capfd: Capture, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

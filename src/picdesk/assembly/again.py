@@ -16,7 +16,7 @@ from picdesk.assembly.named import named_keys
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import OPEN, Limits, raw_node
 from picdesk.assembly.session import Session
-from picdesk.errors import ConfigError, MissingFileError
+from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.training.checkpoint import CONFIG, Checkpoint
 
 WHERE = ("root", "max_bad_fraction", "quoting", "encoding", "delimiter", "records")
@@ -76,6 +76,29 @@ def learned_on(session: Session, checkpoint: Checkpoint) -> tuple[Session | None
         if elsewhere:
             again.data = raw_node(saved, "data")
     return Session(again), elsewhere
+
+
+def lineage(session: Session, checkpoint: Checkpoint) -> tuple[list[Checkpoint], str]:
+    """A checkpoint, that from which its fit began, and so on back; and why no more can be told, "" where these are all."""
+    line, known = [checkpoint], {checkpoint.path.resolve()}
+    try:
+        while (start := began_from(session, line[-1])) is not None and start.path.resolve() not in known:
+            line.append(start)
+            known.add(start.path.resolve())
+    except UserError as error:
+        return line, str(error).splitlines()[0]
+    return line, ""
+
+
+def began_from(session: Session, checkpoint: Checkpoint) -> Checkpoint | None:
+    """The checkpoint from which the fit of another began, by the config beside that; None where there was none.
+
+    Raises `UserError` where it is gone, changed, or not a place that a saved config may name.
+    """
+    saved = read_saved(checkpoint.config_path, session.cfg, otherwise_searched=True)
+    if OmegaConf.is_missing(saved, "ckpt"):
+        raise ConfigError(f"{checkpoint.config_path} names a ckpt outside of its job")
+    return None if saved.get("ckpt") is None else find(str(saved.ckpt), session.outputs)
 
 
 def _what(node: Mapping[Any, Any]) -> dict[str, Any]:

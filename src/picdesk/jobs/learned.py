@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from picdesk.assembly import shelf
-from picdesk.assembly.again import learned_on
+from picdesk.assembly.again import learned_on, lineage
 from picdesk.assembly.reading import Looks
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
@@ -31,12 +31,14 @@ from picdesk.training.checkpoint import Checkpoint
 @dataclass(frozen=True)
 class Learned:
     """The pictures that a job's weights were learned from, or chosen by: `ids` of `collection`, which is another data set than
-    the one that is scored where `elsewhere`. `unknown` says why it cannot be told."""
+    the one that is scored where `elsewhere`. `unknown` says why it cannot be told; `before` why it cannot be told of a checkpoint
+    from which a fit went on to these weights."""
 
     collection: Collection
     ids: frozenset[str]
     elsewhere: bool = False
     unknown: str = ""
+    before: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,19 +57,22 @@ def learned_by_fit(dataset: Dataset, start: Learned | None = None) -> Learned:
 
 
 def learned_by(session: Session) -> Learned | None:
-    """What the checkpoints at work, those of rerankers too, have learned from, by the data set and the split of the config beside
-    each; None without one.
+    """What the checkpoints at work, those of rerankers too, and those from which their fits went on have learned from, by the
+    data set and the split of the config beside each; None without one.
 
     Looked up once by all jobs of a sweep over the same checkpoint and data. Where a checkpoint learned from this data set and
     another from another one, what is said is of the former.
     """
     own = [] if session.checkpoint is None else [session.checkpoint]
-    found = [learned_from(session, one) for one in (*own, *session.rerankers.checkpoints())]
+    lines = [lineage(session, one) for one in (*own, *session.rerankers.checkpoints())]
+    found = [learned_from(session, one) for line, _ in lines for one in line]
+    before = next((why for _, why in lines if why), "")
     untold = next((one for one in found if one.unknown), None)
     here = [one for one in found if not one.elsewhere]
     if untold is not None or not here:
-        return untold or next(iter(found), None)
-    return Learned(here[0].collection, frozenset().union(*(one.ids for one in here)))
+        only = untold or next(iter(found), None)
+        return only and replace(only, before=before)
+    return Learned(here[0].collection, frozenset().union(*(one.ids for one in here)), before=before)
 
 
 def learned_from(session: Session, checkpoint: Checkpoint) -> Learned:
@@ -102,10 +107,13 @@ def learned_note(learned: Learned | None, part: Collection) -> tuple[Note, ...]:
     if learned.unknown:
         what = "look like those that the checkpoint learned from" if learned.elsewhere else "were learned from"
         return (Note(f"Whether pictures of this part {what} cannot be told: {learned.unknown}", not learned.elsewhere),)
+    told = f"What the checkpoint that a fit went on from had learned from cannot be told: {learned.before}"
+    before = (Note(told, True),) if learned.before else ()
     both = 0 if learned.elsewhere else len(learned.ids.intersection(part.picture_ids))
     if not both:
-        return ()
+        return before
     return (
+        *before,
         Note(
             f"{both:,} of the {len(part.picture_ids):,} pictures of this part were learned from, or chosen by, when a "
             "checkpoint at work was trained: these are not numbers of unseen pictures",
