@@ -63,8 +63,9 @@ def test_each_adaptation_trains_and_its_checkpoint_is_plain(
     more = ("adaptation.n=1",) if adaptation == "last_blocks" else ()
     ran = run(capfd, tmp_path, "train", *tiny_clip, f"adaptation={adaptation}", *more)
     assert ran.status == 0, ran.err
-    for words in ("adaptation: ", " million weights learn", "epoch  0", "epoch  2", "weights: "):
+    for words in ("adaptation: ", " million weights learn", "epoch  0", "epoch  2", "weights: ", "| before "):
         assert words in ran.out
+    assert "untrained" not in ran.out, "its weights came with the model"
     with safe_open(ran.folder / "checkpoint" / "model.safetensors", "pt") as file:
         names = set(file.keys())
     assert names

@@ -91,7 +91,7 @@ def train(session: Session, parts: dict[str, Any], stopped: str | None) -> float
         second = second.with_scores(backbone, session.encoder) if second else None
     learned = learned_by(session)
     apart = without_look_alikes(session, part, learned_by_fit(dataset, learned), after)
-    start = "untrained" if session.checkpoint is None else "before"
+    start = "untrained" if backbone.untrained else "before"
     session.checkpoint = find(str(path), job.folder)
     outcome = Outcome(
         systems=[(start, before, "other"), ("trained", after, "main")],
