@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,33 @@ def test_what_the_start_of_a_fit_learned_from_is_told_of_its_end_too(
     assert alone.status == 0, alone.err
     said = alone.out.replace("\n", " ")
     assert f"had learned from cannot be told: ckpt={first.folder}" in said, said
+
+
+def test_what_is_known_of_one_checkpoint_is_said_whatever_is_not_of_another(
+    capfd: Capture, tmp_path: Path, data: Path
+) -> None:
+    """Whose reranker was fitted on data that are gone, its own checkpoint may yet have learned from what it reports."""
+    other = write_data(tmp_path / "gone", 60)
+    own, gone = (
+        run(
+            capfd,
+            tmp_path / "of" / place.name,
+            "train",
+            *TINY,
+            f"data.root={place}",
+            f"data.name={place.name}",
+            "split=random_70_15_15",
+            *FIT,
+        )
+        for place in (data, other)
+    )
+    shutil.rmtree(other)
+    both = (f"ckpt={own.folder}", "reranker=cross_backbone", f"reranker.ckpt={gone.folder}")
+    ran = run(capfd, tmp_path / "out", "evaluate", *both, "split.seed=7", *FIT[2:])
+    assert ran.status == 0, ran.err
+    assert "pictures of this part were learned from, or chosen by, when a checkpoint at work was trained" in ran.out
+    assert "Whether further pictures of this part" in ran.out
+    assert numbers(ran)["without_look_alikes"]["look_alikes"] > 0  # type: ignore[operator]
 
 
 def test_jobs_of_a_sweep_look_it_up_once(

@@ -31,8 +31,8 @@ from picdesk.training.checkpoint import Checkpoint
 @dataclass(frozen=True)
 class Learned:
     """The pictures that a job's weights were learned from, or chosen by: `ids` of `collection`, which is another data set than
-    the one that is scored where `elsewhere`. `unknown` says why it cannot be told; `before` why it cannot be told of a checkpoint
-    from which a fit went on to these weights."""
+    the one that is scored where `elsewhere`. `unknown` says why it cannot be told, or not of all checkpoints at work; `before` why
+    it cannot be told of a checkpoint from which a fit went on to these weights."""
 
     collection: Collection
     ids: frozenset[str]
@@ -61,18 +61,19 @@ def learned_by(session: Session) -> Learned | None:
     data set and the split of the config beside each; None without one.
 
     Looked up once by all jobs of a sweep over the same checkpoint and data. Where a checkpoint learned from this data set and
-    another from another one, what is said is of the former.
+    another from another one, what is said is of the former; what is known of one is said, whatever is not known of others.
     """
     own = [] if session.checkpoint is None else [session.checkpoint]
     lines = [lineage(session, one) for one in (*own, *session.rerankers.checkpoints())]
     found = [learned_from(session, one) for line, _ in lines for one in line]
     before = next((why for _, why in lines if why), "")
     untold = next((one for one in found if one.unknown), None)
-    here = [one for one in found if not one.elsewhere]
-    if untold is not None or not here:
+    here = [one for one in found if not one.elsewhere and not one.unknown]
+    if not here:
         only = untold or next(iter(found), None)
         return only and replace(only, before=before)
-    return Learned(here[0].collection, frozenset().union(*(one.ids for one in here)), before=before)
+    ids = frozenset[str]().union(*(one.ids for one in here))
+    return Learned(here[0].collection, ids, unknown=untold.unknown if untold is not None else "", before=before)
 
 
 def learned_from(session: Session, checkpoint: Checkpoint) -> Learned:
@@ -104,6 +105,9 @@ def learned_note(learned: Learned | None, part: Collection) -> tuple[Note, ...]:
     """Say so where pictures of this part were learned from, or chosen by, when a checkpoint was trained."""
     if learned is None:
         return ()
+    if learned.unknown and learned.ids:
+        told = f"Whether further pictures of this part were learned from, or look like one that was, cannot be told: {learned.unknown}"
+        return (*learned_note(replace(learned, unknown=""), part), Note(told, True))
     if learned.unknown:
         what = "look like those that the checkpoint learned from" if learned.elsewhere else "were learned from"
         return (Note(f"Whether pictures of this part {what} cannot be told: {learned.unknown}", not learned.elsewhere),)
@@ -126,7 +130,7 @@ def without_look_alikes(
     session: Session, part: Collection, learned: Learned | None, scores: Mapping[Direction, Scored]
 ) -> Apart:
     """The scores without queries about pictures that were learned from or look like, or have the text of, one that was."""
-    if learned is None or learned.unknown or not learned.ids:
+    if learned is None or not learned.ids:
         return Apart({}, (), ())
     key = digest_of([session.dataset.part_key(part), learned.collection.name, sorted(learned.ids)])
     alike = shelf.keep_in_sweep("seen_before", key, lambda: look_alikes(session.dataset, part, learned, session.looks))
