@@ -228,7 +228,13 @@ def test_pages_show_strings_and_best_yaml_repeats_nothing_that_reaches_out(
 ) -> None:
     shutil.copytree(job, job.parent / "other")
     overridden(
-        job, "seed=<script>alert(1)</script>", "plugins=[evil]", "backbone.allow_code=true", "x=${oc.env:A_SECRET}"
+        job,
+        "seed=<script>alert(1)</script>",
+        "plugins=[evil]",
+        "backbone.allow_code=true",
+        "x=${oc.env:A_SECRET}",
+        "top_k=[1,choice(1,2)]",
+        f"fusion={'[' * 3000}{']' * 3000}",
     )
     ran = run(capfd, tmp_path / "out", "evaluate", "task=leaderboard", f"dir={job.parent}")
     assert ran.status == 0, ran.err
@@ -237,7 +243,7 @@ def test_pages_show_strings_and_best_yaml_repeats_nothing_that_reaches_out(
     assert "<script>alert" not in page
     lines = [line for line in best.splitlines() if not line.startswith("# left to")]
     assert not any(word in "\n".join(lines) for word in ("evil", "allow_code", "oc.env"))
-    assert "left to the command line: seed, backbone.allow_code, x" in best
+    assert "left to the command line: seed, backbone.allow_code, x, top_k, fusion" in best
 
 
 DAMAGE = {

@@ -8,6 +8,7 @@ read.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -140,13 +141,17 @@ def read(value: str) -> tuple[bool, Any]:
 
 
 def plain_value(value: str) -> Any:
-    """What Hydra reads in the value of an override. Raises `ConfigError` where it can read nothing, or reads several."""
+    """What Hydra reads in the value of an override. Raises `ConfigError` where it can read nothing, or reads several, be it in a
+    list, or lists too deep in others."""
     from hydra.errors import HydraException
 
     try:
         is_sweep, found = read(value)
+        json.dumps(found)
     except HydraException as error:
         raise ConfigError(f"{value}: {error}") from None
+    except (TypeError, RecursionError):
+        raise ConfigError(f"{value[:80]}: a choice within a value, or lists too deep in lists") from None
     if is_sweep:
         raise ConfigError(f"{value}: several values")
     return found

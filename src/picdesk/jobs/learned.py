@@ -106,8 +106,8 @@ def learned_note(learned: Learned | None, part: Collection) -> tuple[Note, ...]:
     if learned is None:
         return ()
     if learned.unknown and learned.ids:
-        told = f"Whether further pictures of this part were learned from, or look like one that was, cannot be told: {learned.unknown}"
-        return (*learned_note(replace(learned, unknown=""), part), Note(told, True))
+        told = "Whether further pictures of this part were learned from, or look like one that was, cannot be told"
+        return (*learned_note(replace(learned, unknown=""), part), Note(f"{told}: {learned.unknown}", True))
     if learned.unknown:
         what = "look like those that the checkpoint learned from" if learned.elsewhere else "were learned from"
         return (Note(f"Whether pictures of this part {what} cannot be told: {learned.unknown}", not learned.elsewhere),)
