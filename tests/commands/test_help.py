@@ -39,6 +39,18 @@ def test_the_keys_are_there(door: str) -> None:
         assert key.rpartition(".")[2] in owner or key in cfg.task, key
 
 
+def test_an_optimizer_of_ones_own_needs_no_rate() -> None:
+    """The help names the default of its rate, and ended there where it has none."""
+    schema.register()
+    with initialize_config_dir(str(schema.CONF), version_base="1.3"):
+        footers = [
+            compose("train", overrides=given, return_hydra_config=True).hydra.help.footer
+            for given in ([], ["~optimizer.lr"])
+        ]
+    assert "optimizer.lr=0.003 " in footers[0]
+    assert "optimizer.lr=N " in footers[1]
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_the_examples_compose(door: str) -> None:
     examples = re.findall(rf"^  \$\{{door:{door}\}}(.*)$", help_of(door)[2], re.MULTILINE)

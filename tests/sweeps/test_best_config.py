@@ -11,6 +11,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from picdesk.assembly import schema
 from picdesk.jobs.found import overrides_of
 from picdesk.sweeps.best_config import best_config
 from tests.conftest import PROJECT
@@ -48,6 +49,7 @@ def test_the_best_config_keeps_groups_and_scalars_apart(tmp_path: Path) -> None:
 )
 def test_the_best_config_is_what_hydra_read(typed: tuple[str, ...], key: str, tmp_path: Path) -> None:
     """A column `yes` was `true` there, and `{no:on}` a column without a name."""
+    schema.register()
     made = pasted(tmp_path, *typed)
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         asked = compose("evaluate", [f"++{one}" for one in typed])
@@ -58,6 +60,7 @@ def test_the_best_config_is_what_hydra_read(typed: tuple[str, ...], key: str, tm
 
 def test_the_best_config_names_an_experiment_as_hydra_finds_it(tmp_path: Path) -> None:
     """It named `experiment/experiment/flickr8k_lite`, and could not be composed."""
+    schema.register()
     shutil.copytree(PROJECT / "conf" / "experiment", tmp_path / "own" / "experiment")
     typed = ("experiment=[flickr8k_lite,newsimages_lite]", "index=hnsw", "seed=3")
     (tmp_path / "own" / "experiment" / "mine.yaml").write_text(pasted(tmp_path, *typed, as_text=True))
