@@ -1,6 +1,7 @@
 """Words against words: BM25 by hand, names kept whole, the query's own caption left out."""
 
 import math
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +93,14 @@ def test_names_are_kept_whole_and_found_by_their_parts() -> None:
     assert Words(None)("running dogs") == ["running", "dogs"]
     assert words.entities("storm hits Cape Town in 1987") == ["cape", "town", "cape town", "1987"]
     assert words.entities("a dog runs") == []
+
+
+def test_marks_are_part_of_a_word() -> None:
+    """Words of Hindi came apart at their vowels, and so did names whose accents are signs of their own."""
+    words = Words(None)
+    assert words("दिन") != words("दान")
+    assert words("मोदी कीव में") == ["मोदी", "कीव", "में"]
+    assert words(unicodedata.normalize("NFD", "César Muñoz")) == words("César Muñoz")
 
 
 def test_entities_are_the_share_of_names_that_a_picture_has() -> None:

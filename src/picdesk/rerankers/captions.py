@@ -82,7 +82,7 @@ class Captions(Scorer):
         """The sentence encoder, the rules and the captions."""
         known = context.captions if self.given is None else self.given
         own = [list(known.get(name, ())) for name in context.pictures.ids]
-        return digest_of(["captions 3", backbone_digest(self.sentences), self.pooling, self.leave_out_query, own])
+        return digest_of(["captions 4", backbone_digest(self.sentences), self.pooling, self.leave_out_query, own])
 
     def content(self) -> str:
         """The sentence encoder, and the captions of the file."""

@@ -82,7 +82,7 @@ class Lexical(Scorer):
         """Every setting, and all that is known."""
         known = self._known_texts(context)
         rules = [self.kind, self.pooling, self.language, self.k1, self.b, self.leave_out_query]
-        return digest_of(["lexical 2", rules, sorted((name, list(own)) for name, own in known.items())])
+        return digest_of(["lexical 3", rules, sorted((name, list(own)) for name, own in known.items())])
 
     def content(self) -> str:
         """The file."""

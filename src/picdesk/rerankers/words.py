@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from picdesk.errors import ConfigError
+from picdesk.text.alike import with_marks
 
 WORD = re.compile(r"\w+(?:[-'’.&]\w+)*", re.UNICODE)
 INSIDE = re.compile(r"[-'’.&]")
@@ -59,7 +60,7 @@ def names_and_words(text: str) -> list[list[str]]:
     """The words of a text: each by itself, but capitalised ones that stand next to each other together."""
     found: list[list[str]] = []
     end = -1
-    for match in WORD.finditer(text):
+    for match in (WORD if text.isascii() else with_marks(WORD)).finditer(text):
         word = POSSESSIVE.sub("", match[0])
         joins = word[0].isupper() and text[end : match.start()] == " " and found and found[-1][-1][0].isupper()
         if joins:
