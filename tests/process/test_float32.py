@@ -36,6 +36,7 @@ def test_nothing_is_rounded_while_it_lasts(way: str) -> None:
         with true_float32():
             assert settings() == exact
         assert settings() == exact
+        assert torch.backends.cudnn.rnn.fp32_precision == "ieee"  # type: ignore[attr-defined]
     assert settings() == before
 
 

@@ -1,7 +1,7 @@
 """Float32 that is computed in float32: on every device, and whatever a process allows itself.
 
-On a GPU torch takes TF32 for convolutions unless it is told otherwise, and for matrix products where it is allowed to
-(`torch.set_float32_matmul_precision`, which Lightning advises). TF32 has ten bits behind the point where float32 has 23.
+On a GPU torch takes TF32 for convolutions and recurrent layers unless it is told otherwise, and for matrix products where it is
+allowed to (`torch.set_float32_matmul_precision`, which Lightning advises). TF32 has ten bits behind the point where float32 has 23.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _before: list[tuple[Any, str, Any]] = []
 
 @contextmanager
 def true_float32() -> Iterator[None]:
-    """Products and convolutions of float32 tensors in float32 while it lasts, in all threads; afterwards as the last one that
-    leaves found it."""
+    """Products, convolutions and recurrent layers of float32 tensors in float32 while it lasts, in all threads; afterwards as it
+    was before the first of them."""
     own = object()
     with _turn:
         if not _inside:
@@ -44,6 +44,7 @@ def exact_settings() -> list[tuple[Any, str, Any]]:
 
     backends: Any = torch.backends
     if hasattr(backends.cuda.matmul, "fp32_precision"):
-        places = backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv
+        places = [backends.cuda.matmul, backends.mkldnn.matmul]
+        places += [kind for library in (backends.cudnn, backends.mkldnn) for kind in (library.conv, library.rnn)]
         return [(place, "fp32_precision", "ieee") for place in places]
     return [(backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
