@@ -204,7 +204,7 @@ def test_a_loss_is_asked_where_training_runs() -> None:
     trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=meta))
     module = SimpleNamespace(loss=Noting(), backbone=Tiny(), device=meta)
     Collapse().on_fit_start(trainer, module)  # type: ignore[arg-type]
-    probes.collapsed_loss(module, (None, None, torch.arange(4)))  # type: ignore[arg-type]
+    probes.collapsed_loss(module, (None, None, torch.arange(4), torch.arange(4)))  # type: ignore[arg-type]
     assert len(seen) == 5 * 4
     assert {value.device for value in seen} == {meta}
 

@@ -1,6 +1,7 @@
 """Pictures that a text is relevant to beside its own are no negatives of it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from picdesk.tasks.train import tell_further_positives
 from picdesk.training.features import Features, Relevant, further_pairs
 from picdesk.training.losses import InfoNCE, Margin
+from picdesk.training.probes import CPU, collapsed_loss
 from picdesk.trec.runs import Qrels
 from tests.training.test_fit import features, run_fit
 
@@ -59,6 +61,14 @@ def test_a_fit_says_what_its_loss_makes_of_them(caplog: pytest.LogCaptureFixture
     assert "1 further positives of the train part count as no negatives" in caplog.text
     tell_further_positives(more, Plain())
     assert "Plain takes 1 further positives of the train part for negatives" in caplog.text
+
+
+def test_a_loss_that_is_stuck_is_held_against_one_that_knows_them_too() -> None:
+    """Where texts are relevant to many pictures, the value of equal embeddings is lower, and a stuck loss was not seen."""
+    loss, rows = InfoNCE(), torch.arange(8)
+    loss.relevant = Relevant(np.stack([np.arange(8), (np.arange(8) + 1) % 8], axis=1), texts=8)
+    module = SimpleNamespace(loss=loss, device=CPU, backbone=SimpleNamespace(dim=4, logit_scale=torch.tensor(1.0)))
+    assert collapsed_loss(module, (None, None, rows, rows)) == pytest.approx(np.log(7), abs=1e-5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("loss", "lost"), [(Margin(), False), (Plain(), True)])

@@ -134,6 +134,11 @@ def takes_text(loss: nn.Module) -> TypeGuard[Contrastive]:
     return isinstance(loss, Contrastive) and "text" in inspect.signature(loss.forward).parameters
 
 
+def told(loss: nn.Module, text: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a loss is told beside the pairs: the text of each row, where texts are relevant to more than their own pictures."""
+    return {"text": text} if isinstance(loss, Contrastive) and loss.relevant is not None else {}
+
+
 @config_part
 class Margin(Contrastive):
     """Two-direction hinge on cosine similarities: max(0, margin - s(i, i) + s(i, j)) and the same over s(j, i).
@@ -213,7 +218,7 @@ class InfoNCE(Contrastive):
 class SigLIP(Contrastive):
     """Pairwise sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, equation 1): every pair is a yes-or-no question.
 
-    Sum over all pairs of log(1 + exp(-z (t s + b))), z = 1 for a picture and any of its own texts and -1 otherwise, over the
+    Sum over all pairs of log(1 + exp(-z (t s + b))), z = 1 for a picture and any text relevant to it and -1 otherwise, over the
     batch size. The log scale `log t` and the bias `b` start as the model has them, and are learned and kept with the rest;
     neither plays a part in ranking. `bias` is what to start from instead; None: the model's own, or -10 where it has none, as in
     the paper.

@@ -20,7 +20,7 @@ from picdesk.training.chunks import embed_in_chunks
 from picdesk.training.datamodule import Pairs
 from picdesk.training.features import Features
 from picdesk.training.inputs import Inputs, embed_inputs
-from picdesk.training.losses import Contrastive
+from picdesk.training.losses import Contrastive, told
 from picdesk.training.probes import check_result
 from picdesk.training.trained import MODALITIES, RATE, Trained
 
@@ -64,8 +64,7 @@ class Retrieval(pl.LightningModule):
             self.loss.advance(min(1.0, self.global_step / self._steps))
         u = embed_in_chunks(self.backbone, "image", images, self.chunk)
         v = embed_in_chunks(self.backbone, "text", texts, self.chunk)
-        further = {"text": text} if isinstance(self.loss, Contrastive) and self.loss.relevant is not None else {}
-        loss: torch.Tensor = self.loss(u, v, picture, self.backbone.logit_scale, **further)
+        loss: torch.Tensor = self.loss(u, v, picture, self.backbone.logit_scale, **told(self.loss, text))
         check_result(self.loss, loss)
         self.losses = (self.losses[0] + loss.detach(), self.losses[1] + 1)
         self.log("loss", loss, prog_bar=True, logger=False)

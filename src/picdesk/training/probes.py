@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
@@ -10,7 +12,7 @@ from torch import nn
 
 from picdesk.errors import ConfigError
 from picdesk.training.averaging import trained_of
-from picdesk.training.losses import Contrastive
+from picdesk.training.losses import Contrastive, told
 
 SAMPLED = 4096  # weights of each matrix that are looked at
 CPU = torch.device("cpu")
@@ -71,11 +73,19 @@ def example(seed: int = 0, dim: int = 16) -> torch.Tensor:
 
 
 def value_of(
-    loss: Any, images: torch.Tensor, texts: torch.Tensor, picture: torch.Tensor, scale: float, device: torch.device
+    loss: Any,
+    images: torch.Tensor,
+    texts: torch.Tensor,
+    picture: torch.Tensor,
+    scale: float,
+    device: torch.device,
+    further: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> float:
     """The loss as a number, without gradients, worked out where training runs: other processes' rows may come into it."""
     with torch.no_grad():
-        return float(loss(images.to(device), texts.to(device), picture.to(device), torch.tensor(scale, device=device)))
+        rows = (images.to(device), texts.to(device), picture.to(device))
+        more = {name: value.to(device) for name, value in further.items()}
+        return float(loss(*rows, torch.tensor(scale, device=device), **more))
 
 
 def name_of(loss: Any) -> str:
@@ -113,9 +123,9 @@ def masks_same_picture(loss: Any, device: torch.device = CPU, dim: int = 16) -> 
 
 def collapsed_loss(module: pl.LightningModule, batch: Any) -> float:
     """The loss that the batch would have if all its embeddings were the same."""
-    picture = batch[2]
+    picture, text = batch[2:]
     same = nn.functional.one_hot(torch.zeros(len(picture), dtype=torch.long), dim_of(module)).float()
-    return value_of(module.loss, same, same, picture, scale_of(module), module.device)
+    return value_of(module.loss, same, same, picture, scale_of(module), module.device, told(module.loss, text))
 
 
 def remedy_of(loss: Any) -> str:
