@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from picdesk.assembly import schema
 from picdesk.assembly.checkpoints import weights_of
@@ -23,6 +24,7 @@ from picdesk.jobs.archive import pack
 from picdesk.jobs.opened import open_job, sweep_results
 from picdesk.report.same_as import follow_pointer
 from picdesk.retrieval.system import System
+from picdesk.sweeps import callbacks
 from picdesk.sweeps.callbacks import Leaderboard
 from tests.conftest import PROJECT
 from tests.doors import Ran, run
@@ -270,6 +272,21 @@ def test_a_sweep_that_cannot_be_is_refused_in_one_line(
     ran = run(capfd, Path("outputs"), "evaluate", "-m", *typed)
     assert (ran.status, ran.err.count("\n")) == (2, 1), ran.err
     assert words in ran.err
+
+
+@pytest.mark.parametrize("lost", [[], ["job 7 of the launcher"]])
+def test_a_sweep_is_empty_where_it_had_no_job_at_all(
+    lost: list[str], capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs without a `.hydra` of their own, and those that a cluster ended before they began, are jobs."""
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "overrides": {"task": ["seed=1,2"]}}})
+    monkeypatch.setattr(callbacks, "LOST", lost)
+    monkeypatch.setattr(callbacks, "FAILED", [])
+    if not lost:
+        (tmp_path / "seed-1").mkdir()
+    Leaderboard().on_multirun_end(config)
+    assert lost == callbacks.FAILED
+    assert "no job" not in capfd.readouterr().err
 
 
 def test_a_frame_of_a_sweep_sorts_by_what_was_swept(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """Float32 that is computed in float32: on every device, and whatever a process allows itself.
 
 On a GPU torch takes TF32 for convolutions and recurrent layers unless it is told otherwise, and for matrix products where it is
-allowed to (`torch.set_float32_matmul_precision`, which Lightning advises). TF32 has ten bits behind the point where float32 has 23.
+allowed to (`torch.set_float32_matmul_precision`, which Lightning advises). TF32 has ten bits behind the point, float32 has 23.
 """
 
 from __future__ import annotations

@@ -127,13 +127,13 @@ class Leaderboard(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the leaderboard of all jobs in the sweep's folder."""
         from picdesk.assembly import shelf
-        from picdesk.jobs import found, rankings
+        from picdesk.jobs import rankings
         from picdesk.sweeps import board
 
         shelf.forget()
         folder = Path(config.hydra.sweep.dir)
         RUNNING.clear()
-        if next(found.folders(folder), None) is None:
+        if not LOST and not any(path.is_dir() for path in folder.glob("*")):
             say(f"no job: nothing is in one of the choices, ranges or globs of {' '.join(config.hydra.overrides.task)}")
             raise SystemExit(2)
         try:
