@@ -52,3 +52,27 @@ def test_of_a_text_tower_that_a_checkpoint_brings_the_picture_trunk_is_not_built
     cfg.backbone.text_ckpt = str(weights)
     built = [given_backbone(cfg).text_encoder._modules.deferred("image_trunk") is None for _ in range(2)]  # type: ignore[attr-defined]
     assert built == [True, False]
+
+
+JUDGE = "reranker=vlm_judge"
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ((JUDGE,), "language_model.model"),
+        (("reranker=llm_rewriting",), "language_model.model"),
+        ((JUDGE, "+language_model@reranker.language_model=endpoint"), "reranker.language_model.model"),
+        ((JUDGE, "+language_model@reranker.language_model=endpoint", "reranker.language_model.model=own"), ""),
+        (("reranker=captions",), ""),
+    ],
+)
+def test_the_model_that_the_environment_names_is_written_where_it_is_asked(
+    given: tuple[str, ...], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_MODEL", "a-model-of-mine")
+    cfg = composed(*given)
+    Rerankers(cfg).name_language_model()
+    found = OmegaConf.to_yaml(cfg, resolve=False).count("a-model-of-mine")
+    assert found == bool(place)
+    assert not place or OmegaConf.select(cfg, place) == "a-model-of-mine"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly import shelf
 from picdesk.assembly.allowed import class_of
-from picdesk.assembly.build import TARGET, build, plain_of, plugins_of
+from picdesk.assembly.build import TARGET, build, plugins_of
 from picdesk.assembly.checkpoints import find
 from picdesk.assembly.saved_config import read_saved
 from picdesk.backbones.deferred import KnownFingerprints
@@ -77,14 +78,15 @@ class Rerankers:
         return {key: digest for key, digest in found.items() if digest}
 
     def name_language_model(self) -> None:
-        """Write into the config which language model the environment names, where a reranker asks it: whoever has the job again
-        has another environment."""
-        model = self.cfg.language_model
-        if any(refers(node, model) for node in self.nodes.values()):
-            kind = class_of(model.get(TARGET), "language_model", plugins_of(self.cfg))
+        """Write into the config which language model the environment names, where a reranker asks one, be it in a table of its
+        own: whoever has the job again has another environment."""
+        shared = self.cfg.language_model
+        for model in (found for node in self.nodes.values() for found in language_models_in(node, shared)):
+            kind = class_of(model.get(TARGET), model._get_full_key(None), plugins_of(self.cfg))
             if isinstance(kind, NamedByEnvironment):
+                plain: Any = OmegaConf.to_container(model, resolve=True)
                 with open_dict(model):
-                    model.update(kind.named_here(plain_of(self.cfg, "language_model")))
+                    model.update(kind.named_here(plain))
 
     def check_fit(self, made_by: str, tuned: frozenset[Modality]) -> None:
         """Raise `ConfigError` for a reranker that could not score what a fit of these towers leaves."""
@@ -133,9 +135,10 @@ class Rerankers:
         return reranker
 
 
-def refers(node: Any, wanted: Any) -> bool:
-    """Whether a node is another one, or names it anywhere inside."""
-    if node is wanted or not OmegaConf.is_dict(node):
-        return node is wanted
-    inner = (node._get_node(key)._maybe_dereference_node() for key in node)
-    return any(refers(child, wanted) for child in inner)
+def language_models_in(node: Any, shared: Any) -> Iterator[DictConfig]:
+    """The tables that are the `shared` one, or stand below a key `language_model`, here or in what the node names."""
+    for key in node if OmegaConf.is_dict(node) else ():
+        child = node._get_node(key)._maybe_dereference_node()
+        if OmegaConf.is_dict(child):
+            is_model = child is shared or key == "language_model"
+            yield from [child] if is_model else language_models_in(child, shared)
