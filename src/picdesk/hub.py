@@ -80,15 +80,20 @@ def download(hub_id: str, asked: str, picked: Picked, wanted: str, remedy: str) 
 
 
 def code_beyond(folder: Path, parts: Iterable[Any]) -> list[list[str]]:
-    """Name and SHA-256 of each file of code that the `parts` of a model come from and that does not stand at the top of its
-    folder: of folders inside it, and of other repositories, which `auto_map` may name (`OWNER/NAME--file.Class`)."""
-    modules = {type(part).__module__ for part in parts}
-    places = {Path(str(sys.modules[name].__file__)).parent for name in modules if name.startswith(RUN_AS)}
-    files = [
-        (path.relative_to(place).as_posix(), path.read_bytes()) for place in places for path in place.rglob("*.py")
-    ]
+    """Name and SHA-256 of each file of code that the `parts` of a model come from, or import, and that does not stand at the top
+    of its folder: of folders inside it, and of other repositories, which `auto_map` may name (`OWNER/NAME--file.Class`).
+
+    What else lies where the library keeps code was put there for other models, and is not on every machine.
+    """
+    names = {name for name in (type(part).__module__ for part in parts) if name.startswith(RUN_AS)}
+    if not names:
+        return []
+    from transformers.dynamic_module_utils import get_relative_import_files
+
+    begun = {str(sys.modules[name].__file__) for name in names}
+    paths = {Path(path) for one in begun for path in (one, *get_relative_import_files(one))}
     own = {(path.name, path.read_bytes()) for path in folder.glob("*.py")}
-    beyond = {(name, content) for name, content in files if content} - own
+    beyond = {(path.name, path.read_bytes()) for path in paths if path.is_file()} - own
     return sorted([name, hashlib.sha256(content).hexdigest()] for name, content in beyond)
 
 

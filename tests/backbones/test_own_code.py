@@ -1,6 +1,7 @@
 """A dual encoder that brings its own code: refused until it is allowed, then equal to its documented use."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,10 @@ def test_code_of_another_repository_is_in_the_fingerprint(
         rows = [one.text_trunk(**one.tokenize(["a dog"])) for one in (before, after)]
     torch.testing.assert_close(rows[1], rows[0] + 2)
     assert before.trunk_fingerprint("text") != after.trunk_fingerprint("text")
+    kept = Path(str(sys.modules[type(after.text_trunk.model).__module__].__file__)).parent
+    (kept / "for_others.py").write_text("ANOTHER_MODEL = 1")
+    again = OwnCode(str(folder), allow_code=True).trunk_fingerprint("text")
+    assert again == after.trunk_fingerprint("text"), "what the library keeps for other models is not on every machine"
 
 
 def test_a_weight_too_few_is_refused(folder: Path) -> None:
