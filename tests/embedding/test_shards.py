@@ -3,6 +3,7 @@
 import errno
 import mmap
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,21 @@ def test_more_shards_than_a_process_may_have_files_open(tmp_path: Path, width: i
     command = [sys.executable, "-c", FILL_AND_LOOK, str(tmp_path), str(width)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_limit_that_is_said_to_be_none_is_raised_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS says so, refuses it, and begins with 256 files."""
+    given: list[tuple[int, int]] = []
+
+    def refuse(kind: int, limits: tuple[int, int]) -> None:
+        if limits[0] == resource.RLIM_INFINITY:
+            raise ValueError("current limit exceeds maximum limit")
+        given.append(limits)
+
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    shards.allow_open_files.__wrapped__()
+    assert given == [(10_240, resource.RLIM_INFINITY)]
 
 
 def test_a_limit_of_the_system_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

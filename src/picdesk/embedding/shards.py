@@ -33,6 +33,8 @@ DTYPES: Mapping[str, Any] = {"F32": np.float32, "F16": np.float16, "U8": np.uint
 SETTLED_S = 2.0
 SMALL = 1 << 16
 """Bytes up to which a shard is read and not mapped: each question that was ever asked is one, and a process has few mappings."""
+MOST_OF_MACOS = 10_240
+"""Files that a process may have open there (OPEN_MAX), where it begins with 256 and is told that there is no limit."""
 Stamp = list[int]
 
 
@@ -106,11 +108,16 @@ def content_of(path: Path) -> bytes | mmap.mmap:
 @cache
 def allow_open_files() -> None:
     """Let this process have as many files open as the system permits it, mostly far more than it begins with."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    except (ValueError, OSError):  # a system that says that there is no limit, and has one
-        log.debug("the limit of open files stays as it is")
+    begun, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (most, MOST_OF_MACOS):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+        except (ValueError, OSError):  # a system that says that there is no limit, and has one
+            if begun >= MOST_OF_MACOS:
+                break
+        else:
+            return
+    log.debug("the limit of open files stays as it is")
 
 
 def _array(content: bytes | mmap.mmap, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
