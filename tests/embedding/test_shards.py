@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from picdesk.embedding import shards
 from picdesk.embedding.store import Store, content_key
 from picdesk.errors import MachineError
 from picdesk.process.machine import os_line
