@@ -245,6 +245,23 @@ def test_an_endpoint_is_asked_once_for_all_jobs(
     assert manifest(again.folder).counts["lm_cached"] > 0, "the answers are kept, so that nobody has to be asked"
 
 
+def test_a_judge_with_a_language_model_of_its_own_is_had_again(
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its answers lie was taken out of the saved config, and nothing put in its place."""
+    grades = json.dumps(dict.fromkeys(["relevance", "quality", "truth", "bias", "clickbait"], 4))
+    monkeypatch.setenv("OPENAI_MODEL", "a-model-of-mine")
+    with serving(lambda number, request: grades) as stub:
+        own = ("+language_model@reranker.language_model=endpoint", f"reranker.language_model.base_url={stub.url}")
+        first = run(capfd, tmp_path, "evaluate", *tiny, "reranker=vlm_judge", "reranker.top_k=2", *own)
+    assert first.status == 0, first.err
+    monkeypatch.delenv("OPENAI_MODEL")
+    again = run(capfd, tmp_path, "evaluate", f"reproduce={first.folder}")
+    assert again.status == 0, again.err
+    assert manifest(again.folder).counts["lm_cached"] > 0
+    assert stub.url.encode() not in again.file("config.yaml")
+
+
 def test_several_on_the_command_line(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     weights = ("reranker.parts.generated_captions.weight=0.3", "reranker.parts.captions.weight=0.1")
     (tmp_path / "said.json").write_text(json.dumps({f"p{i:02}": ["a plain picture", "red"] for i in range(60)}))

@@ -32,6 +32,8 @@ NEVER = frozenset(
     )
 )
 """Keys that are never taken from a saved config, wherever they stand in it."""
+LANGUAGE_MODEL, SHARED = "language_model", ("answers", "base_url", "key_variable")
+"""Of a language model that a saved reranker has of its own: what it takes of this command's where nothing stands in its place."""
 FILES = frozenset(
     (
         *("root", "file", "folder", "model", "pretrained", "weights", "head", "ckpt", "run_file", "qrels_file"),
@@ -67,7 +69,9 @@ class Limits:
             parent, _, last = key.rpartition(".")
             owner = OmegaConf.select(self.saved, parent) if parent else self.saved
             place = str(owner._get_full_key(last))  # of a table that is named by an interpolation, its own place
-            own = key if select(self.here, key) is not None else place
+            shared = parent.rpartition(".")[2] == LANGUAGE_MODEL and last in SHARED
+            places = (key, place, *((f"{LANGUAGE_MODEL}.{last}",) if shared else ()))
+            own = next((one for one in places if select(self.here, one) is not None), place)
             ours = select(self.here, own)
             if theirs == ours:
                 continue
