@@ -16,6 +16,8 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.batches import TextBatches
 from picdesk.embedding.encoder import Encoder
 from picdesk.embedding.store import Store
+from picdesk.errors import ConfigError
+from picdesk.training.checkpoint import Checkpoint, load, save
 from picdesk.training.inputs import TextRows
 from tests.backbones import tiny_models
 from tests.backbones.test_own_code import CODE, publish
@@ -90,6 +92,24 @@ def test_settings_beside_a_tokenizers_definition_are_in_the_fingerprint(
     assert after.trunk_fingerprint("text") != before.trunk_fingerprint("text")
     assert after.trunk_fingerprint("image") == before.trunk_fingerprint("image")
     assert np.abs(Encoder(store).texts(after, texts) - plain).max() > 0.01, "out of the same store"
+
+
+def test_a_checkpoint_of_before_they_were_told_apart_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SigLIP's own tokenizer fills texts up with `</s>`, so that each checkpoint of one was refused."""
+    folder = tiny_models.make("siglip2", tmp_path / "siglip2")
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"pad_token": "<unk>"}))
+    with monkeypatch.context() as then:
+        then.setattr("picdesk.backbones.transformers.unusual_settings", lambda *_: {})
+        before = Transformers(str(folder))
+        weights = save(tmp_path / "checkpoint", before, {"logit_scale": torch.tensor(2.5)}, "seed: 0")
+    backbone = Transformers(str(folder))
+    assert backbone.trunk_fingerprint("text") != before.trunk_fingerprint("text")
+    load(Checkpoint(weights), backbone)
+    assert float(backbone.logit_scale.detach()) == 2.5
+    backbone._preprocessing["text"]["max_length"] = 5
+    with pytest.raises(ConfigError, match="the text trunk it was trained on"):
+        load(Checkpoint(weights), backbone)
 
 
 @pytest.mark.parametrize("names", [IDS, BOTH], ids=["ids", "mask"])

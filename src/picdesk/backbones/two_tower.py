@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -20,6 +20,8 @@ from picdesk.backbones.model_prompts import Prompts
 from picdesk.files import digest_of
 from picdesk.interfaces import DIRECTIONS, Direction, Modality
 
+ADDED = ("cut_at", "special_tokens", "filled_with", "code beyond")
+"""What fingerprints tell apart since checkpoints were saved that did not."""
 FUSING = ("fuse", "reparameterize", "switch_to_deploy")
 """Methods of timm's blocks, of which `timm.utils.model.reparameterize_model` calls the first that a block has."""
 
@@ -209,11 +211,16 @@ class TwoTower(nn.Module):
                 known.put(key, self._fingerprints[side])
         return self._fingerprints[side]
 
-    def _take_fingerprint(self, modality: Modality) -> str:
+    def former_fingerprint(self, modality: Modality) -> str:
+        """The same as it was before `ADDED` was part of it: what checkpoints of then were trained on."""
+        return self._take_fingerprint(modality, ADDED)
+
+    def _take_fingerprint(self, modality: Modality, without: Collection[str] = ()) -> str:
         rule = self._preprocessing[modality]
+        whole = rule() if callable(rule) else rule
         parts = {
             "weights": weights_digest(self.trunk(modality)),
-            "preprocessing": rule() if callable(rule) else rule,
+            "preprocessing": {key: value for key, value in whole.items() if key not in without},
             "dim": self.trunk_dim(modality),
         }
         return digest_of(parts | self.role_parts(modality))

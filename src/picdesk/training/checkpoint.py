@@ -110,7 +110,8 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
     backbone.untrained = False
     backbone.forget_fingerprints()
     for modality in MODALITIES:
-        if backbone.trunk_fingerprint(modality) != about["trunks"][modality]:
+        wanted = about["trunks"][modality]
+        if backbone.trunk_fingerprint(modality) != wanted and backbone.former_fingerprint(modality) != wanted:
             raise ConfigError(
                 f"ckpt={checkpoint.path}: the {modality} trunk it was trained on had other weights or pixels"
             )

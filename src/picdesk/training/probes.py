@@ -125,7 +125,8 @@ def collapsed_loss(module: pl.LightningModule, batch: Any) -> float:
     """The loss that the batch would have if all its embeddings were the same."""
     picture, text = batch[2:]
     same = nn.functional.one_hot(torch.zeros(len(picture), dtype=torch.long), dim_of(module)).float()
-    return value_of(module.loss, same, same, picture, scale_of(module), module.device, told(module.loss, text))
+    loss: Any = module.loss
+    return value_of(loss, same, same, picture, scale_of(module), module.device, told(loss, text))
 
 
 def remedy_of(loss: Any) -> str:
