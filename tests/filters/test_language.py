@@ -34,6 +34,8 @@ def known_columns() -> Columns:
         ("date = 2021-01-01", "12"),  # a day means all of it
         ("date < 2021-01-01T16:31", "012"),  # 18:30 two hours east is 16:30
         ("date < 2021-01-01T16:30", "01"),
+        ("date > 2021-01-01T00", "23"),  # an hour is a time, and no whole day
+        ("date = 2021-01-01T00", "1"),
         ("date != 2021-01-01", "034"),
         ("date >= '2021-01-01T' and date < '2022'", "2"),  # as texts, letter by letter
         ("credit = 'Reuters'", "0"),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from math import isfinite
 
 from picdesk.errors import ConfigError, short_repr
@@ -270,13 +270,11 @@ def unquote(text: str) -> str:
 def moment(text: str) -> date | datetime | None:
     """A day, or a day with a time (of UTC where it names no zone), in any form of ISO 8601; None for anything else."""
     try:
-        found = datetime.fromisoformat(text)
+        return date.fromisoformat(text)  # refuses a time, be it an hour alone
     except ValueError:
-        return None
-    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
-    if found.time() == time() and found.tzinfo is None and ":" not in text:
-        return aware.date()
+        pass
     try:
-        return aware.astimezone(UTC)
-    except OverflowError:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
