@@ -10,6 +10,7 @@ import pytest
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.interfaces import Embeddings, Index
+from picdesk.search import milvus_client
 from picdesk.search.fingerprints import fingerprint_of
 from picdesk.search.indexes import FlatIndex
 from picdesk.search.milvus import MilvusIndex
@@ -153,6 +154,41 @@ def test_items_come_and_go_and_are_seen_at_once(uri: str) -> None:
         index.remove(["nobody"])
     with pytest.raises(DataError, match="dimension 8 for an index of 32"):
         index.add(embeddings(clustered_vectors(3, 1, dim=8), "new"))
+
+
+def test_what_others_put_in_meanwhile_is_not_found_until_it_is_opened_again(uri: str, tmp_path: Path) -> None:
+    writer, reader = MilvusIndex(uri), MilvusIndex(uri)
+    writer.build(GALLERY)
+    writer.save(tmp_path)
+    reader.load(tmp_path)
+    assert len(reader.ids) == 900
+    writer.add(Embeddings(tuple(f"new{i}" for i in range(len(QUERIES.ids))), QUERIES.matrix))  # each query's nearest
+    assert lists_of(reader, QUERIES, 10) == brute_force(QUERIES, GALLERY, 10)
+    assert [len(found) for found in lists_of(reader, QUERIES, 900)] == [900] * 40
+    writer.remove(GALLERY.ids[:890])
+    assert {item for found in lists_of(reader, QUERIES, 20) for item in found} == set(GALLERY.ids[890:])
+    reader.load(tmp_path)
+    assert [found[0] for found in lists_of(reader, QUERIES, 5)] == [f"new{i}" for i in range(40)]
+
+
+@pytest.mark.parametrize("name", ["o'brien.jpg", 'zoo "hi".jpg', "z\\b.jpg", 'it\'s "so"', "two\nlines", "a\x1f\rb"])
+def test_an_id_is_what_it_is_whatever_signs_are_in_it(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(milvus_client, "PAGE", 3)
+    index = MilvusIndex(uri)
+    index.build(GALLERY.take(np.arange(20)))
+    index.add(Embeddings((name,), QUERIES.matrix[:1]))
+    with pytest.raises(DataError, match="are there already"):
+        index.add(Embeddings((name,), QUERIES.matrix[:1]))
+    assert lists_of(index, QUERIES, 1)[0] == [name]
+    index.save(tmp_path)
+    again = MilvusIndex(uri)
+    again.load(tmp_path)
+    assert sorted(again.ids) == sorted(index.ids)
+    index.remove([name])
+    assert name not in index.ids
+    assert lists_of(index, QUERIES, 1)[0] != [name]
 
 
 def test_someone_elses_collection_is_left_alone(uri: str) -> None:

@@ -17,9 +17,10 @@ from picdesk.search.base import IndexBase
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.milvus_client import LONGEST_ID, Collection
 from picdesk.search.open_saved import read_note, write_note
-from picdesk.trec.runs import Run, id_ranks, order_rows
+from picdesk.trec.runs import Floats, Run, id_ranks, order_rows
 
 log = logging.getLogger(__name__)
+Hits = list[tuple[str, float]]
 
 MOST_AT_ONCE = 16_384
 """Milvus's own bound on `top_k`."""
@@ -179,10 +180,7 @@ class MilvusIndex(IndexBase):
             raise DataError(f"index: queries of dimension {queries.dim}, gallery of {self._facts['dim']}")
         count = int(self._facts["count"])
         depth = min(top_k, count)
-        lists: list[list[tuple[str, float]]] = []
-        for start in range(0, len(queries.ids), self.batch):
-            some = queries.matrix[start : start + self.batch]
-            lists += self._collection.search(some, depth, self.search_params, among)
+        lists = self._nearest(queries.matrix, depth, among)
         named = self._ids if self._ids is not None else tuple(sorted({item for hits in lists for item, _ in hits}))
         place = {item: position for position, item in enumerate(named)}
         index = np.full((len(lists), depth), -1, np.int32)
@@ -191,6 +189,21 @@ class MilvusIndex(IndexBase):
             index[row, : len(hits)] = [place[item] for item, _ in hits]
             scores[row, : len(hits)] = [score for _, score in hits]
         return Run(queries.ids, named, *order_rows(index, scores, id_ranks(named)), count, exact=False)
+
+    def _nearest(self, queries: Floats, wanted: int, among: Sequence[str] | None) -> list[Hits]:
+        """Ids and scores of the `wanted` best items of each query. What somebody else put into the collection since its ids were
+        read is not among them: it is looked further until enough others are found."""
+        known, depth = None if self._ids is None else set(self._ids), wanted
+        while True:
+            lists: list[Hits] = []
+            for start in range(0, len(queries), self.batch):
+                some = queries[start : start + self.batch]
+                lists += self._collection.search(some, depth, self.search_params, among)
+            own = [[hit for hit in hits if known is None or hit[0] in known][:wanted] for hits in lists]
+            ended = all(len(kept) == wanted or len(hits) < depth for kept, hits in zip(own, lists, strict=True))
+            if ended or depth == MOST_AT_ONCE:
+                return own
+            depth = min(2 * depth, MOST_AT_ONCE)
 
     def add(self, more: Embeddings) -> None:
         """Take in further items. Raises `DataError` for ids that are there already or another dimension."""

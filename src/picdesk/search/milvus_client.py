@@ -17,7 +17,10 @@ from picdesk.trec.runs import Floats
 
 INSTALL = "index=milvus needs the package pymilvus (with milvus-lite for a file): install picdesk[milvus]"
 LONGEST_ID = 1024
+PAGE = 1000
 FACTS_DIM = 2
+ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r"})
+"""What Milvus wants escaped in a text in double quotes; any other sign stands there as it is."""
 REFUSED = ("auth", "password", "permission", "privilege", "token")
 AWAY = ("connect", "unavailable", "deadline", "timeout", "timed out")
 
@@ -130,17 +133,25 @@ class Collection:
     def present(self, ids: Sequence[str]) -> set[str]:
         """Which of the ids are there."""
         with self.one_line_errors():
-            return {row["id"] for row in self.client.get(self.name, ids=list(ids), output_fields=["id"])}
+            return {row["id"] for row in self.client.query(self.name, filter=one_of(ids), output_fields=["id"])}
 
     def all_ids(self) -> tuple[str, ...]:
-        """Every id, sorted; fetched in pages."""
-        with self.one_line_errors():
-            pages = self.client.query_iterator(self.name, batch_size=1000, output_fields=["id"])
-            ids: list[str] = []
-            while page := pages.next():
-                ids.extend(row["id"] for row in page)
-            pages.close()
-        return tuple(sorted(ids))
+        """Every id, sorted; fetched in pages, as pymilvus's iterator does, which cannot page past an id with a quote."""
+        ids: list[str] = []
+        while True:
+            after = f"id > {quoted(ids[-1])}" if ids else ""
+            with self.one_line_errors():
+                page = self.client.query(
+                    self.name,
+                    filter=after,
+                    output_fields=["id"],
+                    limit=PAGE,
+                    iterator="True",
+                    reduce_stop_for_best="True",
+                )
+            if not page:
+                return tuple(sorted(ids))
+            ids.extend(sorted(row["id"] for row in page))
 
     def insert(self, ids: Sequence[str], vectors: Floats) -> None:
         """Put items in; one that is there already is overwritten."""
@@ -151,7 +162,7 @@ class Collection:
     def delete(self, ids: Sequence[str]) -> None:
         """Take items out."""
         with self.one_line_errors():
-            self.client.delete(self.name, ids=list(ids))
+            self.client.delete(self.name, filter=one_of(ids))
 
     def search(
         self, queries: Floats, limit: int, params: Mapping[str, Any], among: Sequence[str] | None = None
@@ -162,9 +173,20 @@ class Collection:
             found = self.client.search(
                 self.name, data=np.ascontiguousarray(queries), limit=limit, search_params=asked, anns_field="vector",
                 output_fields=["id"], consistency_level="Strong",
-                filter="" if among is None else f"id in {json.dumps(list(among), ensure_ascii=False)}",
+                filter="" if among is None else one_of(among),
             )  # fmt: skip
         return [[(hit["id"], float(hit["distance"])) for hit in hits] for hits in found]
+
+
+def one_of(ids: Sequence[str]) -> str:
+    """The condition that an item is one of these. pymilvus's own, out of `ids=`, puts an apostrophe or a backslash into its
+    quotes as it is, which Milvus cannot read."""
+    return f"id in [{', '.join(map(quoted, ids))}]"
+
+
+def quoted(text: str) -> str:
+    """A text as Milvus reads it in a condition."""
+    return f'"{text.translate(ESCAPED)}"'
 
 
 def _message(error: BaseException | None) -> str:
