@@ -1,5 +1,6 @@
 """Each correction against its formula, against another implementation, and on made data whose hubs are known."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,27 @@ def hits(rule: Correction | None, gallery: Embeddings, queries: Embeddings, bank
     gate = gate_of(queries, one.index, one.fitted)
     ranks = exact_ranks(with_gate(queries, gate), with_bias(gallery, one.fitted), qrels)
     return metrics_of(ranks)["hits@1"]
+
+
+@named
+def test_equal_items_are_told_apart_by_their_ids_alone(rule: Correction) -> None:
+    gallery, queries, bank = similar(items=301, bank=77, dim=96)
+    twice = np.random.default_rng(1).permutation(301)[:200].reshape(2, 100)
+    gallery.matrix[twice[1]] = gallery.matrix[twice[0]]
+    index = corrected_index(rule, gallery, bank)
+    fitted = index.fitted
+    assert (fitted.bias[twice[0]] == fitted.bias[twice[1]]).all()
+    assert fitted.gated is None or (fitted.gated[twice[0]] == fitted.gated[twice[1]]).all()
+    run, other = index.search(queries, 301), dict(np.concatenate([twice.T, twice.T[:, ::-1]]).tolist())
+    for found in run.index.tolist():
+        for here, after in pairwise(found):
+            if other.get(here) == after:
+                assert gallery.ids[here] < gallery.ids[after]
+    nearest = (gallery.matrix[twice[0, :5]] @ bank.matrix.T).argmax(axis=1)
+    paired = Bank.of(bank.matrix, twice[0, :5], nearest)  # what a row of the bank asks for is told apart from its equal
+    apart = rule.fit(paired, blocks_of(gallery.matrix))
+    assert (apart.bias[twice[0, 5:]] == apart.bias[twice[1, 5:]]).all()
+    assert (apart.bias[twice[0, :5]] < apart.bias[twice[1, :5]]).all()
 
 
 @named

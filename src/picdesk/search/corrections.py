@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError, DataError
 from picdesk.parts import config_part
 from picdesk.products import quick_product
+from picdesk.search.grouping import shared_by_equals
 from picdesk.trec.runs import Floats
 
 Longs = NDArray[np.int64]
@@ -99,13 +100,14 @@ class Correction:
     def fit(self, bank: Bank, gallery: Blocks) -> Fitted:
         """What the bank says of the whole gallery."""
         rows = self.prepare(bank, gallery)
-        raw, gated = self.statistics(bank, gallery, rows)
+        raw, gated = shared_by_equals(*self.statistics(bank, gallery, rows), gallery(), bank.item, bank.row)
         centre = float(raw.mean())
         return Fitted((raw - centre).astype(np.float32), centre, gated, rows)
 
     def extend(self, bank: Bank, gallery: Blocks, fitted: Fitted) -> Fitted:
         """What the bank says of further items, on the scale of those that were fitted; they alone are in the result."""
-        raw, gated = self.statistics(bank, gallery, fitted.rows)
+        told = self.statistics(bank, gallery, fitted.rows)
+        raw, gated = shared_by_equals(*told, gallery(), bank.item, bank.row)
         return replace(fitted, bias=(raw - fitted.centre).astype(np.float32), gated=gated)
 
     def prepare(self, bank: Bank, gallery: Blocks) -> Doubles:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +49,27 @@ def distinct(matrix: Floats) -> tuple[Floats, NDArray[np.int64]]:
     place: dict[bytes, int] = {}
     of_row = np.array([place.setdefault(row.tobytes(), len(place)) for row in matrix], np.int64)
     return matrix[np.unique(of_row, return_index=True)[1]], of_row
+
+
+def shared_by_equals(
+    raw: NDArray[np.float64],
+    gated: NDArray[np.bool_] | None,
+    gallery: Iterable[Floats],
+    item: NDArray[np.int64],
+    row: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+    """What was worked out of each item [items], the same for all items of one vector, for a product rounds each otherwise.
+
+    Items that stand in other pairs (`item[i]`, `row[i]`, sorted by item) are not the same ones. Of `gated`, one item will do.
+    """
+    bounds = np.searchsorted(item, np.arange(len(raw) + 1))
+    vectors = (vector for block in gallery for vector in block + np.float32(0))  # -0.0 is 0
+    said = (vector.tobytes() + np.sort(row[slice(*bounds[i : i + 2])]).tobytes() for i, vector in enumerate(vectors))
+    digests = np.fromiter((blake2b(one, digest_size=16).digest() for one in said), "S16", len(raw))
+    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+    if gated is not None:
+        gated = np.bincount(group, gated)[group] > 0
+    return raw[first][group], gated
 
 
 LARGEST = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
