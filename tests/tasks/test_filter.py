@@ -62,8 +62,11 @@ def test_over_a_data_set_and_over_a_saved_index(capfd: Capture, tmp_path: Path, 
         found_ids(retrieve(capfd, tmp_path, asked, f"index_dir={tmp_path / 'index'}"))
         == [{f"photo{i:02}.jpg" for i in range(24)}] * 2
     )
-    nothing = retrieve(capfd, tmp_path, asked, f"index_dir={tmp_path / 'index'}", "filter=credit = 'nobody'")
+    nobody = (f"index_dir={tmp_path / 'index'}", "filter=credit = 'nobody'", "min_score=0.1")
+    nothing = retrieve(capfd, tmp_path, asked, *nobody)
     assert found_ids(nothing) == [set(), set()]
+    assert "0 of 24 items" in nothing.out + nothing.err
+    assert "min_score" not in nothing.out + nothing.err  # there is no best that would score too little
 
 
 def test_words_and_vectors_together(capfd: Capture, tmp_path: Path) -> None:

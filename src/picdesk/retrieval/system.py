@@ -194,14 +194,14 @@ class System:
         return max(self.run_depth, *self.metrics.ks)
 
     def drop_weak(self, run: Run, similarity: Floats | None = None) -> Run:
-        """What the search scores `min_score` or more; where nothing is, that is said, with the score of the best.
+        """What the search scores `min_score` or more; where nothing that was found is, that is said, with the score of the best.
 
         It is the similarity that counts, as the scores of a reranked list are relative to that list, and corrected ones to a
         bank; `similarity` [queries, depth] where the scores of the run are not it.
         """
         kept = at_least(run, self.min_score, similarity)
         shown = run.scores if similarity is None else similarity
-        for q in np.flatnonzero(~(kept.index >= 0).any(axis=1)) if self.min_score is not None else ():
+        for q in np.flatnonzero((run.index >= 0).any(axis=1) & ~(kept.index >= 0).any(axis=1)):
             told = "%s: nothing scores min_score=%g or more; the best has %.3f"
             log.warning(told, run.query_ids[q], self.min_score, shown[q].max())
         return kept
