@@ -9,6 +9,7 @@ import pytest
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.evaluation.metrics import exact_ranks, metrics_of
 from picdesk.interfaces import Embeddings
+from picdesk.search.auto import AutoIndex
 from picdesk.search.corrected import Augmented, Corrected, blocks_of, gate_of, with_bias, with_gate
 from picdesk.search.corrections import (
     Bank,
@@ -171,6 +172,16 @@ def test_candidates_of_an_approximate_index_are_ordered_by_the_same_scores(rule:
     assert near.index.tolist() == exact.index.tolist()
     np.testing.assert_allclose(near.scores, exact.scores, atol=1e-6)
     assert near.exact is False
+
+
+@named
+def test_exact_search_stays_exact_where_auto_chose_it(rule: Correction) -> None:
+    gallery, queries, bank = similar(items=300)
+    chosen = AutoIndex(candidates=[FlatIndex()])
+    run = corrected_index(rule, gallery, bank, chosen).search(queries, 5)
+    wanted = corrected_index(rule, gallery, bank).search(queries, 5)
+    np.testing.assert_array_equal(run.index, wanted.index)
+    assert run.exact and not corrected_index(rule, gallery, bank, HnswIndex()).search(queries, 5).exact
 
 
 @named

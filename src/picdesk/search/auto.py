@@ -116,6 +116,11 @@ class AutoIndex(IndexBase):
         return self.chosen_index
 
     @property
+    def vectors(self) -> Embeddings | None:
+        """Those of the chosen index, where they can be had."""
+        return self.chosen_index.vectors
+
+    @property
     def inverted_lists(self) -> int:
         """Those of the chosen index."""
         return self.chosen_index.inverted_lists

@@ -118,7 +118,7 @@ class Corrected(IndexBase):
         shift = gate[:, None] * self.fitted.bias[np.where(there, run.index, 0)]
         scores = np.where(there, run.scores - shift, -np.inf).astype(np.float32)
         index, ordered = order_rows(run.index, scores, id_ranks(run.item_ids))
-        return replace(run, index=index, scores=ordered)
+        return replace(run, index=index, scores=ordered, exact=False)  # only these candidates were scored anew
 
     def similarity(self, queries: Embeddings, run: Run) -> Floats:
         """The similarities [queries, depth] of what a search found, before the correction; -inf where nothing was."""
