@@ -181,7 +181,8 @@ def test_exact_search_stays_exact_where_auto_chose_it(rule: Correction) -> None:
     run = corrected_index(rule, gallery, bank, chosen).search(queries, 5)
     wanted = corrected_index(rule, gallery, bank).search(queries, 5)
     np.testing.assert_array_equal(run.index, wanted.index)
-    assert run.exact and not corrected_index(rule, gallery, bank, HnswIndex()).search(queries, 5).exact
+    assert run.exact
+    assert not corrected_index(rule, gallery, bank, HnswIndex()).search(queries, 5).exact
 
 
 @named
