@@ -31,8 +31,8 @@ from picdesk.training.checkpoint import Checkpoint
 @dataclass(frozen=True)
 class Learned:
     """The pictures that a job's weights were learned from, or chosen by: `ids` of `collection`, which is another data set than
-    the one that is scored where `elsewhere`. `unknown` says why it cannot be told, or not of all checkpoints at work; `before` why
-    it cannot be told of a checkpoint from which a fit went on to these weights."""
+    the one that is scored where `elsewhere`. `unknown` says why it cannot be told, or not of all checkpoints at work; `before`
+    why it cannot be told of a checkpoint from which a fit went on to these weights."""
 
     collection: Collection
     ids: frozenset[str]
