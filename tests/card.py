@@ -58,6 +58,9 @@ def work_out(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         real[1]["device"] = torch.device("cpu")
         on_card = torch.device(device).type == CARD
     out = func(*real[0], **real[1])
+    filled = [kwargs[one.name] for one in func._schema.arguments if one.is_out and one.name in kwargs]
+    if filled:
+        return filled[0] if len(filled) == 1 else tuple(filled)
     if func._schema.is_mutable and isinstance(args[0], torch.Tensor):
         return args[0]
     return tree_map(lambda one: OnCard(one) if on_card and isinstance(one, torch.Tensor) else one, out)
