@@ -65,10 +65,10 @@ def test_a_seed_that_changes_nothing_is_told() -> None:
     jobs = [job(name, one, {"seed": name}) for name, one in ranks.items()]
     found = over_seeds(jobs, ranks, ["seed"])
     assert found.rows[0].values["t2i/sd"].value == 0
-    assert "the seed changed nothing that is reported" in found.note
+    assert "the seed changed nothing that is reported" in found.warning
     others = {**ranks, "s9": ranking(0.4, 2)}
     jobs.append(job("s9", others["s9"], {"seed": "s9"}))
-    assert "changed nothing" not in over_seeds(jobs, others, ["seed"]).note
+    assert not over_seeds(jobs, others, ["seed"]).warning
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -71,12 +71,11 @@ def write(root: Path, to: Path) -> list[str]:
     if page.best_config:
         write_text(to / "best.yaml", page.best_config)
     print_leaderboard(page)
-    for note in page.notes:
-        if note.warning:
-            log.warning("%s", note.text)
+    tell_warnings(page)
     if page.over_seeds:
         write_csv(to / "over_seeds.csv", page.over_seeds)
         print_leaderboard(page.over_seeds)
+        tell_warnings(page.over_seeds)
     if len(found.jobs) > 1:
         log.info("best config, ready to paste (%s):\n%s", to / "best.yaml", page.best_config.rstrip())
     log.info("leaderboard: %s", to / "leaderboard.html")
@@ -116,11 +115,19 @@ def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tu
     )
 
 
+def tell_warnings(page: SweepPage) -> None:
+    """Say what its reader must mind."""
+    for note in page.notes:
+        if note.warning:
+            log.warning("%s", note.text)
+
+
 def of_seeds(together: OverSeeds) -> SweepPage | None:
     """The table over seeds, where there is one."""
     if not together.rows:
         return None
-    return SweepPage("Over seeds", "", together.rows, together.columns, notes=(Note(together.note),))
+    minded = (Note(together.warning, True),) if together.warning else ()
+    return SweepPage("Over seeds", "", together.rows, together.columns, notes=(Note(together.note), *minded))
 
 
 def measures(jobs: Sequence[DoneJob]) -> list[str]:

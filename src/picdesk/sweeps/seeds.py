@@ -39,10 +39,11 @@ ONCE = "What ran more than once with the same seeds is counted once."
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """A row for each setting that ran with several seeds, best mean first, and how to read them."""
+    """A row for each setting that ran with several seeds, best mean first, how to read them, and what to mind ("": nothing)."""
 
     rows: tuple[LeaderRow, ...]
     note: str
+    warning: str = ""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -63,7 +64,7 @@ def over_seeds(jobs: Sequence[DoneJob], ranks: Mapping[str, Rankings], keys: Seq
     groups: dict[tuple[str, ...], list[DoneJob]] = {}
     for job in jobs if drawn else ():
         groups.setdefault(tuple(value_of(job, key) for key in others), []).append(job)
-    rows, notes = [], [SAME_QUERIES]
+    rows, notes, warning = [], [SAME_QUERIES], ""
     for setting, every in groups.items():
         own = distinct(every, drawn)
         if len(own) < 2:
@@ -73,12 +74,12 @@ def over_seeds(jobs: Sequence[DoneJob], ranks: Mapping[str, Rankings], keys: Seq
             values |= of_direction(direction, [ranks[job.name] for job in own], own)
         notes += [OTHER_QUERIES] if DRAWS.key in values else []
         deviations = [values[f"{d}/sd"].value for d in DIRECTIONS if f"{d}/sd" in values]
-        notes += [IDLE] if deviations and not any(deviations) else []
+        warning = IDLE if deviations and not any(deviations) else warning
         notes += [ONCE] if len(own) < len(every) else []
         name = ", ".join(f"{key}={value}" for key, value in zip(others, setting, strict=True)) or "all jobs"
         rows.append(LeaderRow(name, {}, values))
     rows.sort(key=lambda row: -sum(row.values[f"{d}/hits@1"].value for d in DIRECTIONS if f"{d}/hits@1" in row.values))
-    return OverSeeds(tuple(rows), " ".join(dict.fromkeys(notes)))
+    return OverSeeds(tuple(rows), " ".join(dict.fromkeys(notes)), warning)
 
 
 def distinct(jobs: Sequence[DoneJob], seeds: Sequence[str]) -> list[DoneJob]:
