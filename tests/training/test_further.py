@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from picdesk.tasks.train import tell_further_positives
-from picdesk.training.features import Features, Relevant, further_pairs
+from picdesk.training.features import Features, Relevant
 from picdesk.training.losses import InfoNCE, Margin
 from picdesk.training.probes import CPU, collapsed_loss
 from picdesk.trec.runs import Qrels
@@ -33,12 +33,12 @@ def judged(t2i: Qrels | None = None, i2t: Qrels | None = None) -> Features:
 
 
 def test_they_are_found_by_id_in_both_directions() -> None:
-    assert further_pairs(judged()).shape == (0, 2)
+    assert judged().further_pairs.shape == (0, 2)
     fewer = Qrels.from_pairs(
         ("t3",), ("b", "a"), np.array([0, 0]), np.array([0, 1])
     )  # as `data.qrels_only=true` leaves it
     back = Qrels.from_pairs(("b",), ("t3", "t1"), np.array([0]), np.array([1]))
-    assert further_pairs(judged(fewer, back)).tolist() == [[0, 1], [2, 0]]
+    assert judged(fewer, back).further_pairs.tolist() == [[0, 1], [2, 0]]
 
 
 def test_rows_that_belong_together_are_those_of_a_plain_search() -> None:

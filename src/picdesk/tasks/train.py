@@ -26,7 +26,7 @@ from picdesk.retrieval.features import turned_features
 from picdesk.tasks.base import Task
 from picdesk.training.checkpoint import save
 from picdesk.training.datamodule import FeatureData, Raw
-from picdesk.training.features import Features, further_pairs
+from picdesk.training.features import Features
 from picdesk.training.fit import Fitted, fit
 from picdesk.training.losses import takes_text
 from picdesk.training.probes import name_of
@@ -168,7 +168,7 @@ def make_data(session: Session, parts: dict[str, Any]) -> FeatureData:
 
 def tell_further_positives(train: Features, loss: Any) -> None:
     """Say what the loss makes of pictures that a text is relevant to beside its own."""
-    further = len(further_pairs(train))
+    further = len(train.further_pairs)
     if further and takes_text(loss):
         log.info("data.qrels: %d further positives of the train part count as no negatives", further)
     elif further:

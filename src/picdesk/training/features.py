@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -26,6 +27,21 @@ class Features:
     picture_of: NDArray[np.int64]
     t2i: Qrels
     i2t: Qrels
+
+    @cached_property
+    def further_pairs(self) -> NDArray[np.int64]:
+        """Positions of texts and of pictures [n, 2] that are relevant to each other in either direction, and are not a text and
+        its own picture; ascending."""
+        text_at = {name: i for i, name in enumerate(self.text_ids)}
+        picture_at = {name: i for i, name in enumerate(self.picture_ids)}
+        found = []
+        for qrels, query_at, item_at in ((self.t2i, text_at, picture_at), (self.i2t, picture_at, text_at)):
+            query = np.array([query_at[name] for name in qrels.query_ids], np.int64)[qrels.query_of]
+            item = np.array([item_at[name] for name in qrels.item_ids], np.int64)[qrels.items]
+            found.append(np.stack([query, item] if qrels is self.t2i else [item, query], axis=1))
+        pairs = np.unique(np.concatenate(found), axis=0)
+        kept: NDArray[np.int64] = pairs[self.picture_of[pairs[:, 0]] != pairs[:, 1]]
+        return kept
 
 
 class Relevant(nn.Module):
@@ -57,18 +73,3 @@ def ranges(first: torch.Tensor, count: torch.Tensor) -> tuple[torch.Tensor, torc
     owner = torch.arange(len(first), device=first.device).repeat_interleave(count)
     before = count.cumsum(0) - count
     return owner, first[owner] + torch.arange(len(owner), device=first.device) - before[owner]
-
-
-def further_pairs(features: Features) -> NDArray[np.int64]:
-    """Positions of texts and of pictures [n, 2] that are relevant to each other in either direction, and are not a text and its
-    own picture; ascending."""
-    text_at = {name: i for i, name in enumerate(features.text_ids)}
-    picture_at = {name: i for i, name in enumerate(features.picture_ids)}
-    found = []
-    for qrels, query_at, item_at in ((features.t2i, text_at, picture_at), (features.i2t, picture_at, text_at)):
-        query = np.array([query_at[name] for name in qrels.query_ids], np.int64)[qrels.query_of]
-        item = np.array([item_at[name] for name in qrels.item_ids], np.int64)[qrels.items]
-        found.append(np.stack([query, item] if qrels is features.t2i else [item, query], axis=1))
-    pairs = np.unique(np.concatenate(found), axis=0)
-    kept: NDArray[np.int64] = pairs[features.picture_of[pairs[:, 0]] != pairs[:, 1]]
-    return kept

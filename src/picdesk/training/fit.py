@@ -23,7 +23,7 @@ from picdesk.process import stops
 from picdesk.training.averaging import Interpolation, Weights, copy_into, wise_ft
 from picdesk.training.collapse import Noticing, Stopped
 from picdesk.training.datamodule import FeatureData
-from picdesk.training.features import Features, Relevant, further_pairs
+from picdesk.training.features import Features, Relevant
 from picdesk.training.inputs import embed_inputs, move_inputs
 from picdesk.training.losses import Contrastive, takes_text
 from picdesk.training.module import MONITOR, Retrieval, side_metrics
@@ -169,7 +169,7 @@ def fit(
         if isinstance(loss, Contrastive):
             loss.begin(backbone)
             loss.block = logits_block
-            further = further_pairs(data.train)
+            further = data.train.further_pairs
             loss.relevant = Relevant(further, len(data.train.text_ids)) if len(further) and takes_text(loss) else None
             trained.add_bias()
         module = Retrieval(backbone, trained, loss, optimizer, scheduler, data.val, chunk, data.val_sides)
