@@ -15,12 +15,6 @@ from picdesk.trec.runs import Qrels
 Fields = Mapping[str, str | Sequence[str]]
 
 
-def field_values(fields: Fields, name: str) -> tuple[str, ...]:
-    """What a field says: one text, several, or none. `reranker=lexical` makes one text of all; a query is made of one tag."""
-    said = fields.get(name, ())
-    return (said,) if isinstance(said, str) else tuple(said)
-
-
 @dataclass(frozen=True)
 class Skipped:
     """One item that a reader left out: where it stands and why.

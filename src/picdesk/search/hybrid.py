@@ -6,9 +6,8 @@ What words find joins the candidates by its similarity; how much words count bes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from picdesk.collection import field_values
 from picdesk.errors import ConfigError
 from picdesk.filters.language import Filter
 from picdesk.interfaces import Embeddings, Index, Side
@@ -44,7 +43,7 @@ def made_of(queries: Side, name: str) -> str:
     near = 0
     for text, fields in zip(queries.texts, queries.fields, strict=False):
         asked, whole = words_of(text), joined(words_of(text))
-        said = [words_of(value) for value in field_values(fields, name)]
+        said = [words_of(value) for value in values_of(fields, name)]
         if any(own and (joined(own) if "".join(own).isascii() else " ".join(own)) in whole for own in said):
             return "the queries that are scored are made of it"
         near += any(own and len(set(own) & set(asked)) >= MOST * len(set(own)) for own in said)
@@ -56,3 +55,9 @@ def made_of(queries: Side, name: str) -> str:
 def joined(words: Sequence[str]) -> str:
     """Words with one space around each, so that a run of words is found in others as a whole, where spaces part words."""
     return f" {' '.join(words)} "
+
+
+def values_of(fields: Mapping[str, str | Sequence[str]], name: str) -> tuple[str, ...]:
+    """What a field says: one text, several, or none. `reranker=lexical` makes one text of all; a query is made of one tag."""
+    said = fields.get(name, ())
+    return (said,) if isinstance(said, str) else tuple(said)
