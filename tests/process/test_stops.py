@@ -127,7 +127,7 @@ def test_a_point_that_never_comes_is_not_waited_for(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("again", [True, False])
 def test_work_that_hears_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
     """By a second signal at once, and else after a limit; what it was writing goes, and so do its children."""
-    monkeypatch.setattr(stops, "LIMIT_S", 60.0 if again else 1.0)
+    monkeypatch.setattr(stops, "LIMIT_S", 60.0 if again else 0.5)
     monkeypatch.setattr(stops, "GENTLE_S", 0.2 if not again else 30.0)
 
     def deaf() -> None:
