@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import logging
 from pathlib import Path
@@ -15,6 +14,7 @@ from picdesk.jobs.folder import Job
 from picdesk.parts import config_part
 from picdesk.retrieval.features import embed
 from picdesk.tasks.base import Task
+from picdesk.text.cells import CsvWriter
 
 log = logging.getLogger(__name__)
 FILE, CAPTIONS = "embeddings.npz", "captions.csv"
@@ -47,7 +47,7 @@ class Export(Task):
         with written_whole(folder / FILE) as temporary, temporary.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
         rows = io.StringIO()
-        writer = csv.writer(rows, lineterminator="\n")  # read back by data=npz: the texts as they are, to the character
+        writer = CsvWriter(rows, lineterminator="\n")  # read back by data=npz: the texts as they are, to the character
         writer.writerow(["image", "caption"])
         names = [part.picture_ids[i] for i in part.picture_of]
         writer.writerows(zip(names, dataset.prompts(part), strict=True))
@@ -65,8 +65,8 @@ class Export(Task):
             folder / FILE,
         )
         log.info(
-            "read it with: data=npz data.root=%s data.file=%s data.image_names=image_names split=all part=all prompt=caption "
-            "backbone=precomputed backbone.dim=%d backbone.text_ckpt=export",
+            "read it with: data=npz data.root=%s data.file=%s data.image_names=image_names data.quoting=csv split=all part=all "
+            "prompt=caption backbone=precomputed backbone.dim=%d backbone.text_ckpt=export",
             folder,
             FILE,
             backbone.dim,
