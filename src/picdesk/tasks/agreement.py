@@ -11,7 +11,7 @@ import numpy as np
 
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
-from picdesk.errors import ConfigError, DataError, MissingFileError, examples
+from picdesk.errors import ConfigError, DataError, MissingFileError, examples, short_repr
 from picdesk.evaluation.agreement import choices_met, kendall
 from picdesk.evaluation.statistics import Interval
 from picdesk.files import file_digest, write_json
@@ -22,7 +22,8 @@ from picdesk.products import exact_scores
 from picdesk.report.terminal import console, print_table
 from picdesk.retrieval.features import embed
 from picdesk.tasks.base import Task
-from picdesk.text.table import Table, read_table
+from picdesk.text.files import lines_of, read_text
+from picdesk.text.table import need_columns, read_table
 
 log = logging.getLogger(__name__)
 FORMS = ("table", "pairs", "expert", "crowdflower")
@@ -145,27 +146,38 @@ def read(settings: Agreement, path: Path) -> list[Judged]:
     """The judgments of a file. Raises `DataError` naming file and line."""
     form = settings.form
     if form in ("expert", "crowdflower"):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        named = [(line, f"{path.name} line {n}") for n, line in enumerate(lines, 1) if line]
+        text, note = read_text(path, key=None)
+        tell(note)
+        named = [(line, f"{path.name} line {n}") for n, line in enumerate(lines_of(text), 1) if line.strip()]
         return [one for line, where in named for one in of_flickr(form, line, where)]
-    table: Table = read_table(path, key=None, recover=False)
+    keys = ("text_column", "picture_column", "rating_column", *(["other_column"] if form == "pairs" else []))
+    columns = {key: str(getattr(settings, key)) for key in keys}
+    table = read_table(path, "auto", wanted=columns.values(), key=None, recover=False)
+    need_columns(dict(columns), table.header, path.name, "agreement", hint=table.hint, cut=False)
+    tell(table.note)
     for where, reason in table.unused_rows(path.name):
         raise DataError(f"{where}: {reason}; {len(table.ragged)} rows are so, a cell with a comma needs quotes")
-    names = [settings.text_column, settings.picture_column, settings.rating_column]
-    names += [settings.other_column] if form == "pairs" else []
-    lacking = [name for name in names if name not in table.header]
-    if lacking:
-        raise DataError(f"{path.name}: no column {', '.join(lacking)}; there are {', '.join(table.header)}")
-    return [of_row(form, [row[name] for name in names], f"{path.name} line {line}") for line, row in table.rows]
+    return [
+        of_row(form, [row[name] for name in columns.values()], f"{path.name} line {line}") for line, row in table.rows
+    ]
+
+
+def tell(note: str) -> None:
+    """Say what was odd about the file, if anything was."""
+    if note:
+        log.info("agreement.file: %s", note)
 
 
 def of_row(form: str, cells: list[str], where: str) -> Judged:
     """A row of a table: text, picture, rating; of a choice text, first picture, `a` or `b`, second picture."""
-    text, picture, said = (cell.strip() for cell in cells[:3])
+    text, picture, said, other = (cell.strip() for cell in [*cells, ""][:4])
     if form == "pairs":
         if said.lower() not in ("a", "b"):
             raise DataError(f"{where}: {said!r}: a (the first picture fits better) or b is wanted")
-        return Judged(text, picture, float(said.lower() == "a"), cells[3].strip())
+        if other in ("", picture):
+            found = f"{short_repr(picture)} twice" if other else f"{short_repr(picture)} alone"
+            raise DataError(f"{where}: a choice is between two pictures, found {found}")
+        return Judged(text, picture, float(said.lower() == "a"), other)
     return Judged(text, picture, number(said, where))
 
 
