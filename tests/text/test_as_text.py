@@ -170,11 +170,13 @@ def test_long_cells_are_read_in_good_time() -> None:
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize("word", ["nan", "NaN", "None", "null", "<NA>"])
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "null", "<NA>", "N/A", "#N/A", "#NAME?", "#REF!", "\\N"])
 def test_words_for_no_value_are_no_text_and_counted(word: str) -> None:
     taken = TextColumns("said", None, "tags").take({"said": word, "tags": word})
     assert taken.texts == [{"caption": "", "tags": ()}]
-    assert taken.odd["cells that say nan, None or null: no value"] == 2
+    assert taken.odd["cells that say nan, None, #N/A or the like: no value"] == 2
+    longer = f"{word} it says"
+    assert TextColumns("said", None, None).take({"said": longer}).texts == [{"caption": longer}]
 
 
 def test_a_name_with_dots_leads_into_records() -> None:

@@ -77,7 +77,9 @@ class TextColumns:
 
     def _value(self, field_: str, cell: Any, taken: Taken) -> str | tuple[str, ...]:
         value = parse_cell(cell) if isinstance(cell, str) else cell
-        taken.odd["cells that say nan, None or null: no value"] += isinstance(cell, str) and cell.strip() in NO_VALUE
+        taken.odd["cells that say nan, None, #N/A or the like: no value"] += (
+            isinstance(cell, str) and cell.strip() in NO_VALUE
+        )
         if isinstance(value, list | tuple):
             several = self._several(field_, list(value), taken)
             taken.odd["lists written in a cell, taken apart"] += value is not cell

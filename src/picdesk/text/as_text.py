@@ -1,9 +1,9 @@
-"""What becomes text, and what does not. One rule for all that is read: only text is text.
+r"""What becomes text, and what does not. One rule for all that is read: only text is text.
 
 A string is text. A list of strings is several. A cell that holds such a list as JSON, Python or numpy write it is taken
 apart too (`written.py` has the rule). Nothing else is made into text: records, numbers, booleans, bytes and nested lists are
-refused by what they are (a name such as `sentences.raw` leads into records), and `nan`, `None`, `null` alone in a
-cell are no value.
+refused by what they are (a name such as `sentences.raw` leads into records), and `nan`, `None`, `null`, `N/A`, a spreadsheet's
+errors (`#NAME?` where it took a text for a formula) and a database's `\N` alone in a cell are no value.
 """
 
 import json
@@ -17,7 +17,10 @@ from picdesk.errors import examples, short_repr
 from picdesk.files import Doubled
 from picdesk.text.written import CutShortError, NoValueError, Written, looks_written, read_written
 
-NO_VALUE = {"nan", "NaN", "None", "null", "NULL", "<NA>", "NaT"}
+NO_VALUE = {
+    *("nan", "NaN", "None", "null", "NULL", "<NA>", "NaT", "N/A", "n/a", "\\N"),
+    *("#N/A", "#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NULL!", "#NUM!"),
+}
 MOST_DIGITS = 100  # of a decimal that is written without an exponent
 NUL = "a NUL character in the text"
 CLOSED = {"[": "]", "{": "}", "(": ")"}
