@@ -89,3 +89,19 @@ def test_messages_on_quotes_name_the_key_of_their_file(tmp_path: Path) -> None:
     assert "quoting" not in read_table(path, key=None).note
     with pytest.raises(DataError, match=r"or set split\.quoting=none"):
         read_table(path, quoting="csv", key="split.encoding")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_header_of_a_second_file_is_no_row(tmp_path: Path, mark: str) -> None:
+    """As `cat a.csv b.csv` makes it; a table of one column may say the same as its header."""
+    table = read_table(
+        put(tmp_path / "t.csv", f"{mark}id,query,\na,x\n{mark}id,query,\nb,id\nid,x\n{mark}id , query\n")
+    )
+    assert table.rows == (
+        (2, {"id": "a", "query": "x"}),
+        (4, {"id": "b", "query": "id"}),
+        (5, {"id": "id", "query": "x"}),
+    )
+    assert table.ragged == ()
+    assert "2 rows are the header again, and no rows: line 3, 6" in table.note
+    assert len(read_table(put(tmp_path / "t.csv", "query\na\nquery\n")).rows) == 2

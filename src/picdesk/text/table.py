@@ -59,8 +59,9 @@ def read_table(
     that would swallow rows.
 
     `delimiter="auto"` takes the first of comma, tab, semicolon and bar that gives the `wanted` columns. Empty cells and
-    names behind the last column, and rows without any content, are no rows and no cells; the note counts them. A first
-    line `sep=;`, as Excel has it, is no row: it says the delimiter where none is given.
+    names behind the last column, and rows without any content, are no rows and no cells; the note counts them. Nor is the
+    header where it stands again, of several columns, as in files put one behind the other. A first line `sep=;`, as Excel has
+    it, is no row: it says the delimiter where none is given.
     """
     text, odd = read_text(path, encoding, key)
     notes = [odd] if odd else []
@@ -83,15 +84,21 @@ def read_table(
         raise type(error)(name_quoting(str(error), quoting_key)) from None
     notes += [f"{path.name}: {name_quoting(note, quoting_key)}" for note in more]
     header = _header(path.name, numbered)
-    rows, ragged, broken = [], [], 0
+    rows, ragged, again, broken = [], [], [], 0
     for number, cells in numbered[1:]:
         while len(cells) > len(header) and not cells[-1].strip():
             cells.pop()
+        if len(header) > 1 and _names(cells) == header:
+            again.append(number)
+            continue
         if len(cells) != len(header):
             ragged.append((number, len(cells)))
             continue
         broken += any("\n" in cell or "\r" in cell for cell in cells)
         rows.append((number, dict(zip(header, cells, strict=True))))
+    if again:
+        told = f"{len(again)} rows are the header again, and no rows"
+        notes.append(f"{path.name}: {told}: line {', '.join(map(str, again[:5]))}{', ...' if len(again) > 5 else ''}")
     notes += [f"{path.name}: {broken} rows with a line break inside quotes"] if broken else []
     return Table(header, tuple(rows), tuple(ragged), "; ".join(notes), _hint(text, header, wanted))
 
@@ -103,8 +110,13 @@ def name_quoting(told: str, key: str | None) -> str:
     return re.sub(r" \([^()]*data\.quoting[^()]*\)|[;,] (or )?set data\.quoting=\w+", "", told)
 
 
+def _names(cells: Sequence[str]) -> tuple[str, ...]:
+    """Cells as names of columns; files put one behind the other may have a byte order mark at each one's beginning."""
+    return tuple(cell.strip().removeprefix("\ufeff") for cell in cells)
+
+
 def _header(file: str, numbered: list[Row]) -> tuple[str, ...]:
-    header = tuple(name.strip() for name in numbered[0][1]) if numbered else ()
+    header = _names(numbered[0][1]) if numbered else ()
     while header and not header[-1]:
         header = header[:-1]
     if not header:
