@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 LOCK = ".lock"
 WEIGHTS_FILE = "model.safetensors"
 """The name of the weights in a checkpoint's folder."""
+LFS_POINTER = b"version https://git-lfs"
+POINTER = "a Git LFS pointer stands in place of the file; run `git lfs pull`"
 
 
 @contextmanager
@@ -121,6 +123,15 @@ def json_object(text: str) -> dict[str, Any]:
     if isinstance(row, Doubled):
         raise ValueError(f"the key {row.twice!r} stands twice")
     return row
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is the pointer that Git LFS puts in the place of one that was not pulled; not one that cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(LFS_POINTER)) == LFS_POINTER
+    except OSError:
+        return False
 
 
 def file_digest(path: Path | str) -> str:

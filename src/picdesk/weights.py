@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from picdesk.errors import UserError, examples
+from picdesk.files import LFS_POINTER, POINTER
 
 Value = TypeVar("Value")
 NO_CODE = {"local_files_only": True, "trust_remote_code": False}
@@ -81,8 +82,8 @@ def why(error: BaseException, path: Path | None = None, most: int = 200) -> str:
     head = _head(path) if path is not None and path.is_file() else None
     if head == b"":
         return "the file is empty"
-    if head is not None and head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer stands in place of the file; run `git lfs pull`"
+    if head is not None and head.startswith(LFS_POINTER):
+        return POINTER
     found = re.search(r"GLOBAL ([\w.]+)", text)
     if found:
         return (

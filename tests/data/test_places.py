@@ -58,6 +58,21 @@ def test_links_that_leave_the_root(root: Path) -> None:
     assert inside.path("stay.jpg").read_bytes() == b"a"
 
 
+def test_a_name_as_windows_or_a_web_address_writes_it_is_told(root: Path) -> None:
+    for name in ("my photo.jpg", "100%.jpg"):
+        put(root / name, b"b")
+    inside = Inside(root)
+    for name, told in {
+        "sub\\a.jpg": r"no file 'sub\\\\a\.jpg' \(there is 'sub/a\.jpg', with / between folders\)$",
+        "my%20photo.jpg": r"no file 'my%20photo\.jpg' \(there is 'my photo\.jpg', with no % codes\)$",
+        "gone%20.jpg": r"no file 'gone%20\.jpg'$",
+        "%2e%2e/secret.jpg": r"no file '%2e%2e/secret\.jpg'$",
+    }.items():
+        with pytest.raises(AbsentError, match=told):
+            inside.picture(name)
+    assert inside.picture("100%.jpg").read_bytes() == b"b"
+
+
 def test_a_root_that_is_a_link_is_fine(root: Path) -> None:
     (root.parent / "link").symlink_to(root)
     assert Inside(root.parent / "link").path("sub/a.jpg").read_bytes() == b"a"

@@ -87,7 +87,12 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_is_no_text_is_named(tmp_path: Path) -> None:
-    for start, said in ((b"PK\x03\x04..", "an Excel workbook is one"), (b"PAR1", "data=parquet"), (b"BZh9", "bzip2")):
+    for start, said in (
+        (b"PK\x03\x04..", "an Excel workbook is one"),
+        (b"PAR1", "data=parquet"),
+        (b"BZh9", "bzip2"),
+        (gzip.compress(gzip.compress(b"a,b\n")), "compressed by gzip twice"),
+    ):
         with pytest.raises(DataError, match=said):
             read_text(put(tmp_path / "t.csv", start))
     (tmp_path / "d").mkdir()

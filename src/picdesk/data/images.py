@@ -15,6 +15,7 @@ from picdesk.data.picture_depth import DepthError, deep_colours, from_grey
 from picdesk.data.picture_formats import EXTRA, PLUGINS, format_of, has_plugin
 from picdesk.data.png_chunks import WITHOUT_PIXELS, clear_pixels, damaged_chunks, without_damaged_words
 from picdesk.errors import DataError, broken_picture
+from picdesk.files import LFS_POINTER
 from picdesk.process import machine
 from picdesk.rasters import open_raster
 
@@ -193,7 +194,7 @@ def check_head(data: bytes) -> None:
     """Raise `PictureError` for what the first bytes show: nothing at all, a Git LFS pointer, a page of HTML."""
     if not data:
         raise PictureError("empty", "the file is empty")
-    if data.startswith(b"version https://git-lfs"):
+    if data.startswith(LFS_POINTER):
         raise PictureError("lfs_pointer", "a Git LFS pointer stands in place of the picture; run `git lfs pull`")
     if data.lstrip()[:9].lower() in (b"<!doctype", b"<html>") or data.lstrip()[:5].lower() == b"<html":
         raise PictureError("unknown_format", "a web page stands in place of the picture")

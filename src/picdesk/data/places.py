@@ -5,6 +5,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
+from urllib.parse import unquote
 
 from picdesk.data.spellings import Claims, SameNames, fold_name, plain_path
 from picdesk.data.unmatched import any_case, fitting_files
@@ -100,7 +101,7 @@ class Inside:
             found = self._look_near(plain_path(name), tuple(endings))
             doubt = self._doubt(name, found) if found else ""
             if doubt or not found:
-                raise AbsentError(f"{absent}{doubt}") from None
+                raise AbsentError(f"{absent}{doubt or self._hint(name)}") from None
         if len(found) > 1:
             self._several[name] = found
         self._near[name] = found[0]
@@ -134,6 +135,13 @@ class Inside:
         others = (other for other in self._claims.others(name, first) if other == first or not self._is_file(other))
         other = next(others, None)
         return "" if other is None else f" ({short_repr(first)} is that of a row that names {short_repr(other)})"
+
+    def _hint(self, name: str) -> str:
+        """The file that a name means as Windows or as web addresses write it; "" if there is none."""
+        for other, way in ((name.replace("\\", "/"), "/ between folders"), (unquote(name), "no % codes")):
+            if other != name and self._is_file(other):
+                return f" (there is {short_repr(other)}, with {way})"
+        return ""
 
     def _is_file(self, name: str) -> bool:
         try:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from picdesk.data.unmatched import Unmatched, fitting_files
 from picdesk.errors import DataError, MissingFileError, examples
+from picdesk.files import POINTER, is_pointer
 from picdesk.readers.arrow_rows import read_parquet
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -37,7 +38,7 @@ def load_array(path: Path) -> NDArray[np.generic]:
     try:
         array = np.load(path, allow_pickle=False)
     except ValueError as error:
-        raise DataError(f"{path.name}: {_fault(error)}") from None
+        raise DataError(f"{path.name}: {_fault(error, path)}") from None
     except Exception as error:  # a broken header raises several kinds
         raise DataError(f"{path.name}: not a readable .npy file ({error})") from None
     if not isinstance(array, np.ndarray):
@@ -55,7 +56,7 @@ def _of_npz(path: Path) -> Arrays:
     except DataError:
         raise
     except ValueError as error:
-        raise DataError(f"{path.name}: {_fault(error)}") from None
+        raise DataError(f"{path.name}: {_fault(error, path)}") from None
     except Exception as error:  # a broken zip raises several kinds, one of them of zipfile, zlib or EOFError
         raise DataError(f"{path.name}: not a readable .npz file ({error})") from None
 
@@ -110,7 +111,9 @@ def _column(column: Any, where: str) -> NDArray[np.generic]:
     return np.array(rows)
 
 
-def _fault(error: ValueError) -> str:
+def _fault(error: ValueError, path: Path) -> str:
+    if is_pointer(path):
+        return POINTER
     return f"{OBJECTS}; save numbers and strings only" if "pickle" in str(error) else str(error)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from picdesk.errors import DataError, examples
+from picdesk.files import POINTER, is_pointer
 from picdesk.text.as_text import what
 from picdesk.text.table import need_columns
 
@@ -26,7 +27,8 @@ def read_parquet(path: Path, keys: Mapping[str, str | None]) -> Any:
         columns = list(dict.fromkeys(top(column, header) for column in keys.values() if column is not None))
         return pyarrow.parquet.ParquetFile(path, page_checksum_verification=True).read(columns)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path.name}: not a readable parquet file ({first_line(error)})") from None
+        told = POINTER if is_pointer(path) else f"not a readable parquet file ({first_line(error)})"
+        raise DataError(f"{path.name}: {told}") from None
 
 
 def need(keys: Mapping[str, str | None], header: tuple[str, ...], file: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.unmatched import Unmatched, unmatched_files
 from picdesk.errors import DataError, MissingFileError
+from picdesk.files import POINTER, is_pointer
 from picdesk.parts import config_part
 from picdesk.readers.arrow_rows import first_line, need, top
 from picdesk.readers.parquet import Parquet
@@ -88,7 +89,8 @@ def read_arrow(path: Path, shown: str) -> Any:
         table.validate(full=True)  # offsets that point outside would be read otherwise
         return table
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{shown}: not a readable Arrow file ({first_line(error)})") from None
+        told = POINTER if is_pointer(path) else f"not a readable Arrow file ({first_line(error)})"
+        raise DataError(f"{shown}: {told}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

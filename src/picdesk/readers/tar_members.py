@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from picdesk.data.sources import FilePart
+from picdesk.files import POINTER, is_pointer
 from picdesk.readers.gathering import Gathering
 
 BLOCK, PIECE = 512, 1 << 20
@@ -62,7 +63,8 @@ def members(path: Path, shown: str, gathering: Gathering[Any]) -> Iterator[Membe
         OverflowError,
         EOFError,
     ) as error:  # damaged headers raise several kinds
-        told = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        told = POINTER if is_pointer(path) else words
         gathering.skip(shown, f"the shard is broken, or no tar file; read as far as it goes ({told})")
 
 

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from picdesk.errors import ConfigError, DataError
+from picdesk.files import LFS_POINTER, POINTER
 from picdesk.text.encodings import likely_encodings, sample
 
 MARKS = (
@@ -21,6 +22,8 @@ NO_TEXT = {
     b"PK\x03\x04": "a zip archive (an Excel workbook is one); save it as CSV in UTF-8",
     b"\xd0\xcf\x11\xe0": "an old Excel or Word file; save it as CSV in UTF-8",
     b"PAR1": "a parquet file; read it by data=parquet",
+    LFS_POINTER: POINTER,
+    b"\x1f\x8b": "compressed by gzip twice; unpack it once",
     b"BZh": "compressed by bzip2; unpack it first, or use gzip",
     b"\xfd7zXZ": "compressed by xz; unpack it first, or use gzip",
     b"\x28\xb5\x2f\xfd": "compressed by zstandard; unpack it first, or use gzip",
