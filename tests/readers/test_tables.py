@@ -61,6 +61,15 @@ def test_one_picture_id_for_two_files_is_named(root: Path) -> None:
     assert reasons(collection) == ["t.csv line 3: picture id 'A' stands already, for another picture"]
 
 
+def test_ids_that_share_a_file_are_told(root: Path) -> None:
+    """Ids of rows in place of ids of pictures: each is an item of the gallery, equal to others."""
+    put(root / "t.csv", "id,image,caption\nA,0.jpg,a\nB,1.jpg,b\nC,0.jpg,c\nB,1.jpg,d\nD,./0.jpg,e\n")
+    collection = Csv(root=str(root), file="t.csv", folder="pics", picture_id_column="id").read()
+    check_pictures(collection, {"A": colour(0), "B": colour(1), "C": colour(0), "D": colour(0)})
+    told = "pictures lie in the file of an earlier one, so the gallery holds it more than once; give a picture one id"
+    assert collection.notes == (f"2 {told}: 'C -> A', 'D -> A'",)
+
+
 def test_jsonl_splits_with_lists_of_captions(root: Path) -> None:
     for split, numbers in (("train", (0, 1)), ("val", (2,)), ("test", (3,))):
         rows = [{"image": f"{n}.jpg", "captions": [f"c{n}{k}" for k in range(5)], "id": n} for n in numbers]

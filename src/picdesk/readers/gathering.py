@@ -10,7 +10,7 @@ import numpy as np
 from picdesk.collection import Collection, Fields, Skipped
 from picdesk.data.spellings import Known
 from picdesk.data.unmatched import Unmatched
-from picdesk.errors import DataError, readable, short_repr
+from picdesk.errors import DataError, examples, readable, short_repr
 from picdesk.interfaces import PictureBytes
 from picdesk.readers.text_columns import Taken, text_fault
 from picdesk.text.as_text import fault_of
@@ -148,6 +148,16 @@ class Gathering(Generic[Place]):
         told += [note if len(note) <= MOST_NOTE else f"{note[:MOST_NOTE]}..." for note in self.notes[:MOST_NOTES]]
         return f" ({'; '.join(told)})" if told else ""
 
+    def _shared(self) -> list[str]:
+        """What to say of ids that mean a file which has an earlier id: each is a picture of the gallery."""
+        first: dict[Place, str] = {}
+        met = ((name, first.setdefault(place, name)) for name, place in self.places.items())
+        again = [f"{name} -> {one}" for name, one in met if name != one]
+        told = (
+            "pictures lie in the file of an earlier one, so the gallery holds it more than once; give a picture one id"
+        )
+        return [f"{len(again)} {told}: {examples(again)}"] if again else []
+
     def collection(self, pictures: Callable[[Iterable[Place]], PictureBytes]) -> Collection:
         """Everything that was gathered, with picture bytes made from the places."""
         if not self.places:
@@ -162,5 +172,5 @@ class Gathering(Generic[Place]):
             picture_of=np.array([position for _, position in self._texts.values()], np.int64),
             official=tuple(self._official.get(item, "") for item in ids) if any(self._official.values()) else (),
             skipped=(*self.skipped, *self.unmatched),
-            notes=(*self.notes, *(f"{count} {what}" for what, count in self._odd.items() if count)),
+            notes=(*self.notes, *self._shared(), *(f"{count} {what}" for what, count in self._odd.items() if count)),
         )
