@@ -88,7 +88,7 @@ def read_table(
     for number, cells in numbered[1:]:
         while len(cells) > len(header) and not cells[-1].strip():
             cells.pop()
-        if len(header) > 1 and _names(cells) == header:
+        if len(header) > 1 and header[0] in cells[0] and _names(cells) == header:
             again.append(number)
             continue
         if len(cells) != len(header):
