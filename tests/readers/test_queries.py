@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from picdesk.errors import DataError
-from picdesk.readers.queries import read_captions, read_queries
+from picdesk.readers.queries import NAMES, read_captions, read_queries
+from tests.conftest import PROJECT
 
 ODD = "one\u2028text\u0085and\x0cno more"  # what str.splitlines also cuts at
 
@@ -79,6 +80,19 @@ def test_queries_in_other_forms(tmp_path: Path) -> None:
     packed = tmp_path / "d.csv.gz"
     packed.write_bytes(gzip.compress("query\nüber\n".encode("utf-16")))
     assert read_queries(str(packed))[0].fields["title"] == "über"
+
+
+def test_a_text_beside_the_one_that_is_asked_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = write_file(tmp_path / "q.csv", "caption,title,id\na dog runs,Dogs,1\na cat,Cats,2\n")
+    with caplog.at_level("INFO"):
+        assert [query.fields["caption"] for query in read_queries(file)] == ["Dogs", "Cats"]
+    assert "each row asks by the first that it has of title, caption; the others are not read" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        read_queries(write_file(tmp_path / "q.csv", "id,title\n1,Dogs\n"))
+        assert "the others are not read" not in caplog.text
+    page = (PROJECT / "docs/queries.md").read_text()
+    assert all(f"| {', '.join(f'`{name}`' for name in names)} |" in page for names in NAMES.values())
 
 
 def test_a_query_of_several_lines_is_one(tmp_path: Path) -> None:

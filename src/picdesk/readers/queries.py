@@ -62,7 +62,12 @@ def read_queries(file: str, narrow: Callable[[Rows], Rows] = lambda rows: rows) 
         raise DataError(f"queries={file}: the ending must be one of {', '.join(SUFFIXES)}")
     found = Gathering[None](f"queries={file}")
     rows = {".txt": _lines, ".csv": _csv, ".tsv": _csv}.get(ending, _json)(path, found)
-    queries = [query for number, row in narrow(rows) for query in _record(row, path, number, found)]
+    rows = narrow(rows)
+    queries = [query for number, row in rows for query in _record(row, path, number, found)]
+    if len(_texts_in(rows)) > 1:
+        found.notes.append(
+            f"each row asks by the first that it has of {', '.join(_texts_in(rows))}; the others are not read"
+        )
     if found.skipped:
         where = found.skipped[0].item.removeprefix(path.name).strip()
         more = f" (and {len(found.skipped) - 1} more rows)" if len(found.skipped) > 1 else ""
@@ -73,6 +78,11 @@ def read_queries(file: str, narrow: Callable[[Rows], Rows] = lambda rows: rows) 
     for note in found.notes:
         log.info("queries=%s: %s", file, note)
     return queries
+
+
+def _texts_in(rows: Rows) -> list[str]:
+    """The columns that may hold what is asked, in the order in which they are looked for."""
+    return [name for name in NAMES["text"] if any(row.get(name) is not None for _, row in rows)]
 
 
 def _lines(path: Path, found: Gathering[None]) -> Rows:
@@ -162,7 +172,7 @@ def read_captions(file: str) -> dict[str, str]:
 
 def _captions_alone(file: str, rows: Rows) -> Rows:
     """The rows with one column of text, `caption` before any other. Raises `DataError` where that is not certain."""
-    there = [name for name in NAMES["text"] if any(row.get(name) is not None for _, row in rows)]
+    there = _texts_in(rows)
     if "caption" not in there and len(there) > 1:
         told = f"several columns may hold the captions: {', '.join(there)}; call the right one caption"
         raise DataError(f"queries={file}: {told}")
