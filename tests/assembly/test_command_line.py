@@ -12,7 +12,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from picdesk.assembly.command_line import door_arguments, hydra_arguments, near_keys
+from picdesk.data.picture_formats import ENDINGS
 from picdesk.errors import ConfigError
+from picdesk.readers.queries import SUFFIXES
 from tests.conftest import PROJECT
 
 KNOWN = {"query", "image", "queries", "ckpt", "data", "seed", "backbone", "hydra", "top_k"}
@@ -79,8 +81,22 @@ def test_a_picture_or_a_file_of_queries_without_a_key(tmp_path: Path) -> None:
     assert through_hydra(hydra_arguments([str(spaced)], KNOWN, True)) == {"image": str(spaced)}
     assert through_hydra(hydra_arguments(["not_there.png"], KNOWN, True)) == {"image": "not_there.png"}
     assert through_hydra(hydra_arguments([str(asked)], KNOWN, True)) == {"queries": str(asked)}
-    sentence = "read more in news.csv"
-    assert through_hydra(hydra_arguments([sentence], KNOWN, True)) == {"query": sentence}
+    for sentence in (
+        "read more in news.csv",
+        "not_there.csv",
+        f"{'a dog ' * 100}in photo.jpg",
+        f"{'a dog ' * 100}in x.txt",
+    ):
+        assert through_hydra(hydra_arguments([sentence], KNOWN, True)) == {"query": sentence}
+
+
+def test_each_kind_of_file_that_is_read_stands_without_its_key(tmp_path: Path) -> None:
+    names = {"queries": [*SUFFIXES, ".TXT", ".csv.gz"], "image": [f".{ending}" for ending in (*ENDINGS, "JP2", "svg")]}
+    for key, endings in names.items():
+        for ending in endings:
+            (tmp_path / f"my file{ending}").touch()
+            path = str(tmp_path / f"my file{ending}")
+            assert through_hydra(hydra_arguments([path], KNOWN, True)) == {key: path}
 
 
 @pytest.mark.parametrize("name", ["/my (old), pictures", "/it's here", "/图片", "/a=b", "/1e5", "/50% off", "/[x"])

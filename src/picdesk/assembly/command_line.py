@@ -13,17 +13,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from picdesk.assembly.quoting import FREE_TEXTS, OVERRIDE, in_quotes, never_missing, quoted_override
+from picdesk.data.spellings import PICTURES
 from picdesk.errors import ConfigError, UserError
+from picdesk.text.files import plain_suffix
 
 FORMER_TASKS = {"tune": "tune_index"}
 """What the values of a task stood below before, where that was not the name of the task."""
 FORMER_KEYS = {"tune_index": {"queries": "timed_queries"}}
 """What a value of a task was called before, by the task."""
-PICTURES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
-    *(".heic", ".heif", ".avif", ".jxl", ".ppm"),
-)
-QUERY_FILES = (".txt", ".csv", ".jsonl", ".tsv")
 TAKES_A_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
     *("--config-dir", "-cd"),
@@ -204,11 +201,21 @@ def as_question(bare: Sequence[str], beside: Sequence[str] = ()) -> str:
 
 def question_of(text: str) -> str:
     """The override that asks what was typed: a picture, a file of queries or a text."""
-    ending = Path(text).suffix.lower() if not re.search(r"\s$", text) else ""
-    if ending in QUERY_FILES and Path(text).expanduser().is_file():
+    from picdesk.readers.queries import SUFFIXES
+
+    name = Path(text if not re.search(r"\s$", text) else "")
+    if plain_suffix(name) in SUFFIXES and is_there(name):
         return f"queries={in_quotes(text)}"
-    is_picture = ending in PICTURES and (Path(text).expanduser().exists() or not re.search(r"\s", text))
+    is_picture = name.suffix[1:].lower() in PICTURES and (is_there(name) or not re.search(r"\s", text))
     return f"{'image' if is_picture else 'query'}={in_quotes(text if is_picture else never_missing(text))}"
+
+
+def is_there(name: Path) -> bool:
+    """Whether there is a file of that name; a text that is too long for one is none."""
+    try:
+        return name.expanduser().is_file()
+    except (OSError, RuntimeError):
+        return False
 
 
 def refuse(bare: Sequence[str]) -> list[str]:
