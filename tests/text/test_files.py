@@ -55,6 +55,13 @@ def test_single_western_letters_are_read_and_the_lines_named(tmp_path: Path) -> 
     assert "data.encoding" in note
 
 
+def test_marks_of_files_put_one_behind_the_other_are_no_part_of_their_lines(tmp_path: Path) -> None:
+    text, note = read_text(put(tmp_path / "t.txt", "\ufeffone\r\n\ufefftwo\n\ufeffthr\ufeffee"))
+    assert text == "one\r\ntwo\nthr\ufeffee"
+    assert "2 more byte order marks, at the beginning of lines" in note
+    assert read_text(put(tmp_path / "t.txt", "one\n\ufefftwo".encode("utf-16")))[0] == "one\ntwo"
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf16_without_a_mark_is_told(tmp_path: Path, encoding: str) -> None:
     path = put(tmp_path / "t.txt", "some words\n".encode(encoding))

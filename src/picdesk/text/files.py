@@ -40,7 +40,7 @@ def read_text(path: Path, encoding: str | None = None, key: str | None = "data.e
     Without `encoding`: a byte order mark decides, else it is UTF-8. Single lines that are not UTF-8 but look Western (high
     bytes that stand alone) are read as Windows-1252, its gaps as Latin-1, and the note says which; anything else raises
     `DataError` with the place, the likely encodings and the config `key` to name one by (None: there is no such key).
-    With `encoding` the file must be in it.
+    With `encoding` the file must be in it. Marks at the beginning of lines, as of files put one behind the other, are dropped.
     """
     return decode_text(path, _unpack(path), encoding, key)
 
@@ -54,9 +54,11 @@ def decode_text(
         odd: list[str] = []
     else:
         text, odd = _decode_by_guess(path, raw, key)
+    text, again = re.subn("(?<=[\r\n])\ufeff", "", text.removeprefix("\ufeff"))
+    odd += [f"{again} more byte order marks, at the beginning of lines, which are no part of them"] if again else []
     ends = [name for name, found in (("CRLF", "\r\n" in text), ("CR", re.search(r"\r(?!\n)", text))) if found]
     odd += [f"{' and '.join(ends)} line ends"] if ends else []
-    return text.removeprefix("\ufeff"), f"{path.name}: {'; '.join(odd)}" if odd else ""
+    return text, f"{path.name}: {'; '.join(odd)}" if odd else ""
 
 
 def lines_of(text: str) -> list[str]:

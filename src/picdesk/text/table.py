@@ -111,8 +111,7 @@ def name_quoting(told: str, key: str | None) -> str:
 
 
 def _names(cells: Sequence[str]) -> tuple[str, ...]:
-    """Cells as names of columns; files put one behind the other may have a byte order mark at each one's beginning."""
-    return tuple(cell.strip().removeprefix("\ufeff") for cell in cells)
+    return tuple(map(str.strip, cells))
 
 
 def _header(file: str, numbered: list[Row]) -> tuple[str, ...]:
