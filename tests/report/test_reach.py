@@ -64,6 +64,25 @@ def test_online_that_was_asked_for_is_refused_at_the_start(closed: str, tmp_path
         wandb_media.JobWandbLogger(str(tmp_path), mode="online")
 
 
+def test_no_folder_decides_where_a_key_goes(
+    closed: str, listening: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_BASE_URL")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "settings").write_text(f"[default]\nentity = us\nbase_url = {listening}\n")
+    for mode in ("auto", "online"):
+        with pytest.raises(ConfigError, match=rf"base_url='{listening}', and no folder .* set WANDB_BASE_URL"):
+            wandb_media.JobWandbLogger(str(tmp_path), mode=mode)
+    assert wandb_media.JobWandbLogger(str(tmp_path), mode="offline")._begin["mode"] == "offline"
+    monkeypatch.setenv("WANDB_BASE_URL", listening)
+    assert wandb_media.JobWandbLogger(str(tmp_path))._begin["mode"] == "online", "the environment says so too"
+    (tmp_path / "wandb" / "settings").write_text("[default]\napi_key = 123\n")
+    monkeypatch.delenv("WANDB_API_KEY")
+    with pytest.raises(ConfigError, match="have api_key, and no folder"):
+        wandb_media.JobWandbLogger(str(tmp_path), mode="online")
+
+
 class Run:
     """A run that breaks."""
 

@@ -27,7 +27,7 @@ from picdesk.parts import config_part
 from picdesk.process.rank import is_first_rank
 from picdesk.rasters import open_raster
 from picdesk.report.loggers import COLUMNS, RetrievedRow
-from picdesk.report.reach import unreachable
+from picdesk.report.reach import check_folder, unreachable
 
 log = logging.getLogger(__name__)
 SIDE = 256  # pixels of a picture in the table, at most; offline, these wait in STAGED until they are sent
@@ -49,8 +49,8 @@ class JobWandbLogger:
     is said once and ends no job: what was logged is in the run's folder. The run begins at the first thing logged. Nothing is
     reported to wandb's makers, in any mode: unless told not to, wandb asks their server about pictures logged even offline.
     Of several processes that train together only the first logs.
-    Raises `ConfigError` for another mode, and for `mode=online` where the network may not be used or the server cannot be
-    reached: at the start of a job, not when it has something to log.
+    Raises `ConfigError` for another mode, for `mode=online` where the network may not be used or the server cannot be reached,
+    and where the current folder names a server: at the start of a job, not when it has something to log.
     """
 
     silent = False
@@ -221,6 +221,7 @@ def _mode(mode: Mode, save_dir: str) -> Mode:
         may = os.environ.get("WANDB_API_KEY") and not network.is_closed() and not _told_otherwise()
         mode = "online" if may else "offline"
     if mode == "online" and not _told_otherwise():
+        check_folder(Path.cwd(), library().Settings().read_system_settings().all())
         network.check_secret(server(), "WANDB_BASE_URL", "WANDB_API_KEY")
         why = unreachable(server())
         if why and wanted == "online":
