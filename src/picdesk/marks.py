@@ -2,7 +2,7 @@
 
 The digest tells of damage; the config of a checkpoint also names the digest of its weights, in the line before the last. The mark
 tells of origin: it is made with a key that lies in the user's own state folder and is never sent anywhere, so nobody else can
-write a config that passes as one's own.
+write a config that passes as one's own. A manifest and `same_as.json` carry a mark of their own (`mark_of`, `is_own`).
 """
 
 from __future__ import annotations
@@ -41,8 +41,19 @@ def sign(text: str, weights: str = "") -> str:
     """The text with its last lines; `weights` is the digest of the weights file that it belongs to."""
     text += f"# weights={weights}\n" if weights else ""
     body = text.encode()
-    own = hmac.new(key, body, hashlib.sha256).hexdigest() if (key := own_key()) else "-"
+    own = mark_of(text) or "-"
     return f"{text}# picdesk-config-1 sha256={hashlib.sha256(body + own.encode()).hexdigest()} by={own}\n"
+
+
+def mark_of(text: str) -> str:
+    """What only this user can write of a text, 64 hex digits; "" where there is no key."""
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest() if (key := own_key()) else ""
+
+
+def is_own(text: str, mark: object) -> bool:
+    """Whether a mark was made of this text by this user."""
+    own = mark_of(text)
+    return bool(own) and isinstance(mark, str) and mark.isascii() and hmac.compare_digest(own, mark)
 
 
 def read(text: str, where: Path) -> Marked:
@@ -58,8 +69,7 @@ def read(text: str, where: Path) -> Marked:
         raise DataError(
             f"{where}: changed or damaged since it was written: its last line does not fit the lines before it"
         )
-    key = own_key()
-    own = key is not None and hmac.compare_digest(hmac.new(key, body, hashlib.sha256).hexdigest(), found[2])
+    own = is_own(body.decode(), found[2])
     rest, named = text[:start], WEIGHTS.search(text, max(0, start - len("# weights=") - 65), start)
     if named is None:
         return Marked(rest, signed=True, own=own)

@@ -17,31 +17,37 @@ log = logging.getLogger(__name__)
 def completed_objective(outputs: Path, folder: Path, fingerprint: str) -> float | None:
     """The objective of a finished job with this fingerprint: this folder's own, or another's below the outputs.
 
-    Another's is named in `same_as.json`, so that the leaderboard shows it. A job whose files were changed counts as not done.
+    Another's is named in `same_as.json`, so that the leaderboard shows it. A job whose files were changed counts as not done,
+    and so does another's that this user's picdesk did not write: a fingerprint can be copied. This folder was named, and its job
+    counts whoever wrote it, which is said.
     """
-    own = finished_objective(folder, fingerprint)
+    own = finished(folder, fingerprint)
     if own is not None:
         (folder / SAME).unlink(missing_ok=True)
         log.info("done before: %s", folder)
-        return own
+        if not own.by:
+            log.warning("%s was not written by your picdesk: its numbers are what it says", folder)
+        return own.objective
     places = shelf.keep_in_sweep("finished", str(outputs.resolve()), lambda: by_fingerprint(outputs))
     for other in places.get(fingerprint, ()):
-        objective = finished_objective(other, fingerprint)
-        if objective is not None:
+        job = finished(other, fingerprint)
+        if job is not None and job.by:
             point(folder, other)
             log.info("done before: %s", other)
-            return objective
+            return job.objective
+        if job is not None:
+            log.warning("not taken for this job: %s has its fingerprint, but was not written by your picdesk", other)
     return None
 
 
-def finished_objective(folder: Path, fingerprint: str) -> float | None:
-    """The objective of the job in `folder`, if it is this one and its files are as it left them."""
+def finished(folder: Path, fingerprint: str) -> Manifest | None:
+    """The manifest of the job in `folder`, if it is this one, has an objective, and its files are as it left them."""
     try:
         manifest = Manifest.read(folder / "manifest.json")
         manifest.check_files(folder)
     except UserError:
         return None
-    return manifest.objective if manifest.fingerprint == fingerprint else None
+    return manifest if manifest.fingerprint == fingerprint and manifest.objective is not None else None
 
 
 def by_fingerprint(outputs: Path) -> dict[str, list[Path]]:

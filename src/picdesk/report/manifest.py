@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from picdesk import marks
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import digest_of, file_digest, write_json
 from picdesk.process.foreign_folders import links_out
@@ -19,6 +20,7 @@ from picdesk.report.provenance import Code, Stage, Stopwatch
 
 FORM = 1
 STEERING = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+MARKED = "manifest.json: "
 BESIDE = ("config.yaml", "metrics.json", "run.trec", "qrels.trec")
 
 
@@ -30,7 +32,7 @@ class Manifest:
     same, `objective` is what a sweep chooses by and `measure` what that is; `compared` has a fit's metrics before it, and those
     on a second data set before and after; `choices` are the indexes that index=auto chose, as JSON, by the fingerprint of
     their items; `arithmetic` is what can move the last digits of a number on another machine;
-    `digest` is over all the others."""
+    `by` is the mark of who wrote it, read as "" where that is not this user; `digest` is over all the others."""
 
     task: str
     command: tuple[str, ...]
@@ -56,6 +58,7 @@ class Manifest:
     arithmetic: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, str] = field(default_factory=dict)
     form: int = FORM
+    by: str = field(default="", compare=False)
     digest: str = ""
 
     @classmethod
@@ -114,9 +117,11 @@ class Manifest:
     def write(self, path: Path | str) -> None:
         """Write as JSON, whole."""
         content = dataclasses.asdict(dataclasses.replace(self, digest=""))
+        content.pop("by")
         if not self.choices:
             content.pop("choices")  # few jobs choose an index
-        write_json(path, content | {"digest": digest_of(content)})
+        digest = digest_of(content)
+        write_json(path, content | {"digest": digest, "by": marks.mark_of(MARKED + digest)})
 
     @classmethod
     def read(cls, path: Path | str) -> "Manifest":
@@ -128,9 +133,11 @@ class Manifest:
         if isinstance(content, dict) and content.get("form", FORM) != FORM:
             raise DataError(f"{path}: form is {content['form']!r}; this version of picdesk reads form {FORM}")
         manifest: Manifest = _build(cls, content, f"{path}")
+        content.pop("by", None)
         if "digest" in content and digest_of(content | {"digest": ""}) != manifest.digest:
             raise DataError(f"{path}: changed or damaged since the job: its digest does not fit the rest of it")
-        return dataclasses.replace(manifest, digest="")
+        is_own = marks.is_own(MARKED + manifest.digest, manifest.by)
+        return dataclasses.replace(manifest, digest="", by=manifest.by if is_own else "")
 
     @property
     def command_text(self) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from picdesk.errors import DataError
+from picdesk import marks
+from picdesk.errors import DataError, short_repr
 from picdesk.files import write_json
+from picdesk.process.foreign_folders import leads_out
 from picdesk.report.metrics_file import read_json
 
 SAME = "same_as.json"
@@ -14,13 +16,15 @@ SAME = "same_as.json"
 
 def point(folder: Path, other: Path) -> None:
     """Write down that the job in `folder` is the one in `other`."""
-    write_json(folder / SAME, {"folder": os.path.relpath(other, folder)})
+    name = os.path.relpath(other, folder)
+    write_json(folder / SAME, {"folder": name, "by": marks.mark_of(f"{SAME}: {name}")})
 
 
 def follow_pointer(folder: Path) -> Path:
     """The folder itself, or the one that `same_as.json` names; what else lies beside that is of an older run.
 
-    Raises `DataError` where it names no folder relative to this one.
+    Raises `DataError` where it names no folder relative to this one, and where one that this user's picdesk did not write leads
+    out of the sweep: whoever sent that would choose a job of this disk.
     """
     if not (folder / SAME).is_file():
         return folder
@@ -28,4 +32,12 @@ def follow_pointer(folder: Path) -> Path:
     name = content.get("folder") if isinstance(content, dict) else None
     if not isinstance(name, str) or not name or Path(name).is_absolute() or "\0" in name:
         raise DataError(f"{folder / SAME}: names no folder")
-    return Path(os.path.normpath(folder / name))
+    found = Path(os.path.normpath(folder / name))
+    if not marks.is_own(f"{SAME}: {name}", content.get("by")) and leads_out(
+        found, Path(os.path.realpath(folder)).parent
+    ):
+        raise DataError(
+            f"{folder / SAME}: names a folder outside of its sweep ({short_repr(name)}) and was not written by your picdesk; "
+            "name the folder of that job itself, or have the sweep again with skip_completed=true"
+        )
+    return found
