@@ -44,18 +44,22 @@ PRECISION = "encode.precision"
 
 @dataclass(frozen=True)
 class DoneJob:
-    """A finished job: its name on the leaderboard, its folder, its overrides by key, its manifest and its metrics."""
+    """A finished job: its name on the leaderboard, its folder, its overrides by key, its manifest and its metrics.
+
+    `counted` are the directions that its mean hits@1 is over, as far as it has them.
+    """
 
     name: str
     folder: Path
     overrides: Mapping[str, str]
     manifest: Manifest
     metrics: Mapping[str, Any]
+    counted: tuple[Direction, ...] = DIRECTIONS
 
     @cached_property
     def hits(self) -> float:
-        """Mean hits@1 over the directions there are."""
-        return float(np.mean([self.metrics[d]["metrics"]["hits@1"] for d in ("t2i", "i2t") if d in self.metrics]))
+        """Mean hits@1 over the directions that count."""
+        return float(np.mean([self.metrics[d]["metrics"]["hits@1"] for d in self.counted if d in self.metrics]))
 
     @cached_property
     def choices(self) -> Mapping[str, str]:

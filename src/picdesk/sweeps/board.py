@@ -86,7 +86,7 @@ def write(root: Path, to: Path) -> list[str]:
 
 def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tuple[str, str], ...]) -> SweepPage:
     """What the page shows, best job first."""
-    measure = common_measure(jobs)
+    jobs, measure = over_shared(jobs), common_measure(jobs)
     ordered = sorted(jobs, key=lambda job: (-objective(job, measure), job.name))
     keys = differing(ordered)
     ranks = {job.name: rankings_of(job.folder) for job in ordered}
@@ -141,6 +141,13 @@ def common_measure(jobs: Sequence[DoneJob]) -> str:
     return found[0] if len(found) == 1 else REPORTED
 
 
+def over_shared(jobs: Sequence[DoneJob]) -> list[DoneJob]:
+    """The jobs, the mean hits@1 of each over the directions that all of them report, where there are some: t2i is harder than
+    i2t on some data and easier on others, and a row that lacks one must not lead for that."""
+    shared = tuple(d for d in DIRECTIONS if all(d in job.numbers for job in jobs))
+    return [replace(job, counted=shared or DIRECTIONS) for job in jobs]
+
+
 def objective(job: DoneJob, measure: str) -> float:
     """What jobs are ordered by: a fit's own measure on validation data, say, else the mean hits@1 that is reported."""
     value = job.manifest.objective
@@ -151,7 +158,7 @@ def row(job: DoneJob, value: float, ranks: Rankings, keys: Sequence[str], verdic
     """One line of the leaderboard."""
     values = {"objective": Value(value), "hits@1": Value(job.hits)}
     if ranks:
-        asked = [(one, pictures) for one, pictures in ranks.values()]
+        asked = [pair for direction, pair in ranks.items() if direction in job.counted]
         both = mean_of_both(asked, seed=job.manifest.seed, level=level_of(job))
         values["hits@1"] = Value(job.hits, min(both.low, job.hits), max(both.high, job.hits))
     for direction, own in job.numbers.items():
@@ -186,10 +193,16 @@ def doubts(jobs: Sequence[DoneJob], verdicts: Mapping[str, str]) -> list[Note]:
             )
         )
     if others := [job for job in jobs if set(job.numbers) != set(jobs[0].numbers)]:
+        shared = " and ".join(d for d in jobs[0].counted if all(d in job.numbers for job in jobs))
+        mean = (
+            f"the mean hits@1 is over {shared} in every row"
+            if shared
+            else "a mean over them is not the same thing there"
+        )
         said.append(
             Note(
                 f"{len(others)} of {len(jobs)} rows report other directions ({' and '.join(others[0].numbers)}) than the first "
-                f"({' and '.join(jobs[0].numbers)}): a mean over the directions of a row is not the same thing there.",
+                f"({' and '.join(jobs[0].numbers)}): {mean}.",
                 True,
             )
         )

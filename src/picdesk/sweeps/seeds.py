@@ -78,7 +78,8 @@ def over_seeds(jobs: Sequence[DoneJob], ranks: Mapping[str, Rankings], keys: Seq
         notes += [ONCE] if len(own) < len(every) else []
         name = ", ".join(f"{key}={value}" for key, value in zip(others, setting, strict=True)) or "all jobs"
         rows.append(LeaderRow(name, {}, values))
-    rows.sort(key=lambda row: -sum(row.values[f"{d}/hits@1"].value for d in DIRECTIONS if f"{d}/hits@1" in row.values))
+    told = [key for key in (f"{d}/hits@1" for d in DIRECTIONS) if all(key in row.values for row in rows)]
+    rows.sort(key=lambda row: -sum(row.values[key].value for key in told))
     return OverSeeds(tuple(rows), " ".join(dict.fromkeys(notes)), warning)
 
 

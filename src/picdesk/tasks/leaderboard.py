@@ -9,7 +9,7 @@ from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.jobs.found import find_jobs
 from picdesk.parts import config_part
-from picdesk.sweeps.board import common_measure, objective, write
+from picdesk.sweeps.board import common_measure, objective, over_shared, write
 from picdesk.tasks.base import Task
 
 
@@ -38,7 +38,7 @@ class Leaderboard(Task):
             raise DataError(f"dir={self.dir}: no finished job below that folder")
         write(folder, folder)
         measure = common_measure(jobs)
-        return max(objective(job, measure) for job in jobs)
+        return max(objective(job, measure) for job in over_shared(jobs))
 
     def next_step(self, folder: Path) -> str:
         """Nothing more: the board has named its best job, and the command that goes on with it."""
