@@ -286,7 +286,8 @@ class Reranker(Protocol):
         """Digest of the weights and files that it works by, wherever they lie; "" where there are none."""
 
     def check_fit(self, made_by: str, tuned: Collection[Modality]) -> None:
-        """Raise `ConfigError` where what a fit of these towers leaves could not be scored."""
+        """Raise `ConfigError`, before anything is encoded, where it could not score what the backbone of this name finds, of
+        which a fit has changed the towers `tuned`, or will."""
 
 
 class Fusion(Protocol):

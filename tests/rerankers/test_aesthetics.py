@@ -89,7 +89,9 @@ def test_what_a_fit_would_leave_to_score_is_told_before_it(head: Path) -> None:
     names = ["ViT-B-32", "openai"]
     alone = Aesthetics(str(head), names)
     alone.check_fit(CLIP, {"text"})
-    alone.check_fit("lite(x)", {"image"})  # which the start is refused for
+    with pytest.raises(ConfigError, match="the search has those of lite"):
+        alone.check_fit("lite(x)", ())
+    Aesthetics(str(head), names, embeddings="searched").check_fit("lite(x)", {"image"})
     Aesthetics(str(head), names, backbone=Tiny()).check_fit(CLIP, {"image"})
     with pytest.raises(ConfigError, match="training changes its pictures'; give that CLIP a second time"):
         alone.check_fit(CLIP, {"image", "text"})

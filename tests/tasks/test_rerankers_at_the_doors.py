@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from picdesk.assembly.session import Session
 from picdesk.report.manifest import Manifest
 from tests.commands.test_mistakes import one_line
 from tests.doors import Ran, run
@@ -295,7 +296,7 @@ def test_a_reranked_job_is_reproduced_with_its_rerankers_checkpoint(
 
 
 def test_a_head_that_a_fit_would_take_the_vectors_from_is_refused_before_it(
-    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]
+    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save(torch.nn.Linear(512, 1).state_dict(), tmp_path / "head.pth")
     head = ("reranker=aesthetics", f"reranker.head={tmp_path / 'head.pth'}", "reranker.trained_on=[tiny]")
@@ -303,3 +304,7 @@ def test_a_head_that_a_fit_would_take_the_vectors_from_is_refused_before_it(
         run(capfd, tmp_path / "out", "train", *tiny, *head), "reranker=aesthetics", "training changes its pictures'"
     )
     assert run(capfd, tmp_path / "out", "evaluate", *tiny, *head).status == 0
+    monkeypatch.setattr(Session, "features_of", None)
+    for task in ("evaluate", "tune_weights"):
+        other = run(capfd, tmp_path / "out", "evaluate", *tiny, *head[:2], "reranker.trained_on=[other]", f"task={task}")
+        one_line(other, "wants embeddings of other, the search has those of tiny")

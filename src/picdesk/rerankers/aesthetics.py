@@ -86,13 +86,24 @@ class Aesthetics(Scorer):
         return digest_of(["aesthetics", file_digest(Path(self.head).expanduser()), own])
 
     def check_fit(self, made_by: str, tuned: Collection[Modality]) -> None:
-        """Raise before a fit what `score` would after it has changed the towers `tuned` of the backbone called `made_by`."""
-        if self.way == "auto" and self.backbone is None and self._fits(made_by) and "image" in tuned:
+        """Raise at the start what `score` would of embeddings that the backbone called `made_by` makes, whose towers `tuned` a fit
+        has changed or will."""
+        if self.way != "auto" or self.backbone is not None:
+            return
+        if not self._fits(made_by):
+            raise self._unfit(f"those of {made_by}")
+        if "image" in tuned:
             raise ConfigError(
                 f"reranker=aesthetics: this head wants embeddings of {made_by} as published, and training changes its pictures'; "
                 "give that CLIP a second time (+backbone@reranker.backbone=vit_b_32_openai), or take adaptation=lock_image "
                 "adaptation.head=false"
             )
+
+    def _unfit(self, there: str) -> ConfigError:
+        return ConfigError(
+            f"reranker=aesthetics: this head wants embeddings of {', '.join(self.trained_on)}, the search has {there}; "
+            "give that CLIP (+backbone@reranker.backbone=vit_b_32_openai), or reranker.embeddings=searched if they are its"
+        )
 
     def _fits(self, made_by: str) -> bool:
         return all(part in made_by for part in self.trained_on)
@@ -109,13 +120,9 @@ class Aesthetics(Scorer):
                 )
             return np.ascontiguousarray(context.items.embeddings.matrix[rows])
         if self.backbone is None or context.embedder is None:
-            wanted = ", ".join(self.trained_on)
             made_by = f"{context.made_by or '?'}{', fine-tuned' if 'image' in context.tuned else ''}"
             there = f"those of {made_by}" if context.items.embeddings is not None else "none (a saved index)"
-            raise ConfigError(
-                f"reranker=aesthetics: this head wants embeddings of {wanted}, the search has {there}; "
-                "give that CLIP (+backbone@reranker.backbone=vit_b_32_openai), or reranker.embeddings=searched if they are its"
-            )
+            raise self._unfit(there)
         pictures = take_rows(context.items, rows).pictures
         assert pictures is not None
         return context.embedder.pictures(self.backbone, pictures)

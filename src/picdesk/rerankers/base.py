@@ -37,7 +37,7 @@ class Scorer:
         return ""
 
     def check_fit(self, made_by: str, tuned: Collection[Modality]) -> None:
-        """Raise `ConfigError` where what a fit of these towers leaves could not be scored; most rerankers take anything."""
+        """Raise `ConfigError` where it could not score what this backbone finds; most rerankers take anything."""
 
     def content(self) -> str:
         """Digest of the weights and files that it works by, wherever they lie; "" where there are none."""

@@ -88,6 +88,8 @@ def retrieve(
     """Search the data set of the session, or the saved index in `folder`, and leave what was found."""
     direction: Direction = "t2i" if queries else "i2t"
     data = None if folder else session.part
+    if direction == "t2i":
+        session.rerankers.check_fit(session.backbone.name, session.backbone.tuned)
     weights = session.weights() | session.rerankers.contents()
     job = Job(session)
     with job.clock.stage("load index" if folder else "encode gallery"):

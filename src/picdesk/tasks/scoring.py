@@ -41,6 +41,7 @@ def evaluate_model(session: Session, judge: Judge, check_inputs: Check = no_chec
     is scored; what `judge` finds of the scores heads the page, and ends the job when everything is written."""
     part, backbone = session.part, session.backbone
     job = Job(session)
+    session.rerankers.check_fit(backbone.name, backbone.tuned)
     weights, data = session.weights() | session.rerankers.contents(), session.fingerprint(part)
     check_inputs(data, weights)
     done = job.done_before(data, weights)

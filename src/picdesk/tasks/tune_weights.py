@@ -77,6 +77,7 @@ def tune_weights(session: Session, choosing: Choosing, steps: int | None) -> flo
         )
     chosen_on, reported = session.dataset.part(choosing.part), session.part
     refuse_shared(chosen_on, reported, choosing.part, settings.part)
+    session.rerankers.check_fit(session.backbone.name, session.backbone.tuned)
     job = Job(session)
     with job.clock.stage("score candidates"):
         sweep = candidates_of(session, job, chosen_on, choosing.direction)
