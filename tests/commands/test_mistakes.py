@@ -107,6 +107,20 @@ def test_a_checkpoint_where_none_is_taken(capfd: Capture, tmp_path: Path, door: 
     one_line(ran, f"ckpt={weights}: task={task} takes nothing from a checkpoint", "data=NAME")
 
 
+@pytest.mark.parametrize(
+    ("beside", "words"),
+    [
+        (("task=leaderboard", "dir=outputs"), "task=leaderboard takes nothing from a checkpoint, leave it out"),
+        (("task=compare", "dir=a", "against=b"), "task=compare takes nothing from a checkpoint, leave it out"),
+        (("run_file=run.trec",), "run_file=run.trec is scored as it is; leave ckpt out"),
+    ],
+)
+def test_a_checkpoint_beside_what_other_jobs_left(
+    capfd: Capture, tmp_path: Path, beside: tuple[str, ...], words: str
+) -> None:
+    one_line(run(capfd, tmp_path / "out", "evaluate", "ckpt=latest", *beside), words)
+
+
 def test_empty_data_set(capfd: Capture, tmp_path: Path) -> None:
     (tmp_path / "newsimages").mkdir()
     (tmp_path / "newsarticles.csv").write_text("article_id,article_title,article_tags,image_id\n")

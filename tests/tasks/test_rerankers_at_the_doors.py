@@ -165,6 +165,11 @@ def test_a_job_with_other_captions_is_another_job(capfd: Capture, tmp_path: Path
     first = list((tmp_path / "out").rglob("manifest.json"))
     again = run(capfd, tmp_path / "out", "evaluate", f"reproduce={min(first, key=lambda p: p.stat().st_mtime_ns)}")
     one_line(again, "weights.reranker.captions is")
+    job = f"reproduce={max(first, key=lambda p: p.stat().st_mtime_ns)}"
+    (tmp_path / "two").rename(tmp_path / "moved")
+    one_line(run(capfd, tmp_path / "out", "evaluate", job), "c.json: no such file", "beside reproduce=JOB: KEY=PLACE")
+    moved = run(capfd, tmp_path / "out", "evaluate", job, f"reranker.file={tmp_path / 'moved' / 'c.json'}")
+    assert moved.status == 0, moved.err
 
 
 def test_captions_of_no_picture_are_said_aloud(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
@@ -291,7 +296,7 @@ def test_a_reranked_job_is_reproduced_with_its_rerankers_checkpoint(
     assert "0 outside the tolerance" in same.out
     shutil.move(fitted.folder, tmp_path / "elsewhere")
     one_line(run(capfd, tmp_path / "out", "evaluate", again), "reranker.ckpt=", "no checkpoint there")
-    moved = run(capfd, tmp_path / "out", "evaluate", again, f"+reranker.ckpt={tmp_path / 'elsewhere'}")
+    moved = run(capfd, tmp_path / "out", "evaluate", again, f"reranker.ckpt={tmp_path / 'elsewhere'}")
     assert moved.status == 0, moved.err
 
 
@@ -306,5 +311,7 @@ def test_a_head_that_a_fit_would_take_the_vectors_from_is_refused_before_it(
     assert run(capfd, tmp_path / "out", "evaluate", *tiny, *head).status == 0
     monkeypatch.setattr(Session, "features_of", None)
     for task in ("evaluate", "tune_weights"):
-        other = run(capfd, tmp_path / "out", "evaluate", *tiny, *head[:2], "reranker.trained_on=[other]", f"task={task}")
+        other = run(
+            capfd, tmp_path / "out", "evaluate", *tiny, *head[:2], "reranker.trained_on=[other]", f"task={task}"
+        )
         one_line(other, "wants embeddings of other, the search has those of tiny")

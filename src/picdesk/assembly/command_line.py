@@ -54,7 +54,23 @@ def door_arguments(typed: Sequence[str], takes_text: bool = False) -> list[str]:
     refuse_typed_secrets(typed)
     known, tasks = top_keys(), task_keys()
     given = hydra_arguments(with_current_keys(typed), known.union(tasks, FORMER_TASKS, *tasks.values()), takes_text)
-    return with_plugin_options(with_used_rerankers(in_tasks(given, known, tasks)))
+    return with_plugin_options(with_used_rerankers(of_another_config(in_tasks(given, known, tasks))))
+
+
+def of_another_config(arguments: list[str]) -> list[str]:
+    """The arguments; beside `reproduce=` each key of a group with the sign by which Hydra takes what the chosen option does not
+    list: `reranker.file=PLACE` is of the reranker of the job that is had again, which no option chosen here is."""
+    if not any(argument.startswith("task.reproduce=") for argument in arguments):
+        return arguments
+    made = []
+    for argument in arguments:
+        match = OVERRIDE.fullmatch(argument)
+        group, _, rest = match["key"].partition(".") if match else ("", "", "")
+        is_added = (
+            rest and not re.search("[/@]", argument.partition("=")[0]) and group not in ("task", "hydra", "paths")
+        )
+        made.append(f"++{argument.lstrip('+')}" if is_added else argument)
+    return made
 
 
 def refuse_typed_secrets(typed: Sequence[str]) -> None:

@@ -74,7 +74,8 @@ def run(session: Session, task: Task) -> float | None:
         )
         raise ConfigError(f"min_score={session.settings.min_score:g}: {told}")
     if session.settings.ckpt is not None and not task.takes_ckpt:
-        told = f"task={task.name} takes nothing from a checkpoint, its data neither: leave it out, name data=NAME"
+        told = "leave it out" if task.opens_others() else "its data neither: leave it out, name data=NAME"
+        told = f"task={task.name} takes nothing from a checkpoint, {told}"
         raise ConfigError(f"ckpt={session.settings.ckpt}: {told}")
     folds = session.settings.metrics.folds
     if folds and task.leaves_out_folds:

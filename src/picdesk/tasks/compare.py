@@ -54,6 +54,7 @@ TOLD = ("hits@1", "hits@5", "mrr")
 class Compare(Task):
     """Write comparison.json and the page, print the tables. Gives the difference of the mean hits@1."""
 
+    takes_ckpt = False
     dir: str | None = None
     against: str | None = None
 

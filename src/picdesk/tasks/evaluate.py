@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picdesk.assembly.session import Session
-from picdesk.errors import MissingFileError
+from picdesk.errors import ConfigError, MissingFileError
 from picdesk.jobs.folder import need_positive
 from picdesk.jobs.verdict import judge_expected
 from picdesk.parts import config_part
@@ -40,6 +40,8 @@ class Evaluate(Task):
         settings = session.settings
         need_positive(settings)
         if self.run_file or self.qrels_file:
+            if settings.ckpt is not None:
+                raise ConfigError(f"ckpt={settings.ckpt}: run_file={self.run_file} is scored as it is; leave ckpt out")
             return evaluate_files(session, self.run_file, self.qrels_file, judge_expected)
         try:
             return evaluate_model(session.open(), judge_expected)

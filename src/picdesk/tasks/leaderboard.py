@@ -18,6 +18,7 @@ from picdesk.tasks.base import Task
 class Leaderboard(Task):
     """Make the leaderboard again over all jobs below `dir`. Gives the best job's objective."""
 
+    takes_ckpt = False
     dir: str | None = None
 
     def opens_others(self) -> bool:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 RUN_ALONE = (
     "a run file that came with the job was scored; no model was asked, and nothing here says where its ranks come from"
 )
+MOVED = "what lies elsewhere now, under the name that it had, is given by its key beside reproduce=JOB: KEY=PLACE"
 TASKS = ("train", "evaluate", "tune_weights")
 
 
@@ -68,7 +69,10 @@ def reproduce(session: Session, name: str) -> float:
         return evaluate_files(again, task.run_file, task.qrels_file, verdict, same_inputs)
     weighed = again.using(weights_again(session, again, path, manifest))
     weighed.choices.recorded = manifest.choices
-    return evaluate_model(weighed, verdict, same_inputs)
+    try:
+        return evaluate_model(weighed, verdict, same_inputs)
+    except MissingFileError as error:
+        raise MissingFileError(f"{error}; {MOVED}") from None
 
 
 def facts_of_sender(again: Session, folder: Path, run_alone: bool) -> dict[str, str]:
