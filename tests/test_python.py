@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import picdesk
+from picdesk.assembly.opening import compose_config
 from tests.conftest import PROJECT, borrow_features
 from tests.doors import Ran
 
@@ -275,3 +276,7 @@ def test_editors_and_mypy_are_told_that_there_are_types() -> None:
 def test_a_source_that_is_nothing_is_told() -> None:
     with pytest.raises(picdesk.ConfigError, match=r"no backbone: .*lite"):
         picdesk.load("nothing_of_that_name")
+
+
+def test_what_an_experiment_set_in_a_replaced_option_is_left_out() -> None:
+    assert "seed" not in compose_config(["experiment=finetune_flickr8k_best", "split=official"]).split

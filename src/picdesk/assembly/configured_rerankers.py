@@ -89,7 +89,7 @@ class Rerankers:
                     model.update(kind.named_here(plain))
 
     def check_fit(self, made_by: str, tuned: frozenset[Modality]) -> None:
-        """Raise `ConfigError` for a reranker that could not score what a backbone finds whose towers a fit has changed, or will."""
+        """Raise `ConfigError` for a reranker that could not score what such a backbone finds, the towers `tuned` changed."""
         for part in self.reranking().parts:
             part.reranker.check_fit(made_by, tuned)
 

@@ -20,6 +20,7 @@ from picdesk.assembly import saved_index
 from picdesk.assembly.command_line import in_tasks, is_override, one_line, refuse, with_plugin_options
 from picdesk.assembly.named import as_typed, plain_options, use_overrides
 from picdesk.assembly.quoting import quoted_override
+from picdesk.assembly.replaced import without_replaced
 from picdesk.assembly.schema import CONF, register, task_keys, top_keys
 from picdesk.assembly.session import Session
 from picdesk.collection import Fields
@@ -184,5 +185,6 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
         words = with_plugin_options([*overrides, "logger=none"])
         cfg = compose("retrieve", overrides=words, return_hydra_config=True)
     with open_dict(cfg):
-        cfg.choices = plain_options(cfg.pop("hydra").runtime.choices)
-    return cfg
+        hydra = cfg.pop("hydra")
+        cfg.choices = plain_options(hydra.runtime.choices)
+    return without_replaced(cfg, hydra)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -17,18 +18,20 @@ from picdesk.assembly.shelf import keep_in_sweep
 log = logging.getLogger(__name__)
 
 
-def without_replaced(cfg: DictConfig) -> DictConfig:
-    """The config without keys that the experiment meant for an option which the command line replaced.
+def without_replaced(cfg: DictConfig, hydra: Any = None) -> DictConfig:
+    """The config without keys that the experiment meant for an option which the command line replaced; `hydra` is Hydra's own
+    part of the config, where a caller in Python composed it.
 
     `experiment=finetune_flickr8k_best split=official`: the experiment's `split.seed` belongs to the option that it names itself,
     and goes with it. What the command line sets itself stays, and is refused later if the option does not take it.
     """
-    if not HydraConfig.initialized():
+    if hydra is None and not HydraConfig.initialized():
         return cfg
-    chosen = HydraConfig.get().runtime.choices
+    hydra = HydraConfig.get() if hydra is None else hydra
+    chosen = hydra.runtime.choices
     folders = [CONF, *option_folders(plugins_of(cfg))]
     meant = option_of(folders, f"experiment/{chosen.get('experiment')}.yaml")
-    overrides = [override.lstrip("+") for override in HydraConfig.get().overrides.task]
+    overrides = [override.lstrip("+") for override in hydra.overrides.task]
     for group in groups_replaced(CONF, meant, overrides) if meant is not None else ():
         option = option_of(folders, f"{group}/{chosen[group]}.yaml")
         if meant is not None and option is not None and "defaults" not in option:

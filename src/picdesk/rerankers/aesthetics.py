@@ -86,8 +86,8 @@ class Aesthetics(Scorer):
         return digest_of(["aesthetics", file_digest(Path(self.head).expanduser()), own])
 
     def check_fit(self, made_by: str, tuned: Collection[Modality]) -> None:
-        """Raise at the start what `score` would of embeddings that the backbone called `made_by` makes, whose towers `tuned` a fit
-        has changed or will."""
+        """Raise at the start what `score` would of embeddings that the backbone called `made_by` makes, the towers `tuned` of
+        which a fit has changed, or will."""
         if self.way != "auto" or self.backbone is not None:
             return
         if not self._fits(made_by):
