@@ -33,6 +33,17 @@ def test_the_tolerance_of_a_rank_is_a_share_of_it() -> None:
     }
 
 
+def test_metrics_over_both_directions_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    joint = {"rsum": SimpleNamespace(value=302.0), "mean_recall@10": SimpleNamespace(value=0.8)}
+    monkeypatch.setattr("picdesk.jobs.verdict.joint_of", lambda scored, bars: joint)
+    reported = {"t2i": {"hits@1": 0.5}, "both": {"mean_recall@10": 0.82, "rsum": 300.0}}
+    found = {line.name: line.verdict for line in compare_numbers(reported, SCORES, 0.01, "expected")}
+    assert found == {"t2i/hits@1": "exact", "both/rsum": "within tolerance", "both/mean_recall@10": "outside"}
+    joint.clear()
+    with pytest.raises(ConfigError, match=r"expected\.both\.mean_recall@10: not measured; add metrics\.names="):
+        compare_numbers(reported, SCORES, 0.01, "expected")
+
+
 def test_hubness_that_short_lists_do_not_tell_is_named_as_not_measured_again() -> None:
     """Jobs of earlier versions have it, and are had again all the same."""
     reported = {"t2i": {"metrics": {**MEASURED, "n10_skewness": 2.0}, "intervals": {}}}

@@ -13,9 +13,10 @@ from picdesk.jobs.attempts import OutsideError
 from picdesk.measures.listing import JOINTS, LISTED, is_rank
 from picdesk.report.content import Fact, VerdictTable
 from picdesk.report.terminal import clean, console, print_table
-from picdesk.retrieval.scores import Scored
+from picdesk.retrieval.scores import Bars, Scored, joint_of
 
 Scores = dict[Direction, Scored]
+BOTH = "both"
 MOST_SHOWN = 40
 Reported = Mapping[str, Mapping[str, float]]
 
@@ -47,21 +48,26 @@ class Line:
 
 def compare_numbers(reported: Reported, scored: Scores, tolerance: float, where: str) -> list[Line]:
     """A line for each reported number, in the order of the tables. The tolerance is a share; of a rank it is that share of the
-    reported rank.
+    reported rank, of a sum of several that of the most it can be. `both` holds metrics over both directions.
 
     Raises `ConfigError` naming a direction or a metric that was not measured.
     """
-    lines = []
+    lines, here = [], {str(direction): one.metrics for direction, one in scored.items()}
+    if BOTH in reported:
+        here[BOTH] = {key: one.value for key, one in joint_of(scored, Bars(resamples=1)).items()}
     for direction, metrics in reported.items():
-        if direction not in DIRECTIONS or direction not in scored:
+        if direction not in here:
             raise ConfigError(f"{where}.{direction}: not measured; directions here: {', '.join(scored)}")
-        measured = scored[direction].metrics
+        measured = here[direction]
         for name in metrics:
             if name not in measured:
-                raise ConfigError(f"{where}.{direction}.{name}: not measured; choose of {', '.join(measured)}")
+                told = (
+                    f"choose of {', '.join(measured)}" if measured else "add metrics.names=[hits,mrr,rsum], or the like"
+                )
+                raise ConfigError(f"{where}.{direction}.{name}: not measured; {told}")
         for name in (name for name in measured if name in metrics):
             value = metrics[name]
-            allowed = tolerance * value if is_rank(name) else tolerance
+            allowed = may_move((direction, "metrics", name), value, tolerance)
             lines.append(Line(f"{direction}/{name}", float(value), float(measured[name]), allowed))
     return lines
 
