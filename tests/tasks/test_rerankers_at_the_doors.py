@@ -141,7 +141,9 @@ def test_a_reranker_is_built_once_a_job(capfd: Capture, tmp_path: Path, tiny: tu
 
 def test_fusion_single_asks_no_reranker(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     plain = run(capfd, tmp_path / "out", "evaluate", *tiny)
-    single = run(capfd, tmp_path / "out", "evaluate", *tiny, *OTHER, "fusion=single")
+    single = run(capfd, tmp_path / "out", "evaluate", *tiny, *OTHER, "fusion=single", "shown=3", "shown=4")
+    assert "shown stands 2 times on the command line: the last counts, shown=4" in single.out + single.err
+    assert "on the command line" not in plain.out + plain.err
     assert single.file("run.trec") == plain.file("run.trec")
     assert "pairs_scored" not in Manifest.read(single.folder / "manifest.json").counts
     assert "the reranker is not asked" in single.out + single.err

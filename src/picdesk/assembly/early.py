@@ -5,6 +5,7 @@ Nothing here imports torch. What is looked at here is looked at again where it i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from picdesk.assembly.build import build, plugins_of
 from picdesk.assembly.quoting import FREE_TEXTS
 from picdesk.errors import ConfigError, MissingFileError, check_fraction, refuse_nan
 from picdesk.network import refuse_secrets
+from picdesk.text.lines import plain_line
+
+log = logging.getLogger(__name__)
 
 LIGHT = ("split", "prompt", "scores", "fusion")
 """Groups whose classes load nothing heavy: what was chosen of them is built."""
@@ -33,6 +37,15 @@ KINDS = ((bool, "true or false"), (int, "a whole number"), (float, "a number"))
 
 
 FRACTIONS = ("data.max_bad_fraction", "forget_on.data.max_bad_fraction", "tolerance")
+
+
+def tell_repeated() -> None:
+    """Say of each key that stands twice on the command line which value counts; Hydra takes the last without a word."""
+    typed = [override.removeprefix("task.") for override in named.overrides()]
+    keys = [override.partition("=")[0] for override in typed]
+    for key in dict.fromkeys(key for key in keys if keys.count(key) > 1):
+        last = plain_line(typed[len(keys) - 1 - keys[::-1].index(key)])
+        log.warning("%s stands %d times on the command line: the last counts, %s", key, keys.count(key), last)
 
 
 class Typed:

@@ -52,6 +52,7 @@ def job(cfg: DictConfig, door: str) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from picdesk.assembly.early import tell_repeated
     from picdesk.jobs import attempts
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -59,6 +60,7 @@ def job(cfg: DictConfig, door: str) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     log.info("job: %s", folder)
     try:
+        tell_repeated()
         objective, task = do_task(cfg, door)
         step = task.next_step(folder)
         if step:
