@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,14 @@ def test_three_question_marks_are_a_text(typed: str) -> None:
     (found,) = through_hydra(hydra_arguments([typed], KNOWN, takes_text=True)).values()
     assert found.strip() == "???"
     assert found != "???", "which is no value to OmegaConf"
+
+
+def test_three_question_marks_in_a_list() -> None:
+    (found,) = door_arguments(["also=[a cat,???]"])
+    assert found == "task.also=['a cat','??? ']"
+    for typed in ("metrics.names=[???]", "metrics.ks=[1, ???,5]"):
+        with pytest.raises(ConfigError, match=re.escape(f"{typed}: ??? stands for a value")):
+            door_arguments([typed])
 
 
 def test_any_text_comes_through() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,10 @@ OF_THE_GRAMMAR = re.compile(r"[\[{]|(choice|range|interval|glob|sort|shuffle|tag
 """How a value begins that is meant for Hydra."""
 
 
+OPEN_ITEM = re.compile(r"^\[(.*,)?\s*\?\?\?\s*(,.*)?\]$", re.S)
+"""A list with what OmegaConf takes for a value that is still to be given."""
+
+
 def quoted_override(argument: str, sweep: bool) -> str:
     """The override, its value in quotes where Hydra would read it as something else."""
     match = OVERRIDE.fullmatch(argument)
@@ -110,7 +114,9 @@ def quoted_value(key: str, value: str, sweep: bool) -> str:
     if "${" in value or value in ("", "null", "???"):
         return value
     if own in TEXT_LISTS:
-        return value if is_choice else quoted_list(value)
+        return value if is_choice else quoted_list(value, never_missing)
+    if OPEN_ITEM.search(value):
+        raise ConfigError(f"{key}={value}: ??? stands for a value that is yet to be given; write it, or leave it out")
     if NAME_LISTS.fullmatch(own):
         return value if is_list_of_texts(value) else quoted_list(value)
     is_option = "/" in key or "@" in key or not (rest or any(key in keys for keys in tasks.values()))
@@ -222,15 +228,15 @@ def is_quoted(value: str) -> bool:
     return len(value) > 1 and value[0] in "'\"" and value[0] == value[-1]
 
 
-def quoted_list(value: str) -> str:
-    """A list of texts: `[a, 'b, c', 'it''s']`, or one text without brackets.
+def quoted_list(value: str, as_text: Callable[[str], str] = str) -> str:
+    """A list of texts: `[a, 'b, c', 'it''s']`, or one text without brackets; each becomes what `as_text` makes of it.
 
     In a list a comma ends a text unless quotes stand around it; in quotes, a quote is written twice or after a backslash.
     """
     if not (value.startswith("[") and value.endswith("]")):
-        return f"[{in_quotes(unquoted(value))}]"
+        return f"[{in_quotes(as_text(unquoted(value)))}]"
     items = re.findall(r"""\s*('(?:\\.|''|[^'\\])*'|"(?:\\.|""|[^"\\])*"|[^,]+?)\s*(?:,|$)""", value[1:-1], re.S)
-    return f"[{','.join(in_quotes(unquoted(item)) for item in items)}]"
+    return f"[{','.join(in_quotes(as_text(unquoted(item))) for item in items)}]"
 
 
 def unquoted(item: str) -> str:
