@@ -166,6 +166,8 @@ def test_a_sweep_that_asks_for_none_leaves_no_note(tmp_path: Path, sweep: Sweep)
         ({"reranker": {"ckpt": "${ckpt}"}}, ["+reranker.ckpt=choice(latest, null)"], ["latest"]),
         ({"backbone": {"text_ckpt": "latest"}}, [], ["latest"]),
         ({"task": {"rule": "best"}, "ckpt": "/latest/model"}, ["task.rule=best", "run_name=latest"], []),
+        ({"ckpt": None}, ["experiment=a,b"], ["latest", "best"]),
+        ({"ckpt": None}, ["experiment=a"], []),
     ],
 )
 def test_words_are_found_where_checkpoints_are_named(

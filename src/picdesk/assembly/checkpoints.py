@@ -106,7 +106,9 @@ def note_meanings(
 
 def words_asked(plain: Mapping[str, Any], command: Sequence[str]) -> list[str]:
     """Which of the words a sweep asks for, under any key that names a checkpoint: in its config, as plain values, or among what
-    is swept."""
+    is swept; all of them where experiments are swept, each of which may ask for any."""
+    if any(re.match(r"\+{0,2}experiment=.*(,|\()", line) for line in command):
+        return list(NEWEST)
     swept = (re.split(r"[^\w]+", value) for key, _, value in (line.partition("=") for line in command) if is_key(key))
     found = {*itertools.chain.from_iterable(swept), *named_in(plain)}
     return [word for word in NEWEST if word in found]
