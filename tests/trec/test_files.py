@@ -1,5 +1,6 @@
 """The files run.trec and qrels.trec: what is written reads back, and bad lines are named."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,7 @@ def test_blanks_at_the_ends_of_lines_say_nothing(tmp_path: Path, text: str) -> N
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        (gzip.compress(b"q Q0 d 1 0.5 t\n").decode("latin-1"), "compressed by gzip; give the file itself: gunzip -k"),
         ("q Q0 d 1 0.5 t\nq Q0 e 2 0.4\n", "line 2: 5 columns, wanted 6: query Q0 item rank score tag"),
         ("q Q0 d 1 high t\n", "line 1: the score is 'high', wanted a finite number of float32"),
         ("q Q0 d 1 0.5 t\nq Q0 e 2 nan t\n", "line 2: the score is 'nan'"),
@@ -96,7 +98,7 @@ def test_blanks_at_the_ends_of_lines_say_nothing(tmp_path: Path, text: str) -> N
     ],
 )
 def test_bad_run_lines_are_named(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "bad.trec").write_text(text, encoding="latin-1")
+    (tmp_path / "bad.trec").write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError) as error:
         read_runs(tmp_path / "bad.trec")
     assert "bad.trec" in str(error.value)

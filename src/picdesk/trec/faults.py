@@ -1,6 +1,7 @@
 """Where and why a TREC file cannot be read: looked for line by line, once the fast way has failed."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,14 @@ from picdesk.errors import DataError
 
 RUN_COLUMNS = ("query", "Q0", "item", "rank", "score", "tag")
 QRELS_COLUMNS = ("query", "iteration", "item", "relevance")
+GZIP = b"\x1f\x8b"
 
 
 def fault(path: Path, columns: tuple[str, ...]) -> DataError:
     """The first line that cannot be used, as the error to raise."""
+    with path.open("rb") as opened:
+        if opened.read(2) == GZIP:
+            return DataError(f"{path}: compressed by gzip; give the file itself: gunzip -k {shlex.quote(str(path))}")
     seen: dict[tuple[str, str], int] = {}
     with path.open(encoding="utf-8", errors="replace") as stream:
         for number, line in enumerate(stream, 1):
