@@ -33,6 +33,22 @@ def test_an_index_drops_what_the_former_one_named_alone(tmp_path: Path) -> None:
     assert len(open_index(tmp_path).ids) == 20
 
 
+def test_what_a_killed_job_began_goes_with_the_next_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat().save(tmp_path)
+    (tmp_path / "ids-7.jsonl").write_text("own")
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("picdesk.search.index_files.write_json", _end)
+        flat().save(tmp_path)
+    assert (tmp_path / "index-1.faiss").is_file()
+    assert len(open_index(tmp_path).ids) == 20
+    flat().save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {HEADER, "index-2.faiss", "ids-2.jsonl", "ids-7.jsonl"}
+
+
+def _end(*given: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_ids_of_somebody_are_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "ids-0.jsonl").write_text("own")
     flat().save(tmp_path)

@@ -13,23 +13,32 @@ from pathlib import Path
 from typing import Any
 
 from picdesk.errors import ConfigError, short_repr
-from picdesk.files import LOCK, digest_of, json_object
+from picdesk.files import LOCK, digest_of, json_object, write_json
 from picdesk.filters.kept import COLUMNS, place_of
 from picdesk.process.unfinished import remove
 
 HEADER, NOTE, LANCE_NOTE = "header.json", "milvus.json", "lance.json"
 """What says of an index in files of faiss what it is, and what `MilvusIndex.save` and `LanceIndex.save` leave in a folder."""
 RECORDS = (HEADER, NOTE, LANCE_NOTE)
-FORMAT = "picdesk-index-1"
+FORMAT, BEGUN = "picdesk-index-1", ".begun.json"
 INDEX, IDS, LISTS, TABLE = "index-{}.faiss", "ids-{}.jsonl", "lists-{}.ivfdata", "lance-{}"
 WRITTEN = re.compile(r"(index-\d+\.faiss|ids-\d+\.jsonl|lists-\d+\.ivfdata|lance-\d+|columns-[0-9a-f]{16}\.parquet)")
 """The names that an index gives its files."""
 
 
 def free_turn(folder: Path) -> int:
-    """The first number that nothing of an index in the folder carries."""
+    """The first number that nothing of an index in the folder carries. Its names are noted there, so that what a job that is killed
+    leaves of them goes with the next index."""
     names = (INDEX, IDS, LISTS, TABLE)
-    return next(turn for turn in range(10**6) if not any((folder / name.format(turn)).exists() for name in names))
+    turn = next(turn for turn in range(10**6) if not any((folder / name.format(turn)).exists() for name in names))
+    write_json(folder / BEGUN, {"names": sorted(begun_in(folder).union(name.format(turn) for name in names))})
+    return turn
+
+
+def begun_in(folder: Path) -> set[str]:
+    """Names of what was begun in a folder and is of no index yet."""
+    names = _read(folder / BEGUN).get("names")
+    return {str(name) for name in names if WRITTEN.fullmatch(str(name))} if isinstance(names, list) else set()
 
 
 def check_free(folder: Path, key: str, besides: Path | None = None) -> None:
@@ -59,7 +68,8 @@ def is_record(path: Path) -> bool:
 
 @contextmanager
 def replacing(folder: Path, record: str) -> Iterator[None]:
-    """Within, an index is written whole, its header or note (`record`) at last; then what the former index named goes.
+    """Within, an index is written whole, its header or note (`record`) at last; then what the former index named goes, and what
+    one that was never whole had begun.
 
     Raises `ConfigError` where a file of that name is there already and is no record of an index.
     """
@@ -68,8 +78,10 @@ def replacing(folder: Path, record: str) -> Iterator[None]:
         raise ConfigError(f"{path}: is there already and is of no saved index; name another folder")
     former = {name for other in RECORDS for name in names_in(folder, other)}
     yield
+    former |= begun_in(folder)
     for name in sorted(former - names_in(folder, record), key=lambda name: (name not in RECORDS, name)):
         remove(folder / name)
+    remove(folder / BEGUN)
 
 
 def names_in(folder: Path, record: str) -> set[str]:
