@@ -36,9 +36,10 @@ def test_an_index_drops_what_the_former_one_named_alone(tmp_path: Path) -> None:
 def test_what_a_killed_job_began_goes_with_the_next_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat().save(tmp_path)
     (tmp_path / "ids-7.jsonl").write_text("own")
-    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as killed:
         killed.setattr("picdesk.search.index_files.write_json", _end)
-        flat().save(tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            flat().save(tmp_path)
     assert (tmp_path / "index-1.faiss").is_file()
     assert len(open_index(tmp_path).ids) == 20
     flat().save(tmp_path)

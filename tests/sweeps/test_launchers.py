@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from picdesk.sweeps import callbacks
 from tests.conftest import PROJECT
 from tests.tiny import write_data
 
@@ -61,3 +62,24 @@ def test_a_job_that_the_system_ends_takes_no_leaderboard_with_it(
     assert said in done.stdout + done.stderr
     rows = list(csv.DictReader(io.StringIO((tmp_path / "sweep" / "leaderboard.csv").read_text())))
     assert sum(not row["verdict"].startswith("failed") for row in rows) >= finished
+
+
+def test_a_cluster_without_accounts_tells_of_lost_jobs_by_its_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep waited for ever for a job that was killed."""
+    slurm = pytest.importorskip("submitit.slurm.slurm")
+    for name, text in (("sacct", "exit 1"), ("squeue", "echo 7_0 RUNNING; echo 7_1 OUT_OF_MEMORY")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm.SlurmInfoWatcher, "update", slurm.SlurmInfoWatcher.update)
+    callbacks.ask_queue_too()
+    watcher = slurm.SlurmInfoWatcher()
+    jobs = ("7_0", "7_1", "8")
+    for job in jobs:
+        watcher.register_job(job)
+    assert [watcher.is_done(job) for job in jobs] == [False, True, True]
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 9 CANCELLED; exit 1\n")
+    watcher.register_job("9")
+    assert not watcher.is_done("9"), "a queue that does not answer says nothing"

@@ -6,6 +6,8 @@ Imports nothing heavy: Hydra loads the callback before `--help` is answered.
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from picdesk.process.foreign_folders import check_to_write
 
 log = logging.getLogger(__name__)
 LOST: list[str] = []
+QUEUE_S = 60.0
 BASIC, ONCE = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "hydra_plugins.picdesk_sweeper.ComposingOnce"
 
 
@@ -86,6 +89,38 @@ def outlive_lost_jobs(launcher: str) -> None:
 
     results.outlives = True  # type: ignore[attr-defined]
     core.Job.results = results  # type: ignore[method-assign, assignment]
+    ask_queue_too()
+
+
+def ask_queue_too() -> None:
+    """Let submitit ask SLURM's queue for jobs that `sacct` says nothing of. Where a cluster keeps no accounts it never learns that a
+    job was killed, and waits for it for ever."""
+    from submitit.slurm import slurm
+
+    asked_alone = slurm.SlurmInfoWatcher.update
+
+    def update(watcher: Any) -> None:
+        asked_alone(watcher)
+        unknown = [
+            job for job in watcher._registered - watcher._finished if watcher.get_state(job, "cache") == "UNKNOWN"
+        ]
+        queue = states_in_queue() if unknown else None
+        for job in unknown if queue is not None else ():
+            watcher._info_dict[job] = {"State": queue.get(job, "GONE")}
+            if watcher.is_done(job, "cache"):
+                watcher._finished.add(job)
+
+    slurm.SlurmInfoWatcher.update = update  # type: ignore[method-assign]
+
+
+def states_in_queue() -> dict[str, str] | None:
+    """The state of each of this user's jobs that SLURM still knows, each of an array by itself; None where it does not answer."""
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%i %T"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=QUEUE_S).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return dict(line.split() for line in listed.splitlines() if len(line.split()) == 2)
 
 
 class Leaderboard(Callback):
