@@ -27,8 +27,8 @@ WRITTEN = re.compile(r"(index-\d+\.faiss|ids-\d+\.jsonl|lists-\d+\.ivfdata|lance
 
 
 def free_turn(folder: Path) -> int:
-    """The first number that nothing of an index in the folder carries. Its names are noted there, so that what a killed job leaves
-    of them goes with the next index."""
+    """The first number that nothing of an index in the folder carries. Its names are noted there, so that what a killed job
+    leaves of them goes with the next index."""
     names = (INDEX, IDS, LISTS, TABLE)
     turn = next(turn for turn in range(10**6) if not any((folder / name.format(turn)).exists() for name in names))
     write_json(folder / BEGUN, {"names": sorted(begun_in(folder).union(name.format(turn) for name in names))})

@@ -93,24 +93,25 @@ def outlive_lost_jobs(launcher: str) -> None:
 
 
 def ask_queue_too() -> None:
-    """Let submitit ask SLURM's queue for jobs that `sacct` says nothing of. Where a cluster keeps no accounts it never learns that a
-    job was killed, and waits for it for ever."""
+    """Let submitit ask SLURM's queue for jobs that `sacct` says nothing of. Where a cluster keeps no accounts it never learns that
+    a job was killed, and waits for it for ever."""
     from submitit.slurm import slurm
 
     asked_alone = slurm.SlurmInfoWatcher.update
 
     def update(watcher: Any) -> None:
         asked_alone(watcher)
-        unknown = [
-            job for job in watcher._registered - watcher._finished if watcher.get_state(job, "cache") == "UNKNOWN"
-        ]
+        waiting = watcher._registered - watcher._finished
+        unknown = [job for job in waiting if watcher.get_state(job, "cache") == "UNKNOWN"]
         queue = states_in_queue() if unknown else None
-        for job in unknown if queue is not None else ():
+        if queue is None:
+            return
+        for job in unknown:
             watcher._info_dict[job] = {"State": queue.get(job, "GONE")}
             if watcher.is_done(job, "cache"):
                 watcher._finished.add(job)
 
-    slurm.SlurmInfoWatcher.update = update  # type: ignore[method-assign]
+    slurm.SlurmInfoWatcher.update = update  # type: ignore[method-assign, assignment]
 
 
 def states_in_queue() -> dict[str, str] | None:
