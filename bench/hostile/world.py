@@ -214,6 +214,7 @@ def sign(folder: Path, change: Callable[[Plain], object] = lambda manifest: None
         )  # type: ignore[arg-type]
     manifest["files"] = {name: file_digest(folder / name) for name in manifest["files"] if (folder / name).is_file()}
     change(manifest)
+    manifest.pop("by", None)  # nobody else can write it
     manifest["digest"] = digest_of(manifest | {"digest": ""})
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
 

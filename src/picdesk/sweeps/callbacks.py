@@ -93,8 +93,8 @@ def outlive_lost_jobs(launcher: str) -> None:
 
 
 def ask_queue_too() -> None:
-    """Let submitit ask SLURM's queue for jobs that `sacct` says nothing of. Where a cluster keeps no accounts it never learns that
-    a job was killed, and waits for it for ever."""
+    """Let submitit ask SLURM's queue for jobs that `sacct` says nothing of. Where a cluster keeps no accounts it never learns
+    that a job was killed, and waits for it for ever."""
     from submitit.slurm import slurm
 
     asked_alone = slurm.SlurmInfoWatcher.update
