@@ -153,9 +153,12 @@ def test_what_rerankers_read_is_part_of_the_data(capfd: Capture, tmp_path: Path,
 
 
 def test_a_folder_is_one_jobs_alone(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
-    ran = run(capfd, tmp_path, "evaluate", "-m", *tiny, "encode.batch_size=4,8", f"hydra.sweep.dir={tmp_path}/sweep")
+    sweep = ("-m", *tiny, f"hydra.sweep.dir={tmp_path}/sweep")
+    one_line(run(capfd, tmp_path, "evaluate", *sweep, "encode.batch_size=4,8"), "encode.batch_size=4,8: cannot be swept")
+    assert not (tmp_path / "sweep").exists(), "told before a worker of a launcher writes where another one does"
+    ran = run(capfd, tmp_path, "evaluate", *sweep, "seed=0,1", "hydra.sweep.subdir=one")
     assert ran.status == 1
-    assert "encode.batch_size=4 encode.batch_size=8 cannot be swept" in ran.out + ran.err
+    assert "seed=0 seed=1 cannot be swept" in ran.out + ran.err
 
 
 def test_jobs_of_several_kinds_are_ordered_by_what_they_report(

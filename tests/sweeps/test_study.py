@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from picdesk.assembly.checkpoints import weights_of
 from picdesk.sweeps.study import take_up
 from picdesk.tasks import train
 from tests.doors import Ran, run
@@ -86,6 +87,8 @@ def test_a_search_that_is_stopped_goes_on(
         rows = list(csv.DictReader(stream))
     assert len(rows) == 3
     assert float(rows[0]["objective"]) == pytest.approx(best.value, abs=1e-9), "the objective is the validation score"
+    assert weights_of("best", tmp_path).parents[2] == folder_of(tmp_path), "a search is a sweep"
+    assert weights_of("best", tmp_path) == weights_of(str(folder_of(tmp_path)), tmp_path)
     pasted = (folder_of(tmp_path) / "best.yaml").read_text()
     assert "override /loss: margin" in pasted
     assert "hparams_search" not in pasted

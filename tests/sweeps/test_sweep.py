@@ -108,14 +108,14 @@ def test_a_killed_sweep_runs_what_is_missing(
 
     killed: list[bool] = []
     monkeypatch.setattr(System, "score_both", counted)
-    first = swept(capfd, tmp_path, *tiny, *FOUR)
+    first = swept(capfd, tmp_path, *tiny, *FOUR, "encode.batch_size=4")
     assert first.status == 130
     assert len(list(tmp_path.rglob("manifest.json"))) == 2
-    again = swept(capfd, tmp_path, *tiny, *FOUR, "skip_completed=true")
+    again = swept(capfd, tmp_path, *tiny, *FOUR, "encode.batch_size=8", "skip_completed=true")
     assert again.status == 0, again.err
     assert len(scored) == 4, "2 before, 2 now"
     assert again.out.count("done before") == 2
-    assert len(table(tmp_path)) == 4
+    assert sorted(row["encode.batch_size"] for row in table(tmp_path)) == ["4", "4", "8", "8"], "what each had, not the last word"
     more = swept(capfd, tmp_path, *tiny, "seed=1,2", "backbone.dim=4", "skip_completed=true")
     assert more.status == 0, more.err
     assert len(scored) == 5, "an extended sweep runs the new job"

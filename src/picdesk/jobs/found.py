@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -38,6 +39,8 @@ NOT_SWEPT = (
     "network",
     "hydra",
 )
+UNNAMED = ("encode.batch_size", "encode.workers", "encode.device", "training.state_seconds")
+"""Keys that are no part of a folder's name: a command that found its jobs done leaves its own overrides there, with other values."""
 MISSING, REMOVED = "—", "removed"
 PRECISION = "encode.precision"
 
@@ -149,7 +152,10 @@ def done_job(name: str, source: Path, folder: Path) -> DoneJob:
     """One finished job. Raises `UserError` where its files are not as it left them."""
     manifest = Manifest.read(source / "manifest.json")
     manifest.check_files(source, there=False)
-    return DoneJob(name, source, overrides_of(folder), manifest, read_scores(source / "metrics.json"))
+    asked = overrides_of(folder)
+    job = DoneJob(name, source, asked, manifest, read_scores(source / "metrics.json"))
+    ran = {key: config_value(job, key) for key in UNNAMED if key in asked}
+    return dataclasses.replace(job, overrides=asked | {key: value for key, value in ran.items() if value})
 
 
 def reason_of(folder: Path) -> str:

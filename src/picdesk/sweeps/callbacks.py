@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -61,6 +62,22 @@ def refuse_moving(chdir: bool | None, outputs: str) -> None:
             "the folder from the root (and so data.root and whatever else is named)"
         )
         raise SystemExit(2)
+
+
+def refuse_sharing(config: DictConfig) -> None:
+    """End here where jobs would have one folder: they differ in a key that is no part of its name, and a launcher's workers would
+    write into it at the same time."""
+    if "override_dirname" not in str(OmegaConf.to_container(config.hydra.sweep, resolve=False)):
+        return  # folders are named in another way
+    unnamed = config.hydra.job.config.override_dirname.exclude_keys
+    asked = [*config.hydra.overrides.task, *(f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items())]
+    for one in OverridesParser.create().parse_overrides(asked):
+        if one.key_or_group in unnamed and one.is_sweep_override():
+            say(
+                f"{one.input_line}: cannot be swept, as the key is no part of the name of a job's folder, and jobs would share "
+                "one; start a sweep for each value, or name the folders: 'hydra.sweep.subdir=${hydra.job.num}'"
+            )
+            raise SystemExit(2)
 
 
 def outlive_lost_jobs(launcher: str) -> None:
@@ -136,6 +153,7 @@ class Leaderboard(Callback):
         """Nothing has failed yet. Hydra makes its sweeper after this: ours in the place of its own, where it is found."""
         refuse_moving(OmegaConf.select(config, "hydra.job.chdir"), str(OmegaConf.select(config, "paths.outputs")))
         refuse_links(config.hydra.sweep.dir, "hydra.sweep.dir")
+        refuse_sharing(config)
         outlive_lost_jobs(str(OmegaConf.select(config, "hydra.launcher._target_")))
         known = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover(Sweeper)}
         if config.hydra.sweeper["_target_"] == BASIC and ONCE in known:
@@ -153,6 +171,9 @@ class Leaderboard(Callback):
             command,
             OmegaConf.select(config, "task.door") == "train" and (searches or bool(config.get("skip_completed"))),
         )
+        if searches:  # by this file of Hydra's own sweeper a sweep is known; Optuna's leaves none
+            Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, Path(config.hydra.sweep.dir) / checkpoints.SWEEP)
         FAILED.clear()
         TAKEN.clear()
         RUNNING[:] = [Path(config.hydra.sweep.dir)]
