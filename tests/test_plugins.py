@@ -52,6 +52,8 @@ def test_a_loss_and_a_backbone_are_trained_and_opened_again(capfd: Capture, myla
     assert "colours" in (made.folder / "manifest.json").read_text()
     assert "the loss is nan" not in made.out + made.err
     ckpt = f"ckpt={made.folder}"
+    (follows,) = [line for line in made.out.splitlines() if line.startswith("next: ")]
+    assert f"retrieve.py 'plugins=[mylab]' {ckpt} " in follows, "without its plug-in the checkpoint cannot be opened"
     again = run(capfd, mylab / "out", "evaluate", "plugins=[mylab]", ckpt, f"data.root={mylab / 'data'}")
     assert again.status == 0, again.err
     found, before = (json.loads(ran.file("metrics.json"))["t2i"]["metrics"] for ran in (again, made))

@@ -20,8 +20,11 @@ def note_command() -> None:
 
 
 def at_door(name: str) -> str:
-    """What a person types to open a door, as this process was started: `picdesk NAME`, or the script beside the one that runs."""
+    """What a person types to open a door, as this process was started: `picdesk NAME`, or the script beside the one that runs;
+    with the plug-ins that this command names."""
+    plugins = [argument for argument in sys.argv[1:] if argument.startswith("plugins=")]
     if _STARTED_BY:
-        return f"{COMMAND} {name}"
+        return shlex.join([COMMAND, name, *plugins])
     running = Path(sys.argv[0])
-    return shlex.join(["python", str(running.with_name(f"{name}.py")) if running.stem in DOORS else f"{name}.py"])
+    script = str(running.with_name(f"{name}.py")) if running.stem in DOORS else f"{name}.py"
+    return shlex.join(["python", script, *plugins])

@@ -20,7 +20,7 @@ def test_first_and_last_line_of_a_job(capfd: Capture, tmp_path: Path) -> None:
     assert ran.status == 0, ran.err
     lines = ran.out.splitlines()
     assert lines[0] == f"job: {out}"
-    assert lines[-1] == f"next: picdesk pack {out} job.tar.gz (one file that another person can check)"
+    assert lines[-1] == f"next: picdesk pack {out} job.tar.gz  # one file that another person can check"
 
 
 def test_doctor_ends_with_the_whole_command(capfd: Capture, tmp_path: Path) -> None:

@@ -50,11 +50,11 @@ def test_a_look_up_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_key_without_a_network_goes_on_offline(closed: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        logger = wandb_media.JobWandbLogger(str(tmp_path))
+        logger = wandb_media.JobWandbLogger(str(tmp_path / "a job"))
     assert logger._begin["mode"] == "offline"
     (said,) = [record.getMessage() for record in caplog.records]
     assert f"WANDB_API_KEY is set but {closed} cannot be reached (Connection refused): going on offline" in said
-    assert f"wandb sync {tmp_path}" in said
+    assert f"wandb sync '{tmp_path}/a job/wandb'/*run-*" in said
 
 
 def test_online_that_was_asked_for_is_refused_at_the_start(closed: str, tmp_path: Path) -> None:

@@ -109,11 +109,11 @@ def test_a_stopped_fit_says_how_to_go_on(
 
     monkeypatch.setattr(train, "save", stopped)
     borrow_features(features, tmp_path / "store")
-    folder = tmp_path / "job"
+    folder = tmp_path / "a job"
     ran = run(capfd, tmp_path, "train", *settings, "training.state_seconds=0", f"hydra.run.dir={folder}")
     assert ran.status == status
     (line,) = [line for line in ran.err.splitlines() if line.strip()]
-    go_on = f"go on: python {PROJECT / 'train.py'} resume={folder}"
+    go_on = f"go on: python {PROJECT / 'train.py'} 'plugins=[tests]' 'resume={folder}'"
     assert f"stopped by {signal.Signals(signum).name} while at: epoch 3; {go_on}" in line
 
 
@@ -130,11 +130,11 @@ def test_a_sweep_that_is_stopped_begins_no_other_job_and_has_its_leaderboard(
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(evaluate, "evaluate_model", second_stopped)
-    sweep = tmp_path / "sweep"
+    sweep = tmp_path / "a sweep"
     ran = run(capfd, tmp_path, "evaluate", "-m", "seed=0,1,2", f"hydra.sweep.dir={sweep}", *vectors)
     assert ran.status == 143
     assert len(calls) == 2
-    assert f"skip_completed=true hydra.sweep.dir={sweep}" in ran.err
+    assert f"skip_completed=true 'hydra.sweep.dir={sweep}'" in ran.err
     rows = list(csv.DictReader((sweep / "leaderboard.csv").read_text().splitlines()))
     assert [row["verdict"].split(":")[0] for row in rows] == ["", "failed"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,7 +143,7 @@ def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
 def again(folder: Path, store: Path) -> str:
     """How to go on with a job that was stopped: from its state where it was training, else anew with what is encoded."""
     if any((folder / "resume").glob("*.pt")):
-        return f"go on: {at_door('train')} resume={folder}"
+        return f"go on: {at_door('train')} {shlex.quote(f'resume={folder}')}"
     return f"run the same command again; what was encoded is kept in {store}"
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import threading
@@ -142,7 +143,7 @@ class JobWandbLogger:
             elif self._begin["mode"] == "online":  # pictures that were sent are not kept twice
                 shutil.rmtree(Path(self.save_dir) / STAGED, ignore_errors=True)
         if self._begin["mode"] == "offline":
-            look, send = Path(self.save_dir) / "wandb", _folder(self.save_dir)
+            look, send = shlex.quote(str(Path(self.save_dir) / "wandb")), _folder(self.save_dir)
             log.info("logger: wandb kept this run here; look at it: wandb leet %s; send it: wandb sync %s", look, send)
 
     @contextmanager
@@ -251,7 +252,7 @@ def say_offline(save_dir: str, why: str) -> None:
 
 
 def _folder(save_dir: Any) -> str:
-    return str(Path(str(save_dir)) / "wandb" / "*run-*")
+    return f"{shlex.quote(str(Path(str(save_dir)) / 'wandb'))}/*run-*"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -177,9 +178,8 @@ class Leaderboard(Callback):
         FAILED.clear()
         TAKEN.clear()
         RUNNING[:] = [Path(config.hydra.sweep.dir)]
-        stops.go_on_by(
-            lambda: f"go on: the same command with skip_completed=true hydra.sweep.dir={config.hydra.sweep.dir}"
-        )
+        again = shlex.join(["skip_completed=true", f"hydra.sweep.dir={config.hydra.sweep.dir}"])
+        stops.go_on_by(lambda: f"go on: the same command with {again}")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the leaderboard of all jobs in the sweep's folder."""

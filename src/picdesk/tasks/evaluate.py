@@ -52,4 +52,4 @@ class Evaluate(Task):
         """Give it to somebody who checks it."""
         if self.reproduce:
             return super().next_step(folder)
-        return f"picdesk pack {shlex.quote(str(folder))} job.tar.gz (one file that another person can check)"
+        return f"picdesk pack {shlex.quote(str(folder))} job.tar.gz  # one file that another person can check"
