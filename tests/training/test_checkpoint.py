@@ -36,10 +36,12 @@ def test_towers_are_tuned_where_a_checkpoint_changes_their_weights(changed: tupl
         weights[name] = weights[name] + 1
     save(tmp_path, Tiny(), weights, OmegaConf.to_yaml(OmegaConf.create({"backbone": {}})))
     backbone = Tiny()
+    backbone.untrained = True
     assert backbone.tuned == frozenset()
     load(find(str(tmp_path), tmp_path), backbone)
     wanted = {name.partition("_")[0] for name in changed} - {"logit"}
     assert backbone.tuned == wanted
+    assert bool(backbone.by_chance()) == (not wanted), "a fit that kept its start leaves heads as they were drawn"
     tools = Tools(backbone, Encoder(Store(tmp_path / "store")))
     assert tools.context("t2i", Side(()), Side(())).tuned == wanted
 

@@ -38,7 +38,7 @@ class TwoTower(nn.Module):
     longer those that the backbone was built with. `reads_padding`: a text's feature depends on its padding, so none is cut off.
     `fused_towers` are encoded with the branches of their blocks summed up, `folded_towers` in bf16 with batch norms folded into
     convolutions; fingerprints are of the trunks as they were trained.
-    `untrained`: a head was drawn by chance, and no checkpoint has taken its place.
+    `untrained`: a head was drawn by chance, and no checkpoint of weights that learned has taken its place.
 
     `dim` is what the heads give; `shorter` cuts that to the first numbers (a model trained for it, see `heads`). `prompts`
     stand before texts; where those of texts that ask differ from those that are found, `facing` gives the backbone as it encodes
@@ -101,7 +101,8 @@ class TwoTower(nn.Module):
         """Why results are chance results, and what helps; "" where they are not."""
         if not self.untrained:
             return ""
-        return f"the heads of {self.name} are untrained, so these are chance results; give ckpt=... (or ckpt=latest)"
+        told = "are untrained, so these are chance results; give ckpt=... (or ckpt=latest) of a fit that gained"
+        return f"the heads of {self.name} {told}"
 
     @property
     def turns(self) -> bool:

@@ -107,7 +107,7 @@ def load(checkpoint: Checkpoint, backbone: TwoTower) -> None:
     with torch.no_grad():
         for name, values in weights.items():
             own[name].copy_(values)
-    backbone.untrained = False
+    backbone.untrained &= not backbone.tuned  # of a fit that kept its start the heads are as they were drawn
     backbone.forget_fingerprints()
     for modality in MODALITIES:
         wanted = about["trunks"][modality]
