@@ -117,9 +117,13 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "nothing asks": (lambda s: s.search(), "nothing is asked"),
     "no such picture": (lambda s: s.search(picture=LOST), f"picture={LOST}: no such file"),
     "a folder": (lambda s: s.search(picture="/tmp"), "picture='/tmp': cannot be read"),
-    "an open picture": (
-        lambda s: s.search(picture=Image.new("RGB", (3, 3))),
-        "the name of a file, or its content as bytes",
+    "an array": (
+        lambda s: s.search(picture=np.zeros((3, 3, 3), "uint8")),
+        "its content as bytes, or an image of Pillow",
+    ),
+    "a mode of no file": (
+        lambda s: s.search(picture=Image.new("HSV", (3, 3))),
+        "cannot be read (cannot write mode HSV",
     ),
     "a text file": (lambda s: s.search(picture=__file__), f"picture '{__file__}': not a picture"),
     "a filter of another kind": (lambda s: s.search("a", filter=5), "filter=5: a text is needed"),

@@ -154,7 +154,9 @@ def test_what_rerankers_read_is_part_of_the_data(capfd: Capture, tmp_path: Path,
 
 def test_a_folder_is_one_jobs_alone(capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     sweep = ("-m", *tiny, f"hydra.sweep.dir={tmp_path}/sweep")
-    one_line(run(capfd, tmp_path, "evaluate", *sweep, "encode.batch_size=4,8"), "encode.batch_size=4,8: cannot be swept")
+    one_line(
+        run(capfd, tmp_path, "evaluate", *sweep, "encode.batch_size=4,8"), "encode.batch_size=4,8: cannot be swept"
+    )
     assert not (tmp_path / "sweep").exists(), "told before a worker of a launcher writes where another one does"
     ran = run(capfd, tmp_path, "evaluate", *sweep, "seed=0,1", "hydra.sweep.subdir=one")
     assert ran.status == 1

@@ -115,7 +115,9 @@ def test_a_killed_sweep_runs_what_is_missing(
     assert again.status == 0, again.err
     assert len(scored) == 4, "2 before, 2 now"
     assert again.out.count("done before") == 2
-    assert sorted(row["encode.batch_size"] for row in table(tmp_path)) == ["4", "4", "8", "8"], "what each had, not the last word"
+    assert sorted(row["encode.batch_size"] for row in table(tmp_path)) == ["4", "4", "8", "8"], (
+        "what each had, not the last word"
+    )
     more = swept(capfd, tmp_path, *tiny, "seed=1,2", "backbone.dim=4", "skip_completed=true")
     assert more.status == 0, more.err
     assert len(scored) == 5, "an extended sweep runs the new job"

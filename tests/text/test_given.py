@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from picdesk.data.images import open_picture
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.text.given import content_of, listed, number_from, path_from, text_from, texts_from, whole_number
 
@@ -47,3 +49,16 @@ def test_anything_else_is_refused(take: Callable[[], object], told: str) -> None
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(MissingFileError, match="picture=/nowhere/a: no such file"):
         content_of("picture", "/nowhere/a")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_picture_that_is_open_is_its_file(tmp_path: Path, mode: str) -> None:
+    noise = Image.effect_noise((40, 30), 90)
+    bands = [noise.rotate(90 * i, expand=False) for i in range(len(Image.new(mode, (1, 1)).getbands()))]
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    file = tmp_path / "a.jpg"
+    Image.merge(mode, bands).save(file, exif=turned)
+    ours, theirs = (open_picture(content_of("picture", one)) for one in (Image.open(file), file))
+    assert ours.size == (30, 40)
+    assert ours.tobytes() == theirs.tobytes()

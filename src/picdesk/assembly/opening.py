@@ -134,7 +134,16 @@ class Source:
 
     def _same_overrides(self, session: Session) -> tuple[str, ...]:
         """The overrides that open the same in `retrieve.py`: those of this command but for what is a server's own."""
-        own = ("task", "hydra", "logger", "top_k", "run_depth", "min_score", "ckpt", "plugins")  # `at_door` says the last
+        own = (
+            "task",
+            "hydra",
+            "logger",
+            "top_k",
+            "run_depth",
+            "min_score",
+            "ckpt",
+            "plugins",
+        )  # `at_door` says the last
         kept = [one for one in self._named if one.lstrip("+~").partition("=")[0].split(".")[0] not in own]
         index = [f"index_dir={self.index_dir}"] if self.index_dir else []
         ckpt = [f"ckpt={session.checkpoint.path}"] if session.checkpoint and not index else []

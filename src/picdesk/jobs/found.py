@@ -40,7 +40,7 @@ NOT_SWEPT = (
     "hydra",
 )
 UNNAMED = ("encode.batch_size", "encode.workers", "encode.device", "training.state_seconds")
-"""Keys that are no part of a folder's name: a command that found its jobs done leaves its own overrides there, with other values."""
+"""Keys that are no part of a folder's name: a command that found its jobs done leaves other values among their overrides."""
 MISSING, REMOVED = "—", "removed"
 PRECISION = "encode.precision"
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,10 @@ from picdesk.trec.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
 Find = Literal["pictures", "texts"]
-Picture = bytes | str | Path
+Picture: TypeAlias = "bytes | str | Path | Image.Image"
 DIRECTION_OF: dict[str, Direction] = {"pictures": "t2i", "texts": "i2t"}
 
 
@@ -102,7 +103,7 @@ class Searcher:
             return self.system.encode_texts(given)
 
     def encode_images(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
-        """Embeddings [n, dim] of pictures, by their files or their bytes; rows of length 1."""
+        """Embeddings [n, dim] of pictures, by their files, their bytes or as Pillow has them; rows of length 1."""
         given = listed("pictures", pictures, "pictures")
         contents = [content_of(f"pictures[{i}]", picture) for i, picture in enumerate(given)]
         with self._turn:

@@ -9,6 +9,7 @@ import logging
 import os
 import shlex
 import subprocess
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,13 @@ def refuse_moving(chdir: bool | None, outputs: str) -> None:
         raise SystemExit(2)
 
 
-def refuse_sharing(config: DictConfig) -> None:
+def refuse_sharing(asked: Sequence[str], hydra: Mapping[str, Any]) -> None:
     """End here where jobs would have one folder: they differ in a key that is no part of its name, and a launcher's workers would
-    write into it at the same time."""
-    if "override_dirname" not in str(OmegaConf.to_container(config.hydra.sweep, resolve=False)):
-        return  # folders are named in another way
-    unnamed = config.hydra.job.config.override_dirname.exclude_keys
-    asked = [*config.hydra.overrides.task, *(f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items())]
-    for one in OverridesParser.create().parse_overrides(asked):
+    write into it at the same time. `hydra` is Hydra's own config as plain values, unresolved."""
+    searched = [f"{key}={value}" for key, value in (hydra["sweeper"].get("params") or {}).items()]
+    named = "override_dirname" in hydra["sweep"]["subdir"]  # and not in another way, by the command
+    unnamed = hydra["job"]["config"]["override_dirname"]["exclude_keys"] if named else ()
+    for one in OverridesParser.create().parse_overrides([*asked, *searched]):
         if one.key_or_group in unnamed and one.is_sweep_override():
             say(
                 f"{one.input_line}: cannot be swept, as the key is no part of the name of a job's folder, and jobs would share "
@@ -154,7 +154,6 @@ class Leaderboard(Callback):
         """Nothing has failed yet. Hydra makes its sweeper after this: ours in the place of its own, where it is found."""
         refuse_moving(OmegaConf.select(config, "hydra.job.chdir"), str(OmegaConf.select(config, "paths.outputs")))
         refuse_links(config.hydra.sweep.dir, "hydra.sweep.dir")
-        refuse_sharing(config)
         outlive_lost_jobs(str(OmegaConf.select(config, "hydra.launcher._target_")))
         known = {f"{kind.__module__}.{kind.__name__}" for kind in Plugins.instance().discover(Sweeper)}
         if config.hydra.sweeper["_target_"] == BASIC and ONCE in known:
@@ -163,12 +162,14 @@ class Leaderboard(Callback):
         from picdesk.assembly import checkpoints, shelf
 
         shelf.forget()
-        command, plain = list(config.hydra.overrides.task), OmegaConf.to_container(config, resolve=False)
+        command = list(config.hydra.overrides.task)
+        plain: Any = OmegaConf.to_container(config, resolve=False)
+        refuse_sharing(command, plain["hydra"])
         searches = config.hydra.sweeper.get("study_name") is not None
         checkpoints.note_meanings(
             Path(config.hydra.sweep.dir),
             Path(str(OmegaConf.select(config, "paths.outputs"))),
-            checkpoints.words_asked({str(k): v for k, v in plain.items() if k != "hydra"}, command),  # type: ignore[union-attr]
+            checkpoints.words_asked({str(k): v for k, v in plain.items() if k != "hydra"}, command),
             command,
             OmegaConf.select(config, "task.door") == "train" and (searches or bool(config.get("skip_completed"))),
         )

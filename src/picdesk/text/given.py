@@ -78,15 +78,23 @@ def path_from(key: str, value: Any) -> Path:
 
 
 def content_of(key: str, value: Any) -> bytes:
-    """The content of a file that is given by its name, or as such. Raises `MissingFileError` too."""
+    """The content of a picture's file that is given by its name, as such, or open in Pillow. Raises `MissingFileError` too."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
-    if not isinstance(value, str | os.PathLike):
-        raise ConfigError(f"{key}={shown(value)}: the name of a file, or its content as bytes, is needed")
     try:
-        return path_from(key, value).read_bytes()
+        if isinstance(value, str | os.PathLike):
+            return path_from(key, value).read_bytes()
+        from PIL import Image
+
+        from picdesk.rasters import as_file
+
+        if isinstance(value, Image.Image):
+            return as_file(value)
     except FileNotFoundError:
         raise MissingFileError(f"{key}={value}: no such file") from None
     except (OSError, ValueError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"{key}={shown(value)}: cannot be read ({reason})") from None
+    raise ConfigError(
+        f"{key}={shown(value)}: the name of a file, its content as bytes, or an image of Pillow is needed"
+    )
