@@ -5,6 +5,7 @@ Imports nothing heavy: Hydra loads the callback before `--help` is answered.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
@@ -66,6 +67,7 @@ def attempt(run: Callable[[], Result]) -> Result:
         OPEN.clear()
         if len(TAKEN) == 1:
             gc.freeze()  # what the first job has loaded stays: to look through it takes as long as a job
+            atexit.register(gc.unfreeze)  # of a launcher's worker too, or extensions report what is left at its end
 
 
 def close_loggers() -> None:

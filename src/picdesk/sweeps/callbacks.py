@@ -70,7 +70,7 @@ def refuse_sharing(asked: Sequence[str], hydra: Mapping[str, Any]) -> None:
     """End here where jobs would have one folder: they differ in a key that is no part of its name, and a launcher's workers would
     write into it at the same time. `hydra` is Hydra's own config as plain values, unresolved."""
     searched = [f"{key}={value}" for key, value in (hydra["sweeper"].get("params") or {}).items()]
-    named = "override_dirname" in hydra["sweep"]["subdir"]  # and not in another way, by the command
+    named = "override_dirname" in str(hydra["sweep"]["subdir"])  # and not in another way, by the command
     unnamed = hydra["job"]["config"]["override_dirname"]["exclude_keys"] if named else ()
     for one in OverridesParser.create().parse_overrides([*asked, *searched]):
         if one.key_or_group in unnamed and one.is_sweep_override():
