@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from picdesk.assembly.command_line import door_arguments
 from picdesk.errors import ConfigError
@@ -73,6 +74,16 @@ def test_a_reranker_and_a_metric_score_a_backbone(capfd: Capture, mylab: Path) -
     assert alone.file("metrics.json") != ran.file("metrics.json"), "the reranker changes the order"
     both = ask_door(capfd, mylab, "evaluate", "backbone=colours", "reranker=several", "reranker.use=[captions,lengths]")
     assert both.status == 0, both.err
+
+
+def test_a_reader_reads(capfd: Capture, mylab: Path) -> None:
+    """Its option has no key but its own; the share of what may be bad is the usual one."""
+    for i in range(4):
+        Image.new("RGB", (8, 8), (60 * i, 90, 10)).save(mylab / f"red_boat_{i}.jpg")
+    own = ("plugins=[mylab]", "data=named", f"data.root={mylab}", "split=all", "prompt=caption")
+    ran = run(capfd, mylab / "out", "evaluate", *own, "task=longest", "task.count=2")
+    assert ran.status == 0, ran.err
+    assert "red boat 2\nred boat 3\n" in ran.out
 
 
 def test_a_task_is_run(capfd: Capture, mylab: Path) -> None:

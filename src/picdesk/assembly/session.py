@@ -169,7 +169,7 @@ class Session:
     @property
     def max_bad_fraction(self) -> float:
         """How much of the data set may be bad."""
-        return float(self.cfg.data.max_bad_fraction)
+        return float(self.cfg.data.get("max_bad_fraction", 0.01))  # a reader of a plug-in may have no key for it
 
     def read_and_split(self, split: Any = None) -> tuple[Collection, Splits, tuple[str, ...]]:
         """The data set as its reader gives it, its parts (by `split`, else by the config's), and what the split says."""
