@@ -11,6 +11,7 @@ import pytest
 from scripts import publish
 
 from picdesk.evaluation.spread import over_draws, over_seeds_and_pictures
+from picdesk.evaluation.statistics import wilson
 from tests.conftest import PROJECT
 
 BY_HAND = re.compile(r"\b0\.\d{3} (?:\[|± )")
@@ -137,6 +138,28 @@ def test_the_error_of_seeds_and_pictures_holds_the_truth_as_often_as_it_says() -
     one = over_seeds_and_pictures(np.array([[1.0, 0, 1, 0]]), np.arange(4))
     assert (one.mean, one.seeds) == (0.5, None)
     assert one.high - 0.5 == pytest.approx(3.182446 * np.sqrt(0.25 / 3), rel=1e-5)  # Student's, 3 degrees of freedom
+
+
+@pytest.mark.parametrize("pictures", [1, 40])
+def test_seeds_and_pictures_that_all_agree_leave_open_what_wilson_says(pictures: int) -> None:
+    """Two of the five captions of each picture are right with each seed; two fifths have no last digit."""
+    for level in (0.95, 0.8):
+        found = over_seeds_and_pictures(
+            np.tile([1.0, 1, 0, 0, 0], (3, pictures)), np.repeat(np.arange(pictures), 5), level
+        )
+        wanted = wilson(0.4 * pictures, pictures, level)
+        assert (found.low, found.high, found.seeds) == pytest.approx((wanted.low, wanted.high, 0.0))
+
+
+def test_the_width_over_jobs_is_that_of_the_level() -> None:
+    """Student's quantiles of three degrees of freedom, 95% and 80%, out of a table; lengths are those of the same level."""
+    values, wide = np.array([[1.0, 0, 1, 0]]), {0.95: 3.182446, 0.8: 1.637744}
+    normal = {0.95: 1.959964, 0.8: 1.281552}
+    for level, student in wide.items():
+        found = over_seeds_and_pictures(values, np.arange(4), level)
+        assert found.high - 0.5 == pytest.approx(student * np.sqrt(0.25 / 3), rel=1e-5)
+        spread = over_draws(np.full((4, 1), 0.5), np.full((4, 1), 2 * 0.01 * normal[level]), 0.125, level)
+        assert spread.high - 0.5 == pytest.approx(student * 0.01 * np.sqrt(1 / 4 + 0.125), rel=1e-5)
 
 
 def test_draws_that_share_what_they_learn_from_are_not_taken_for_independent() -> None:

@@ -137,6 +137,15 @@ def test_no_interval_has_no_width_where_all_pictures_agree(rank: int, sizes: lis
         )
 
 
+@pytest.mark.parametrize("own", [[1, 2, 2], [1, 2, 4, 8, 16], [1, 3, 3, 3, 3, 3, 3]])
+def test_a_mean_rank_that_all_pictures_share_has_a_width_whatever_its_digits(own: list[int]) -> None:
+    """A third has no last digit: what rounding leaves is no spread. Against the rule of docs/metrics.md, of Wilson's share."""
+    pictures = 40
+    ranks = ranks_of(own * pictures, np.repeat(np.arange(pictures), len(own)).tolist())
+    found, mean, share = intervals(ranks, resamples=50)["mean_rank"], np.mean(own), wilson(0, pictures).high
+    assert (found.low, found.high) == pytest.approx((mean + share * (1 - mean), mean + share * (100 - mean)))
+
+
 def test_three_pictures_do_not_settle_a_median() -> None:
     found = intervals(ranks_of([4, 4, 4], [0, 1, 2]), resamples=50)["median_rank"]
     assert (found.low, found.value, found.high) == (1.0, 4.0, 100.0)

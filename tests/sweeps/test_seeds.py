@@ -60,6 +60,20 @@ def test_seeds_are_put_together_over_the_same_queries() -> None:
         assert "other queries" not in found.note
 
 
+def test_the_interval_over_seeds_has_the_level_of_the_jobs() -> None:
+    for first in (0, 1000):  # over the same queries, and over draws
+        ranks = {f"s{seed}": ranking(0.4, seed, first * seed) for seed in range(4)}
+        wide = []
+        for level in ("0.95", "0.8"):
+            settings = {"bootstrap.level": level, "split.train": "0.8", "split.test": "0.1"}
+            jobs = [job(name, one, {"seed": name}, settings) for name, one in ranks.items()]
+            value = over_seeds(jobs, ranks, ["seed"]).rows[0].values["t2i/hits@1"]
+            assert value.low is not None
+            assert value.high is not None
+            wide.append(value.high - value.low)
+        assert wide[1] < 0.7 * wide[0]
+
+
 def test_a_seed_that_changes_nothing_is_told() -> None:
     ranks = {f"s{seed}": ranking(0.4, 1) for seed in range(3)}
     jobs = [job(name, one, {"seed": name}) for name, one in ranks.items()]

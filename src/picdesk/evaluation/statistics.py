@@ -227,8 +227,10 @@ def _studentised_interval(
     """Bootstrap-t of the mean rank, which is 1 at least and `most` at most; None where too few pictures differ for a resample
     to have a spread of its own."""
     (value,), (own,) = _mean_and_spread(whole)
+    if own <= 1e-6 * value:  # of pictures that all have one mean, rounding leaves that much
+        return None
     mean, spread = _mean_and_spread(drawn)
-    if (spread < 1e-6 * own).mean() > (1 - level) / 20 or own == 0:
+    if (spread < 1e-6 * own).mean() > (1 - level) / 20:
         return None
     steps = (mean - value) / np.maximum(spread, 1e-6 * own)
     low, high = value - own * np.quantile(steps, [(1 + level) / 2, (1 - level) / 2])

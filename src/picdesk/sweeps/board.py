@@ -25,7 +25,7 @@ from picdesk.report.page import write_sweep
 from picdesk.report.terminal import print_leaderboard
 from picdesk.retrieval.scores import Bars
 from picdesk.sweeps.best_config import best_config, go_on
-from picdesk.sweeps.seeds import OverSeeds, over_seeds
+from picdesk.sweeps.seeds import OverSeeds, level_of, over_seeds
 from picdesk.sweeps.sweep_charts import charts
 
 log = logging.getLogger(__name__)
@@ -169,15 +169,6 @@ def row(job: DoneJob, value: float, ranks: Rankings, keys: Sequence[str], verdic
         values["ms"] = Value(job.milliseconds)
     page = os.path.relpath(job.folder / "index.html", to) if (job.folder / "index.html").is_file() else ""
     return LeaderRow(short(job.name), {key: value_of(job, key) for key in keys}, values, page, verdict)
-
-
-def level_of(job: DoneJob) -> float:
-    """The level of a job's intervals; 95% where the job does not say."""
-    try:
-        level = float(job.manifest.settings.get("bootstrap.level", Bars.level))
-    except ValueError:
-        return Bars.level
-    return level if 0 < level < 1 else Bars.level
 
 
 def doubts(jobs: Sequence[DoneJob], verdicts: Mapping[str, str]) -> list[Note]:

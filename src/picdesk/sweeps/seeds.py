@@ -15,6 +15,7 @@ from picdesk.jobs.found import DoneJob, value_of
 from picdesk.jobs.rankings import Rankings
 from picdesk.report.content import LeaderRow
 from picdesk.report.measured_values import Column, Value
+from picdesk.retrieval.scores import Bars
 
 MEANS = tuple(Column(f"{d}/hits@1", f"{d} hits@1, mean") for d in DIRECTIONS)
 SEEDS = Column("seeds", "seeds", 0, "", False)
@@ -108,16 +109,15 @@ def of_direction(direction: Direction, ranks: Sequence[Rankings], jobs: Sequence
     if same_queries(direction, ranks):
         first = ranks[0][direction][0]
         hits = [(in_order_of(first, one[direction][0]).first <= 1).astype(np.float64) for one in ranks]
-        spread = over_seeds_and_pictures(np.array(hits), first.cluster)
-        deviation = float(means.std(ddof=1)) if np.ptp(means) else 0.0  # the mean of equal numbers may be another
-        return {f"{direction}/hits@1": within_one(spread), f"{direction}/sd": Value(deviation)}
+        spread = over_seeds_and_pictures(np.array(hits), first.cluster, level_of(jobs[0]))
+        return {f"{direction}/hits@1": within_one(spread), f"{direction}/sd": Value(spread.seeds or 0.0)}
     draws = by_queries(direction, ranks)
     counts = {SEEDS.key: Value(float(min(map(len, draws)))), DRAWS.key: Value(float(len(draws)))}
     share = tested_per_learned(jobs[0])
     if share is None or len(draws) < 2 or len({len(draw) for draw in draws}) > 1:
         return {f"{direction}/hits@1": Value(float(means.mean())), **counts}
     lengths = np.array([0.0 if one.low is None or one.high is None else one.high - one.low for one in own])
-    spread = over_draws(means[np.array(draws)], lengths[np.array(draws)], share)
+    spread = over_draws(means[np.array(draws)], lengths[np.array(draws)], share, level_of(jobs[0]))
     drawn = spread.draws if spread.seeds is None else spread.seeds
     apart = {} if drawn is None else {f"{direction}/sd": Value(drawn)}
     return {f"{direction}/hits@1": within_one(spread), **apart, **counts}
@@ -126,6 +126,15 @@ def of_direction(direction: Direction, ranks: Sequence[Rankings], jobs: Sequence
 def within_one(spread: Spread) -> Value:
     """A mean with its interval, as far as a share can be."""
     return Value(spread.mean, max(0.0, spread.low), min(1.0, spread.high))
+
+
+def level_of(job: DoneJob) -> float:
+    """The level of a job's intervals; 95% where the job does not say."""
+    try:
+        level = float(job.manifest.settings.get("bootstrap.level", Bars.level))
+    except ValueError:
+        return Bars.level
+    return level if 0 < level < 1 else Bars.level
 
 
 def by_queries(direction: Direction, ranks: Sequence[Rankings]) -> list[list[int]]:
