@@ -118,6 +118,15 @@ def test_a_temperature_at_its_bound(caplog: pytest.LogCaptureFixture) -> None:
     assert_named(fitted, backbone, caplog, "the temperature is at its bound", "ln 100")
 
 
+@pytest.mark.parametrize("scale", [math.log(100), 4.6055, 4.9], ids=["ln 100", "OpenAI's", "above"])
+def test_a_temperature_that_began_at_its_bound_is_not_called_stuck(scale: float) -> None:
+    """OpenAI's CLIP stands at ln 100, where the bound holds what the loss would raise: no adaptation can help that."""
+    _, backbone = go(InfoNCE(), epochs=12)
+    backbone.logit_scale.data.fill_(scale)
+    fitted, _ = go(InfoNCE(), lr=1e-4, epochs=2, backbone=backbone)
+    assert not [note for note in fitted.notes if "temperature" in note]
+
+
 class Unmasked(torch.nn.Module):
     """InfoNCE as it is often written: every other row of the batch is a negative."""
 

@@ -168,10 +168,10 @@ class Collapse(pl.Callback):
     def _look_at_scale(self, trainer: pl.Trainer, scale: float, loss: Any) -> None:
         if not self._scale_matters:
             return
-        if scale == self._scale:
+        ceiling = loss.ceiling if isinstance(loss, Contrastive) else math.inf
+        if scale == self._scale < ceiling:  # one that began at its bound, as CLIP's own does, may be held there
             told = f"logit_scale is {scale:.4g} as at the start, after {trainer.global_step} steps"
             self._say("fixed", f"the temperature does not move: {told}; let the adaptation train it, at a rate above 0")
-        ceiling = loss.ceiling if isinstance(loss, Contrastive) else math.inf
         if scale >= ceiling - 1e-4 > self._scale:
             remedy = (
                 "harmless while validation rises; else lower optimizer.lr, and look for the same pair standing twice"
