@@ -194,3 +194,23 @@ def test_bleu_lies_between_nothing_and_all() -> None:
     assert 0 <= found.low <= found.value <= found.high
     most, _ = bleu([right] * 30 + [wrong], [[right]] * 31)
     assert most.low <= most.value <= most.high <= 100
+
+
+def test_the_interval_of_bleu_is_drawn_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the seed and the level that are asked for, whatever sacrebleu reads in the environment; against whole corpora drawn here."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    words, rng = "a dog runs over the green grass near some old trees and people".split(), np.random.default_rng(0)
+    known = [[" ".join(rng.choice(words, 9)) for _ in range(2 + i % 2)] for i in range(30)]
+    said = [" ".join([*texts[0].split()[: 3 + i % 6], "there"]) for i, texts in enumerate(known)]
+    found, _ = bleu(said, known, 60, 3)
+    monkeypatch.setenv("SACREBLEU_SEED", "none")
+    assert bleu(said, known, 60, 3)[0] == found != bleu(said, known, 60, 4)[0]
+    narrow, _ = bleu(said, known, 60, 3, 0.5)
+    assert found.low < narrow.low < narrow.value < narrow.high < found.high
+    drawn = []
+    for counts in np.concatenate(list(statistics._fresh_counts(30, 60, 3))):
+        rows = np.repeat(np.arange(30), counts)
+        columns = [[known[i][k] if k < len(known[i]) else None for i in rows] for k in range(3)]
+        drawn.append(BLEU(force=True).corpus_score([said[i] for i in rows], columns).score)  # type: ignore[arg-type]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))

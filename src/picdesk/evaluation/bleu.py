@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
+
 from picdesk.errors import DataError
-from picdesk.evaluation.statistics import Interval, unseen
+from picdesk.evaluation.statistics import RESAMPLES, Interval, percentiles, resample_sums
+
+MOST = 100.0  # sacrebleu's own rounding goes beyond it
 
 
-def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], resamples: int = 1000) -> tuple[Interval, str]:
-    """Corpus BLEU-4 in percent with its 95% bootstrap interval over pictures, and sacrebleu's signature.
+def bleu(
+    captions: Sequence[str],
+    references: Sequence[Sequence[str]],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[Interval, str]:
+    """Corpus BLEU-4 in percent with its interval, by bootstrap over pictures, and sacrebleu's signature.
 
     `references[i]` are the captions of picture i, one at least; pictures may have different numbers of them.
     """
@@ -24,12 +34,15 @@ def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], resamples
     most = max(map(len, references))
     columns = [[texts[k] if k < len(texts) else None for texts in references] for k in range(most)]
     counter = BLEU(force=True)  # captions that end in " ." are as people wrote them
-    found: Any = counter.corpus_score(list(captions), cast(Any, columns), n_bootstrap=resamples)
-    reach = float(found._ci)
-    value = float(found.score)
-    middle = float(found._mean)
-    low, high = min(value, max(0.0, middle - reach)), max(value, min(100.0, middle + reach))
-    if high - low < 1e-9:  # every picture has the same, so the bootstrap saw nothing to draw
-        share = unseen(len(captions), 0.95)
-        low, high = value - share * value, value + share * (100 - value)
-    return Interval(value, low, high, digits=1), str(counter.get_signature())
+    value = min(MOST, float(counter.corpus_score(list(captions), cast(Any, columns)).score))
+    single = BLEU(force=True, effective_order=True)  # of one picture only what is counted is taken
+    each = [single.sentence_score(said, list(texts)) for said, texts in zip(captions, references, strict=True)]
+    counts = np.array([[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in each], np.float64)
+    drawn = resample_sums({"counts": counts}, resamples, seed)["counts"].astype(np.int64).tolist()
+    orders = counter.max_ngram_order
+    scores = [
+        BLEU.compute_bleu(row[2 : 2 + orders], row[2 + orders :], row[0], row[1], counter.smooth_method).score
+        for row in drawn
+    ]
+    span = percentiles(value, np.minimum(scores, MOST), level, len(captions), (0.0, MOST))
+    return Interval(span.value, span.low, span.high, digits=1), str(counter.get_signature())

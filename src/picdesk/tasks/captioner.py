@@ -37,7 +37,7 @@ from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head
-from picdesk.retrieval.scores import Scored, flat_metrics, mean_hits, score, shorten_run
+from picdesk.retrieval.scores import Bars, Scored, flat_metrics, mean_hits, score, shorten_run
 from picdesk.search.grouping import at_least, best_part_run
 from picdesk.tasks.base import Task
 from picdesk.trec.runs import Qrels, Tail
@@ -87,7 +87,7 @@ def by_captions(session: Session, file: str | None) -> float:
             "t2i": to_pictures(session, bridge, vectors),
             "i2t": to_texts(session, bridge, vectors),
         }
-    extra = {"captions": about_captions(dataset, bridge)} | threshold(settings.min_score, scored)
+    extra = {"captions": about_captions(dataset, bridge, session.bars)} | threshold(settings.min_score, scored)
     weights = session.weights()
     weights |= {"captions_file": file_digest(file)} if file else {}
     write(job, bridge, scored, extra, weights)
@@ -217,14 +217,15 @@ def threshold(min_score: float | None, scored: Mapping[Direction, Scored]) -> di
     return {"min_score": {"threshold": min_score, "answered": answered, "t2i": found}}
 
 
-def about_captions(dataset: Dataset, bridge: Bridge) -> dict[str, Any]:
+def about_captions(dataset: Dataset, bridge: Bridge, bars: Bars) -> dict[str, Any]:
     """BLEU of what stands for the pictures, against the known captions of each."""
     prompts, owner = dataset.prompts(bridge.part), bridge.part.picture_of[bridge.known]
     references: dict[int, list[str]] = {}
     for j, i in zip(bridge.known, owner, strict=True):
         references.setdefault(int(i), []).append(prompts[j])
     rows = [i for i in sorted(bridge.said) if i in references]
-    found, signature = bleu([bridge.said[i] for i in rows], [references[i] for i in rows])
+    said, known = [bridge.said[i] for i in rows], [references[i] for i in rows]
+    found, signature = bleu(said, known, bars.resamples, bars.seed, bars.level)
     log.info("captions by %s: BLEU %s over %d pictures (%s)", bridge.source, found, len(rows), signature)
     return {"bleu": found.value, "interval": [found.low, found.high], "pictures": len(rows), "signature": signature}
 
