@@ -4,7 +4,7 @@ import numpy as np
 from tests.evaluation.ranking_cases import random_case
 
 import picdesk
-from picdesk.evaluation.joint import joint_differences, joint_intervals
+from picdesk.evaluation.joint import compare_whole, joint_intervals
 from picdesk.evaluation.metrics import metrics_of, ranks_of_run
 from picdesk.evaluation.statistics import intervals
 from picdesk.interfaces import DIRECTIONS
@@ -56,7 +56,7 @@ def test_metrics_over_both_directions_are_those_that_the_lists_tell() -> None:
     found = joint_intervals(asked, ("rsum", "mean_recall"), (1, 5, 10), resamples=50)
     assert list(found) == ["mean_recall@1", "mean_recall@5"]
     sides = [(whole[d], cut[d], pictures[d]) for d in DIRECTIONS]
-    assert list(joint_differences(sides, ("rsum", "mean_recall"), (1, 10), resamples=50)) == ["mean_recall@1"]
+    assert list(compare_whole(sides, ("hits", "rsum", "mean_recall"), (1, 10), resamples=50)[1]) == ["mean_recall@1"]
 
 
 def test_lists_of_fewer_than_ten_do_not_tell_how_often_an_item_is_among_the_first_ten() -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from picdesk.errors import ConfigError, DataError
 from picdesk.evaluation.families import all_pairs_p, family_p
-from picdesk.evaluation.metrics import Ranks, metrics_of, ranks_of_run
+from picdesk.evaluation.joint import compare_whole
+from picdesk.evaluation.metrics import NAMES, Ranks, metrics_of, ranks_of_run
 from picdesk.evaluation.significance import against_best, compare, compare_all, holm, stand_to_first
 from picdesk.evaluation.statistics import wilson
+from picdesk.interfaces import DIRECTIONS
 from picdesk.trec.runs import Qrels, Run
 
 
@@ -178,6 +180,26 @@ def test_what_is_compared_together_is_corrected_together() -> None:
         assert twice["t2i"][name].p_family == pytest.approx(one.p_family, abs=0.02), "the same twice adds nothing"
     apart = compare_all({"t2i": t2i, "i2t": i2t}, {})
     assert apart["t2i"]["mrr"].p_family >= twice["t2i"]["mrr"].p_family - 0.02
+
+
+def test_what_is_over_both_directions_is_of_the_same_family() -> None:
+    """Not a family beside: of equal runs anything at all would then be found in more than 5% of comparisons."""
+    rng = np.random.default_rng(8)
+    cluster, names = np.arange(90), [f"p{i}" for i in range(90)]
+    sides = []
+    for direction in DIRECTIONS:
+        a, b = (replace(ranks_of(rng.integers(1, most, 90), cluster), direction=direction) for most in (6, 7))
+        sides.append((a, b, names))
+    _, few = compare_whole(sides, ("hits", "rsum"), (1,))
+    found, many = compare_whole(sides, (*NAMES, "rsum", "mean_recall"), (1, 2, 3, 5))
+    assert few["rsum"].interval == many["rsum"].interval
+    assert few["rsum"].p == many["rsum"].p <= few["rsum"].p_family < many["rsum"].p_family
+    alone = compare_all({a.direction: (a, b) for a, b, _ in sides}, dict.fromkeys(DIRECTIONS, names), (1, 2, 3, 5))
+    assert list(found) == list(alone)
+    for direction, name in (("t2i", "hits@5"), ("i2t", "mrr")):
+        assert found[direction][name].interval == alone[direction][name].interval
+        assert found[direction][name].p == alone[direction][name].p
+        assert found[direction][name].p_family >= alone[direction][name].p_family - 0.02
 
 
 def test_both_directions_of_a_board_are_one_family() -> None:

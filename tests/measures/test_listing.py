@@ -11,7 +11,7 @@ import pytest
 from ir_measures import Rprec, nDCG
 
 from picdesk.errors import ConfigError, DataError
-from picdesk.evaluation.joint import joint_differences, joint_intervals
+from picdesk.evaluation.joint import compare_whole, joint_intervals
 from picdesk.evaluation.metrics import chance, metrics_of, per_query, ranks_of_run
 from picdesk.evaluation.significance import compare
 from picdesk.evaluation.statistics import intervals
@@ -148,7 +148,9 @@ def test_rsum_and_mean_recall_over_both_directions() -> None:
     assert list(found) == ["rsum", "mean_recall@5", "mean_recall@50"]
     assert all(one.low <= one.value <= one.high for one in found.values())
     assert list(joint_intervals(asked[:1], ("rsum", "mean_recall"), (5,), resamples=50)) == ["mean_recall@5"]
-    same = joint_differences([(*asked[0][:1], *asked[0]), (*asked[1][:1], *asked[1])], ("rsum",), (1,), resamples=300)
+    same = compare_whole(
+        [(*asked[0][:1], *asked[0]), (*asked[1][:1], *asked[1])], ("hits", "rsum"), (1,), resamples=300
+    )[1]
     assert same["rsum"].interval.value == 0
     assert same["rsum"].p == 1
 
@@ -172,7 +174,7 @@ def test_a_difference_of_rsum_is_told() -> None:
         ids = (case.text_ids, case.picture_ids) if d == "t2i" else (case.picture_ids, case.text_ids)
         other = run_of(*ids, noisy if d == "t2i" else np.ascontiguousarray(noisy.T))
         sides.append((own, ranks_of_run(other, case.qrels(d), d), pictures))  # type: ignore[arg-type]
-    found = joint_differences(sides, tuple(JOINTS), (1, 5), resamples=500)
+    found = compare_whole(sides, ("hits", *JOINTS), (1, 5), resamples=500)[1]
     assert found["rsum"].interval.low > 0
     assert found["rsum"].p_family < 0.05
 

@@ -10,14 +10,25 @@ import numpy as np
 
 from picdesk.evaluation.families import family_p
 from picdesk.evaluation.metrics import Doubles, known_value, value_of
-from picdesk.evaluation.ranks import Longs, Ranks
-from picdesk.evaluation.significance import Difference, in_order_of
+from picdesk.evaluation.ranks import Ranks
+from picdesk.evaluation.significance import (
+    Compared,
+    Difference,
+    differences_alone,
+    in_one_family,
+    in_order_of,
+    number_names,
+)
 from picdesk.evaluation.statistics import RESAMPLES, Interval, intervals, percentiles, resample_sums
+from picdesk.interfaces import Direction
 from picdesk.measures.listing import JOINTS, Joint, measure_of
 
 Asked = Sequence[tuple[Ranks, Sequence[str]]]
 """For each direction its ranks, and which picture each query is about (its id)."""
+Paired = Sequence[tuple[Ranks, Ranks, Sequence[str]]]
+"""For each direction the ranks of two runs, and which picture each query of the first is about."""
 Terms = Mapping[str, float]
+BOTH = "both"
 
 
 def joint_terms(
@@ -68,7 +79,7 @@ def interval_of(
     alone = _of_one_metric(directions, terms, resamples, seed, level)
     if alone is not None:
         return alone
-    number = _picture_numbers(directions)
+    number = number_names([pictures for _, pictures in directions])
     columns: dict[str, Doubles] = {}
     for i, ((ranks, _), own) in enumerate(zip(directions, number, strict=True)):
         many = 1 + max(int(each.max()) for each in number)
@@ -95,42 +106,49 @@ def mean_of_both(directions: Asked, resamples: int = RESAMPLES, seed: int = 0, l
     return interval_of(directions, {"hits@1": 1 / len(directions)}, 1.0, resamples, seed, level)
 
 
-def joint_differences(
-    sides: Sequence[tuple[Ranks, Ranks, Sequence[str]]],
+def compare_whole(
+    sides: Paired,
     names: Sequence[str],
     ks: Sequence[int],
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
-) -> dict[str, Difference]:
-    """The first run less the second in every joint metric among the names that both tell; one family of all of them.
+) -> tuple[dict[Direction, dict[str, Difference]], dict[str, Difference]]:
+    """The first run less the second: by direction as `compare_all` has it, and in the joint metrics among the names that both
+    tell; one family of all of them."""
+    paired = {a.direction: (a, b) for a, b, _ in sides}
+    about = {a.direction: pictures for a, _, pictures in sides}
+    apart, columns = differences_alone(paired, about, ks, resamples, seed, level, names)
+    joint, of_joint = _joint_alone(sides, names, ks, resamples, seed, level)
+    found = in_one_family(apart | joint, columns | of_joint, resamples, seed)
+    separate = {d: {name: found[d, name] for own, name in apart if own == d} for d in paired}
+    return separate, {name: found[BOTH, name] for _, name in joint}
 
-    `sides` holds for each direction the ranks of both runs and which picture each query of the first is about.
-    """
+
+def _joint_alone(
+    sides: Paired, names: Sequence[str], ks: Sequence[int], resamples: int, seed: int, level: float
+) -> tuple[dict[Compared, Difference], dict[Compared, Doubles]]:
+    """Every joint difference by itself, and what each picture adds to it [pictures]."""
     chosen = joint_terms(names, ks, len(sides), [ranks for a, b, _ in sides for ranks in (a, b)])
-    if not chosen:
-        return {}
-    asked = [(a, pictures) for a, _, pictures in sides]
-    number, others = _picture_numbers(asked), [in_order_of(a, b) for a, b, _ in sides]
+    number = number_names([pictures for _, _, pictures in sides])
+    others = [in_order_of(a, b) for a, b, _ in sides]
     many = 1 + max(int(own.max()) for own in number)
-    sums, spans = [np.zeros(many)], {}
+    found: dict[Compared, Difference] = {}
+    sums: dict[Compared, Doubles] = {}
     for key, (joint, terms) in chosen.items():
         columns: dict[str, Doubles] = {}
         total = np.zeros(many)
-        for i, ((a, _), b, own) in enumerate(zip(asked, others, number, strict=True)):
+        for i, ((a, _, _), b, own) in enumerate(zip(sides, others, number, strict=True)):
             apart = np.bincount(own, _weigh(a, terms) - _weigh(b, terms), many).astype(np.float64)
             columns |= {f"n{i}": np.bincount(own, minlength=many).astype(np.float64), f"s{i}": apart}
             total += apart / len(own)
         drawn = resample_sums(columns, resamples, seed)
         each = [drawn[f"s{i}"] / np.maximum(drawn[f"n{i}"], 1) for i in range(len(sides))]
         span = percentiles(float(total.sum()), np.sum(each, axis=0), level, many, (-joint.most, joint.most))
-        spans[key] = Interval(span.value, span.low, span.high, joint.digits)
-        sums.append(total)
-    board, pairs = np.stack(sums, axis=1), np.array([[i + 1, 0] for i in range(len(chosen))])
-    family = family_p(board, pairs, resamples, seed)
-    alone = [float(family_p(board, pairs[i : i + 1], resamples, seed)[0]) for i in range(len(chosen))]
-    told = zip(chosen, alone, family, strict=True)
-    return {key: Difference(spans[key], p, max(float(p_family), p)) for key, p, p_family in told}
+        p = float(family_p(np.stack([total, np.zeros(many)], axis=1), np.array([[0, 1]]), resamples, seed)[0])
+        found[BOTH, key] = Difference(Interval(span.value, span.low, span.high, joint.digits), p, p)
+        sums[BOTH, key] = total
+    return found, sums
 
 
 def _weigh(ranks: Ranks, terms: Terms) -> Doubles:
@@ -139,10 +157,3 @@ def _weigh(ranks: Ranks, terms: Terms) -> Doubles:
     for key, weight in terms.items():
         total += weight * value_of(ranks, key)
     return total
-
-
-def _picture_numbers(directions: Asked) -> list[Longs]:
-    """The picture of each query as a number, the same in every direction."""
-    names = [name for _, pictures in directions for name in pictures]
-    number = np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
-    return np.split(number, np.cumsum([len(pictures) for _, pictures in directions])[:-1])

@@ -26,6 +26,9 @@ from picdesk.interfaces import Direction
 from picdesk.measures.listing import is_rank
 from picdesk.products import quick_product
 
+Compared = tuple[str, str]
+"""A direction, or "both", and the name of a metric."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -84,21 +87,45 @@ def compare_all(
     `pictures` says which picture each query of the first run is about, so that a picture is swapped in both directions at
     once; where it is not given, a direction's clusters are taken for pictures of its own.
     """
+    found, columns = differences_alone(sides, pictures, ks, resamples, seed, level, names)
+    together = in_one_family(found, columns, resamples, seed)
+    return {direction: {name: one for (own, name), one in together.items() if own == direction} for direction in sides}
+
+
+def differences_alone(
+    sides: Mapping[Direction, tuple[Ranks, Ranks]],
+    pictures: Mapping[Direction, Sequence[str]],
+    ks: Sequence[int] = KS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+    names: Sequence[str] = NAMES,
+) -> tuple[dict[Compared, Difference], dict[Compared, Doubles]]:
+    """Every difference of `compare_all` by itself, and what each picture adds to it [pictures], for a family of them."""
     paired = {direction: (a, in_order_of(a, b)) for direction, (a, b) in sides.items()}
-    number = _number_names({direction: _pictures(pictures, a) for direction, (a, _) in paired.items()})
-    found: dict[Direction, dict[str, Difference]] = {}
-    columns: dict[tuple[Direction, str], Doubles] = {}
+    number = dict(zip(paired, number_names([_pictures(pictures, a) for a, _ in paired.values()]), strict=True))
+    found: dict[Compared, Difference] = {}
+    columns: dict[Compared, Doubles] = {}
     for direction, (a, b) in paired.items():
         apart = _paired_differences(a, b, ks, names)
-        found[direction] = _differences(a, apart, resamples, seed, level)
+        found |= {(direction, name): one for name, one in _differences(a, apart, resamples, seed, level).items()}
         columns |= {(direction, name): cluster_sums(number[direction], value) for name, value in apart.items()}
-    many = max(len(column) for column in columns.values())
-    sums = np.stack([np.zeros(many), *(_fill_up(column, many) for column in columns.values())], axis=1)
+    return found, columns
+
+
+def in_one_family(
+    found: Mapping[Compared, Difference], columns: Mapping[Compared, Doubles], resamples: int, seed: int
+) -> dict[Compared, Difference]:
+    """The differences with `p_family` corrected for all of them; `columns` [pictures] are what each picture adds to each."""
+    if not found:
+        return {}
+    many = max(map(len, columns.values()))
+    sums = np.stack([np.zeros(many), *(_fill_up(columns[key], many) for key in found)], axis=1)
     pairs = np.stack([np.arange(1, sums.shape[1]), np.zeros(sums.shape[1] - 1, np.int64)], axis=1)
-    for (direction, name), p in zip(columns, family_p(sums, pairs, resamples, seed), strict=True):
-        one = found[direction][name]
-        found[direction][name] = replace(one, p_family=max(float(p), one.p))
-    return found
+    p_values = family_p(sums, pairs, resamples, seed)
+    return {
+        key: replace(one, p_family=max(float(p), one.p)) for (key, one), p in zip(found.items(), p_values, strict=True)
+    }
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -141,7 +168,8 @@ def stand_to_first(
 
     The rows of a board have their queries in one order (`in_order_of`); `pictures` is as for `compare_all`.
     """
-    number = _number_names({d: _pictures(pictures, next(iter(rows.values()))) for d, rows in boards.items()})
+    asked = [_pictures(pictures, next(iter(rows.values()))) for rows in boards.values()]
+    number = dict(zip(boards, number_names(asked), strict=True))
     values = {d: {name: value_of(ranks, metric) for name, ranks in rows.items()} for d, rows in boards.items()}
     many = 1 + max(int(own.max()) for own in number.values())
     sums = [
@@ -161,12 +189,11 @@ def _pictures(pictures: Mapping[Direction, Sequence[str]], ranks: Ranks) -> Sequ
     return pictures.get(ranks.direction) or [f"{ranks.direction} {cluster}" for cluster in ranks.cluster]
 
 
-def _number_names(names: Mapping[Direction, Sequence[str]]) -> dict[Direction, Longs]:
-    """Names as numbers, the same name the same number in every direction."""
-    flat = [name for own in names.values() for name in own]
+def number_names(names: Sequence[Sequence[str]]) -> list[Longs]:
+    """Names as numbers, a list for each of these, the same name the same number in all of them."""
+    flat = [name for own in names for name in own]
     number = np.unique(np.array(flat, object), return_inverse=True)[1].astype(np.int64)
-    cuts = np.cumsum([len(own) for own in names.values()])[:-1]
-    return dict(zip(names, np.split(number, cuts), strict=True))
+    return np.split(number, np.cumsum([len(own) for own in names])[:-1])
 
 
 def _fill_up(column: Doubles, size: int) -> Doubles:

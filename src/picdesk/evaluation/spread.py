@@ -65,9 +65,9 @@ def over_draws(values: Doubles, lengths: Doubles, tested_per_learned: float, lev
     `lengths` [draws, seeds] are those of the jobs' own intervals of this `level`, over their pictures. Each draw has other test
     pictures, so the variance between draws holds the error of the pictures too; but the draws share most of what is learned
     from, which a plain error would take for independent. Nadeau and Bengio ("Inference for the generalization error", 2003)
-    correct for that: variance x (1 / draws + test / train), `tested_per_learned`. A few draws can lie closer together than their pictures allow,
-    all at one value even, so the variance is at least that of one draw's pictures. The width is Student's, with draws - 1
-    degrees of freedom.
+    correct for that: variance x (1 / draws + test / train), `tested_per_learned`. A few draws can lie closer together than their
+    pictures allow, all at one value even, so the variance is at least that of one draw's pictures. The width is Student's, with
+    draws - 1 degrees of freedom.
     """
     of_draws = values.mean(axis=1)
     draws = len(of_draws)

@@ -14,8 +14,8 @@ from picdesk.assembly.again import of_job
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
-from picdesk.evaluation.joint import joint_differences
-from picdesk.evaluation.significance import Difference, compare_all
+from picdesk.evaluation.joint import compare_whole
+from picdesk.evaluation.significance import Difference
 from picdesk.files import file_digest, write_json
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import DoneJob, choices_of, find_jobs
@@ -77,16 +77,14 @@ def compare(session: Session, jobs: Sequence[DoneJob]) -> float:
         raise DataError(f"dir={jobs[0].folder} and against={jobs[1].folder} have no direction in common")
     sides = [replace(side, scores={d: side.scores[d] for d in both}) for side in sides]
     one, other = sides
-    apart = compare_all(
-        {direction: (one.scores[direction].ranks, other.scores[direction].ranks) for direction in both},
-        {direction: pictures_of(direction, one.scores[direction].qrels) for direction in both},
+    apart, joint = compare_whole(
+        [(one.scores[d].ranks, other.scores[d].ranks, pictures_of(d, one.scores[d].qrels)) for d in both],
+        names=one.scores[both[0]].names,
         ks=one.scores[both[0]].ks,
         resamples=session.bars.resamples,
         seed=session.bars.seed,
         level=session.bars.level,
-        names=one.scores[both[0]].names,
     )
-    joint = joint_apart(sides, both, session.bars)
     folder = session.output_dir
     write_json(folder / "comparison.json", as_json(sides, apart, joint))
     separate = (table(sides, direction, apart[direction], session.bars.level) for direction in both)
@@ -163,13 +161,6 @@ def scores_of(job: DoneJob, session: Session) -> Scores:
     """Scores from the files that the job left."""
     runs, qrels = read_runs(job.folder / "run.trec"), read_qrels(job.folder / "qrels.trec")
     return {d: score(d, runs[d], qrels[d], session.bars, session.metrics) for d in runs}
-
-
-def joint_apart(sides: Sequence[Side], both: Sequence[Direction], bars: Bars) -> dict[str, Difference]:
-    """How far apart the two jobs are in the metrics over both directions that were asked for."""
-    one, other = (side.scores for side in sides)
-    paired = [(one[d].ranks, other[d].ranks, pictures_of(d, one[d].qrels)) for d in both]
-    return joint_differences(paired, one[both[0]].names, one[both[0]].ks, bars.resamples, bars.seed, bars.level)
 
 
 def joint_table(bars: Bars, sides: Sequence[Side], apart: dict[str, Difference]) -> tuple[MetricTable, ...]:
