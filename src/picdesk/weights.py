@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from picdesk.errors import UserError, examples
+import numpy as np
+from numpy.typing import NDArray
+
+from picdesk.errors import DataError, UserError, examples
 from picdesk.files import LFS_POINTER, POINTER
 
 Value = TypeVar("Value")
@@ -99,3 +102,15 @@ def why(error: BaseException, path: Path | None = None, most: int = 200) -> str:
 def _head(path: Path) -> bytes:
     with path.open("rb") as stream:
         return stream.read(24)
+
+
+def finite(values: NDArray[np.float32], what: str) -> NDArray[np.float32]:
+    """`values` [n, ...] that a model gave, as they are; `what` is their name. Raises `DataError` where one is not finite: in a
+    ranking it would count as a tie, and of a reranker as a score that was not given."""
+    wrong = int((~np.isfinite(values)).any(axis=tuple(range(1, values.ndim))).sum())
+    if wrong:
+        told = f"{wrong:,} of {len(values):,} are not finite"
+        raise DataError(
+            f"{what}: {told}; the weights are damaged, or encode.precision is too small for them (fp32 is not)"
+        )
+    return values

@@ -99,9 +99,16 @@ def test_a_picture_that_is_cut_short_is_named_with_what_helps(tmp_path: Path, id
 
 
 def test_features_that_are_not_finite_never_get_in(tmp_path: Path) -> None:
-    space = Store(tmp_path).space("text", "f", "fp32", 2)
-    with pytest.raises(DataError, match="refused"):
-        space.put([content_key("a")], np.array([[np.nan, 1.0]], np.float32))
+    space = Store(tmp_path).space("text", "f", "fp32", 2, label="clip")
+    with pytest.raises(DataError, match=r"^features of clip: 1 of 2 are not finite; the weights are damaged"):
+        space.put([content_key("a"), content_key("b")], np.array([[np.nan, 1.0], [0, 1]], np.float32))
+    with pytest.raises(DataError, match=r"^store: features of shape"):
+        space.put([content_key("a")], np.zeros((1, 3), np.float32))
+    half = Store(tmp_path).space("text", "f", "fp32", 2, storage="float16", label="clip")
+    with pytest.raises(
+        DataError, match=r"^encode.storage=float16: features of clip are too large for it; take float32"
+    ):
+        half.put([content_key("a")], np.array([[1e6, 1.0]], np.float32))
     assert list(tmp_path.rglob("*.safetensors")) == []
 
 

@@ -42,6 +42,16 @@ def test_the_value_is_that_of_torchs_linear_layer(head: Path) -> None:
     assert np.isnan(scores[1, 1])
 
 
+def test_a_head_that_is_damaged_is_not_taken_for_one_that_scores_nothing(head: Path) -> None:
+    torch.save({"weight": torch.full((1, 8), torch.nan), "bias": torch.zeros(1)}, head)
+    run = run_over([[5, 1]], 6)
+    context = context_of(run, ["x"], PICTURES, vectors=vectors(1, 6), made_by=CLIP)
+    with pytest.raises(
+        DataError, match=r"^scores of reranker\.head=.*: 2 of 2 are not finite; the weights are damaged"
+    ):
+        Aesthetics(str(head), ["ViT-B-32", "openai"]).score(run, context)
+
+
 def test_the_improved_head_is_its_layers_one_after_the_other(tmp_path: Path) -> None:
     torch.manual_seed(1)
     stack = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.2), nn.Linear(16, 4), nn.Dropout(0.1), nn.Linear(4, 1)).eval()

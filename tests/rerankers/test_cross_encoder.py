@@ -46,6 +46,18 @@ def test_parity_with_the_librarys_predict_in_a_batch_and_one_at_a_time(
     assert np.ptp(scores[np.isfinite(scores)]) > 0.01
 
 
+def test_texts_that_are_longer_than_the_model_reads_are_counted_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reranker = CrossEncoder(str(folder), max_tokens=20)
+    for _ in range(2):
+        reranker._say_cut(reranker._library, TEXTS)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "reranker.max_tokens=20: 1 of 2 texts are longer than the reranker reads: the rest of each is cut off"
+    ]
+
+
 def test_probability_is_the_sigmoid_and_settings_are_in_the_fingerprint(folder: Path) -> None:
     run = run_over([[0, 1]], 4)
     context = context_of(run, TEXTS[:1], PICTURES)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers as hf
 
-from picdesk.errors import ConfigError, UserError
+from picdesk.errors import ConfigError, DataError, UserError
 from picdesk.interfaces import Direction
 from picdesk.rerankers.itm import Itm, by_picture
 from picdesk.search.fusion import WeightedSum
@@ -73,6 +73,15 @@ def test_without_similarity_it_is_the_logit_alone(folder: Path) -> None:
     run = run_over([[1]], 5)
     scores = own_reranker(folder, add_similarity=False).score(run, context_of(run, TEXTS[:1], PICTURES))
     assert scores[0, 0] == pytest.approx(float(by_the_library(folder, TEXTS[0], PICTURES[1], True)[1]), abs=2e-5)
+
+
+def test_a_damaged_model_is_not_taken_for_one_that_scores_nothing(folder: Path) -> None:
+    reranker, run = own_reranker(folder), run_over([[0, 1]], 5)
+    reranker._parts[0].model.itm_head.weight.data.fill_(torch.nan)
+    with pytest.raises(
+        DataError, match=r"^scores of reranker\.model=.*: 1 of 1 are not finite; the weights are damaged"
+    ):
+        reranker.score(run, context_of(run, TEXTS[:1], PICTURES))
 
 
 def test_the_first_token_is_replaced_for_matching_alone(folder: Path) -> None:

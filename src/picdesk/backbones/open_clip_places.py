@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def places_in(file: Path) -> int | None:
             with safe_open(file, "pt") as tensors:
                 shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys() if name in POSITIONS}  # noqa: SIM118
         else:
-            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of an archive of code, which is told where it is loaded
+                content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
             content = content.get("state_dict", content)
             shapes = {
                 name: list(content[f"{start}{name}"].shape)

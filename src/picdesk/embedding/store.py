@@ -29,6 +29,7 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.files import digest_of, write_json
 from picdesk.interfaces import Modality
 from picdesk.process import machine, unfinished
+from picdesk.weights import finite
 
 DESCRIPTION = "space.json"
 VERIFIED = "verified.json"
@@ -49,8 +50,8 @@ def content_key(content: bytes | str) -> bytes:
 class Space:
     """Features of one trunk: a dictionary from item key to vector, on disk."""
 
-    def __init__(self, folder: Path, fingerprint: str, width: int, storage: str = "float32") -> None:
-        self.folder, self.fingerprint, self.width, self.storage = folder, fingerprint, width, storage
+    def __init__(self, folder: Path, fingerprint: str, width: int, storage: str = "float32", label: str = "") -> None:
+        self.folder, self.fingerprint, self.width, self.storage, self.label = folder, fingerprint, width, storage, label
         self.claims = Claims(folder, KEY_BYTES)
         self.texts = Kept(folder, self.claims)
         self._verified = Verified(folder / VERIFIED)
@@ -111,13 +112,15 @@ class Space:
             self.claims.drop(keys)
 
     def _check_features(self, count: int, features: NDArray[np.float32]) -> NDArray[Any]:
-        with np.errstate(over="ignore"):
-            stored = features.astype(self.storage)
-        if features.shape != (count, self.width) or not np.isfinite(stored).all():
-            finite = bool(np.isfinite(features).all())
+        if features.shape != (count, self.width):
             raise DataError(
-                f"store: features of shape {features.shape} (finite: {finite}) refused for {count} items of width "
-                f"{self.width} as {self.storage}"
+                f"store: features of shape {features.shape} refused for {count} items of width {self.width}"
+            )
+        with np.errstate(over="ignore"):
+            stored = finite(features, f"features of {self.label}").astype(self.storage)
+        if not np.isfinite(stored).all():
+            raise DataError(
+                f"encode.storage={self.storage}: features of {self.label} are too large for it; take float32"
             )
         return stored
 
@@ -175,7 +178,7 @@ class Store:
         if fingerprint in self._spaces:
             self._spaces[fingerprint].refresh()
         else:
-            self._spaces[fingerprint] = Space(folder, fingerprint, width, storage)
+            self._spaces[fingerprint] = Space(folder, fingerprint, width, storage, label or folder.name)
         return self._spaces[fingerprint]
 
 

@@ -24,7 +24,7 @@ from picdesk.needs import Need, file_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, candidates, no_scores, take_rows
 from picdesk.trec.runs import Run
-from picdesk.weights import why
+from picdesk.weights import finite, why
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 WAYS = ("auto", "searched", "own")
@@ -66,7 +66,9 @@ class Aesthetics(Scorer):
             return no_scores(run)
         rows = candidates(run)
         values = np.full(len(context.items.ids), np.nan, np.float32)
-        values[rows] = apply_head(self.layers, self._vectors(rows, context))
+        values[rows] = finite(
+            apply_head(self.layers, self._vectors(rows, context)), f"scores of reranker.head={self.head}"
+        )
         return np.where(run.index >= 0, values[np.maximum(run.index, 0)], np.float32(np.nan))
 
     def fingerprint(self, context: RerankContext) -> str:

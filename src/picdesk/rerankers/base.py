@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from picdesk.collection import Chosen
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Modality, RerankContext, Side
 from picdesk.trec.runs import Run
+
+log = logging.getLogger(__name__)
 
 
 class Scorer:
@@ -55,6 +58,15 @@ def check_share(weight: float, top_k: int | None, key: str = "reranker") -> None
 def no_scores(run: Run) -> NDArray[np.float32]:
     """A score for nothing."""
     return np.full(run.index.shape, np.nan, np.float32)
+
+
+def warn_of_cut(most: int, lengths: Sequence[int], texts: int) -> bool:
+    """Say how many of `texts` texts are longer than the `most` tokens that are read, by their lengths; whether any is."""
+    longer = sum(length > most for length in lengths)
+    if longer:
+        told = "reranker.max_tokens=%d: %d of %d texts are longer than the reranker reads: the rest of each is cut off"
+        log.warning(told, most, longer, texts)
+    return longer > 0
 
 
 def similarities(

@@ -6,8 +6,7 @@ below the 2B embedder), so their weight is chosen on validation data like any ot
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -23,13 +22,12 @@ from picdesk.hub import folder_of
 from picdesk.interfaces import RerankContext
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
-from picdesk.rerankers.base import Scorer, no_scores
+from picdesk.rerankers.base import Scorer, no_scores, warn_of_cut
 from picdesk.rerankers.itm import SCORES, by_picture
 from picdesk.sentence_models import FILES, digest_of_folder, load, pick_files
 from picdesk.trec.runs import Run
-from picdesk.weights import why
+from picdesk.weights import finite, why
 
-log = logging.getLogger(__name__)
 Cell = tuple[tuple[int, int], tuple[Any, Any]]
 
 
@@ -63,6 +61,7 @@ class CrossEncoder(Scorer):
         self.batch_size, self.allow_code = batch_size, allow_code
         self.folder = folder_of(model, "reranker.model", pick_files, FILES)
         self.counts = {"cross_encoder_pairs": 0}
+        self._cut = False
 
     @staticmethod
     def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
@@ -100,12 +99,19 @@ class CrossEncoder(Scorer):
             return no_scores(run)
         library, scores = self._library, no_scores(run)
         library.to(context.embedder.device)
+        self._say_cut(library, context.texts.texts)
         pairs = self._pairs(run, context)
         while part := list(islice(pairs, self.batch_size)):
             cells = np.array([cell for cell, _ in part])
             scores[cells[:, 0], cells[:, 1]] = self._values(library, [pair for _, pair in part])
             self.counts["cross_encoder_pairs"] += len(part)
         return scores
+
+    def _say_cut(self, library: Any, texts: Sequence[str]) -> None:
+        """Say how many texts by themselves are longer than what is read of a pair; once."""
+        if library.tokenizer is not None and library.max_seq_length and not self._cut:
+            lengths = [len(ids) for ids in library.tokenizer(list(texts), verbose=False)["input_ids"]]
+            self._cut = warn_of_cut(int(library.max_seq_length), lengths, len(texts))
 
     def _pairs(self, run: Run, context: RerankContext) -> Iterator[Cell]:
         """Cell (query, place) and pair (query, item), pictures one after another so that each is opened once."""
@@ -127,4 +133,4 @@ class CrossEncoder(Scorer):
             raise UserError(
                 f"reranker.model={self.model} cannot score text with picture ({why(error, most=160)})"
             ) from error
-        return np.asarray(found, np.float32)
+        return finite(np.asarray(found, np.float32), f"scores of reranker.model={self.model}")

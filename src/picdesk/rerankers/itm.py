@@ -7,7 +7,6 @@ BLIP-2 (Li et al. 2023, arXiv 2301.12597) is evaluated alike, without a token of
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -22,11 +21,11 @@ from picdesk.hub import folder_of
 from picdesk.interfaces import RerankContext
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
-from picdesk.rerankers.base import Scorer, no_scores
+from picdesk.rerankers.base import Scorer, no_scores, warn_of_cut
 from picdesk.rerankers.matchers import FILES, Matcher, load, pick_files
 from picdesk.trec.runs import Run
+from picdesk.weights import finite
 
-log = logging.getLogger(__name__)
 SCORES = ("logit", "probability")
 
 
@@ -128,21 +127,14 @@ class Itm(Scorer):
         value = logits[:, 1] if self.kind == "logit" else torch.softmax(logits, dim=1)[:, 1]
         if self.add_similarity:
             value = value + matcher.similarity(seen, ids, mask)
-        scores: NDArray[np.float32] = value.float().cpu().numpy()
-        return scores
+        return finite(value.float().cpu().numpy(), f"scores of reranker.model={self.model}")
 
     def _say_cut(self, tokenizer: Any, texts: Sequence[str], mask: torch.Tensor) -> None:
         """Say how many texts are longer than `max_tokens`; once. Only a text that fills its row can be."""
         full = [texts[i] for i in torch.nonzero(mask.all(1))[:, 0].tolist()]
-        longer = [len(ids) > self.max_tokens for ids in tokenizer(full, verbose=False)["input_ids"]] if full else []
-        if any(longer) and not self._cut:
-            log.warning(
-                "reranker.max_tokens=%d: %d of %d texts are longer than the reranker reads: the rest of each is cut off",
-                self.max_tokens,
-                sum(longer),
-                len(texts),
-            )
-            self._cut = True
+        if full and not self._cut:
+            lengths = [len(ids) for ids in tokenizer(full, verbose=False)["input_ids"]]
+            self._cut = warn_of_cut(self.max_tokens, lengths, len(texts))
 
 
 def by_picture(run: Run, texts_ask: bool) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:

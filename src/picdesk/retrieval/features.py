@@ -22,6 +22,7 @@ from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.keeping import Keep, make_anew
 from picdesk.training.checkpoint import MODALITIES
 from picdesk.training.features import Features
+from picdesk.weights import finite
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,7 @@ def head(backbone: TwoTower, modality: Any, features: NDArray[np.float32]) -> ND
     start = 0
     with torch.inference_mode(), true_float32():
         for block in np.array_split(features, len(features) // 8192 + 1):
-            found[start : start + len(block)] = backbone.embed(modality, torch.from_numpy(block)).float().numpy()
+            own = backbone.embed(modality, torch.from_numpy(block)).float().numpy()
+            found[start : start + len(block)] = finite(own, f"{modality} vectors of {backbone.name}")
             start += len(block)
     return found
