@@ -5,14 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from picdesk.collection import Collection
+from picdesk.data.sources import NoPictures
 from picdesk.evaluation.metrics import metrics_of
 from picdesk.evaluation.ranks import Ranks
 from picdesk.evaluation.shares import sliced_hits
-from picdesk.evaluation.statistics import intervals
+from picdesk.evaluation.statistics import intervals, wilson
 from picdesk.pages import advice
 from picdesk.report.content import METRICS, Slice, SliceTable, Value
 from picdesk.retrieval.scores import Scored
-from picdesk.retrieval.slices import by_number
+from picdesk.retrieval.slices import Sliced, by_number, slice_tables
 from picdesk.trec.runs import Qrels, Run
 
 
@@ -67,6 +69,23 @@ def test_one_query_a_picture_has_wilsons_interval() -> None:
     found = sliced_hits(ranks, [mask], resamples=50)[0]
     alone = intervals(ranks.take(np.flatnonzero(mask)), ks=(1,))["hits@1"]
     assert (found.value, found.low, found.high) == (alone.value, alone.low, alone.high)
+
+
+def test_all_parts_of_a_page_are_one_family() -> None:
+    """Those by what was learned from stand before the others; each interval is of Wilson's at 1 less 5% / 6 parts."""
+    one, rows = scored_case([1, 2, 1, 1, 3] * 16, gallery=80), np.arange(80)
+    texts = tuple({"caption": "word", "source": "ab"[i % 2]} for i in range(80))
+    part = Collection("x", one.run.item_ids, NoPictures(80), one.run.query_ids, texts, rows)
+    seen = Sliced("Seen before", (("a look-alike", rows < 7), ("none", rows >= 7)))
+    tables = slice_tables(part, ["word"] * 80, {"t2i": one}, rows < 30, 50, 0, ("source",), [("t2i", seen)])
+    assert [len(table.slices) for table in tables] == [2, 2, 2]
+    assert "seen before" in tables[0].title
+    assert {table.note.split("; ")[-1] for table in tables} == {
+        "Intervals: 95% for the 6 parts of this page together (Bonferroni)"
+    }
+    hits = sum(first == 1 for first in [1, 2, 1, 1, 3, 1, 2])
+    wanted = wilson(hits, 7, 1 - 0.05 / 6)
+    assert (tables[0].slices[0].value.low, tables[0].slices[0].value.high) == pytest.approx((wanted.low, wanted.high))
 
 
 def test_a_reranker_is_named_only_where_it_could_win() -> None:

@@ -20,11 +20,11 @@ from picdesk.evaluation.metrics import metrics_of
 from picdesk.evaluation.statistics import intervals
 from picdesk.files import digest_of
 from picdesk.interfaces import Direction
-from picdesk.report.content import Note, SliceTable
+from picdesk.report.content import Note
 from picdesk.report.metrics_file import LOOK_ALIKES
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.scores import Scored, in_order
-from picdesk.retrieval.slices import Sliced, measure_slices, picture_asked_about
+from picdesk.retrieval.slices import Sliced, picture_asked_about
 from picdesk.training.checkpoint import Checkpoint
 
 
@@ -43,10 +43,10 @@ class Learned:
 
 @dataclass(frozen=True)
 class Apart:
-    """What the queries about look-alikes change: for metrics.json, for the page, and in one line."""
+    """What the queries about look-alikes change: for metrics.json, how to part the queries on the page, and in one line."""
 
     numbers: Mapping[str, object]
-    slices: tuple[SliceTable, ...]
+    slices: tuple[tuple[Direction, Sliced], ...]
     notes: tuple[Note, ...]
 
 
@@ -135,7 +135,7 @@ def without_look_alikes(
     key = digest_of([session.dataset.part_key(part), learned.collection.name, sorted(learned.ids)])
     alike = shelf.keep_in_sweep("seen_before", key, lambda: look_alikes(session.dataset, part, learned, session.looks))
     numbers: dict[str, object] = {"pictures": len(alike), "look_alikes": int(alike.sum())}
-    tables, said, bars_by = [], [], session.bars
+    sliced_by, said, bars_by = [], [], session.bars
     for direction, one in in_order(dict(scores)):
         of_query = alike[picture_asked_about(direction, part, one)]
         kept = one.ranks.take(np.flatnonzero(~of_query)) if not of_query.all() else None
@@ -156,8 +156,8 @@ def without_look_alikes(
             sliced = Sliced(
                 "Seen before", parts, "Equal pictures, near-duplicates and equal texts; see docs/metrics.md"
             )
-            tables.append(measure_slices(direction, one, sliced, bars_by.resamples, bars_by.seed, 2 * len(scores)))
-    return Apart({LOOK_ALIKES: numbers}, tuple(tables), (note_of(learned, alike, said),))
+            sliced_by.append((direction, sliced))
+    return Apart({LOOK_ALIKES: numbers}, tuple(sliced_by), (note_of(learned, alike, said),))
 
 
 def note_of(learned: Learned, alike: Flags, said: list[str]) -> Note:

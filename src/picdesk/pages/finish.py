@@ -27,7 +27,7 @@ from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval import banks
 from picdesk.retrieval.scores import Scored, flat_metrics, joint_of, mean_hits
-from picdesk.retrieval.slices import slice_tables, slices_json
+from picdesk.retrieval.slices import Sliced, slice_tables, slices_json
 
 log = logging.getLogger(__name__)
 Scores = dict[Direction, Scored]
@@ -50,7 +50,7 @@ class Outcome:
     steps: tuple[str, ...] = ()
     tables: tuple[MetricTable, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
-    slices: tuple[SliceTable, ...] = ()
+    slices: tuple[tuple[Direction, Sliced], ...] = ()
     verdict: Verdict | None = None
 
     @property
@@ -70,7 +70,7 @@ def finish(job: Job, session: Session, part: Collection, outcome: Outcome) -> Ve
     with job.clock.stage("write"):
         twins, draws = session.look_alikes(part), (settings.bootstrap.resamples, settings.seed)
         with job.lists_written(outcome.scores):
-            slices = slice_tables(part, prompts, outcome.scores, twins, *draws, fields)
+            slices = slice_tables(part, prompts, outcome.scores, twins, *draws, fields, outcome.slices)
         extra = {**outcome.extra, **rankings.joint_json(joint[-1][1]), **slices_json(slices, fields)}
         job.write_metrics(outcome.scores, extra)
         outcome = replace(outcome, verdict=write_verdict(job, outcome.verdict))
@@ -135,9 +135,9 @@ def write_the_page(
         weights=outcome.curves,
         ranks=show.rank_charts(outcome.scores),
         groups=groups,
-        slices=(*outcome.slices, *slices),
+        slices=slices,
         notes=outcome.notes,
-        next_steps=(*outcome.steps, *advice.of_scores(outcome.scores, slices)),
+        next_steps=(*outcome.steps, *advice.of_scores(outcome.scores, slices[len(outcome.slices) :])),
         files=(*FILES, *((VERDICT,) if outcome.verdict else ())),
         verdict=outcome.verdict.table() if outcome.verdict else None,
     )

@@ -51,13 +51,15 @@ def slice_tables(
     resamples: int,
     seed: int,
     fields: Sequence[str] = (),
+    first: Sequence[tuple[Direction, Sliced]] = (),
 ) -> tuple[SliceTable, ...]:
     """Every slicing of every direction in which at least two parts hold 20 queries or more; what is left out is said.
 
     `prompts` are the texts as they were encoded; `twins` says which pictures have a look-alike (None: not known); `fields` are
-    fields of the texts that queries are parted by besides.
+    fields of the texts that queries are parted by besides. `first` are slicings of any size that stand before these, and are
+    measured with them: the intervals hold for all parts of the page.
     """
-    wanted = []
+    wanted = [(direction, scored[direction], sliced) for direction, sliced in first]
     for direction, one in in_order(dict(scored)):
         asked = [by_field(name, direction, part, one) for name in fields]
         for sliced in (*asked, *slicings(direction, part, prompts, one, twins)):
