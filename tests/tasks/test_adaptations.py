@@ -145,6 +145,8 @@ MISTAKES = {
     "a warm-up longer than the training": (("scheduler.warmup=2",), ("scheduler.warmup=2",)),
     "a device that is not there": (("trainer.accelerator=tpu",), ("trainer: ",)),
     "an accelerator that is none": (("trainer.accelerator=nonsense",), ("trainer.accelerator=nonsense", "take cpu")),
+    "no process at all": (("trainer.devices=0",), ("picdesk: trainer.devices=0: ", "take 1")),
+    "a number of processes that is none": (("trainer.devices=-1",), ("picdesk: trainer.devices=-1: ", "take 1")),
     "no end": (("trainer.max_epochs=-1",), ("trainer.max_epochs=-1", "0 or more")),
     "gradients of small batches": (("+trainer.accumulate_grad_batches=2",), ("accumulate_grad_batches=2", "chunk")),
     "pairs that the processes cannot share": (

@@ -20,6 +20,9 @@ from picdesk.report.loggers import JobLogger
 from picdesk.training.fit import quiet_lightning
 
 
+HERE = {"accelerator": "take cpu, or auto for what there is here", "devices": "take 1, or as many as there are here"}
+
+
 def check_trainer(session: Session) -> None:
     """Raise `ConfigError` where Lightning would refuse the trainer, or a job would not be trained as it says."""
     node = session.plain_node("trainer")
@@ -110,13 +113,15 @@ def make_trainer(session: Session, **settings: Any) -> pl.Trainer:
 
 
 def refusal(session: Session, cause: BaseException) -> str:
-    """Lightning's own words; of a device that is not here also the key and value, and what would be right."""
-    said, node = " ".join(str(cause).split()), session.plain_node("trainer")
-    if "accelerator" not in said and not said.startswith("No supported"):
+    """Lightning's own words, after the key that they name first and its value; of a device also what would be right."""
+    said, node = " ".join(str(cause).split()).rstrip("."), session.plain_node("trainer")
+    places = {key: said.lower().find(key) for key in node}
+    named = min((key for key, place in places.items() if place >= 0), key=places.__getitem__, default=None)
+    key = "accelerator" if said.startswith("No supported") else named
+    if key is None:
         return f"trainer: {said}"
-    return (
-        f"trainer.accelerator={node.get('accelerator')}: {said.rstrip('.')}; take cpu, or auto for what there is here"
-    )
+    told = f"trainer.{key}={node.get(key)}: {said}"
+    return f"{told}; {HERE[key]}" if key in HERE else told
 
 
 def settings(job: Job) -> dict[str, Any]:
