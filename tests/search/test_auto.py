@@ -179,6 +179,24 @@ def test_recall_counts_shared_positions() -> None:
     assert recall(found, exact).mean == pytest.approx((2 / 3 + 1 / 3) / 2)
 
 
+def test_equal_items_stand_for_each_other_in_recall() -> None:
+    gallery = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 1], [0.6, 0.8]], np.float32)
+    exact = np.array([[0, 1, 5], [3, 4, 5]], np.int32)
+    for found, share in (
+        ([[2, 0, 5], [4, 3, 5]], 1.0),  # others of the same vectors
+        ([[2, -1, -1], [5, 0, 1]], 1 / 3),  # one of two equals, one item of three
+        ([[0, 1, 2], [3, 4, -1]], 2 / 3),  # a third of the kind is one too many
+    ):
+        assert recall(np.array(found, np.int32), exact, gallery).mean == pytest.approx(share)
+
+
+def test_a_gallery_that_holds_pictures_many_times_is_no_worse_for_an_index() -> None:
+    """15 copies of each vector, of which a list of ten holds some: HNSW finds what is as near as what exact search finds."""
+    gallery = embeddings(np.repeat(GALLERY.matrix[:7], 15, axis=0), "item")
+    rows = tune_index(HnswIndex(), gallery, QUERIES, lambda run: {}, settings=[{"efSearch": 128}])
+    assert [row.recall for row in rows] == [1.0, 1.0]
+
+
 def test_tune_index_tells_the_price_of_each_setting() -> None:
     def hits(run: Run) -> dict[str, float]:
         return {"hits@1": float(np.mean(run.index[:, 0] == own))}

@@ -19,7 +19,6 @@ from picdesk.process.rank import is_first_rank
 from picdesk.report.loggers import JobLogger
 from picdesk.training.fit import quiet_lightning
 
-
 HERE = {"accelerator": "take cpu, or auto for what there is here", "devices": "take 1, or as many as there are here"}
 
 

@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from picdesk.search.grouping import distinct
 from picdesk.trec.runs import Floats, Ints
 
 Nearest = Callable[[Floats, int], tuple[Ints, Floats]]
@@ -76,9 +77,30 @@ class Recall:
     error: float
 
 
-def recall(found: Ints, exact: Ints) -> Recall:
-    """Recall of `found` against `exact`, both [n, top_k] positions of the same gallery."""
+def recall(found: Ints, exact: Ints, gallery: Floats | None = None) -> Recall:
+    """Recall of `found` against `exact`, both [n, top_k] positions of the same gallery, -1 where there is none.
+
+    With the `gallery` [items, dim] an item stands for any other of the same vector: which of equals is in a list is chance, and
+    no index can find the ones that exact search happened to take.
+    """
     if len(found) != len(exact):
         raise ValueError(f"{len(found)} lists for {len(exact)} queries")
+    if gallery is not None:
+        found, exact = _name_equals_alike(found, exact, gallery)
     shares = (exact[:, :, None] == found[:, None, :]).any(axis=2).mean(axis=1)
     return Recall(float(shares.mean()), float(shares.std() / sqrt(len(shares))))
+
+
+def _name_equals_alike(found: Ints, exact: Ints, gallery: Floats) -> tuple[Ints, Ints]:
+    """Numbers in place of the positions, the same for the first of equal vectors in each list, for the second, and so on."""
+    listed = np.unique(np.concatenate([found, exact], axis=None))
+    listed = listed[listed >= 0]
+    group = distinct(gallery[listed])[1]
+    most = max(found.shape[1], exact.shape[1])
+
+    def numbers(lists: Ints) -> Ints:
+        own = np.where(lists >= 0, group[np.searchsorted(listed, lists).clip(max=len(group) - 1)], -1)
+        nth = np.tril(own[:, :, None] == own[:, None, :], -1).sum(axis=2)
+        return np.where(own >= 0, own * most + nth, -1)
+
+    return numbers(found), numbers(exact)

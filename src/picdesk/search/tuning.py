@@ -9,7 +9,7 @@ from picdesk.search import making, measure
 from picdesk.search.faiss_index import FaissIndex
 from picdesk.search.indexes import FlatIndex
 from picdesk.search.measure import Latency
-from picdesk.trec.runs import Ints, Run
+from picdesk.trec.runs import Floats, Ints, Run
 
 Hits = Callable[[Run], Mapping[str, float]]
 """Scores a run against the qrels: for example hits@1, hits@5, hits@10."""
@@ -67,10 +67,10 @@ def tune_index(
             f"tune_index: the index holds {len(index.ids)} items, not the {len(gallery.ids)} of the gallery"
         )
     before = dict(index.settings)
-    rows = [] if index.exact else [_row(exact, queries, truth, hits, top_k, singles)]
+    rows = [] if index.exact else [_row(exact, gallery.matrix, queries, truth, hits, top_k, singles)]
     for chosen in _all_settings(index, settings):
         index.tune(chosen)
-        rows.append(_row(index, queries, truth, hits, top_k, singles))
+        rows.append(_row(index, gallery.matrix, queries, truth, hits, top_k, singles))
     index.tune(before)
     return mark_pareto(rows)
 
@@ -81,12 +81,14 @@ def _all_settings(index: FaissIndex, settings: Sequence[Mapping[str, float]] | N
     return [step for ladder in index.ladders(len(index.ids)) for step in ladder]
 
 
-def _row(index: FaissIndex, queries: Embeddings, truth: Ints, hits: Hits, top_k: int, singles: int) -> TradeOff:
+def _row(
+    index: FaissIndex, gallery: Floats, queries: Embeddings, truth: Ints, hits: Hits, top_k: int, singles: int
+) -> TradeOff:
     run = index.search(queries, top_k)
     return TradeOff(
         index=" ".join([index.kind, *(f"{key}={value}" for key, value in index.recipe.items() if value is not None)]),
         settings=dict(index.settings),
-        recall=measure.recall(run.index, truth).mean,
+        recall=measure.recall(run.index, truth, gallery).mean,
         hits=dict(hits(run)),
         latency=measure.latency(index.nearest, queries.matrix[:singles], top_k),
         batch_qps=measure.batch_rate(index.nearest, queries.matrix[:BATCH], top_k, repeats=3),

@@ -163,7 +163,7 @@ class Contest:
         top_k = min(self.rules.top_k, len(gallery.ids))
         exact = self._exact_lists(gallery, top_k)
         for ladder in index.ladders(len(gallery.ids)):
-            self._climb(entry, ladder, exact, top_k)
+            self._climb(entry, ladder, exact, gallery.matrix)
         if entry.verdict:
             entry.seconds = np.inf
         elif entry.seconds == np.inf:
@@ -179,16 +179,17 @@ class Contest:
             self._truth[count] = measure.exact_positions(gallery.matrix, self.queries, top_k)
         return self._truth[count]
 
-    def _climb(self, entry: Entry, ladder: Sequence[dict[str, float]], exact: Ints, top_k: int) -> None:
+    def _climb(self, entry: Entry, ladder: Sequence[dict[str, float]], exact: Ints, gallery: Floats) -> None:
         """Go up to the first settings that suffice (by more than one standard error), time them, keep them if quicker."""
         for settings in ladder:
             entry.index.tune(settings)
             begun = perf_counter()
-            reached = measure.recall(entry.index.nearest(self.queries, top_k)[0], exact)
+            found = entry.index.nearest(self.queries, exact.shape[1])[0]
             ended = perf_counter()
             if ended > self.until or ended - begun > self.slowest * len(self.queries):
                 entry.verdict = "" if entry.seconds < np.inf else self._broken_off(entry, ended)
                 return
+            reached = measure.recall(found, exact, gallery)
             if reached.mean - reached.error >= self.rules.min_recall or entry.index.exact:
                 seconds = self.least_seconds(entry.index)
                 if seconds < entry.seconds:
