@@ -15,7 +15,19 @@ Value = TypeVar("Value")
 NO_CODE = {"local_files_only": True, "trust_remote_code": False}
 """What tokenizers and processors of transformers are loaded with, whatever a file in their folder asks for, and without a
 question on the terminal."""
+HOLDERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "module",
+)  # where training tools put the weights beside other things
 INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # torch puts these anywhere in a name
+
+
+def held_weights(content: Any) -> Any:
+    """What a file holds under one of `HOLDERS`; all of it where there is none."""
+    holder = next((key for key in HOLDERS if isinstance(content, dict) and isinstance(content.get(key), Mapping)), None)
+    return content[holder] if holder else content
 
 
 def unwrap_names(weights: Mapping[str, Value], wanted: Iterable[str]) -> dict[str, Value]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from picdesk.weights import held_weights, unwrap_names
+
 log = logging.getLogger(__name__)
 POSITIONS = ("positional_embedding", "text.positional_embedding")
 
@@ -32,18 +34,14 @@ def places_in(file: Path) -> int | None:
     try:
         if file.suffix == ".safetensors":
             with safe_open(file, "pt") as tensors:
-                shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys() if name in POSITIONS}  # noqa: SIM118
+                names = unwrap_names({name: name for name in tensors.keys()}, POSITIONS)  # noqa: SIM118
+                shapes = [tensors.get_slice(names[name]).get_shape() for name in POSITIONS if name in names]
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of an archive of code, which is told where it is loaded
                 content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-            content = content.get("state_dict", content)
-            shapes = {
-                name: list(content[f"{start}{name}"].shape)
-                for name in POSITIONS
-                for start in ("", "module.")
-                if f"{start}{name}" in content
-            }
+            weights = unwrap_names(held_weights(content), POSITIONS)
+            shapes = [list(weights[name].shape) for name in POSITIONS if name in weights]
     except Exception:  # a damaged file is told where it is loaded
         return None
-    return next((int(shape[0]) for shape in shapes.values() if len(shape) == 2), None)
+    return next((int(shape[0]) for shape in shapes if len(shape) == 2), None)

@@ -11,14 +11,8 @@ import torch
 
 from picdesk.backbones.open_clip_files import FOLDER, Source, weights_file
 from picdesk.unfilled import DRAWING, Unfilled
-from picdesk.weights import misfit, unwrap_names
+from picdesk.weights import HOLDERS, held_weights, misfit, unwrap_names
 
-HOLDERS = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "module",
-)  # where training tools put the weights beside other things
 NUMPY = (".npz", ".npy")  # big_vision's form
 
 
@@ -68,9 +62,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         from safetensors.torch import load_file
 
         return load_file(path)
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    holder = next((key for key in HOLDERS if isinstance(found, dict) and isinstance(found.get(key), Mapping)), None)
-    held = found[holder] if holder else found
+    held = held_weights(torch.load(path, map_location="cpu", weights_only=True))
     if not isinstance(held, Mapping) or not held or not all(isinstance(value, torch.Tensor) for value in held.values()):
         kind = f"keys {sorted(map(str, held))[:5]}" if isinstance(held, Mapping) else type(held).__name__
         raise ValueError(f"no named tensors in it, alone or under {', '.join(HOLDERS)}: found {kind}")
