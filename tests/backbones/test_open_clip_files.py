@@ -411,6 +411,23 @@ def test_names_that_a_training_tool_has_wrapped(
     assert OpenClip("ViT-L-14", str(tagged.parent / "last.pt")).trunk_fingerprint("image") == wanted
 
 
+def test_weights_of_another_picture_size_are_told_of(tagged: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The library's loader stretches their positions: other vectors than those that were trained, unsaid."""
+    state = load_file(tagged)
+    OpenClip("ViT-L-14", str(tagged))
+    assert not [record for record in caplog.records if "stretched" in record.getMessage()]
+    places, width = state["visual.positional_embedding"].shape
+    side = round((places - 1) ** 0.5) + 1
+    state["visual.positional_embedding"] = torch.randn(side**2 + 1, width)
+    torch.save(state, tagged.parent / "larger.pt")
+    OpenClip("ViT-L-14", str(tagged.parent / "larger.pt"))
+    [said] = [record.getMessage() for record in caplog.records if "stretched" in record.getMessage()]
+    assert (
+        f"larger.pt: visual.positional_embedding ({side**2 + 1}, {width}) for ({places}, {width}) is stretched" in said
+    )
+    assert "backbone.model=NAME" in said
+
+
 def test_keys_that_do_not_fit_are_counted_and_named(tagged: Path) -> None:
     state = load_file(tagged)
     scale = state.pop("logit_scale")

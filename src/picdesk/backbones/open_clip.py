@@ -216,7 +216,7 @@ def create(source: Source, seed: int) -> Any:
     """Build the model and load its weights, in float32, frozen; one clear line where the file does not fit."""
     import open_clip
 
-    file = local_file(source)
+    file, stretched = local_file(source), []
     try:
         with quiet_library(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
@@ -233,7 +233,7 @@ def create(source: Source, seed: int) -> Any:
                     require_pretrained=file is None and source.weights is not None,
                 )
             if file is not None:
-                load_weights(clip, file, f"backbone: {source.library_name} with the weights {file}")
+                stretched = load_weights(clip, file, f"backbone: {source.library_name} with the weights {file}")
     except UserError:
         raise
     except Exception as error:  # the library, torch and safetensors raise whatever a broken file leads to
@@ -242,6 +242,8 @@ def create(source: Source, seed: int) -> Any:
             f"backbone: {source.library_name} with the weights {where} could not be loaded ({why(error, file)}); give a file "
             "that holds them: backbone.weights=FILE"
         ) from error
+    for line in stretched:
+        log.warning("%s", line)
     return clip.eval().requires_grad_(False)
 
 

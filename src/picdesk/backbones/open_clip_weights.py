@@ -13,6 +13,7 @@ from picdesk.backbones.open_clip_files import FOLDER, Source, weights_file
 from picdesk.unfilled import DRAWING, Unfilled
 from picdesk.weights import HOLDERS, held_weights, misfit, unwrap_names
 
+REMEDY = "name the architecture that it was trained as (backbone.model=NAME)"
 NUMPY = (".npz", ".npy")  # big_vision's form
 
 
@@ -32,14 +33,15 @@ def local_file(source: Source) -> Path | None:
     return Path(source.weights)
 
 
-def load_weights(clip: Any, path: Path, what: str) -> None:
-    """Put the weights of a file into the model. Raises `UserError` where they do not fit; nothing in the file is unpickled."""
+def load_weights(clip: Any, path: Path, what: str) -> list[str]:
+    """Put the weights of a file into the model; a line for each tensor that was stretched, of positions in pictures of another
+    size. Raises `UserError` where they do not fit; nothing in the file is unpickled."""
     import open_clip.factory as library
 
     if path.suffix in NUMPY:
         library.load_checkpoint(clip, str(path))
-        return
-    state = prepare_state(clip, unwrap_names(read_state(path), clip.state_dict()))
+        return []
+    state, stretched = prepare_state(clip, unwrap_names(read_state(path), clip.state_dict()))
     own = clip.state_dict()
     shapes = [
         f"{name} {tuple(value.shape)} for {tuple(own[name].shape)}"
@@ -48,12 +50,10 @@ def load_weights(clip: Any, path: Path, what: str) -> None:
     ]
     missing, unexpected = set(own) - set(state), set(state) - set(own)
     if missing or unexpected or shapes:
-        remedy = (
-            "name the architecture that it was trained as (backbone.model=NAME), and save the model's own state_dict(), with "
-            "the names that open_clip gives"
-        )
+        remedy = f"{REMEDY}, and save the model's own state_dict(), with the names that open_clip gives"
         raise misfit(what, missing, unexpected, shapes, remedy)
     clip.load_state_dict(state)
+    return [f"{what}: {one} is stretched: trained on another size; {REMEDY}" for one in stretched]
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -69,8 +69,9 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return {str(name): value for name, value in held.items()}
 
 
-def prepare_state(clip: Any, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors under open_clip's names and in its shapes, in the steps of the library's own loader."""
+def prepare_state(clip: Any, state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The tensors under open_clip's names and in its shapes, in the steps of the library's own loader, and which of them that
+    stretched to another shape."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 
@@ -86,6 +87,8 @@ def prepare_state(clip: Any, state: dict[str, torch.Tensor]) -> dict[str, torch.
     buffer = "text.transformer.embeddings.position_ids"  # older releases of transformers saved it
     if buffer in state and buffer not in clip.state_dict():
         del state[buffer]
+    before = {name: tuple(value.shape) for name, value in state.items()}
     resize_pos_embed(state, clip)
     resize_text_pos_embed(state, clip)
-    return state
+    after = {name: tuple(state[name].shape) for name in before}
+    return state, [f"{name} {before[name]} for {after[name]}" for name in before if after[name] != before[name]]
