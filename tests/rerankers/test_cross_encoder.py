@@ -52,7 +52,7 @@ def test_texts_that_are_longer_than_the_model_reads_are_counted_once(
     reranker = CrossEncoder(str(folder), max_tokens=20)
     for _ in range(2):
         reranker._say_cut(reranker._library, TEXTS)
-    said = [record.getMessage() for record in caplog.records]
+    said = [record.getMessage() for record in caplog.records if "longer" in record.getMessage()]
     assert said == [
         "reranker.max_tokens=20: 1 of 2 texts are longer than the reranker reads: the rest of each is cut off"
     ]
