@@ -22,6 +22,15 @@ def as_it_was() -> Iterator[None]:
         setattr(place, name, value)
 
 
+def former_settings() -> list[Any]:
+    """By the names of before torch 2.9: each is an error of torch's where it does not agree with the newer ones."""
+    return [
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.get_float32_matmul_precision(),
+    ]
+
+
 @pytest.mark.parametrize("way", ["as it comes", "former", "new"])
 def test_nothing_is_rounded_while_it_lasts(way: str) -> None:
     if way == "former":
@@ -30,14 +39,20 @@ def test_nothing_is_rounded_while_it_lasts(way: str) -> None:
     elif way == "new":
         torch.backends.cuda.matmul.fp32_precision = "tf32"  # type: ignore[attr-defined]
     before, exact = settings(), [value for _, _, value in exact_settings()]
+    former = None if way == "new" else former_settings()
     assert before != exact, "torch takes TF32 for convolutions on a GPU by itself"
     with true_float32():
         assert settings() == exact
         with true_float32():
             assert settings() == exact
         assert settings() == exact
+        assert former_settings() == [False, False, "highest"], "a model's own code may ask"
+        with torch.backends.cudnn.flags(enabled=False):
+            assert not torch.backends.cudnn.enabled
+        assert settings() == exact
         assert torch.backends.cudnn.rnn.fp32_precision == "ieee"  # type: ignore[attr-defined]
     assert settings() == before
+    assert former is None or former_settings() == former
 
 
 def test_threads_leave_it_to_the_last_of_them() -> None:

@@ -19,13 +19,13 @@ _before: list[tuple[Any, str, Any]] = []
 @contextmanager
 def true_float32() -> Iterator[None]:
     """Products, convolutions and recurrent layers of float32 tensors in float32 while it lasts, in all threads; afterwards as it
-    was before the first of them."""
+    was before the first of them. What runs inside may ask torch for its settings by any of their names."""
     own = object()
     with _turn:
         if not _inside:
-            for place, name, exact in exact_settings():
-                _before.append((place, name, getattr(place, name)))
-                setattr(place, name, exact)
+            settings = exact_settings()
+            _before.extend((place, name, getattr(place, name)) for place, name, _ in settings)
+            write_settings(settings)
         _inside.append(own)
     try:
         yield
@@ -33,18 +33,70 @@ def true_float32() -> Iterator[None]:
         with _turn:
             _inside.remove(own)
             if not _inside:
-                while _before:
-                    setattr(*_before.pop())
+                write_settings(_before)
+                _before.clear()
+
+
+def write_settings(settings: list[tuple[Any, str, Any]]) -> None:
+    """Set attributes of objects to values, in this order: a former name of torch's sets the newer ones as well."""
+    for place, name, value in settings:
+        setattr(place, name, value)
+
+
+class Former:
+    """Torch's settings by their names of before 2.9, which it keeps beside the newer ones: a model's own code that reads one, or
+    enters `torch.backends.cudnn.flags()`, has an error of torch where the two do not agree.
+
+    Where they do not agree already, nobody has used the former ones, most likely, and they are as torch begins.
+    """
+
+    @property
+    def products(self) -> str:
+        """`highest` (float32), `high` or `medium`."""
+        import torch
+
+        try:
+            return torch.get_float32_matmul_precision()
+        except RuntimeError:
+            return "highest"
+
+    @products.setter
+    def products(self, value: str) -> None:
+        import torch
+
+        torch.set_float32_matmul_precision(value)
+
+    @property
+    def convolutions(self) -> bool:
+        """Whether cuDNN may take TF32."""
+        import torch
+
+        try:
+            return bool(torch.backends.cudnn.allow_tf32)
+        except RuntimeError:
+            return True
+
+    @convolutions.setter
+    def convolutions(self, value: bool) -> None:
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = value
 
 
 def exact_settings() -> list[tuple[Any, str, Any]]:
-    """Torch's settings as object, attribute and value: by the names of 2.9 and later, which refuses to tell of both, else the
-    former ones."""
+    """Torch's settings as object, attribute and value, in the order in which they are to be set: by the former names, and by
+    those of 2.9 and later where it has them."""
     import torch
 
-    backends: Any = torch.backends
+    backends, former = torch.backends, Former()
+    settings: list[tuple[Any, str, Any]] = [(former, "products", "highest"), (former, "convolutions", False)]
     if hasattr(backends.cuda.matmul, "fp32_precision"):
-        places = [backends.cuda.matmul, backends.mkldnn.matmul]
-        places += [kind for library in (backends.cudnn, backends.mkldnn) for kind in (library.conv, library.rnn)]
-        return [(place, "fp32_precision", "ieee") for place in places]
-    return [(backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
+        libraries: list[Any] = [backends.cudnn, backends.mkldnn]
+        places = [
+            libraries[0],
+            backends.cuda.matmul,
+            libraries[1].matmul,
+        ]  # cuDNN's own is what holds after its `flags`
+        places += [kind for library in libraries for kind in (library.conv, library.rnn)]
+        settings += [(place, "fp32_precision", "ieee") for place in places]
+    return settings
