@@ -149,6 +149,35 @@ def test_another_data_set_is_compared_with_what_the_checkpoint_learned_from(
     assert ran.status == 0, ran.err
     assert "have a look-alike in train or val of data=" in ran.out.replace("\n", " ")
     assert 0 < numbers(ran)["without_look_alikes"]["look_alikes"] <= 24  # type: ignore[operator]
+    check_vectors_of(capfd, tmp_path, fitted.folder)
+
+
+def check_vectors_of(capfd: Capture, outputs: Path, fitted: Path) -> None:
+    """What made exported vectors, or is the text tower that answers over them, had learned from 64 of the 80."""
+    made = run(
+        capfd,
+        outputs,
+        "evaluate",
+        "task=export",
+        f"ckpt={fitted}",
+        "part=all",
+        "hydra.run.dir=" + str(outputs / "made"),
+    )
+    assert made.status == 0, made.err
+    file = ("data.file=embeddings.npz", "data.image_names=image_names", "split=all", "part=all", "prompt=caption")
+    given = ("data=npz", *file, "backbone=precomputed", "backbone.dim=8", *FIT[2:])
+    for tower in ("null", "export", "latest"):
+        ran = run(capfd, outputs, "evaluate", *given, f"data.root={outputs / 'made'}", f"backbone.text_ckpt={tower}")
+        assert ran.status == 0, ran.err
+        assert "64 of the 80 pictures of this part were learned from, or chosen by, when a checkpoint" in ran.out
+    config = OmegaConf.load(ran.folder / "config.yaml")
+    assert config.backbone.text_ckpt == str(fitted / "checkpoint" / "model.safetensors"), (
+        "not the latest of another day"
+    )
+    (outputs / "made" / "manifest.json").unlink()
+    ran = run(capfd, outputs, "evaluate", *given, f"data.root={outputs / 'made'}", f"backbone.text_ckpt={fitted}")
+    assert ran.status == 0, ran.err
+    assert "cannot be told: one of the two has no picture files" in ran.out
 
 
 def test_what_the_checkpoint_of_a_reranker_learned_from_is_told_too(capfd: Capture, tmp_path: Path, data: Path) -> None:

@@ -244,7 +244,7 @@ def test_the_same_name_latest_is_not_the_same_checkpoint(tmp_path: Path) -> None
 
     from omegaconf import OmegaConf
 
-    from picdesk.assembly.inherit import with_reranker_checkpoints
+    from picdesk.assembly.inherit import with_named_checkpoints
 
     for n, name in enumerate(("old", "new")):
         folder = tmp_path / "train" / "day" / name / "checkpoint"
@@ -252,13 +252,16 @@ def test_the_same_name_latest_is_not_the_same_checkpoint(tmp_path: Path) -> None
         (folder / "model.safetensors").write_bytes(b"")
         (folder / "config.yaml").write_text("backbone: {}")
         os.utime(folder / "model.safetensors", (n + 1, n + 1))
-    cfg = OmegaConf.create({"paths": {"outputs": str(tmp_path)}, "reranker": {"ckpt": "latest", "weight": 0.2}})
+    both = {"paths": {"outputs": str(tmp_path)}, "backbone": {"text_ckpt": "latest"}}
+    cfg = OmegaConf.create({**both, "reranker": {"ckpt": "latest", "weight": 0.2}})
     newest = tmp_path / "train" / "day" / "new" / "checkpoint" / "model.safetensors"
-    assert with_reranker_checkpoints(cfg).reranker.ckpt == str(newest)
+    assert with_named_checkpoints(cfg).reranker.ckpt == str(newest)
+    assert cfg.backbone.text_ckpt == str(newest)
     several = {"use": ["a"], "parts": {"a": {"ckpt": str(newest.parent)}, "b": {"ckpt": "gone"}}}
-    cfg = OmegaConf.create({"paths": {"outputs": str(tmp_path)}, "reranker": several})
-    assert with_reranker_checkpoints(cfg).reranker.parts.a.ckpt == str(newest)
+    cfg = OmegaConf.create({**both, "backbone": {"text_ckpt": "export"}, "reranker": several})
+    assert with_named_checkpoints(cfg).reranker.parts.a.ckpt == str(newest)
     assert cfg.reranker.parts.b.ckpt == "gone"
+    assert cfg.backbone.text_ckpt == "export"
 
 
 @pytest.mark.parametrize("use", ["null", "3", "[]", "[captions,captions]", "[nobody]"])

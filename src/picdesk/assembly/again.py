@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from picdesk.assembly import shelf
-from picdesk.assembly.build import plain_of
+from picdesk.assembly.allowed import class_of
+from picdesk.assembly.build import TARGET, plain_of
 from picdesk.assembly.checkpoints import find
-from picdesk.assembly.inherit import settle_precision, with_reranker_checkpoints
+from picdesk.assembly.inherit import settle_precision, with_named_checkpoints
 from picdesk.assembly.named import named_keys
+from picdesk.assembly.reading import is_export, made_export, text_tower
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import OPEN, Limits, raw_node
 from picdesk.assembly.session import Session
@@ -78,27 +80,56 @@ def learned_on(session: Session, checkpoint: Checkpoint) -> tuple[Session | None
     return Session(again), elsewhere
 
 
+def is_export_of(session: Session, there: Session) -> bool:
+    """Whether the data set of a session is what `task=export` wrote of that of another: its pictures have the ids of that."""
+    if not is_export(session.cfg):
+        return False
+    saved = read_saved(Path(str(session.cfg.data.root)).expanduser() / CONFIG, session.cfg)
+    return _what(plain_of(saved, "data")) == _what(plain_of(there.cfg, "data"))
+
+
 def lineage(session: Session, checkpoint: Checkpoint) -> tuple[list[Checkpoint], str]:
-    """A checkpoint, that from which its fit began, and so on back; and why no more can be told, "" where these are all."""
-    line, known = [checkpoint], {checkpoint.path.resolve()}
-    try:
-        while (start := began_from(session, line[-1])) is not None and start.path.resolve() not in known:
-            line.append(start)
-            known.add(start.path.resolve())
-    except UserError as error:
-        return line, str(error).splitlines()[0]
-    return line, ""
+    """A checkpoint, those from which its fit began, and so on back; and why no more can be told, "" where these are all."""
+    line, known, why = [checkpoint], {checkpoint.path.resolve()}, ""
+    for one in line:
+        try:
+            starts = began_from(session, one)
+        except UserError as error:
+            why = why or str(error).splitlines()[0]
+            continue
+        line += [start for start in starts if start.path.resolve() not in known]
+        known |= {start.path.resolve() for start in starts}
+    return line, why
 
 
-def began_from(session: Session, checkpoint: Checkpoint) -> Checkpoint | None:
-    """The checkpoint from which the fit of another began, by the config beside that; None where there was none.
+def began_from(session: Session, checkpoint: Checkpoint) -> list[Checkpoint]:
+    """The checkpoints from which the fit of another began, by the config beside that: the one whose training went on, and those
+    that made vectors or texts that it took as they are.
 
-    Raises `UserError` where it is gone, changed, or not a place that a saved config may name.
+    Raises `UserError` where one is gone, changed, or not a place that a saved config may name.
     """
     saved = read_saved(checkpoint.config_path, session.cfg, otherwise_searched=True)
     if OmegaConf.is_missing(saved, "ckpt"):
         raise ConfigError(f"{checkpoint.config_path} names a ckpt outside of its job")
-    return None if saved.get("ckpt") is None else find(str(saved.ckpt), session.outputs)
+    start = [] if saved.get("ckpt") is None else [find(str(saved.ckpt), session.outputs)]
+    return [*start, *makers(saved, session.plugins)]
+
+
+def makers(cfg: DictConfig, plugins: Sequence[str]) -> list[Checkpoint]:
+    """The checkpoint whose text tower `backbone=precomputed` has, else that which made the vectors of the export it reads.
+
+    Raises `UserError` where it is gone, changed, or not a place that a saved config may name.
+    """
+    if OmegaConf.is_missing(cfg.backbone, "text_ckpt"):
+        raise ConfigError("backbone.text_ckpt names a checkpoint outside of its job")
+    made = None
+    if cfg.backbone.get("text_ckpt"):
+        made = text_tower(cfg)[1]
+    elif getattr(class_of(cfg.backbone.get(TARGET), "backbone", plugins), "knows_given_alone", False) and is_export(
+        cfg
+    ):
+        made = made_export(cfg, f"data.root={cfg.data.root}")[1]
+    return [] if made is None else [made]
 
 
 def _what(node: Mapping[Any, Any]) -> dict[str, Any]:
@@ -133,7 +164,7 @@ def as_it_was(session: Session, manifest: Path) -> Session:
         if OmegaConf.is_missing(again, "ckpt"):
             again.ckpt = None  # it is found by its digest, or given by the command line
         again.skip_completed = False
-    return Session(with_reranker_checkpoints(again))
+    return Session(with_named_checkpoints(again))
 
 
 def keys_inside(session: Session, folder: Path) -> list[str]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SWEEP, NOTED = "multirun.yaml", "checkpoints.json"
 DEPTH = ("*", "*/*", "*/*/*")
+EXPORT = "export"
+"""What `backbone.text_ckpt` says where it means whatever made the export that is the data set."""
 
 
 @dataclass(frozen=True)

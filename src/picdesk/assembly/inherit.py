@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from picdesk.assembly.checkpoints import find
+from picdesk.assembly.checkpoints import EXPORT, find
 from picdesk.assembly.configured_rerankers import Rerankers
 from picdesk.assembly.named import named_keys, options_chosen
 from picdesk.assembly.saved_config import read_saved
@@ -45,7 +45,7 @@ def with_checkpoint(
     Raises `ConfigError` if the command line names another backbone than the checkpoint's. `look` finds checkpoints; one that it
     gives none for is passed over. Without `settle` what `encode.precision=auto` stands for is left open.
     """
-    cfg = with_reranker_checkpoints(with_choices(cfg, settle=False), look)
+    cfg = with_named_checkpoints(with_choices(cfg, settle=False), look)
     Rerankers(cfg).name_language_model()
     checkpoint = look("ckpt", str(cfg.ckpt), Path(cfg.paths.outputs)) if cfg.ckpt is not None else None
     if checkpoint is None:
@@ -93,17 +93,20 @@ def settle_precision(encode: Any, adaptation: Any) -> None:
         encode.precision = "fp32"
 
 
-def with_reranker_checkpoints(cfg: DictConfig, look: Look = find_for) -> DictConfig:
-    """The config with each `reranker.ckpt` as the file that it is now: `latest` would be another one when the job is repeated."""
+def with_named_checkpoints(cfg: DictConfig, look: Look = find_for) -> DictConfig:
+    """The config with each `reranker.ckpt`, and `backbone.text_ckpt`, as the file that it is now: `latest` would be another one
+    when the job is repeated."""
     nodes = {"reranker": cfg.reranker}
     if "parts" in cfg.reranker:
         use = cfg.reranker.use if OmegaConf.is_list(cfg.reranker.use) else []
         nodes = {f"reranker.parts.{name}": node for name, node in cfg.reranker.parts.items() if name in use}
-    for key, node in nodes.items():
-        if node.get("ckpt"):
-            found = look(f"{key}.ckpt", str(node.ckpt), Path(cfg.paths.outputs))
-            if found is not None:
-                OmegaConf.update(cfg, f"{key}.ckpt", str(found.path))
+    named = {f"{key}.ckpt": node.get("ckpt") for key, node in nodes.items()}
+    if cfg.backbone.get("text_ckpt") != EXPORT:
+        named["backbone.text_ckpt"] = cfg.backbone.get("text_ckpt")
+    for key, ckpt in named.items():
+        found = look(key, str(ckpt), Path(cfg.paths.outputs)) if ckpt else None
+        if found is not None:
+            OmegaConf.update(cfg, key, str(found.path))
     return cfg
 
 

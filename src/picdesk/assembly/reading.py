@@ -13,7 +13,7 @@ import numpy as np
 from omegaconf import DictConfig, open_dict
 
 from picdesk.assembly.build import LIMIT, build
-from picdesk.assembly.checkpoints import find
+from picdesk.assembly.checkpoints import EXPORT, find
 from picdesk.assembly.inherit import is_open
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import raw_node
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 
 CHECKS = ("quick", "full")
 MakePrompt = Callable[[], Any]
-EXPORT = "export"
 
 
 @dataclass(frozen=True)
@@ -223,12 +222,7 @@ def given_backbone(cfg: DictConfig) -> TwoTower:
 
     Raises `ConfigError` where an export does not say what made it, or says it of another file than lies there.
     """
-    key = f"backbone.text_ckpt={cfg.backbone.text_ckpt}"
-    if str(cfg.backbone.text_ckpt) == EXPORT:
-        saved, checkpoint = made_export(cfg, key)
-    else:
-        checkpoint = find(str(cfg.backbone.text_ckpt), Path(cfg.paths.outputs))
-        saved = read_saved(checkpoint.config_path, cfg)
+    saved, checkpoint = text_tower(cfg)
     named = cfg.copy()
     with open_dict(named):
         named.backbone.text_encoder = raw_node(saved, "backbone")
@@ -242,10 +236,24 @@ def given_backbone(cfg: DictConfig) -> TwoTower:
     return made
 
 
+def text_tower(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
+    """The config of the backbone that `backbone.text_ckpt` names, and its checkpoint (None: an export of a backbone as it is)."""
+    if str(cfg.backbone.text_ckpt) == EXPORT:
+        return made_export(cfg, f"backbone.text_ckpt={EXPORT}")
+    checkpoint = find(str(cfg.backbone.text_ckpt), Path(cfg.paths.outputs))
+    return read_saved(checkpoint.config_path, cfg), checkpoint
+
+
+def is_export(cfg: DictConfig) -> bool:
+    """Whether the folder of the data set is one that a job left."""
+    folder = Path(str(cfg.data.get("root") or "")).expanduser()
+    return (folder / "config.yaml").is_file() and (folder / MANIFEST).is_file()
+
+
 def made_export(cfg: DictConfig, key: str) -> tuple[DictConfig, Checkpoint | None]:
     """The config of the export that the data set is, and the checkpoint that made its vectors (None: a backbone as it is)."""
     folder = Path(str(cfg.data.get("root") or "")).expanduser()
-    if not (folder / "config.yaml").is_file() or not (folder / MANIFEST).is_file():
+    if not is_export(cfg):
         raise ConfigError(f"{key}: data.root={folder} is no folder that task=export left; name a checkpoint instead")
     saved, manifest = read_saved(folder / "config.yaml", cfg), Manifest.read(folder / MANIFEST)
     wanted = manifest.weights.get("checkpoint")

@@ -209,3 +209,8 @@ def several_captions(collection: Collection) -> bool:
     """Whether the texts are captions of which most pictures that have one have several."""
     counts = np.bincount(collection.picture_of, minlength=1)
     return "caption" in collection.field_names() and bool(np.median(counts[counts > 0]) > 1 if counts.any() else False)
+
+
+def texts_group(collection: Collection) -> bool:
+    """Whether equal texts say that pictures belong together: titles do, and captions of which a picture has one."""
+    return "title" in collection.field_names() or not several_captions(collection)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from picdesk.assembly import shelf
-from picdesk.assembly.again import learned_on, lineage
+from picdesk.assembly.again import is_export_of, learned_on, lineage, makers
 from picdesk.assembly.reading import Looks
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
-from picdesk.data.groups import KINDS, Flags, find_links, join_collections
+from picdesk.data.groups import KINDS, Flags, find_links, join_collections, texts_group
 from picdesk.data.sources import has_pictures
 from picdesk.errors import UserError
 from picdesk.evaluation.metrics import metrics_of
@@ -26,6 +26,8 @@ from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.scores import Scored, in_order
 from picdesk.retrieval.slices import Sliced, picture_asked_about
 from picdesk.training.checkpoint import Checkpoint
+
+NOTHING_TO_COMPARE = "one of the two has no picture files, and of several captions a picture equal ones say nothing"
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,19 @@ def learned_by_fit(dataset: Dataset, start: Learned | None = None) -> Learned:
 
 
 def learned_by(session: Session) -> Learned | None:
-    """What the checkpoints at work, those of rerankers too, and those from which their fits went on have learned from, by the
-    data set and the split of the config beside each; None without one.
+    """What the checkpoints at work, those of rerankers and of given vectors and their text tower too, and those from which their
+    fits went on have learned from, by the data set and the split of the config beside each; None without one.
 
     Looked up once by all jobs of a sweep over the same checkpoint and data. Where a checkpoint learned from this data set and
     another from another one, what is said is of the former; what is known of one is said, whatever is not known of others.
     """
-    own = [] if session.checkpoint is None else [session.checkpoint]
+    own, found = [] if session.checkpoint is None else [session.checkpoint], []
+    try:
+        own += makers(session.cfg, session.plugins)
+    except UserError as error:
+        found.append(Learned(session.dataset.collection, frozenset(), True, str(error).splitlines()[0]))
     lines = [lineage(session, one) for one in (*own, *session.rerankers.checkpoints())]
-    found = [learned_from(session, one) for line, _ in lines for one in line]
+    found += [learned_from(session, one) for line, _ in lines for one in line]
     before = next((why for _, why in lines if why), "")
     untold = next((one for one in found if one.unknown), None)
     here = [one for one in found if not one.elsewhere and not one.unknown]
@@ -91,9 +97,22 @@ def look_up(session: Session, checkpoint: Checkpoint) -> Learned:
         return learned_by_fit(dataset)
     try:
         collection, splits, _ = there.read_and_split()
+        exported = elsewhere and is_export_of(session, there)
     except UserError as error:  # what is gone, say a split file: no reason to refuse the job
         return Learned(dataset.collection, frozenset(), elsewhere, str(error).splitlines()[0])
-    return Learned(collection, ids_of(collection, splits), elsewhere)
+    ids = ids_of(collection, splits)
+    if exported:
+        return Learned(dataset.collection, ids.intersection(dataset.collection.picture_ids))
+    if elsewhere and not comparable_kinds(collection, dataset.collection):
+        return Learned(collection, frozenset(), True, NOTHING_TO_COMPARE)
+    return Learned(collection, ids, elsewhere)
+
+
+def comparable_kinds(one: Collection, other: Collection) -> Sequence[str]:
+    """By which `KINDS` pictures of two data sets can be found alike; by none where neither files nor texts tell."""
+    if has_pictures(one) and has_pictures(other):
+        return KINDS
+    return KINDS[2:] if texts_group(join_collections(one, other)) else ()
 
 
 def ids_of(collection: Collection, splits: Mapping[str, Any]) -> frozenset[str]:
@@ -175,8 +194,7 @@ def look_alikes(dataset: Dataset, part: Collection, learned: Learned, looks: Loo
         there = learned.collection
         known = np.array([name in learned.ids for name in there.picture_ids] + [False] * len(part.picture_ids))
         both = join_collections(there, part)
-        comparable = KINDS if has_pictures(there) and has_pictures(part) else KINDS[2:]
-        links = find_links(both, comparable, looks.see)
+        links = find_links(both, comparable_kinds(there, part), looks.see)
         return links.alike(known)[len(there.picture_ids) :]
     links = find_links(dataset.collection, KINDS, looks.see)
     known = np.array([name in learned.ids for name in dataset.collection.picture_ids])
