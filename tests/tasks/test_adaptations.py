@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from safetensors import safe_open
 
+from picdesk.training.losses import InfoNCE
 from tests.commands.test_mistakes import one_line
 from tests.conftest import PROJECT
 from tests.doors import Ran, run
@@ -110,8 +111,19 @@ class Seen(pl.Callback):
         self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 
 
+class Heard(InfoNCE):
+    """Keeps whether either direction has pictures, and texts, of its own."""
+
+    apart: ClassVar[list[tuple[bool, bool]]] = []
+
+    def forward(self, images: Any, texts: Any, *rest: Any, turned: Any = None, **more: Any) -> Any:  # type: ignore[override]
+        if turned is not None:
+            self.apart.append((turned[0] is not images, not torch.equal(turned[1], texts)))
+        return super().forward(images, texts, *rest, turned=turned, **more)
+
+
 @pytest.mark.parametrize("adaptation", ["heads", "lock_image"])
-def test_texts_that_ask_and_texts_that_are_found_are_validated_as_they_are_scored(
+def test_texts_that_ask_and_texts_that_are_found_are_learned_and_validated_as_they_are_scored(
     adaptation: str, capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
 ) -> None:
     """A fit of a backbone with a prompt for either."""
@@ -120,9 +132,11 @@ def test_texts_that_ask_and_texts_that_are_found_are_validated_as_they_are_score
     zero_shot = run(capfd, tmp_path, "evaluate", *settings, "part=val")
     assert zero_shot.status == 0, zero_shot.err
     Seen.rows.clear()
+    Heard.apart.clear()
     watch = ("+callbacks.seen._target_=tests.tasks.test_adaptations.Seen", "callbacks=default")
-    fitted = run(capfd, tmp_path, "train", *settings, *watch)
+    fitted = run(capfd, tmp_path, "train", *settings, *watch, "loss._target_=tests.tasks.test_adaptations.Heard")
     assert fitted.status == 0, fitted.err
+    assert set(Heard.apart[-3:]) == {(False, True)}, "texts are found by another prompt than they ask"
     for direction in ("t2i", "i2t"):
         wanted = reached_metrics(zero_shot)[direction]["metrics"]
         for name in ("hits@1", "mrr", "mean_rank"):

@@ -194,6 +194,19 @@ def test_a_block_of_rows_never_holds_the_whole_matrix() -> None:
     assert len(widths) == 2 * 2 * 4, "both directions, forward and again in the backward pass"
 
 
+@pytest.mark.parametrize("block", [0, 3])
+def test_each_direction_is_of_its_own_embeddings(block: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    one, other = torch.nn.functional.normalize(torch.randn(2, 2, 7, 5, generator=generator), dim=-1)
+    loss, picture, scale = InfoNCE(), torch.arange(7), torch.tensor(2.0)
+    loss.block = block
+    asked = torch.nn.functional.cross_entropy(scale.exp() * one[1] @ one[0].T, picture) / 2
+    found = torch.nn.functional.cross_entropy(scale.exp() * other[0] @ other[1].T, picture) / 2
+    turned = (other[0], other[1])
+    assert float(loss(*one, picture, scale, turned=turned)) == pytest.approx(float(asked + found), rel=1e-6)
+    assert float(loss(*one, picture, scale, turned=(one[0], one[1]))) == float(loss(*one, picture, scale))
+
+
 def test_half_precision_embeddings_are_compared_in_single() -> None:
     ids = torch.tensor([0, 1, 2])
     whole = InfoNCE()(IMAGES.float(), TEXTS.float(), ids, torch.tensor(4.0))

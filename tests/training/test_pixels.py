@@ -183,7 +183,7 @@ def test_no_disaster_ends_below_the_start(
 def test_one_text_a_picture_is_the_default_where_a_trunk_learns(store: Path) -> None:
     data = pixels.data_of(copy.deepcopy(base("open_clip")), Full(), store)
     assert len(data.sampler) == len(data.train.picture_ids)  # type: ignore[arg-type]
-    for _, _, picture, _ in data.train_dataloader():
+    for _, _, picture, _, _ in data.train_dataloader():
         assert len(set(picture.tolist())) == len(picture) == 8
 
 

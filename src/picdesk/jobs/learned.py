@@ -27,7 +27,9 @@ from picdesk.retrieval.scores import Scored, in_order
 from picdesk.retrieval.slices import Sliced, picture_asked_about
 from picdesk.training.checkpoint import Checkpoint
 
-NOTHING_TO_COMPARE = "one of the two has no picture files, and of several captions a picture equal ones say nothing"
+NOTHING_TO_COMPARE = (
+    "one of the two has no picture files, and where pictures have several captions each, equal ones say nothing"
+)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from picdesk.training.checkpoint import save
 from picdesk.training.datamodule import FeatureData, Raw
 from picdesk.training.features import Features
 from picdesk.training.fit import Fitted, fit
-from picdesk.training.losses import takes_text
+from picdesk.training.losses import takes_text, takes_turned
 from picdesk.training.probes import name_of
 
 log = logging.getLogger(__name__)
@@ -162,8 +162,13 @@ def make_data(session: Session, parts: dict[str, Any]) -> FeatureData:
         max_pixels=encoder.max_pixels,
     )
     settings = session.settings.training
-    turned = turned_features(session.dataset, seen["val"], session.backbone, encoder, learning)
-    return FeatureData(train, val, settings.batch_size, session.settings.seed, settings.sampler, raw, turned)
+    turned = {name: turned_features(session.dataset, seen[name], session.backbone, encoder, learning) for name in seen}
+    if turned["train"] and not takes_turned(parts["loss"]):
+        told = "backbone.prompts: %s learns from texts as they ask in both directions: its forward takes no turned"
+        log.warning(told, name_of(parts["loss"]))
+        turned["train"] = {}
+    batches = (settings.batch_size, session.settings.seed, settings.sampler)
+    return FeatureData(train, val, *batches, raw, turned["val"], turned["train"])
 
 
 def tell_further_positives(train: Features, loss: Any) -> None:

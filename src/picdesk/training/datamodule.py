@@ -21,8 +21,10 @@ from picdesk.training.inputs import Augment, FeatureRows, Inputs, PictureRows, R
 from picdesk.training.process_rows import place
 from picdesk.training.trained import MODALITIES
 
-Pairs = tuple[Inputs, Inputs, torch.Tensor, torch.Tensor]
-"""Inputs of pictures and of texts, and the positions of both in their part, a row a pair."""
+Pairs = tuple[Inputs, Inputs, torch.Tensor, torch.Tensor, dict[Modality, Inputs]]
+"""Inputs of pictures and of texts, the positions of both in their part, a row a pair; and inputs of the sides that are others from
+picture to text."""
+Turned = Mapping[Modality, NDArray[np.float32]]
 SAMPLERS = ("auto", "texts", "pictures")
 AT_ONCE = {"features": 1024, "trunk": 64}  # rows of one validation batch
 
@@ -62,7 +64,8 @@ class FeatureData(pl.LightningDataModule):
     """Shuffled training pairs, by text or one text a picture (`sampler`); validation pictures and texts, in order.
 
     `sampler=auto` is `texts` on features and `pictures` where a trunk learns. `batch_size` counts the pairs of all processes.
-    `turned` holds validation features of the sides that the backbone encodes otherwise from picture to text.
+    `turned` holds validation features of the sides that the backbone encodes otherwise from picture to text, `turned_train` those
+    of the training part where its loss is given them.
     """
 
     def __init__(
@@ -73,7 +76,8 @@ class FeatureData(pl.LightningDataModule):
         seed: int,
         sampler: str = "texts",
         raw: Raw | None = None,
-        turned: Mapping[Modality, NDArray[np.float32]] | None = None,
+        turned: Turned | None = None,
+        turned_train: Turned | None = None,
     ) -> None:
         super().__init__()
         if sampler not in SAMPLERS:
@@ -98,17 +102,21 @@ class FeatureData(pl.LightningDataModule):
             for modality, rows in zip(MODALITIES, self._sides("val", val, seed), strict=True)
         }
         for modality, features in (turned or {}).items():
-            self._val[DIRECTIONS[1], modality] = self._turned(modality, features, seed)
+            self._val[DIRECTIONS[1], modality] = self._turned("val", val, modality, features, seed)
+        self._train_turned = {
+            modality: self._turned("train", train, modality, features, seed)
+            for modality, features in (turned_train or {}).items()
+        }
 
     def _sides(self, part: str, features: Features, seed: int) -> tuple[Rows, Rows]:
         if self.raw is None:
             return FeatureRows(features.images), FeatureRows(features.texts)
         return self.raw.rows(part, "image", features, seed), self.raw.rows(part, "text", features, seed)
 
-    def _turned(self, modality: Modality, features: NDArray[np.float32], seed: int) -> Rows:
+    def _turned(self, part: str, of: Features, modality: Modality, features: NDArray[np.float32], seed: int) -> Rows:
         if self.raw is None or modality not in self.raw.learning:
             return FeatureRows(features)
-        return replace(self.raw, backbone=self.raw.backbone.facing(DIRECTIONS[1])).rows("val", modality, self.val, seed)
+        return replace(self.raw, backbone=self.raw.backbone.facing(DIRECTIONS[1])).rows(part, modality, of, seed)
 
     @property
     def val_sides(self) -> tuple[tuple[Direction, Modality], ...]:
@@ -119,7 +127,9 @@ class FeatureData(pl.LightningDataModule):
         """One training batch, by the positions of its texts."""
         text = torch.tensor(rows)
         picture = self._picture_of[text]
-        return self._images.take(picture.tolist(), epoch), self._texts.take(rows, epoch), picture, text
+        at: dict[Modality, list[int]] = {"image": picture.tolist(), "text": rows}
+        turned = {modality: side.take(at[modality], epoch) for modality, side in self._train_turned.items()}
+        return self._images.take(at["image"], epoch), self._texts.take(rows, epoch), picture, text, turned
 
     def train_dataloader(self) -> Iterable[Pairs]:
         """Every text, or every picture with one of its texts, once an epoch, in a seeded order that differs each time."""

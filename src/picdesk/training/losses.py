@@ -84,17 +84,23 @@ class Contrastive(nn.Module):
         picture: torch.Tensor,
         logit_scale: torch.Tensor,
         text: torch.Tensor | None = None,
+        turned: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """Scalar loss; in mixed precision the cosines and all that follows are float32. `text` [n] is the text of each row."""
+        """Scalar loss; in mixed precision the cosines and all that follows are float32. `text` [n] is the text of each row.
+
+        Texts ask and pictures are found; `turned` are pictures and texts [n, dim] where it is the other way round (None: the same).
+        """
         if images.dtype in (torch.float16, torch.bfloat16):
             images, texts = images.float(), texts.float()
+            turned = turned and (turned[0].float(), turned[1].float())
+        asking, found = turned or (images, texts)
         with torch.autocast(images.device.type, enabled=False):
             rank, _ = place()
             pictures, first = gather_rows(picture), rank * len(picture)
             known = None
             if self.relevant is not None and text is not None:
                 known = self.relevant.among(gather_rows(text), pictures)
-            to_text = self._direction(images, gather_rows(texts), pictures, known and known[::-1], first, logit_scale)
+            to_text = self._direction(asking, gather_rows(found), pictures, known and known[::-1], first, logit_scale)
             to_image = self._direction(texts, gather_rows(images), pictures, known, first, logit_scale)
             return to_text + to_image
 
@@ -132,6 +138,11 @@ class Contrastive(nn.Module):
 def takes_text(loss: nn.Module) -> TypeGuard[Contrastive]:
     """Whether a loss can be told which text each row has; one of a user's own may have a `forward` that cannot."""
     return isinstance(loss, Contrastive) and "text" in inspect.signature(loss.forward).parameters
+
+
+def takes_turned(loss: nn.Module) -> bool:
+    """Whether a loss can be given other embeddings for the direction from picture to text."""
+    return "turned" in inspect.signature(loss.forward).parameters
 
 
 def told(loss: nn.Module, text: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -59,12 +59,17 @@ class Retrieval(pl.LightningModule):
 
     def training_step(self, batch: Pairs, batch_index: int) -> torch.Tensor:
         """Loss of one batch of pairs."""
-        images, texts, picture, text = batch
+        images, texts, picture, text, turned = batch
         if isinstance(self.loss, Contrastive):
             self.loss.advance(min(1.0, self.global_step / self._steps))
         u = embed_in_chunks(self.backbone, "image", images, self.chunk)
         v = embed_in_chunks(self.backbone, "text", texts, self.chunk)
-        loss: torch.Tensor = self.loss(u, v, picture, self.backbone.logit_scale, **told(self.loss, text))
+        more: dict[str, Any] = dict(told(self.loss, text))
+        if turned:
+            facing = self.backbone.facing(DIRECTIONS[1])
+            sides = {m: embed_in_chunks(facing, m, side, self.chunk) for m, side in turned.items()}
+            more["turned"] = sides.get("image", u), sides.get("text", v)
+        loss: torch.Tensor = self.loss(u, v, picture, self.backbone.logit_scale, **more)
         check_result(self.loss, loss)
         self.losses = (self.losses[0] + loss.detach(), self.losses[1] + 1)
         self.log("loss", loss, prog_bar=True, logger=False)

@@ -123,7 +123,7 @@ def masks_same_picture(loss: Any, device: torch.device = CPU, dim: int = 16) -> 
 
 def collapsed_loss(module: pl.LightningModule, batch: Any) -> float:
     """The loss that the batch would have if all its embeddings were the same."""
-    picture, text = batch[2], batch[-1]
+    picture, text = batch[2], batch[3]
     same = nn.functional.one_hot(torch.zeros(len(picture), dtype=torch.long), dim_of(module)).float()
     loss: Any = module.loss
     return value_of(loss, same, same, picture, scale_of(module), module.device, told(loss, text))
