@@ -22,8 +22,8 @@ from picdesk.training.process_rows import place
 from picdesk.training.trained import MODALITIES
 
 Pairs = tuple[Inputs, Inputs, torch.Tensor, torch.Tensor, dict[Modality, Inputs]]
-"""Inputs of pictures and of texts, the positions of both in their part, a row a pair; and inputs of the sides that are others from
-picture to text."""
+"""Inputs of pictures and of texts, the positions of both in their part, a row a pair; and inputs of the sides that have others
+from picture to text."""
 Turned = Mapping[Modality, NDArray[np.float32]]
 SAMPLERS = ("auto", "texts", "pictures")
 AT_ONCE = {"features": 1024, "trunk": 64}  # rows of one validation batch

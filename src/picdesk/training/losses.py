@@ -88,7 +88,7 @@ class Contrastive(nn.Module):
     ) -> torch.Tensor:
         """Scalar loss; in mixed precision the cosines and all that follows are float32. `text` [n] is the text of each row.
 
-        Texts ask and pictures are found; `turned` are pictures and texts [n, dim] where it is the other way round (None: the same).
+        Texts ask and pictures are found; `turned` are pictures and texts [n, dim] as it is the other way round (None: the same).
         """
         if images.dtype in (torch.float16, torch.bfloat16):
             images, texts = images.float(), texts.float()
