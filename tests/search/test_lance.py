@@ -11,7 +11,7 @@ import pytest
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.filters.columns import Column, Columns
 from picdesk.filters.language import parse_filter
-from picdesk.interfaces import Index
+from picdesk.interfaces import Embeddings, Index
 from picdesk.retrieval.filtering import search_among
 from picdesk.search.indexes import FlatIndex
 from picdesk.search.lance.index import LanceIndex
@@ -70,10 +70,11 @@ def test_it_gives_the_ids_and_the_fingerprints_of_exact_search(tmp_path: Path) -
 
 
 def test_equal_pictures_are_ordered_by_id() -> None:
-    same = embeddings(np.repeat(clustered_vectors(1, seed=5), 20, axis=0), "x")
+    same = embeddings(np.repeat(clustered_vectors(1, seed=5), 60, axis=0), "x")
     index = LanceIndex()
-    index.build(same)
-    assert lists_of(index.search(QUERIES, 20)) == [sorted(same.ids)] * 40
+    index.build(Embeddings(same.ids[::-1], same.matrix))
+    for top_k in (60, 5):
+        assert lists_of(index.search(QUERIES, top_k)) == [sorted(same.ids)[:top_k]] * 40, "by id, where a list ends too"
 
 
 @pytest.mark.parametrize(("wanted", "found"), FILTERS)

@@ -53,6 +53,9 @@ def test_flat_in_milvus_gives_the_ids_of_exact_search(uri: str) -> None:
     exact.build(GALLERY)
     assert index.fingerprint == exact.fingerprint
     np.testing.assert_allclose(run.scores, exact.search(QUERIES, 10).scores, atol=1e-6)
+    same = tuple(f"same{i:02}" for i in reversed(range(60)))
+    index.add(Embeddings(same, np.repeat(QUERIES.matrix[:1], 60, axis=0)))
+    assert lists_of(index, QUERIES, 5)[0] == sorted(same)[:5], "equal vectors by id, where a list ends too"
 
 
 @pytest.mark.slow

@@ -24,6 +24,8 @@ Hits = list[tuple[str, float]]
 
 MOST_AT_ONCE = 16_384
 """Milvus's own bound on `top_k`."""
+TIED = 16
+"""How many more items than wanted are asked for at first, so that a list does not end among equal scores."""
 
 
 @config_part
@@ -192,17 +194,22 @@ class MilvusIndex(IndexBase):
 
     def _nearest(self, queries: Floats, wanted: int, among: Sequence[str] | None) -> list[Hits]:
         """Ids and scores of the `wanted` best items of each query. What somebody else put into the collection since its ids were
-        read is not among them: it is looked further until enough others are found."""
-        known, depth = None if self._ids is None else set(self._ids), wanted
+        read is not among them: it is looked further until enough others are found, and, where every vector is compared, until a
+        list does not end among equal scores: of those the first by id are taken, as in exact search."""
+        known, exact = None if self._ids is None else set(self._ids), self.kind == "FLAT"
+        depth = min(wanted + (TIED if exact else 0), MOST_AT_ONCE)
         while True:
             lists: list[Hits] = []
             for start in range(0, len(queries), self.batch):
                 some = queries[start : start + self.batch]
                 lists += self._collection.search(some, depth, self.search_params, among)
-            own = [[hit for hit in hits if known is None or hit[0] in known][:wanted] for hits in lists]
-            ended = all(len(kept) == wanted or len(hits) < depth for kept, hits in zip(own, lists, strict=True))
+            own = [[hit for hit in hits if known is None or hit[0] in known] for hits in lists]
+            ended = all(
+                len(hits) < depth or (len(kept) >= wanted and (not exact or kept[wanted - 1][1] > kept[-1][1]))
+                for kept, hits in zip(own, lists, strict=True)
+            )
             if ended or depth == MOST_AT_ONCE:
-                return own
+                return [sorted(kept, key=lambda hit: (-hit[1], hit[0]))[:wanted] for kept in own]
             depth = min(2 * depth, MOST_AT_ONCE)
 
     def add(self, more: Embeddings) -> None:

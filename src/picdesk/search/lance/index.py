@@ -30,6 +30,7 @@ from picdesk.search.lance.table import (
     KINDS,
     MEND,
     SEARCH,
+    TIED,
     LanceTable,
     check_note,
     digests_in,
@@ -208,16 +209,13 @@ class LanceIndex(IndexBase):
             raise ConfigError(f"top_k={top_k}: at least 1 is needed")
         if queries.dim != table.dim:
             raise DataError(f"index: queries of dimension {queries.dim}, gallery of {table.dim}")
-        place, ranks = self._order
         shape = (len(queries.ids), min(top_k, len(ids)))
-        index, scores = np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32)
+        index, scores = np.empty(shape, np.int32), np.empty(shape, np.float32)
         for start in range(0, len(queries.ids), self.batch):
-            some = queries.matrix[start : start + self.batch]
-            rows, items, products = table.search(some, shape[1], where, self.search_params)
-            slots = np.arange(len(rows)) - np.searchsorted(rows, rows)
-            index[start + rows, slots] = [place[item] for item in items]
-            scores[start + rows, slots] = products
-        return Run(queries.ids, ids, *order_rows(index, scores, ranks), len(ids), exact=False)
+            rows = slice(start, start + self.batch)
+            asked = (queries.matrix[rows], shape[1], where, self.search_params)
+            index[rows], scores[rows] = table.nearest(*asked, *self._order, TIED if self.kind == "FLAT" else (0,))
+        return Run(queries.ids, ids, index, scores, len(ids), exact=False)
 
     @property
     def _order(self) -> tuple[dict[str, int], NDArray[np.int64]]:

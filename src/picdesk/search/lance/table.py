@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from picdesk import network
 from picdesk.errors import ConfigError, DataError, MissingFileError, short_repr
@@ -21,7 +22,7 @@ from picdesk.filters.columns import Columns
 from picdesk.interfaces import Embeddings
 from picdesk.process.foreign_folders import links_out
 from picdesk.search.own_files import TABLE, WRITTEN, free_turn
-from picdesk.trec.runs import Floats
+from picdesk.trec.runs import Floats, Ints, order_rows
 
 INSTALL = "index=lancedb needs the package lancedb: install picdesk[lancedb]"
 MEND = "build the index again"
@@ -31,6 +32,8 @@ OF_A_NOTE = {"uri": str, "files": dict, "columns": dict, "dim": int, "version": 
 """What is read of the note of a saved index, and its kind."""
 ROWS_AT_ONCE = 10_000
 TYPES = {"string": pa.string(), "double": pa.float64(), "int64": pa.int64()}
+TIED = (16, 256, 4_096)
+"""How many more items than wanted are asked for in turn, until a list does not end among equal scores."""
 SEARCH = ("nprobes", "refine_factor", "ef")
 HINT = "latest_version_hint.json"
 KINDS = {
@@ -180,8 +183,32 @@ class LanceTable:
             found = self._table.search().select(["id"]).limit(max(1, self.count())).to_arrow()
         return tuple(found["id"].to_pylist())
 
-    def search(self, vectors: Floats, depth: int, where: str | None, how: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """Which query, which id and the inner product, of the nearest of each query, best first."""
+    def nearest(
+        self,
+        vectors: Floats,
+        depth: int,
+        where: str | None,
+        how: Mapping[str, Any],
+        place: Mapping[str, int],
+        ranks: NDArray[np.int64],
+        further: Sequence[int],
+    ) -> tuple[Ints, Floats]:
+        """The `place` and the inner product [queries, depth] of the nearest of each query, in order.
+
+        Equal ones at the end of a list are those of the first `ranks`, as in exact search, as far as `further` numbers of items
+        show them; the database gives those that it came upon first.
+        """
+        for more in further:
+            wide = min(depth + more, len(place))
+            index, scores = order_rows(*self._search(vectors, wide, where, how, place), ranks)
+            if wide == len(place) or not ((scores[:, depth - 1] == scores[:, -1]) & (index[:, -1] >= 0)).any():
+                break
+        return index[:, :depth], scores[:, :depth]
+
+    def _search(
+        self, vectors: Floats, depth: int, where: str | None, how: Mapping[str, Any], place: Mapping[str, int]
+    ) -> tuple[Ints, Floats]:
+        """The same as the database has it; -1 and -inf where there are fewer."""
         asked = self._table.search(np.ascontiguousarray(vectors), vector_column_name="vector").distance_type("dot")
         for name, value in how.items():
             asked = getattr(asked, name)(value)
@@ -191,7 +218,15 @@ class LanceTable:
         if "query_index" not in found.column_names:  # a single one has none
             found = found.append_column("query_index", pa.array(np.zeros(len(found), np.int32)))
         found = found.sort_by([("query_index", "ascending"), ("_distance", "ascending")])
-        return found["query_index"].to_numpy(), found["id"].to_pylist(), 1 - found["_distance"].to_numpy()
+        rows = found["query_index"].to_numpy()
+        slots = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        index, scores = (
+            np.full((len(vectors), depth), -1, np.int32),
+            np.full((len(vectors), depth), -np.inf, np.float32),
+        )
+        index[rows, slots] = [place[item] for item in found["id"].to_pylist()]
+        scores[rows, slots] = 1 - found["_distance"].to_numpy()
+        return index, scores
 
 
 def id_list(ids: Sequence[str]) -> str:
