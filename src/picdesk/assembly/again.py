@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 
 from picdesk.assembly import shelf
-from picdesk.assembly.allowed import class_of
-from picdesk.assembly.build import TARGET, plain_of
-from picdesk.assembly.checkpoints import find
+from picdesk.assembly.build import plain_of
+from picdesk.assembly.checkpoints import EXPORT, find
 from picdesk.assembly.inherit import settle_precision, with_named_checkpoints
 from picdesk.assembly.named import named_keys
-from picdesk.assembly.reading import is_export, made_export, text_tower
+from picdesk.assembly.reading import is_export, maker_of
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import OPEN, Limits, raw_node
 from picdesk.assembly.session import Session
@@ -82,9 +81,10 @@ def learned_on(session: Session, checkpoint: Checkpoint) -> tuple[Session | None
 
 def is_export_of(session: Session, there: Session) -> bool:
     """Whether the data set of a session is what `task=export` wrote of that of another: its pictures have the ids of that."""
-    if not is_export(session.cfg):
+    folder = Path(str(session.cfg.data.get("root") or "")).expanduser()
+    if not is_export(folder):
         return False
-    saved = read_saved(Path(str(session.cfg.data.root)).expanduser() / CONFIG, session.cfg)
+    saved = read_saved(folder / CONFIG, session.cfg)
     return _what(plain_of(saved, "data")) == _what(plain_of(there.cfg, "data"))
 
 
@@ -112,23 +112,25 @@ def began_from(session: Session, checkpoint: Checkpoint) -> list[Checkpoint]:
     if OmegaConf.is_missing(saved, "ckpt"):
         raise ConfigError(f"{checkpoint.config_path} names a ckpt outside of its job")
     start = [] if saved.get("ckpt") is None else [find(str(saved.ckpt), session.outputs)]
-    return [*start, *makers(saved, session.plugins)]
+    there = session.cfg.copy()
+    with open_dict(there):
+        for key in ("backbone", "data"):
+            there[key] = raw_node(saved, key)
+    return [*start, *makers(Session(there))]
 
 
-def makers(cfg: DictConfig, plugins: Sequence[str]) -> list[Checkpoint]:
+def makers(session: Session) -> list[Checkpoint]:
     """The checkpoint whose text tower `backbone=precomputed` has, else that which made the vectors of the export it reads.
 
     Raises `UserError` where it is gone, changed, or not a place that a saved config may name.
     """
+    cfg, root = session.cfg, Path(str(session.cfg.data.get("root") or "")).expanduser()
     if OmegaConf.is_missing(cfg.backbone, "text_ckpt"):
         raise ConfigError("backbone.text_ckpt names a checkpoint outside of its job")
-    made = None
-    if cfg.backbone.get("text_ckpt"):
-        made = text_tower(cfg)[1]
-    elif getattr(class_of(cfg.backbone.get(TARGET), "backbone", plugins), "knows_given_alone", False) and is_export(
-        cfg
-    ):
-        made = made_export(cfg, f"data.root={cfg.data.root}")[1]
+    ckpt = cfg.backbone.get("text_ckpt")
+    if not ckpt and getattr(session.kind_of("backbone"), "knows_given_alone", False) and is_export(root):
+        ckpt = EXPORT
+    made = maker_of(cfg, str(ckpt))[1] if ckpt else None
     return [] if made is None else [made]
 
 

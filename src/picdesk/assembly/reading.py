@@ -222,7 +222,7 @@ def given_backbone(cfg: DictConfig) -> TwoTower:
 
     Raises `ConfigError` where an export does not say what made it, or says it of another file than lies there.
     """
-    saved, checkpoint = text_tower(cfg)
+    saved, checkpoint = maker_of(cfg, str(cfg.backbone.text_ckpt))
     named = cfg.copy()
     with open_dict(named):
         named.backbone.text_encoder = raw_node(saved, "backbone")
@@ -236,24 +236,19 @@ def given_backbone(cfg: DictConfig) -> TwoTower:
     return made
 
 
-def text_tower(cfg: DictConfig) -> tuple[DictConfig, Checkpoint | None]:
-    """The config of the backbone that `backbone.text_ckpt` names, and its checkpoint (None: an export of a backbone as it is)."""
-    if str(cfg.backbone.text_ckpt) == EXPORT:
-        return made_export(cfg, f"backbone.text_ckpt={EXPORT}")
-    checkpoint = find(str(cfg.backbone.text_ckpt), Path(cfg.paths.outputs))
-    return read_saved(checkpoint.config_path, cfg), checkpoint
-
-
-def is_export(cfg: DictConfig) -> bool:
-    """Whether the folder of the data set is one that a job left."""
-    folder = Path(str(cfg.data.get("root") or "")).expanduser()
+def is_export(folder: Path) -> bool:
+    """Whether the folder of a data set is one that a job left."""
     return (folder / "config.yaml").is_file() and (folder / MANIFEST).is_file()
 
 
-def made_export(cfg: DictConfig, key: str) -> tuple[DictConfig, Checkpoint | None]:
-    """The config of the export that the data set is, and the checkpoint that made its vectors (None: a backbone as it is)."""
-    folder = Path(str(cfg.data.get("root") or "")).expanduser()
-    if not is_export(cfg):
+def maker_of(cfg: DictConfig, ckpt: str) -> tuple[DictConfig, Checkpoint | None]:
+    """The config of the backbone that `ckpt` names, and its checkpoint. `export` is what made the export that the data set is
+    (no checkpoint: a backbone as it is)."""
+    if ckpt != EXPORT:
+        named = find(ckpt, Path(cfg.paths.outputs))
+        return read_saved(named.config_path, cfg), named
+    key, folder = f"backbone.text_ckpt={EXPORT}", Path(str(cfg.data.get("root") or "")).expanduser()
+    if not is_export(folder):
         raise ConfigError(f"{key}: data.root={folder} is no folder that task=export left; name a checkpoint instead")
     saved, manifest = read_saved(folder / "config.yaml", cfg), Manifest.read(folder / MANIFEST)
     wanted = manifest.weights.get("checkpoint")

@@ -69,7 +69,7 @@ def learned_by(session: Session) -> Learned | None:
     """
     own, found = [] if session.checkpoint is None else [session.checkpoint], []
     try:
-        own += makers(session.cfg, session.plugins)
+        own += makers(session)
     except UserError as error:
         found.append(Learned(session.dataset.collection, frozenset(), True, str(error).splitlines()[0]))
     lines = [lineage(session, one) for one in (*own, *session.rerankers.checkpoints())]
