@@ -381,10 +381,12 @@ def test_look_alikes_are_found_by_their_pictures(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
     write_data(tmp_path / "data", 6, change)
     with desk_over(tmp_path, *tiny(tmp_path)) as desk:
+        question = about_text("red", "pictures", replace(desk.options(k=6), fold=True))
+        early = json.loads(asyncio.run(desk.ask(question)))["results"]
+        assert len(early) == 6, "asked before look-alikes are known"
         desk.folds.find(desk.now, 100, see_all)
         groups = desk.folds.group_of[desk.now.number]
         assert groups["p01"] == groups["p04"]
-        question = about_text("red", "pictures", replace(desk.options(k=6), fold=True))
         found = json.loads(asyncio.run(desk.ask(question)))["results"]
         whole = [each["id"] for one in found for each in (one, *one.get("alike", []))]
         assert sorted(whole) == [f"p{i:02}" for i in range(6)]

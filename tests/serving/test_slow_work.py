@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from picdesk.retrieval.system import System
 from picdesk.serving import process
 from picdesk.serving.app import application
 from picdesk.serving.desk import Desk
@@ -48,6 +49,7 @@ def test_what_waits_for_a_file_is_told_in_time(tmp_path: Path, stuck: threading.
             ("POST", "/search/image"): {"files": sent},
             ("POST", "/search/combined"): {"json": {"pieces": [{"item": "p05"}]}},
             ("GET", "/?like=p05"): {},
+            ("GET", "/results.json?like=p05"): {},
         }
         begun = time.monotonic()
         with ThreadPoolExecutor(len(asked)) as askers:
@@ -58,6 +60,37 @@ def test_what_waits_for_a_file_is_told_in_time(tmp_path: Path, stuck: threading.
             assert answer.result().json()["errors"] == [{"field": "request", "message": "no answer within 0.3 s"}]
         stuck.set()
         assert client.get("/images/p05").status_code == 415, "and the threads work on"
+
+
+def test_pictures_are_found_while_the_texts_are_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which the first question for texts begins, and which may take hours."""
+    go_on, plain = threading.Event(), System.gallery
+
+    def gallery(self: System, dataset: Any, part: Any, direction: Any, coming: Any = None) -> Any:
+        if direction == "i2t":
+            go_on.wait(30)
+        return plain(self, dataset, part, direction, coming)
+
+    monkeypatch.setattr(System, "gallery", gallery)
+    with desk_over(tmp_path, *tiny(tmp_path), "serve.rate=0", "serve.timeout_s=0.5") as desk, client_of(desk) as client:
+        for path, asked in (
+            ("/search", {"json": {"text": "red", "find": "texts"}}),
+            ("/", {"files": {"picture": ("a.png", client.get("/images/p05").content)}}),
+        ):
+            early = client.post(path, **asked)  # type: ignore[arg-type]
+            assert (early.status_code, "texts are being encoded" in early.text) == (503, True), path
+        for path in ("/results.json?q=fresh&top_k=3", "/?q=another", "/info", "/health"):
+            assert client.get(path).status_code == 200, path
+        go_on.set()
+        opening = desk.now.opening("texts")
+        assert opening is None or len(opening.result(30)) == 80
+        found = client.post("/search", json={"text": "red", "find": "texts", "top_k": 80}).json()["answers"][0][
+            "results"
+        ]
+        assert (len(found), desk.now.opening("texts")) == (80, None)
+        assert desk.now.opened.searcher.system.encoder.counts.encoded["text"] == 0, (
+            "encoded once, by the model beside it"
+        )
 
 
 def test_the_pieces_of_a_request_have_its_time_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,14 +96,16 @@ def rendering_of(session: Session, of_index: bool = False) -> Callable[[Fields],
 
 @dataclass(frozen=True)
 class Opened:
-    """What a server answers with: the searcher, what it was made by (`weights`, `data`), what is known of its pictures, and the
-    overrides by which `retrieve.py` opens the same."""
+    """What a server answers with: the searcher, what it was made by (`weights`, `data`), what is known of its pictures, the
+    overrides by which `retrieve.py` opens the same, and what encodes what it would find into the store, by a model of its own,
+    so that this one can be asked meanwhile; None where nothing is encoded."""
 
     searcher: Searcher
     weights: dict[str, str]
     data: Callable[[], dict[str, str]]
     facts: PictureFacts | None
     same: tuple[str, ...]
+    encode_ahead: Callable[[Find], object] | None = None
 
 
 class Source:
@@ -118,10 +120,7 @@ class Source:
         """A searcher over the data set or the saved index. Raises `UserError` for what cannot be opened, or does not fit."""
         with use_overrides(self._named):
             folder = saved_index.folder_of(self.index_dir) if self.index_dir else None
-            start = self._session
-            session = saved_index.session_of(start, folder) if folder else start.open(whole=True, asked=True)
-            name = str(self.index_dir or self.settings.ckpt or session.backbone.name)
-            searcher = searcher_of(session, folder, name)
+            session, searcher = self._open_searcher(folder)
             searcher.gallery("pictures" if folder is None else kind_of(folder))
         known = session.encoder.digests
         facts = known if isinstance(known, PictureFacts) else None
@@ -130,7 +129,19 @@ class Source:
             return {} if folder else session.fingerprint(session.part)
 
         weights = session.weights() | session.rerankers.contents()
-        return Opened(searcher, weights, data, facts, self._same_overrides(session))
+        encodes = folder is None and not session.backbone.knows_given_alone
+        ahead = self._encode_ahead if encodes else None
+        return Opened(searcher, weights, data, facts, self._same_overrides(session), ahead)
+
+    def _open_searcher(self, folder: Path | None) -> tuple[Session, Searcher]:
+        start = self._session
+        session = saved_index.session_of(start, folder) if folder else start.open(whole=True, asked=True)
+        name = str(self.index_dir or self.settings.ckpt or session.backbone.name)
+        return session, searcher_of(session, folder, name)
+
+    def _encode_ahead(self, find: Find) -> None:
+        with use_overrides(self._named):
+            self._open_searcher(None)[1].gallery(find)
 
     def _same_overrides(self, session: Session) -> tuple[str, ...]:
         """The overrides that open the same in `retrieve.py`: those of this command but for what is a server's own."""

@@ -62,9 +62,12 @@ class Desk:
         known = self.answers.get(key)
         if known is not None:
             return known
-        waiting = self.hand.ask_in_loop(served, question)
-        async with in_time(self.limits.timeout_s):
-            return await waiting
+        opening = served.opening(question.find)
+        why = f": the {question.find} are being encoded, which is done once; ask again later" if opening else ""
+        async with in_time(self.limits.timeout_s, why):
+            if opening:
+                await asyncio.wrap_future(opening)
+            return await self.hand.ask_in_loop(served, question)
 
     async def beside(self, work: Callable[Given, Made], *args: Given.args, **named: Given.kwargs) -> Made:
         """What `work` gives, in a thread, within the time that a request has. Raises `AskError` (503) where it takes longer."""
@@ -82,11 +85,13 @@ class Desk:
         known = self.answers.peek(key)  # the same question may have stood before this one in the queue
         if known is not None:
             return known
-        answer = served.answer(question)
-        if question.options.fold:
+        answer, fold = served.answer(question), question.options.fold
+        known_alike = self.folds.are_known(served)  # before they are asked, as they may be found meanwhile
+        if fold:
             answer["results"] = self.folds.fold(served, answer["results"])
         made = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
-        self.answers.put(key, made)
+        if known_alike or not fold:  # what is told before look-alikes are known is not told again afterwards
+            self.answers.put(key, made)
         return made
 
     def reload(self) -> Served:
@@ -112,8 +117,8 @@ class Desk:
             self._reloading.release()
 
     def prepare(self) -> None:
-        """Do in a thread what the first clients would wait for: whether texts may be encoded together, the picture trunk, the
-        texts as a gallery, what looks alike."""
+        """Do in a thread what the first clients would wait for: whether texts may be encoded together, the picture trunk, what
+        looks alike."""
         threading.Thread(target=self._prepare, args=(self.now,), name="prepare", daemon=True).start()
 
     def _prepare(self, served: Served) -> None:

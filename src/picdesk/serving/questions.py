@@ -25,13 +25,13 @@ class AskError(UserError):
 
 
 @asynccontextmanager
-async def in_time(seconds: float | None) -> AsyncIterator[None]:
-    """Within, whatever is waited for takes no longer than `seconds` (None: it may). Raises `AskError` (503)."""
+async def in_time(seconds: float | None, why: str = "") -> AsyncIterator[None]:
+    """Within, whatever is waited for takes no longer than `seconds` (None: it may). Raises `AskError` (503), which says `why`."""
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise AskError("request", f"no answer within {seconds:g} s", 503) from None
+        raise AskError("request", f"no answer within {seconds:g} s{why}", 503) from None
 
 
 @dataclass(frozen=True)

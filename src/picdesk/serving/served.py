@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
@@ -12,6 +13,7 @@ from typing import Any
 
 from picdesk.assembly.opening import Opened
 from picdesk.data.images import open_picture
+from picdesk.embedding.forward import use_threads
 from picdesk.embedding.standing import Standing
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import digest_of
@@ -44,7 +46,9 @@ class Served:
     number: int = field(default_factory=lambda: next(NUMBERS))
     since: float = field(default_factory=time.time)
     _facts: dict[tuple[Find, str], dict[str, Any]] = field(default_factory=dict)
+    _opening: dict[Find, Future[Gallery]] = field(default_factory=dict)
     _turn: threading.RLock = field(default_factory=threading.RLock)
+    _noting: threading.Lock = field(default_factory=threading.Lock)  # for `_opening`, held for no work
 
     def __post_init__(self) -> None:
         _ = self.first_find, self.fingerprint  # by what is open now; the other gallery comes when it is asked for
@@ -58,6 +62,11 @@ class Served:
     def system(self) -> Any:
         """The searcher's system with the standing encoder in it."""
         return replace(self.opened.searcher.system, encoder=self.standing)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the data set has texts, encoded or not."""
+        return self.pictures.collection is not None and bool(len(self.pictures.collection.text_ids))
 
     @property
     def weights(self) -> dict[str, float]:
@@ -78,15 +87,40 @@ class Served:
             return self.opened.data()
 
     def gallery(self, find: Find) -> Gallery:
-        """What is searched. Raises `AskError` where there is nothing of the kind."""
+        """What is searched: what is open at once, whatever is opened or digested meanwhile. Raises `AskError` where there is
+        nothing of the kind."""
+        known = self.opened.searcher.open_galleries.get(DIRECTION_OF[find])
+        if known is not None:
+            return known
         try:
-            with self._turn:
-                if DIRECTION_OF[find] in self.opened.searcher.open_galleries:
-                    return self.opened.searcher.gallery(find)
-                with self.standing.tokenizing:
-                    return self.opened.searcher.gallery(find)
+            with self._turn, self.standing.tokenizing:
+                return self.opened.searcher.gallery(find)
         except UserError as error:
-            raise AskError("find", f"{find} cannot be searched here: {error}") from None
+            raise unsearchable(find, error) from None
+
+    def opening(self, find: Find) -> Future[Gallery] | None:
+        """The gallery that was not open yet, once a thread has encoded and opened it; None where nobody need wait for it."""
+        with self._noting:
+            ahead, known = self.opened.encode_ahead, self._opening.get(find)
+            if ahead is None or DIRECTION_OF[find] in self.opened.searcher.open_galleries or not self.has_texts:
+                return None
+            if known is None:
+                known = self._opening[find] = Future()
+                known.set_running_or_notify_cancel()  # whoever waits no longer ends it for nobody else
+                threading.Thread(target=self._open, args=(find, ahead, known), name=f"open {find}", daemon=True).start()
+            return known
+
+    def _open(self, find: Find, ahead: Callable[[Find], object], made: Future[Gallery]) -> None:
+        try:
+            with use_threads(self.standing.threads):  # this thread may have been given one alone
+                ahead(find)
+                found = self.gallery(find)
+        except Exception as error:
+            with self._noting:  # whoever comes next may try again
+                del self._opening[find]
+            made.set_exception(unsearchable(find, error) if isinstance(error, UserError) else error)
+        else:
+            made.set_result(found)
 
     @cached_property
     def first_find(self) -> Find:
@@ -235,6 +269,11 @@ class Served:
                 self._facts.clear()
             self._facts[find, name] = facts
         return facts
+
+
+def unsearchable(find: Find, error: UserError) -> AskError:
+    """What a client is told who looks for what cannot be found here."""
+    return error if isinstance(error, AskError) else AskError("find", f"{find} cannot be searched here: {error}")
 
 
 def field_of(message: str) -> str:
