@@ -182,6 +182,21 @@ def test_the_weight_of_a_reranker_changes_the_order_and_stands_in_the_address(ch
 
 
 @browser_test
+def test_the_form_asks_by_the_values_that_it_was_given(chromium: Any, address: str) -> None:
+    with page_of(chromium) as page:
+        page.goto(f"{address}/?q=flag&w.lexical=0.33&fold=0")
+        assert page.locator("input[type=range]").input_value() == "0.33"
+        assert not page.is_checked("input[name=fold]")
+        page.fill("[name=min_score]", "0.0125")
+        page.focus("#q")
+        page.keyboard.insert_text(" of a long article" * 200)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**min_score=0.0125**")
+        assert "w.lexical=0.33&" in page.url
+        assert len(page.locator("#q").input_value()) >= 3600
+
+
+@browser_test
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_nothing_is_cut_off(chromium: Any, address: str, scheme: str) -> None:
     with page_of(chromium, 390, 844, color_scheme=scheme, has_touch=True) as page:

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.testclient import TestClient
 
+from picdesk.serving.commands import plain
 from picdesk.serving.desk import Desk
+from picdesk.serving.form_numbers import step_of
 from tests.serving.conftest import client_of, desk_over
 from tests.tiny import write_data
 
@@ -26,6 +28,7 @@ def page(client: TestClient, path: str = "/", **query: str) -> str:
 
 def test_the_first_page_offers_examples_that_can_be_followed(client: TestClient) -> None:
     first = page(client)
+    assert first.count("<h1") == page(client, q="red").count("<h1") == 1, "what a screen reader begins with"
     links = re.findall(r'<ul class="examples">.*?</ul>', first, re.S)[0]
     hrefs = re.findall(r'href="([^"]+)"', links)
     assert len(hrefs) >= 3
@@ -88,6 +91,14 @@ def test_the_command_gives_the_same(client: TestClient, desk: Desk) -> None:
     assert "query=it's blue, (warm) ${x}" in words
     assert {"top_k=100", "run_depth=6", "data=parquet"} <= set(words)
     assert not [word for word in words if word.startswith(("serve.", "task=", "logger="))]
+
+
+def test_a_slider_reaches_the_weight_that_it_stands_for() -> None:
+    """A browser moves one that its steps do not reach, and asks by what it moved it to."""
+    for weight in (0.0, 0.05, 0.2, 0.35, 0.33, 0.125, 1 / 3, 1.0):
+        step = float(step_of(plain(weight)))
+        assert weight / step == pytest.approx(round(weight / step), abs=1e-6)
+        assert (step == 0.05) is (weight not in (0.33, 0.125, 1 / 3))
 
 
 def test_a_filter_stands_in_the_form_in_the_links_and_in_the_command(client: TestClient) -> None:
@@ -153,6 +164,7 @@ def test_what_others_wrote_is_escaped_everywhere(hostile: TestClient) -> None:
 
 def test_the_page_asks_for_nothing_outside_itself(client: TestClient) -> None:
     answer = client.get("/", params={"q": "red", "fold": "1"}, headers=HTML)
+    assert "maxlength" not in answer.text, "which cuts what is pasted, unsaid; the server says what is too long"
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy

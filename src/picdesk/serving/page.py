@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,11 +24,12 @@ from picdesk.report.content import Item, QueryCard, Ranking
 from picdesk.report.page import TEMPLATES, environment_of
 from picdesk.retrieval.pieces import Piece
 from picdesk.retrieval.searcher import DIRECTION_OF, Find
-from picdesk.serving.api import desk_of, finds, looked_at, name_of
+from picdesk.serving.api import desk_of, finds, join_answers, looked_at, name_of
 from picdesk.serving.commands import command_of, plain
 from picdesk.serving.desk import Desk
 from picdesk.serving.examples import examples_of
 from picdesk.serving.filter_columns import example_of
+from picdesk.serving.form_numbers import number, step_of
 from picdesk.serving.questions import AskError, Options, Question, about_pieces, about_text, refuse_others, text_of
 from picdesk.serving.served import Served
 
@@ -88,19 +88,22 @@ async def picture_page(request: Request) -> Response:
 @router.get("/results.json")
 async def as_json_file(request: Request) -> Response:
     """What the page shows, as the API gives it."""
-    desk = desk_of(request)
-    parts = await desk.ask_all(asked_of(desk, dict(request.query_params)).questions)
-    return Response(b'{"answers":[' + b",".join(parts) + b"]}", media_type="application/json")
+    return join_answers(await parts_of(request))
 
 
 @router.get("/results.csv")
 async def as_csv_file(request: Request) -> Response:
     """What the page shows, as a table with the columns of `results.csv`."""
-    desk = desk_of(request)
-    parts = await desk.ask_all(asked_of(desk, dict(request.query_params)).questions)
-    told = as_csv([card_of(json.loads(part)) for part in parts])
+    told = as_csv([card_of(json.loads(part)) for part in await parts_of(request)])
     headers = {"Content-Disposition": 'attachment; filename="results.csv"'}
     return Response(told, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def parts_of(request: Request) -> list[bytes]:
+    """The answers to what an address asks; what it names is read in a thread, as a disk may take its time."""
+    desk = desk_of(request)
+    asked = await desk.beside(asked_of, desk, dict(request.query_params))
+    return await desk.ask_all(asked.questions)
 
 
 @router.get("/uploads/{digest}")
@@ -199,7 +202,9 @@ def upload_of(desk: Desk, digest: str) -> Piece:
 
 
 def can_find_texts(served: Served) -> bool:
-    """Whether there are texts to find for a picture."""
+    """Whether there are texts to find for a picture; those of a data set need not be encoded yet."""
+    if served.opened.encode_ahead is not None:
+        return served.has_texts
     try:
         return len(served.gallery("texts")) > 0
     except AskError:
@@ -209,19 +214,6 @@ def can_find_texts(served: Served) -> bool:
 def reranker_values(query: Mapping[str, str]) -> dict[str, str]:
     """The weights in an address: `w.captions=0.2`."""
     return {name[2:]: value for name, value in query.items() if name.startswith("w.") and value.strip()}
-
-
-def number(name: str, text: str) -> float | None:
-    """A finite number, or None for nothing. Raises `AskError`."""
-    if not text.strip():
-        return None
-    try:
-        found = float(text.replace(",", "."))
-    except ValueError:
-        raise AskError(name, f"{text[:40]!r} is no number") from None
-    if not math.isfinite(found):
-        raise AskError(name, f"{text[:40]!r} is no finite number")
-    return found
 
 
 async def page_of(request: Request, query: Mapping[str, str], sent: Piece | None = None) -> Response:
@@ -253,7 +245,7 @@ def render(desk: Desk, served: Served, **more: Any) -> str:
     known: dict[str, Any] = {
         "served": served,
         "count": len(served.gallery(served.first_find)),
-        "both": served.pictures.collection is not None and bool(len(served.pictures.collection.text_ids)),
+        "both": served.has_texts,
         "rerankers": served.weights,
         "folds": desk.folds.are_known(served),
         "usual": desk.settings.run_depth,
@@ -261,6 +253,8 @@ def render(desk: Desk, served: Served, **more: Any) -> str:
         "examples": examples_of(desk, served),
         "version": picdesk.__version__,
         "static": static_link,
+        "plain": plain,
+        "step_of": step_of,
         "address": lambda name: quote(name),
         "has_pictures": served.pictures.collection is not None and has_pictures(served.pictures.collection),
         "fault": None,
