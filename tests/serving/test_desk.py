@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from picdesk.backbones.lite import Lite
 from picdesk.embedding.encoder import Encoder
@@ -314,6 +316,27 @@ def test_a_new_index_takes_the_place_of_the_old_one_and_a_wrong_one_does_not(tmp
         two = client.post("/search", json={"text": "red", "top_k": 40}).json()["answers"][0]
         assert len(two["results"]) == 30
         assert two["fingerprint"] != one["fingerprint"]
+        title = next(item["title"] for item in two["results"] if item["id"] == "p00")
+        (tmp_path / "new").mkdir()
+        Image.new("RGB", (8, 8), "red").save(tmp_path / "new" / "new0.png")
+        for change in (
+            ("task=index_add", "data=folder", f"data.root={tmp_path / 'new'}"),
+            ("task=index_remove", "ids=[p00]"),
+        ):
+            ran = run(
+                capfd, tmp_path / "out", "retrieve", *change, f"index_dir={index}", f"paths.store={tmp_path / 's'}"
+            )
+            assert ran.status == 0, ran.err
+        assert client.post("/reload").status_code == 200
+        two = client.post("/search", json={"text": "red", "top_k": 40}).json()["answers"][0]
+        ids = {item["id"] for item in two["results"]}
+        assert (len(ids), "new0.png" in ids, "p00" in ids) == (30, True, False)
+        assert [client.get(f"/{where}/p00").status_code for where in ("items", "images", "thumbs/small")] == [404] * 3
+        shown = client.get("/", params={"q": title, "top_k": "40"}, headers={"accept": "text/html"}).text
+        assert re.findall(r"true picture|small/(?:new0|p00)|like=new0", shown) == [], (
+            "taken out, or not there to be seen"
+        )
+        assert shown.count("/thumbs/small/") == 29
         (index / "header.json").write_text("{}")
         refused = client.post("/reload")
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (409, "reload")

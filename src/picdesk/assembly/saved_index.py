@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf, open_dict
 
 from picdesk.assembly.inherit import inherit, is_open, settle_precision, with_checkpoint
@@ -154,7 +155,8 @@ def gallery_in(session: Session, folder: Path, direction: Direction, wanting: Se
     expected = of_backbone(backbone, session.encoder) | {"prompt": prompt_facts(prompt)}
     expected["gallery"] = "pictures" if direction == "t2i" else "texts"
     index = open_index(session.index_to_load(), folder, expected, backbone.dim)
-    catalogue = Catalogue(collection_of_index(session), direction, prompt.render if prompt is not None else None)
+    known_of = searched_of(collection_of_index(session), direction, index.ids)
+    catalogue = Catalogue(known_of, direction, prompt.render if prompt is not None else None)
     check_count(folder, index, catalogue)
     check_pictures(session, folder, catalogue, wanting)
     known = (lambda: read_columns(folder, str(facts[COLUMNS]))) if facts.get(COLUMNS) else None
@@ -171,6 +173,18 @@ def collection_of_index(session: Session) -> Collection | None:
         log.warning("the data set of the index cannot be read, so items are shown by their ids alone: %s", error)
         return None
     return collection
+
+
+def searched_of(collection: Collection | None, direction: Direction, ids: Sequence[str]) -> Collection | None:
+    """What the data set says of the items of an index, without those that were taken out of it or lie in another part: they are
+    not to be shown. All of it where the index holds nothing of it."""
+    if collection is None:
+        return None
+    searched, known = set(ids), collection.picture_ids if direction == "t2i" else collection.text_ids
+    rows = np.array([i for i, name in enumerate(known) if name in searched], np.int64)
+    if len(rows) in (0, len(known)):
+        return collection
+    return collection.take(rows) if direction == "t2i" else collection.with_texts(rows)
 
 
 def check_count(folder: Path, index: Index, catalogue: Catalogue) -> None:

@@ -233,8 +233,9 @@ def view(served: Served, answer: dict[str, Any], question: Question) -> dict[str
     for item in [each for one in answer["results"] for each in (one, *one.get("alike", ()))]:
         item.setdefault("alike", ())
         item["true"] = item["id"] == true
-        item["shown"] = seen and answer["find"] == "pictures"
-        item["leads"] = answer["find"] == "pictures" and (seen or served.system.backbone.knows_given_alone)
+        is_picture = answer["find"] == "pictures"
+        item["shown"] = seen and is_picture and item["id"] in served.pictures  # what was added later lies elsewhere
+        item["leads"] = item["shown"] or (is_picture and served.system.backbone.knows_given_alone)
     missing = true and true not in {each["id"] for one in answer["results"] for each in (one, *one.get("alike", ()))}
     known = {"true_picture": None, "true_rank": None}
     return {**known, **answer, "missing": bool(missing), "command": command_of(served, question), "seen": seen}
