@@ -1,6 +1,7 @@
 """The API: what it gives, and what it says to what it cannot take."""
 
 import base64
+import gzip
 import io
 import json
 import zlib
@@ -262,13 +263,22 @@ def test_broken_json_and_wrong_types_of_body(client: TestClient) -> None:
         (b"a=1", "text/plain", 415, "Content-Type", f"'text/plain': {wanted}"),
         (b'{"text": "red"}', "", 415, "Content-Type", f"'': {wanted}"),
         (b"", "", 422, "body", ""),
+        ('{"text": "é"}'.encode("latin-1"), "application/json; charset=iso-8859-1", 400, "body", "not in UTF-8"),
+        (b"[" * 50_000 + b"]" * 50_000, "application/json", 400, "body", "no JSON that can be read: nested too deep"),
+        (b'{"text": "a", "top_k": %s}' % (b"9" * 5000), "application/json", 400, "body", "no JSON that can be read"),
     ):
         answer = client.post("/search", content=content, headers={"content-type": kind})
         (fault,) = answer.json()["errors"]
         assert (answer.status_code, fault["field"], fault["message"][: len(told)]) == (status, field, told), content
+    packed = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = client.post("/search", content=gzip.compress(b'{"text": "red"}'), headers=packed)
+    told = {"field": "Content-Encoding", "message": "'gzip': a body is sent as it is"}
+    assert (answer.status_code, answer.json()["errors"]) == (415, [told])
     answer = client.post("/search/image", json={"picture": "a"})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (415, "Content-Type")
-    assert client.post("/search/image", data={"picture": "a"}).status_code == 422
+    answer = client.post("/search/image", data={"picture": "a"})
+    told = {"field": "picture", "message": "a file is wanted, with a filename"}
+    assert (answer.status_code, answer.json()["errors"]) == (422, [told])
     assert client.put("/search", json={}).status_code == 405
     for path in ("/nothing", "/search/"):
         answer = client.post(path, json={"text": "red"}, follow_redirects=False)
@@ -287,6 +297,8 @@ def test_an_error_repeats_the_value_and_misspelt_fields_of_a_form_are_told(clien
         refused = client.post("/search/image", files=sent, data={name: "3"})
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, name)
         assert "picture, find, top_k" in refused.json()["errors"][0]["message"]
+    twice = client.post("/search/image", files=[*sent.items(), *sent.items()])
+    assert twice.json() == {"errors": [{"field": "picture", "message": "given more than once"}]}
 
 
 def test_head_is_get_without_the_body(client: TestClient) -> None:

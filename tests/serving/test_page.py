@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from picdesk.serving.commands import plain
 from picdesk.serving.desk import Desk
-from picdesk.serving.form_numbers import step_of
+from picdesk.serving.forms import step_of
 from tests.serving.conftest import client_of, desk_over
 from tests.tiny import write_data
 
@@ -123,6 +123,7 @@ def test_a_mistake_is_told_on_the_page_and_what_was_typed_stays(client: TestClie
         ({"q": "red", "find": "films"}, 422, "find"),
         ({"q": "red", "topk": "3"}, 422, "topk: no such parameter; there are q, minus"),
         ({"q": "red", "fold": "banana"}, 422, "fold: &#39;banana&#39;: give 1"),
+        ({"q": ["red", "blue"]}, 422, "q: given more than once"),
         ({"minus": "a"}, 422, "minus: give a text or a picture too"),
         ({"q": "a" * 10_000}, 422, "q"),
         ({"like": "../../etc/passwd"}, 404, "id"),
@@ -132,7 +133,7 @@ def test_a_mistake_is_told_on_the_page_and_what_was_typed_stays(client: TestClie
         assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
         note = re.search(r'role="alert">(.*?)</p>', answer.text, re.S) or pytest.fail("nothing is told")
         assert told in note[1]
-        assert all(f'value="{query["q"]}"' in answer.text for name in query if name == "q")
+        assert all(f'value="{query["q"]}"' in answer.text for name in query if name == "q" and told[:2] != "q:")
     assert client.post("/", headers=HTML).status_code == 422
     sent = client.post("/", files={"picture": ("a.png", b"hello")}, headers=HTML)
     assert (sent.status_code, "not a picture" in sent.text) == (422, True)

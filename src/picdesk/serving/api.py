@@ -19,6 +19,7 @@ from picdesk.retrieval.searcher import Find
 from picdesk.serving import schemas
 from picdesk.serving.desk import Desk
 from picdesk.serving.filter_columns import names_of
+from picdesk.serving.forms import each_once
 from picdesk.serving.questions import AskError, Question, about_pieces, about_text, in_time, refuse_others, text_of
 from picdesk.serving.served import Served
 from picdesk.serving.thumbs import SIDES, Shown, original
@@ -81,7 +82,7 @@ async def search_image(
 ) -> Response:
     """Find pictures like a picture, or texts for it."""
     desk = desk_of(request)
-    refuse_others(await request.form(), FORM, "field")
+    refuse_others(each_once(await request.form()), FORM, "field")
     options = desk.options(k=top_k, min_score=min_score, where=filter, fold=fold)
     piece = await looked_at(desk, await picture.read(), name_of(picture.filename))
     return join_answers([await desk.ask(about_pieces([piece], find, options))])

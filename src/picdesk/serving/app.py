@@ -18,6 +18,8 @@ from picdesk.serving.desk import Desk
 from picdesk.serving.guard import FAILED, LOCAL, App, Guard, Refusal
 from picdesk.serving.questions import AskError
 
+UNREADABLE = "There was an error parsing the body"
+"""What FastAPI says of a body that its parser of JSON fails at in another way than by finding a mistake in it."""
 NO_JSON, FORMS = "json_invalid", ("multipart/form-data", "application/x-www-form-urlencoded")
 log = logging.getLogger(__name__)
 
@@ -74,11 +76,22 @@ async def of_a_form(request: Request, error: Exception) -> Response:
 async def of_a_route(request: Request, error: Exception) -> Response:
     """No such address, no such method, or not let through."""
     assert isinstance(error, HTTPException)
-    field = error.field if isinstance(error, Refusal) else "request"
-    said = (
-        f"{request.url.path}: no such address; /openapi.json lists them" if error.status_code == 404 else error.detail
-    )
+    field, said = (error.field if isinstance(error, Refusal) else "request"), error.detail
+    if error.status_code == 404:
+        said = f"{request.url.path}: no such address; /openapi.json lists them"
+    elif error.detail == UNREADABLE:
+        return unreadable(request, error.__cause__)
     return faults(request, error.status_code, [(field, str(said))], error.headers)
+
+
+def unreadable(request: Request, why: BaseException | None) -> Response:
+    """What is wrong with a body that cannot be read as JSON at all, nor as the mistake of somebody who wrote some."""
+    packed = request.headers.get("content-encoding", "identity")
+    if packed != "identity":
+        return faults(request, 415, [("Content-Encoding", f"{short_repr(packed, 40)}: a body is sent as it is")])
+    if isinstance(why, UnicodeError):
+        return faults(request, 400, [("body", "not in UTF-8, which JSON is in, whatever charset its type names")])
+    return faults(request, 400, [("body", "no JSON that can be read: nested too deep, or a number of too many digits")])
 
 
 async def of_ours(request: Request, error: Exception) -> Response:
@@ -103,6 +116,8 @@ def message(fault: Any) -> str:
     """What pydantic says of it, after the value where it is one, without the name of its own exception."""
     if fault["type"] == NO_JSON:
         return f"no JSON at character {fault['loc'][-1]}: {fault['ctx']['error']}"
+    if fault["type"] == "value_error" and fault["loc"] == ("body", "picture"):
+        return "a file is wanted, with a filename"
     said, value = str(fault["msg"]).removeprefix("Value error, "), fault.get("input")
     is_value = isinstance(value, str | int | float) and fault["type"] not in ("extra_forbidden", "value_error")
     return f"{short_repr(value, 80)}: {said}" if is_value else said

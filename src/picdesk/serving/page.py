@@ -29,7 +29,7 @@ from picdesk.serving.commands import command_of, plain
 from picdesk.serving.desk import Desk
 from picdesk.serving.examples import examples_of
 from picdesk.serving.filter_columns import example_of
-from picdesk.serving.form_numbers import number, step_of
+from picdesk.serving.forms import each_once, number, step_of
 from picdesk.serving.questions import AskError, Options, Question, about_pieces, about_text, refuse_others, text_of
 from picdesk.serving.served import Served
 
@@ -64,14 +64,15 @@ class Asked:
 @router.get("/", response_class=HTMLResponse)
 async def question_page(request: Request) -> Response:
     """The page of a question, or of none."""
-    return await page_of(request, dict(request.query_params))
+    return await page_of(request, each_once(request.query_params))
 
 
 @router.post("/", response_class=HTMLResponse)
 async def picture_page(request: Request) -> Response:
     """The page of a picture that was sent; it is kept in memory for a while, so that its links work."""
     async with request.form(max_files=1, max_fields=30) as form:
-        given = dict(request.query_params) | {name: value for name, value in form.items() if isinstance(value, str)}
+        written = {name: value for name, value in each_once(form).items() if isinstance(value, str)}
+        given = each_once(request.query_params) | written
         sent = form.get("picture")
         if not isinstance(sent, UploadFile) or not sent.size:
             raise AskError("picture", "choose a picture first")
@@ -102,7 +103,7 @@ async def as_csv_file(request: Request) -> Response:
 async def parts_of(request: Request) -> list[bytes]:
     """The answers to what an address asks; what it names is read in a thread, as a disk may take its time."""
     desk = desk_of(request)
-    asked = await desk.beside(asked_of, desk, dict(request.query_params))
+    asked = await desk.beside(asked_of, desk, each_once(request.query_params))
     return await desk.ask_all(asked.questions)
 
 

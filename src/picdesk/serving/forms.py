@@ -1,12 +1,27 @@
-"""Numbers of a form: as they come in an address, and the steps by which they are set."""
+"""What a form or an address says: each name once, numbers, and the steps by which a number is set."""
 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
+from starlette.datastructures import ImmutableMultiDict
+
+from picdesk.errors import short_repr
 from picdesk.serving.questions import AskError
 
+Value = TypeVar("Value")
 FIVES = tuple(f"{tenth}5" for tenth in range(10))
+
+
+def each_once(given: ImmutableMultiDict[str, Value]) -> dict[str, Value]:
+    """Names with their values. Raises `AskError` for a name that is given twice, as one of its values would be ignored."""
+    found: dict[str, Value] = {}
+    for name, value in given.multi_items():
+        if name in found:
+            raise AskError(short_repr(name, 40).strip("'"), "given more than once")
+        found[name] = value
+    return found
 
 
 def number(name: str, text: str) -> float | None:
