@@ -1,7 +1,12 @@
 """Layers that work in place give the bits that they give beside, and are as before when the encoding is over."""
 
 import copy
+import importlib
+import sys
+import threading
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -125,6 +130,33 @@ def test_a_trunk_of_another_library_is_left_alone() -> None:
     plain = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).eval()
     in_place.work_in_place(plain)
     assert not ways(plain)
+
+
+@pytest.fixture
+def slow_timm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, threading.Event]]:
+    """A package of timm's name whose layers are half imported from `begun` until `go_on`."""
+    events = {"begun": threading.Event(), "go_on": threading.Event()}
+    (tmp_path / "timm").mkdir()
+    (tmp_path / "timm" / "__init__.py").touch()
+    wait = "import sys\nsys.slow_timm['begun'].set()\nsys.slow_timm['go_on'].wait(20)\n"
+    (tmp_path / "timm" / "layers.py").write_text(wait + "Conv2dSame = BatchNormAct2d = None\n")
+    monkeypatch.setattr(sys, "slow_timm", events, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] == "timm"}
+    yield events
+    for name in ("timm", "timm.layers"):
+        sys.modules.pop(name, None)
+    sys.modules.update(own)
+
+
+def test_a_trunk_is_made_ready_while_another_thread_imports_timm(slow_timm: dict[str, threading.Event]) -> None:
+    """A server loads the picture trunk in a thread, while another one makes a text trunk ready."""
+    importing = threading.Thread(target=importlib.import_module, args=("timm.layers",))
+    importing.start()
+    assert slow_timm["begun"].wait(20)
+    threading.Timer(0.1, slow_timm["go_on"].set).start()
+    assert in_place.work_in_place(torch.nn.Linear(1, 1)) == []
+    importing.join()
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -7,6 +7,7 @@ they read, the output of a convolution that nobody looks at again.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -28,7 +29,8 @@ def work_in_place(trunk: nn.Module) -> list[nn.Module]:
 
     Layers that work in place already are none of them. Meanwhile the trunk gives no gradients.
     """
-    layers: Any = sys.modules.get("timm.layers")
+    # an import waits for a thread that is at it; until then the table of modules has half of one
+    layers: Any = importlib.import_module("timm.layers") if "timm.layers" in sys.modules else None
     ways: dict[nn.Module, Callable[..., torch.Tensor]] = {}
     for module in () if layers is None else trunk.modules():
         if type(module) is layers.Conv2dSame:
