@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from picdesk.serving.commands import plain
 from picdesk.serving.desk import Desk
 from picdesk.serving.forms import step_of
-from tests.serving.conftest import client_of, desk_over
+from tests.doors import run
+from tests.serving.conftest import client_of, desk_over, tiny
 from tests.tiny import write_data
 
 HTML = {"accept": "text/html"}
@@ -73,6 +74,20 @@ def test_a_picture_by_upload_shows_both_and_its_links_work(client: TestClient) -
     assert client.get(link.replace("/?", "/results.csv?")).text.count("\n") == 1 + 3 + 3
     gone = client.get("/", params={"picture": "0" * 64}, headers=HTML)
     assert (gone.status_code, "choose it again" in gone.text) == (404, True)
+
+
+def test_an_index_of_texts_finds_texts_for_a_picture(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    index, store = f"index_dir={tmp_path / 'index'}", f"paths.store={tmp_path / 'store'}"
+    made = run(
+        capfd, tmp_path / "out", "retrieve", "task=index_build", "gallery=texts", *tiny(tmp_path, 6), index, store
+    )
+    assert made.status == 0, made.err
+    with desk_over(tmp_path, index, "serve.rate=0") as desk, client_of(desk) as client:
+        sent = {"picture": ("mine.png", client.get("/images/p05").content)}
+        for answer in (client.post("/", files=sent, headers=HTML), client.get("/?like=p05", headers=HTML)):
+            assert (answer.status_code, answer.text.count('class="texts"')) == (200, 1), answer.text
+        refused = client.post("/search", json={"text": "red"})
+        assert (refused.status_code, "it finds find=texts" in refused.text) == (422, True), refused.text
 
 
 def test_more_like_this_and_without_a_word(client: TestClient) -> None:

@@ -91,7 +91,9 @@ def test_texts_are_searched_for_a_picture(capfd: Capture, tmp_path: Path) -> Non
     made = retrieve(capfd, tmp_path, image, *over(tmp_path), f"save_index={tmp_path / 'index'}")
     again = retrieve(capfd, tmp_path, image, f"index_dir={tmp_path / 'index'}")
     assert results(again) == results(made)
-    one_line(retrieve(capfd, tmp_path, QUERY, f"index_dir={tmp_path / 'index'}"), "gallery is 'texts' there")
+    one_line(
+        retrieve(capfd, tmp_path, QUERY, f"index_dir={tmp_path / 'index'}"), "is an index of texts: it finds find=texts"
+    )
 
 
 REFUSED = {

@@ -153,7 +153,11 @@ def gallery_in(session: Session, folder: Path, direction: Direction, wanting: Se
     prompt = session.build("prompt").choose(tuple(facts["fields"])) if facts.get("fields") else None
     backbone = session.backbone.facing(direction)
     expected = of_backbone(backbone, session.encoder) | {"prompt": prompt_facts(prompt)}
-    expected["gallery"] = "pictures" if direction == "t2i" else "texts"
+    expected["gallery"] = wanted = "pictures" if direction == "t2i" else "texts"
+    held = facts.get("gallery", "pictures")
+    if held != wanted:
+        told = f"it finds find={held}; for {wanted} build one by task=index_build gallery={wanted}"
+        raise ConfigError(f"index_dir={folder} is an index of {held}: {told}")
     index = open_index(session.index_to_load(), folder, expected, backbone.dim)
     known_of = searched_of(collection_of_index(session), direction, index.ids)
     catalogue = Catalogue(known_of, direction, prompt.render if prompt is not None else None)

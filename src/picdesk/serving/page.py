@@ -166,7 +166,7 @@ def asked_of(desk: Desk, query: Mapping[str, str], sent: Piece | None = None) ->
     )
     pieces = pieces_of(desk, given, sent)
     ways: list[Find] = [finds(given["find"])] if "find" in given else [desk.now.first_find]
-    if pieces and "find" not in given and "q" not in given and can_find_texts(desk.now):
+    if pieces and "find" not in given and "q" not in given and ways == ["pictures"] and can_find_texts(desk.now):
         ways = ["pictures", "texts"]
     if len(pieces) == 1 and pieces[0].text:
         made = tuple(about_text(pieces[0].text, find, options) for find in ways)
