@@ -327,6 +327,8 @@ def test_a_new_index_takes_the_place_of_the_old_one_and_a_wrong_one_does_not(tmp
                 capfd, tmp_path / "out", "retrieve", *change, f"index_dir={index}", f"paths.store={tmp_path / 's'}"
             )
             assert ran.status == 0, ran.err
+        of_one = client.post("/search", json={"text": "red", "top_k": 40, "filter": "id in ('p00', 'p01')"})
+        assert {item["id"] for item in of_one.json()["answers"][0]["results"]} == {"p00", "p01"}, "what was opened"
         assert client.post("/reload").status_code == 200
         two = client.post("/search", json={"text": "red", "top_k": 40}).json()["answers"][0]
         ids = {item["id"] for item in two["results"]}

@@ -21,7 +21,7 @@ from picdesk.embedding.precision import AUTO
 from picdesk.errors import ConfigError, DataError, MissingFileError, UserError
 from picdesk.files import hold
 from picdesk.filters.columns import Columns
-from picdesk.filters.kept import COLUMNS, read_columns, write_columns
+from picdesk.filters.kept import COLUMNS, KeptColumns, read_columns, write_columns
 from picdesk.interfaces import Direction, Index
 from picdesk.process.foreign_folders import check_to_write
 from picdesk.retrieval.catalogue import Catalogue
@@ -163,7 +163,7 @@ def gallery_in(session: Session, folder: Path, direction: Direction, wanting: Se
     catalogue = Catalogue(known_of, direction, prompt.render if prompt is not None else None)
     check_count(folder, index, catalogue)
     check_pictures(session, folder, catalogue, wanting)
-    known = (lambda: read_columns(folder, str(facts[COLUMNS]))) if facts.get(COLUMNS) else None
+    known = KeptColumns(folder, str(facts[COLUMNS])) if facts.get(COLUMNS) else None
     return Gallery(direction, index, catalogue, None, str(facts.get("data")), prompt, known)
 
 
