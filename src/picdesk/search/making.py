@@ -110,6 +110,10 @@ def train(index: Any, sample: Floats, factory: str) -> None:
     if index.is_trained:
         return
     steps = [step for part in parts(index) for step in _rotations(part)]
+    for step in steps:
+        if len(sample) < step.d_in:  # where faiss writes beyond its memory, and the process ends
+            told = f"{len(sample)} items do not suffice to learn a rotation of {step.d_in} dimensions"
+            raise DataError(f"index {factory!r}: {told}; take a kind without one (index.rotate=false), or index=flat")
     learners = [faiss.ProductQuantizer(step.d_out, step.M, 8) for step in steps]  # as faiss's own, without its advice
     for step, learner in zip(steps, learners, strict=True):
         learner.cp.min_points_per_centroid = 1
