@@ -163,7 +163,9 @@ def test_what_cannot_be_built_is_told_in_one_line(
 def test_too_few_items_for_a_rotation_are_refused() -> None:
     """faiss learns it from fewer items than dimensions by writing beyond its memory, which ends the process."""
     few = embeddings(clustered_vectors(300, seed=1, dim=320), "few")
-    with pytest.raises(DataError, match=r"300 items do not suffice to learn a rotation of 320 dimensions; .*rotate=false"):
+    with pytest.raises(
+        DataError, match=r"300 items do not suffice to learn a rotation of 320 dimensions; .*rotate=false"
+    ):
         IvfPqIndex(lists=4).build(few)
     plain = IvfPqIndex(lists=4, rotate=False)
     plain.build(few)
