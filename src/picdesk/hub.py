@@ -15,6 +15,7 @@ from picdesk.errors import ConfigError, MissingFileError, UserError
 
 log = logging.getLogger(__name__)
 SMALL = ("*.json", "*.txt", "*.model")  # configs and tokenizers
+WITH_PICTURES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 RUN_AS = "transformers_modules."  # what the transformers library calls modules that a repository brings
@@ -107,9 +108,9 @@ def fits(name: str, patterns: Iterable[str]) -> bool:
     return any(Path(name).match(pattern) for pattern in patterns)
 
 
-def one_set_of_weights(names: Iterable[str], preferred: str, needed: str) -> list[str]:
-    """The small files and one form of the weights: those fitting `preferred`, else any; nothing unless `needed` is there."""
+def one_set_of_weights(names: Iterable[str]) -> list[str]:
+    """Of a repository's files: configs, tokenizer, and one form of the weights; nothing where there is no `config.json`."""
     found = [name for name in names if "/" not in name]
-    weights = [name for name in found if Path(name).match(preferred)]
+    weights = [name for name in found if Path(name).match("model*.safetensors")]
     weights = weights or [name for name in found if fits(name, WEIGHTS) and name != "training_args.bin"]
-    return [*small_files(found), *weights] if weights and needed in found else []
+    return [*small_files(found), *weights] if weights and "config.json" in found else []

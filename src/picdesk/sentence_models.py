@@ -25,7 +25,7 @@ DESCRIPTIONS = (".json", ".txt", ".jinja", ".model", ".py")
 def pick_files(names: Iterable[str]) -> list[str]:
     """Of a repository's files: one form of the weights, configs, code, templates, and the folders of the library's modules."""
     listed = list(names)
-    top = one_set_of_weights(listed, "model*.safetensors", "config.json")
+    top = one_set_of_weights(listed)
     deep = [name for name in listed if name.count("/") == 1 and name[0].isdigit()]  # 1_Pooling/config.json, 2_Dense/...
     whole = {str(Path(name).parent) for name in deep if name.endswith(".safetensors")}
     modules = [n for n in deep if not (str(Path(n).parent) in whole and fits(n, ("*.bin",)))]

@@ -20,18 +20,16 @@ from torch import nn
 from picdesk.backbones.text_trunks import ENCODERS, load_minilm
 from picdesk.backbones.tokens import flags_of
 from picdesk.backbones.transformers_files import (
-    FILES,
     affine_of,
     cut_to_size,
     digest_of_tokenizer,
     first_line,
     load_processors,
-    pick_files,
     plain_description,
 )
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, UserError
-from picdesk.hub import folder_of
+from picdesk.hub import WITH_PICTURES, folder_of, one_set_of_weights
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.weights import from_folder
@@ -89,7 +87,11 @@ class Captioner(TwoTower):
     @staticmethod
     def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
         """The folder or hub id."""
-        return [model_need(values["model"], f"{key}.model", pick_files, FILES)] if values.get("model") else []
+        return (
+            [model_need(values["model"], f"{key}.model", one_set_of_weights, WITH_PICTURES)]
+            if values.get("model")
+            else []
+        )
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The image processor's own resize and crop: uint8 [3, height, width]. Raises `ConfigError` without a model."""
@@ -133,7 +135,7 @@ class Loaded:
     """A captioning model with what belongs to it, from a local folder or a hub."""
 
     def __init__(self, model: str, sentence: nn.Module, tokenize: Any, writing: dict[str, Any]) -> None:
-        folder = folder_of(model, "backbone.model", pick_files, FILES)
+        folder = folder_of(model, "backbone.model", one_set_of_weights, WITH_PICTURES)
         writer = load_writer(folder, model)
         self.processor, words = load_processors(folder, model)
         self.factor, self.offset, shape = affine_of(self.processor, model)
@@ -188,6 +190,6 @@ def load_writer(folder: Path, name: str) -> Any:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
         raise UserError(
-            f"backbone.model={name} could not be loaded as a captioning model ({first_line(error)}); wanted: {FILES}"
+            f"backbone.model={name} could not be loaded as a captioning model ({first_line(error)}); wanted: {WITH_PICTURES}"
         ) from error
     return model.eval().requires_grad_(False)

@@ -23,17 +23,17 @@ from picdesk.backbones.depth import parameters_behind
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.tokens import Padding, flags_of, padding_of, tokens_of, unusual_settings
 from picdesk.backbones.transformers import pooled_features
-from picdesk.backbones.transformers_files import FILES, digest_of_tokenizer, first_line, plain_description
+from picdesk.backbones.transformers_files import digest_of_tokenizer, first_line, plain_description
 from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import json_value
-from picdesk.hub import code_beyond, folder_of, one_set_of_weights
+from picdesk.hub import WITH_PICTURES, code_beyond, folder_of, one_set_of_weights
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.weights import from_folder
 
 log = logging.getLogger(__name__)
-WANTED = f"{FILES} and the code that config.json names"
+WANTED = f"{WITH_PICTURES} and the code that config.json names"
 COSINE_SCALE = 4.6052  # ln 100, where the model keeps no scale of its own
 
 
@@ -222,7 +222,7 @@ def load(folder: Path, name: str) -> tuple[Any, Any, Any]:
 def pick_files(names: Iterable[str]) -> list[str]:
     """Of a repository's files: configs, tokenizer, one form of the weights, and the code."""
     listed = list(names)
-    weights = one_set_of_weights(listed, "model*.safetensors", "config.json")
+    weights = one_set_of_weights(listed)
     return [*weights, *(name for name in listed if name.endswith(".py") and "/" not in name)] if weights else []
 
 

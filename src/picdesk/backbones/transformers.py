@@ -20,7 +20,6 @@ from torch import nn
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.tokens import flags_of, padding_of, tokens_of, unusual_settings
 from picdesk.backbones.transformers_files import (
-    FILES,
     affine_of,
     context_length,
     cut_to_size,
@@ -28,12 +27,11 @@ from picdesk.backbones.transformers_files import (
     load_model,
     load_processors,
     logit_scale_of,
-    pick_files,
     plain_description,
 )
 from picdesk.backbones.two_tower import TwoTower, bias_of
 from picdesk.errors import ConfigError
-from picdesk.hub import folder_of
+from picdesk.hub import WITH_PICTURES, folder_of, one_set_of_weights
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 
@@ -49,7 +47,7 @@ class Transformers(TwoTower):
 
     def __init__(self, model: str, dim: int | None = None, prompts: Mapping[str, str | None] | None = None) -> None:
         told = read_prompts(prompts, TEXT_PROMPTS)
-        folder = folder_of(model, "backbone.model", pick_files, FILES)
+        folder = folder_of(model, "backbone.model", one_set_of_weights, WITH_PICTURES)
         whole = load_model(folder, model)
         processor, tokenizer = load_processors(folder, model)
         image, image_head = cut_image(whole)
@@ -99,7 +97,7 @@ class Transformers(TwoTower):
     @staticmethod
     def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
         """The folder or hub id."""
-        return [model_need(values["model"], f"{key}.model", pick_files, FILES)]
+        return [model_need(values["model"], f"{key}.model", one_set_of_weights, WITH_PICTURES)]
 
     def picture_to_pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """The image processor's own resize and crop: uint8 [3, height, width]."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ from torch import nn
 from picdesk.backbones.text_trunks import tokenizer_digest
 from picdesk.errors import ConfigError, MissingFileError, UserError
 from picdesk.files import digest_of
-from picdesk.hub import one_set_of_weights
+from picdesk.hub import WITH_PICTURES
 from picdesk.weights import NO_CODE, from_folder, why
 
 log = logging.getLogger(__name__)
-FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
 PLACES = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "processor_class")
 NEEDED = {
     "image processor": ("preprocessor_config.json", "processor_config.json"),
@@ -34,11 +32,6 @@ BLIP = "BlipForImageTextRetrieval"
 PLAIN_CLIP = 77  # tokens of the published CLIPs
 CASED = "A Red Ball, ÉTÉ"
 PROBES = ((0, (64, 48)), (255, (48, 64)), (100, (90, 30)))  # plain pictures: their level, their width and height
-
-
-def pick_files(names: Iterable[str]) -> list[str]:
-    """Of a repository's files: configs, tokenizer, and one form of the weights."""
-    return one_set_of_weights(names, "model*.safetensors", "config.json")
 
 
 def load_model(folder: Path, name: str) -> Any:
@@ -57,7 +50,9 @@ def load_model(folder: Path, name: str) -> Any:
     except UserError:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
-        raise UserError(f"backbone.model={name} could not be loaded ({first_line(error)}); wanted: {FILES}") from error
+        raise UserError(
+            f"backbone.model={name} could not be loaded ({first_line(error)}); wanted: {WITH_PICTURES}"
+        ) from error
     parts = ("get_image_features", "get_text_features", "text_model")
     if not all(hasattr(model, part) for part in parts) or not any(hasattr(model, part) for part in VISION_PARTS):
         raise ConfigError(
@@ -85,7 +80,8 @@ def load_processors(folder: Path, name: str) -> tuple[Any, Any]:
         ) from error
     except Exception as error:
         raise UserError(
-            f"backbone.model={name}: its image processor or tokenizer could not be loaded ({first_line(error)}); wanted: {FILES}"
+            f"backbone.model={name}: its image processor or tokenizer could not be loaded ({first_line(error)}); "
+            f"wanted: {WITH_PICTURES}"
         ) from error
     return processor, tokenizer
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of, file_digest
-from picdesk.hub import folder_of
+from picdesk.hub import WITH_PICTURES, folder_of, one_set_of_weights
 from picdesk.interfaces import RerankContext
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
 from picdesk.rerankers.base import Scorer, no_scores, warn_of_cut
-from picdesk.rerankers.matchers import FILES, Matcher, load, pick_files
+from picdesk.rerankers.matchers import Matcher, load
 from picdesk.trec.runs import Run
 from picdesk.weights import finite
 
@@ -62,14 +62,14 @@ class Itm(Scorer):
         self.model, self.kind, self.add_similarity = model, score, add_similarity
         self.max_tokens, self.picture_size, self.batch_size = max_tokens, picture_size, batch_size
         self.first_token = first_token
-        self.folder = folder_of(model, "reranker.model", pick_files, FILES)
+        self.folder = folder_of(model, "reranker.model", one_set_of_weights, WITH_PICTURES)
         self.counts = {"itm_pictures": 0, "itm_pairs": 0}
         self._cut = False
 
     @staticmethod
     def needs(key: str, values: Mapping[str, Any]) -> list[Need]:
         """The folder or hub id."""
-        return [model_need(values["model"], f"{key}.model", pick_files, FILES)]
+        return [model_need(values["model"], f"{key}.model", one_set_of_weights, WITH_PICTURES)]
 
     def fingerprint(self, context: RerankContext) -> str:
         """The files of the model and every setting that matters."""

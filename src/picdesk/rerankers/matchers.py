@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,8 @@ import torch
 from torch.nn.functional import normalize
 
 from picdesk.errors import ConfigError, UserError
-from picdesk.hub import one_set_of_weights
+from picdesk.hub import WITH_PICTURES
 from picdesk.weights import NO_CODE, from_folder, why
-
-FILES = "config.json, preprocessor_config.json, the tokenizer's files and model.safetensors"
 
 
 class Matcher:
@@ -101,11 +98,6 @@ KINDS: dict[str, tuple[type[Matcher], str]] = {
 }
 
 
-def pick_files(names: Iterable[str]) -> list[str]:
-    """Of a repository's files: configs, tokenizer, and one form of the weights."""
-    return one_set_of_weights(names, "model*.safetensors", "config.json")
-
-
 def load(folder: Path, name: str, size: int, first_token: int | None) -> tuple[Matcher, Any, Any]:
     """Model (float32, frozen), image processor at `size` pixels, tokenizer. Raises `UserError` where something is missing."""
     import transformers
@@ -123,7 +115,7 @@ def load(folder: Path, name: str, size: int, first_token: int | None) -> tuple[M
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
         reason = why(error, most=160)
-        raise UserError(f"reranker.model={name} could not be loaded ({reason}); wanted: {FILES}") from error
+        raise UserError(f"reranker.model={name} could not be loaded ({reason}); wanted: {WITH_PICTURES}") from error
     check(model.config, size, first_token, kind)
     processor.size = {"height": size, "width": size}
     return kind(model.eval().requires_grad_(False), first_token), processor, tokenizer
@@ -135,7 +127,7 @@ def kind_of(folder: Path, name: str) -> tuple[type[Matcher], str]:
         told = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"reranker.model={name} could not be loaded ({why(error, most=160)}); wanted: {FILES}"
+            f"reranker.model={name} could not be loaded ({why(error, most=160)}); wanted: {WITH_PICTURES}"
         ) from error
     if told not in KINDS:
         raise ConfigError(f"reranker.model={name} is a {told} model; reranker=itm takes {' or '.join(KINDS)}")
