@@ -8,13 +8,11 @@ from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_file, data_folder
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
-from picdesk.files import json_value
 from picdesk.parts import config_part
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.karpathy import note_caption_counts, raw_text
 from picdesk.readers.records import way_to_read
 from picdesk.text.as_text import NoTextError, name_of, names_under
-from picdesk.text.files import read_text
 
 Picture = tuple[str, str]
 
@@ -65,12 +63,7 @@ class Coco:
         return note_caption_counts(gathering.collection(lambda places: PictureFiles(tuple(places))))
 
     def _value(self, path: Path, gathering: Gathering[Path]) -> dict[str, Any]:
-        text, note = read_text(path, self.encoding)
-        gathering.notes += [note] if note else []
-        try:
-            value = json_value(text)
-        except ValueError as error:
-            raise DataError(f"{path.name}: {error}") from None
+        value = gathering.json(path, path.name, self.encoding)
         if not isinstance(value, dict) or not all(
             isinstance(value.get(key), list) for key in ("images", "annotations")
         ):

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from picdesk.collection import Collection, Fields, Skipped
 from picdesk.data.spellings import Known
 from picdesk.data.unmatched import Unmatched
 from picdesk.errors import DataError, examples, readable, short_repr
+from picdesk.files import json_value
 from picdesk.interfaces import PictureBytes
 from picdesk.readers.text_columns import Taken, text_fault
 from picdesk.text.as_text import fault_of
@@ -97,6 +98,15 @@ class Gathering(Generic[Place]):
         self.notes += [note] if note else []
         self.notes += [f"{path.name}: {len(every) - len(found)} blank lines"] if len(found) < len(every) else []
         return found
+
+    def json(self, path: Path, name: str, encoding: str | None) -> Any:
+        """The value of a JSON file, which is called `name`; what was odd about it as a text is noted. Raises `DataError`."""
+        text, note = read_text(path, encoding)
+        self.notes += [note] if note else []
+        try:
+            return json_value(text)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from None
 
     def is_new_text(self, text_id: str | None, where: str) -> bool:
         """Whether no text has that id yet; false, and listed, if one has."""

@@ -12,13 +12,12 @@ from picdesk.collection import Collection
 from picdesk.data.places import Inside, RefusedError, data_file, data_folder
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
-from picdesk.files import Doubled, json_value
+from picdesk.files import Doubled
 from picdesk.parts import config_part
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import way_to_read
 from picdesk.text.as_text import NoTextError, name_of, plain_text
-from picdesk.text.files import read_text
 
 
 @config_part
@@ -76,12 +75,7 @@ class Karpathy:
         return note_caption_counts(gathering.collection(lambda places: PictureFiles(tuple(places))))
 
     def _images(self, path: Path, gathering: Gathering[Path]) -> list[Any]:
-        text, note = read_text(path, self.encoding)
-        gathering.notes += [note] if note else []
-        try:
-            value = json_value(text)
-        except ValueError as error:
-            raise DataError(f"{path.name}: {error}") from None
+        value = gathering.json(path, path.name, self.encoding)
         images = value.get("images") if isinstance(value, dict) else None
         if not isinstance(images, list):
             form = "a list of records; read it by data=jsonl" if isinstance(value, list) else "without that"

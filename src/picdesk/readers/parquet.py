@@ -16,8 +16,7 @@ from picdesk.parts import config_part
 from picdesk.readers.arrow_rows import picture_column, read_parquet, rows_of
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
-from picdesk.readers.text_columns import TextColumns, text_fault
-from picdesk.text.as_text import NoTextError, name_of, walk
+from picdesk.readers.text_columns import TextColumns, name_under, text_fault
 
 ENDINGS = ("parquet", "parq", "pq")
 Place = int | Path
@@ -117,7 +116,7 @@ class _Rows:
                 otherwise = f"{Path(shown).with_suffix('').as_posix()}/{row}"
                 picture_id = self._id(place, content, otherwise) if given is None else given
                 column = self.reader.split_column
-                in_split = _name(cells, "split_column", column) if column else split
+                in_split = name_under(cells, "split_column", column) if column else split
             except RefusedError as refused:
                 self.gathering.skip(where, str(refused), given or (names[row] if names else "") or "")
                 continue
@@ -142,7 +141,7 @@ class _Rows:
     def _given_id(self, cells: dict[str, Any]) -> str | None:
         """The id in the row; None where no column has them. Raises `RefusedError`."""
         column = self.reader.picture_id_column
-        picture_id = _name(cells, "picture_id_column", column) if column is not None else None
+        picture_id = name_under(cells, "picture_id_column", column) if column is not None else None
         if picture_id == "":
             raise RefusedError("no picture id")
         return picture_id
@@ -193,10 +192,3 @@ class _Rows:
         if not paths:
             return PictureColumn(self.chunks, rows)
         return PictureFiles(paths) if not rows else PictureMix(self.chunks, kept)
-
-
-def _name(cells: Mapping[str, Any], key: str, column: str) -> str:
-    try:
-        return name_of(walk(cells, column))
-    except NoTextError as error:
-        raise RefusedError(f"data.{key}={column} {error}") from None

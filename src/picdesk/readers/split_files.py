@@ -10,7 +10,7 @@ import numpy as np
 from picdesk.collection import Collection, Skipped
 from picdesk.data.groups import See, see_all
 from picdesk.data.spellings import Known
-from picdesk.data.splits import Split, Splits
+from picdesk.data.splits import NAMES, Split, Splits
 from picdesk.errors import DataError, MissingFileError, check_fraction, examples, short_repr
 from picdesk.files import Doubled, json_value
 from picdesk.parts import config_part
@@ -20,7 +20,6 @@ from picdesk.text.as_text import NoTextError, name_of, walk, what
 from picdesk.text.files import plain_suffix, read_text
 from picdesk.text.table import delimiter_named, need_columns, read_table
 
-NAMES = ("train", "val", "test")
 FORMS = 'CSV or JSON records with a picture and a split each are needed, or {"train": ["a.jpg", ...], ...}'
 Named = list[tuple[str, str, str]]  # where, picture, split
 

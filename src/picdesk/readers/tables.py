@@ -13,8 +13,8 @@ from picdesk.readers.arrow_rows import rows_of_frame
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.readers.records import read_records
-from picdesk.readers.text_columns import TextColumns, text_fault
-from picdesk.text.as_text import NoTextError, fault_of, name_of, names_under, walk
+from picdesk.readers.text_columns import TextColumns, name_under, text_fault
+from picdesk.text.as_text import fault_of, names_under
 from picdesk.text.table import delimiter_named, need_columns, read_table
 
 
@@ -86,15 +86,15 @@ class RowsOfTexts:
     ) -> None:
         picture_id = ""
         try:
-            file = self._name(cells, "picture_column", self.picture_column)
+            file = name_under(cells, "picture_column", self.picture_column)
             own = self.picture_id_column in (None, self.picture_column)
-            picture_id = file if own else self._name(cells, "picture_id_column", str(self.picture_id_column))
+            picture_id = file if own else name_under(cells, "picture_id_column", str(self.picture_id_column))
             path = inside.picture(file, SUFFIXES)
             picture_id = inside.first_name(file, path) if own else picture_id
-            given = self._name(cells, "text_id_column", self.text_id_column) if self.text_id_column else None
+            given = name_under(cells, "text_id_column", self.text_id_column) if self.text_id_column else None
             if not picture_id or given == "":
                 raise RefusedError("no picture id" if not picture_id else "no text id")
-            in_split = self._name(cells, "split_column", self.split_column) if self.split_column else split
+            in_split = name_under(cells, "split_column", self.split_column) if self.split_column else split
         except RefusedError as refused:
             gathering.skip(where, str(refused), picture_id)
             return
@@ -120,12 +120,6 @@ class RowsOfTexts:
         gathering.member(picture[0], split, where)
         for text_id, fields in zip(ids, texts, strict=True):
             gathering.text(picture[0], fields, where, text_id)
-
-    def _name(self, cells: Mapping[str, Any], key: str, column: str) -> str:
-        try:
-            return name_of(walk(cells, column))
-        except NoTextError as error:
-            raise RefusedError(f"data.{key}={column} {error}") from None
 
 
 @config_part

@@ -7,9 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from picdesk.collection import Fields
+from picdesk.data.places import RefusedError
 from picdesk.errors import ConfigError, DataError, short_repr
 from picdesk.filters.columns import ID
-from picdesk.text.as_text import NO_VALUE, NUL, NoTextError, fault_of, one_text, parse_cell, value_text, walk, way, what
+from picdesk.text.as_text import (
+    NO_VALUE,
+    NoTextError,
+    fault_of,
+    name_of,
+    one_text,
+    parse_cell,
+    value_text,
+    walk,
+    way,
+    what,
+)
 
 BUILT_IN = ("caption", "title", "tags")
 
@@ -142,9 +154,12 @@ def split_tags(text: str, separators: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def holds_nul(texts: Iterable[Fields]) -> bool:
-    """Whether a NUL character stands in any field."""
-    return any(fault_of(text) == NUL for text in _all(texts))
+def name_under(cells: Mapping[str, Any], key: str, column: str) -> str:
+    """A name (an id, a file, a split) under the column that `data.KEY` names. Raises `RefusedError` for what is none."""
+    try:
+        return name_of(walk(cells, column))
+    except NoTextError as error:
+        raise RefusedError(f"data.{key}={column} {error}") from None
 
 
 def text_fault(texts: Iterable[Fields]) -> str:

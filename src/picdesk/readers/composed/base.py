@@ -8,11 +8,10 @@ from picdesk.collection import Collection
 from picdesk.data.places import AbsentError, Inside, RefusedError, data_file, data_folder
 from picdesk.data.sources import PictureFiles
 from picdesk.errors import ConfigError, DataError
-from picdesk.files import Doubled, json_value
+from picdesk.files import Doubled
 from picdesk.readers.folder import SUFFIXES
 from picdesk.readers.gathering import Gathering, split_name
 from picdesk.text.as_text import NoTextError, name_of, walk, what
-from picdesk.text.files import read_text
 
 
 class Composed:
@@ -60,12 +59,7 @@ class Composed:
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
     def _value(self, file: str, gathering: Gathering[Path]) -> Any:
-        text, note = read_text(data_file(self.root, file, self.name), self.encoding)
-        gathering.notes += [note] if note else []
-        try:
-            return json_value(text)
-        except ValueError as error:
-            raise DataError(f"{file}: {error}") from None
+        return gathering.json(data_file(self.root, file, self.name), file, self.encoding)
 
     def _picture(self, gathering: Gathering[Path], inside: Inside, one: tuple[str, str, str], split: str) -> None:
         name, file, where = one
