@@ -15,6 +15,11 @@ _WIDTH = 2040  # bytes added in the eight lanes of a word: 255 words of ones bef
 _DEEP = 255  # rows of ones that one byte can count
 
 
+def limits_of(own: Scores, near: np.float32) -> tuple[Scores, Scores]:
+    """From where on a score that is known up to `near` may reach its limit, and from where on it surely does; as `own`."""
+    return own - near, np.nextafter(own + near, np.float32(np.inf)) if near else own
+
+
 def count_and_doubt(scores: Scores, low: Floats, high: Floats) -> tuple[Longs, Longs, Longs]:
     """How many cells of each column of `scores` surely count, and row and column of those in doubt; limits [columns]."""
     count, rows, columns = np.zeros(scores.shape[1], np.int64), [], []

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from picdesk.evaluation.counting import Longs, limits_of
 from picdesk.process.float32 import true_float32
 from picdesk.products import error_bound, exact_scores
 from picdesk.trec.runs import Floats
 
-Longs = NDArray[np.int64]
 PAIRS_AT_ONCE = 1 << 16
 COLUMNS_AT_ONCE = 1024
 CROWDED = 16  # near cells: one in so many, and the tile is worked out exactly
@@ -52,7 +51,7 @@ class DeviceTile:
         """How many cells of `row[i]` are not lower than `own[i]` [entries]; a row may stand more than once."""
         each = len(row) == len(self.scores) and bool((row == np.arange(len(row))).all())
         scores = self.scores if each else self.scores[torch.from_numpy(row).to(self.scores.device)]
-        low, high = self._limits(own)
+        low, high = limits_of(own, self.near)
         level, entry, column = count_and_doubt(scores, low[:, None], high[:, None], 1)
         if self._is_crowded(entry, scores):
             return self.count_rows(row, own)
@@ -61,7 +60,7 @@ class DeviceTile:
 
     def count_columns(self, own: Floats) -> Longs:
         """How many cells of each column are not lower than each of its limits [limits, columns]; infinity asks nothing."""
-        low, high = self._limits(own)
+        low, high = limits_of(own, self.near)
         level = np.zeros(own.shape, np.int64)
         for n in range(len(own)):
             level[n], row, column = count_and_doubt(self.scores, low[n][None], high[n][None], 0)
@@ -82,10 +81,6 @@ class DeviceTile:
             self.scores[:, start : start + len(part)] = rounded.view(len(wide), len(part))
         self.scores[self._hidden] = -torch.inf
         self.near = np.float32(0)
-
-    def _limits(self, own: Floats) -> tuple[Floats, Floats]:
-        """From where on a cell may reach its limit, and from where on it surely does."""
-        return own - self.near, np.nextafter(own + self.near, np.float32(np.inf)) if self.near else own
 
     def _is_crowded(self, unsure: torch.Tensor, scores: torch.Tensor) -> bool:
         """Whether so many cells are near their limits that the whole tile had better be exact; if so, it is now."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from picdesk.evaluation.counting import Longs, Scores, count_and_doubt, count_and_doubt_pairs, split
+from picdesk.evaluation.counting import Longs, Scores, count_and_doubt, count_and_doubt_pairs, limits_of, split
 from picdesk.products import exact_block, exact_scores, quick_product
 from picdesk.trec.runs import Floats
 
@@ -43,7 +43,7 @@ class Tile:
 
     def count_rows(self, row: Longs, own: Floats) -> Longs:
         """How many cells of `row[i]`, ascending rows that may stand more than once, are not lower than `own[i]`."""
-        low, high = self._limits(own)
+        low, high = limits_of(own, self.near)
         alone = len(row) == len(self.scores) and bool((row[1:] != row[:-1]).all())
         listed = self._list_cells(low[:, None]) if alone else None
         if listed is None:
@@ -61,7 +61,7 @@ class Tile:
     def count_columns(self, own: Floats) -> Longs:
         """How many cells of each column are not lower than each of its limits [limits, columns], which rise from row to row;
         infinity asks nothing."""
-        low, high = self._limits(own)
+        low, high = limits_of(own, self.near)
         level = np.zeros(own.shape, np.int64)
         for n in range(len(own)):
             listed = self._list_cells(low[n][None])
@@ -83,7 +83,7 @@ class Tile:
 
     def _of_listed(self, cell: Longs, own: Floats, level: Longs, first: int) -> Longs:
         """`level` with the counts of the limits from `first` on, which no cell but those listed can reach."""
-        low, high = self._limits(own)
+        low, high = limits_of(own, self.near)
         row, column = split(cell, own.shape[1])
         value = self.scores.ravel()[cell]
         for n in range(first, len(own)):
@@ -96,10 +96,6 @@ class Tile:
                 return self.count_columns(own)
             level[n] += self._count_reached(row[unsure], column[unsure], own[n])
         return level
-
-    def _limits(self, own: Floats) -> tuple[Floats, Floats]:
-        """From where on a cell may reach its limit, and from where on it surely does."""
-        return own - self.near, np.nextafter(own + self.near, np.float32(np.inf)) if self.near else own
 
     def _is_crowded(self, unsure: int) -> bool:
         """Whether so many cells are near their limits that the whole tile had better be exact; if so, it is now."""
