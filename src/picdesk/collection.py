@@ -15,6 +15,11 @@ from picdesk.trec.runs import Qrels
 Fields = Mapping[str, str | Sequence[str]]
 
 
+def in_words(value: str | Sequence[str]) -> str:
+    """A field as running text: a list becomes its items with commas between."""
+    return value if isinstance(value, str) else ", ".join(value)
+
+
 @dataclass(frozen=True)
 class Skipped:
     """One item that a reader left out: where it stands and why.

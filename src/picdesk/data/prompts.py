@@ -5,12 +5,12 @@ once it is certain that they suffice); and `name`, for tables and manifests.
 """
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from picdesk.collection import Fields, in_words
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
 
-Fields = Mapping[str, str | Sequence[str]]
 NEEDS = {"caption": ("caption",), "title": ("title",), "headline_topics": ("title", "tags")}
 
 
@@ -28,11 +28,6 @@ def need_fields(name: str, wanted: Sequence[str], present: Sequence[str]) -> Non
         raise ConfigError(
             f"prompt={name} needs the field {' and '.join(missing)}, but the texts have {there}; use {_fitting(present)}"
         )
-
-
-def in_words(value: str | Sequence[str]) -> str:
-    """A field as running text: a list becomes its items with commas between."""
-    return value if isinstance(value, str) else ", ".join(value)
 
 
 @config_part

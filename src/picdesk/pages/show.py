@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.collection import Collection, Fields
+from picdesk.collection import Collection, Fields, in_words
 from picdesk.data.sources import file_of, has_pictures
 from picdesk.evaluation.metrics import chance
 from picdesk.evaluation.statistics import Interval
@@ -21,6 +21,10 @@ from picdesk.retrieval.slices import text_rows
 
 Scores = dict[Direction, Scored]
 PLAIN = ("title", "caption", "tags")
+CARDS = 8
+"""Best hits, and worst misses, of a direction."""
+LOGGED = 30
+"""Queries in the logger's table."""
 
 
 def values_of(scored: Scored) -> dict[str, Value]:
@@ -100,17 +104,15 @@ def path_chart(alphas: tuple[float, ...], scores: tuple[float, ...], chosen: flo
     return Curve(title, x_label, "validation hits@1", (line,), chosen, "kept", note=note)
 
 
-def card_groups(
-    part: Collection, prompts: Sequence[str], scores: Scores, shown: int, most: int = 8
-) -> tuple[CardGroup, ...]:
+def card_groups(part: Collection, prompts: Sequence[str], scores: Scores, shown: int) -> tuple[CardGroup, ...]:
     """Best hits (widest lead of the true item) and worst misses (largest rank), by direction."""
     groups = []
     for direction, one in in_order(scores):
         first = one.ranks.first
         hits = np.flatnonzero(first == 1)
         misses = np.flatnonzero(first != 1)
-        worst = misses[np.argsort(-first[misses], kind="stable")][:most]
-        sure = hits[np.argsort(-lead(one, hits), kind="stable")][:most]
+        worst = misses[np.argsort(-first[misses], kind="stable")][:CARDS]
+        sure = hits[np.argsort(-lead(one, hits), kind="stable")][:CARDS]
         name = {"t2i": "text to picture", "i2t": "picture to text"}[direction]
         for title, rows in ((f"Worst misses, {name}", worst), (f"Clearest hits, {name}", sure)):
             cards = tuple(card(direction, part, prompts, one, int(q), shown) for q in rows)
@@ -174,19 +176,17 @@ def item(
 
 def details_of(fields: Fields) -> dict[str, str]:
     """What a record says besides its title, caption and tags: the columns of `data.more_columns`, say credit and source."""
-    named = {name: value if isinstance(value, str) else ", ".join(value) for name, value in fields.items()}
+    named = {name: in_words(value) for name, value in fields.items()}
     return {name: value for name, value in named.items() if value and name not in PLAIN}
 
 
-def retrieved_rows(
-    part: Collection, prompts: Sequence[str], scores: Scores, shown: int, most: int = 30
-) -> list[RetrievedRow]:
+def retrieved_rows(part: Collection, prompts: Sequence[str], scores: Scores, shown: int) -> list[RetrievedRow]:
     """The logger's table: for the first queries, the pictures found, with the rank of the true one."""
     if "t2i" not in scores or not has_pictures(part):
         return []
     run, first = scores["t2i"].run, scores["t2i"].ranks.first
     rows, of_query = [], text_rows(part, scores["t2i"])
-    for query in range(min(most, len(run.query_ids))):
+    for query in range(min(LOGGED, len(run.query_ids))):
         relevant = set(scores["t2i"].qrels.relevant(query).tolist())
         for rank, i in enumerate(run.index[query, :shown], 1):
             if i < 0:

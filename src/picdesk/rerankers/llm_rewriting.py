@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from picdesk.collection import Fields, in_words
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.interfaces import RerankContext
@@ -18,8 +19,6 @@ from picdesk.rerankers.asking import Asker
 from picdesk.rerankers.base import Scorer, no_scores
 from picdesk.rerankers.captions import Pairs, check_pooling, read_captions
 from picdesk.trec.runs import Run
-
-Fields = Mapping[str, str | Sequence[str]]
 
 
 @config_part
@@ -55,7 +54,7 @@ class CaptionWriter:
     def prompt_for(self, fields: Fields, text: str) -> str:
         """The question with the fields filled in; the braces of JSON in it stay as they are."""
         values = {"title": text, "caption": text, "text": text, "tags": ""}
-        values |= {name: own if isinstance(own, str) else ", ".join(own) for name, own in fields.items()}
+        values |= {name: in_words(own) for name, own in fields.items()}
         question = self.question.replace("{count}", str(self.count))
         for name, value in values.items():
             question = question.replace(f"{{{name}}}", value)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.collection import Fields
 from picdesk.data.images import open_picture
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.interfaces import Embeddings
 from picdesk.readers.queries import Query, bare
+from picdesk.retrieval.catalogue import Render
 from picdesk.retrieval.features import head
 from picdesk.retrieval.system import PicturesInMemory
 
-Render = Callable[[Fields], str]
 LEAST, MOST = 1e-4, 1e4
 WEIGHTS = "a weight lies between 0.0001 and 10,000, or is such a number below 0"
 """Beyond that nothing is left of the others, and in float32 nothing of the sum."""

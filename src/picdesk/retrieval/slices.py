@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.collection import Collection
+from picdesk.collection import Collection, in_words
 from picdesk.data.facts import PictureFacts
 from picdesk.data.near import near_pairs
 from picdesk.data.sources import has_pictures
@@ -149,7 +149,7 @@ def by_field(name: str, direction: Direction, part: Collection, one: Scored) -> 
     if name not in part.field_names():
         known = ", ".join(part.field_names())
         raise ConfigError(f"metrics.slices={name}: no text of data={part.name} has that field; there are {known}")
-    said = [value_of_field(fields.get(name, "")) for fields in part.texts]
+    said = [in_words(fields.get(name, "")) for fields in part.texts]
     if direction == "t2i":
         own = [said[row] for row in text_rows(part, one)]
     else:
@@ -162,11 +162,6 @@ def by_field(name: str, direction: Direction, part: Collection, one: Scored) -> 
         others = ~np.logical_or.reduce([mask for _, mask in parts])
         parts.append((f"{len(counted) - MOST_VALUES} others", np.asarray(others, np.bool_)))
     return Sliced(name, tuple(parts), f"By the field {name}", asked=True)
-
-
-def value_of_field(value: str | Sequence[str]) -> str:
-    """A field in one text."""
-    return value if isinstance(value, str) else ", ".join(value)
 
 
 def by_number(numbers: NDArray[np.int64], unit: str) -> tuple[tuple[str, Flags], ...]:

@@ -15,6 +15,7 @@ from picdesk.evaluation.metrics import ranks_of_run
 from picdesk.files import write_json
 from picdesk.interfaces import Direction, Embeddings, Index
 from picdesk.jobs.folder import Job, need_positive
+from picdesk.measures.listing import KS
 from picdesk.pages.finish import facts
 from picdesk.pages.notes import untrained_note
 from picdesk.parts import config_part
@@ -32,7 +33,6 @@ from picdesk.trec.runs import Qrels, Run
 
 log = logging.getLogger(__name__)
 TOP_K = 10
-KS = (1, 5, 10)
 Settings = list[dict[str, float]]
 BY_LUCK = Note(
     "The same queries measured all settings, and nothing is corrected for their number: the best hits@k is best partly by luck."

@@ -6,11 +6,12 @@ Every answer is kept as it comes, so a job that was stopped goes on where it was
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from picdesk.assembly.session import Session
+from picdesk.collection import Fields
 from picdesk.errors import ConfigError, DataError
 from picdesk.files import digest_of, write_json
 from picdesk.jobs.folder import Job
@@ -19,7 +20,6 @@ from picdesk.readers.queries import only, read_queries
 from picdesk.tasks.base import Task
 
 log = logging.getLogger(__name__)
-Fields = Mapping[str, str | Sequence[str]]
 
 
 @config_part
