@@ -62,9 +62,7 @@ class Histogram:
     note: str = ""
 
     @classmethod
-    def of_ranks(
-        cls, title: str, ranks: Sequence[tuple[str, ArrayLike]], gallery_size: int, note: str = ""
-    ) -> "Histogram":
+    def of_ranks(cls, title: str, ranks: Sequence[tuple[str, ArrayLike]], gallery_size: int) -> "Histogram":
         """Count ranks (from 1; of each query's first relevant item) in bins that widen: 1, 2, 3-5, 6-10, 11-20, ..."""
         edges = [edge for edge in RANK_EDGES if edge <= gallery_size] + [gallery_size + 1]
         bins = tuple(_bin_name(low, high - 1) for low, high in pairwise(edges))
@@ -74,7 +72,7 @@ class Histogram:
             if array.size and not (array.min() >= 1 and array.max() <= gallery_size):
                 raise DataError(f"report: ranks of {name!r} lie outside 1 to {gallery_size}")
             counts.append((name, tuple(int(n) for n in np.histogram(array, bins=edges)[0])))
-        return cls(title, "rank of the first relevant item", "queries", bins, tuple(counts), note)
+        return cls(title, "rank of the first relevant item", "queries", bins, tuple(counts))
 
 
 @dataclass(frozen=True)

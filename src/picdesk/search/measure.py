@@ -57,10 +57,10 @@ def batch_seconds(nearest: Nearest, queries: Floats, top_k: int) -> float:
     return perf_counter() - start
 
 
-def batch_rate(nearest: Nearest, queries: Floats, top_k: int, repeats: int = 5) -> float:
-    """Queries per second when all are asked together: median of `repeats`, after one that is not counted."""
+def batch_rate(nearest: Nearest, queries: Floats, top_k: int) -> float:
+    """Queries per second when all are asked together: median of three times, after one that is not counted."""
     batch_seconds(nearest, queries, top_k)
-    return len(queries) / float(np.median([batch_seconds(nearest, queries, top_k) for _ in range(repeats)]))
+    return len(queries) / float(np.median([batch_seconds(nearest, queries, top_k) for _ in range(3)]))
 
 
 def exact_positions(gallery: Floats, queries: Floats, top_k: int) -> Ints:

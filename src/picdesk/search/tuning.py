@@ -91,7 +91,7 @@ def _row(
         recall=measure.recall(run.index, truth, gallery).mean,
         hits=dict(hits(run)),
         latency=measure.latency(index.nearest, queries.matrix[:singles], top_k),
-        batch_qps=measure.batch_rate(index.nearest, queries.matrix[:BATCH], top_k, repeats=3),
+        batch_qps=measure.batch_rate(index.nearest, queries.matrix[:BATCH], top_k),
         megabytes=making.byte_size(index.faiss) / 2**20,
     )
 

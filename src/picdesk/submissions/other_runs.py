@@ -13,7 +13,7 @@ from picdesk.submissions.folders import Alike, equals, open_picture
 Shown = Mapping[str, Sequence[tuple[Image.Image, str]]]
 
 
-def shown_before(folder: str, articles: Sequence[str], leave_out: Path | None = None) -> Shown:
+def shown_before(folder: str, articles: Sequence[str]) -> Shown:
     """By article id, the pictures of all PNG files named `[article_id]_...` in a folder and those inside it.
 
     Raises `MissingFileError` where there is no such folder or no such file, `DataError` for a file that is no picture.
@@ -21,7 +21,7 @@ def shown_before(folder: str, articles: Sequence[str], leave_out: Path | None = 
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise MissingFileError(f"submission.other_runs={folder}: no such folder")
-    files = sorted(path for path in root.rglob("*.png") if leave_out is None or leave_out not in path.parents)
+    files = sorted(path for path in root.rglob("*.png"))
     if not files:
         raise MissingFileError(
             f"submission.other_runs={folder}: no PNG files in it; give the folder of your other runs"
