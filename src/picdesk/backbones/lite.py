@@ -5,7 +5,7 @@ Source: EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946, Lite variants). Te
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
@@ -19,8 +19,8 @@ from torch import nn
 
 from picdesk.backbones.deferred import Deferred
 from picdesk.backbones.heads import Views, make_head
-from picdesk.backbones.text_trunks import TextTrunk
-from picdesk.backbones.two_tower import TwoTower, normalise
+from picdesk.backbones.text_trunks import ReadsByTextTrunk, TextTrunk
+from picdesk.backbones.two_tower import normalise
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.parts import config_part
 from picdesk.unfilled import DRAWING, Unfilled
@@ -34,7 +34,7 @@ MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 @config_part
-class Lite(TwoTower):
+class Lite(ReadsByTextTrunk):
     """EfficientNet-Lite0 or Lite2 (pooled, 1280-d) and MiniLM-L6 or mpnet (mean of tokens, 384-d, 768-d), with heads to `dim`.
 
     Several `image_trunk`s see the picture beside each other, and with `mirrored` its mirror image too; the image head then has
@@ -101,23 +101,6 @@ class Lite(TwoTower):
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 [n, 3, height, width] to float32 in about [-1, 1]."""
         return normalise(pixels, self.get_buffer("mean"), self.get_buffer("std"))
-
-    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """`input_ids` and `attention_mask`, [n, longest], at most `max_tokens`."""
-        return self._text.tokenize(texts)
-
-    def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """How many places of each text's inputs, [n], matter."""
-        return self._text.lengths(inputs)
-
-    @property
-    def context(self) -> int:
-        """The most tokens of a text that are read."""
-        return int(self.max_tokens)
-
-    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
-        """What is cut, and what is unknown, by the tokenizer."""
-        return self._text.flags(texts)
 
 
 class SideBySide(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from torch import nn
 
 from picdesk.backbones.depth import parameters_behind
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
-from picdesk.backbones.tokens import Padding, flags_of, padding_of, tokens_of, unusual_settings
+from picdesk.backbones.tokens import Padding, ReadsByTokenizer, padding_of, unusual_settings
 from picdesk.backbones.transformers import pooled_features
 from picdesk.backbones.transformers_files import digest_of_tokenizer, first_line, plain_description
-from picdesk.backbones.two_tower import TwoTower, bias_of
+from picdesk.backbones.two_tower import bias_of
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import json_value
 from picdesk.hub import WITH_PICTURES, code_beyond, folder_of, one_set_of_weights
@@ -38,7 +38,7 @@ COSINE_SCALE = 4.6052  # ln 100, where the model keeps no scale of its own
 
 
 @config_part
-class OwnCode(TwoTower):
+class OwnCode(ReadsByTokenizer):
     """A model with `get_image_features(pixel_values)` and `get_text_features(**tokens)`; heads are the identity.
 
     `model` is a local folder or a hub id. `max_tokens` cuts longer texts. Without `allow_code` it is refused. Pixels come out of
@@ -115,21 +115,6 @@ class OwnCode(TwoTower):
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """Nothing: the image processor has done it."""
         return pixels.float()
-
-    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """What the folder's tokenizer gives, [n, longest], or [n, context] where the tower reads padding."""
-        return tokens_of(
-            self._tokenizer, self._padding.side, self.max_length, self.add_prompt(texts), self._padding.rule
-        )
-
-    @property
-    def context(self) -> int:
-        """The most tokens of a text that are read."""
-        return int(self.max_length)
-
-    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
-        """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, self.add_prompt(texts), self.max_length)
 
 
 class Tower(nn.Module):

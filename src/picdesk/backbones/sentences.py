@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.text_trunks import TextTrunk
-from picdesk.backbones.two_tower import TwoTower
+from picdesk.backbones.text_trunks import ReadsByTextTrunk, TextTrunk
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
 
@@ -19,7 +18,7 @@ COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
 
 
 @config_part
-class Sentences(TwoTower):
+class Sentences(ReadsByTextTrunk):
     """MiniLM-L6 (384-d), mpnet (768-d) or both; the head is the identity, so texts are compared as sentence-transformers does.
 
     Its features are those of the text trunk of `backbone=lite`, so one place in the store serves both.
@@ -49,20 +48,3 @@ class Sentences(TwoTower):
     def normalise_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """There is no picture tower."""
         return pixels
-
-    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """`input_ids` and `attention_mask`, [n, longest], at most `max_tokens`."""
-        return self._text.tokenize(texts)
-
-    def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """How many places of each text's inputs, [n], matter."""
-        return self._text.lengths(inputs)
-
-    @property
-    def context(self) -> int:
-        """The most tokens of a text that are read."""
-        return int(self.max_tokens)
-
-    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
-        """What is cut, and what is unknown, by the tokenizer."""
-        return self._text.flags(texts)

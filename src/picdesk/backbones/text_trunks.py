@@ -24,6 +24,7 @@ from torch import nn
 
 from picdesk.backbones.deferred import Deferred
 from picdesk.backbones.tokens import flags_of
+from picdesk.backbones.two_tower import TwoTower
 from picdesk.bert import Bert, Groups, WordPieces, cut_groups, load_bert
 from picdesk.errors import ConfigError, MissingFileError
 from picdesk.files import digest_of
@@ -157,6 +158,30 @@ class TextTrunk:
         """What any of the encoders cuts or does not know."""
         each = [flags_of(tokenizer, texts, self.max_tokens) for tokenizer in self.tokenizers]
         return np.asarray(np.bitwise_or.reduce(each), np.uint8)
+
+
+class ReadsByTextTrunk(TwoTower):
+    """A backbone that reads its texts by a `TextTrunk`."""
+
+    max_tokens: int
+    _text: TextTrunk
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """`input_ids` and `attention_mask`, [n, longest], at most `max_tokens`."""
+        return self._text.tokenize(texts)
+
+    def token_lengths(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """How many places of each text's inputs, [n], matter."""
+        return self._text.lengths(inputs)
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self.max_tokens)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return self._text.flags(texts)
 
 
 def check_model_names(names: Sequence[str]) -> tuple[str, ...]:

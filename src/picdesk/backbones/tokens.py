@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from picdesk.backbones.two_tower import TwoTower
 from picdesk.interfaces import CUT, UNKNOWN
 
 log = logging.getLogger(__name__)
@@ -109,3 +110,26 @@ def flags_of_open_clip(tokenizer: Any, texts: Sequence[str], tokens: torch.Tenso
     for row in np.flatnonzero(ids[:, -1]).tolist():  # only a full one can have been cut
         found[row] |= CUT * (len(tokenizer.encode(texts[row])) + 2 > ids.shape[1])
     return found
+
+
+class ReadsByTokenizer(TwoTower):
+    """A backbone that reads its texts by a tokenizer of the transformers library, with a `Padding`."""
+
+    max_length: int
+    _tokenizer: Any
+    _padding: Padding
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Ids, and a mask where the model reads one: [n, longest], or [n, context] where the tower reads padding."""
+        return tokens_of(
+            self._tokenizer, self._padding.side, self.max_length, self.add_prompt(texts), self._padding.rule
+        )
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that are read."""
+        return int(self.max_length)
+
+    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """What is cut, and what is unknown, by the tokenizer."""
+        return flags_of(self._tokenizer, self.add_prompt(texts), self.max_length)

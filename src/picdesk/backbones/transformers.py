@@ -8,7 +8,7 @@ never run.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
-from picdesk.backbones.tokens import flags_of, padding_of, tokens_of, unusual_settings
+from picdesk.backbones.tokens import ReadsByTokenizer, padding_of, unusual_settings
 from picdesk.backbones.transformers_files import (
     affine_of,
     context_length,
@@ -29,7 +29,7 @@ from picdesk.backbones.transformers_files import (
     logit_scale_of,
     plain_description,
 )
-from picdesk.backbones.two_tower import TwoTower, bias_of
+from picdesk.backbones.two_tower import bias_of
 from picdesk.errors import ConfigError
 from picdesk.hub import WITH_PICTURES, folder_of, one_set_of_weights
 from picdesk.needs import Need, model_need
@@ -37,7 +37,7 @@ from picdesk.parts import config_part
 
 
 @config_part
-class Transformers(TwoTower):
+class Transformers(ReadsByTokenizer):
     """A dual encoder of the transformers library, split into trunks and heads.
 
     `model` is a local folder as `save_pretrained` writes it (config, weights, tokenizer, image processor) or a hub id.
@@ -107,21 +107,6 @@ class Transformers(TwoTower):
         """uint8 pixels through the image processor's own rescaling, mean and std."""
         factor, offset = self.get_buffer("factor"), self.get_buffer("offset")
         return pixels.to(factor.dtype) * factor.to(pixels.device) + offset.to(pixels.device)
-
-    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """What the tokenizer gives (ids, and mask where the model reads one), [n, length]."""
-        return tokens_of(
-            self._tokenizer, self._padding.side, self.max_length, self.add_prompt(texts), self._padding.rule
-        )
-
-    @property
-    def context(self) -> int:
-        """The most tokens of a text that are read."""
-        return int(self.max_length)
-
-    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
-        """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, self.add_prompt(texts), self.max_length)
 
 
 class ImageTrunk(nn.Module):
