@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -105,8 +104,3 @@ def lock(handle: int, folder: Path) -> None:
         raise ConfigError(
             f"paths.store={folder.parent}: its file system has no file locks ({error.strerror}); choose another"
         ) from None
-
-
-def pause(seconds: float = 0.1) -> None:
-    """Wait a moment before looking again whether another job is done."""
-    time.sleep(seconds)

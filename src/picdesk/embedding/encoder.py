@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from picdesk.embedding.batches import Inputs, TextBatches, ahead, cut_rows, takes_turns, unwritten
-from picdesk.embedding.claims import pause
 from picdesk.embedding.converted import check_engine
 from picdesk.embedding.counts import Counts as Counts
 from picdesk.embedding.counts import Digests
@@ -37,6 +36,7 @@ log = logging.getLogger(__name__)
 TEXTS_FOR_A_PICTURE = 4
 """In bf16 so many texts go through the trunk together for each picture that would: a caption has 14 tokens, a picture 50, and
 with few tokens at a time bf16 gains nothing (ViT-B-32 on one core: 8.0 ms a text instead of 15.5; float32 is the other way)."""
+LOOK_AGAIN_S = 0.1  # whether another job is done
 MANY = 5_000  # pictures to encode, from which a quicker way is told of: minutes on a CPU
 WINDOW = 1 << 17  # texts that are tokenised and sorted together; bounds the memory that their tokens take
 Batches = Callable[[Iterator[list[int]]], Iterator[tuple[list[int], Inputs]]]
@@ -87,6 +87,11 @@ class Encoder:
         if self.max_pixels is not None and self.max_pixels < 1:
             raise ConfigError(f"encode.max_pixels={self.max_pixels}: at least 1 is needed")
 
+    def decode_options(self, backbone: Backbone) -> dict[str, int | None]:
+        """What a picture is decoded with for a backbone beside its bytes."""
+        options = {"shortest": backbone.shortest_side} if self.fast_decode else {}
+        return options | ({"max_pixels": self.max_pixels} if self.max_pixels else {})
+
     @in_turn
     def pictures(
         self,
@@ -102,8 +107,7 @@ class Encoder:
         at and being decoded, or cannot be decoded.
         """
         keys = self.picture_keys(pictures)
-        options = {"shortest": backbone.shortest_side} if self.fast_decode else {}
-        options |= {"max_pixels": self.max_pixels} if self.max_pixels else {}
+        options = self.decode_options(backbone)
 
         def name_of(i: int) -> str | int:
             return ids[i] if ids else i
@@ -244,7 +248,7 @@ class Encoder:
                         if not waiting:
                             log.info("waiting for another job that is encoding %d of these items", len(left))
                         waiting = True
-                        pause()
+                        time.sleep(LOOK_AGAIN_S)
                         space.refresh()
             except stops.Stop:
                 self._put(space, keys, *unwritten(rows, features, keys, space.__contains__))

@@ -164,7 +164,7 @@ class Standing(Encoder):
     def look_at(self, backbone: Backbone, data: bytes, decode: Callable[..., Image.Image]) -> None:
         """Decode a picture that will be encoded next, in the caller's thread. Raises `DataError` where that cannot be done."""
         key = content_key(data)
-        if self._is_kept(backbone, "image", key):
+        if self._known(backbone, "image", [key]):
             return
         pixels = self._decode(backbone, data, decode)
         with self._memory:
@@ -173,12 +173,7 @@ class Standing(Encoder):
                 self._pixels.popitem(last=False)
 
     def _decode(self, backbone: Backbone, data: bytes, decode: Callable[..., Image.Image]) -> NDArray[np.uint8]:
-        options = {"shortest": backbone.shortest_side} if self.fast_decode else {}
-        options |= {"max_pixels": self.max_pixels} if self.max_pixels else {}
-        return backbone.picture_to_pixels(decode(data, **options))
-
-    def _is_kept(self, backbone: Backbone, modality: Modality, key: bytes) -> bool:
-        return bool(self._known(backbone, modality, [key]))
+        return backbone.picture_to_pixels(decode(data, **self.decode_options(backbone)))
 
     def _look_up(
         self,

@@ -200,7 +200,7 @@ def in_turn(encode: Callable[Concatenate[Owner, Given], Made]) -> Callable[Conca
 
 
 def describe(folder: Path, parts: Mapping[str, Any], label: str) -> None:
-    """Write what a space is, or compare what stands there, and mark it as used now."""
+    """Write what a space is, or compare what stands there, and mark it as used now. Raises `DataError` where they differ."""
     path = folder / DESCRIPTION
     if not path.is_file():
         write_json(path, {"label": label, **parts})
