@@ -14,7 +14,7 @@ import pytest
 from picdesk.evaluation.families import all_pairs_p
 from picdesk.evaluation.metrics import metrics_of
 from picdesk.evaluation.ranks import Ranks
-from picdesk.evaluation.significance import compare, holm
+from picdesk.evaluation.significance import compare
 from picdesk.evaluation.statistics import intervals
 
 GALLERY = 1000
@@ -86,6 +86,15 @@ def false_boards(boards: int, resamples: int, *shape: int) -> float:
         best = int(hits.mean(axis=(0, 1)).argmax())
         alarms += bool((all_pairs_p([hits.sum(axis=1)], resamples, seed)[0][best] < 0.05).any())
     return alarms / boards
+
+
+def holm(p_values: dict[str, float]) -> dict[str, float]:
+    """Holm's step-down correction (1979) of p-values for their number."""
+    corrected, worst = {}, 0.0
+    for place, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
+        worst = max(worst, min(1.0, (len(p_values) - place) * p_values[name]))
+        corrected[name] = worst
+    return corrected
 
 
 def found_worse(boards: int, lead: float, systems: int = 10, pictures: int = 500) -> dict[str, float]:

@@ -10,7 +10,7 @@ from picdesk.errors import ConfigError, DataError
 from picdesk.evaluation.families import all_pairs_p, family_p
 from picdesk.evaluation.joint import compare_whole
 from picdesk.evaluation.metrics import NAMES, Ranks, metrics_of, ranks_of_run
-from picdesk.evaluation.significance import against_best, compare, compare_all, holm, stand_to_first
+from picdesk.evaluation.significance import against_best, compare, compare_all, stand_to_first
 from picdesk.evaluation.statistics import wilson
 from picdesk.interfaces import DIRECTIONS
 from picdesk.trec.runs import Qrels, Run
@@ -87,12 +87,6 @@ def test_a_better_run_is_seen() -> None:
         compare(ranks_of(first, cluster), ranks_of((first + 1) // 2, cluster), resamples=1000)["mrr"].p
         == found["mrr"].p
     )
-
-
-def test_holm_by_hand() -> None:
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02}
-    assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
-    assert holm({}) == {}
 
 
 @pytest.mark.parametrize("metric", ["hits@3", "mrr", "mean_rank"])

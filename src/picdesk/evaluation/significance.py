@@ -128,19 +128,6 @@ def in_one_family(
     }
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Correct p-values for their number (Holm, 1979): below 5% after it, the whole family errs in at most 5% of cases.
-
-    That holds for comparisons that were fixed beforehand. Comparisons with a row that the same data chose are not: see
-    `against_best`.
-    """
-    corrected, worst = {}, 0.0
-    for place, name in enumerate(sorted(p_values, key=lambda name: (p_values[name], name))):
-        worst = max(worst, min(1.0, (len(p_values) - place) * p_values[name]))
-        corrected[name] = worst
-    return {name: corrected[name] for name in p_values}
-
-
 def against_best(
     runs: Mapping[str, Ranks], metric: str = "hits@1", resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Standing]:

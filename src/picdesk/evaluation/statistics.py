@@ -260,7 +260,7 @@ def _error_of_share(sums: Doubles, sizes: Doubles) -> float:
 def _median_grid(ranks: Ranks, sizes: Doubles) -> Doubles:
     """The ranks between which the median of a resample can fall: those within 4.5 standard errors, `_GRID` at most.
 
-    None where the median itself is not known. Beyond what lists that are cut tell there is one more, the worst: a median of
+    Empty where the median itself is not known. Beyond what lists that are cut tell there is one more, the worst: a median of
     which no more is known than that it lies there counts as the gallery's size.
     """
     first, cluster = ranks.first, ranks.cluster

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
+FIRST_TEN = 10  # of a list: what is counted for the measures of hubs
 
 
 class Judged(Protocol):
@@ -233,18 +234,18 @@ def chance_of_mean(draw: RandomOrder, _: int) -> float:
     return draw.mean(lambda counts: np.asarray((draw.gallery + 1) / (counts + 1)))
 
 
-def times_listed(index: NDArray[np.int32], gallery: int, k: int = 10) -> NDArray[np.int64]:
-    """N_k: in how many of the lists [queries, depth] each item of the gallery is among the first k [gallery]."""
-    listed = index[:, :k]
+def times_listed(index: NDArray[np.int32], gallery: int) -> NDArray[np.int64]:
+    """N_10: in how many of the lists [queries, depth] each item of the gallery is among the first ten [gallery]."""
+    listed = index[:, :FIRST_TEN]
     return np.bincount(listed[listed >= 0], minlength=gallery)
 
 
-def lists_tell(index: NDArray[np.int32], gallery: int, k: int = 10) -> bool:
-    """Whether each of the lists [queries, depth] holds the first k, or all of a smaller gallery.
+def lists_tell(index: NDArray[np.int32], gallery: int) -> bool:
+    """Whether each of the lists [queries, depth] holds the first ten, or all of a smaller gallery.
 
-    A shorter list does not tell N_k.
+    A shorter list does not tell N_10.
     """
-    return int((index >= 0).sum(axis=1).min(initial=gallery)) >= min(k, gallery)
+    return int((index >= 0).sum(axis=1).min(initial=gallery)) >= min(FIRST_TEN, gallery)
 
 
 def skewness(index: NDArray[np.int32], gallery: int) -> float:
@@ -264,10 +265,10 @@ def never_listed(index: NDArray[np.int32], gallery: int) -> float:
 
 def chance_of_skewness(queries: int, gallery: int) -> float:
     """N_10 of a random order is binomial."""
-    p = min(10, gallery) / gallery
+    p = min(FIRST_TEN, gallery) / gallery
     return float((1 - 2 * p) / np.sqrt(queries * p * (1 - p))) if 0 < p < 1 else 0.0
 
 
 def chance_of_never(queries: int, gallery: int) -> float:
     """No list of ten has it."""
-    return float((1 - min(10, gallery) / gallery) ** queries)
+    return float((1 - min(FIRST_TEN, gallery) / gallery) ** queries)

@@ -15,11 +15,11 @@ import faiss
 
 from picdesk.errors import DataError, MissingFileError, check_unique
 from picdesk.files import digest_of, file_digest, write_json, written_whole
+from picdesk.filters.kept import MEND
 from picdesk.search import making
 from picdesk.search.own_files import FORMAT, HEADER, IDS, INDEX, LISTS, free_turn, replacing
 
 KINDS = {"kind": str, "exact": bool, "dim": int, "count": int, "places": int, "fingerprint": str, "metric": str}
-MEND = "build the index again"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,10 @@ def read_folder(folder: Path) -> tuple[Any, list[str | None], Facts]:
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """The header of an index folder without its format and checksum, both verified."""
+    """The header of an index folder without its format and checksum, both verified.
+
+    Raises `MissingFileError`, or `DataError` for what is none.
+    """
     path = folder / HEADER
     if not path.is_file():
         raise MissingFileError(f"index folder {folder}: no {HEADER} there; an index is written by `save`")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError, DataError, UniqueIds, check_new, check_unique, examples
 from picdesk.files import digest_of
 from picdesk.filters.columns import Columns
+from picdesk.filters.kept import MEND
 from picdesk.filters.language import Filter
 from picdesk.filters.sql import sql_of
 from picdesk.interfaces import Embeddings
@@ -28,7 +29,6 @@ from picdesk.search.base import IndexBase
 from picdesk.search.fingerprints import Taken, fingerprint_of
 from picdesk.search.lance.table import (
     KINDS,
-    MEND,
     SEARCH,
     TIED,
     LanceTable,

@@ -19,13 +19,13 @@ from picdesk.errors import ConfigError, DataError, MissingFileError, short_repr
 from picdesk.files import file_digest, workshop
 from picdesk.filters import sql
 from picdesk.filters.columns import Columns
+from picdesk.filters.kept import MEND
 from picdesk.interfaces import Embeddings
 from picdesk.process.foreign_folders import links_out
 from picdesk.search.own_files import TABLE, WRITTEN, free_turn
 from picdesk.trec.runs import Floats, Ints, order_rows
 
 INSTALL = "index=lancedb needs the package lancedb: install picdesk[lancedb]"
-MEND = "build the index again"
 FUNCTIONS = b"embedding_functions"
 """What the metadata of a table calls models by which LanceDB fills and asks columns: it loads them, foreign code allowed."""
 OF_A_NOTE = {"uri": str, "files": dict, "columns": dict, "dim": int, "version": int, "count": int}
