@@ -54,7 +54,10 @@ def find_cached(hub_id: str, picked: Picked) -> Path | None:
 
 
 def download(hub_id: str, asked: str, picked: Picked, wanted: str, remedy: str) -> Path:
-    """Fetch the picked files into the hub's cache; one line, at once, where the hub cannot be reached."""
+    """Fetch the picked files into the hub's cache; one line, at once, where the hub cannot be reached.
+
+    Raises `ConfigError` or `UserError`.
+    """
     network.need(asked)
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError

@@ -248,7 +248,10 @@ def unquoted(item: str) -> str:
 
 
 def in_quotes(text: str) -> str:
-    """A text as Hydra's grammar and OmegaConf's interpolations both read it back unchanged."""
+    """A text as Hydra's grammar and OmegaConf's interpolations both read it back unchanged.
+
+    Raises `ConfigError` for what is not UTF-8.
+    """
     from hydra.core.override_parser.types import Quote, QuotedString
 
     try:

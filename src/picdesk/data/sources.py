@@ -100,7 +100,7 @@ class Joined:
         return sum(map(len, self.sources))
 
     def place(self, i: int) -> tuple[PictureBytes, int]:
-        """The source of picture `i`, and its place there."""
+        """The source of picture `i`, and its place there. Raises `IndexError`."""
         for source in self.sources:
             if i < len(source):
                 return source, i

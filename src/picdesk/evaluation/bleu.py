@@ -23,6 +23,7 @@ def bleu(
     """Corpus BLEU-4 in percent with its interval, by bootstrap over pictures, and sacrebleu's signature.
 
     `references[i]` are the captions of picture i, one at least; pictures may have different numbers of them.
+    Raises `DataError` where there are none, or for a picture without any.
     """
     from sacrebleu.metrics.bleu import BLEU
 

@@ -33,6 +33,7 @@ def choose(values: Sequence[Doubles], cluster: Longs, cost: Sequence[float], rul
 
     `one_se`: the cheapest whose mean is within one standard error of the best's mean. `paired`: the cheapest that the best beats
     by no more than one standard error of their difference. `best`: the best. Of equals the cheaper, then the first.
+    Raises `ConfigError` for another rule.
     """
     if rule not in RULES:
         raise ConfigError(f"tune_weights.rule={rule}: choose one of {', '.join(RULES)}")

@@ -39,7 +39,7 @@ def per_query(ranks: Ranks, ks: Sequence[int] = KS, names: Sequence[str] = NAMES
     """The value of each query [queries] for every chosen metric that is a mean over queries.
 
     Left out is what cannot be known: what is cut at a k beyond `ranks.depth`, and mrr and mean_rank where a query found
-    nothing in a list that is cut.
+    nothing in a list that is cut. Raises `DataError` where there are no queries.
     """
     _check(ks)
     if not ranks.query_ids:

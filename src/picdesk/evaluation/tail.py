@@ -18,7 +18,7 @@ def add_tail(run: Run, exact: Ranks, qrels: Qrels) -> Run:
     taken at its word about what is last. A run has to say which of them it is: `Run.reranked` or `Run.exact`; scores do not tell.
     A rank in the tail is never within its list, whatever the rounding of the engine that made the list, and no score in it
     reaches the list's or that of a better rank: tools that look at scores alone would find items where they are not, as those
-    of a reranked list are on another scale.
+    of a reranked list are on another scale. Raises `DataError` where `exact` is not of these qrels, or has no scores.
     """
     if exact.scores is None or exact.query_ids != qrels.query_ids or len(exact.ranks) != len(qrels.items):
         raise DataError("run: the exact ranks given for its tail are not those of these qrels, or come without scores")

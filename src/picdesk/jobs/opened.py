@@ -75,7 +75,7 @@ def open_job(folder: str | Path) -> OpenedJob:
 
 def sweep_results(folder: str | Path) -> pd.DataFrame:
     """A frame with a row a finished job below a folder: its name, what was swept (numbers as numbers), its objective (NaN where
-    it had none) and its metrics (`t2i/hits@1`, ...)."""
+    it had none) and its metrics (`t2i/hits@1`, ...). Raises `MissingFileError`."""
     import pandas as pd
 
     path = path_from("folder", folder)

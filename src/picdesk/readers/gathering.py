@@ -169,7 +169,7 @@ class Gathering(Generic[Place]):
         return [f"{len(again)} {told}: {examples(again)}"] if again else []
 
     def collection(self, pictures: Callable[[Iterable[Place]], PictureBytes]) -> Collection:
-        """Everything that was gathered, with picture bytes made from the places."""
+        """Everything that was gathered, with picture bytes made from the places. Raises `DataError` where there is no picture."""
         if not self.places:
             raise DataError(f"data={self.name}: the data set is empty: no usable picture was found{self._why()}")
         ids = tuple(self.places)

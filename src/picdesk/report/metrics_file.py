@@ -25,7 +25,7 @@ def write_metrics(path: Path | str, metrics: Mapping[str, Any]) -> None:
 
 
 def read_metrics(path: Path | str) -> dict[str, Any]:
-    """Read what `write_metrics` wrote."""
+    """Read what `write_metrics` wrote. Raises `MissingFileError` or `DataError`."""
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path}: no such metrics; `evaluate.py` writes them into its output dir")
@@ -36,7 +36,10 @@ def read_metrics(path: Path | str) -> dict[str, Any]:
 
 
 def read_scores(path: Path | str) -> dict[str, Any]:
-    """The metrics of a finished job: of one direction at least, each with numbers and intervals by name."""
+    """The metrics of a finished job: of one direction at least, each with numbers and intervals by name.
+
+    Raises `DataError` for another file.
+    """
     content = read_metrics(path)
     there = [direction for direction in DIRECTIONS if direction in content]
     if not there:

@@ -131,7 +131,10 @@ def gallery_of(
     tools: Tools,
     build: Callable[[Side], Index],
 ) -> Gallery:
-    """The gallery of one part of a data set: its pictures (t2i) or its texts (i2t), encoded through the store and indexed."""
+    """The gallery of one part of a data set: its pictures (t2i) or its texts (i2t), encoded through the store and indexed.
+
+    Raises `ConfigError` where there are no texts to find.
+    """
     backbone, encoder = tools.backbone, tools.encoder
     render = dataset.prompt.render if dataset.prompt is not None else None
     catalogue = Catalogue(part, direction, render)

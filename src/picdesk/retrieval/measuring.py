@@ -81,6 +81,7 @@ def compare(a: Scores, b: Scores, resamples: int = 10_000, seed: int = 0) -> dic
     """How far two systems are apart on the same queries, `a` less `b`: by direction and metric, with interval and p-values.
 
     Paired by picture; `p_family` is corrected for all metrics and directions (random signs, step-down maxT).
+    Raises `DataError` where the two have no direction in common.
     """
     for name, scores in (("a", a), ("b", b)):
         if not isinstance(scores, Scores):
@@ -146,7 +147,10 @@ def scores_of_embeddings(
 def run_of(
     matrix: NDArray[np.float32], query_ids: tuple[str, ...], item_ids: tuple[str, ...], depth: int | None = None
 ) -> Run:
-    """The run of a matrix of scores [queries, items]: best first, equal scores by item id."""
+    """The run of a matrix of scores [queries, items]: best first, equal scores by item id.
+
+    Raises `DataError` for scores that are no numbers.
+    """
     if not np.isfinite(matrix).all():
         raise DataError(f"{int((~np.isfinite(matrix)).sum())} scores are no numbers")
     places = np.broadcast_to(np.arange(len(item_ids), dtype=np.int32), matrix.shape)
@@ -157,7 +161,10 @@ def run_of(
 def qrels_of(
     relevant: Any, text_ids: tuple[str, ...], picture_ids: tuple[str, ...], about: Any = None
 ) -> dict[Direction, Qrels]:
-    """What is relevant to what, in both directions, and the picture that each text is about, where that is said."""
+    """What is relevant to what, in both directions, and the picture that each text is about, where that is said.
+
+    Raises `DataError` for what are no positions.
+    """
     if about is not None:
         own = qrels_of(positions_of(about, len(text_ids), len(picture_ids)), text_ids, picture_ids)
         found = qrels_of(relevant, text_ids, picture_ids)
@@ -203,7 +210,7 @@ def positions_of(about: Any, texts: int, pictures: int) -> NDArray[np.int64]:
 
 
 def ids_of(given: Sequence[str] | None, count: int, letter: str) -> tuple[str, ...]:
-    """The ids, or numbers in their place."""
+    """The ids, or numbers in their place. Raises `DataError` where their number differs."""
     key = "text_ids" if letter == "t" else "picture_ids"
     ids = tuple(f"{letter}{i:07d}" for i in range(count)) if given is None else tuple(listed(key, given, "ids"))
     if len(ids) != count:

@@ -110,7 +110,7 @@ class Searcher:
             return self.system.encode_images(contents, names_of(given))
 
     def gallery(self, find: Find = "pictures") -> Gallery:
-        """What is searched."""
+        """What is searched. Raises `ConfigError` for another `find`."""
         if not isinstance(find, str) or find not in DIRECTION_OF:
             raise ConfigError(f"find={find}: choose one of {', '.join(DIRECTION_OF)}")
         direction = DIRECTION_OF[find]
@@ -171,7 +171,7 @@ class Searcher:
         weights: Mapping[str, float] | None = None,
         filter: str | None = None,  # noqa: A002
     ) -> list[Rows]:
-        """Pictures for many texts at once, under one filter."""
+        """Pictures for many texts at once, under one filter. Raises `ConfigError` for no text."""
         texts = texts_from("queries", queries)
         if not texts:
             raise ConfigError("queries=[]: at least one text is needed")
@@ -193,7 +193,10 @@ class Searcher:
         share: float = 0.5,
         gallery: Gallery | None = None,
     ) -> Side:
-        """Queries in the shared space, their texts through the prompt of what is searched (pictures, if not given)."""
+        """Queries in the shared space, their texts through the prompt of what is searched (pictures, if not given).
+
+        Raises `ConfigError` for an empty text.
+        """
         if any(not text.strip() for text in texts):
             raise ConfigError("query is empty; give a text, for example 'flood warnings in the north'")
         fields = [bare(f"q{i}", text.strip()).fields for i, text in enumerate(texts, 1)]

@@ -43,7 +43,7 @@ class Bank:
 
     @classmethod
     def of(cls, matrix: Floats, item: Longs | None = None, row: Longs | None = None) -> Bank:
-        """A bank; without pairs none of its queries asks for an item of the gallery."""
+        """A bank; without pairs none of its queries asks for an item of the gallery. Raises `DataError` for an empty one."""
         if not len(matrix):
             raise DataError("scores.bank: there is no query in it")
         none = np.empty(0, np.int64)

@@ -51,7 +51,10 @@ class FaissIndex(IndexBase):
         return [[self.settings]]
 
     def build(self, gallery: Embeddings, queries: Embeddings | None = None) -> None:
-        """Take in the whole gallery. `queries` are examples of what will be asked, for an index that measures itself."""
+        """Take in the whole gallery. `queries` are examples of what will be asked, for an index that measures itself.
+
+        Raises `DataError` for an empty gallery.
+        """
         if not gallery.ids:
             raise DataError("index: the gallery is empty; there is nothing to search")
         self.start(gallery.matrix, len(gallery.ids))
@@ -152,7 +155,10 @@ class FaissIndex(IndexBase):
         self.settings = dict(settings)
 
     def search(self, queries: Embeddings, top_k: int) -> Run:
-        """The `top_k` best items of each query (all of them, if there are fewer); equal scores by item id."""
+        """The `top_k` best items of each query (all of them, if there are fewer); equal scores by item id.
+
+        Raises `DataError` for vectors of another width, `ConfigError` for `top_k` below 1.
+        """
         if not self.ids:
             raise DataError("index: nothing is in the index; build it from a gallery or load it first")
         if top_k < 1:
@@ -217,7 +223,10 @@ class FaissIndex(IndexBase):
         self._set_ids([None if out else item for item, out in zip(self._at_place, gone, strict=True)])
 
     def save(self, folder: Path | str, made_from: Mapping[str, Any] | None = None) -> None:
-        """Write the index whole. `made_from` says what the embeddings were made with (backbone, prompt, precision, ...)."""
+        """Write the index whole. `made_from` says what the embeddings were made with (backbone, prompt, precision, ...).
+
+        Raises `DataError` where it is empty.
+        """
         if not self.ids:
             raise DataError("index: nothing is in the index; build it from a gallery first")
         self._refuse_on_disk("be saved elsewhere")

@@ -81,7 +81,7 @@ def recall(found: Ints, exact: Ints, gallery: Floats | None = None) -> Recall:
     """Recall of `found` against `exact`, both [n, top_k] positions of the same gallery, -1 where there is none.
 
     With the `gallery` [items, dim] an item stands for any other of the same vector: which of equals is in a list is chance, and
-    no index can find the ones that exact search happened to take.
+    no index can find the ones that exact search happened to take. Raises `ValueError` for unlike numbers of lists.
     """
     if len(found) != len(exact):
         raise ValueError(f"{len(found)} lists for {len(exact)} queries")

@@ -28,7 +28,7 @@ def build_on_disk(
     """Build an index whose inverted lists stay on disk, in `folder`; memory holds one shard and the list centroids.
 
     For kinds that are inverted lists and nothing else (`ivf_flat`, or a factory such as `IVF4096,SQ8`). Gives the opened
-    index; a search reads the lists it probes. It takes no further items.
+    index; a search reads the lists it probes. It takes no further items. Raises `ConfigError` for another kind.
     """
     made: FaissIndex = index.to_stream()
     folder = Path(folder)

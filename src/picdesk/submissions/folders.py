@@ -71,6 +71,7 @@ def write_submission(
     """One PNG for each article, `found` giving its picture by article id; the folder that holds them.
 
     `sources` names, by article id, what each was made from; it stands in the file, so that another run can leave it out.
+    Raises `DataError` for an id that cannot stand in a file name.
     """
     odd = [article for article in found if not ARTICLE.fullmatch(article)]
     if odd:

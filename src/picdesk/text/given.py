@@ -20,7 +20,7 @@ def shown(value: Any) -> str:
 
 
 def whole_number(key: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least that many."""
+    """A whole number of at least that many. Raises `ConfigError` for anything else."""
     number = None if isinstance(value, bool) else index_of(value)
     if number is None or number < least:
         raise ConfigError(f"{key}={shown(value)}: a whole number, {least} or more")
