@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from picdesk.collection import Collection, Skipped
+from picdesk.data.chance import place_groups
 from picdesk.data.checks import check_collection
 from picdesk.data.sources import NoPictures
 from picdesk.data.splits import All, Official, OfficialDev, Random
@@ -52,6 +53,16 @@ def test_sizes_at_the_size_of_newsimages(fractions: tuple[float, float, float], 
     splits = Random(0, *fractions).assign(made)
     check(made, splits)
     assert tuple(len(part) for part in splits.values()) == sizes
+
+
+def test_groups_are_drawn_by_the_room_that_is_left() -> None:
+    ids = [f"p{i:03}" for i in range(300)]
+    sizes = {"train": 210, "val": 30, "test": 60}
+    pairs = [(i, i + 1) for i in range(0, 300, 2)]
+    assert {name: len(part) for name, part in place_groups(ids, pairs, sizes, 0).items()} == sizes
+    drawn = [place_groups(ids, pairs[:20], sizes, seed) for seed in range(50)]
+    shares = {name: np.mean([len(parts[name]) / 40 for parts in drawn]) for name in sizes}
+    assert shares == pytest.approx({"train": 0.7, "val": 0.1, "test": 0.2}, abs=0.05)
 
 
 def test_the_order_of_rows_does_not_matter_and_the_seed_does() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from picdesk.embedding.encoder import Encoder
-from picdesk.embedding.shards import shard_paths
+from picdesk.embedding.shards import shard_paths, write_shard
 from picdesk.embedding.store import Store
 from picdesk.errors import DataError
 from tests.embedding.fakes import Files, Tiny, items_seen
@@ -217,6 +218,15 @@ def from_another_space(case: Case) -> None:
     shutil.copy(shard_paths(folder)[0], other)
 
 
+def of_another_form(width: int, dtype: type[np.floating[Any]]) -> Callable[[Case], None]:
+    def add_shard(case: Case) -> None:
+        with safe_open(case.shard, "numpy") as opened:
+            space = opened.metadata()["space"]
+        write_shard(case.shard.parent, space, [bytes(16)], np.zeros((1, width), dtype))
+
+    return add_shard
+
+
 def change_description(**values: Any) -> Callable[[Case], None]:
     def change_it(case: Case) -> None:
         path = case.shard.parent / "space.json"
@@ -237,6 +247,8 @@ def broken_description(case: Case) -> None:
         (empty_items, "is damaged"),
         (other_name, "is damaged"),
         (from_another_space, "belongs to space"),
+        (of_another_form(9, np.float32), r"holds float32 features \(1, 9\) for 1 keys, not float32 of width 5"),
+        (of_another_form(5, np.float16), r"holds float16 features \(1, 5\) for 1 keys, not float32 of width 5"),
         (change_description(precision="bf16"), "precision is 'bf16' there and 'fp32' here"),
         (change_description(trunk="0" * 64), "trunk is '000"),
         (change_description(width=9), "width is 9 there and 5 here"),

@@ -19,6 +19,7 @@ def test_the_standard_error_of_a_share() -> None:
     assert standard_error(pairs, np.repeat(hits(20)[:50], 2)) == pytest.approx((0.4 * 0.6 / 50) ** 0.5), (
         "queries of one picture count once"
     )
+    assert standard_error(pairs, np.ones(100)) == 1 / 51, "all agree"
 
 
 def test_the_simplest_within_one_standard_error_of_the_best() -> None:

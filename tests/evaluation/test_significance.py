@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from picdesk.errors import ConfigError, DataError
+from picdesk.evaluation import families
 from picdesk.evaluation.families import all_pairs_p, family_p
 from picdesk.evaluation.joint import compare_whole
 from picdesk.evaluation.metrics import NAMES, Ranks, metrics_of, ranks_of_run
@@ -81,8 +82,11 @@ def test_a_better_run_is_seen() -> None:
     first = rng.integers(1, 60, 500)
     found = compare(ranks_of((first + 1) // 2, cluster), ranks_of(first, cluster), resamples=1000)
     assert found["mrr"].p < 0.002
-    assert found["mrr"].interval.low > 0
     assert found["mean_rank"].interval.high < 0
+    apart = (1 / ((first + 1) // 2) - 1 / first).reshape(100, 5).mean(axis=1)
+    half = 1.96 * apart.std() / 10
+    ends = (found["mrr"].interval.low, found["mrr"].interval.high)
+    assert ends == pytest.approx((apart.mean() - half, apart.mean() + half), abs=half / 10)
     assert (
         compare(ranks_of(first, cluster), ranks_of((first + 1) // 2, cluster), resamples=1000)["mrr"].p
         == found["mrr"].p
@@ -152,12 +156,15 @@ def test_rows_that_never_differ_are_never_told_apart() -> None:
     assert family_p(np.ones((4, 2)), np.array([[0, 1]]), 99, 0).tolist() == [1.0]
 
 
-def test_many_rows_take_bounded_work_and_still_have_a_p() -> None:
+def test_many_rows_take_bounded_work_and_still_have_a_p(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = np.random.default_rng(7).integers(0, 2, (30, 120)).astype(float)
     sums[:, 0] += 3
     p_values = all_pairs_p([sums], 200, seed=0)[0]
     assert (p_values[0, 1:] < 0.05).all()
     assert (p_values[1:, 1:] > 0.05).all()
+    monkeypatch.setattr(families, "_MOST", 2 * 120 * 999)
+    assert all_pairs_p([sums[:, :2]], 5000, seed=0)[0][0, 1] == 1 / 5001
+    assert all_pairs_p([sums], 5000, seed=0)[0].min() == 1 / 1000, "fewer resamples for more pairs, 999 at least"
 
 
 def test_what_is_compared_together_is_corrected_together() -> None:

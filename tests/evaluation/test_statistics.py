@@ -186,6 +186,11 @@ def test_a_mean_rank_is_never_said_to_lie_beyond_the_gallery() -> None:
         ranks = ranks_of_run(case.run("t2i"), case.qrels("t2i"))
         found = intervals(ranks, ks=(1,), resamples=200, level=0.99).get("mean_rank")
         assert found is None or 1 <= found.low <= found.value <= found.high <= 9
+    sizes, sums = np.array([1.0, 2, 5]), np.array([4.0, 3, 40])
+    columns = {"size": sizes, "mean_rank": sums, "rank*rank": sums**2, "size*rank": sizes * sums, "size*size": sizes**2}
+    mean, spread = statistics._mean_and_spread({name: column.sum(keepdims=True) for name, column in columns.items()})
+    assert mean == [47 / 8]
+    assert spread == pytest.approx([np.sqrt(((sums - 47 / 8 * sizes) ** 2).sum()) / 8])
 
 
 def test_bleu_lies_between_nothing_and_all() -> None:

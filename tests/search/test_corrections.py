@@ -264,5 +264,6 @@ def test_what_is_tried_and_what_is_told() -> None:
     assert not Plain().active
     assert len(settings_to_try(Nnn())) == 24
     assert settings_to_try(Plain()) == [{}]
+    assert Nnn(weight=0).weight == 0, "which is plain"
     assert Nnn(transductive=True).description() == "nnn k=128 weight=0.75 TRANSDUCTIVE"
     assert isinstance(with_bias(similar()[0], corrected_index(Csls(), *similar()[::2]).fitted), Augmented)

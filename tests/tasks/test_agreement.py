@@ -125,3 +125,5 @@ def test_tau_is_scipys_and_its_interval_counts_pictures() -> None:
         kendall(scores, np.ones(300), picture)
     half = choices_met(np.ones(4), np.ones(4), np.ones(4, bool), np.arange(4), resamples=50)
     assert half.value == 0.5
+    of_two = choices_met(np.ones(4), np.zeros(4), np.arange(4) < 2, np.array([0, 0, 1, 1]), resamples=50)
+    assert (of_two.low, of_two.value, of_two.high) == (0.0, 0.5, 1.0), "two pictures, drawn with both of their choices"
