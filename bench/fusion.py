@@ -24,7 +24,7 @@ from picdesk.interfaces import Embeddings
 from picdesk.retrieval.weight_sweep import WeightSweep, grid
 from picdesk.search.fusion import WeightedSum
 from picdesk.search.indexes import FlatIndex
-from picdesk.tasks.tune_weights import swept
+from picdesk.tasks.tune_weights import sweep_weights
 from picdesk.trec.runs import Qrels, Run
 
 RESULT = Path(__file__).parent / "results" / "fusion.md"
@@ -67,7 +67,7 @@ def main() -> None:
 
     def sort_by_counting() -> list[float]:
         sweep = WeightSweep(fusion, run, [scores], qrels, exact)
-        return list(swept(sweep, ("x",), points, "hits@1", "one_se").values)
+        return list(sweep_weights(sweep, ("x",), points, "hits@1", "one_se").values)
 
     def sorted_each() -> list[float]:
         return [metrics_of(ranks_of_run(fusion.fuse(run, [scores], point), qrels))["hits@1"] for point in points]

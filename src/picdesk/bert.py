@@ -196,14 +196,14 @@ class Bert(nn.Module):
         """
         places = torch.cat([torch.arange(length, device=input_ids.device).repeat(n) for n, length in groups])
         if not self._compiled:
-            self._compiled.append(compiled(self.encoder))
+            self._compiled.append(compile_module(self.encoder))
         # as it is written: lengths and counts are others each time
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             states: torch.Tensor = self._compiled[0](self.embeddings(input_ids, places), None, groups)
         return states
 
 
-def compiled(module: nn.Module) -> Any:
+def compile_module(module: nn.Module) -> Any:
     """The same for TorchScript, which holds Python's lock for none of its operators; itself where torch has that no more.
 
     Without it a pass asks for the lock some five hundred times, beside threads that make answers: a tenth fewer answers a second.

@@ -277,9 +277,9 @@ def test_the_picture_is_one_of_its_own(taken: list[bytes]) -> None:
 
 
 def test_each_kind_of_coding_is_tried() -> None:
-    kinds = {(opened(data).mode, "progressive" in opened(data).info) for data in fast_jpeg._tried()}
+    kinds = {(opened(data).mode, "progressive" in opened(data).info) for data in fast_jpeg._samples()}
     assert kinds == {("RGB", False), ("RGB", True), ("L", False)}
-    samplings = {opened(data).layer[0][1:3] for data in fast_jpeg._tried()}  # type: ignore[attr-defined]
+    samplings = {opened(data).layer[0][1:3] for data in fast_jpeg._samples()}  # type: ignore[attr-defined]
     assert samplings == {(2, 2), (2, 1), (1, 1)}
 
 

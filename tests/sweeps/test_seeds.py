@@ -12,7 +12,7 @@ import pytest
 
 from picdesk.evaluation.metrics import ranks_of_run
 from picdesk.evaluation.spread import over_draws
-from picdesk.jobs.found import DoneJob, differing, value_of
+from picdesk.jobs.found import DoneJob, differing_keys, value_of
 from picdesk.jobs.rankings import Rankings
 from picdesk.report.charts import Curve, Point, Tradeoff
 from picdesk.report.formats import setting
@@ -178,13 +178,13 @@ def test_values_that_are_spelled_otherwise_are_one_setting() -> None:
         job(name, one, {**own, "seed": str(seed)}, {"level": "0.9", "seed": "0"})
         for seed, ((name, one), own) in enumerate(zip(ranks.items(), typed, strict=True))
     ]
-    assert differing(jobs) == ["level", "seed"]
-    (row,) = over_seeds(jobs, ranks, differing(jobs)).rows
+    assert differing_keys(jobs) == ["level", "seed"]
+    (row,) = over_seeds(jobs, ranks, differing_keys(jobs)).rows
     assert (row.name, row.values["seeds"].value) == ("level=0.9", 4)
     ints, lists = ({"k": "1"}, {"k": "1.0"}, {}), ({"k": "[a, 1]"}, {"k": "[a,1]"}, {})
     texts = {"k": "'é b'"}, {"k": "é b"}, {}
     for three, told in ((ints, "1.0"), (lists, '["a", 1]'), (texts, json.dumps("é b"))):
-        assert not differing([job("a", ranks["a"], own, {"k": told}) for own in three])
+        assert not differing_keys([job("a", ranks["a"], own, {"k": told}) for own in three])
 
 
 def test_an_option_that_was_named_is_the_default_that_was_not(tmp_path: Path) -> None:
@@ -192,11 +192,11 @@ def test_an_option_that_was_named_is_the_default_that_was_not(tmp_path: Path) ->
     both = [
         replace(job(name, ranking(0.3, 0), own), folder=tmp_path) for name, own in (("a", {"index": "flat"}), ("b", {}))
     ]
-    assert not differing(both)
+    assert not differing_keys(both)
     assert value_of(both[1], "index") == "flat"
 
 
 def test_auto_is_the_precision_that_the_machine_took() -> None:
     key = "encode.precision"
     both = [job("a", ranking(0.3, 0), own, {key: '"fp32"'}) for own in ({key: "auto"}, {key: "fp32"})]
-    assert not differing(both)
+    assert not differing_keys(both)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from picdesk.data.images import open_picture
 from picdesk.errors import ConfigError, MissingFileError
-from picdesk.text.given import content_of, listed, number_from, path_from, text_from, texts_from, whole_number
+from picdesk.text.given import content_of, list_from, number_from, path_from, text_from, texts_from, whole_number
 
 
 def test_what_is_meant_is_taken(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_what_is_meant_is_taken(tmp_path: Path) -> None:
     assert number_from("share", np.float32(0.5), "a number", 0, 1) == 0.5
     assert text_from("query", np.str_("a")) == "a"
     assert texts_from("texts", (text for text in ("a", "b"))) == ["a", "b"]
-    assert listed("ids", np.array([1, 2]), "ids") == [1, 2]
+    assert list_from("ids", np.array([1, 2]), "ids") == [1, 2]
     file = tmp_path / "a.bin"
     file.write_bytes(b"abc")
     assert content_of("picture", file) == content_of("picture", str(file)) == content_of("picture", bytearray(b"abc"))

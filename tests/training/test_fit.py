@@ -13,7 +13,7 @@ import torch
 from picdesk.backbones.deferred import Deferred
 from picdesk.errors import ConfigError
 from picdesk.training.adaptation import Heads
-from picdesk.training.averaging import Ema, between, wise_ft
+from picdesk.training.averaging import Ema, mix_weights, wise_ft
 from picdesk.training.collapse import Collapse
 from picdesk.training.datamodule import FeatureData
 from picdesk.training.features import Features
@@ -192,8 +192,8 @@ def test_ema_validates_the_average_and_trains_the_live_weights() -> None:
 def test_the_ends_of_the_way_are_the_weights_themselves() -> None:
     start, end = Heads().prepare(Tiny(0)).plain_weights(), Heads().prepare(Tiny(1)).plain_weights()
     for alpha, side in ((0.0, start), (1.0, end)):
-        assert all(torch.equal(value, side[name]) for name, value in between(start, end, alpha).items())
-    middle = between(start, end, 0.5)
+        assert all(torch.equal(value, side[name]) for name, value in mix_weights(start, end, alpha).items())
+    middle = mix_weights(start, end, 0.5)
     assert torch.allclose(middle["image_head.weight"], (start["image_head.weight"] + end["image_head.weight"]) / 2)
 
 

@@ -108,7 +108,7 @@ def trusted_decoder() -> Decoder | None:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGBX", strict=True)
         return pixels
 
-    if not all(_agrees(decode, data) for data in _tried()):
+    if not all(_agrees(decode, data) for data in _samples()):
         log.debug("JPEGs are decoded by Pillow: simplejpeg does not give the same pixels here")
         return None
     return decode
@@ -127,7 +127,7 @@ def _agrees(decode: Decoder, data: bytes) -> bool:
     return picture is not None and picture.mode == "RGB" and picture.tobytes() == image.convert("RGB").tobytes()
 
 
-def _tried() -> list[bytes]:
+def _samples() -> list[bytes]:
     """Small JPEGs of noise, in which each step of a decoder has something to do, of sides that fill no block."""
     values = np.random.default_rng(0).integers(0, 256, (37, 75, 3), np.uint8)
     noise = Image.fromarray(values).resize((149, 75), Image.Resampling.BICUBIC)

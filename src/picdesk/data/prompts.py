@@ -14,7 +14,7 @@ from picdesk.parts import config_part
 NEEDS = {"caption": ("caption",), "title": ("title",), "headline_topics": ("title", "tags")}
 
 
-def _fitting(present: Sequence[str]) -> str:
+def _options_for(present: Sequence[str]) -> str:
     fits = [option for option, needs in NEEDS.items() if set(needs) <= set(present)]
     fits.append("template prompt.template=" + (f"'{{{present[0]}}}'" if present else "..."))
     return " or ".join(f"prompt={option}" for option in fits)
@@ -26,7 +26,7 @@ def need_fields(name: str, wanted: Sequence[str], present: Sequence[str]) -> Non
     if missing:
         there = ", ".join(present) or "none at all"
         raise ConfigError(
-            f"prompt={name} needs the field {' and '.join(missing)}, but the texts have {there}; use {_fitting(present)}"
+            f"prompt={name} needs the field {' and '.join(missing)}, but the texts have {there}; use {_options_for(present)}"
         )
 
 

@@ -43,11 +43,11 @@ def repeated_texts(collection: Collection, words: Sequence[Words], split_of: Seq
     for text, group in positions((text, j) for j, own in enumerate(words) for text in own).items():
         holders = {int(collection.picture_of[j]): j for j in reversed(group)}
         if len(holders) > 1:
-            shown = _shown(collection, text, sorted(holders.values()) if parted else group, split_of)
+            shown = _name_group(collection, text, sorted(holders.values()) if parted else group, split_of)
             (across if len({split_of[i] for i in holders} - {""}) > 1 else within).append(shown)
     wholes = positions((own, j) for j, own in enumerate(words) if own).items()
     twice = [
-        _shown(collection, " ".join(own), group, split_of)
+        _name_group(collection, " ".join(own), group, split_of)
         for own, group in wholes
         if len(group) > 1 and len({int(collection.picture_of[j]) for j in group}) == 1
     ]
@@ -94,7 +94,7 @@ def positions(keyed: Iterable[tuple[Key, int]]) -> dict[Key, tuple[int, ...]]:
     return {key: tuple(own) for key, own in places.items()}
 
 
-def _shown(collection: Collection, text: str, group: Sequence[int], split_of: Sequence[str]) -> str:
+def _name_group(collection: Collection, text: str, group: Sequence[int], split_of: Sequence[str]) -> str:
     pictures = [int(collection.picture_of[j]) for j in group]
     return f"{text[:80]!r}: {_list_pictures([collection.text_ids[j] for j in group], pictures, split_of)}"
 

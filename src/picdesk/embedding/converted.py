@@ -155,7 +155,7 @@ def trace(called: Called, tensors: list[torch.Tensor]) -> Any:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             tracer: Any = torch.jit.trace
-            return tracer(called, tuple(tiled(one, 0, 2) for one in tensors), check_trace=False)
+            return tracer(called, tuple(tile(one, 0, 2) for one in tensors), check_trace=False)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
@@ -163,14 +163,14 @@ def trace(called: Called, tensors: list[torch.Tensor]) -> Any:
 def other_sizes(tensors: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
     """The first two items; one; three; texts also longer, and shorter by half."""
     for count in (2, 1, 3):
-        yield [tiled(one, 0, count) for one in tensors]
+        yield [tile(one, 0, count) for one in tensors]
     lengths = {one.shape[1] if one.ndim == 2 and not one.is_floating_point() else 0 for one in tensors}
     if len(lengths) == 1 and (length := lengths.pop()):
         for other in (length + LONGER, max(length // 2, 1)):
-            yield [tiled(tiled(one, 0, 2), 1, other) for one in tensors]
+            yield [tile(tile(one, 0, 2), 1, other) for one in tensors]
 
 
-def tiled(tensor: torch.Tensor, dimension: int, size: int) -> torch.Tensor:
+def tile(tensor: torch.Tensor, dimension: int, size: int) -> torch.Tensor:
     """So many places of a dimension, those that there are over and over."""
     places = torch.arange(size) % tensor.shape[dimension]
     return tensor.index_select(dimension, places)

@@ -55,7 +55,7 @@ class DeviceTile:
         level, entry, column = count_and_doubt(scores, low[:, None], high[:, None], 1)
         if self._is_crowded(entry, scores):
             return self.count_rows(row, own)
-        reached = self._reached(torch.from_numpy(row).to(entry.device)[entry], column, own, entry)
+        reached = self._reaches(torch.from_numpy(row).to(entry.device)[entry], column, own, entry)
         return level + np.bincount(entry[reached].cpu().numpy(), minlength=len(own))
 
     def count_columns(self, own: Floats) -> Longs:
@@ -66,7 +66,7 @@ class DeviceTile:
             level[n], row, column = count_and_doubt(self.scores, low[n][None], high[n][None], 0)
             if self._is_crowded(row, self.scores):
                 return self.count_columns(own)
-            reached = self._reached(row, column, own[n], column)
+            reached = self._reaches(row, column, own[n], column)
             level[n] += np.bincount(column[reached].cpu().numpy(), minlength=own.shape[1])
         return level
 
@@ -89,7 +89,7 @@ class DeviceTile:
             self.make_exact()
         return crowded
 
-    def _reached(self, row: torch.Tensor, column: torch.Tensor, own: Floats, limit: torch.Tensor) -> torch.Tensor:
+    def _reaches(self, row: torch.Tensor, column: torch.Tensor, own: Floats, limit: torch.Tensor) -> torch.Tensor:
         """Which of these cells are exactly not lower than their limit, `own[limit]`."""
         wanted = torch.from_numpy(own).to(row.device)[limit]
         parts = [

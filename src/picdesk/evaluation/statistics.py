@@ -110,7 +110,8 @@ def _bootstrap(
         reached = 2 * drawn["within"] >= drawn["size"][:, None]
         place = np.where(reached.any(axis=1), reached.argmax(axis=1), len(grid) - 1)
         median = _of_steps(float(np.median(ranks.first)), grid, np.bincount(place, minlength=len(grid)), level)
-        few = unseen(len(sizes), level) >= 0.5  # as many pictures as these could all have had the luck of one side
+        # as many pictures as these could all have had the luck of one side
+        few = share_unseen(len(sizes), level) >= 0.5
         result["median_rank"] = replace(median, low=1.0, high=float(ranks.gallery_size)) if few else median
     return result
 
@@ -189,13 +190,13 @@ def percentiles(value: float, drawn: Doubles, level: float, clusters: int, ends:
     they hold one of the `ends` of what the metric can be.
     """
     if float(np.ptp(drawn)) <= 1e-12 * max(1.0, abs(value)):
-        share = unseen(clusters, level)
+        share = share_unseen(clusters, level)
         return Interval(value, value + share * (ends[0] - value), value + share * (ends[1] - value))
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, min(float(low), value), max(float(high), value))
 
 
-def unseen(clusters: int, level: float) -> float:
+def share_unseen(clusters: int, level: float) -> float:
     """The share of all pictures that may be otherwise though none of `clusters` is: Wilson's upper bound of 0 of them."""
     return wilson(0, clusters, level).high
 

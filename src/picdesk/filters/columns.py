@@ -75,7 +75,7 @@ class Columns:
             return Column(self.ids, every[:-1], every)
         if name in self.columns:
             return self.columns[name]
-        raise lacking(name, list(self.columns))
+        raise no_column(name, list(self.columns))
 
     def fulfilling(self, wanted: Filter | str) -> Flags:
         """Which items [items] fulfil a filter; a column of several values does where one of them does.
@@ -85,7 +85,7 @@ class Columns:
         """
         wanted = parse_filter(wanted) if isinstance(wanted, str) else wanted
         if isinstance(wanted, Is):
-            return self.column(wanted.column).any_of(fitting(wanted, self.column(wanted.column).words))
+            return self.column(wanted.column).any_of(which_fit(wanted, self.column(wanted.column).words))
         if isinstance(wanted, Empty):
             return np.asarray(np.diff(self.column(wanted.column).bounds) == 0, np.bool_)
         if isinstance(wanted, Not):
@@ -145,15 +145,15 @@ def several(value: str | Sequence[str]) -> Sequence[str]:
     return (value,) if isinstance(value, str) else value
 
 
-def fitting(wanted: Is, words: Sequence[str]) -> Flags:
+def which_fit(wanted: Is, words: Sequence[str]) -> Flags:
     """Which of the words fit a comparison [words]."""
     found = np.zeros(len(words), np.bool_)
     for value in wanted.values:
-        found |= fitting_one(wanted.column, wanted.sign, value, words)
+        found |= which_fit_one(wanted.column, wanted.sign, value, words)
     return found
 
 
-def fitting_one(column: str, sign: str, value: Value, words: Sequence[str]) -> Flags:
+def which_fit_one(column: str, sign: str, value: Value, words: Sequence[str]) -> Flags:
     """The same for one value of the comparison."""
     if isinstance(value, str):
         if sign == "contains":
@@ -171,7 +171,7 @@ def fitting_one(column: str, sign: str, value: Value, words: Sequence[str]) -> F
     return np.fromiter((key is not None and order(key, value) for key in keys), np.bool_, len(words))
 
 
-def lacking(name: str, columns: Sequence[str]) -> ConfigError:
+def no_column(name: str, columns: Sequence[str]) -> ConfigError:
     """The error for a column that is not there."""
     known = list(dict.fromkeys([*columns, ID]))
     near = difflib.get_close_matches(name, known, 1)

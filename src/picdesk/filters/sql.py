@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from picdesk.filters.columns import ID, Column, Columns, key_of, lacking, no_value_of
+from picdesk.filters.columns import ID, Column, Columns, key_of, no_column, no_value_of
 from picdesk.filters.language import Empty, Every, Filter, Is, Not, Value
 
 EPOCH = date(1970, 1, 1).toordinal()
@@ -87,7 +87,7 @@ def all_false(parts: Sequence[str]) -> str:
 def own_of(column: str, kinds: Kinds) -> Mapping[str, Any]:
     """What is known of one column."""
     if column not in kinds:
-        raise lacking(column, [name for name in kinds if name != ID])
+        raise no_column(column, [name for name in kinds if name != ID])
     return kinds[column]
 
 

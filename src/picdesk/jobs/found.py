@@ -192,7 +192,7 @@ def overrides_of(folder: Path) -> dict[str, str]:
     }
 
 
-def differing(jobs: Sequence[DoneJob]) -> list[str]:
+def differing_keys(jobs: Sequence[DoneJob]) -> list[str]:
     """Keys that are not the same in all jobs, in the order of first appearance; last the precision, in which machines differ."""
     keys = dict.fromkeys([*(key for job in jobs for key in job.overrides), PRECISION])
     return [key for key in keys if len({value_of(job, key) for job in jobs}) > 1]
@@ -205,12 +205,12 @@ def value_of(job: DoneJob, key: str) -> str:
     """
     own, told = job.overrides.get(key), job.manifest.settings.get(key)
     if own and not (key == PRECISION and told):
-        return spelled(own)
+        return spelling_of(own)
     return job.choices.get(key, MISSING) if told is None else as_shown(told)
 
 
 @functools.cache
-def spelled(value: str) -> str:
+def spelling_of(value: str) -> str:
     """The value of an override as a config has it: 0.90 and 9e-1 are 0.9. What Hydra cannot read stays as it is."""
     try:
         return as_shown(json.dumps(plain_value(value)))

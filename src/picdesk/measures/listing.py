@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from picdesk.errors import ConfigError
 from picdesk.measures import values
 from picdesk.measures.values import Doubles, Placed, RandomOrder
-from picdesk.text.given import listed
+from picdesk.text.given import list_from
 
 OfQueries = Callable[[Placed, int], Doubles | None]
 KS = (1, 5, 10)
@@ -174,12 +174,12 @@ def check_metrics(
 
     Raises `ConfigError` for an unknown name, or for a cut-off that is no whole number of 1 or more.
     """
-    given = [names] if isinstance(names, str) else [str(name) for name in listed(f"{key}.names", names, "names")]
+    given = [names] if isinstance(names, str) else [str(name) for name in list_from(f"{key}.names", names, "names")]
     known = [*MEASURES, *LISTED, *JOINTS]
     odd = [name for name in given if name not in (*known, ALL)]
     if odd or not given:
         raise ConfigError(f"{key}.names={','.join(odd) or '[]'}: choose of {', '.join(known)}, or {ALL}")
-    cuts = listed(f"{key}.ks", ks, "whole numbers, such as [1,5,10],")
+    cuts = list_from(f"{key}.ks", ks, "whole numbers, such as [1,5,10],")
     wrong = [k for k in cuts if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1]
     if wrong or not cuts:
         raise ConfigError(f"{key}.ks={cuts}: whole numbers of 1 or more are needed, such as [1,5,10]")

@@ -99,9 +99,9 @@ class Flickr8k:
             for fields in taken.texts if gathering.took(taken, where, name) else []:
                 yield name, counts[name], str(fields["caption"]), where
                 counts[name] += 1
-        gathering.notes += self._beside(other, path, counts)
+        gathering.notes += self._compare_with(other, path, counts)
 
-    def _beside(self, other: Path, path: Path, counts: Counter[str]) -> list[str]:
+    def _compare_with(self, other: Path, path: Path, counts: Counter[str]) -> list[str]:
         """A note on captions that the token file has and the file that was read has not."""
         if not other.is_file():
             return []

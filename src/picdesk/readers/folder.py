@@ -51,7 +51,7 @@ class Folder:
         gathering = Gathering[Path](self.name)
         names = _walk(root, gathering)
         pictures = [name for name in names if Path(name).suffix.lower() in self.suffixes]
-        beside, unsure = self._beside(pictures, names)
+        beside, unsure = self._caption_files(pictures, names)
         used: Counter[str] = Counter(dict.fromkeys(unsure, 1))
         for file, fitting in unsure.items():
             gathering.skip(
@@ -74,7 +74,7 @@ class Folder:
         self._others(gathering, [name for name in names if name not in used], set(pictures))
         return gathering.collection(lambda places: PictureFiles(tuple(places)))
 
-    def _beside(self, pictures: list[str], names: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    def _caption_files(self, pictures: list[str], names: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
         """The caption file of each picture: `name.txt` for `name.jpg`, or `name.jpg.txt`, its ending in letters of either case.
 
         A file of no picture by its very name is that of the one whose name differs by case, where one file fits one picture; of

@@ -53,7 +53,7 @@ class HuggingFace(Parquet):
         splits = read_json(root / SPLITS).get("splits")
         if not isinstance(splits, list) or not splits or not all(isinstance(split, str) for split in splits):
             raise DataError(f"{SPLITS}: wanted the names of the splits under the key 'splits'")
-        return [(split, _inside(root, split, self.name)) for split in splits]
+        return [(split, _split_folder(root, split, self.name)) for split in splits]
 
 
 def arrow_files(folder: Path, name: str) -> list[Path]:
@@ -104,7 +104,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _inside(root: Path, split: str, name: str) -> Path:
+def _split_folder(root: Path, split: str, name: str) -> Path:
     if "/" in split or "\\" in split or split in ("", ".", "..") or not (root / split).is_dir():
         raise DataError(f"data={name}: {SPLITS} names a split {split!r}, which has no folder of that name here")
     return root / split

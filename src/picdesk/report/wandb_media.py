@@ -124,7 +124,7 @@ class JobWandbLogger:
         if not is_first_rank():
             return
         staged = _staged_in(Path(self.save_dir) / "wandb")
-        with self._not_ending_the_job(), staged, _spared("pandas", DataFrame=type("NoTable", (), {})):
+        with self._not_ending_the_job(), staged, _spare_import("pandas", DataFrame=type("NoTable", (), {})):
             data = [[*(getattr(row, name) for name in COLUMNS), _image(row)] for row in rows]
             self.experiment.log({"retrieved": library().Table(columns=[*COLUMNS, "picture"], data=data)})
 
@@ -173,7 +173,7 @@ def _begin_service(wandb: Any) -> None:
 
 def _begin_run(options: dict[str, Any]) -> Any:
     """A wandb run, whose curves are drawn over the steps of training."""
-    with _spared(LAUNCHER, StagedLaunchInputs=_NoInputs):
+    with _spare_import(LAUNCHER, StagedLaunchInputs=_NoInputs):
         run = library().init(**options, settings=_settings(options["mode"]))
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
@@ -181,7 +181,7 @@ def _begin_run(options: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def _spared(name: str, **parts: type) -> Iterator[None]:
+def _spare_import(name: str, **parts: type) -> Iterator[None]:
     """Spare a job the import of a library that wandb only asks whether something comes of it: `parts` stand for what it has.
 
     Its launcher takes a second or more, where a run looks for inputs that were staged before it; pandas a tenth, of which a table

@@ -177,17 +177,17 @@ class Documents:
         """The share of the names, weighted by how rare they are, that each document has."""
         if not names:
             return None
-        rare = np.array([self._rarity(len(self._having.get(name, ()))) for name in names], np.float32)
+        rare = np.array([self._rarity(len(self._places_of_words.get(name, ()))) for name in names], np.float32)
         found = np.zeros(len(self.texts), np.float32)
         for name, share in zip(names, rare / rare.sum(), strict=True):
-            found[self._having.get(name, [])] += share
+            found[self._places_of_words.get(name, [])] += share
         return found
 
     def _rarity(self, count: int) -> float:
         return float(np.log1p((len(self.texts) - count + 0.5) / (count + 0.5)))
 
     @cached_property
-    def _having(self) -> dict[str, list[int]]:
+    def _places_of_words(self) -> dict[str, list[int]]:
         """The documents that each word, or run of capitalised words, stands in."""
         found: dict[str, list[int]] = {}
         for place, text in enumerate(self.texts):

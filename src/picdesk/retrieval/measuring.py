@@ -17,7 +17,7 @@ from picdesk.interfaces import DIRECTIONS, Direction, Embeddings
 from picdesk.measures.listing import KS, NAMES
 from picdesk.products import quick_product
 from picdesk.retrieval.scores import Bars, Metrics, Scores, pictures_of, score
-from picdesk.text.given import listed, number_from, shown, whole_number
+from picdesk.text.given import in_one_line, list_from, number_from, whole_number
 from picdesk.trec.runs import MOST_GRADE, Qrels, Run, id_ranks, order_rows
 
 DEPTH = 20
@@ -50,7 +50,7 @@ def measure(
     bars, metrics = bars_of(resamples, level, seed), Metrics.of(names, ks, "measure")
     if isinstance(found, Run):
         if not isinstance(relevant, Qrels):
-            raise DataError(f"relevant={shown(relevant)}: with a run, Qrels are needed")
+            raise DataError(f"relevant={in_one_line(relevant)}: with a run, Qrels are needed")
         return Scores({"t2i": score("t2i", found, relevant, bars, metrics)}, bars)
     if isinstance(found, tuple):
         if len(found) != 2:
@@ -85,7 +85,7 @@ def compare(a: Scores, b: Scores, resamples: int = 10_000, seed: int = 0) -> dic
     """
     for name, scores in (("a", a), ("b", b)):
         if not isinstance(scores, Scores):
-            raise DataError(f"{name}={shown(scores)}: the scores of a system are needed, such as `measure` gives")
+            raise DataError(f"{name}={in_one_line(scores)}: the scores of a system are needed, such as `measure` gives")
     bars = bars_of(resamples, 0.95, seed)
     both = [direction for direction in DIRECTIONS if direction in a and direction in b]
     if not both:
@@ -123,7 +123,7 @@ def numbers_of(given: Any, what: str) -> NDArray[np.float32]:
     if found.dtype.kind not in "biuf" and found.ndim:
         raise DataError(f"{what} of the kind {found.dtype}: real numbers are needed")
     if not found.ndim:
-        raise DataError(f"{what}={shown(given)}: a matrix of numbers is needed")
+        raise DataError(f"{what}={in_one_line(given)}: a matrix of numbers is needed")
     return found.astype(np.float32)
 
 
@@ -212,7 +212,7 @@ def positions_of(about: Any, texts: int, pictures: int) -> NDArray[np.int64]:
 def ids_of(given: Sequence[str] | None, count: int, letter: str) -> tuple[str, ...]:
     """The ids, or numbers in their place. Raises `DataError` where their number differs."""
     key = "text_ids" if letter == "t" else "picture_ids"
-    ids = tuple(f"{letter}{i:07d}" for i in range(count)) if given is None else tuple(listed(key, given, "ids"))
+    ids = tuple(f"{letter}{i:07d}" for i in range(count)) if given is None else tuple(list_from(key, given, "ids"))
     if len(ids) != count:
         raise DataError(f"{len(ids)} ids for {count} rows")
     return ids

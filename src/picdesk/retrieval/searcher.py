@@ -19,7 +19,7 @@ from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.gallery import Gallery
 from picdesk.retrieval.scores import Scores
 from picdesk.retrieval.system import System
-from picdesk.text.given import content_of, listed, text_from, texts_from, whole_number
+from picdesk.text.given import content_of, list_from, text_from, texts_from, whole_number
 from picdesk.trec.runs import Run
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Searcher:
 
     def encode_images(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
         """Embeddings [n, dim] of pictures, by their files, their bytes or as Pillow has them; rows of length 1."""
-        given = listed("pictures", pictures, "pictures")
+        given = list_from("pictures", pictures, "pictures")
         contents = [content_of(f"pictures[{i}]", picture) for i, picture in enumerate(given)]
         with self._turn:
             return self.system.encode_images(contents, names_of(given))

@@ -42,9 +42,9 @@ def made_of(queries: Side, name: str) -> str:
     between, or by most of its words; empty where they are not."""
     near = 0
     for text, fields in zip(queries.texts, queries.fields, strict=False):
-        asked, whole = words_of(text), joined(words_of(text))
+        asked, whole = words_of(text), join_words(words_of(text))
         said = [words_of(value) for value in values_of(fields, name)]
-        if any(own and (joined(own) if "".join(own).isascii() else " ".join(own)) in whole for own in said):
+        if any(own and (join_words(own) if "".join(own).isascii() else " ".join(own)) in whole for own in said):
             return "the queries that are scored are made of it"
         near += any(own and len(set(own) & set(asked)) >= MOST * len(set(own)) for own in said)
     if near > FEW * len(queries.texts):
@@ -52,7 +52,7 @@ def made_of(queries: Side, name: str) -> str:
     return ""
 
 
-def joined(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> str:
     """Words with one space around each, so that a run of words is found in others as a whole, where spaces part words."""
     return f" {' '.join(words)} "
 

@@ -167,7 +167,7 @@ class Told:
         """Send on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = guarded(message.get("headers", ()))
+            headers = add_headers(message.get("headers", ()))
             if self.desk.stopping and not any(name == b"connection" for name, _ in headers):
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
@@ -190,10 +190,10 @@ def refusal_body(refusal: Refusal) -> bytes:
 def headers_of(body: bytes, refusal: Refusal) -> Fields:
     """The headers of a refusal."""
     own = [(name.encode(), value.encode()) for name, value in (refusal.headers or {}).items()]
-    return guarded([(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *own])
+    return add_headers([(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *own])
 
 
-def guarded(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
+def add_headers(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
     """The headers of an answer, and those that every answer has, where it has none of its own."""
     known = list(headers)
     named = {name for name, _ in known}

@@ -59,7 +59,7 @@ def check(limits: Limits) -> None:
             raise ConfigError(f"serve.{name}={value}: {kind} from {least} to {most:,} is wanted")
     if not isinstance(limits.hosts, list) or not all(isinstance(name, str) and name.strip() for name in limits.hosts):
         told = "a list of names is wanted, such as [desk.example.org]"
-        raise ConfigError(f"serve.hosts={written(limits.hosts)}: {told}")
+        raise ConfigError(f"serve.hosts={as_typed(limits.hosts)}: {told}")
     if limits.host not in OWN and limits.token_file is None and not limits.open:
         raise ConfigError(
             f"serve.host={limits.host}: other machines could ask, and nobody would be asked who they are; give "
@@ -67,10 +67,10 @@ def check(limits: Limits) -> None:
         )
 
 
-def written(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """A value as one types it."""
     if isinstance(value, list):
-        return f"[{','.join(map(written, value))}]"
+        return f"[{','.join(map(as_typed, value))}]"
     return "null" if value is None else str(value)
 
 

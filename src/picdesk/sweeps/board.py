@@ -15,7 +15,7 @@ from picdesk.evaluation.significance import in_order_of, stand_to_first
 from picdesk.files import write_text
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.folder import REPORTED
-from picdesk.jobs.found import DoneJob, differing, find_jobs, short, value_of
+from picdesk.jobs.found import DoneJob, differing_keys, find_jobs, short, value_of
 from picdesk.jobs.rankings import Rankings, rankings_of
 from picdesk.measures.listing import KS, MEASURES, NAMES
 from picdesk.report.content import Fact, LeaderRow, Note, SweepPage
@@ -88,7 +88,7 @@ def sweep_page(root: Path, to: Path, jobs: Sequence[DoneJob], failures: tuple[tu
     """What the page shows, best job first."""
     jobs, measure = over_shared(jobs), common_measure(jobs)
     ordered = sorted(jobs, key=lambda job: (-objective(job, measure), job.name))
-    keys = differing(ordered)
+    keys = differing_keys(ordered)
     ranks = {job.name: rankings_of(job.folder) for job in ordered}
     verdicts = against_best(ordered, ranks)
     together = over_seeds(ordered, ranks, keys)

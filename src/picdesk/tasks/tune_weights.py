@@ -82,7 +82,7 @@ def tune_weights(session: Session, choosing: Choosing, steps: int | None) -> flo
     with job.clock.stage("score candidates"):
         sweep = candidates_of(session, job, chosen_on, choosing.direction)
     with job.clock.stage("sweep weights"):
-        tuned = swept(sweep, names, points, choosing.metric, choosing.rule)
+        tuned = sweep_weights(sweep, names, points, choosing.metric, choosing.rule)
     write_points(job, tuned)
     job.objective = float(tuned.values[tuned.chosen])
     job.measure = f"{tuned.metric} on part={choosing.part}"
@@ -162,7 +162,7 @@ def candidates_of(session: Session, job: Job, part: Collection, direction: Direc
     return WeightSweep(fusion, run, list(scores.values()), qrels, exact)
 
 
-def swept(
+def sweep_weights(
     sweep: WeightSweep, names: tuple[str, ...], points: Sequence[tuple[float, ...]], metric: str, rule: str
 ) -> Tuned:
     """The metric at every point, and the choice."""

@@ -14,7 +14,7 @@ from picdesk.errors import ConfigError, MissingFileError, short_repr
 LARGEST = sys.float_info.max
 
 
-def shown(value: Any) -> str:
+def in_one_line(value: Any) -> str:
     """A value in one line."""
     return " ".join(short_repr(value).split())
 
@@ -23,7 +23,7 @@ def whole_number(key: str, value: Any, least: int = 1) -> int:
     """A whole number of at least that many. Raises `ConfigError` for anything else."""
     number = None if isinstance(value, bool) else index_of(value)
     if number is None or number < least:
-        raise ConfigError(f"{key}={shown(value)}: a whole number, {least} or more")
+        raise ConfigError(f"{key}={in_one_line(value)}: a whole number, {least} or more")
     return number
 
 
@@ -42,38 +42,38 @@ def number_from(key: str, value: Any, told: str, low: float = -LARGEST, high: fl
     except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not low <= number <= high:
-        raise ConfigError(f"{key}={shown(value)}: {told}")
+        raise ConfigError(f"{key}={in_one_line(value)}: {told}")
     return number
 
 
 def text_from(key: str, value: Any) -> str:
     """One text, of whole characters."""
     if not isinstance(value, str):
-        raise ConfigError(f"{key}={shown(value)}: a text is needed")
+        raise ConfigError(f"{key}={in_one_line(value)}: a text is needed")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ConfigError(f"{key}={shown(value)}: half a character stands in it, which no text has") from None
+        raise ConfigError(f"{key}={in_one_line(value)}: half a character stands in it, which no text has") from None
     return value
 
 
 def texts_from(key: str, values: Any) -> list[str]:
     """Several texts; one text alone is not taken for its letters."""
-    return [text_from(f"{key}[{i}]", value) for i, value in enumerate(listed(key, values, "texts"))]
+    return [text_from(f"{key}[{i}]", value) for i, value in enumerate(list_from(key, values, "texts"))]
 
 
-def listed(key: str, values: Any, of_what: str) -> list[Any]:
+def list_from(key: str, values: Any, of_what: str) -> list[Any]:
     """Several things out of a list, or of whatever gives them one after the other."""
     alone = isinstance(values, str | bytes | bytearray | os.PathLike | Mapping)
     if alone or not isinstance(values, Iterable):
-        raise ConfigError(f"{key}={shown(values)}: a list of {of_what} is needed")
+        raise ConfigError(f"{key}={in_one_line(values)}: a list of {of_what} is needed")
     return list(values)
 
 
 def path_from(key: str, value: Any) -> Path:
     """A file or a folder by its name."""
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
-        raise ConfigError(f"{key}={shown(value)}: the name of a file or a folder is needed")
+        raise ConfigError(f"{key}={in_one_line(value)}: the name of a file or a folder is needed")
     return Path(value).expanduser()
 
 
@@ -94,7 +94,7 @@ def content_of(key: str, value: Any) -> bytes:
         raise MissingFileError(f"{key}={value}: no such file") from None
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"{key}={shown(value)}: cannot be read ({reason})") from None
+        raise ConfigError(f"{key}={in_one_line(value)}: cannot be read ({reason})") from None
     raise ConfigError(
-        f"{key}={shown(value)}: the name of a file, its content as bytes, or an image of Pillow is needed"
+        f"{key}={in_one_line(value)}: the name of a file, its content as bytes, or an image of Pillow is needed"
     )

@@ -75,7 +75,7 @@ def split_rows(
     else:
         strict, form, looks = _strict_form(lines, form, quoting == "csv", notes)
         if strict is None and '\\"' in text and not set(STAND_INS.values()) & set(text):
-            strict = _marked(lines, form, notes)
+            strict = _read_marked(lines, form, notes)
         rows = strict if strict is not None else _sort_out(lines, form, looks, recover, notes)
     full = [(number, cells) for number, cells in rows if any(map(str.strip, cells))]
     blank = len(rows) - len(full) - before
@@ -111,7 +111,7 @@ def _strict_form(
     return rows, form, looks
 
 
-def _marked(lines: list[str], form: Form, notes: list[str]) -> list[Row] | None:
+def _read_marked(lines: list[str], form: Form, notes: list[str]) -> list[Row] | None:
     """Rows in which a backslash marks quotes and backslashes inside cells; every other backslash stays."""
     hidden = [MARKED.sub(lambda found: STAND_INS[found[1]], line) for line in lines]
     rows, _ = _strict(hidden, form, False)

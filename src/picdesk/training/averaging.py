@@ -80,12 +80,12 @@ def wise_ft(start: Weights, end: Weights, score: Callable[[Weights], float]) -> 
     Source: Wortsman et al. 2022, arXiv 2109.01903, equation 1. The two ends are the given weights, to the bit.
     """
     alphas = tuple(step / STEPS for step in range(STEPS + 1))
-    scores = tuple(score(between(start, end, alpha)) for alpha in alphas)
+    scores = tuple(score(mix_weights(start, end, alpha)) for alpha in alphas)
     best = max(range(len(alphas)), key=lambda i: (scores[i], -i))
-    return Interpolation(alphas, scores, best, between(start, end, alphas[best]))
+    return Interpolation(alphas, scores, best, mix_weights(start, end, alphas[best]))
 
 
-def between(start: Weights, end: Weights, alpha: float) -> Weights:
+def mix_weights(start: Weights, end: Weights, alpha: float) -> Weights:
     """Weights at `alpha` of the way."""
     if alpha in (0.0, 1.0):
         return dict(end if alpha else start)

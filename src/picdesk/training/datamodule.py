@@ -102,9 +102,9 @@ class FeatureData(pl.LightningDataModule):
             for modality, rows in zip(MODALITIES, self._sides("val", val, seed), strict=True)
         }
         for modality, features in (turned or {}).items():
-            self._val[DIRECTIONS[1], modality] = self._turned("val", val, modality, features, seed)
+            self._val[DIRECTIONS[1], modality] = self._turn("val", val, modality, features, seed)
         self._train_turned = {
-            modality: self._turned("train", train, modality, features, seed)
+            modality: self._turn("train", train, modality, features, seed)
             for modality, features in (turned_train or {}).items()
         }
 
@@ -113,7 +113,7 @@ class FeatureData(pl.LightningDataModule):
             return FeatureRows(features.images), FeatureRows(features.texts)
         return self.raw.rows(part, "image", features, seed), self.raw.rows(part, "text", features, seed)
 
-    def _turned(self, part: str, of: Features, modality: Modality, features: NDArray[np.float32], seed: int) -> Rows:
+    def _turn(self, part: str, of: Features, modality: Modality, features: NDArray[np.float32], seed: int) -> Rows:
         if self.raw is None or modality not in self.raw.learning:
             return FeatureRows(features)
         return replace(self.raw, backbone=self.raw.backbone.facing(DIRECTIONS[1])).rows(part, modality, of, seed)

@@ -145,7 +145,7 @@ def takes_turned(loss: nn.Module) -> bool:
     return "turned" in inspect.signature(loss.forward).parameters
 
 
-def told(loss: nn.Module, text: torch.Tensor) -> dict[str, torch.Tensor]:
+def further_inputs(loss: nn.Module, text: torch.Tensor) -> dict[str, torch.Tensor]:
     """What a loss is told beside the pairs: the text of each row, where texts are relevant to more than their own pictures."""
     return {"text": text} if isinstance(loss, Contrastive) and loss.relevant is not None else {}
 

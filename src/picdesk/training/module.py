@@ -20,7 +20,7 @@ from picdesk.training.chunks import embed_in_chunks
 from picdesk.training.datamodule import Pairs
 from picdesk.training.features import Features
 from picdesk.training.inputs import Inputs, embed_inputs
-from picdesk.training.losses import Contrastive, told
+from picdesk.training.losses import Contrastive, further_inputs
 from picdesk.training.probes import check_result
 from picdesk.training.trained import MODALITIES, RATE, Trained
 
@@ -64,7 +64,7 @@ class Retrieval(pl.LightningModule):
             self.loss.advance(min(1.0, self.global_step / self._steps))
         u = embed_in_chunks(self.backbone, "image", images, self.chunk)
         v = embed_in_chunks(self.backbone, "text", texts, self.chunk)
-        more: dict[str, Any] = dict(told(self.loss, text))
+        more: dict[str, Any] = dict(further_inputs(self.loss, text))
         if turned:
             facing = self.backbone.facing(DIRECTIONS[1])
             sides = {m: embed_in_chunks(facing, m, side, self.chunk) for m, side in turned.items()}

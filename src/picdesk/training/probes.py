@@ -12,7 +12,7 @@ from torch import nn
 
 from picdesk.errors import ConfigError
 from picdesk.training.averaging import trained_of
-from picdesk.training.losses import Contrastive, told
+from picdesk.training.losses import Contrastive, further_inputs
 
 SAMPLED = 4096  # weights of each matrix that are looked at
 CPU = torch.device("cpu")
@@ -126,7 +126,7 @@ def collapsed_loss(module: pl.LightningModule, batch: Any) -> float:
     picture, text = batch[2], batch[3]
     same = nn.functional.one_hot(torch.zeros(len(picture), dtype=torch.long), dim_of(module)).float()
     loss: Any = module.loss
-    return value_of(loss, same, same, picture, scale_of(module), module.device, told(loss, text))
+    return value_of(loss, same, same, picture, scale_of(module), module.device, further_inputs(loss, text))
 
 
 def remedy_of(loss: Any) -> str:

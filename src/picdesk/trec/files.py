@@ -231,7 +231,7 @@ def _parts_of(direction: Direction, lines: Lines) -> Iterator[Callable[[], memor
         part = lines.take(slice(start, start + _CHUNK))
         rank, score = (pc.cast(numbers(column), pa.large_string()) for column in (part.rank, part.score))
         tag = tags.take(numbers(part.tail.astype(np.int64)))
-        return _joined(queries.take(numbers(part.query)), "Q0", items.take(numbers(part.item)), rank, score, tag)
+        return _join(queries.take(numbers(part.query)), "Q0", items.take(numbers(part.item)), rank, score, tag)
 
     return (partial(text_from, start) for start in range(0, len(lines.query), _CHUNK))
 
@@ -252,10 +252,10 @@ def _write_pairs(stream: BinaryIO, direction: Direction, qrels: Qrels) -> None:
     item = _names(qrels.item_ids).take(numbers(items[order]))
     mark = strings(["0", OWN]).take(numbers(own[order].astype(np.int64))) if own.any() else "0"
     last = "1\n" if (grades == 1).all() else strings([f"{grade}\n" for grade in grades[order]])
-    stream.write(_joined(query, mark, item, last))
+    stream.write(_join(query, mark, item, last))
 
 
-def _joined(*columns: Any) -> memoryview:
+def _join(*columns: Any) -> memoryview:
     """The text of all lines at once: their columns with single blanks between them."""
     typed = [strings([column])[0] if isinstance(column, str) else column for column in columns]
     joined = pc.binary_join_element_wise(*typed, strings([" "])[0])

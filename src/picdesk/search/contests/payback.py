@@ -177,7 +177,7 @@ class PayingContest(Contest):
         expected = Entry(trial.index, len(self.gallery.ids), ahead["build_seconds"], ahead["megabytes"])
         refused = self.rules.refusal(expected, "expected ")
         if refused or not self._pays(trial, self.exact):
-            trial.tell(refused or self._told(trial, self.exact))
+            trial.tell(refused or self._reason(trial, self.exact))
 
     def _cost(self, trial: Trial, size: int) -> float:
         """Seconds that a look at a sample is expected to take, rather more than less; 0 where nothing is known yet."""
@@ -197,7 +197,7 @@ class PayingContest(Contest):
     def _pays(self, trial: Trial, best: Entry) -> bool:
         return self._total(trial) <= PAYS * self.count * best.seconds
 
-    def _told(self, trial: Trial, best: Entry) -> str:
+    def _reason(self, trial: Trial, best: Entry) -> str:
         return f"expected to take {self._total(trial):,.3g} s in all, {best.name} {self.count * best.seconds:,.3g} s"
 
     def _build_what_pays(self, trials: Sequence[Trial], budget: float) -> Entry:
@@ -207,7 +207,7 @@ class PayingContest(Contest):
             if not trial.looks and self.spent > budget:
                 self.entries.append(Entry(trial.index, 0, verdict="no time left to look at it"))
             elif not self._pays(trial, best):
-                trial.tell(self._told(trial, best))
+                trial.tell(self._reason(trial, best))
             else:
                 trial.tell("built over all items")
                 best = self._better(best, self._build(trial.index))
