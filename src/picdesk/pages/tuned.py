@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.assembly.schema import Settings
-from picdesk.evaluation.significance import Difference, compare_all
+from picdesk.assembly.session import Session
+from picdesk.evaluation.significance import Difference
 from picdesk.interfaces import Direction
 from picdesk.pages.finish import Outcome
 from picdesk.pages.weight_chart import weight_charts
 from picdesk.report.content import Note
-from picdesk.retrieval.scores import Scored, mean_hits, pictures_of
+from picdesk.retrieval.scores import Scored, differences_of, mean_hits
 
 Tests = Mapping[Direction, Mapping[str, Difference]]
 
@@ -53,7 +53,7 @@ class Tuned:
 
 
 def outcome_of(
-    settings: Settings,
+    session: Session,
     by: Choosing,
     tuned: Tuned,
     before: dict[Direction, Scored],
@@ -61,15 +61,7 @@ def outcome_of(
     weights: Mapping[str, str],
 ) -> Outcome:
     """What is reported: the search alone beside the chosen weights, and whether they really differ."""
-    tests = compare_all(
-        {direction: (after[direction].ranks, before[direction].ranks) for direction in after},
-        {direction: pictures_of(direction, after[direction].qrels) for direction in after},
-        ks=next(iter(after.values())).ks,
-        resamples=settings.bootstrap.resamples,
-        seed=settings.seed,
-        level=settings.bootstrap.level,
-        names=next(iter(after.values())).names,
-    )
+    tests = differences_of(after, before, session.bars)
     shown = ", ".join(f"{name} {weight:g}" for name, weight in tuned.weights.items())
     highest = dict(zip(tuned.names, tuned.points[tuned.best], strict=True))
     told = (
@@ -78,7 +70,7 @@ def outcome_of(
         f"highest {tuned.values[tuned.best]:.4f} at {', '.join(f'{name} {weight:g}' for name, weight in highest.items())}); of "
         f"{len(tuned.points):,} weights tried on the data that chose, so these values flatter"
     )
-    notes = [Note(told), *difference_notes(tests, settings.part, "chosen weights less search alone")]
+    notes = [Note(told), *difference_notes(tests, session.settings.part, "chosen weights less search alone")]
     found = {
         "weights": tuned.weights,
         "metric": tuned.metric,

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from picdesk.collection import together
 from picdesk.errors import DataError
 from picdesk.evaluation.metrics import add_tail, exact_ranks_both
-from picdesk.evaluation.significance import Difference, compare_all
+from picdesk.evaluation.significance import Difference
 from picdesk.interfaces import DIRECTIONS, Direction, Embeddings
 from picdesk.measures.listing import KS, NAMES
 from picdesk.products import quick_product
-from picdesk.retrieval.scores import Bars, Metrics, Scores, pictures_of, score
+from picdesk.retrieval.scores import Bars, Metrics, Scores, differences_of, score
 from picdesk.text.given import in_one_line, list_from, number_from, whole_number
 from picdesk.trec.runs import MOST_GRADE, Qrels, Run, id_ranks, order_rows
 
@@ -90,9 +90,7 @@ def compare(a: Scores, b: Scores, resamples: int = 10_000, seed: int = 0) -> dic
     both = [direction for direction in DIRECTIONS if direction in a and direction in b]
     if not both:
         raise DataError("the two have no direction in common")
-    pairs = {direction: (a[direction].ranks, b[direction].ranks) for direction in both}
-    one, about = a[both[0]], {d: pictures_of(d, a[d].qrels) for d in both}
-    return compare_all(pairs, about, ks=one.ks, resamples=bars.resamples, seed=bars.seed, names=one.names)
+    return differences_of({direction: a[direction] for direction in both}, b, bars)
 
 
 def bars_of(resamples: Any, level: Any, seed: Any) -> Bars:

@@ -10,6 +10,7 @@ import numpy as np
 
 from picdesk.evaluation.joint import joint_intervals
 from picdesk.evaluation.metrics import Ranks, chance, metrics_of, ranks_of_run
+from picdesk.evaluation.significance import Difference, compare_all
 from picdesk.evaluation.statistics import Interval, intervals
 from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.measures.listing import KS, LISTED, NAMES, check_metrics
@@ -153,6 +154,19 @@ def joint_of(scored: Mapping[Direction, Scored], bars: Bars) -> dict[str, Interv
         return {}
     asked = [(own.ranks, pictures_of(direction, own.qrels)) for direction, own in scored.items()]
     return joint_intervals(asked, one.names, one.ks, bars.resamples, bars.seed, bars.level)
+
+
+def differences_of(
+    one: Mapping[Direction, Scored], other: Mapping[Direction, Scored], bars: Bars
+) -> dict[Direction, dict[str, Difference]]:
+    """`one` less `other` on the same queries, paired by picture, by the direction of `one` and by metric; one family of all.
+
+    Raises `DataError` where the two cannot be compared.
+    """
+    pairs = {direction: (own.ranks, other[direction].ranks) for direction, own in one.items()}
+    about = {direction: pictures_of(direction, own.qrels) for direction, own in one.items()}
+    first = next(iter(one.values()))
+    return compare_all(pairs, about, first.ks, bars.resamples, bars.seed, bars.level, first.names)
 
 
 def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:

@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picdesk.assembly.again import with_correction
-from picdesk.assembly.schema import Settings
 from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.errors import ConfigError
 from picdesk.evaluation.choosing import choose, standard_error
 from picdesk.evaluation.metrics import exact_ranks, value_of
-from picdesk.evaluation.significance import compare_all
 from picdesk.files import write_text
 from picdesk.jobs.folder import Job
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
@@ -26,7 +24,7 @@ from picdesk.pages.tuned import Choosing, difference_notes, differences_json, sh
 from picdesk.report.content import Note
 from picdesk.retrieval.banks import in_one_dimension_more
 from picdesk.retrieval.features import embed
-from picdesk.retrieval.scores import pictures_of
+from picdesk.retrieval.scores import differences_of
 from picdesk.retrieval.system import sides_of
 from picdesk.retrieval.tools import Sources
 from picdesk.search.corrected import blocks_of
@@ -78,7 +76,7 @@ def tune_scores(session: Session, by: Choosing) -> float:
         before = with_correction(session, None).system.evaluate(session.dataset, reported, features)
         corrected = tried.settings[tried.chosen] is not None
         after = chosen.system.evaluate(session.dataset, reported, features) if corrected else before
-    outcome = outcome_of(session.settings, by, rule, tried, before, after)
+    outcome = outcome_of(session, by, rule, tried, before, after)
     learned = learned_by(session)
     apart = without_look_alikes(session, reported, learned, after)
     notes = (*outcome.notes, *learned_note(learned, reported), *apart.notes)
@@ -119,19 +117,10 @@ def write_tried(job: Job, tried: Tried, metric: str) -> None:
 
 
 def outcome_of(
-    settings: Settings, by: Choosing, rule: Correction, tried: Tried, before: Scores, after: Scores
+    session: Session, by: Choosing, rule: Correction, tried: Tried, before: Scores, after: Scores
 ) -> Outcome:
     """What is reported: the scores as they are beside the corrected ones, and whether they really differ."""
-    one = before[next(iter(before))]
-    tests = compare_all(
-        {d: (after[d].ranks, before[d].ranks) for d in after},
-        {d: pictures_of(d, after[d].qrels) for d in after},
-        ks=one.ks,
-        resamples=settings.bootstrap.resamples,
-        seed=settings.seed,
-        level=settings.bootstrap.level,
-        names=one.names,
-    )
+    tests = differences_of(after, before, session.bars)
     told = (
         f"{rule.name}: chosen on {by.part} by {by.name} ({by.rule}): {tried.setting_text(tried.chosen)}, "
         f"{tried.values[tried.chosen]:.4f} ± {tried.errors[tried.chosen]:.4f} (plain {tried.values[0]:.4f}, highest "
@@ -156,6 +145,6 @@ def outcome_of(
     return Outcome(
         systems=[("plain", before, "other"), (f"chosen: {name}", after, "main")],
         weights={},
-        notes=(Note(told), *difference_notes(tests, settings.part, "chosen scores less plain ones")),
+        notes=(Note(told), *difference_notes(tests, session.settings.part, "chosen scores less plain ones")),
         extra=extra,
     )

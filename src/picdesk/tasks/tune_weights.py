@@ -91,7 +91,7 @@ def tune_weights(session: Session, choosing: Choosing, steps: int | None) -> flo
         features = session.features_of(reported)
         alone = with_weights(session, dict.fromkeys(names, 0.0))
         both = [one.system.evaluate(session.dataset, reported, features) for one in (alone, chosen)]
-    outcome = outcome_of(settings, choosing, tuned, both[0], both[1], session.weights() | chosen.rerankers.contents())
+    outcome = outcome_of(session, choosing, tuned, both[0], both[1], session.weights() | chosen.rerankers.contents())
     learned = learned_by(session)
     apart = without_look_alikes(session, reported, learned, both[1])
     notes = (*outcome.notes, *learned_note(learned, reported), *apart.notes)
