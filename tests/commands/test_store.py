@@ -71,7 +71,7 @@ def test_a_job_that_opens_a_space_makes_it_used(store: Path) -> None:
 def test_mistakes_are_one_line_and_status_2(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, told in (
         (["list", "--store", str(store / "nowhere")], "--store="),
-        (["prune", "--space", "text-", "--store", str(store)], "fits 2 spaces"),
+        (["prune", "--space", "text-", "--store", str(store)], "fits 2 spaces; they are 'text-"),
         (["prune", "--space", "x", "--store", str(store)], "fits 0 spaces"),
         (["prune", "--unused-days", "-1", "--store", str(store)], "--unused-days=-1"),
     ):

@@ -53,6 +53,7 @@ def test_sizes_at_the_size_of_newsimages(fractions: tuple[float, float, float], 
     splits = Random(0, *fractions).assign(made)
     check(made, splits)
     assert tuple(len(part) for part in splits.values()) == sizes
+    assert [len(part) for part in Random(0).assign(collection(25)).values()] == [19, 3, 3], "a half is rounded up"
 
 
 def test_groups_are_drawn_by_the_room_that_is_left() -> None:
@@ -62,6 +63,8 @@ def test_groups_are_drawn_by_the_room_that_is_left() -> None:
     assert {name: len(part) for name, part in place_groups(ids, pairs, sizes, 0).items()} == sizes
     drawn = [place_groups(ids, pairs[:20], sizes, seed) for seed in range(50)]
     shares = {name: np.mean([len(parts[name]) / 40 for parts in drawn]) for name in sizes}
+    tens = [tuple(range(i, i + 10)) for i in range(0, 100, 10)]
+    assert len(place_groups(ids, tens, sizes, 0)["train"]) == 100, "ten are more than a tenth of the other parts"
     assert shares == pytest.approx({"train": 0.7, "val": 0.1, "test": 0.2}, abs=0.05)
 
 

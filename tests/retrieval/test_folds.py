@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from picdesk.evaluation import query_parts
 from picdesk.evaluation.metrics import exact_ranks_both, metrics_of
 from picdesk.evaluation.query_parts import against_rest
 from picdesk.evaluation.ranks import Ranks
@@ -229,6 +230,13 @@ def test_a_difference_between_captions_of_the_same_pictures_is_that_of_pairs() -
     (found, _) = against_rest(ranks, [first, ~first], resamples=99)
     assert found is not None
     assert found.interval.high - found.interval.low < 0.05
+    luck = np.repeat(rng.random(60), np.arange(60) % 5 + 1)
+    cluster, hit = np.repeat(np.arange(60), np.arange(60) % 5 + 1), rng.random(len(luck)) < luck
+    own = [hit[cluster == one].astype(float) for one in range(60)]
+    between = sum(len(one) * (one.mean() - hit.mean()) ** 2 for one in own) / 59
+    within = sum(((one - one.mean()) ** 2).sum() for one in own) / (len(hit) - 60)
+    each = (len(hit) - sum(len(one) ** 2 for one in own) / len(hit)) / 59
+    assert query_parts._likeness(cluster, hit) == pytest.approx((between - within) / (between + (each - 1) * within))
 
 
 @pytest.mark.parametrize("mixed", [False, True])
