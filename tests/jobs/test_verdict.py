@@ -6,10 +6,11 @@ from typing import cast
 import pytest
 
 from picdesk.errors import ConfigError
-from picdesk.jobs.verdict import Line, Scores, Verdict, compare_files, compare_numbers, in_tables
+from picdesk.jobs.verdict import Line, Verdict, compare_files, compare_numbers, in_tables
+from picdesk.retrieval.scores import ByDirection
 
 MEASURED = {"hits@1": 0.5, "hits@5": 0.7, "hits@10": 0.8, "mean_rank": 20.0}
-SCORES = cast(Scores, {"t2i": SimpleNamespace(metrics=MEASURED)})
+SCORES = cast(ByDirection, {"t2i": SimpleNamespace(metrics=MEASURED)})
 
 
 def test_lines_stand_in_the_order_of_the_tables() -> None:
@@ -47,13 +48,13 @@ def test_metrics_over_both_directions_are_judged(monkeypatch: pytest.MonkeyPatch
 def test_hubness_that_short_lists_do_not_tell_is_named_as_not_measured_again() -> None:
     """Jobs of earlier versions have it, and are had again all the same."""
     reported = {"t2i": {"metrics": {**MEASURED, "n10_skewness": 2.0}, "intervals": {}}}
-    short = cast(Scores, {"t2i": SimpleNamespace(metrics=MEASURED, listed={})})
+    short = cast(ByDirection, {"t2i": SimpleNamespace(metrics=MEASURED, listed={})})
     told = in_tables(reported, short)
     assert [line.verdict for line in compare_numbers(told, short, 0.001, "metrics.json")] == ["exact"] * 4
     measured = {"t2i": {"metrics": MEASURED, "intervals": {}}}
     assert compare_files(reported, measured, 0.001) == ([], ["t2i/metrics/n10_skewness"])
     deep = cast(
-        Scores, {"t2i": SimpleNamespace(metrics={**MEASURED, "n10_skewness": 2.1}, listed={"n10_skewness": 2.1})}
+        ByDirection, {"t2i": SimpleNamespace(metrics={**MEASURED, "n10_skewness": 2.1}, listed={"n10_skewness": 2.1})}
     )
     assert compare_numbers(in_tables(reported, deep), deep, 0.001, "metrics.json")[-1].verdict == "outside"
 

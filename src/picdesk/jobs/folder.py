@@ -15,7 +15,6 @@ from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
 from picdesk.files import digest_of
 from picdesk.home import at_door
-from picdesk.interfaces import Direction
 from picdesk.jobs import attempts
 from picdesk.jobs.completed import completed_objective
 from picdesk.jobs.identity import job_fingerprint, settings_of
@@ -24,7 +23,7 @@ from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import write_metrics
 from picdesk.report.provenance import Stage, Stopwatch, now
 from picdesk.report.same_as import SAME
-from picdesk.retrieval.scores import Scored, in_order
+from picdesk.retrieval.scores import ByDirection, in_order
 from picdesk.trec.files import runs_written, write_qrels
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ class Job:
         self.session.write_config(self.folder / "config.yaml", **other)
 
     @contextmanager
-    def lists_written(self, scored: Mapping[Direction, Scored]) -> Iterator[None]:
+    def lists_written(self, scored: ByDirection) -> Iterator[None]:
         """run.trec, which the disk takes while the block is at something else, and qrels.trec after it."""
         runs = {direction: one.run for direction, one in scored.items()}
         with runs_written(self.folder / "run.trec", runs) as digest:
@@ -77,12 +76,12 @@ class Job:
         self.digests["run.trec"] = digest
         write_qrels(self.folder / "qrels.trec", {direction: one.qrels for direction, one in scored.items()})
 
-    def write_lists(self, scored: Mapping[Direction, Scored]) -> None:
+    def write_lists(self, scored: ByDirection) -> None:
         """run.trec and qrels.trec."""
         with self.lists_written(scored):
             pass
 
-    def write_metrics(self, scored: Mapping[Direction, Scored], extra: Mapping[str, Any]) -> None:
+    def write_metrics(self, scored: ByDirection, extra: Mapping[str, Any]) -> None:
         """metrics.json; how long index and search took goes to the clock."""
         for direction, one in scored.items():
             spent = (("index", one.index_seconds), ("search", one.seconds))
@@ -129,7 +128,7 @@ class Job:
         (self.folder / SAME).unlink(missing_ok=True)
 
 
-def metrics_json(scored: Mapping[Direction, Scored]) -> dict[str, Any]:
+def metrics_json(scored: ByDirection) -> dict[str, Any]:
     """Metrics by direction, each with its interval where it has one."""
     return {
         direction: {

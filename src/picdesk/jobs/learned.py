@@ -23,7 +23,7 @@ from picdesk.interfaces import Direction
 from picdesk.report.content import Note
 from picdesk.report.metrics_file import LOOK_ALIKES
 from picdesk.retrieval.dataset import Dataset
-from picdesk.retrieval.scores import Scored, in_order
+from picdesk.retrieval.scores import ByDirection, in_order
 from picdesk.retrieval.slices import Sliced, picture_asked_about
 from picdesk.training.checkpoint import Checkpoint
 
@@ -147,9 +147,7 @@ def learned_note(learned: Learned | None, part: Collection) -> tuple[Note, ...]:
     )
 
 
-def without_look_alikes(
-    session: Session, part: Collection, learned: Learned | None, scores: Mapping[Direction, Scored]
-) -> Apart:
+def without_look_alikes(session: Session, part: Collection, learned: Learned | None, scores: ByDirection) -> Apart:
     """The scores without queries about pictures that were learned from or look like, or have the text of, one that was."""
     if learned is None or not learned.ids:
         return Apart({}, (), ())

@@ -8,14 +8,14 @@ from pathlib import Path
 from picdesk.evaluation.metrics import Ranks, ranks_of_run
 from picdesk.evaluation.statistics import Interval
 from picdesk.interfaces import Direction
-from picdesk.retrieval.scores import Scored, pictures_of
+from picdesk.retrieval.scores import ByDirection, pictures_of
 from picdesk.trec.files import read_qrels, read_runs
 
 Rankings = dict[Direction, tuple[Ranks, tuple[str, ...]]]
 _NOTED: dict[Path, Rankings] = {}
 
 
-def note(folder: Path, scored: Mapping[Direction, Scored]) -> None:
+def note(folder: Path, scored: ByDirection) -> None:
     """Remember what the job of this folder was scored by, so that the sweep's leaderboard need not read it back."""
     _NOTED[folder.resolve()] = {
         direction: (one.ranks, pictures_of(direction, one.qrels)) for direction, one in scored.items()

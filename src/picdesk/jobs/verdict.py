@@ -8,14 +8,13 @@ from typing import Any
 
 from picdesk.assembly.schema import Settings
 from picdesk.errors import ConfigError
-from picdesk.interfaces import DIRECTIONS, Direction
+from picdesk.interfaces import DIRECTIONS
 from picdesk.jobs.attempts import OutsideError
 from picdesk.measures.listing import JOINTS, LISTED, is_rank
 from picdesk.report.content import Fact, VerdictTable
 from picdesk.report.terminal import clean, console, print_table
-from picdesk.retrieval.scores import Bars, Scored, joint_of
+from picdesk.retrieval.scores import Bars, ByDirection, joint_of
 
-Scores = dict[Direction, Scored]
 BOTH = "both"
 MOST_SHOWN = 40
 Reported = Mapping[str, Mapping[str, float]]
@@ -46,7 +45,7 @@ class Line:
         return "outside" if self.decides else "by other code"
 
 
-def compare_numbers(reported: Reported, scored: Scores, tolerance: float, where: str) -> list[Line]:
+def compare_numbers(reported: Reported, scored: ByDirection, tolerance: float, where: str) -> list[Line]:
     """A line for each reported number, in the order of the tables. The tolerance is a share; of a rank it is that share of the
     reported rank, of a sum of several that of the most it can be. `both` holds metrics over both directions.
 
@@ -72,7 +71,7 @@ def compare_numbers(reported: Reported, scored: Scores, tolerance: float, where:
     return lines
 
 
-def in_tables(reported: Mapping[str, Any], scored: Scores) -> dict[str, dict[str, float]]:
+def in_tables(reported: Mapping[str, Any], scored: ByDirection) -> dict[str, dict[str, float]]:
     """The numbers of a `metrics.json` that the tables hold, by direction.
 
     Less hubness that the lists do not tell (`Scored.listed`), though the code of the job told it: it is no number to have again.
@@ -241,7 +240,7 @@ class Verdict:
             raise OutsideError(f"not reproduced: {names}: further than {self.tolerance:g} from the reported value")
 
 
-Judge = Callable[[Settings, Scores], Verdict | None]
+Judge = Callable[[Settings, ByDirection], Verdict | None]
 
 
 def digits(line: Line) -> tuple[str, str, str]:
@@ -250,7 +249,7 @@ def digits(line: Line) -> tuple[str, str, str]:
     return f"{line.reported:.6g}", f"{line.measured:.6g}", apart
 
 
-def judge_expected(settings: Settings, scored: Scores) -> Verdict | None:
+def judge_expected(settings: Settings, scored: ByDirection) -> Verdict | None:
     """Compare with the `expected` values, where there are any."""
     if not settings.expected:
         return None

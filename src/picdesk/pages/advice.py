@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from picdesk.interfaces import Direction
 from picdesk.report.content import DIRECTION_NAMES, Slice, SliceTable
-from picdesk.retrieval.scores import Scored, in_order
+from picdesk.retrieval.scores import ByDirection, in_order
 
 WORTH_RERANKING = 0.1
 CHANCE_LEVEL = 5.0
 
 
-def of_scores(scored: Mapping[Direction, Scored], tables: Sequence[SliceTable]) -> tuple[str, ...]:
+def of_scores(scored: ByDirection, tables: Sequence[SliceTable]) -> tuple[str, ...]:
     """What the scores and the slices of a job suggest."""
     return (*reranking(scored), *approximation(scored), *(step for table in tables for step in weak_parts(table)))
 
 
-def reranking(scored: Mapping[Direction, Scored]) -> list[str]:
+def reranking(scored: ByDirection) -> list[str]:
     """A true item among the first ten that is not the first is what a reranker can win."""
     gaps = {
         direction: float((one.ranks.first <= 10).mean()) - one.metrics["hits@1"]
@@ -34,7 +33,7 @@ def reranking(scored: Mapping[Direction, Scored]) -> list[str]:
     ]
 
 
-def approximation(scored: Mapping[Direction, Scored]) -> list[str]:
+def approximation(scored: ByDirection) -> list[str]:
     """What an approximate index cost in hits@1."""
     lost = {
         direction: one.exact_hits - one.metrics["hits@1"]

@@ -13,11 +13,10 @@ from picdesk.interfaces import Direction
 from picdesk.jobs.found import DoneJob
 from picdesk.pages import show
 from picdesk.report.content import DIRECTION_NAMES, CardGroup, QueryCard
-from picdesk.retrieval.scores import Scored
+from picdesk.retrieval.scores import ByDirection, Scored
 from picdesk.trec.runs import Run
 
 MOST = 12
-Scores = dict[Direction, Scored]
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Side:
 
     name: str
     job: DoneJob
-    scores: Scores
+    scores: ByDirection
 
 
 def groups(

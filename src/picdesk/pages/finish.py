@@ -26,11 +26,10 @@ from picdesk.report.metrics_file import read_metrics
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval import banks
-from picdesk.retrieval.scores import Scored, flat_metrics, joint_of, mean_hits
+from picdesk.retrieval.scores import ByDirection, flat_metrics, joint_of, mean_hits
 from picdesk.retrieval.slices import Sliced, slice_tables, slices_json
 
 log = logging.getLogger(__name__)
-Scores = dict[Direction, Scored]
 WITH_NUMBERS = ("split", "loss", "index")
 VERDICT = "verdict.json"
 METRICS = "metrics.json"
@@ -42,7 +41,7 @@ class Outcome:
     """What a job found. `systems` are name, scores and role; the last one is what the job is about. `tables` follow theirs,
     `slices` stand before those that every job has, and `verdict` heads the page."""
 
-    systems: Sequence[tuple[str, Scores, Role]]
+    systems: Sequence[tuple[str, ByDirection, Role]]
     weights: Mapping[str, str]
     training: tuple[Chart, ...] = ()
     curves: tuple[Chart, ...] = ()
@@ -54,7 +53,7 @@ class Outcome:
     verdict: Verdict | None = None
 
     @property
-    def scores(self) -> Scores:
+    def scores(self) -> ByDirection:
         """The scores of the system that the job is about."""
         return self.systems[-1][1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from picdesk.assembly.again import on_second_data
@@ -10,12 +9,9 @@ from picdesk.assembly.session import Session
 from picdesk.backbones.two_tower import TwoTower
 from picdesk.embedding.encoder import Encoder
 from picdesk.errors import ConfigError
-from picdesk.interfaces import Direction
 from picdesk.pages import show
 from picdesk.report.content import MetricTable, Note
-from picdesk.retrieval.scores import Scored, flat_metrics, in_order
-
-Scores = dict[Direction, Scored]
+from picdesk.retrieval.scores import ByDirection, flat_metrics, in_order
 
 
 @dataclass(frozen=True)
@@ -23,8 +19,8 @@ class Second:
     """The second data set of a job: its session, and what was scored on it before the fit and after."""
 
     session: Session
-    before: Scores | None = None
-    after: Scores | None = None
+    before: ByDirection | None = None
+    after: ByDirection | None = None
 
     @property
     def name(self) -> str:
@@ -73,7 +69,7 @@ def numbers(second: Second | None) -> dict[str, object]:
     return {"forget_on": {"data": second.name, "part": second.session.settings.part, **found}}
 
 
-def manifest_metrics(before: Scores, second: Second | None) -> dict[str, dict[str, float]]:
+def manifest_metrics(before: ByDirection, second: Second | None) -> dict[str, dict[str, float]]:
     """For the manifest: `t2i/hits@1`, ... before the fit, and of the second data set before and after it."""
     sides = {"before": before}
     if second is not None and second.before is not None and second.after is not None:
@@ -81,12 +77,12 @@ def manifest_metrics(before: Scores, second: Second | None) -> dict[str, dict[st
     return {name: flat_metrics(scores) for name, scores in sides.items()}
 
 
-def metrics_by_direction(scores: Mapping[Direction, Scored]) -> dict[str, dict[str, float]]:
+def metrics_by_direction(scores: ByDirection) -> dict[str, dict[str, float]]:
     """Metrics by direction."""
     return {direction: dict(one.metrics) for direction, one in in_order(dict(scores))}
 
 
-def gained_and_lost(name: str, before: Scores, after: Scores, second: Second | None) -> tuple[Note, ...]:
+def gained_and_lost(name: str, before: ByDirection, after: ByDirection, second: Second | None) -> tuple[Note, ...]:
     """One line: the change of hits@1 on the data that was trained on, and on the second data set."""
     if second is None or second.before is None or second.after is None:
         return ()
@@ -97,7 +93,7 @@ def gained_and_lost(name: str, before: Scores, after: Scores, second: Second | N
     return (Note(f"{name} (trained on): {here}. {second.name} (forget_on): {there}", lost),)
 
 
-def changes(before: Scores, after: Scores) -> str:
+def changes(before: ByDirection, after: ByDirection) -> str:
     """`t2i hits@1 0.100 to 0.200 (+0.100), i2t ...`."""
     said = []
     for direction, one in in_order(after):

@@ -16,10 +16,9 @@ from picdesk.measures.listing import LISTED
 from picdesk.report.charts import Chart, Curve, Histogram, Series
 from picdesk.report.content import CardGroup, Item, MetricRow, MetricTable, QueryCard, Ranking, Role, Value
 from picdesk.report.loggers import RetrievedRow
-from picdesk.retrieval.scores import Scored, in_order
+from picdesk.retrieval.scores import ByDirection, Scored, in_order
 from picdesk.retrieval.slices import text_rows
 
-Scores = dict[Direction, Scored]
 PLAIN = ("title", "caption", "tags")
 CARDS = 8
 """Best hits, and worst misses, of a direction."""
@@ -38,7 +37,7 @@ def values_of(scored: Scored) -> dict[str, Value]:
     return out | {name: Value(value) for name, value in scored.listed.items()}
 
 
-def metric_tables(systems: Sequence[tuple[str, Scores, Role]]) -> tuple[MetricTable, ...]:
+def metric_tables(systems: Sequence[tuple[str, ByDirection, Role]]) -> tuple[MetricTable, ...]:
     """One table a direction; the last row is what a random order would score."""
     tables = []
     for direction, main in in_order(systems[-1][1]):
@@ -59,7 +58,9 @@ def by_chance(scored: Scored) -> dict[str, Value]:
     return {name: Value(value) for name, value in expected.items()}
 
 
-def joint_tables(systems: Sequence[tuple[str, Mapping[str, Interval], Role]], main: Scores) -> tuple[MetricTable, ...]:
+def joint_tables(
+    systems: Sequence[tuple[str, Mapping[str, Interval], Role]], main: ByDirection
+) -> tuple[MetricTable, ...]:
     """The metrics over both directions, a row a system; none where none was asked for."""
     rows = tuple(
         MetricRow(name, {key: Value(one.value, one.low, one.high) for key, one in found.items()}, role)
@@ -72,7 +73,7 @@ def joint_tables(systems: Sequence[tuple[str, Mapping[str, Interval], Role]], ma
     return (MetricTable("both", rows, queries, max(one.run.gallery_size for one in main.values())),)
 
 
-def rank_charts(scores: Scores) -> tuple[Chart, ...]:
+def rank_charts(scores: ByDirection) -> tuple[Chart, ...]:
     """A histogram of the first relevant item's rank, by direction."""
     charts: list[Chart] = []
     for direction, one in in_order(scores):
@@ -104,7 +105,7 @@ def path_chart(alphas: tuple[float, ...], scores: tuple[float, ...], chosen: flo
     return Curve(title, x_label, "validation hits@1", (line,), chosen, "kept", note=note)
 
 
-def card_groups(part: Collection, prompts: Sequence[str], scores: Scores, shown: int) -> tuple[CardGroup, ...]:
+def card_groups(part: Collection, prompts: Sequence[str], scores: ByDirection, shown: int) -> tuple[CardGroup, ...]:
     """Best hits (widest lead of the true item) and worst misses (largest rank), by direction."""
     groups = []
     for direction, one in in_order(scores):
@@ -180,7 +181,7 @@ def details_of(fields: Fields) -> dict[str, str]:
     return {name: value for name, value in named.items() if value and name not in PLAIN}
 
 
-def retrieved_rows(part: Collection, prompts: Sequence[str], scores: Scores, shown: int) -> list[RetrievedRow]:
+def retrieved_rows(part: Collection, prompts: Sequence[str], scores: ByDirection, shown: int) -> list[RetrievedRow]:
     """The logger's table: for the first queries, the pictures found, with the rank of the true one."""
     if "t2i" not in scores or not has_pictures(part):
         return []

@@ -14,7 +14,7 @@ from picdesk.interfaces import Direction
 from picdesk.pages.finish import Outcome
 from picdesk.pages.weight_chart import weight_charts
 from picdesk.report.content import Note
-from picdesk.retrieval.scores import Scored, differences_of, mean_hits
+from picdesk.retrieval.scores import ByDirection, differences_of, mean_hits
 
 Tests = Mapping[Direction, Mapping[str, Difference]]
 
@@ -56,8 +56,8 @@ def outcome_of(
     session: Session,
     by: Choosing,
     tuned: Tuned,
-    before: dict[Direction, Scored],
-    after: dict[Direction, Scored],
+    before: ByDirection,
+    after: ByDirection,
     weights: Mapping[str, str],
 ) -> Outcome:
     """What is reported: the search alone beside the chosen weights, and whether they really differ."""
@@ -117,7 +117,7 @@ def differences_json(tests: Tests) -> dict[str, dict[str, list[float]]]:
     }
 
 
-def show_metrics(scored: Mapping[Direction, Scored]) -> dict[str, dict[str, float]]:
+def show_metrics(scored: ByDirection) -> dict[str, dict[str, float]]:
     """Metrics by direction, with the mean of hits@1."""
     return {direction: one.metrics for direction, one in scored.items()} | {
         "mean": {"hits@1": mean_hits(list(scored.values()))}

@@ -71,10 +71,13 @@ def shorten_run(run: Run, depth: int) -> Run:
     return replace(run, index=run.index[:, :depth], scores=run.scores[:, :depth]) if depth < run.depth else run
 
 
+ByDirection = Mapping[Direction, Scored]
+
+
 class Scores(dict[Direction, Scored]):
     """The scores of one system by direction; `bars` is how the intervals of `joint` are drawn."""
 
-    def __init__(self, found: Mapping[Direction, Scored] | None = None, bars: Bars | None = None) -> None:
+    def __init__(self, found: ByDirection | None = None, bars: Bars | None = None) -> None:
         super().__init__(found or {})
         self.bars = bars or Bars()
 
@@ -147,7 +150,7 @@ def score(direction: Direction, run: Run, qrels: Qrels, bars: Bars, metrics: Met
     return Scored(run, qrels, ranks, found, ends, names=names, ks=ks, listed=listed)
 
 
-def joint_of(scored: Mapping[Direction, Scored], bars: Bars) -> dict[str, Interval]:
+def joint_of(scored: ByDirection, bars: Bars) -> dict[str, Interval]:
     """The metrics over both directions that were asked for, by key."""
     one = next(iter(scored.values()), None)
     if one is None:
@@ -156,9 +159,7 @@ def joint_of(scored: Mapping[Direction, Scored], bars: Bars) -> dict[str, Interv
     return joint_intervals(asked, one.names, one.ks, bars.resamples, bars.seed, bars.level)
 
 
-def differences_of(
-    one: Mapping[Direction, Scored], other: Mapping[Direction, Scored], bars: Bars
-) -> dict[Direction, dict[str, Difference]]:
+def differences_of(one: ByDirection, other: ByDirection, bars: Bars) -> dict[Direction, dict[str, Difference]]:
     """`one` less `other` on the same queries, paired by picture, by the direction of `one` and by metric; one family of all.
 
     Raises `DataError` where the two cannot be compared.
@@ -176,7 +177,7 @@ def pictures_of(direction: Direction, qrels: Qrels) -> tuple[str, ...]:
     return tuple(qrels.item_ids[i] for i in qrels.subjects)
 
 
-def flat_metrics(scored: dict[Direction, Scored]) -> dict[str, float]:
+def flat_metrics(scored: ByDirection) -> dict[str, float]:
     """`t2i/hits@1`, ... for loggers, each with the ends of its interval (`t2i/hits@1_low`, `_high`), and `hits@1`, the mean of
     both directions."""
     named = {f"{direction}/{name}": value for direction in scored for name, value in scored[direction].metrics.items()}
@@ -192,6 +193,6 @@ def mean_hits(scored: Sequence[Scored]) -> float:
     return float(np.mean([one.metrics["hits@1"] for one in scored]))
 
 
-def in_order(scored: dict[Direction, Scored]) -> list[tuple[Direction, Scored]]:
+def in_order(scored: ByDirection) -> list[tuple[Direction, Scored]]:
     """t2i before i2t."""
     return [(direction, scored[direction]) for direction in DIRECTIONS if direction in scored]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from picdesk.evaluation.query_parts import Rest, against_rest
 from picdesk.evaluation.shares import sliced_hits
 from picdesk.interfaces import Direction
 from picdesk.report.content import DIRECTION_NAMES, METRICS, Slice, SliceTable, Value
-from picdesk.retrieval.scores import Scored, in_order
+from picdesk.retrieval.scores import ByDirection, Scored, in_order
 
 log = logging.getLogger(__name__)
 HITS = METRICS[0]
@@ -46,7 +46,7 @@ class Sliced:
 def slice_tables(
     part: Collection,
     prompts: Sequence[str],
-    scored: Mapping[Direction, Scored],
+    scored: ByDirection,
     twins: Flags | None,
     resamples: int,
     seed: int,

@@ -37,7 +37,7 @@ from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
 from picdesk.retrieval.dataset import Dataset
 from picdesk.retrieval.features import head
-from picdesk.retrieval.scores import Bars, Scored, flat_metrics, mean_hits, score, shorten_run
+from picdesk.retrieval.scores import Bars, ByDirection, Scored, flat_metrics, mean_hits, score, shorten_run
 from picdesk.search.grouping import at_least, best_part_run
 from picdesk.tasks.base import Task
 from picdesk.trec.runs import Qrels, Tail
@@ -199,7 +199,7 @@ def to_texts(session: Session, bridge: Bridge, vectors: Vectors) -> Scored:
     return score("i2t", add_tail(run, exact, qrels), qrels, session.bars, session.metrics)
 
 
-def threshold(min_score: float | None, scored: Mapping[Direction, Scored]) -> dict[str, Any]:
+def threshold(min_score: float | None, scored: ByDirection) -> dict[str, Any]:
     """With `min_score`: how many texts are answered at all, and what hits@k comes to when weaker answers are not given."""
     if min_score is None:
         return {}

@@ -21,14 +21,14 @@ from picdesk.interfaces import DIRECTIONS, Direction
 from picdesk.jobs.found import DoneJob, choices_of, find_jobs
 from picdesk.measures.listing import NAMES, measure_of
 from picdesk.pages import show
-from picdesk.pages.compare_cards import Scores, Side, groups
+from picdesk.pages.compare_cards import Side, groups
 from picdesk.pages.notes import level_note
 from picdesk.parts import config_part
 from picdesk.report.charts import Histogram
 from picdesk.report.content import DIRECTION_NAMES, Fact, JobPage, MetricRow, MetricTable, Note, Role
 from picdesk.report.page import write_job
 from picdesk.report.terminal import print_metrics
-from picdesk.retrieval.scores import Bars, joint_of, pictures_of, score
+from picdesk.retrieval.scores import Bars, ByDirection, joint_of, pictures_of, score
 from picdesk.tasks.base import Task
 from picdesk.trec.files import read_qrels, read_runs
 
@@ -157,7 +157,7 @@ def chosen_options(job: DoneJob, with_numbers: bool) -> dict[str, str]:
     return {key: value for key, value in named.items() if key.split(".")[0] not in NOT_NAMED and key != "data.root"}
 
 
-def scores_of(job: DoneJob, session: Session) -> Scores:
+def scores_of(job: DoneJob, session: Session) -> ByDirection:
     """Scores from the files that the job left."""
     runs, qrels = read_runs(job.folder / "run.trec"), read_qrels(job.folder / "qrels.trec")
     return {d: score(d, runs[d], qrels[d], session.bars, session.metrics) for d in runs}

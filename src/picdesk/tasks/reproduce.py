@@ -17,11 +17,12 @@ from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.jobs.archive import MANIFEST, unpack
 from picdesk.jobs.folder import need_positive
 from picdesk.jobs.identity import settings_of
-from picdesk.jobs.verdict import Scores, Verdict, compare_numbers, in_tables
+from picdesk.jobs.verdict import Verdict, compare_numbers, in_tables
 from picdesk.report import provenance
 from picdesk.report.manifest import BESIDE, Manifest
 from picdesk.report.metrics_file import read_scores
 from picdesk.report.same_as import follow_pointer
+from picdesk.retrieval.scores import ByDirection
 from picdesk.tasks.scoring import evaluate_files, evaluate_model
 from picdesk.training.checkpoint import WEIGHTS, Checkpoint, check
 
@@ -58,7 +59,7 @@ def reproduce(session: Session, name: str) -> float:
         theirs = {key: value for key, value in manifest.weights.items() if key != "name"}
         refuse(path, [*differing_digests("data", manifest.data, data), *differing_digests("weights", theirs, weights)])
 
-    def verdict(settings: Settings, scored: Scores) -> Verdict:
+    def verdict(settings: Settings, scored: ByDirection) -> Verdict:
         facts = {"reproduced": str(path), "command": manifest.command_text, **whose}
         title = f"Reproduction of {given.parent.name if path == given else given.name}"
         lines = compare_numbers(in_tables(reported, scored), scored, settings.tolerance, "metrics.json")

@@ -19,12 +19,12 @@ from picdesk.evaluation.metrics import exact_ranks, value_of
 from picdesk.files import write_text
 from picdesk.jobs.folder import Job
 from picdesk.jobs.learned import learned_by, learned_note, without_look_alikes
-from picdesk.pages.finish import Outcome, Scores, finish
+from picdesk.pages.finish import Outcome, finish
 from picdesk.pages.tuned import Choosing, difference_notes, differences_json, show_metrics
 from picdesk.report.content import Note
 from picdesk.retrieval.banks import in_one_dimension_more
 from picdesk.retrieval.features import embed
-from picdesk.retrieval.scores import differences_of
+from picdesk.retrieval.scores import ByDirection, differences_of
 from picdesk.retrieval.system import sides_of
 from picdesk.retrieval.tools import Sources
 from picdesk.search.corrected import blocks_of
@@ -117,7 +117,7 @@ def write_tried(job: Job, tried: Tried, metric: str) -> None:
 
 
 def outcome_of(
-    session: Session, by: Choosing, rule: Correction, tried: Tried, before: Scores, after: Scores
+    session: Session, by: Choosing, rule: Correction, tried: Tried, before: ByDirection, after: ByDirection
 ) -> Outcome:
     """What is reported: the scores as they are beside the corrected ones, and whether they really differ."""
     tests = differences_of(after, before, session.bars)
