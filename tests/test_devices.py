@@ -124,7 +124,8 @@ def test_a_collapsed_loss_is_of_a_batch_on_the_card() -> None:
         class Module:
             loss, device, backbone = InfoNCE(), torch.device(on_card), MAKERS["open_clip"]()
 
-        assert collapsed_loss(Module(), (None, None, torch.arange(8).to(on_card))) == pytest.approx(np.log(8), abs=1e-3)  # type: ignore[arg-type]
+        batch = (None, None, torch.arange(8).to(on_card), torch.arange(8).to(on_card))
+        assert collapsed_loss(Module(), batch) == pytest.approx(np.log(8), abs=1e-3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])

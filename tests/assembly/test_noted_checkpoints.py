@@ -40,7 +40,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     def begin(*command: str, door: str = "train", **more: Any) -> None:
         own = {"ckpt": "latest", "skip_completed": "skip_completed=true" in command, "task": {"door": door}}
         hydra = {
-            "sweep": {"dir": str(tmp_path / "mine")},
+            "sweep": {"dir": str(tmp_path / "mine"), "subdir": "0"},
             "sweeper": {"_target_": "x", **more.pop("sweeper", {})},
             "overrides": {"task": list(command)},
         }

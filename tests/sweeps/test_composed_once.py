@@ -52,7 +52,13 @@ def test_what_was_composed_is_given_once_more_and_then_composed_anew(monkeypatch
 )
 def test_only_hydras_own_sweeper_is_replaced(sweeper: str, then: str) -> None:
     config = OmegaConf.create(
-        {"hydra": {"sweeper": {"_target_": sweeper}, "sweep": {"dir": "nowhere"}, "overrides": {"task": []}}}
+        {
+            "hydra": {
+                "sweeper": {"_target_": sweeper},
+                "sweep": {"dir": "nowhere", "subdir": "0"},
+                "overrides": {"task": []},
+            }
+        }
     )
     OmegaConf.set_readonly(config, True)
     Leaderboard().on_multirun_start(config)

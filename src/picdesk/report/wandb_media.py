@@ -13,18 +13,17 @@ import os
 import secrets
 import shlex
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 from picdesk import network
 from picdesk.errors import ConfigError
 from picdesk.parts import config_part
+from picdesk.process.imports import spare_import
 from picdesk.process.rank import is_first_rank
 from picdesk.rasters import open_raster
 from picdesk.report.loggers import COLUMNS, RetrievedRow
@@ -36,7 +35,9 @@ STAGED = "wandb/artifacts/staging"
 INIT_S, SEND_S = 20.0, 30.0
 """How long a run may take to begin online, and how long a job waits at its end until all is sent."""
 STEP = "trainer/global_step"
-LAUNCHER = "wandb.sdk.launch.inputs.internal"
+LAUNCHER = (
+    "wandb.sdk.launch.inputs.internal"  # takes seconds; a run only looks there for inputs that were staged before it
+)
 MODES = ("auto", "offline", "online", "disabled")
 Mode = Literal["auto", "offline", "online", "disabled"]
 
@@ -124,7 +125,8 @@ class JobWandbLogger:
         if not is_first_rank():
             return
         staged = _staged_in(Path(self.save_dir) / "wandb")
-        with self._not_ending_the_job(), staged, _spare_import("pandas", DataFrame=type("NoTable", (), {})):
+        library()  # the whole of it, before anything stands for a part
+        with self._not_ending_the_job(), staged, spare_import("pandas", DataFrame=type("NoTable", (), {})):
             data = [[*(getattr(row, name) for name in COLUMNS), _image(row)] for row in rows]
             self.experiment.log({"retrieved": library().Table(columns=[*COLUMNS, "picture"], data=data)})
 
@@ -173,36 +175,12 @@ def _begin_service(wandb: Any) -> None:
 
 def _begin_run(options: dict[str, Any]) -> Any:
     """A wandb run, whose curves are drawn over the steps of training."""
-    with _spare_import(LAUNCHER, StagedLaunchInputs=_NoInputs):
+    library()  # the whole of it, before anything stands for a part
+    with spare_import(LAUNCHER, StagedLaunchInputs=_NoInputs):
         run = library().init(**options, settings=_settings(options["mode"]))
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
     return run
-
-
-@contextmanager
-def _spare_import(name: str, **parts: type) -> Iterator[None]:
-    """Spare a job the import of a library that wandb only asks whether something comes of it: `parts` stand for what it has.
-
-    Its launcher takes a second or more, where a run looks for inputs that were staged before it; pandas a tenth, of which a table
-    may be made. Nothing can have come of a library that was not imported; one that was is left alone.
-    """
-    library()  # the whole of it, before anything stands for a part
-    if name in sys.modules:
-        yield
-        return
-    empty = ModuleType(name)
-    for part, stands in parts.items():
-        setattr(empty, part, stands)
-    above = name.split(".")[:-1]
-    packages = {".".join(above[:n]): ModuleType(above[n - 1]) for n in range(1, len(above) + 1)}
-    added = {key: module for key, module in {**packages, name: empty}.items() if key not in sys.modules}
-    sys.modules.update(added)
-    try:
-        yield
-    finally:
-        for key in added:
-            sys.modules.pop(key, None)
 
 
 class _NoInputs:
