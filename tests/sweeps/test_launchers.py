@@ -11,6 +11,7 @@ import pytest
 
 from picdesk.sweeps import callbacks
 from tests.conftest import PROJECT
+from tests.doors import run
 from tests.tiny import write_data
 
 LAUNCHERS = {"joblib": ("hydra.launcher.n_jobs=2",), "submitit_local": ("hydra.launcher.timeout_min=20",)}
@@ -65,6 +66,20 @@ def test_a_job_that_the_system_ends_takes_no_leaderboard_with_it(
     assert sum(not row["verdict"].startswith("failed") for row in rows) >= finished
 
 
+def test_what_a_cluster_does_not_take_is_told_in_one_line(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    refused = "sbatch: error: Memory specification can not be satisfied"
+    for name, text in (("srun", "exit 0"), ("sbatch", f"echo '{refused}' >&2; exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    ran = run(capfd, tmp_path, "train", "-m", "hydra/launcher=slurm", "seed=1,2")
+    assert ran.status == 2
+    assert "SLURM did not take the jobs (Memory specification can not be satisfied)" in ran.err.splitlines()[-1]
+
+
 def test_a_cluster_without_accounts_tells_of_lost_jobs_by_its_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +96,10 @@ def test_a_cluster_without_accounts_tells_of_lost_jobs_by_its_queue(
     for job in jobs:
         watcher.register_job(job)
     assert [watcher.is_done(job) for job in jobs] == [False, True, True]
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 7_0 CANCELLED\n")
+    assert watcher.is_done("7_0", "force"), "as one that ran when the queue was asked before"
     (tmp_path / "squeue").write_text("#!/bin/sh\necho 9 CANCELLED; exit 1\n")
     watcher.register_job("9")
     assert not watcher.is_done("9"), "a queue that does not answer says nothing"
+    monkeypatch.setattr(slurm.SlurmJob, "watcher", watcher)
+    assert callbacks.on_cluster() == "; its jobs are still with the cluster, end them: scancel 9"

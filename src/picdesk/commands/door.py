@@ -6,6 +6,7 @@ import atexit
 import gc
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ SAID_BY_LIBRARIES = {
     "Cannot set different distribution kind": OTHER_SPACE,
 }
 """How messages of Hydra, submitit and Optuna begin whose cause is the command, and what to say of it."""
+LAUNCHER_KEYS = "what they ask for is set by hydra.launcher.mem_gb, cpus_per_task, timeout_min, partition, account, ..."
 ENDED_WORKERS = ("TerminatedWorkerError", "BrokenProcessPool")
 """What joblib raises where a process of its own is no more."""
 _FROZEN: list[bool] = []
@@ -185,6 +187,11 @@ def run_door(main: Callable[[], Any], takes_text: bool) -> None:
         meant = [told for beginning, told in SAID_BY_LIBRARIES.items() if str(error).startswith(beginning)]
         if meant and isinstance(error, ValueError | RuntimeError):
             leave(ConfigError(meant[0]))
+        if type(error).__name__ == "FailedJobError":  # submitit's, where sbatch takes no job
+            reasons = "; ".join(
+                dict.fromkeys(re.sub(r"^\w+: error: ", "", line) for line in str(error).splitlines() if line)
+            )
+            leave(ConfigError(f"hydra/launcher: SLURM did not take the jobs ({reasons}); {LAUNCHER_KEYS}"))
         if isinstance(error, ValueError) and str(error) in NO_TRIAL:
             leave(ConfigError("hparams_search: every trial failed; failure.json in each one's folder says why"), 1)
         try:

@@ -9,6 +9,7 @@ import logging
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -118,8 +119,10 @@ def ask_queue_too() -> None:
     asked_alone = slurm.SlurmInfoWatcher.update
 
     def update(watcher: Any) -> None:
-        asked_alone(watcher)
         waiting = watcher._registered - watcher._finished
+        for job in waiting:
+            watcher._info_dict.pop(job, None)  # what the queue said before is no longer so; `sacct` says its own again
+        asked_alone(watcher)
         unknown = [job for job in waiting if watcher.get_state(job, "cache") == "UNKNOWN"]
         queue = states_in_queue() if unknown else None
         if queue is None:
@@ -140,6 +143,16 @@ def states_in_queue() -> dict[str, str] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return dict(line.split() for line in listed.splitlines() if len(line.split()) == 2)
+
+
+def on_cluster() -> str:
+    """What to say as a sweep is stopped whose jobs are SLURM's: they do not end with it."""
+    slurm = sys.modules.get("submitit.slurm.slurm")
+    watcher = slurm.SlurmJob.watcher if slurm else None
+    going = (
+        {job.partition("_")[0] for job in watcher._registered if not watcher.is_done(job, "cache")} if watcher else ()
+    )
+    return f"; its jobs are still with the cluster, end them: scancel {' '.join(sorted(going))}" if going else ""
 
 
 class Leaderboard(Callback):
@@ -180,7 +193,7 @@ class Leaderboard(Callback):
         TAKEN.clear()
         RUNNING[:] = [Path(config.hydra.sweep.dir)]
         again = shlex.join(["skip_completed=true", f"hydra.sweep.dir={config.hydra.sweep.dir}"])
-        stops.go_on_by(lambda: f"go on: the same command with {again}")
+        stops.go_on_by(lambda: f"go on: the same command with {again}{on_cluster()}")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the leaderboard of all jobs in the sweep's folder."""
