@@ -21,13 +21,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before anything asks how many threads
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its pings are told on the standard error of whatever test runs then
 os.environ.setdefault("LANCEDB_LOG", "error")  # it tells of every table that is made
 
-os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(
-    prefix="picdesk-state-"
-)  # a key of the tests' own, for all their processes
-
 import pytest
 
 from tests import root_logging
+from tests.folders import new_folder
+
+os.environ["XDG_STATE_HOME"] = str(new_folder())  # a key of the tests' own, for all their processes
 
 if TYPE_CHECKING:
     from tests.doors import Ran

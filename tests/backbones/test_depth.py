@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.training.adaptation import LastBlocks
 from picdesk.training.depths import depths
 from tests.backbones.forward_order import assert_falls, picture
+from tests.folders import new_folder
 from tests.training import models
 from tests.training.families import FAMILIES, PICTURES
 
@@ -63,7 +62,7 @@ def test_levels_fall_in_our_backbones(kind: str, modality: Any) -> None:
 
 def test_the_stem_of_a_hybrid_is_not_among_the_last_blocks() -> None:
     models.folder()
-    place = Path(mkdtemp(prefix="picdesk-test-"))
+    place = new_folder()
     tower = {
         "image_size": 64,
         "timm_model_name": "fastvit_mci0",

@@ -3,8 +3,6 @@
 import importlib.util
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
@@ -18,11 +16,8 @@ from picdesk.backbones.two_tower import TwoTower
 from picdesk.training.adaptation import BitFit, Full, LastBlocks, Lora
 from tests.backbones import test_open_clip_files, test_own_code, tiny_models, tiny_open_clip
 from tests.embedding.fakes import Tiny
+from tests.folders import new_folder
 from tests.training import models
-
-
-def new_folder() -> Path:
-    return Path(mkdtemp(prefix="picdesk-test-"))
 
 
 def of_transformers(kind: str) -> TwoTower:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import open_clip
@@ -16,6 +15,7 @@ from picdesk.backbones.open_clip import OpenClip
 from picdesk.backbones.transformers import Transformers
 from picdesk.backbones.two_tower import TwoTower
 from tests.backbones import tiny_models, vocabulary_memory
+from tests.folders import new_folder
 
 vocabulary_memory.begin()
 
@@ -31,7 +31,7 @@ NAMES = ("open_clip", "transformers", "lite")
 @cache
 def folder() -> Path:
     """Where the small models lie."""
-    place = Path(mkdtemp(prefix="picdesk-test-"))
+    place = new_folder()
     (place / "library").mkdir()
     (place / "library" / "tiny-train.json").write_text(json.dumps(TINY))
     (place / "library" / "tiny-train-resnet.json").write_text(json.dumps(RESNET))

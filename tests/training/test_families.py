@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 from omegaconf import OmegaConf
@@ -17,6 +15,7 @@ from picdesk.errors import ConfigError
 from picdesk.training.adaptation import Heads
 from tests.backbones.tiny_multimodal import make_folder
 from tests.conftest import PROJECT
+from tests.folders import new_folder
 from tests.training.families import ADAPTATIONS, FAMILIES, GIVEN, HEADLESS, HEAVY
 
 
@@ -33,7 +32,7 @@ def classes_in_configs() -> dict[str, str]:
 
 def untrainable(name: str) -> TwoTower:
     """A model of a class that has no family, by its config's name."""
-    folder = Path(mkdtemp(prefix="picdesk-test-"))
+    folder = new_folder()
     made: dict[str, Callable[[], TwoTower]] = {
         "SentenceTransformers": lambda: SentenceTransformers(str(make_folder("clip_with_prompts", folder))),
         "Captioner": lambda: Captioner(None),
