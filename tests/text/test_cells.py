@@ -21,6 +21,10 @@ def test_a_formula_behind_what_begins_a_cell_elsewhere_becomes_a_text(apart: str
     """A spreadsheet that cuts at semicolons takes `a;=1` for two cells, and a line break in a later cell for a row's end."""
     assert harmless(f"a storm{apart}=1+1{apart}b;c") == f"a storm{apart}'=1+1{apart}b;c"
     assert harmless(f"={apart}@") == f"'={apart}'@"
+    stream = io.StringIO(newline="")
+    PeopleWriter(stream).writerow(["id", f'a storm{apart}"=1+1{apart}"""=1+1{apart}b'])
+    elsewhere = csv.reader(stream.getvalue().splitlines(), delimiter="\t" if apart == "\t" else ";")
+    assert not [cell for row in elsewhere for cell in row if cell.startswith("=")]
 
 
 @pytest.mark.parametrize(

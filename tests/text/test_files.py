@@ -56,7 +56,7 @@ def test_single_western_letters_are_read_and_the_lines_named(tmp_path: Path) -> 
 
 
 def test_marks_of_files_put_one_behind_the_other_are_no_part_of_their_lines(tmp_path: Path) -> None:
-    text, note = read_text(put(tmp_path / "t.txt", "\ufeffone\r\n\ufefftwo\n\ufeffthr\ufeffee"))
+    text, note = read_text(put(tmp_path / "t.txt", "\ufeffone\r\n\ufeff\ufefftwo\n\ufeffthr\ufeffee"))
     assert text == "one\r\ntwo\nthr\ufeffee"
     assert "2 more byte order marks, at the beginning of lines" in note
     assert read_text(put(tmp_path / "t.txt", "one\n\ufefftwo".encode("utf-16")))[0] == "one\ntwo"

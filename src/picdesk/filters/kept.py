@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 import weakref
 from pathlib import Path
 from typing import BinaryIO
@@ -54,6 +55,7 @@ class KeptColumns:
     def __init__(self, folder: Path, digest: str) -> None:
         self._folder, self._path, self._digest = folder, place_of(folder, digest), digest
         self._file: BinaryIO | None = None
+        self._turn = threading.Lock()
         if self._path.is_file() and os.access(self._path, os.R_OK):
             self._file = self._path.open("rb")
             weakref.finalize(self, self._file.close)
@@ -67,8 +69,9 @@ class KeptColumns:
         if self._file is None:
             why = "cannot be read" if path.exists() else "is missing"
             raise MissingFileError(f"index folder {self._folder}: {path.name} {why}; {MEND}")
-        self._file.seek(0)
-        content = self._file.read()
+        with self._turn:
+            self._file.seek(0)
+            content = self._file.read()
         if hashlib.sha256(content).hexdigest() != self._digest:
             raise DataError(f"{path}: its checksum is not the one that the index names: it was damaged; {MEND}")
         try:

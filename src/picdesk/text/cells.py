@@ -2,7 +2,8 @@
 
 A cell that begins with `= + - @`, a tab or a line break is run as a formula by Excel, LibreOffice and Google Sheets, whoever
 wrote it (OWASP, "CSV Injection"). An apostrophe before it makes it a text there. So it does inside a cell, behind what begins one
-in a spreadsheet that cuts at semicolons or tabs, as Excel does in half of Europe: to it a quote behind a comma is none.
+in a spreadsheet that cuts at semicolons or tabs, as Excel does in half of Europe: to it a quote behind a comma is none, and one
+behind a semicolon begins a cell that goes on after it.
 Numbers stay as they are, negative ones too.
 """
 
@@ -27,7 +28,7 @@ RISKY = (
     "－",
     "＠",
 )  # the last four: full width, taken for the first ones
-INSIDE = re.compile(r"([;\t\r\n])(?=[=+\-@＝＋－＠])")
+INSIDE = re.compile(r"([;\t\r\n]\"*)(?=[=+\-@＝＋－＠])")
 
 
 def harmless(cell: Any) -> Any:

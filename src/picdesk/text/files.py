@@ -54,7 +54,7 @@ def decode_text(
         odd: list[str] = []
     else:
         text, odd = _decode_by_guess(path, raw, key)
-    text, again = re.subn("(?<=[\r\n])\ufeff", "", text.removeprefix("\ufeff"))
+    text, again = re.subn("(?<=[\r\n])\ufeff+", "", text.lstrip("\ufeff")) if "\ufeff" in text else (text, 0)
     odd += [f"{again} more byte order marks, at the beginning of lines, which are no part of them"] if again else []
     ends = [name for name, found in (("CRLF", "\r\n" in text), ("CR", re.search(r"\r(?!\n)", text))) if found]
     odd += [f"{' and '.join(ends)} line ends"] if ends else []
