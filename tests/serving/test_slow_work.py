@@ -73,12 +73,12 @@ def test_pictures_are_found_while_the_texts_are_encoded(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(System, "gallery", gallery)
     with desk_over(tmp_path, *tiny(tmp_path), "serve.rate=0", "serve.timeout_s=0.5") as desk, client_of(desk) as client:
-        for path, asked in (
-            ("/search", {"json": {"text": "red", "find": "texts"}}),
-            ("/", {"files": {"picture": ("a.png", client.get("/images/p05").content)}}),
-        ):
-            early = client.post(path, **asked)  # type: ignore[arg-type]
+        for path in ("/results.json?q=red&find=texts", "/?q=red&find=texts", "/results.json?like=p05"):
+            early = client.get(path)
             assert (early.status_code, "texts are being encoded" in early.text) == (503, True), path
+        page = client.post("/", files={"picture": ("a.png", client.get("/images/p05").content)})
+        assert (page.status_code, "texts are being encoded" in page.text) == (200, True)
+        assert ("Pictures found" in page.text, "Texts found" in page.text) == (True, False)
         for path in ("/results.json?q=fresh&top_k=3", "/?q=another", "/info", "/health"):
             assert client.get(path).status_code == 200, path
         go_on.set()

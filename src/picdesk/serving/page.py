@@ -218,13 +218,18 @@ def reranker_values(query: Mapping[str, str]) -> dict[str, str]:
 
 
 async def page_of(request: Request, query: Mapping[str, str], sent: Piece | None = None) -> Response:
-    """The page with the answers to what is asked."""
+    """The page with the answers to what is asked; texts that are found besides may be late, which is told."""
     desk, served = desk_of(request), desk_of(request).now
     asked = await desk.beside(asked_of, desk, query, sent)
-    parts = await asyncio.gather(*(desk.ask(question, served) for question in asked.questions))
-    answers = [json.loads(part) for part in parts]
-    shown = [view(served, answer, question) for answer, question in zip(answers, asked.questions, strict=True)]
-    return HTMLResponse(render(desk, served, asked=asked, answers=shown))
+    parts = await asyncio.gather(*(desk.ask(one, served) for one in asked.questions), return_exceptions=True)
+    late = [part for part in parts[1:] if isinstance(part, AskError) and part.status == 503]
+    shown = []
+    for part, question in zip(parts, asked.questions, strict=True):
+        if isinstance(part, bytes):
+            shown.append(view(served, json.loads(part), question))
+        elif part not in late:
+            raise part
+    return HTMLResponse(render(desk, served, asked=asked, answers=shown, fault=late[0] if late else None))
 
 
 def view(served: Served, answer: dict[str, Any], question: Question) -> dict[str, Any]:
