@@ -4,9 +4,11 @@ import importlib
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.interfaces import Embeddings, Index
@@ -42,7 +44,7 @@ def uri(tmp_path: Path) -> str:
     return str(tmp_path / "deep" / "m.db")
 
 
-def test_flat_in_milvus_gives_the_ids_of_exact_search(uri: str) -> None:
+def test_flat_in_milvus_gives_the_ids_of_exact_search(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     index: Index = MilvusIndex(uri)
     index.build(GALLERY)
     run = index.search(QUERIES, 10)
@@ -55,7 +57,16 @@ def test_flat_in_milvus_gives_the_ids_of_exact_search(uri: str) -> None:
     np.testing.assert_allclose(run.scores, exact.search(QUERIES, 10).scores, atol=1e-6)
     same = tuple(f"same{i:02}" for i in reversed(range(60)))
     index.add(Embeddings(same, np.repeat(QUERIES.matrix[:1], 60, axis=0)))
+    asked, plain = [], Collection.search
+
+    def count(self: Collection, queries: NDArray[np.float32], limit: int, *given: Any) -> list[list[tuple[str, float]]]:
+        asked.append((len(queries), limit))
+        return plain(self, queries, limit, *given)
+
+    monkeypatch.setattr(Collection, "search", count)
     assert lists_of(index, QUERIES, 5)[0] == sorted(same)[:5], "equal vectors by id, where a list ends too"
+    assert [limit for _, limit in asked] == [21, 42, 84]
+    assert asked[0][0] == 40 > 20 > asked[1][0] >= asked[2][0], "and others are not asked for again"
 
 
 @pytest.mark.slow

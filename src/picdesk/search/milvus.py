@@ -197,20 +197,20 @@ class MilvusIndex(IndexBase):
         read is not among them: it is looked further until enough others are found, and, where every vector is compared, until a
         list does not end among equal scores: of those the first by id are taken, as in exact search."""
         known, exact = None if self._ids is None else set(self._ids), self.kind == "FLAT"
-        depth = min(wanted + (TIED if exact else 0), MOST_AT_ONCE)
-        while True:
-            lists: list[Hits] = []
-            for start in range(0, len(queries), self.batch):
-                some = queries[start : start + self.batch]
-                lists += self._collection.search(some, depth, self.search_params, among)
-            own = [[hit for hit in hits if known is None or hit[0] in known] for hits in lists]
-            ended = all(
-                len(hits) < depth or (len(kept) >= wanted and (not exact or kept[wanted - 1][1] > kept[-1][1]))
-                for kept, hits in zip(own, lists, strict=True)
-            )
-            if ended or depth == MOST_AT_ONCE:
-                return [sorted(kept, key=lambda hit: (-hit[1], hit[0]))[:wanted] for kept in own]
-            depth = min(2 * depth, MOST_AT_ONCE)
+        depth = first = min(wanted + (TIED if exact else 0), MOST_AT_ONCE)
+        found: list[Hits] = [[] for _ in queries]
+        left = list(range(len(queries)))
+        while left:
+            further, some = [], max(1, self.batch * first // depth)  # answers stay of one size, however deep
+            for rows in (left[start : start + some] for start in range(0, len(left), some)):
+                lists = self._collection.search(queries[rows], depth, self.search_params, among)
+                for row, hits in zip(rows, lists, strict=True):
+                    kept = [hit for hit in hits if known is None or hit[0] in known]
+                    found[row] = sorted(kept, key=lambda hit: (-hit[1], hit[0]))[:wanted]
+                    short = len(kept) < wanted or (exact and kept[wanted - 1][1] == kept[-1][1])
+                    further += [row] if short and len(hits) == depth < MOST_AT_ONCE else []
+            left, depth = further, min(2 * depth, MOST_AT_ONCE)
+        return found
 
     def add(self, more: Embeddings) -> None:
         """Take in further items. Raises `DataError` for ids that are there already or another dimension."""
