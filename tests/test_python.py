@@ -138,6 +138,14 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "an unknown key": (lambda s: picdesk.load("latest", "foo=1"), "foo is not a config option"),
     "no override": (lambda s: picdesk.load("latest", "foo"), "'foo' is not KEY=VALUE"),
     "a value of another kind": (lambda s: picdesk.load("latest", "top_k=many"), "top_k=many: a whole number is wanted"),
+    "a question": (
+        lambda s: picdesk.load("latest", "filter=year > 2000"),
+        "year > 2000: a system that is loaded is asked by",
+    ),
+    "an index beside": (
+        lambda s: picdesk.load("latest", "index_dir=there"),
+        "index_dir=there: a saved index is loaded by its",
+    ),
     "data of another kind": (lambda s: picdesk.load("latest", data=5), "data=5: a picdesk.Dataset is needed"),
     "a job by a number": (lambda s: picdesk.open_job(5), "folder=5: the name of a file or a folder"),
     "a frame that is none": (

@@ -5,7 +5,7 @@ A server opens the same by its config, and opens it again when it is told to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,6 +34,9 @@ from picdesk.retrieval.searcher import Find, Searcher
 from picdesk.search.open_saved import made_from, note_in
 from picdesk.search.own_files import HEADER
 
+ASKED = {"query": "TEXT", "image": "picture=FILE", "filter": "filter=WHERE"}
+"""What a door is asked by, and how a system in Python is."""
+
 
 def load(source: str | Path = "latest", *overrides: str, part: str = "all", data: Dataset | None = None) -> Searcher:
     """A system that is ready to be asked.
@@ -49,6 +52,7 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
         raise ConfigError(
             f"data={short_repr(data)}: a picdesk.Dataset is needed, such as Dataset.from_folder(FOLDER) gives"
         )
+    refuse_questions(map(str, overrides))
     given_here = [quoted_override(f"part={part}", sweep=False)]
     given_here += [quoted_override(str(given), sweep=False) for given in overrides]
     named = in_tasks([*named, *given_here], top_keys(), task_keys())
@@ -61,6 +65,16 @@ def load(source: str | Path = "latest", *overrides: str, part: str = "all", data
     if data is not None:
         session.dataset = data
     return searcher_of(session, folder, str(source))
+
+
+def refuse_questions(overrides: Iterable[str]) -> None:
+    """Raise `ConfigError` for a key that the doors ask by: a system that is loaded would not heed it."""
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~").removeprefix("task.")
+        if key == "index_dir":
+            raise ConfigError(f"{override}: a saved index is loaded by its folder: picdesk.load(FOLDER)")
+        if key in ASKED or key in task_keys()["retrieve"]:
+            raise ConfigError(f"{override}: a system that is loaded is asked by search({ASKED.get(key, '...')})")
 
 
 def searcher_of(session: Session, folder: Path | None, name: str) -> Searcher:
