@@ -37,6 +37,10 @@ MISTAKES = {
     "a difference in words": ((f"+{STOPPING}.min_delta=abc",), (f"{STOPPING}", "abc")),
     "no validation": (("+trainer.limit_val_batches=0",), ("trainer.limit_val_batches=0", "whole")),
     "double precision": (("+trainer.precision=64-true",), ("trainer.precision=64-true", "bf16-mixed")),
+    "half precision that a CPU has not": (
+        ("+trainer.precision=16-mixed",),
+        ("trainer.precision=16-mixed", "take bf16-mixed"),
+    ),
     "a validation every no step": (("+trainer.val_check_interval=0",), ("trainer.val_check_interval=0", "1 or more")),
     "a validation every no epoch": (
         ("+trainer.check_val_every_n_epoch=0",),

@@ -90,6 +90,13 @@ def check_precision(node: Mapping[str, Any]) -> None:
         )
 
 
+def check_taken(node: Mapping[str, Any], precision: str) -> None:
+    """Raise `ConfigError` where a trainer has put another `precision` in the place of the one that was asked for."""
+    given = node.get("precision")
+    if given is not None and OTHER_NAMES.get(str(given), str(given)) != precision:
+        raise ConfigError(f"trainer.precision={given}: this device does not train in it; take {precision}, or a GPU")
+
+
 def check_stopping(callbacks: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for an early stopping that would fail, or stop by nothing."""
     for name, node in callbacks.items():

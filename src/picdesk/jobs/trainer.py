@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 from picdesk.assembly import shelf
 from picdesk.assembly.session import Session
 from picdesk.errors import ConfigError, UserError
-from picdesk.jobs.fit_checks import check_precision, check_validation
+from picdesk.jobs.fit_checks import check_precision, check_taken, check_validation
 from picdesk.jobs.folder import Job
 from picdesk.process.rank import is_first_rank
 from picdesk.report.loggers import JobLogger
@@ -37,6 +37,7 @@ def check_trainer(session: Session) -> None:
     check_validation(node)
     check_precision(node)
     trainer = make_trainer(session, logger=False, enable_checkpointing=False)
+    check_taken(node, trainer.precision)
     refuse_sweep(trainer)
     refuse_strategy(trainer)
     if session.settings.training.batch_size % trainer.world_size:
