@@ -1,6 +1,7 @@
 """A fit that was killed goes on where it stopped and ends as if nothing had happened, to the bit."""
 
 import pickle
+import resource
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,20 @@ def test_a_broken_state_is_one_clear_line(content: bytes, tmp_path: Path) -> Non
         read(tmp_path / "s.pt")
     with pytest.raises(MissingFileError, match="not stopped"):
         read(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("size", [50_000, 400_100], ids=["in the middle", "at the end"])
+def test_a_state_that_the_system_cuts_off_is_told_by_the_systems_words(tmp_path: Path, size: int) -> None:
+    """Torch's own writer says the same of a full disk, of a quota and of a limit on the size of files."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            WholeFiles().save_checkpoint({"a": torch.arange(100_000.0)}, tmp_path / "state.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.filename == str(tmp_path / "state.pt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_damaged_state_is_taken_up(tmp_path: Path) -> None:

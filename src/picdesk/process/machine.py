@@ -98,6 +98,12 @@ def code_said(error: BaseException) -> int | None:
     return next((code for words, code in SAID.items() if words in text), None)
 
 
+def code_behind(error: BaseException) -> int | None:
+    """The number of the `OSError` that a library turned into an error with the words of one, else of its own words."""
+    said, behind = code_said(error), error.__context__
+    return behind.errno or said if said and isinstance(behind, OSError) else said
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, cut to a length that can be read."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(" .:")
@@ -148,7 +154,7 @@ def naming(path: Path | str) -> Iterator[None]:
             raise
         raise OSError(code, os.strerror(code), str(path)) from error
     except Exception as error:
-        code = None if isinstance(error, UserError) else code_said(error)
+        code = None if isinstance(error, UserError) else code_behind(error)
         if code is None:
             raise
         raise OSError(code, os.strerror(code), str(path)) from error

@@ -33,7 +33,8 @@ class WholeFiles(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write it."""
         with written_whole(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+            with temporary.open("wb") as stream:  # torch's own writer says of no fault of the machine which it was
+                torch.save(checkpoint, stream)
             seal(temporary)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
