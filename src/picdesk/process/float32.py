@@ -92,11 +92,8 @@ def exact_settings() -> list[tuple[Any, str, Any]]:
     settings: list[tuple[Any, str, Any]] = [(former, "products", "highest"), (former, "convolutions", False)]
     if hasattr(backends.cuda.matmul, "fp32_precision"):
         libraries: list[Any] = [backends.cudnn, backends.mkldnn]
-        places = [
-            libraries[0],
-            backends.cuda.matmul,
-            libraries[1].matmul,
-        ]  # cuDNN's own is what holds after its `flags`
+        # cuDNN's own is what holds after its `flags`
+        places = [libraries[0], backends.cuda.matmul, libraries[1].matmul]
         places += [kind for library in libraries for kind in (library.conv, library.rnn)]
         settings += [(place, "fp32_precision", "ieee") for place in places]
     return settings
