@@ -12,7 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from picdesk.assembly.command_line import door_arguments, hydra_arguments, near_keys
+from picdesk.assembly.command_line import door_arguments, hydra_arguments, near_keys, unknown_key
 from picdesk.data.picture_formats import ENDINGS
 from picdesk.errors import ConfigError
 from picdesk.readers.queries import SUFFIXES
@@ -60,6 +60,11 @@ def test_three_question_marks_are_a_text(typed: str) -> None:
     (found,) = through_hydra(hydra_arguments([typed], KNOWN, takes_text=True)).values()
     assert found.strip() == "???"
     assert found != "???", "which is no value to OmegaConf"
+
+
+def test_a_key_that_the_library_may_know_is_given_with_its_sign() -> None:
+    assert "+trainer.precision=VALUE goes to the library" in unknown_key("trainer.precision")
+    assert "did you mean trainer.max_epochs" in unknown_key("trainer.max_epoch")
 
 
 def test_three_question_marks_in_a_list() -> None:

@@ -295,5 +295,6 @@ def unknown_key(key: str) -> str:
     if takers:
         return f"{own} belongs to {', '.join(f'task={name}' for name in takers)}; this task does not take it"
     near = near_keys(key, top_keys().union(conf_keys(), *task_keys().values()))
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    passed_on = own and first in ("trainer", "optimizer") and "." not in "".join(near)
+    hint = f"+{key}=VALUE goes to the library; " if passed_on else f"did you mean {' or '.join(near)}? " if near else ""
     return f"{key} is not a config option; {hint}see all with --cfg job"
