@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
+from picdesk.assembly import reading
+from picdesk.errors import ConfigError
 from picdesk.report.metrics_file import read_metrics
 from picdesk.trec.files import read_runs
 from tests.commands.test_mistakes import one_line
@@ -106,9 +109,22 @@ def test_texts_without_vectors_are_encoded_and_an_export_knows_who_answers(
     direct = run(capfd, outputs, "retrieve", f"ckpt={fitted.folder}", "part=test", *asking[-2:])
     assert direct.status == 0, direct.err
     assert named_pictures(answered) == named_pictures(direct)
+    again = ("task=export", *asking[:3], "backbone.text_ckpt=export", f"hydra.run.dir={tmp_path / 'again'}")
+    made = run(capfd, outputs, "evaluate", *where, *again)
+    assert made.status == 0, made.err
+    copied = (where[0], f"data.root={tmp_path / 'again'}", *where[2:])
+    second = run(capfd, outputs, "retrieve", *copied, *asking, "backbone.text_ckpt=export")
+    assert second.status == 0, second.err
+    assert named_pictures(second) == named_pictures(direct), "the tower of the first, as the export of the export says"
     other = run(capfd, outputs, "retrieve", *arguments(given), *asking[-2:], "backbone.text_ckpt=export", "part=all")
     assert other.status == 2
     assert "is no folder that task=export left" in other.err
+
+
+def test_what_names_itself_as_its_maker_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "maker_of", lambda cfg, _: (cfg, None))
+    with pytest.raises(ConfigError, match=r"backbone.text_ckpt=export: it names itself"):
+        reading.given_backbone(OmegaConf.create({"backbone": {"text_ckpt": "export"}, "data": {"root": "there"}}))
 
 
 def named_pictures(ran: Ran) -> list[str]:

@@ -217,16 +217,24 @@ def gallery_if_asked(collection: Collection, make_prompt: MakePrompt) -> Collect
     return collection
 
 
-def given_backbone(cfg: DictConfig) -> TwoTower:
-    """`backbone=precomputed` with `text_ckpt`: the text tower is that of the checkpoint, or of what made an export.
+def given_backbone(cfg: DictConfig, above: tuple[object, ...] = ()) -> TwoTower:
+    """`backbone=precomputed` with `text_ckpt`: the text tower is that of the checkpoint, or of what made an export; where that
+    has heads over given vectors itself, and the tower of another, one upon the other. `above` are those on top of it.
 
     Raises `ConfigError` where an export does not say what made it, or says it of another file than lies there.
     """
-    saved, checkpoint = maker_of(cfg, str(cfg.backbone.text_ckpt))
-    named = cfg.copy()
-    with open_dict(named):
-        named.backbone.text_encoder = raw_node(saved, "backbone")
-    backbone: Any = build(named, "backbone")
+    ckpt = str(cfg.backbone.text_ckpt)
+    here = (ckpt, cfg.data.get("root"))
+    if here in above:
+        raise ConfigError(f"backbone.text_ckpt={ckpt}: it names itself as what made it")
+    saved, checkpoint = maker_of(cfg, ckpt)
+    named, inner, more = cfg.copy(), cfg.copy(), dict[str, Any]()
+    with open_dict(named), open_dict(inner):
+        named.backbone.text_encoder = inner.backbone = raw_node(saved, "backbone")
+        if inner.backbone.get("text_ckpt"):
+            inner.data = raw_node(saved, "data")
+            named.backbone.text_encoder, more = None, {"text_encoder": given_backbone(inner, (*above, here))}
+    backbone: Any = build(named, "backbone", **more)
     if checkpoint is not None:
         backbone.text_encoder.known_fingerprints = KnownFingerprints.beside(Path(cfg.paths.store))
         load(checkpoint, backbone.text_encoder)
