@@ -76,10 +76,23 @@ def read(text: str, where: Path) -> Marked:
     return Marked(rest[: named.start()], signed=True, own=own, weights=named[1])
 
 
+def why_not_own() -> str:
+    """What it means that something has no mark of this user's."""
+    if own_key() is None:
+        return f"no key for marks can be kept in {_state()}; set XDG_STATE_HOME to a folder where one can"
+    return "another user or machine wrote it, or an earlier picdesk"
+
+
 def own_key() -> bytes | None:
     """This user's key, made when first needed; None where the state folder cannot be used."""
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return _key_in(Path(state).expanduser() / "picdesk")
+    try:
+        return _key_in(_state().expanduser() / "picdesk")
+    except RuntimeError:  # a user without a home
+        return None
+
+
+def _state() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
 
 
 @cache
@@ -90,7 +103,7 @@ def _key_in(folder: Path) -> bytes | None:
         if not path.exists():
             _make(path)
         key = path.read_bytes()
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         log.debug("%s: no key there (%s)", path, error)
         return None
     return key if len(key) == KEY_BYTES else None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from picdesk import marks
 from picdesk.errors import DataError
 from picdesk.jobs.completed import completed_objective
 from picdesk.report.manifest import Manifest
@@ -44,9 +45,17 @@ def test_a_job_of_somebody_else_is_not_taken_for_ones_own(
     assert follow_pointer(new) == job
     somebody_else(monkeypatch, tmp_path)
     assert completed_objective(tmp_path / "out", new, "f") is None
-    assert f"not taken for this job: {job} has its fingerprint" in caplog.text
+    assert f"not taken for this job: '{job}', with its fingerprint, but not your mark: another user" in caplog.text
     assert completed_objective(tmp_path / "out", job, "f") == 0.5, "the folder that was named"
-    assert f"{job} was not written by your picdesk" in caplog.text
+    assert f"{job} has not your mark (another user or machine wrote it, or an earlier picdesk)" in caplog.text
+    nothing = tmp_path / "file"
+    nothing.touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(nothing))
+    assert completed_objective(tmp_path / "out", new, "f") is None
+    assert f"not your mark: no key for marks can be kept in {nothing}; set XDG_STATE_HOME" in caplog.text
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert marks.own_key() is None, "a user without a home"
 
 
 def test_a_forged_manifest_has_no_mark(tmp_path: Path) -> None:

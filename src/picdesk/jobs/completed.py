@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from picdesk import marks
 from picdesk.assembly import shelf
-from picdesk.errors import UserError
+from picdesk.errors import UserError, examples
 from picdesk.report.manifest import Manifest
 from picdesk.report.metrics_file import read_json
 from picdesk.report.same_as import SAME, point
@@ -18,16 +19,17 @@ def completed_objective(outputs: Path, folder: Path, fingerprint: str) -> float 
     """The objective of a finished job with this fingerprint: this folder's own, or another's below the outputs.
 
     Another's is named in `same_as.json`, so that the leaderboard shows it. A job whose files were changed counts as not done,
-    and so does another's that this user's picdesk did not write: a fingerprint can be copied. This folder was named, and its job
-    counts whoever wrote it, which is said.
+    and so does another's without this user's mark: a fingerprint can be copied. This folder was named, and its job counts whoever
+    wrote it, which is said.
     """
     own = finished(folder, fingerprint)
     if own is not None:
         (folder / SAME).unlink(missing_ok=True)
         log.info("done before: %s", folder)
         if not own.by:
-            log.warning("%s was not written by your picdesk: its numbers are what it says", folder)
+            log.warning("%s has not your mark (%s): its numbers are what it says", folder, marks.why_not_own())
         return own.objective
+    foreign = []
     places = shelf.keep_in_sweep("finished", str(outputs.resolve()), lambda: by_fingerprint(outputs))
     for other in places.get(fingerprint, ()):
         job = finished(other, fingerprint)
@@ -36,7 +38,10 @@ def completed_objective(outputs: Path, folder: Path, fingerprint: str) -> float 
             log.info("done before: %s", other)
             return job.objective
         if job is not None:
-            log.warning("not taken for this job: %s has its fingerprint, but was not written by your picdesk", other)
+            foreign.append(str(other))
+    if foreign:
+        told = "not taken for this job: %s, with its fingerprint, but not your mark: %s"
+        log.warning(told, examples(foreign), marks.why_not_own())
     return None
 
 

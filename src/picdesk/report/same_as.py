@@ -33,11 +33,10 @@ def follow_pointer(folder: Path) -> Path:
     if not isinstance(name, str) or not name or Path(name).is_absolute() or "\0" in name:
         raise DataError(f"{folder / SAME}: names no folder")
     found = Path(os.path.normpath(folder / name))
-    if not marks.is_own(f"{SAME}: {name}", content.get("by")) and leads_out(
-        found, Path(os.path.realpath(folder)).parent
-    ):
+    sweep = Path(os.path.realpath(folder)).parent
+    if not marks.is_own(f"{SAME}: {name}", content.get("by")) and leads_out(found, sweep):
         raise DataError(
-            f"{folder / SAME}: names a folder outside of its sweep ({short_repr(name)}) and was not written by your picdesk; "
-            "name the folder of that job itself, or have the sweep again with skip_completed=true"
+            f"{folder / SAME}: names a folder outside of its sweep ({short_repr(name)}) and has not your mark "
+            f"({marks.why_not_own()}); name the folder of that job itself, or have the sweep again with skip_completed=true"
         )
     return found
