@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from picdesk.assembly.checkpoints import best_of, newest, newest_sweep
-from picdesk.errors import ConfigError, MissingFileError
+from picdesk.errors import ConfigError, DataError, MissingFileError
 from picdesk.files import file_digest
 from picdesk.report.manifest import Manifest
 from picdesk.report.same_as import point
@@ -31,7 +31,7 @@ def fit_job(capfd: Capture, tmp_path: Path, name: str, *more: str) -> tuple[Path
     return folder, float(json.loads((folder / "manifest.json").read_text())["objective"])
 
 
-def test_best_of_a_sweep(capfd: Capture, tmp_path: Path) -> None:
+def test_best_of_a_sweep(capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = dict(fit_job(capfd, tmp_path, f"seed={seed}", f"seed={seed}") for seed in (0, 1, 2))
     sweep = next(iter(jobs)).parent
     with pytest.raises(MissingFileError, match=r"ckpt=best: no sweep of train\.py has left a checkpoint"):
@@ -51,6 +51,9 @@ def test_best_of_a_sweep(capfd: Capture, tmp_path: Path) -> None:
     point(other / "again", worst)  # a job that was done before counts where it was done
     assert newest_sweep(tmp_path) == other
     assert best_of("x", other).resolve() == worst / "checkpoint" / "model.safetensors"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of another machine"))
+    with pytest.raises(DataError, match=r"same_as\.json: names a folder outside of its sweep"):  # it might be the best
+        best_of("x", other)
 
 
 def test_fits_of_a_sweep_begin_where_all_of_them_begin(capfd: Capture, tmp_path: Path) -> None:

@@ -194,8 +194,11 @@ def newest_outside(found: Iterable[Path], without: Path | None) -> Path | None:
 def best_of(ckpt: str, sweep: Path) -> Path:
     """The weights of the best job of a sweep; of equal ones, the first by name.
 
-    Raises `MissingFileError` where no job left any, `ConfigError` where the objectives are of several kinds.
+    Raises `MissingFileError` where no job left any, `ConfigError` where the objectives are of several kinds, `DataError` where one
+    points to a folder that it may not name: that job might be the best.
     """
+    for folder in folders_of_jobs(sweep):
+        follow_pointer(folder)
     found = candidates(sweep)
     if not found:
         raise MissingFileError(f"ckpt={ckpt}: no finished training job of this sweep has left a checkpoint")
@@ -213,10 +216,15 @@ def is_sweep(folder: Path) -> bool:
     return (folder / SWEEP).is_file()
 
 
+def folders_of_jobs(sweep: Path) -> list[Path]:
+    """What Hydra made for the jobs of a sweep."""
+    return sorted({path.parent for depth in DEPTH for path in sweep.glob(f"{depth}/.hydra")})
+
+
 def candidates(sweep: Path) -> list[Candidate]:
     """The finished jobs that left weights and an objective. A job that was done before counts where it was done."""
     found = []
-    for folder in sorted({path.parent for depth in DEPTH for path in sweep.glob(f"{depth}/.hydra")}):
+    for folder in folders_of_jobs(sweep):
         try:
             source = follow_pointer(folder)
             manifest = Manifest.read(source / "manifest.json")
