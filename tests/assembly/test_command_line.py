@@ -169,6 +169,13 @@ def test_what_nobody_can_read_is_told_in_one_line(arguments: list[str], words: s
     assert "\n" not in str(error.value)
 
 
+def test_keys_of_the_job_that_is_had_again_are_taken_and_others_looked_at() -> None:
+    given = ["reproduce=JOB", "reranker.file=F", "bootstrap.resampels=10", "data=csv", "paths.outputs=O"]
+    added = ["task.reproduce=JOB", "++reranker.file=F", *given[2:]]
+    assert door_arguments(given) == added
+    assert door_arguments(given[1:]) == given[1:]
+
+
 def test_a_door_that_searches_nothing_takes_no_bare_text() -> None:
     with pytest.raises(ConfigError, match="'storm' is not KEY=VALUE"):
         hydra_arguments(["storm"], KNOWN)

@@ -62,13 +62,14 @@ def of_another_config(arguments: list[str]) -> list[str]:
     list: `reranker.file=PLACE` is of the reranker of the job that is had again, which no option chosen here is."""
     if not any(argument.startswith("task.reproduce=") for argument in arguments):
         return arguments
+    from picdesk.assembly.schema import CONF
+
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}.difference(("task", "hydra", "paths"))
     made = []
     for argument in arguments:
         match = OVERRIDE.fullmatch(argument)
         group, _, rest = match["key"].partition(".") if match else ("", "", "")
-        is_added = (
-            rest and not re.search("[/@]", argument.partition("=")[0]) and group not in ("task", "hydra", "paths")
-        )
+        is_added = rest and not re.search("[/@]", argument.partition("=")[0]) and group in groups
         made.append(f"++{argument.lstrip('+')}" if is_added else argument)
     return made
 
