@@ -146,7 +146,9 @@ def test_every_experiment_composes_and_fits() -> None:
         cfg = composed(door_of(*first) or "evaluate", [first])
         own = {key: value for key, value in plain(*first).items() if key != "defaults"}
         asked = OmegaConf.to_container(OmegaConf.merge(cfg, own), resolve=False)
-        assert OmegaConf.to_container(cfg, resolve=False) == asked, "what an experiment sets counts before our own values"
+        assert OmegaConf.to_container(cfg, resolve=False) == asked, (
+            "what an experiment sets counts before our own values"
+        )
         for option in others:  # their values take the place of the first one's
             cfg.merge_with({key: value for key, value in plain(*option).items() if key != "defaults"})
             assert check_all(cfg) >= 12, option

@@ -194,8 +194,8 @@ def newest_outside(found: Iterable[Path], without: Path | None) -> Path | None:
 def best_of(ckpt: str, sweep: Path) -> Path:
     """The weights of the best job of a sweep; of equal ones, the first by name.
 
-    Raises `MissingFileError` where no job left any, `ConfigError` where the objectives are of several kinds, `DataError` where one
-    points to a folder that it may not name: that job might be the best.
+    Raises `MissingFileError` where no job left any, `ConfigError` where the objectives are of several kinds, `DataError` where
+    one points to a folder that it may not name: that job might be the best.
     """
     for folder in folders_of_jobs(sweep):
         follow_pointer(folder)
