@@ -12,10 +12,8 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from picdesk.assembly.quoting import FREE_TEXTS, OVERRIDE, in_quotes, never_missing, quoted_override
-from picdesk.data.spellings import PICTURES
+from picdesk.assembly.quoting import FREE_TEXTS, OVERRIDE, as_question, in_quotes, quoted_override
 from picdesk.errors import ConfigError, UserError
-from picdesk.text.files import plain_suffix
 
 FORMER_TASKS = {"tune": "tune_index"}
 """What the values of a task stood below before, where that was not the name of the task."""
@@ -200,39 +198,6 @@ def is_override(argument: str, known: Collection[str], takes_text: bool) -> bool
         return bool(re.fullmatch(r"~[A-Za-z_][\w./@:$-]*(=.*)?", argument, re.S))
     first = re.split(r"[./@:]", match["key"])[0]
     return first in known or not (takes_text and re.search(r"\s", argument))
-
-
-def as_question(bare: Sequence[str], beside: Sequence[str] = ()) -> str:
-    """The override that asks what was typed without a key. Raises `ConfigError` where several words stand alone, or where an
-    override `beside` it asks the like."""
-    if len(bare) > 1:
-        together = " ".join(bare)
-        raise ConfigError(f'{len(bare)} texts without a key; write one in quotes, "{together}", or give queries=FILE')
-    question = question_of(bare[0])
-    key = question.partition("=")[0]
-    given = next((one for one in beside if re.fullmatch(rf"\+*(task\.|retrieve\.)?{key}=.*", one, re.S)), None)
-    if given is not None:
-        raise ConfigError(f"{bare[0]!r} and {given} are asked: give one of them, or further ones by also=[TEXT,...]")
-    return question
-
-
-def question_of(text: str) -> str:
-    """The override that asks what was typed: a picture, a file of queries or a text."""
-    from picdesk.readers.queries import SUFFIXES
-
-    name = Path(text if not re.search(r"\s$", text) else "")
-    if plain_suffix(name) in SUFFIXES and is_there(name):
-        return f"queries={in_quotes(text)}"
-    is_picture = name.suffix[1:].lower() in PICTURES and (is_there(name) or not re.search(r"\s", text))
-    return f"{'image' if is_picture else 'query'}={in_quotes(text if is_picture else never_missing(text))}"
-
-
-def is_there(name: Path) -> bool:
-    """Whether there is a file of that name; a text that is too long for one is none."""
-    try:
-        return name.expanduser().is_file()
-    except (OSError, RuntimeError):
-        return False
 
 
 def refuse(bare: Sequence[str]) -> list[str]:

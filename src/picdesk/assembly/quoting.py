@@ -1,4 +1,5 @@
-"""Values of the command line in quotes, where Hydra's grammar would read them as anything but what was typed.
+"""Values of the command line in quotes, where Hydra's grammar would read them as anything but what was typed; and the override
+that a text without a key stands for.
 
 The grammar makes a sweep of a comma, a function of a parenthesis, and an error of an apostrophe or a Chinese character. That
 suits numbers and lists, and no headline. So a text to search for is always quoted before Hydra sees it; names of files, and texts
@@ -11,11 +12,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from picdesk.data.spellings import PICTURES
 from picdesk.errors import ConfigError
+from picdesk.text.files import plain_suffix
 
 OVERRIDE = re.compile(r"(?P<sign>\+{0,2})(?P<key>[A-Za-z_][\w./@:$-]*)=(?P<value>.*)", re.S)
 TEXTS = ("query", "filter")
@@ -261,3 +264,36 @@ def in_quotes(text: str) -> str:
         raise ConfigError(f"{shown}: not UTF-8; type the text in a terminal whose encoding is UTF-8") from None
     escaped = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
     return QuotedString(text=escaped, quote=Quote.single).with_quotes()
+
+
+def as_question(bare: Sequence[str], beside: Sequence[str] = ()) -> str:
+    """The override that asks what was typed without a key. Raises `ConfigError` where several words stand alone, or where an
+    override `beside` it asks the like."""
+    if len(bare) > 1:
+        together = " ".join(bare)
+        raise ConfigError(f'{len(bare)} texts without a key; write one in quotes, "{together}", or give queries=FILE')
+    question = question_of(bare[0])
+    key = question.partition("=")[0]
+    given = next((one for one in beside if re.fullmatch(rf"\+*(task\.|retrieve\.)?{key}=.*", one, re.S)), None)
+    if given is not None:
+        raise ConfigError(f"{bare[0]!r} and {given} are asked: give one of them, or further ones by also=[TEXT,...]")
+    return question
+
+
+def question_of(text: str) -> str:
+    """The override that asks what was typed: a picture, a file of queries or a text."""
+    from picdesk.readers.queries import SUFFIXES
+
+    name = Path(text if not re.search(r"\s$", text) else "")
+    if plain_suffix(name) in SUFFIXES and is_there(name):
+        return f"queries={in_quotes(text)}"
+    is_picture = name.suffix[1:].lower() in PICTURES and (is_there(name) or not re.search(r"\s", text))
+    return f"{'image' if is_picture else 'query'}={in_quotes(text if is_picture else never_missing(text))}"
+
+
+def is_there(name: Path) -> bool:
+    """Whether there is a file of that name; a text that is too long for one is none."""
+    try:
+        return name.expanduser().is_file()
+    except (OSError, RuntimeError):
+        return False
