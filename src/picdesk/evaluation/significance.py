@@ -95,11 +95,11 @@ def compare_all(
 def differences_alone(
     sides: Mapping[Direction, tuple[Ranks, Ranks]],
     pictures: Mapping[Direction, Sequence[str]],
-    ks: Sequence[int] = KS,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
-    names: Sequence[str] = NAMES,
+    ks: Sequence[int],
+    resamples: int,
+    seed: int,
+    level: float,
+    names: Sequence[str],
 ) -> tuple[dict[Compared, Difference], dict[Compared, Doubles]]:
     """Every difference of `compare_all` by itself, and what each picture adds to it [pictures], for a family of them."""
     paired = {direction: (a, in_order_of(a, b)) for direction, (a, b) in sides.items()}
