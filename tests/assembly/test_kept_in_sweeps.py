@@ -15,6 +15,7 @@ from picdesk.assembly.saved_limits import raw_node
 from picdesk.assembly.saved_text import yaml_of
 from picdesk.assembly.schema import CONF, typed_settings
 from picdesk.training.checkpoint import Checkpoint
+from tests.doors import Ran, run
 
 
 def composed(*overrides: str, door: str = "evaluate") -> DictConfig:
@@ -63,6 +64,21 @@ def test_a_checkpoints_config_is_held_against_the_command_once_for_jobs_that_sea
     assert len(held) == 3, "what may be taken from it depends on what the command says of the data"
     path.write_text(marks.sign(yaml_of(plain(composed("seed=4000")))))
     assert read_model(path, composed("index=hnsw", "top_k=20")).seed == 4000
+
+
+def test_one_job_holds_it_against_each_of_its_configs_once(
+    capfd: pytest.CaptureFixture[str],
+    outputs: Path,
+    trained: Ran,
+    settings: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held, kinds = [], saved_config.check_kinds
+    monkeypatch.setattr(saved_config, "check_kinds", lambda *given: (held.append(plain(given[2])), kinds(*given))[1])
+    ran = run(capfd, outputs, "evaluate", f"ckpt={trained.folder}", settings[0], settings[-1])
+    assert ran.status == 0, ran.err
+    assert len(held) == 2, "before and after the checkpoint's parts are in it"
+    assert held[0] != held[1]
 
 
 @pytest.mark.usefixtures("sweep")

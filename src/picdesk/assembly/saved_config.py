@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from picdesk.assembly.allowed import current
 from picdesk.assembly.saved_limits import ADDRESS, AWAY, NEVER, OF_THE_COMMAND, SCORED, Limits
 from picdesk.assembly.saved_text import OF_THIS_MACHINE, parse_values, read_values, texts
-from picdesk.assembly.shelf import keep_in_sweep
+from picdesk.assembly.shelf import keep_in_job
 from picdesk.errors import DataError, MissingFileError
 from picdesk.files import digest_of
 
@@ -83,7 +83,7 @@ def read_saved(path: Path, here: DictConfig, otherwise_searched: bool = False) -
         return saved, left
 
     named = {str(name): value for name, value in plain.items()}
-    saved, left = keep_in_sweep("saved", key_of(path, named), hold) if otherwise_searched else hold()
+    saved, left = keep_in_job("saved", key_of(path, named), hold) if otherwise_searched else hold()
     if left:
         told = ", ".join(left[:6]) + (", ..." if len(left) > 6 else "")
         log.warning("%s: not taken from a saved config: %s; give again on the command line what is needed", path, told)
@@ -167,7 +167,9 @@ def check_kinds(path: Path, saved: DictConfig, here: DictConfig) -> None:
             continue
         if kind_of(node) != kind_of(value) and (OmegaConf.is_config(node) or OmegaConf.is_config(value)):
             raise DataError(f"{path}: {key}: {kind_of(value)}, where {kind_of(node)} belongs")
-        known: Any = OmegaConf.to_container(value) if isinstance(value, Container) else value._value()
+        known = content_of(value)
+        if repr(known) == repr(content_of(node)):  # the command's own, of the right kind
+            continue
         typed = isinstance(node, DictConfig) and is_dataclass(OmegaConf.get_type(node))
         if isinstance(node, DictConfig) and not typed and node._metadata.element_type is Any:
             continue
@@ -188,6 +190,11 @@ def as_kind_of(typed: Any, saved: Any, key: str) -> None:
         return
     if isinstance(there._value(), str) and not there._is_interpolation() and not isinstance(fresh._value(), str):
         saved[key] = fresh._value()
+
+
+def content_of(node: Any) -> Any:
+    """A node in plain values, interpolations as they are."""
+    return OmegaConf.to_container(node) if isinstance(node, Container) else node._value()
 
 
 def kind_of(node: Any) -> str:

@@ -89,20 +89,26 @@ class Limits:
 
     def drop_addresses(self) -> list[str]:
         """Leave open every value that is an address of something on a network; their keys."""
-        return self.leave_open([key for key, value in self.looked_at() if ADDRESS.search(value)])
+        return self.leave_open(
+            [key for key, value in self.leaves() if ADDRESS.search(value) and self.could_reach_out(key, value)]
+        )
 
     def drop_paths(self, folder: Path) -> list[str]:
         """Leave open every path that leads neither into the job's own folder nor into this user's own data; their keys."""
         roots = self.own_roots(folder)
-        return self.leave_open([key for key, value in self.looked_at() if self.leads_away(key, value, roots)])
+        return self.leave_open(
+            [
+                key
+                for key, value in self.leaves()
+                if self.could_reach_out(key, value) and self.leads_away(key, value, roots)
+            ]
+        )
 
-    def looked_at(self) -> Iterator[tuple[str, str]]:
-        """Keys and texts that could reach out: no text for people, and not what this command says anyway."""
-        for key, value in self.leaves():
-            if key.rpartition(".")[2] in NEVER or value == select(self.here, key):
-                continue
-            if not of_text(key) or is_place(value):
-                yield key, value
+    def could_reach_out(self, key: str, value: str) -> bool:
+        """Whether the text at a key could: one for people does not, and what this command says anyway is its own."""
+        if key.rpartition(".")[2] in NEVER or value == select(self.here, key):
+            return False
+        return not of_text(key) or is_place(value)
 
     def own_roots(self, folder: Path) -> list[Path]:
         """The folders that a saved config may name: its job's, which comes first, and those that this user's own paths name."""
