@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from picdesk.errors import DataError, UniqueIds, check_unique
+from picdesk.errors import DataError, UniqueIds, check_unique, first_line, kind_and_line
 from picdesk.interfaces import Embeddings
 from picdesk.search.indexes import FlatIndex
 
@@ -34,3 +34,9 @@ def test_a_query_does_not_go_through_the_ids_of_the_index(monkeypatch: pytest.Mo
     run = index.search(Embeddings(("q",), matrix[:1]), 3)
     assert len(run.item_ids) == 6
     assert looked_at == [1, 1], "the query's id alone: of the embeddings, and of the run"
+
+
+def test_a_reason_is_one_line_even_where_a_library_gives_none() -> None:
+    assert first_line(ValueError()) == first_line(ValueError(" \n")) == kind_and_line(ValueError("")) == "ValueError"
+    assert first_line(ValueError("\n  one  thing.\nmore")) == "one thing"
+    assert kind_and_line(KeyError("x" * 300), 9) == "KeyError: 'xxxxxxxx"

@@ -73,6 +73,18 @@ def readable(name: str) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def first_line(error: BaseException, most: int | None = 200) -> str:
+    """The first line of an error's text, or its kind where that is empty, cut to `most` characters: for a line of ours."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(lines[0].split())[:most].rstrip(" .:")
+
+
+def kind_and_line(error: BaseException, most: int = 160) -> str:
+    """As `first_line`, behind the kind of the error."""
+    kind = type(error).__name__
+    return f"{kind}: {first_line(error, most)}" if str(error).strip() else kind
+
+
 def examples(items: object, most: int = 3) -> str:
     """At most `most` of the items, for the end of an error line: `'a', 'b', 'c', ...`."""
     listed = list(items)  # type: ignore[call-overload]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from picdesk import network
-from picdesk.errors import ConfigError, MissingFileError, UserError
+from picdesk.errors import ConfigError, MissingFileError, UserError, kind_and_line
 
 log = logging.getLogger(__name__)
 SMALL = ("*.json", "*.txt", "*.model")  # configs and tokenizers
@@ -76,9 +76,8 @@ def download(hub_id: str, asked: str, picked: Picked, wanted: str, remedy: str) 
             f"{asked}: {hub_id} is neither a folder here nor a repository of the hub that may be read without a login"
         ) from error
     except Exception as error:  # the hub's client and the HTTP library below it raise many kinds
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no answer'}"
         raise UserError(
-            f"{asked}: the hub cannot be reached ({reason[:120]}); download {wanted} from the hub id {hub_id} "
+            f"{asked}: the hub cannot be reached ({kind_and_line(error, 120)}); download {wanted} from the hub id {hub_id} "
             f"on another machine and say where they lie: {remedy}"
         ) from error
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from picdesk.errors import DataError, UserError, examples
+from picdesk.errors import DataError, UserError, examples, first_line
 from picdesk.files import LFS_POINTER, POINTER
 
 Value = TypeVar("Value")
@@ -108,7 +108,7 @@ def why(error: BaseException, path: Path | None = None, most: int = 200) -> str:
         return "a TorchScript archive, which holds code, and none is run here; save its state_dict() alone"
     if "weights_only" in text.lower().replace(" ", "_"):
         return "not a file of tensors that torch wrote; nothing else is unpickled here"
-    return " ".join(text.split("\n")[0].split())[:most] if text.strip() else type(error).__name__
+    return first_line(error, most)
 
 
 def _head(path: Path) -> bytes:

@@ -17,7 +17,7 @@ from picdesk.assembly.reading import is_export, maker_of
 from picdesk.assembly.saved_config import read_saved
 from picdesk.assembly.saved_limits import OPEN, Limits, raw_node
 from picdesk.assembly.session import Session
-from picdesk.errors import ConfigError, MissingFileError, UserError
+from picdesk.errors import ConfigError, MissingFileError, UserError, first_line
 from picdesk.training.checkpoint import CONFIG, Checkpoint
 
 WHERE = ("root", "max_bad_fraction", "quoting", "encoding", "delimiter", "records")
@@ -95,7 +95,7 @@ def lineage(session: Session, checkpoint: Checkpoint) -> tuple[list[Checkpoint],
         try:
             starts = began_from(session, one)
         except UserError as error:
-            why = why or str(error).splitlines()[0]
+            why = why or first_line(error, most=None)
             continue
         line += [start for start in starts if start.path.resolve() not in known]
         known |= {start.path.resolve() for start in starts}

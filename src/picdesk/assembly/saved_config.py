@@ -20,7 +20,7 @@ from picdesk.assembly.allowed import current
 from picdesk.assembly.saved_limits import ADDRESS, AWAY, NEVER, OF_THE_COMMAND, SCORED, Limits
 from picdesk.assembly.saved_text import OF_THIS_MACHINE, parse_values, read_values, texts
 from picdesk.assembly.shelf import keep_in_job
-from picdesk.errors import DataError, MissingFileError
+from picdesk.errors import DataError, MissingFileError, first_line
 from picdesk.files import digest_of
 
 log = logging.getLogger(__name__)
@@ -177,7 +177,7 @@ def check_kinds(path: Path, saved: DictConfig, here: DictConfig) -> None:
             wanted = {name: child for name, child in known.items() if name in node} if typed else known  # type: ignore[operator]
             OmegaConf.update(trial, key, wanted, merge=True)
         except OmegaConfBaseException as error:
-            raise DataError(f"{path}: {key}: {str(error).splitlines()[0][:160]}") from None
+            raise DataError(f"{path}: {key}: {first_line(error, 160)}") from None
         as_kind_of(trial, saved, key)
         for name in known if typed else ():
             as_kind_of(trial._get_node(key), value, str(name))

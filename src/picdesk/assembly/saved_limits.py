@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from picdesk.assembly.saved_text import OF_THIS_MACHINE
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, first_line
 from picdesk.process.foreign_folders import links_out
 
 OPEN = "???"
@@ -221,7 +221,7 @@ def follow_reference(node: Any, key: str) -> Any:
     except InterpolationToMissingValueError:
         return node
     except (OmegaConfBaseException, RecursionError) as error:
-        raise ConfigError(f"{key} of a saved config cannot be read ({str(error).splitlines()[0][:120]})") from None
+        raise ConfigError(f"{key} of a saved config cannot be read ({first_line(error, 120)})") from None
     return found if OmegaConf.is_config(found) else node
 
 
@@ -238,7 +238,7 @@ def select(cfg: DictConfig, key: str) -> Any:
     except InterpolationToMissingValueError:
         return OPEN
     except (OmegaConfBaseException, RecursionError) as error:
-        raise ConfigError(f"{key} of a saved config cannot be read ({str(error).splitlines()[0][:120]})") from None
+        raise ConfigError(f"{key} of a saved config cannot be read ({first_line(error, 120)})") from None
     return OmegaConf.to_container(owner, resolve=False) if OmegaConf.is_config(owner) else owner
 
 

@@ -25,7 +25,7 @@ from yaml.resolver import Resolver
 
 from picdesk import marks
 from picdesk.assembly.shelf import take_or_make
-from picdesk.errors import DataError, MissingFileError
+from picdesk.errors import DataError, MissingFileError, first_line
 
 MOST_BYTES = 4 << 20
 MOST_DEPTH = 40
@@ -107,7 +107,7 @@ def _read_values(path: Path, changed: int | None, size: int | None) -> tuple[Dic
     try:
         return OmegaConf.create(kept), marked.own
     except OmegaConfBaseException as error:
-        raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path} cannot be read ({first_line(error)})") from None
 
 
 def read_overrides(path: Path) -> list[str]:

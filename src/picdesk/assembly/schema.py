@@ -18,7 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from picdesk.assembly.shelf import own_sweep, take_or_make
-from picdesk.errors import ConfigError, refuse_nan
+from picdesk.errors import ConfigError, first_line, refuse_nan
 from picdesk.home import PROJECT, at_door
 
 CONF = PROJECT / "conf"
@@ -139,7 +139,7 @@ def settings_of_values(given: dict[str, Any]) -> Settings:
     try:
         made = OmegaConf.to_object(OmegaConf.merge(empty_settings(), given))
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
+        raise ConfigError(first_line(error, most=None)) from None
     assert isinstance(made, Settings)
     if made.encode.max_pixels < 1:
         raise ConfigError(f"encode.max_pixels={made.encode.max_pixels}: a number of pixels is wanted, 1 at least")

@@ -23,7 +23,6 @@ from picdesk.backbones.transformers_files import (
     affine_of,
     cut_to_size,
     digest_of_tokenizer,
-    first_line,
     load_processors,
     plain_description,
 )
@@ -32,7 +31,7 @@ from picdesk.errors import ConfigError, UserError
 from picdesk.hub import WITH_PICTURES, folder_of, one_set_of_weights
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
-from picdesk.weights import from_folder
+from picdesk.weights import from_folder, why
 
 COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
 
@@ -190,6 +189,6 @@ def load_writer(folder: Path, name: str) -> Any:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
         raise UserError(
-            f"backbone.model={name} could not be loaded as a captioning model ({first_line(error)}); wanted: {WITH_PICTURES}"
+            f"backbone.model={name} could not be loaded as a captioning model ({why(error)}); wanted: {WITH_PICTURES}"
         ) from error
     return model.eval().requires_grad_(False)

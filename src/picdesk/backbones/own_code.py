@@ -23,14 +23,14 @@ from picdesk.backbones.depth import parameters_behind
 from picdesk.backbones.model_prompts import TEXT_PROMPTS, read_prompts
 from picdesk.backbones.tokens import Padding, ReadsByTokenizer, padding_of, unusual_settings
 from picdesk.backbones.transformers import pooled_features
-from picdesk.backbones.transformers_files import digest_of_tokenizer, first_line, plain_description
+from picdesk.backbones.transformers_files import digest_of_tokenizer, plain_description
 from picdesk.backbones.two_tower import bias_of
 from picdesk.errors import ConfigError, UserError
 from picdesk.files import json_value
 from picdesk.hub import WITH_PICTURES, code_beyond, folder_of, one_set_of_weights
 from picdesk.needs import Need, model_need
 from picdesk.parts import config_part
-from picdesk.weights import from_folder
+from picdesk.weights import from_folder, why
 
 log = logging.getLogger(__name__)
 WANTED = f"{WITH_PICTURES} and the code that config.json names"
@@ -197,7 +197,7 @@ def load(folder: Path, name: str) -> tuple[Any, Any, Any]:
     except UserError:
         raise
     except Exception as error:  # whatever foreign code raises
-        raise UserError(f"backbone.model={name} could not be loaded ({first_line(error)}); wanted: {WANTED}") from error
+        raise UserError(f"backbone.model={name} could not be loaded ({why(error)}); wanted: {WANTED}") from error
     lacking = [method for method in ("get_image_features", "get_text_features") if not hasattr(model, method)]
     if lacking:
         raise ConfigError(f"backbone.model={name}: its {type(model).__name__} has no {' and no '.join(lacking)}")

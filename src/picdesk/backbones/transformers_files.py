@@ -50,9 +50,7 @@ def load_model(folder: Path, name: str) -> Any:
     except UserError:
         raise
     except Exception as error:  # the library raises whatever a broken file leads to
-        raise UserError(
-            f"backbone.model={name} could not be loaded ({first_line(error)}); wanted: {WITH_PICTURES}"
-        ) from error
+        raise UserError(f"backbone.model={name} could not be loaded ({why(error)}); wanted: {WITH_PICTURES}") from error
     parts = ("get_image_features", "get_text_features", "text_model")
     if not all(hasattr(model, part) for part in parts) or not any(hasattr(model, part) for part in VISION_PARTS):
         raise ConfigError(
@@ -76,11 +74,11 @@ def load_processors(folder: Path, name: str) -> tuple[Any, Any]:
             lower_cased(tokenizer)
     except ImportError as error:  # a SigLIP whose tokenizer is a sentencepiece model
         raise UserError(
-            f"backbone.model={name}: {first_line(error, 80)}; for SigLIP: pip install sentencepiece"
+            f"backbone.model={name}: {why(error, most=80)}; for SigLIP: pip install sentencepiece"
         ) from error
     except Exception as error:
         raise UserError(
-            f"backbone.model={name}: its image processor or tokenizer could not be loaded ({first_line(error)}); "
+            f"backbone.model={name}: its image processor or tokenizer could not be loaded ({why(error)}); "
             f"wanted: {WITH_PICTURES}"
         ) from error
     return processor, tokenizer
@@ -180,11 +178,6 @@ def digest_of_tokenizer(tokenizer: Any) -> str:
         key: str(value) for key, value in tokenizer.init_kwargs.items() if "path" not in key and "file" not in key
     }
     return digest_of([sorted(tokenizer.get_vocab().items()), settings])
-
-
-def first_line(error: BaseException, most: int = 200) -> str:
-    """The first line of an error's text, for the end of ours, at most `most` characters of it."""
-    return why(error, most=most)
 
 
 def is_matching_blip(folder: Path) -> bool:

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from picdesk.embedding.in_place import as_before
-from picdesk.errors import ConfigError
-from picdesk.process.machine import first_line
+from picdesk.errors import ConfigError, first_line
 
 log = logging.getLogger(__name__)
 ENGINES = ("torch", "openvino")
@@ -92,7 +91,7 @@ class Converted(nn.Module):
             self._compiled = self._compile(trace(called, tensors))
         except Exception as error:  # torch's tracer and the runtime raise whatever a layer leads to
             raise ConfigError(
-                f"encode.engine=openvino: this trunk cannot be converted ({first_line(error)[:120]}); take encode.engine=torch"
+                f"encode.engine=openvino: this trunk cannot be converted ({first_line(error, 120)}); take encode.engine=torch"
             ) from None
         self._check_precision()
         self._compare(called, tensors)

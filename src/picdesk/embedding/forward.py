@@ -17,9 +17,9 @@ from torch import nn
 from picdesk.embedding.converted import Converted
 from picdesk.embedding.folded import fold_norms
 from picdesk.embedding.in_place import as_before, work_in_place
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, first_line
 from picdesk.process.float32 import true_float32
-from picdesk.process.machine import first_line, no_memory
+from picdesk.process.machine import no_memory
 
 log = logging.getLogger(__name__)
 Inputs = dict[str, torch.Tensor]

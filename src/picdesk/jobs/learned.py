@@ -15,7 +15,7 @@ from picdesk.assembly.session import Session
 from picdesk.collection import Collection
 from picdesk.data.groups import KINDS, Flags, find_links, join_collections, texts_group
 from picdesk.data.sources import has_pictures
-from picdesk.errors import UserError
+from picdesk.errors import UserError, first_line
 from picdesk.evaluation.metrics import metrics_of
 from picdesk.evaluation.statistics import intervals
 from picdesk.files import digest_of
@@ -71,7 +71,7 @@ def learned_by(session: Session) -> Learned | None:
     try:
         own += makers(session)
     except UserError as error:
-        found.append(Learned(session.dataset.collection, frozenset(), True, str(error).splitlines()[0]))
+        found.append(Learned(session.dataset.collection, frozenset(), True, first_line(error, most=None)))
     lines = [lineage(session, one) for one in (*own, *session.rerankers.checkpoints())]
     found += [learned_from(session, one) for line, _ in lines for one in line]
     before = next((why for _, why in lines if why), "")
@@ -101,7 +101,7 @@ def look_up(session: Session, checkpoint: Checkpoint) -> Learned:
         collection, splits, _ = there.read_and_split()
         exported = elsewhere and is_export_of(session, there)
     except UserError as error:  # what is gone, say a split file: no reason to refuse the job
-        return Learned(dataset.collection, frozenset(), elsewhere, str(error).splitlines()[0])
+        return Learned(dataset.collection, frozenset(), elsewhere, first_line(error, most=None))
     ids = ids_of(collection, splits)
     if exported:
         return Learned(dataset.collection, ids.intersection(dataset.collection.picture_ids))

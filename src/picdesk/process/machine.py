@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from picdesk.errors import MachineError, UserError
+from picdesk.errors import MachineError, UserError, first_line
 from picdesk.process import stops, unfinished
 from picdesk.text.lines import plain_line
 
@@ -102,11 +102,6 @@ def code_behind(error: BaseException) -> int | None:
     """The number of the `OSError` that a library turned into an error with the words of one, else of its own words."""
     said, behind = code_said(error), error.__context__
     return behind.errno or said if said and isinstance(behind, OSError) else said
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, cut to a length that can be read."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(" .:")
 
 
 def os_line(error: OSError) -> str:

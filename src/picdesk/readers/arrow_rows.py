@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from picdesk.errors import DataError, examples
+from picdesk.errors import DataError, examples, first_line
 from picdesk.files import POINTER, is_pointer
 from picdesk.text.as_text import what
 from picdesk.text.table import need_columns
@@ -108,11 +108,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     return str(value) if isinstance(value, PurePath | pd.Period | pd.Interval) else value
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, at most 200 characters of it."""
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 def picture_column(table: Any, column: str, where: str) -> tuple[Any, Any]:

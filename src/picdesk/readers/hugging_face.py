@@ -8,10 +8,10 @@ from typing import Any
 
 from picdesk.data.places import Inside, RefusedError, data_folder
 from picdesk.data.unmatched import Unmatched, unmatched_files
-from picdesk.errors import DataError, MissingFileError
+from picdesk.errors import DataError, MissingFileError, first_line
 from picdesk.files import POINTER, is_pointer
 from picdesk.parts import config_part
-from picdesk.readers.arrow_rows import first_line, need, top
+from picdesk.readers.arrow_rows import need, top
 from picdesk.readers.parquet import Parquet
 
 SPLITS, STATE = "dataset_dict.json", "state.json"

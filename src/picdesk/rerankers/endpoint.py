@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from picdesk import network
-from picdesk.errors import ConfigError, NoAnswerError, UserError
+from picdesk.errors import ConfigError, NoAnswerError, UserError, kind_and_line
 from picdesk.files import digest_of
 from picdesk.language_models import Answer, Question, check_sampling
 from picdesk.needs import Need, variable_need
@@ -96,9 +96,9 @@ class Endpoint:
                 raise
             except (*lasting, openai.NotFoundError, openai.UnprocessableEntityError) as error:
                 place = network.without_password(self.base_url)
-                raise UserError(f"language_model: {place} refuses the question ({first_line(error)})") from None
+                raise UserError(f"language_model: {place} refuses the question ({kind_and_line(error)})") from None
             except (openai.OpenAIError, ValueError) as error:
-                reason = first_line(error)
+                reason = kind_and_line(error)
                 if attempt < self.retries:
                     self._sleep(self._wait(error, attempt))
         raise NoAnswerError(f"no answer after {self.retries + 1} attempts ({reason})")
@@ -157,9 +157,3 @@ def data_url(data: bytes) -> str:
     """A picture as it stands in a message."""
     kind = KINDS.get(data[:2], "jpeg")
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, cut to a readable length."""
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

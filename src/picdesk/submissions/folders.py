@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from picdesk.errors import ConfigError, DataError, MissingFileError, examples
+from picdesk.errors import ConfigError, DataError, MissingFileError, examples, first_line
 from picdesk.files import written_whole
 from picdesk.rasters import open_raster
 
@@ -189,5 +189,5 @@ def _not_png(path: Path, size: tuple[int, int] | None) -> str:
             if size is not None and picture.size != size:
                 return f"has {picture.size[0]}x{picture.size[1]} pixels, wanted {size[0]}x{size[1]}"
     except Exception as error:  # Pillow raises many kinds
-        return f"not a picture that can be opened ({str(error).splitlines()[0][:80] if str(error) else type(error).__name__})"
+        return f"not a picture that can be opened ({first_line(error, 80)})"
     return ""

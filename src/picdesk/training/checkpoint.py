@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from picdesk import marks
 from picdesk.backbones.two_tower import TwoTower
-from picdesk.errors import ConfigError, DataError, MissingFileError, UserError, examples
+from picdesk.errors import ConfigError, DataError, MissingFileError, UserError, examples, first_line
 from picdesk.files import WEIGHTS_FILE, file_digest, write_text, written_whole
 from picdesk.interfaces import Modality
 from picdesk.report.manifest import Manifest
@@ -127,23 +127,28 @@ def parameter_of(backbone: TwoTower, name: str) -> torch.nn.Parameter | None:
 
 def check_former(checkpoint: Checkpoint) -> None:
     """A checkpoint without digests of its own: compare it with its job's manifest, or say aloud that nothing can be compared."""
+    unreadable = ""
     for folder in (checkpoint.path.parent, checkpoint.path.parent.parent):
         try:
             manifest = Manifest.read(folder / MANIFEST)
-        except UserError:
+        except MissingFileError:
+            continue
+        except UserError as error:
+            unreadable = unreadable or f" that can be read ({first_line(error)})"
             continue
         wanted, config = manifest.weights.get("checkpoint"), manifest.files.get(CONFIG)
         if manifest.task != "train" or wanted is None:
             continue
-        if wanted != checkpoint.digest or config not in (None, file_digest(checkpoint.config_path)):
-            raise DataError(
-                f"ckpt={checkpoint.path}: changed since the job: its digest is not the one in {folder / MANIFEST}"
-            )
+        same = {checkpoint.path: wanted, checkpoint.config_path: config or file_digest(checkpoint.config_path)}
+        changed = next((path for path, digest in same.items() if file_digest(path) != digest), None)
+        if changed is not None:
+            raise DataError(f"ckpt: {changed}: changed since the job: its digest is not the one in {folder / MANIFEST}")
         return
     log.warning(
-        "ckpt=%s: no digest of its own (an earlier version wrote none) and no manifest of its job: nobody can tell whether these "
-        "weights are as they were saved",
+        "ckpt=%s: no digest of its own (an earlier version wrote none) and no manifest of its job%s: nobody can tell whether "
+        "these weights are as they were saved",
         checkpoint.path,
+        unreadable,
     )
 
 
@@ -178,8 +183,3 @@ def check_about(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
