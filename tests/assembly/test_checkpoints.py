@@ -51,6 +51,10 @@ def test_best_of_a_sweep(capfd: Capture, tmp_path: Path, monkeypatch: pytest.Mon
     point(other / "again", worst)  # a job that was done before counts where it was done
     assert newest_sweep(tmp_path) == other
     assert best_of("x", other).resolve() == worst / "checkpoint" / "model.safetensors"
+    (worst / "manifest.json").write_text("{")
+    for folder in (sweep, other):  # it might be the best
+        with pytest.raises(DataError, match=r"manifest\.json"):
+            best_of("x", folder)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of another machine"))
     with pytest.raises(DataError, match=r"same_as\.json: names a folder outside of its sweep"):  # it might be the best
         best_of("x", other)

@@ -106,7 +106,7 @@ def test_best_stays_while_the_sweep_that_it_is_of_runs_on(
     one, other = (checkpoint(tmp_path / "fits" / name, -50) for name in ("one", "other"))
     (tmp_path / "fits" / "multirun.yaml").touch()
     done = [checkpoints.Candidate("one", one, 0.3, "")]
-    monkeypatch.setattr(checkpoints, "candidates", lambda folder: done if folder.name == "fits" else [])
+    monkeypatch.setattr(checkpoints, "candidates", lambda folder, **_: done if folder.name == "fits" else [])
     sweep("seed=1,2", door="evaluate", ckpt="best")
     assert weights_of("best", tmp_path) == one
     done.append(checkpoints.Candidate("other", other, 0.5, ""))

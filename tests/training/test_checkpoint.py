@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 import struct
 from contextlib import suppress
@@ -111,7 +112,12 @@ def test_one_of_an_earlier_version_is_compared_with_its_jobs_manifest(
     assert not caplog.records
     whole = path.read_bytes()
     path.write_bytes(whole[:-64] + bytes(64))
-    with pytest.raises(DataError, match=r"changed since the job: .*manifest\.json"):
+    with pytest.raises(DataError, match=r"model\.safetensors: changed since the job: .*manifest\.json"):
+        find(str(path.parent.parent), tmp_path)
+    path.write_bytes(whole)
+    with (path.parent / "config.yaml").open("a") as config:
+        config.write("seed: 7\n")
+    with pytest.raises(DataError, match=r"config\.yaml: changed since the job: .*manifest\.json"):
         find(str(path.parent.parent), tmp_path)
 
 
@@ -119,7 +125,10 @@ def test_where_nobody_can_tell_that_is_said_aloud(tmp_path: Path, caplog: pytest
     path = save_checkpoint(tmp_path)
     without_digests(path)
     find(str(path), tmp_path)
-    assert "nobody can tell" in caplog.text
+    assert "no manifest of its job: nobody can tell" in caplog.text
+    (path.parent.parent / "manifest.json").write_text("{")
+    find(str(path), tmp_path)
+    assert re.search(r"no manifest of its job that can be read \(.*manifest\.json.*\): nobody can tell", caplog.text)
 
 
 def test_digests_cannot_just_be_cut_off(tmp_path: Path) -> None:

@@ -195,11 +195,9 @@ def best_of(ckpt: str, sweep: Path) -> Path:
     """The weights of the best job of a sweep; of equal ones, the first by name.
 
     Raises `MissingFileError` where no job left any, `ConfigError` where the objectives are of several kinds, `DataError` where
-    one points to a folder that it may not name: that job might be the best.
+    one points to a folder that it may not name, or left a manifest that cannot be read: that job might be the best.
     """
-    for folder in folders_of_jobs(sweep):
-        follow_pointer(folder)
-    found = candidates(sweep)
+    found = candidates(sweep, passed_over=MissingFileError)
     if not found:
         raise MissingFileError(f"ckpt={ckpt}: no finished training job of this sweep has left a checkpoint")
     measures = sorted({one.measure for one in found})
@@ -221,14 +219,15 @@ def folders_of_jobs(sweep: Path) -> list[Path]:
     return sorted({path.parent for depth in DEPTH for path in sweep.glob(f"{depth}/.hydra")})
 
 
-def candidates(sweep: Path) -> list[Candidate]:
-    """The finished jobs that left weights and an objective. A job that was done before counts where it was done."""
+def candidates(sweep: Path, passed_over: type[UserError] = UserError) -> list[Candidate]:
+    """The finished jobs that left weights and an objective. A job that was done before counts where it was done; one at which an
+    error of the kind `passed_over` comes up does not count."""
     found = []
     for folder in folders_of_jobs(sweep):
         try:
             source = follow_pointer(folder)
             manifest = Manifest.read(source / "manifest.json")
-        except UserError:
+        except passed_over:
             continue
         file = source / "checkpoint" / WEIGHTS
         if manifest.objective is not None and file.is_file():
