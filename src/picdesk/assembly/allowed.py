@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, first_line
 from picdesk.parts import PARTS
 
 FOREIGN = (
@@ -95,8 +95,7 @@ def plugin_class(path: str, module: str, name: str, key: str, plugins: Sequence[
         importlib.import_module(home)
         found = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # it is somebody's code
-        reason = str(error).splitlines() or [type(error).__name__]
-        raise ConfigError(f"{key}._target_={path} cannot be imported ({reason[0][:160]})") from error
+        raise ConfigError(f"{key}._target_={path} cannot be imported ({first_line(error, 160)})") from error
     if not isinstance(found, type) or not f"{found.__module__}.".startswith(f"{home}."):
         raise ConfigError(f"{key}._target_={path}: not a class that plugins=[{home}] defines")
     return found
@@ -129,8 +128,7 @@ def import_plugins(plugins: Sequence[str]) -> None:
         try:
             importlib.import_module(package)
         except Exception as error:  # it is somebody's code
-            reason = str(error).splitlines() or [type(error).__name__]
-            raise ConfigError(f"plugins=[{package}] cannot be imported ({reason[0][:160]})") from error
+            raise ConfigError(f"plugins=[{package}] cannot be imported ({first_line(error, 160)})") from error
 
 
 def option_folders(plugins: Sequence[str]) -> list[Path]:

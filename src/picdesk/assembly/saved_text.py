@@ -160,8 +160,7 @@ def values_of(text: str, path: Path, loader: Any) -> Any:
     except DataError:
         raise
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError, AttributeError, TypeError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} cannot be read ({why[:160]})") from None
+        raise DataError(f"{path} cannot be read ({first_line(error, 160)})") from None
 
 
 def texts(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

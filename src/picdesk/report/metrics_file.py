@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from picdesk.errors import DataError, MissingFileError
+from picdesk.errors import DataError, MissingFileError, first_line
 from picdesk.files import write_json
 from picdesk.interfaces import DIRECTIONS
 
@@ -94,7 +94,7 @@ def read_json(path: Path) -> Any:
             path.read_text(encoding="utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_each_once
         )
     except (ValueError, RecursionError) as error:  # of which broken UTF-8 and JSON are kinds
-        raise DataError(f"{path}: not a JSON file: {(str(error).splitlines() or ['?'])[0][:160]}") from None
+        raise DataError(f"{path}: not a JSON file: {first_line(error, 160)}") from None
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from picdesk import network
-from picdesk.errors import ConfigError
+from picdesk.errors import ConfigError, first_line
 from picdesk.parts import config_part
 from picdesk.process.imports import spare_import
 from picdesk.process.rank import is_first_rank
@@ -86,10 +86,10 @@ class JobWandbLogger:
             try:
                 self._run = _begin_run(self._begin)
             except (library().Error, OSError, TimeoutError) as error:
-                why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                why = first_line(error)
                 if not (self._may_fall_back and self._begin["mode"] == "online"):
                     raise ConfigError(
-                        f"logger.mode={self._begin['mode']}: wandb began no run: {why} "
+                        f"logger.mode={self._begin['mode']}: wandb began no run: {why}. "
                         "Set WANDB_API_KEY, or take logger.mode=offline"
                     ) from None
                 say_offline(self.save_dir, why)
@@ -157,9 +157,11 @@ class JobWandbLogger:
             raise
         except Exception as error:  # wandb's process may die, and its client raises whatever comes of that
             if not self._failed:
-                why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                where = _folder(self.save_dir)
-                log.warning("logger: wandb failed (%s); the job goes on; what was logged: wandb sync %s", why, where)
+                log.warning(
+                    "logger: wandb failed (%s); the job goes on; what was logged: wandb sync %s",
+                    first_line(error),
+                    _folder(self.save_dir),
+                )
             self._failed = True
 
 

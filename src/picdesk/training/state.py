@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from picdesk.errors import DataError, MissingFileError
+from picdesk.errors import DataError, MissingFileError, first_line
 from picdesk.files import file_digest, written_whole
 from picdesk.process import stops
 from picdesk.training.datamodule import FeatureData
@@ -54,8 +54,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # broken bytes make the reader raise nearly everything
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"resume: {path} cannot be read ({why[:120]})") from error
+        raise DataError(f"resume: {path} cannot be read ({first_line(error, 120)})") from error
     return content
 
 
