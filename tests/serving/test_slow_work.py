@@ -73,10 +73,13 @@ def test_pictures_are_found_while_the_texts_are_encoded(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(System, "gallery", gallery)
     with desk_over(tmp_path, *tiny(tmp_path), "serve.rate=0", "serve.timeout_s=0.5") as desk, client_of(desk) as client:
-        for path in ("/results.json?q=red&find=texts", "/?q=red&find=texts", "/results.json?like=p05"):
-            early = client.get(path)
-            assert (early.status_code, "texts are being encoded" in early.text) == (503, True), path
-        page = client.post("/", files={"picture": ("a.png", client.get("/images/p05").content)})
+        paths = ("/results.json?q=red&find=texts", "/?q=red&find=texts", "/results.json?like=p05")
+        own = client.get("/images/p05").content
+        with ThreadPoolExecutor(4) as askers:
+            answers = {path: askers.submit(client.get, path) for path in paths}
+            page = askers.submit(client.post, "/", files={"picture": ("a.png", own)}).result()
+        for path, early in answers.items():
+            assert (early.result().status_code, "texts are being encoded" in early.result().text) == (503, True), path
         assert (page.status_code, "texts are being encoded" in page.text) == (200, True)
         assert ("Pictures found" in page.text, "Texts found" in page.text) == (True, False)
         for path in ("/results.json?q=fresh&top_k=3", "/?q=another", "/info", "/health"):
