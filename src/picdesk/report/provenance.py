@@ -129,8 +129,10 @@ def code_at(source: Path) -> Code:
 
 def imported_files() -> set[str]:
     """Files of the modules that this process has loaded."""
-    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    return {os.path.realpath(file) for file in files if file}
+    files = {file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    real = cache(os.path.realpath)  # of a folder once, as thousands of files lie in a few hundred
+    places = {os.path.join(real(folder), name) for folder, name in map(os.path.split, files)}  # noqa: PTH118 - thousands
+    return {os.path.realpath(place) if os.path.islink(place) else place for place in places}  # noqa: PTH114
 
 
 @cache
