@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,17 +23,30 @@ TINY = ("data=parquet", "data.caption_column=caption", "backbone._target_=tests.
 FIT = ("trainer.max_epochs=1", "training.batch_size=16", "bootstrap.resamples=50")
 
 
-def fit_job(capfd: Capture, tmp_path: Path, name: str, *more: str) -> tuple[Path, float]:
-    """One job of a made-up sweep, and its objective."""
-    folder = tmp_path / "train" / "2026-01-01" / "10-00-00" / name
-    data = f"data.root={write_data(tmp_path / 'data', 60)}"
-    ran = run(capfd, tmp_path, "train", *TINY, data, *FIT, f"hydra.run.dir={folder}", *more)
-    assert ran.status == 0, ran.err
-    return folder, float(json.loads((folder / "manifest.json").read_text())["objective"])
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"), 60)
 
 
-def test_best_of_a_sweep(capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = dict(fit_job(capfd, tmp_path, f"seed={seed}", f"seed={seed}") for seed in (0, 1, 2))
+@pytest.fixture
+def jobs(capfd: Capture, data: Path, tmp_path: Path) -> dict[Path, float]:
+    """Three fits side by side and their objectives, run by the first test that asks; each has a copy of its own."""
+    if not (data / "out").exists():
+        asked = ("-m", "seed=2,3,4", f"hydra.sweep.dir={data / 'out'}", "hydra.sweep.subdir=seed-${seed}")
+        ran = run(capfd, data / "out", "train", *TINY, f"data.root={data}", *FIT, *asked)
+        assert ran.status == 0, ran.err
+    jobs = {}
+    for manifest in sorted((data / "out").glob("seed-*/manifest.json")):
+        folder = tmp_path / "train" / "2026-01-01" / "10-00-00" / manifest.parent.name
+        shutil.copytree(manifest.parent, folder)
+        jobs[folder] = float(json.loads(manifest.read_text())["objective"])
+    return jobs
+
+
+def test_best_of_a_sweep(
+    capfd: Capture, tmp_path: Path, jobs: dict[Path, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(set(jobs.values())) > 1
     sweep = next(iter(jobs)).parent
     with pytest.raises(MissingFileError, match=r"ckpt=best: no sweep of train\.py has left a checkpoint"):
         newest_sweep(tmp_path)
@@ -60,13 +74,14 @@ def test_best_of_a_sweep(capfd: Capture, tmp_path: Path, monkeypatch: pytest.Mon
         best_of("x", other)
 
 
-def test_fits_of_a_sweep_begin_where_all_of_them_begin(capfd: Capture, tmp_path: Path) -> None:
-    start, _ = fit_job(capfd, tmp_path, "start")
-    ran = run(capfd, tmp_path, "train", "-m", "ckpt=latest", "seed=1,2,3", *FIT)
+def test_fits_of_a_sweep_begin_where_all_of_them_begin(capfd: Capture, tmp_path: Path, jobs: dict[Path, float]) -> None:
+    start = list(jobs)[-1]
+    (start / "checkpoint" / "model.safetensors").touch()
+    ran = run(capfd, tmp_path, "train", "-m", "ckpt=latest", "seed=1,2", *FIT)
     assert ran.status == 0, ran.err
-    folders = {path.parent for path in tmp_path.rglob("manifest.json")} - {start}
+    folders = {path.parent for path in tmp_path.rglob("manifest.json")} - jobs.keys()
     begun = [str(yaml.safe_load((folder / "config.yaml").read_text())["ckpt"]) for folder in folders]
-    assert begun == 3 * [str(start / "checkpoint" / "model.safetensors")]
+    assert begun == 2 * [str(start / "checkpoint" / "model.safetensors")]
 
 
 @pytest.mark.parametrize("folder", ["train/2026-01-02/10-00-00", "mine", "learning_rates/lr=0.1", "a/b/c/d"])
@@ -86,9 +101,8 @@ def test_a_sweep_without_a_best_is_one_line(capfd: Capture, tmp_path: Path) -> N
     one_line(ran, f"ckpt={tmp_path / 'sweep'}: no finished training job of this sweep has left a checkpoint")
 
 
-def test_objectives_of_several_kinds_have_no_best(capfd: Capture, tmp_path: Path) -> None:
-    one, _ = fit_job(capfd, tmp_path, "a")
-    fit_job(capfd, tmp_path, "b")
+def test_objectives_of_several_kinds_have_no_best(jobs: dict[Path, float]) -> None:
+    one, *_ = jobs
     replace(Manifest.read(one / "manifest.json"), measure="mean rank").write(one / "manifest.json")
     with pytest.raises(ConfigError, match="objectives of several kinds"):
         best_of("x", one.parent)

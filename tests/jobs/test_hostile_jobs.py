@@ -235,7 +235,7 @@ def test_pages_show_strings_and_best_yaml_repeats_nothing_that_reaches_out(
         "backbone.allow_code=true",
         "x=${oc.env:A_SECRET}",
         "top_k=[1,choice(1,2)]",
-        f"fusion={'[' * 3000}{']' * 3000}",
+        f"fusion={'[' * 600}{']' * 600}",
     )
     ran = run(capfd, tmp_path / "out", "evaluate", "task=leaderboard", f"dir={job.parent}")
     assert ran.status == 0, ran.err

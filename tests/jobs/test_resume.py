@@ -1,5 +1,6 @@
 """What a job that was stopped left in its folder: taken up where it is asked for, and never by another job."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ def stop(capfd: Capture, data: Path, folder: Path, monkeypatch: pytest.MonkeyPat
     assert len(list(folder.rglob("resume/state.pt"))) == 1
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def stopped(capfd: Capture, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A job that was stopped by the first test that asks; each has a copy of its own."""
+    if not (data / "out").exists():
+        stop(capfd, data, data / "out" / "job", monkeypatch)
+    return Path(shutil.copytree(data / "out" / "job", tmp_path / "out" / "job"))
+
+
 def swap_captions(captions: list[str], contents: list[bytes]) -> None:
     """The same pictures under each other's captions."""
     captions[:] = captions[::-1]
@@ -52,15 +66,13 @@ def test_another_job_in_the_same_folder_begins_anew(
 
 
 def test_the_same_job_goes_on_only_where_completed_work_is_to_be_kept(
-    capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capfd: Capture, data: Path, stopped: Path
 ) -> None:
-    data = write_data(tmp_path / "data")
-    stop(capfd, data, tmp_path / "out" / "job", monkeypatch)
-    again = fit_job(capfd, data, tmp_path / "out" / "job", "skip_completed=true")
+    other = Path(shutil.copytree(stopped, stopped.parent / "other"))
+    again = fit_job(capfd, data, stopped, "skip_completed=true")
     assert "going on from the state" in again.out
     assert "epoch  0" not in again.out
-    stop(capfd, data, tmp_path / "out" / "other", monkeypatch)
-    anew = fit_job(capfd, data, tmp_path / "out" / "other")
+    anew = fit_job(capfd, data, other)
     assert "epoch  0" in anew.out
     assert again.file("metrics.json") == anew.file("metrics.json")
 
@@ -93,17 +105,14 @@ def test_a_sweep_shared_by_processes_is_refused(capfd: Capture, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", None])
-def test_a_damaged_note_of_the_job_is_named(
-    content: str | None, capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "out" / "job"
-    stop(capfd, write_data(tmp_path / "data"), folder, monkeypatch)
+def test_a_damaged_note_of_the_job_is_named(content: str | None, capfd: Capture, stopped: Path) -> None:
+    note = stopped / "resume" / "job.json"
     if content is None:
-        (folder / "resume" / "job.json").unlink()
+        note.unlink()
     else:
-        (folder / "resume" / "job.json").write_text(content)
-    refused = run(capfd, tmp_path / "out", "train", f"resume={folder}")
-    one_line(refused, f"resume={folder}: {folder / 'resume' / 'job.json'} is missing or damaged", "anew")
+        note.write_text(content)
+    refused = run(capfd, stopped.parent, "train", f"resume={stopped}")
+    one_line(refused, f"resume={stopped}: {note} is missing or damaged", "anew")
 
 
 def test_a_state_of_another_job_is_not_gone_on_with(
