@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,7 @@ def test_a_picture_that_resizing_would_blow_up_is_refused_and_a_banner_is_not() 
         with pytest.raises(PictureError, match=f"{size[0]}x{size[1]} is too long and thin: at most 190 times") as error:
             open_picture(encode_image(Image.new("RGB", size)), limit)
         assert error.value.kind == "too_large"
-    for size, limit in (((190, 1), 1_000), ((1, 190), None), ((60_000, 316), None), ((1_900, 1), 500_000_000)):
+    for size, limit in (((190, 1), 1_000), ((1, 190), None), ((19_000, 100), None), ((1_900, 1), 500_000_000)):
         assert open_picture(encode_image(Image.new("RGB", size)), limit).size == size
 
 
@@ -293,33 +294,32 @@ def test_sixteen_full_bits_of_colour_are_as_before() -> None:
     assert open_picture(png16(np.zeros((2, 2, 3), np.uint16))).getpixel((0, 0)) == (0, 0, 0)
 
 
-def text_chunks() -> dict[str, bytes]:
-    long = b"a workflow " * 200_000
-    packed = zlib.compress(long)
-    return {
-        "zTXt": chunk(b"zTXt", b"prompt\0\0" + packed),
-        "iTXt": chunk(b"iTXt", b"prompt\0\1\0\0\0" + packed),
-        "iTXt plain": chunk(b"iTXt", b"prompt\0\0\0\0\0" + long),
-        "tEXt": chunk(b"tEXt", b"prompt\0" + long) * 35,
-        "iCCP": chunk(b"iCCP", b"wide\0\0" + packed),
-        "a bomb": chunk(b"zTXt", b"prompt\0\0" + zlib.compress(bytes(40_000_000), 1)),
-        "not packed": chunk(b"zTXt", b"prompt\0\0" + b"junk" * 9) + chunk(b"zTXt", b"prompt\0\0" + packed),
-    }
+LONG = b"a workflow " * 200_000
+CHUNKS: dict[str, Callable[[], bytes]] = {
+    "zTXt": lambda: chunk(b"zTXt", b"prompt\0\0" + zlib.compress(LONG)),
+    "iTXt": lambda: chunk(b"iTXt", b"prompt\0\1\0\0\0" + zlib.compress(LONG)),
+    "iTXt plain": lambda: chunk(b"iTXt", b"prompt\0\0\0\0\0" + LONG),
+    "tEXt": lambda: chunk(b"tEXt", b"prompt\0" + LONG) * 35,
+    "iCCP": lambda: chunk(b"iCCP", b"wide\0\0" + zlib.compress(LONG)),
+    "a bomb": lambda: chunk(b"zTXt", b"prompt\0\0" + zlib.compress(bytes(40_000_000), 1)),
+    "not packed": lambda: chunk(b"zTXt", b"prompt\0\0" + b"junk" * 9) + CHUNKS["zTXt"](),
+}
+"""Long texts in a PNG, made where they are asked for: together they are 80 MB."""
 
 
-@pytest.mark.parametrize("kind", list(text_chunks()))
+@pytest.mark.parametrize("kind", CHUNKS)
 def test_large_texts_and_profiles_leave_the_pixels(kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     png = encode_image(HALVES, "PNG", exif=exif)
-    added = text_chunks()[kind]
+    added = CHUNKS[kind]()
     for data in (with_chunks(png, added), png[:-12] + added + png[-12:]):
         picture = open_picture(data)
         assert (picture.size, picture.getpixel((10, 3))) == ((20, 40), BLUE)
 
 
 def test_pixels_damaged_beside_large_texts_are_still_an_error() -> None:
-    data = bytearray(with_chunks(encode_image(NOISE, "PNG"), text_chunks()["zTXt"]))
+    data = bytearray(with_chunks(encode_image(NOISE, "PNG"), CHUNKS["zTXt"]()))
     data[data.index(b"IDAT") + 300] ^= 0xFF
     with pytest.raises(PictureError):
         open_picture(bytes(data))
