@@ -215,12 +215,12 @@ def test_parts_in_which_hits_are_rare_are_not_told_apart_by_chance() -> None:
     and the intervals hold the true difference, which is none, in 95% of parts."""
     named = held = 0
     part = np.arange(500) % 20
-    for seed in range(100):
+    for seed in range(200):
         ranks = ranks_of(np.random.default_rng(seed).random(500) < 0.05, np.arange(500))
         found = [one for one in against_rest(ranks, [part == i for i in range(20)], resamples=499, seed=seed) if one]
         named += min(one.p_family for one in found) < 0.05
         held += sum(one.interval.low <= 0 <= one.interval.high for one in found)
-    assert named <= 10
+    assert named <= 20
     assert held >= 0.93 * 2000
 
 
@@ -251,13 +251,13 @@ def test_a_difference_between_captions_of_the_same_pictures_is_that_of_pairs() -
 
 @pytest.mark.parametrize("mixed", [False, True])
 def test_parts_that_are_alike_are_seldom_told_apart(mixed: bool) -> None:
-    """Four parts; each picture's queries in one of them, or in all. At 5%, of 100 simulated boards 5 +- 4.3 are named."""
+    """Four parts; each picture's queries in one of them, or in all. At 5%, 200 simulated boards name 5% +- 3.1."""
     named = 0
-    for seed in range(100):
+    for seed in range(200):
         rng = np.random.default_rng(seed)
         luck = np.repeat(rng.random(120), 4)
         ranks = ranks_of(rng.random(480) < luck, np.arange(480) // 4)
         group = np.arange(480) % 4 if mixed else np.arange(480) // 4 % 4
         found = against_rest(ranks, [group == i for i in range(4)], resamples=299, seed=seed)
         named += any(one is not None and one.p_family < 0.05 for one in found)
-    assert named <= 10
+    assert named <= 20
