@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,7 @@ def test_a_cluster_without_accounts_tells_of_lost_jobs_by_its_queue(
         watcher.register_job(job)
     assert [watcher.is_done(job) for job in jobs] == [False, True, True]
     (tmp_path / "squeue").write_text("#!/bin/sh\necho 7_0 CANCELLED\n")
+    time.sleep(0.002)  # submitit asks at most once a millisecond
     assert watcher.is_done("7_0", "force"), "as one that ran when the queue was asked before"
     (tmp_path / "squeue").write_text("#!/bin/sh\necho 9 CANCELLED; exit 1\n")
     watcher.register_job("9")
