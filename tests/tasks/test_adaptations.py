@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,11 +34,34 @@ def small_clip(settings: tuple[str, ...]) -> tuple[str, ...]:
     return (*settings, *backbone, "trainer.max_epochs=2", "optimizer.lr=1e-2", "loss=infonce")
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the fits lie, their store, and `data/` with pictures of twelve pixels a side."""
+    return write_data(tmp_path_factory.mktemp("adaptations") / "data", pictures=60).parent
+
+
 @pytest.fixture
-def tiny_clip(small_clip: tuple[str, ...], tmp_path: Path) -> tuple[str, ...]:
-    """The same on pictures of twelve pixels a side."""
-    data = write_data(tmp_path / "data", pictures=60)
-    return (*small_clip, "data=parquet", f"data.root={data}", "data.caption_column=caption", "prompt=caption")
+def tiny_clip(small_clip: tuple[str, ...], place: Path) -> tuple[str, ...]:
+    """The same on those pictures."""
+    data = ("data=parquet", f"data.root={place / 'data'}", "data.caption_column=caption")
+    return (*small_clip, *data, "prompt=caption")
+
+
+@pytest.fixture
+def fit(capfd: Capture, place: Path, tiny_clip: tuple[str, ...]) -> Callable[[str], Ran]:
+    """The fit by an adaptation: run by the first test that asks for it, and read by all."""
+
+    def run_once(adaptation: str) -> Ran:
+        if adaptation not in _FITS:
+            more = ("adaptation.n=1",) if adaptation == "last_blocks" else ()
+            _FITS[adaptation] = run(capfd, place, "train", *tiny_clip, f"adaptation={adaptation}", *more)
+        assert _FITS[adaptation].status == 0, _FITS[adaptation].err
+        return _FITS[adaptation]
+
+    return run_once
+
+
+_FITS: dict[str, Ran] = {}
 
 
 def reached_metrics(ran: Ran) -> dict[str, dict[str, dict[str, float]]]:
@@ -59,11 +83,9 @@ def test_a_trunk_that_learns_keeps_to_the_most_pixels_of_the_config(
 
 @pytest.mark.parametrize("adaptation", SEVEN)
 def test_each_adaptation_trains_and_its_checkpoint_is_plain(
-    adaptation: str, capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
+    adaptation: str, capfd: Capture, place: Path, fit: Callable[[str], Ran]
 ) -> None:
-    more = ("adaptation.n=1",) if adaptation == "last_blocks" else ()
-    ran = run(capfd, tmp_path, "train", *tiny_clip, f"adaptation={adaptation}", *more)
-    assert ran.status == 0, ran.err
+    ran = fit(adaptation)
     for words in ("adaptation: ", " million weights learn", "epoch  0", "epoch  2", "weights: ", "| before "):
         assert words in ran.out
     assert "untrained" not in ran.out, "its weights came with the model"
@@ -72,7 +94,7 @@ def test_each_adaptation_trains_and_its_checkpoint_is_plain(
     assert names
     assert not {name for name in names if "parametrizations" in name or "lora" in name}
     assert not (ran.folder / "resume").exists()
-    again = run(capfd, tmp_path, "evaluate", f"ckpt={ran.folder}", "bootstrap.resamples=200")
+    again = run(capfd, place, "evaluate", f"ckpt={ran.folder}", "bootstrap.resamples=200")
     assert again.status == 0, again.err
     assert again.file("run.trec") == ran.file("run.trec")
     assert reached_metrics(again) == reached_metrics(ran), (
@@ -83,20 +105,23 @@ def test_each_adaptation_trains_and_its_checkpoint_is_plain(
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (("adaptation=full",), ("adaptation=heads",)),
-        (("adaptation=heads",), ("adaptation=lock_image", "adaptation.head=false")),
+        ("full", ("adaptation=heads",)),
+        ("heads", ("adaptation=lock_image", "adaptation.head=false")),
     ],
     ids=("trunks that learn no longer", "a head that learns no longer"),
 )
 def test_what_a_second_fit_leaves_alone_is_in_its_checkpoint_too(
-    first: tuple[str, ...], second: tuple[str, ...], capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
+    first: str,
+    second: tuple[str, ...],
+    capfd: Capture,
+    place: Path,
+    tiny_clip: tuple[str, ...],
+    fit: Callable[[str], Ran],
 ) -> None:
-    begun = run(capfd, tmp_path, "train", *tiny_clip, *first)
-    assert begun.status == 0, begun.err
     settings = [one for one in tiny_clip if not one.startswith("backbone")]
-    further = run(capfd, tmp_path, "train", *settings, f"ckpt={begun.folder}", *second)
+    further = run(capfd, place, "train", *settings, f"ckpt={fit(first).folder}", *second)
     assert further.status == 0, further.err
-    again = run(capfd, tmp_path, "evaluate", f"ckpt={further.folder}", "bootstrap.resamples=200")
+    again = run(capfd, place, "evaluate", f"ckpt={further.folder}", "bootstrap.resamples=200")
     assert again.status == 0, again.err
     assert again.file("run.trec") == further.file("run.trec")
     assert reached_metrics(again) == reached_metrics(further)
@@ -122,29 +147,30 @@ class Heard(InfoNCE):
         return super().forward(images, texts, *rest, turned=turned, **more)
 
 
-@pytest.mark.parametrize("adaptation", ["heads", "lock_image"])
 def test_texts_that_ask_and_texts_that_are_found_are_learned_and_validated_as_they_are_scored(
-    adaptation: str, capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
+    capfd: Capture, tmp_path: Path, tiny_clip: tuple[str, ...]
 ) -> None:
-    """A fit of a backbone with a prompt for either."""
+    """Fits of a backbone with a prompt for either, by pictures and texts that are encoded once, and by texts that are learned."""
     prompts = ("backbone.prompts.query=big: ", "backbone.prompts.document=a ")
-    settings = (*tiny_clip, *prompts, "encode.precision=fp32", f"adaptation={adaptation}")
+    settings = (*tiny_clip, *prompts, "encode.precision=fp32")
     zero_shot = run(capfd, tmp_path, "evaluate", *settings, "part=val")
     assert zero_shot.status == 0, zero_shot.err
-    Seen.rows.clear()
-    Heard.apart.clear()
     watch = ("+callbacks.seen._target_=tests.tasks.test_adaptations.Seen", "callbacks=default")
-    fitted = run(capfd, tmp_path, "train", *settings, *watch, "loss._target_=tests.tasks.test_adaptations.Heard")
-    assert fitted.status == 0, fitted.err
-    assert set(Heard.apart[-3:]) == {(False, True)}, "texts are found by another prompt than they ask"
-    for direction in ("t2i", "i2t"):
-        wanted = reached_metrics(zero_shot)[direction]["metrics"]
-        for name in ("hits@1", "mrr", "mean_rank"):
-            assert Seen.rows[0][f"val/{direction}/{name}"] == pytest.approx(wanted[name], abs=1e-6), (direction, name)
-    after = run(capfd, tmp_path, "evaluate", f"ckpt={fitted.folder}", "part=val")
-    assert after.status == 0, after.err
-    both = [reached_metrics(after)[direction]["metrics"]["hits@1"] for direction in ("t2i", "i2t")]
-    assert json.loads(fitted.file("manifest.json"))["objective"] == pytest.approx(sum(both) / 2)
+    watch += ("loss._target_=tests.tasks.test_adaptations.Heard",)
+    for adaptation in ("heads", "lock_image"):
+        Seen.rows.clear()
+        Heard.apart.clear()
+        fitted = run(capfd, tmp_path, "train", *settings, *watch, f"adaptation={adaptation}")
+        assert fitted.status == 0, fitted.err
+        assert set(Heard.apart[-3:]) == {(False, True)}, "texts are found by another prompt than they ask"
+        for direction in ("t2i", "i2t"):
+            wanted = reached_metrics(zero_shot)[direction]["metrics"]
+            for name in ("hits@1", "mrr", "mean_rank"):
+                assert Seen.rows[0][f"val/{direction}/{name}"] == pytest.approx(wanted[name], abs=1e-6), adaptation
+        after = run(capfd, tmp_path, "evaluate", f"ckpt={fitted.folder}", "part=val")
+        assert after.status == 0, after.err
+        both = [reached_metrics(after)[direction]["metrics"]["hits@1"] for direction in ("t2i", "i2t")]
+        assert json.loads(fitted.file("manifest.json"))["objective"] == pytest.approx(sum(both) / 2)
 
 
 MISTAKES = {
