@@ -46,7 +46,7 @@ def test_two_ranks_fill_the_store_as_one_process_does(tmp_path: Path, small_data
 
 
 def test_encoding_alone_leaves_nothing_to_encode(capfd: Capture, tmp_path: Path, small_data: Path) -> None:
-    settings = (f"data.root={small_data}", f"paths.store={tmp_path / 'store'}")
+    settings = (f"data.root={small_data}", f"paths.store={tmp_path / 'store'}", "backbone._target_=tests.tiny.Tiny")
     ran = run(capfd, tmp_path / "out", "evaluate", "task=encode", "part=test", *settings)
     assert ran.status == 0, ran.err
     assert "encoded 24 pictures and 24 texts on 1 ranks" in ran.out

@@ -74,7 +74,7 @@ def test_a_text_tower_of_another_width_is_refused(capfd: Capture, outputs: Path,
     assert "makes 256 numbers a text, the data set's vectors have backbone.dim=512" in ran.err
 
 
-LITE = ("+backbone@backbone.text_encoder=lite", "backbone.text_encoder.dim=512")
+LITE = ("+backbone@backbone.text_encoder=lite", "backbone.text_encoder.dim=512", "data.limit=8")
 
 
 def test_a_text_tower_that_did_not_make_the_vectors_is_refused(capfd: Capture, outputs: Path, exported: Path) -> None:
@@ -159,8 +159,10 @@ def test_captions_are_those_that_were_encoded(exported: Path) -> None:
     assert all(row["caption"].startswith("News headline:") for row in rows)
 
 
-def test_an_export_of_one_direction_says_so(capfd: Capture, outputs: Path, tmp_path: Path) -> None:
-    model = ("backbone=transformers", f"backbone.model={make('siglip2', tmp_path / 'siglip2')}", "data.limit=40")
+def test_an_export_of_one_direction_says_so(
+    capfd: Capture, outputs: Path, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    model = (settings[0], "backbone=transformers", f"backbone.model={make('siglip2', tmp_path / 'siglip2')}")
     for prompts, said in (("{query:'find: ',document:'shown: '}", True), ("{query:'find: ',document:'find: '}", False)):
         ran = run(capfd, outputs, "evaluate", "task=export", *model, f"backbone.prompts={prompts}")
         assert ran.status == 0, ran.err
