@@ -81,7 +81,8 @@ def test_before_training_the_order_is_that_of_the_vectors_to_the_bit(
 
 
 def test_an_adapter_learns_is_scored_and_answers(capfd: Capture, outputs: Path, given: Path, plain: Ran) -> None:
-    fitted = run(capfd, outputs, "train", *arguments(given, *heads("residual", "low_rank"), *FIT))
+    quick = (*FIT, "trainer.max_epochs=6", "optimizer.lr=3e-2")
+    fitted = run(capfd, outputs, "train", *arguments(given, *heads("residual", "low_rank"), *quick))
     assert hits(fitted) > hits(plain) + 0.1
     again = run(capfd, outputs, "evaluate", f"ckpt={fitted.folder}", "bootstrap.resamples=100")
     assert again.status == 0, again.err

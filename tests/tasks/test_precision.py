@@ -30,20 +30,35 @@ def chosen(ran: Ran) -> str:
     return Manifest.read(ran.folder / "manifest.json").settings["encode.precision"].strip('"')
 
 
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where jobs write, beside the data."""
+    return write_data(tmp_path_factory.mktemp("precision") / "data", 40).parent
+
+
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+def tiny(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """A data set and a backbone whose drift was measured, on a CPU with units for bf16."""
     has_units(monkeypatch, True)
     monkeypatch.setitem(DRIFT, Tiny().trunk_fingerprint("image"), "tiny by at most 0.004")
-    table = ("data=parquet", f"data.root={write_data(tmp_path / 'data', 40)}", "data.caption_column=caption")
+    table = ("data=parquet", f"data.root={outputs / 'data'}", "data.caption_column=caption")
     return (*table, "split=random_70_15_15", "backbone._target_=tests.tiny.Tiny", "bootstrap.resamples=50")
 
 
+@pytest.fixture
+def fit(capfd: Capture, outputs: Path, tiny: tuple[str, ...]) -> Ran:
+    """A fit on that CPU; run by the first test that asks."""
+    if outputs not in _FITS:
+        _FITS[outputs] = run(capfd, outputs, "train", *tiny, *FIT)
+    return _FITS[outputs]
+
+
+_FITS: dict[Path, Ran] = {}
+
+
 def test_jobs_on_machines_of_both_kinds(
-    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    capfd: Capture, tmp_path: Path, outputs: Path, fit: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outputs = tmp_path / "outputs"
-    fit = run(capfd, outputs, "train", *tiny, *FIT)
     assert chosen(fit) == MEASURED
     assert (
         fit.out.count("pictures in bf16, for which this CPU has units: it moved hits@1 of tiny by at most 0.004") == 1
@@ -68,11 +83,10 @@ def test_jobs_on_machines_of_both_kinds(
 
 
 def test_an_index_and_not_its_checkpoint_says_how_it_is_asked(
-    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    capfd: Capture, tmp_path: Path, outputs: Path, fit: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Built without units out of a checkpoint that was fitted with some; asked with units, under an experiment."""
-    outputs, index = tmp_path / "outputs", tmp_path / "index"
-    fit = run(capfd, outputs, "train", *tiny, *FIT)
+    index = tmp_path / "index"
     has_units(monkeypatch, False)
     built = run(capfd, outputs, "retrieve", "task=index_build", f"ckpt={fit.folder}", f"index_dir={index}")
     assert built.status == 0, built.err
@@ -88,9 +102,9 @@ def test_an_index_and_not_its_checkpoint_says_how_it_is_asked(
 
 
 def test_a_fit_through_trunks_is_compared_in_one_precision(
-    capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]
+    capfd: Capture, outputs: Path, tiny: tuple[str, ...]
 ) -> None:
-    fit = run(capfd, tmp_path / "outputs", "train", *tiny, *FIT, "adaptation=full", "augmentation=none")
+    fit = run(capfd, outputs, "train", *tiny, *FIT, "adaptation=full", "augmentation=none")
     assert chosen(fit) == "fp32"
     assert "pictures in bf16" not in fit.out
 
