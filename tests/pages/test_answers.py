@@ -32,7 +32,7 @@ def data(tmp_path: Path) -> tuple[str, ...]:
     folder.mkdir()
     lines = ["image,caption,credit,score"]
     for i in range(12):
-        Image.new("RGB", (1200, 800), (20 * i, 255 - 20 * i, 60)).save(folder / f"photo{i:02}.jpg")
+        Image.new("RGB", (1200, 80), (20 * i, 255 - 20 * i, 60)).save(folder / f"photo{i:02}.jpg")
         lines.append(f"photo{i:02}.jpg,colour number {i},{'=cmd()' if i == 3 else f'Agency {i}'},{i} points")
     (folder / "captions.csv").write_text("\n".join([*lines, ""]))
     more = ("data.more_columns={credit: credit}", "data.more_columns.score=score")

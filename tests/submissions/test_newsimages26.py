@@ -14,7 +14,7 @@ from tests.doors import run
 Capture = pytest.CaptureFixture[str]
 HEADER = "article_id,article_url,article_title,image_id"
 TINY = "backbone._target_=tests.tiny.Tiny"
-MANY = 60
+MANY = 30
 
 
 @pytest.fixture

@@ -110,11 +110,12 @@ def test_a_stopped_fit_says_how_to_go_on(
     monkeypatch.setattr(train, "save", stopped)
     borrow_features(features, tmp_path / "store")
     folder = tmp_path / "a job"
-    ran = run(capfd, tmp_path, "train", *settings, "training.state_seconds=0", f"hydra.run.dir={folder}")
+    given = (*settings, "trainer.max_epochs=2", "training.state_seconds=0", f"hydra.run.dir={folder}")
+    ran = run(capfd, tmp_path, "train", *given)
     assert ran.status == status
     (line,) = [line for line in ran.err.splitlines() if line.strip()]
     go_on = f"go on: python {PROJECT / 'train.py'} 'plugins=[tests]' 'resume={folder}'"
-    assert f"stopped by {signal.Signals(signum).name} while at: epoch 3; {go_on}" in line
+    assert f"stopped by {signal.Signals(signum).name} while at: epoch 2; {go_on}" in line
 
 
 def test_a_sweep_that_is_stopped_begins_no_other_job_and_has_its_leaderboard(

@@ -12,7 +12,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def settings(folder: Path, other: Path) -> tuple[str, ...]:
-    fit = ("trainer.max_epochs=6", "training.batch_size=16", "bootstrap.resamples=20", "optimizer.lr=0.03")
+    fit = ("trainer.max_epochs=2", "training.batch_size=16", "bootstrap.resamples=20", "optimizer.lr=0.1")
     data = ("data=parquet", f"data.root={folder}", "data.caption_column=caption", "prompt=caption")
     own = ("data.caption_column=caption", "data.title_column=null", "data.tags_column=null")
     gate = ("forget_on=demo", f"forget_on.data.root={other}", "forget_on.data.file=tiny.parquet")
