@@ -30,6 +30,7 @@ MISTAKES = {
     "an unknown group member": (("backbone=resnet",), ("backbone=resnet", "lite")),
     "an unknown part": (("part=tset",), ("part=tset", "train, val, test, all")),
     "a value of the wrong type": (("top_k=many",), ("top_k", "many")),
+    "a word where the option has a number": (("loss.margin=wide",), ("loss.margin=wide: a number is wanted",)),
     "a number for a list": (("metrics.ks=5",), ("metrics.ks=5", "a list is wanted, such as metrics.ks=[5]")),
     "a value out of range": (("loss.margin=-1",), ("loss.margin=-1",)),
     "a share below 0": (("data.max_bad_fraction=-1",), ("data.max_bad_fraction=-1: a fraction is between 0 and 1",)),

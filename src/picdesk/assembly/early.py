@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,22 @@ class Typed:
 
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg = cfg
+        self.files: dict[str, DictConfig | None] = {}
+
+    @cached_property
+    def chosen(self) -> dict[str, str]:
+        """The option of each group."""
+        return named.options_chosen(self.cfg.choices)
+
+    def file_of(self, option: str) -> DictConfig | None:
+        """The file of a chosen option, which is read once for all keys of its group."""
+        from picdesk.assembly.allowed import option_folders
+        from picdesk.assembly.replaced import option_of
+        from picdesk.assembly.schema import CONF
+
+        if option not in self.files:
+            self.files[option] = option_of([CONF, *option_folders(plugins_of(self.cfg))], f"{option}.yaml")
+        return self.files[option]
 
     def check(self, door: str) -> None:
         """Raise `ConfigError` for what is wrong with the typed values, `MissingFileError` for a checkpoint not there."""
@@ -106,17 +123,13 @@ class Typed:
 
     def default_of(self, key: str) -> Any:
         """What the file of the chosen option has under a key, as it stands there; None where it has nothing."""
-        from picdesk.assembly.allowed import option_folders
-        from picdesk.assembly.replaced import option_of
-        from picdesk.assembly.schema import CONF
-
         group, *rest = key.split(".")
-        chosen = named.options_chosen(self.cfg.choices).get(group)
+        chosen = self.chosen.get(group)
         if group == "reranker" and rest[:1] == ["parts"]:
             chosen, rest = rest[1] if len(rest) > 1 else None, rest[2:]
         if not chosen or not rest:
             return None
-        option = option_of([CONF, *option_folders(plugins_of(self.cfg))], f"{group}/{chosen}.yaml")
+        option = self.file_of(f"{group}/{chosen}")
         return None if option is None else OmegaConf.select(option, ".".join(rest), throw_on_resolution_failure=False)
 
     def check_limit(self) -> None:
