@@ -70,11 +70,12 @@ class ComposedAhead(ComposedByKind):
 
 
 class ListedOnce(OverLoader):
-    """A loader that lists all groups out of one copy of the options; Hydra makes a copy of them all for each group."""
+    """A loader that lists each group once, all out of one copy of the options: Hydra lists some four times, with a copy for each."""
 
     @functools.cached_property
-    def _options(self) -> Any:
-        return self._loader._parse_overrides_and_create_caching_repo(None, [])[1]  # type: ignore[attr-defined]
+    def _options_of(self) -> Callable[..., list[str]]:
+        options = self._loader._parse_overrides_and_create_caching_repo(None, [])[1]  # type: ignore[attr-defined]
+        return functools.cache(options.get_group_options)
 
     def list_groups(self, parent_name: str) -> list[str]:
         """The groups within a group."""
@@ -82,8 +83,7 @@ class ListedOnce(OverLoader):
 
     def get_group_options(self, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG) -> list[str]:
         """What a group has, as no override adds to it."""
-        found: list[str] = self._options.get_group_options(group_name, results_filter)
-        return found
+        return list(self._options_of(group_name, results_filter))
 
 
 def run_composed_once(main: Callable[[], Any], arguments: Sequence[str]) -> bool:
