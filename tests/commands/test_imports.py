@@ -37,7 +37,7 @@ FIT = {
 }
 """Lightning loads torchmetrics, and that what it finds of the last three."""
 NOTE = """
-import atexit, json, os, runpy, sys
+import atexit, json, os, runpy, sys, traceback
 import hydra, omegaconf
 sys.path[:0] = [".", "src"]
 from tests import hydra_memory
@@ -53,35 +53,36 @@ with initialize_config_dir(hydra_memory.CONF, version_base="1.3"):
     for name in ("train", "evaluate", "retrieve", "serve"):
         OmegaConf.to_yaml(compose(name, return_hydra_config=True))
 command_line.door_arguments(["task=evaluate"])
-def tell(heavy):
-    print("LOADED", *[name for name in heavy if name in sys.modules], flush=True)
 for line in sys.stdin:
-    heavy, cases, first = json.loads(line)
+    heavy, processes, first = json.loads(line)
     for name in first:
         __import__(name)
-    for words in cases:
-        print("CASE", flush=True)
+    for commands in processes:
         child = os.fork()
-        if not child:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.dup2(1, 2)
-            atexit.register(tell, heavy)
-            sys.argv = words
-            status = 0
+        if child:
+            os.waitpid(child, 0)
+            continue
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(1, 2)
+        for words in commands:
+            print("CASE", flush=True)
+            sys.argv, status = words, 0
             try:
                 exec(words[1]) if words[0] == "-c" else runpy.run_path(sys.argv[0], run_name="__main__")
             except SystemExit as stop:
                 status = stop.code or 0
+            except Exception:
+                status = traceback.print_exc() or 1
             atexit._run_exitfuncs()
-            sys.stdout.flush()
-            os._exit(status)
-        print("STATUS", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+            print("LOADED", *[name for name in heavy if name in sys.modules])
+            print("STATUS", status, flush=True)
+        os._exit(0)
     print("\\nDONE", flush=True)
 os._exit(0)
 """
-"""A process makes one of its own for each command that is asked for, a door's or Python code (`-c`). It has loaded Hydra (whose
-second composing is left out here), what every door loads, and of the heavy libraries those that each of the commands may load:
-a command is told with whatever it finds loaded."""
+"""A process makes one of its own for each command that is asked for, a door's or Python code (`-c`), or one for commands that may
+find what those before them loaded. It has loaded Hydra (whose second composing is left out here), what every door loads, and of the
+heavy libraries those that each of the commands may load: a command is told with whatever it finds loaded."""
 TINY = ("data=parquet", "data.caption_column=caption", "backbone._target_=tests.tiny.Tiny", "backbone.dim=8")
 
 
@@ -93,8 +94,11 @@ class Starting:
         self._process: subprocess.Popen[str] | None = None
         self._loaded: set[str] = set()
 
-    def said_by(self, cases: Sequence[Sequence[str]], status: int, first: Sequence[str] = ()) -> list[str]:
-        """What each command says, which ends with this status; `first` are loaded for all of them."""
+    def said_by(
+        self, cases: Sequence[Sequence[str]], status: int, first: Sequence[str] = (), in_turn: bool = False
+    ) -> list[str]:
+        """What each command says, which ends with this status, in a process of its own or all `in_turn` in one; `first` are loaded
+        for all of them."""
         if self._process is None or not self._loaded <= set(first):
             self.end()
             environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
@@ -106,7 +110,8 @@ class Starting:
         asked, told = self._process.stdin, self._process.stdout
         assert asked
         assert told
-        asked.write(json.dumps([HEAVY, cases, first]) + "\n")
+        processes = [cases] if in_turn else [[words] for words in cases]
+        asked.write(json.dumps([HEAVY, processes, first]) + "\n")
         asked.flush()
         group = self._process.pid  # its children are of it
         watchdog = threading.Timer(TOO_LONG, os.killpg, (group, signal.SIGKILL))
@@ -115,7 +120,7 @@ class Starting:
             texts = "".join(takewhile(lambda line: line != "DONE\n", told)).split("CASE\n")[1:]
         finally:
             watchdog.cancel()
-        assert len(texts) == len(cases)
+        assert len(texts) == len(cases), texts[-1:]
         for words, text in zip(cases, texts, strict=True):
             assert f"STATUS {status}\n" in text, f"{words}: {text}"
         return texts
@@ -184,7 +189,7 @@ def test_a_wrong_value_is_told_before_torch_is_loaded(starting: Starting, tmp_pa
     for door, words in MISTAKES.values():
         given = () if "paths.outputs" in words else (f"paths.outputs={tmp_path}",)
         cases.append([f"{door}.py", *words.split(), *given, f"hydra.run.dir={tmp_path / 'job'}", "logger=none"])
-    texts = dict(zip(MISTAKES, starting.said_by(cases, 2), strict=True))
+    texts = dict(zip(MISTAKES, starting.said_by(cases, 2, in_turn=True), strict=True))
     assert {name: loaded(text) for name, text in texts.items()} == {name: set() for name in MISTAKES}
 
 
@@ -194,19 +199,18 @@ def test_each_task_loads_what_it_needs(starting: Starting, tmp_path: Path) -> No
     fit = ("trainer.max_epochs=1", "training.batch_size=16")
     asked = ("query=a colour", *common[:-1])
     index = f"index_dir={tmp_path / 'index'}"
+    fitting = ("train.py", *data, *fit, *common)
+    laying_down = ("retrieve.py", "task=index_build", "ckpt=latest", index, *common[:-1])  # sorted by pandas
+    fitted, _ = starting.said_by([fitting, laying_down], 0, SEARCHING)
+    assert loaded(fitted) <= FIT
     cases = {
-        "train": ("train.py", *data, *fit, *common),
-        "a new index": ("retrieve.py", "task=index_build", "ckpt=latest", index, *common[:-1]),
         "evaluate": ("evaluate.py", "ckpt=latest", *common),
         "check": ("evaluate.py", "task=check", *data, *common),
         "retrieve": ("retrieve.py", "ckpt=latest", *asked),
         "saved index": ("retrieve.py", index, *asked[:-1]),  # which logs nothing to any logger
     }
-    texts = dict(zip(cases, starting.said_by(list(cases.values()), 0, SEARCHING), strict=True))
-    found = {name: loaded(text) for name, text in texts.items()}
-    assert found.pop("train") <= FIT
-    del found["a new index"]  # what it lays down is sorted by pandas
-    assert {name: sorted(own - SEARCH) for name, own in found.items()} == {name: [] for name in found}
+    texts = dict(zip(cases, starting.said_by(list(cases.values()), 0, SEARCHING, in_turn=True), strict=True))
+    assert {name: sorted(loaded(text) - SEARCH) for name, text in texts.items()} == {name: [] for name in texts}
     manifest = json.loads(next(tmp_path.glob("evaluate/*/*/manifest.json")).read_text())
     assert manifest["seed"] == 0, "the job was a whole one"
 
