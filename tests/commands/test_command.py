@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -37,13 +37,26 @@ def test_what_to_do_next_is_told_by_the_script_that_runs(
     assert home.at_door("retrieve") == told
 
 
-def test_the_command_tells_of_itself_and_of_the_defaults_of_its_door(tmp_path: Path) -> None:
+@pytest.fixture
+def says(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[str, str]]:
+    """What `picdesk` says to either stream, called in a folder of its own, but in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["picdesk", *words])
+        assert command.main() == 0
+        return capfd.readouterr()
+
+    return call
+
+
+def test_the_command_tells_of_itself_and_of_the_defaults_of_its_door(says: Callable[..., tuple[str, str]]) -> None:
     told = {}
     for door in ("train", "retrieve"):
-        call = [sys.executable, "-m", "picdesk.command", door, "--help"]
-        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-        told[door] = done.stdout
-        assert "python " not in done.stdout
+        told[door], _ = says(door, "--help")
+        assert "python " not in told[door]
     assert "picdesk retrieve photo.jpg ckpt=latest" in told["retrieve"]
     assert "train, val, test or all; here all unless" in told["retrieve"]
     assert "train, val, test or all; here test unless" in told["train"]
@@ -112,14 +125,13 @@ def test_bash_completes_both_forms(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--config-dir", "-cd"])
-def test_options_of_ones_own_folder(tmp_path: Path, flag: str) -> None:
+def test_options_of_ones_own_folder(says: Callable[..., tuple[str, str]], tmp_path: Path, flag: str) -> None:
     own = tmp_path / "mine (own)" / "experiment"
     own.mkdir(parents=True)
     (own / "quick.yaml").write_text("# @package _global_\noptimizer:\n  lr: 0.5\n")
     asked = [flag, str(own.parent), "experiment=quick", "--cfg", "job", "--package", "optimizer"]
-    call = [sys.executable, "-m", "picdesk.command", "train", *asked]
-    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert "lr: 0.5" in done.stdout, done.stderr
+    out, err = says("train", *asked)
+    assert "lr: 0.5" in out, err
 
 
 @pytest.mark.slow
