@@ -69,7 +69,7 @@ def test_weight_0_leaves_the_bytes_of_the_search(capfd: Capture, tmp_path: Path,
 def test_a_sweep_over_weights_makes_no_forward_pass_after_the_first_job(
     capfd: Capture, tmp_path: Path, tiny: tuple[str, ...]
 ) -> None:
-    weights = [round(0.05 * n, 2) for n in range(1, 21)]
+    weights = [0.05, 0.3, 0.5, 0.7, 0.95]
     first = run(capfd, tmp_path, "evaluate", *tiny, *OTHER, f"reranker.weight={weights[0]}")
     assert first.status == 0, first.err
     counts = manifest(first.folder).counts
@@ -81,7 +81,7 @@ def test_a_sweep_over_weights_makes_no_forward_pass_after_the_first_job(
     assert swept.status == 0, swept.err
     assert Other.forwards == before
     folders = [path.parent for path in swept.folder.parent.glob("*/manifest.json")]
-    assert len(folders) == 20
+    assert len(folders) == len(weights)
     for folder in folders:
         again = manifest(folder).counts
         assert "pairs_scored" not in again
