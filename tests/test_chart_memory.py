@@ -1,5 +1,6 @@
 """Charts that differ in their numbers alone are given the lines of the first; any other is drawn."""
 
+import functools
 import math
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from tests import chart_memory
 
 CURVE = Curve("loss", "epoch", "loss", (Series("train", (1, 2, 3), (0.5, 0.4, 0.3), role="main"),))
 
+svg_of = functools.cache(plots.svg)
+
 
 @pytest.fixture
 def drawn() -> list[Chart]:
@@ -21,15 +24,14 @@ def drawn() -> list[Chart]:
 def remembered(drawn: list[Chart]) -> chart_memory.Draw:
     def draw(chart: Chart, name: str) -> str:
         drawn.append(chart)
-        return plots.svg(chart, name)
+        return svg_of(chart, name)
 
     return chart_memory.draw_once(draw)
 
 
 def test_the_first_of_a_kind_is_as_it_is_drawn_under_any_name(remembered: chart_memory.Draw) -> None:
-    assert [remembered(CURVE, name) for name in ("f1", "f12", "g")] == [
-        plots.svg(CURVE, name) for name in ("f1", "f12", "g")
-    ]
+    names = ("f1", "f12", "g")
+    assert [remembered(CURVE, name) for name in names] == [svg_of(CURVE, name) for name in names]
 
 
 def test_other_numbers_are_no_other_kind(drawn: list[Chart], remembered: chart_memory.Draw) -> None:
@@ -54,5 +56,5 @@ def test_other_numbers_are_no_other_kind(drawn: list[Chart], remembered: chart_m
 )
 def test_all_else_is_another_kind(drawn: list[Chart], remembered: chart_memory.Draw, other: Chart) -> None:
     remembered(CURVE, "f1")
-    assert remembered(other, "f1") == plots.svg(other, "f1")
+    assert remembered(other, "f1") == svg_of(other, "f1")
     assert drawn == [CURVE, other]
