@@ -44,12 +44,13 @@ def test_defect_d_every_backbone_has_every_reranker_and_each_setting_is_used() -
     assert {path.stem for path in (CONF / "experiment" / "system_d").glob("*.yaml")} == {
         f"{backbone}_{reranker}" for backbone in BACKBONES for reranker in RERANKERS
     }
+    split = compose("evaluate", overrides=["split=random_80_10_10"]).split
     models = set()
     for backbone in BACKBONES:
         for reranker in RERANKERS:
             cfg = experiment(f"system_d/{backbone}_{reranker}")
             assert cfg.reranker.weight == (0.0 if reranker == "identity" else 0.2)
-            assert cfg.split._target_ == compose("evaluate", overrides=["split=random_80_10_10"]).split._target_
+            assert cfg.split._target_ == split._target_
             assert "???" not in str(OmegaConf.to_container(cfg.reranker, resolve=False))
             models.add(cfg.backbone.model)
     assert len(models) == len(BACKBONES)
