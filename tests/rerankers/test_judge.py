@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from picdesk.errors import ConfigError
 from picdesk.interfaces import RerankContext
-from picdesk.rerankers.asking import parse_answer
+from picdesk.rerankers.asking import form_of, parse_answer
 from picdesk.rerankers.vlm_judge import VlmJudge
 from picdesk.search.fusion import WeightedSum
 from picdesk.trec.runs import Run
@@ -116,7 +116,7 @@ def test_defect_d_the_judge_is_asked_whether_the_picture_fits_the_text(tmp_path:
     ],
 )
 def test_answers_outside_the_schema_are_none(text: str) -> None:
-    assert parse_answer(text, VlmJudge.schema(_Grades())) is None  # type: ignore[arg-type]
+    assert parse_answer(text, form_of(VlmJudge.schema(_Grades()))) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_answers_outside_the_schema_are_none(text: str) -> None:
     ],
 )
 def test_an_object_among_words_is_found(text: str) -> None:
-    value = parse_answer(text, VlmJudge.schema(_Grades()))  # type: ignore[arg-type]
+    value = parse_answer(text, form_of(VlmJudge.schema(_Grades())))  # type: ignore[arg-type]
     assert value is not None
     assert (value["relevance"], value["quality"]) == (3, 1)
 
@@ -138,7 +138,7 @@ def test_an_object_among_words_is_found(text: str) -> None:
 def test_a_form_that_is_said_again_before_the_answer_is_no_answer() -> None:
     """The grades of the question's own example would be taken for the model's; it is asked again for one object alone."""
     text = 'In the form {"relevance": 1, "quality": 1} my answer is {"relevance": 5, "quality": 4}'
-    assert parse_answer(text, VlmJudge.schema(_Grades())) is None  # type: ignore[arg-type]
+    assert parse_answer(text, form_of(VlmJudge.schema(_Grades()))) is None  # type: ignore[arg-type]
 
 
 class _Grades:

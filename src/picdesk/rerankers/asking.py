@@ -48,13 +48,13 @@ class Asker:
 
     def objects(self, questions: Sequence[Question], schema: Mapping[str, Any]) -> list[dict[str, Any] | None]:
         """Answers as JSON objects that fit the schema. One that does not is asked again once; then it is None and listed."""
-        asked = [replace(question, schema=schema) for question in questions]
-        found = [parse_answer(text, schema) for text in self.texts(asked)]
+        asked, form = [replace(question, schema=schema) for question in questions], form_of(schema)
+        found = [parse_answer(text, form) for text in self.texts(asked)]
         wrong = [i for i, value in enumerate(found) if value is None]
         if wrong:
             again = [replace(asked[i], text=asked[i].text + AGAIN) for i in wrong]
             for i, text in zip(wrong, self.texts(again), strict=True):
-                found[i] = parse_answer(text, schema)
+                found[i] = parse_answer(text, form)
         lost = [questions[i].name for i in wrong if found[i] is None]
         if lost:
             self.counts["lm_unparsable"] += len(lost)
@@ -119,18 +119,27 @@ class Asker:
             return None
 
 
-def parse_answer(text: str | None, schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The JSON object in the text that fits the schema, be there words or fences around it; None if there is none, or if several
-    that differ fit, such as the form of the question, said again, and the answer: nobody knows which is meant."""
-    import jsonschema  # type: ignore[import-untyped]
+def form_of(schema: Mapping[str, Any]) -> Any:
+    """What tells whether a value fits the schema, which is looked at itself once and not with each answer."""
+    from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 
+    kind = validator_for(schema)
+    kind.check_schema(schema)
+    return kind(schema)
+
+
+def parse_answer(text: str | None, form: Any) -> dict[str, Any] | None:
+    """The JSON object in the text that fits the form, be there words or fences around it; None if there is none, or if several
+    that differ fit, such as the form of the question, said again, and the answer: nobody knows which is meant."""
     decoder, at = json.JSONDecoder(), 0
     found: list[dict[str, Any]] = []
     while text and (at := text.find("{", at)) >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
-            jsonschema.validate(value, schema)
-        except (json.JSONDecodeError, RecursionError, jsonschema.ValidationError):
+            fits = form.is_valid(value)
+        except (json.JSONDecodeError, RecursionError):
+            fits = False
+        if not fits:
             at += 1
             continue
         found.append(value)
