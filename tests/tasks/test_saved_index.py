@@ -47,6 +47,19 @@ def pictures_as_files(folder: Path, pictures: int, first: int = 0) -> None:
         Image.new("RGB", (12, 12), ((37 * i) % 256, (91 * i) % 256, (53 * i) % 256)).save(folder / f"new{i}.png")
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("place")
+
+
+@pytest.fixture
+def saved(capfd: Capture, place: Path) -> Path:
+    """An index of 40 pictures, saved once, for jobs that are refused."""
+    if not (place / "index").exists():
+        results(retrieve(capfd, place, QUERY, *over(place), f"save_index={place / 'index'}"))
+    return place / "index"
+
+
 @pytest.mark.parametrize("index", ["flat", "hnsw", "auto"])
 def test_what_one_job_saves_another_searches(capfd: Capture, tmp_path: Path, index: str) -> None:
     made = retrieve(capfd, tmp_path, QUERY, *over(tmp_path), f"index={index}", f"save_index={tmp_path / 'index'}")
@@ -107,16 +120,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_does_not_fit_is_refused_by_its_key(capfd: Capture, tmp_path: Path, what: str) -> None:
-    retrieve(capfd, tmp_path, QUERY, *over(tmp_path), f"save_index={tmp_path / 'index'}")
+def test_what_does_not_fit_is_refused_by_its_key(capfd: Capture, tmp_path: Path, saved: Path, what: str) -> None:
     overrides, words = REFUSED[what]
-    one_line(retrieve(capfd, tmp_path, QUERY, f"index_dir={tmp_path / 'index'}", *overrides), "does not fit", *words)
+    one_line(retrieve(capfd, tmp_path, QUERY, f"index_dir={saved}", *overrides), "does not fit", *words)
 
 
-def test_another_count_is_refused_where_a_data_set_is_named(capfd: Capture, tmp_path: Path) -> None:
-    retrieve(capfd, tmp_path, QUERY, *over(tmp_path), f"save_index={tmp_path / 'index'}")
+def test_another_count_is_refused_where_a_data_set_is_named(capfd: Capture, tmp_path: Path, saved: Path) -> None:
     fewer = over(tmp_path, 30, "fewer")
-    one_line(retrieve(capfd, tmp_path, QUERY, f"index_dir={tmp_path / 'index'}", *fewer[:3]), "count: 10 of its 40")
+    one_line(retrieve(capfd, tmp_path, QUERY, f"index_dir={saved}", *fewer[:3]), "count: 10 of its 40")
 
 
 @pytest.mark.parametrize("kind", [("index=flat",), ("index=ivf_flat", "index.lists=4"), ("index=hnsw",)])
@@ -126,15 +137,15 @@ def test_built_in_shards_is_built_at_once(
     from picdesk.tasks import index_jobs
 
     data = over(tmp_path)
-    retrieve(capfd, tmp_path, QUERY, *data, *kind, f"save_index={tmp_path / 'one'}")
+    made = retrieve(capfd, tmp_path, QUERY, *data, *kind, f"save_index={tmp_path / 'one'}")
     monkeypatch.setattr(index_jobs, "AT_ONCE", 7)
     built = retrieve(capfd, tmp_path, "task=index_build", *data, *kind, f"index_dir={tmp_path / 'two'}")
     assert built.status == 0, built.err
     assert "it holds 40 items now" in built.out
     one, two = (json.loads((tmp_path / name / "header.json").read_text()) for name in ("one", "two"))
     assert one["made_from"] == two["made_from"]
-    asked = [retrieve(capfd, tmp_path, QUERY, f"index_dir={tmp_path / name}") for name in ("one", "two")]
-    found: list[Any] = [results(answer)[0]["results"] for answer in asked]
+    again = retrieve(capfd, tmp_path, QUERY, f"index_dir={tmp_path / 'two'}")
+    found: list[Any] = [results(answer)[0]["results"] for answer in (made, again)]
     assert [item["id"] for item in found[0]] == [item["id"] for item in found[1]]
     for item, other in zip(*found, strict=True):  # a product of 7 rows may round otherwise than one of 40
         assert item["score"] == pytest.approx(other["score"], abs=1e-6)
@@ -172,11 +183,9 @@ def test_items_come_and_go(capfd: Capture, tmp_path: Path) -> None:
     one_line(retrieve(capfd, tmp_path, "task=index_remove", saved, f"ids=[{ids[0]}]"), "1 ids to remove are not there")
 
 
-def test_ids_to_remove_are_what_was_typed(capfd: Capture, tmp_path: Path) -> None:
-    saved = f"index_dir={tmp_path / 'index'}"
-    retrieve(capfd, tmp_path, QUERY, *over(tmp_path), f"save_index={tmp_path / 'index'}")
+def test_ids_to_remove_are_what_was_typed(capfd: Capture, tmp_path: Path, saved: Path) -> None:
     for typed, told in (("p01p02", "1 ids .*'p01p02'"), ("[1.10,1_000,true]", "3 ids .*'1.10', '1_000', 'true'")):
-        ran = retrieve(capfd, tmp_path, "task=index_remove", saved, f"ids={typed}")
+        ran = retrieve(capfd, tmp_path, "task=index_remove", f"index_dir={saved}", f"ids={typed}")
         one_line(ran, "to remove are not there")
         assert re.search(told, ran.err), ran.err
 
@@ -254,12 +263,13 @@ def test_a_folder_that_holds_anything_else_stays_as_it_is(capfd: Capture, tmp_pa
         "header.json": "{}",
         "config.yaml": "d",
     }
+    data = over(tmp_path)
     for number, name in enumerate(files):
         own = tmp_path / f"own{number}"
         own.mkdir()
         for other in files if number == 0 else [name]:
             (own / other).write_text(files[other])
-        one_line(retrieve(capfd, tmp_path, ask, *over(tmp_path), f"{key}={own}"), f"{key}={own}", "nor a saved index")
+        one_line(retrieve(capfd, tmp_path, ask, *data, f"{key}={own}"), f"{key}={own}", "nor a saved index")
         assert {path.name: path.read_text() for path in own.iterdir()} == (
             files if number == 0 else {name: files[name]}
         )
@@ -297,10 +307,9 @@ def test_mistakes_are_one_line(
     one_line(retrieve(capfd, tmp_path, *overrides), *words)
 
 
-def test_removing_needs_ids_and_adding_needs_data(capfd: Capture, tmp_path: Path) -> None:
-    retrieve(capfd, tmp_path, QUERY, *over(tmp_path), f"save_index={tmp_path / 'index'}")
-    one_line(retrieve(capfd, tmp_path, "task=index_remove", f"index_dir={tmp_path / 'index'}"), "ids must be given")
-    one_line(retrieve(capfd, tmp_path, "task=index_add", f"index_dir={tmp_path / 'index'}"), "name what is to be added")
+def test_removing_needs_ids_and_adding_needs_data(capfd: Capture, tmp_path: Path, saved: Path) -> None:
+    one_line(retrieve(capfd, tmp_path, "task=index_remove", f"index_dir={saved}"), "ids must be given")
+    one_line(retrieve(capfd, tmp_path, "task=index_add", f"index_dir={saved}"), "name what is to be added")
 
 
 @pytest.mark.slow
