@@ -2,12 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import open_clip
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from safetensors.torch import save_file
 
@@ -30,23 +30,20 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"FILE": file, "FOLDER": folder}
 
 
-def compose_config(*overrides: str) -> Any:
-    schema.register()
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        return compose("evaluate", overrides=list(overrides))
-
-
 def test_there_are_hints_to_follow() -> None:
     assert len(HINTS) == 45
 
 
 @pytest.mark.parametrize("name", HINTS)
 def test_following_the_hint_gives_the_model_of_the_experiment(name: str, places: dict[str, Path]) -> None:
-    named = compose_config(f"experiment=reproduce/{name}")
+    schema.register()
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        named = compose("evaluate", overrides=[f"experiment=reproduce/{name}"])
     found = HINT.search(str(named.obtain))
     assert found, named.obtain
     key, what = found.groups()
-    cfg = compose_config(f"experiment=reproduce/{name}", f"{key}={places[what]}")
+    cfg = named.copy()
+    OmegaConf.update(cfg, key, str(places[what]))  # as a key of the command line, which has to be there too
     backbone = cfg.backbone
     source = find(backbone.model, backbone.pretrained, backbone.weights, backbone.quick_gelu)
     assert source.weights == str(places["FILE"])
