@@ -26,7 +26,7 @@ def options() -> list[Option]:
     return [(group.as_posix(), name) for group, name in found if group.as_posix() not in BY_PLUGINS]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def composer() -> Iterator[None]:
     schema.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -32,7 +32,7 @@ def commands(form: re.Pattern[str] = DOOR) -> list[tuple[str, str]]:
     return [(name, command) for name, command in found if OF_PLUGINS not in command]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def composer() -> Iterator[None]:
     schema.register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):

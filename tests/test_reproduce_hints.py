@@ -11,12 +11,11 @@ from omegaconf import OmegaConf
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from safetensors.torch import save_file
 
-from picdesk.assembly import schema
+from picdesk.assembly.schema import CONF
 from picdesk.backbones.open_clip_files import find, load_tokenizer
 from tests.backbones.test_open_clip_files import tokenizer
-from tests.conftest import PROJECT
 
-HINTS = sorted(path.stem for path in (PROJECT / "conf" / "experiment" / "reproduce").glob("*.yaml"))
+HINTS = sorted(path.stem for path in (CONF / "experiment" / "reproduce").glob("*.yaml"))
 HINT = re.compile(r"give (backbone\.\w+)=(FILE|FOLDER)")
 
 
@@ -36,8 +35,7 @@ def test_there_are_hints_to_follow() -> None:
 
 @pytest.mark.parametrize("name", HINTS)
 def test_following_the_hint_gives_the_model_of_the_experiment(name: str, places: dict[str, Path]) -> None:
-    schema.register()
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         named = compose("evaluate", overrides=[f"experiment=reproduce/{name}"])
     found = HINT.search(str(named.obtain))
     assert found, named.obtain

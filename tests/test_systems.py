@@ -13,7 +13,7 @@ BACKBONES = ("clip_b32", "clip_l14", "siglip_b16", "siglip2_so400m", "align", "b
 RERANKERS = ("identity", "vlm_judge", "llm_rewriting", "aesthetics")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def composer() -> Iterator[None]:
     schema.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
