@@ -81,8 +81,8 @@ for line in sys.stdin:
 os._exit(0)
 """
 """A process makes one of its own for each command that is asked for, a door's or Python code (`-c`), or one for commands that may
-find what those before them loaded. It has loaded Hydra (whose second composing is left out here), what every door loads, and of the
-heavy libraries those that each of the commands may load: a command is told with whatever it finds loaded."""
+find what those before them loaded. It has loaded Hydra (whose second composing is left out here), what every door loads, and of
+the heavy libraries those that each of the commands may load: a command is told with whatever it finds loaded."""
 TINY = ("data=parquet", "data.caption_column=caption", "backbone._target_=tests.tiny.Tiny", "backbone.dim=8")
 
 
@@ -97,8 +97,8 @@ class Starting:
     def said_by(
         self, cases: Sequence[Sequence[str]], status: int, first: Sequence[str] = (), in_turn: bool = False
     ) -> list[str]:
-        """What each command says, which ends with this status, in a process of its own or all `in_turn` in one; `first` are loaded
-        for all of them."""
+        """What each command says, which ends with this status, in a process of its own or all `in_turn` in one; `first` are
+        loaded for all of them."""
         if self._process is None or not self._loaded <= set(first):
             self.end()
             environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
