@@ -5,13 +5,15 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
 from picdesk import command, home
 from tests.conftest import PROJECT
+from tests.doors import close_job_log
 
 
 @pytest.fixture(autouse=True)
@@ -40,16 +42,18 @@ def test_what_to_do_next_is_told_by_the_script_that_runs(
 @pytest.fixture
 def says(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[str, str]]:
-    """What `picdesk` says to either stream, called in a folder of its own, but in this process."""
+) -> Iterator[Callable[..., tuple[str, str]]]:
+    """What `picdesk` says to either stream, called in a folder of its own, but in this process, where Hydra leaves nothing."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
 
     def call(*words: str) -> tuple[str, str]:
         monkeypatch.setattr(sys, "argv", ["picdesk", *words])
         assert command.main() == 0
         return capfd.readouterr()
 
-    return call
+    yield call
+    close_job_log()
 
 
 def test_the_command_tells_of_itself_and_of_the_defaults_of_its_door(says: Callable[..., tuple[str, str]]) -> None:

@@ -70,7 +70,7 @@ class ComposedAhead(ComposedByKind):
 
 
 class ListedOnce(OverLoader):
-    """A loader that lists each group once, all out of one copy of the options; Hydra lists some four times, each out of a copy."""
+    """A loader that lists each group once, all out of one copy of the options; Hydra lists some four times, each from a copy."""
 
     @functools.cached_property
     def _options_of(self) -> Callable[..., list[str]]:
