@@ -14,6 +14,7 @@ from PIL import Image
 from picdesk.assembly import schema
 from picdesk.assembly.build import build
 from picdesk.backbones.captioner import Captioner
+from picdesk.backbones.sentences import Sentences
 from picdesk.errors import ConfigError, UserError
 from tests.backbones.tiny_models import LETTERS, SMALL, VISION, bert_tokenizer, make, save
 from tests.conftest import PROJECT
@@ -116,6 +117,12 @@ def test_the_fingerprint_covers_how_captions_are_made(folders: dict[str, Path]) 
     assert len({one.trunk_fingerprint("image") for one in (plain, beams, short)}) == 3
     assert len({one.trunk_fingerprint("text") for one in (plain, beams, short)}) == 1
     assert Captioner(folder).trunk_fingerprint("image") == plain.trunk_fingerprint("image")
+
+
+def test_without_a_model_no_trunk_is_loaded_before_it_is_needed() -> None:
+    backbone = Captioner(None)
+    assert backbone._modules.deferred("text_trunk") is not None
+    assert backbone.trunk_fingerprint("text") == Sentences().trunk_fingerprint("text")
 
 
 def test_mistakes_are_told(tmp_path: Path, no_sockets: list[str]) -> None:

@@ -202,6 +202,12 @@ def test_of_equal_scores_the_nearest_to_the_start_is_kept() -> None:
     assert wise_ft(start, end, lambda weights: 0.5).alpha == 0.0
 
 
+def test_a_way_without_a_step_is_scored_once() -> None:
+    start, same, scored = Heads().prepare(Tiny()).plain_weights(), Heads().prepare(Tiny()).plain_weights(), []
+    path = wise_ft(start, same, lambda weights: scored.append(weights) or 0.5)  # type: ignore[func-returns-value]
+    assert (len(scored), path.scores, path.alpha) == (1, (0.5,) * 11, 0.0)
+
+
 def test_one_text_each_draws_every_picture_once_and_other_texts_each_epoch() -> None:
     some = features(0, pictures=30, captions=4)
     sampler = FeatureData(some, some, batch_size=10, seed=3, sampler="pictures").sampler

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from picdesk.backbones.text_trunks import ENCODERS, load_minilm
-from picdesk.backbones.tokens import flags_of
+from picdesk.backbones.text_trunks import ReadsByTextTrunk, TextTrunk
 from picdesk.backbones.transformers_files import (
     affine_of,
     cut_to_size,
@@ -26,7 +26,6 @@ from picdesk.backbones.transformers_files import (
     load_processors,
     plain_description,
 )
-from picdesk.backbones.two_tower import TwoTower
 from picdesk.errors import ConfigError, UserError
 from picdesk.hub import WITH_PICTURES, folder_of, one_set_of_weights
 from picdesk.needs import Need, model_need
@@ -37,7 +36,7 @@ COSINE_SCALE = 2.66  # ln(1 / 0.07): nothing here is trained with it
 
 
 @config_part
-class Captioner(TwoTower):
+class Captioner(ReadsByTextTrunk):
     """Captions by `model` (local folder or hub id), sentences by MiniLM-L6 (mean of tokens, 384-d); heads are the identity.
 
     Captions are made without chance: the best of `num_beams`, at most `max_new_tokens` long. `max_tokens` cuts longer texts.
@@ -58,27 +57,22 @@ class Captioner(TwoTower):
             raise ConfigError(
                 f"backbone.max_new_tokens={max_new_tokens}, num_beams={num_beams}, max_tokens={max_tokens}: at least 1 each"
             )
-        minilm, width = load_minilm(), ENCODERS["minilm_l6"].width
-        sentence, tokenizer = minilm.trunk, minilm.tokenizer
-        sentence_rule = {"tokenizer": minilm.tokenizer_digest, "max_tokens": max_tokens, "pooling": "mean"}
+        text = TextTrunk("minilm_l6", max_tokens)
         writing = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "do_sample": False}
-        loaded = Loaded(model, sentence, self.tokenize, writing) if model is not None else None
+        loaded = Loaded(model, text, writing) if model is not None else None
         super().__init__(
             name="sentences(minilm-l6)" if loaded is None else f"captioner({model}+minilm-l6)",
-            dim=width,
+            dim=text.width,
             image_trunk=nn.Identity() if loaded is None else loaded.trunk,
             image_head=nn.Identity(),
-            text_trunk=sentence,
+            text_trunk=text.deferred(),
             text_head=nn.Identity(),
-            trunk_dims=(width, width),
-            preprocessing={
-                "image": ({} if loaded is None else loaded.rule) | {"sentence": sentence_rule},
-                "text": sentence_rule,
-            },
+            trunk_dims=(text.width, text.width),
+            preprocessing={"image": partial(picture_rule, text, loaded.rule if loaded else {}), "text": text.rule},
             logit_scale=COSINE_SCALE,
         )
         self.by_captions = loaded is None
-        self.max_tokens, self._tokenizer = max_tokens, tokenizer
+        self.max_tokens, self._text = max_tokens, text
         self._processor = loaded.processor if loaded else None
         self.register_buffer("factor", loaded.factor if loaded else torch.ones(1), persistent=False)
         self.register_buffer("offset", loaded.offset if loaded else torch.zeros(1), persistent=False)
@@ -106,22 +100,6 @@ class Captioner(TwoTower):
         factor, offset = self.get_buffer("factor"), self.get_buffer("offset")
         return pixels.to(factor.dtype) * factor.to(pixels.device) + offset.to(pixels.device)
 
-    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """`input_ids` and `attention_mask` for MiniLM, [n, longest], at most `max_tokens`."""
-        batch = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        )
-        return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-
-    @property
-    def context(self) -> int:
-        """The most tokens of a text that are read."""
-        return int(self.max_tokens)
-
-    def text_flags(self, texts: Sequence[str]) -> NDArray[np.uint8]:
-        """What is cut, and what is unknown, by the tokenizer."""
-        return flags_of(self._tokenizer, texts, self.max_tokens)
-
     def captions(self, pictures: Sequence[Image.Image]) -> list[str]:
         """What the model says of each picture."""
         pixels = torch.from_numpy(np.stack([self.picture_to_pixels(picture) for picture in pictures]))
@@ -133,12 +111,12 @@ class Captioner(TwoTower):
 class Loaded:
     """A captioning model with what belongs to it, from a local folder or a hub."""
 
-    def __init__(self, model: str, sentence: nn.Module, tokenize: Any, writing: dict[str, Any]) -> None:
+    def __init__(self, model: str, text: TextTrunk, writing: dict[str, Any]) -> None:
         folder = folder_of(model, "backbone.model", one_set_of_weights, WITH_PICTURES)
         writer = load_writer(folder, model)
         self.processor, words = load_processors(folder, model)
         self.factor, self.offset, shape = affine_of(self.processor, model)
-        self.trunk = CaptionTrunk(writer, words, sentence, tokenize, writing)
+        self.trunk = CaptionTrunk(writer, words, text.module(), text.tokenize, writing)
         self.rule: dict[str, Any] = {
             "library": "transformers",
             "config": plain_description(writer.config),
@@ -147,6 +125,11 @@ class Loaded:
             "affine": [self.factor.tolist(), self.offset.tolist()],
             "words": digest_of_tokenizer(words),
         }
+
+
+def picture_rule(text: TextTrunk, written: Mapping[str, Any]) -> dict[str, Any]:
+    """What a picture's features depend on beside the weights: how its caption is written, and how that is read."""
+    return {**written, "sentence": text.rule()}
 
 
 class CaptionTrunk(nn.Module):

@@ -77,10 +77,14 @@ class Interpolation:
 def wise_ft(start: Weights, end: Weights, score: Callable[[Weights], float]) -> Interpolation:
     """Score (1 - a) start + a end for a = 0, 0.1, ..., 1 on validation data; the best, and of equal ones the nearest to start.
 
-    Source: Wortsman et al. 2022, arXiv 2109.01903, equation 1. The two ends are the given weights, to the bit.
+    Source: Wortsman et al. 2022, arXiv 2109.01903, equation 1. The two ends are the given weights, to the bit. Where they are
+    the same, as after a fit whose best weights are those it began with, they are scored once.
     """
     alphas = tuple(step / STEPS for step in range(STEPS + 1))
-    scores = tuple(score(mix_weights(start, end, alpha)) for alpha in alphas)
+    if all(torch.equal(value, end[name]) for name, value in start.items()):
+        scores = (score(start),) * len(alphas)
+    else:
+        scores = tuple(score(mix_weights(start, end, alpha)) for alpha in alphas)
     best = max(range(len(alphas)), key=lambda i: (scores[i], -i))
     return Interpolation(alphas, scores, best, mix_weights(start, end, alphas[best]))
 
