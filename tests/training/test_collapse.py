@@ -72,7 +72,7 @@ def test_hardest_negatives_from_a_cold_start(caplog: pytest.LogCaptureFixture) -
     noise = features(0)
     unlearnable = np.random.default_rng(5).normal(size=noise.texts.shape).astype(np.float32)
     data = Features(**{**vars(noise), "texts": unlearnable})
-    fitted, backbone = go(Margin(reduction="hardest"), lr=0.1, epochs=40, data=data)
+    fitted, backbone = go(Margin(reduction="hardest"), lr=0.1, epochs=25, data=data)
     assert_named(fitted, backbone, caplog, "the embeddings collapse", "begin with loss.reduction=sum")
 
 
@@ -92,8 +92,22 @@ def test_a_learning_rate_100_times_too_high(caplog: pytest.LogCaptureFixture) ->
     assert_named(fitted, backbone, caplog, "the learning rate is too high: step 1 changed the trained weights by")
 
 
-def test_a_loss_that_rises(caplog: pytest.LogCaptureFixture) -> None:
-    _, backbone = go(InfoNCE(), epochs=40)
+@pytest.fixture(scope="module")
+def learnt() -> dict[str, torch.Tensor]:
+    """The weights after a training that goes well."""
+    return go(InfoNCE(), epochs=40)[1].state_dict()
+
+
+@pytest.fixture
+def good(learnt: dict[str, torch.Tensor]) -> Tiny:
+    """A backbone of its own with those weights."""
+    backbone = Tiny()
+    backbone.load_state_dict(learnt)
+    return backbone
+
+
+def test_a_loss_that_rises(good: Tiny, caplog: pytest.LogCaptureFixture) -> None:
+    backbone = good
     before = score_of(backbone)
     for head in (
         backbone.image_head,
@@ -112,18 +126,16 @@ def test_a_temperature_that_is_stuck(caplog: pytest.LogCaptureFixture) -> None:
     assert go(Margin(), freeze_scale=True)[0].notes == (), "the margin loss has no temperature"
 
 
-def test_a_temperature_at_its_bound(caplog: pytest.LogCaptureFixture) -> None:
-    _, backbone = go(InfoNCE(), epochs=40)
-    fitted, backbone = go(InfoNCE(), lr=0.3, backbone=backbone)
+def test_a_temperature_at_its_bound(good: Tiny, caplog: pytest.LogCaptureFixture) -> None:
+    fitted, backbone = go(InfoNCE(), lr=0.3, backbone=good)
     assert_named(fitted, backbone, caplog, "the temperature is at its bound", "ln 100")
 
 
 @pytest.mark.parametrize("scale", [math.log(100), 4.6055, 4.9], ids=["ln 100", "OpenAI's", "above"])
-def test_a_temperature_that_began_at_its_bound_is_not_called_stuck(scale: float) -> None:
+def test_a_temperature_that_began_at_its_bound_is_not_called_stuck(scale: float, good: Tiny) -> None:
     """OpenAI's CLIP stands at ln 100, where the bound holds what the loss would raise: no adaptation can help that."""
-    _, backbone = go(InfoNCE(), epochs=12)
-    backbone.logit_scale.data.fill_(scale)
-    fitted, _ = go(InfoNCE(), lr=1e-4, epochs=2, backbone=backbone)
+    good.logit_scale.data.fill_(scale)
+    fitted, _ = go(InfoNCE(), lr=1e-4, epochs=2, backbone=good)
     assert not [note for note in fitted.notes if "temperature" in note]
 
 
