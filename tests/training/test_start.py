@@ -1,5 +1,6 @@
 """A fit begins where the model stands: steps at a learning rate of nothing change nothing, whatever the model and the loss."""
 
+import copy
 import math
 from collections.abc import Callable
 from functools import cache, partial
@@ -42,6 +43,12 @@ LOSSES: dict[str, Callable[[], Contrastive]] = {
     "mixture": lambda: Mixture([InfoNCE(), Margin()], [1.0, 0.1]),
     "sigmoid mixture": lambda: Mixture([SigLIP(), InfoNCE()], [1.0, 0.1]),
 }
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features of the same trunks, which are encoded once."""
+    return tmp_path_factory.mktemp("store")
 
 
 @cache
@@ -169,27 +176,25 @@ def adapted_cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "kind"), adapted_cases())
-def test_trunks_that_learn_at_rate_zero_stay_too(name: str, kind: str, tmp_path: Path) -> None:
-    backbone, adaptation = FAMILIES[name](), ADAPTATIONS[kind]
+def test_trunks_that_learn_at_rate_zero_stay_too(name: str, kind: str, store: Path) -> None:
+    backbone, adaptation = copy.deepcopy(fresh_backbone(name, steep=True)), ADAPTATIONS[kind]
     if (name, kind) in REFUSED:
         with pytest.raises(ConfigError, match=rf"adaptation(={kind}: |\.n=)"):
             adaptation.check(backbone)
         return
-    backbone.logit_scale.data.fill_(STEEP)
     before = copies(backbone)
     loss, watch = SigLIP(), Watch()
-    pixels.run(backbone, adaptation, tmp_path, lr=0.0, epochs=1, loss=loss, callbacks=[Ema(), watch])
+    pixels.run(backbone, adaptation, store, lr=0.0, epochs=1, loss=loss, callbacks=[Ema(), watch])
     assert_still(backbone, loss, watch, before)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss_name", [name for name in LOSSES if name != "siglip"])
 @pytest.mark.parametrize("name", [name for name in PICTURES if name not in HEAVY])
-def test_whole_models_of_every_family_stay_at_rate_zero(name: str, loss_name: str, tmp_path: Path) -> None:
-    backbone, loss, watch = FAMILIES[name](), LOSSES[loss_name](), Watch()
-    backbone.logit_scale.data.fill_(STEEP)
+def test_whole_models_of_every_family_stay_at_rate_zero(name: str, loss_name: str, store: Path) -> None:
+    backbone, loss, watch = copy.deepcopy(fresh_backbone(name, steep=True)), LOSSES[loss_name](), Watch()
     before = copies(backbone)
-    pixels.run(backbone, Full(), tmp_path, lr=0.0, epochs=1, loss=loss, callbacks=[Ema(), watch])
+    pixels.run(backbone, Full(), store, lr=0.0, epochs=1, loss=loss, callbacks=[Ema(), watch])
     assert_still(backbone, loss, watch, before)
 
 

@@ -29,6 +29,8 @@ from tests.training import models, pixels
 from tests.training.test_fit import features
 
 EPOCHS = 5
+Whole = tuple[Fitted, nn.Module]
+"""What a fit found that nobody killed, and its backbone."""
 
 
 class KilledError(Exception):
@@ -91,7 +93,7 @@ def on_pixels(state: Path | None, killer: Killer | None = None) -> tuple[Fitted,
     folder = Path(str(models.folder() / "store"))
     data = pixels.data_of(backbone, Lora(rank=2), folder, augment=CropFlip())
     callbacks = [Ema(0.9), *([killer] if killer else [])]
-    make = partial(pixels.make_trainer, 3)
+    make = partial(pixels.make_trainer, 2)
     return pixels.run(
         backbone,
         Lora(rank=2),
@@ -111,20 +113,33 @@ KILLS = {
 }
 
 
+@pytest.fixture(scope="module")
+def whole_on_features(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return on_features(tmp_path_factory.mktemp("features") / "whole.pt")
+
+
+@pytest.fixture(scope="module")
+def whole_on_pixels(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return on_pixels(tmp_path_factory.mktemp("pixels") / "whole.pt")
+
+
 @pytest.mark.parametrize("when", KILLS)
-def test_a_killed_fit_ends_as_the_uninterrupted_one(when: str, tmp_path: Path) -> None:
-    check_same_end(on_features, KILLS[when], tmp_path)
+def test_a_killed_fit_ends_as_the_uninterrupted_one(when: str, tmp_path: Path, whole_on_features: Whole) -> None:
+    check_same_end(on_features, KILLS[when], tmp_path, whole_on_features)
 
 
 @pytest.mark.parametrize("killer", [Killer(step=5), Killer(epoch=1)], ids=["within", "between"])
-def test_so_does_one_through_the_trunks(killer: Killer, tmp_path: Path) -> None:
-    check_same_end(on_pixels, killer, tmp_path)
+def test_so_does_one_through_the_trunks(killer: Killer, tmp_path: Path, whole_on_pixels: Whole) -> None:
+    check_same_end(on_pixels, killer, tmp_path, whole_on_pixels)
 
 
-@pytest.mark.parametrize("killer", [Killer(step=7), Killer(end=True)], ids=["within", "at the end"])
 @pytest.mark.parametrize("limits", [{"max_steps": 8}, {"check_val_every_n_epoch": 2}], ids=["steps", "epochs"])
-def test_so_does_one_that_ends_on_steps_not_validated(killer: Killer, limits: dict[str, int], tmp_path: Path) -> None:
-    check_same_end(partial(on_features, **limits), killer, tmp_path)
+def test_so_does_one_that_ends_on_steps_not_validated(limits: dict[str, int], tmp_path: Path) -> None:
+    run = partial(on_features, **limits)
+    whole = run(tmp_path / "whole.pt")
+    for when, killer in {"within": Killer(step=7), "at the end": Killer(end=True)}.items():
+        (tmp_path / when).mkdir()
+        check_same_end(run, killer, tmp_path / when, whole)
 
 
 FOLLOWED = {
@@ -176,9 +191,9 @@ def test_what_was_noticed_before_the_kill_is_still_said(tmp_path: Path) -> None:
     assert "step 1 changed the trained weights" in note
 
 
-def check_same_end(run: Any, killer: Killer, folder: Path) -> tuple[str, ...]:
+def check_same_end(run: Any, killer: Killer, folder: Path, uninterrupted: Whole | None = None) -> tuple[str, ...]:
     """The fit that was killed ends as the whole one, to the bit; what was noticed in it."""
-    whole, expected = run(folder / "whole.pt")
+    whole, expected = uninterrupted or run(folder / "whole.pt")
     with pytest.raises(KilledError):
         run(folder / "state.pt", killer)
     assert (folder / "state.pt").is_file()
