@@ -9,6 +9,7 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
+from torch import nn
 
 from picdesk.backbones.lite import Lite
 from picdesk.backbones.open_clip import OpenClip
@@ -22,7 +23,7 @@ vocabulary_memory.begin()
 TINY = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "patch_size": 8, "head_width": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 3},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 3},
 }
 RESNET = TINY | {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}}
 NAMES = ("open_clip", "transformers", "lite")
@@ -52,10 +53,18 @@ def tiny_transformers() -> Transformers:
     return Transformers(str(folder() / "clip"))
 
 
+def lite() -> Lite:
+    """The real trunks, with the first words of the vocabulary alone."""
+    backbone = Lite(dim=16)
+    words = backbone.text_trunk.get_submodule("transformer.embeddings.word_embeddings")
+    words.weight = nn.Parameter(words.get_parameter("weight")[:6000].clone(), requires_grad=False)
+    return backbone
+
+
 MAKERS: dict[str, Callable[[], TwoTower]] = {
     "open_clip": tiny_open_clip,
     "transformers": tiny_transformers,
-    "lite": lambda: Lite(dim=16),
+    "lite": lite,
 }
 
 
@@ -65,9 +74,9 @@ def make(name: str) -> TwoTower:
 
 
 def batch(backbone: TwoTower, count: int = 4) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Normalised pixels of made-up pictures, and tokens of as many texts."""
+    """Normalised pixels of made-up pictures, at most 64 a side, and tokens of as many texts."""
     rng = np.random.default_rng(0)
     pictures = [Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(count)]
     pixels = torch.from_numpy(np.stack([backbone.picture_to_pixels(picture) for picture in pictures]))
     texts = [f"{word} dog {'runs ' * i}" for i, word in enumerate(["red", "old", "big", "wet"][:count])]
-    return backbone.normalise_pixels(pixels), backbone.tokenize(texts)
+    return backbone.normalise_pixels(pixels[..., :64, :64]), backbone.tokenize(texts)

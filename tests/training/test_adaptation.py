@@ -160,9 +160,10 @@ def test_lora_starts_as_the_backbone_and_merged_equals_unmerged(library: str) ->
     unmerged = features()
     plain = trained.plain_weights()
     own = trained.fold()
+    back = dict(backbone.named_parameters())
     for name, value in untouched.named_parameters():
         if "_trunk" in name:
-            assert torch.equal(dict(backbone.named_parameters())[name], value), "the frozen weights are back"
+            assert torch.equal(back[name], value), "the frozen weights are back"
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(plain[name])
