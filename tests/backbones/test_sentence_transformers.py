@@ -1,5 +1,7 @@
 """The sentence_transformers backbone against the library's own `encode_query` and `encode_document`, on small models."""
 
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +56,23 @@ def ours(
         return np.asarray(turned.embed(modality, features))
 
 
+@cache
+def library(folder: Path) -> Any:
+    import sentence_transformers
+
+    return sentence_transformers.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+
+
+@cache
+def backbone_of(folder: Path) -> SentenceTransformers:
+    """One for all tests that only look at it."""
+    return SentenceTransformers(str(folder))
+
+
 def theirs(
     folder: Path, kind: str, direction: Direction, modality: Modality, items: list[Any], **more: Any
 ) -> NDArray[np.float32]:
-    import sentence_transformers
-
-    model = sentence_transformers.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    model = library(folder)
     asks = (direction == "t2i") == (modality == "text")
     if kind in FULL and modality == "text":
         more["processing_kwargs"] = {"text": {"padding": "max_length", "max_length": FULL[kind]}}
@@ -72,23 +85,23 @@ def theirs(
     return np.asarray(encode(items, normalize_embeddings=True, **more))
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("kind", [*FOLDERS, "siglip2", "blip"])
 def test_embeddings_are_the_librarys_in_a_batch_and_one_at_a_time(
-    kind: str, direction: Direction, folders: dict[str, Path], pictures: list[Image.Image], no_sockets: list[str]
+    kind: str, folders: dict[str, Path], pictures: list[Image.Image], no_sockets: list[str]
 ) -> None:
     backbone = SentenceTransformers(str(folders[kind]))
     sides: list[tuple[Modality, list[Any]]] = [("text", TEXTS), ("image", pictures)]
-    for modality, items in sides:
+    for direction, (modality, items) in product(DIRECTIONS, sides):
         wanted = theirs(folders[kind], kind, direction, modality, items)
-        np.testing.assert_allclose(ours(backbone, direction, modality, items), wanted, atol=1e-5)
+        np.testing.assert_allclose(ours(backbone, direction, modality, items), wanted, atol=1e-5, err_msg=direction)
         for item, row in zip(items, wanted, strict=True):
-            np.testing.assert_allclose(ours(backbone, direction, modality, [item])[0], row, atol=1e-5)
+            found = ours(backbone, direction, modality, [item])[0]
+            np.testing.assert_allclose(found, row, atol=1e-5, err_msg=direction)
     assert no_sockets == []
 
 
 def test_prompts_reach_the_right_side_in_both_directions(folders: dict[str, Path], pictures: list[Image.Image]) -> None:
-    backbone = SentenceTransformers(str(folders["qwen3_vl"]))
+    backbone = backbone_of(folders["qwen3_vl"])
     asked, found = backbone, backbone.facing("i2t")
     assert (asked.text_trunk.prompt, asked.image_trunk.prompt) == ("find: ", "shown: ")
     assert (found.text_trunk.prompt, found.image_trunk.prompt) == ("shown: ", "find: ")
@@ -165,7 +178,7 @@ def test_dim_cuts_and_normalises_as_the_library_does(
         found = ours(backbone, "t2i", modality, items)
         wanted = theirs(folders[kind], kind, "t2i", modality, items, truncate_dim=12)
         np.testing.assert_allclose(found, wanted, atol=1e-5)
-    whole = SentenceTransformers(str(folders[kind]))
+    whole = backbone_of(folders[kind])
     assert backbone.trunk_fingerprint("image") == whole.trunk_fingerprint(
         "image"
     )  # one place in the store for every length
@@ -176,7 +189,7 @@ def test_dim_cuts_and_normalises_as_the_library_does(
 def test_the_store_keeps_what_asks_apart_from_what_is_found(
     folders: dict[str, Path], pictures: list[Image.Image], tmp_path: Path
 ) -> None:
-    backbone = SentenceTransformers(str(folders["qwen3_vl"]))
+    backbone = backbone_of(folders["qwen3_vl"])
     encoder = Encoder(Store(tmp_path), batch_size=2)
     texts = [*TEXTS, "a longer text than the others, so that batches differ"]
     for direction in DIRECTIONS:
@@ -259,7 +272,7 @@ def test_an_empty_folder_is_told_what_it_lacks(tmp_path: Path) -> None:
 def test_texts_longer_than_the_context_are_told(
     kind: str, context: int, direction: Direction, folders: dict[str, Path]
 ) -> None:
-    backbone = SentenceTransformers(str(folders[kind])).facing(direction)
+    backbone = backbone_of(folders[kind]).facing(direction)
     assert backbone.context == context
     flags = backbone.text_flags(["a dog", "a dog on a boat", "dog " * 200])
     assert flags is not None

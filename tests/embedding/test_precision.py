@@ -91,9 +91,10 @@ def test_recipes_with_published_numbers_compute_as_every_machine_does(monkeypatc
     units(monkeypatch, True, True)
     folder = PROJECT / "conf" / "experiment"
     names = [path.stem for pattern in ("*_lite.yaml", "finetune_*.yaml") for path in folder.glob(pattern)]
-    own = [name for name in names if config(f"experiment={name}").backbone._target_.endswith(".Lite")]
+    made = {name: config(f"experiment={name}") for name in names}
+    own = {name: cfg for name, cfg in made.items() if cfg.backbone._target_.endswith(".Lite")}
     assert {"flickr8k_lite", "newsimages_lite", "finetune_flickr8k_best"} <= set(own)
-    kept = {name: settled(config(f"experiment={name}")) for name in own}
+    kept = {name: settled(cfg) for name, cfg in own.items()}
     assert set(kept.values()) == {"fp32"}, kept
 
 

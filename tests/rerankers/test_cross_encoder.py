@@ -1,6 +1,7 @@
 """The cross-encoder reranker against the library's own `predict`, on a small Qwen3-VL reranker with random weights."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,15 +21,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_folder("qwen3_vl_reranker", tmp_path_factory.mktemp("reranker"))
 
 
+@pytest.fixture(scope="module")
+def library(folder: Path) -> Any:
+    import sentence_transformers
+
+    return sentence_transformers.CrossEncoder(str(folder), device="cpu", local_files_only=True)
+
+
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
 @pytest.mark.parametrize("instruction", [None, "Find a picture."])
 def test_parity_with_the_librarys_predict_in_a_batch_and_one_at_a_time(
-    folder: Path, direction: Direction, instruction: str | None
+    folder: Path, library: Any, direction: Direction, instruction: str | None
 ) -> None:
-    import sentence_transformers
     import torch
 
-    library = sentence_transformers.CrossEncoder(str(folder), device="cpu", local_files_only=True)
     run = run_over([[3, 0, 1], [2, 1, -1]] if direction == "t2i" else [[0, 1], [1, -1]], 4 if direction == "t2i" else 2)
     texts, pictures = (TEXTS, PICTURES) if direction == "t2i" else (TEXTS, PICTURES[:2])
     context = context_of(run, texts, pictures, direction)

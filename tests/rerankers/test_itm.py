@@ -1,6 +1,8 @@
 """BLIP's matching model with random weights, saved as published ones are, against the library's own forward pass."""
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,10 +42,15 @@ def own_reranker(folder: Path, **settings: object) -> Itm:
     return Itm(str(folder), **(defaults | settings))  # type: ignore[arg-type]
 
 
+@cache
+def library(folder: Path) -> tuple[Any, Any]:
+    """The library's own model and processor."""
+    return hf.BlipForImageTextRetrieval.from_pretrained(folder).eval(), hf.BlipProcessor.from_pretrained(folder)
+
+
 def by_the_library(folder: Path, text: str, picture: bytes, use_head: bool) -> torch.Tensor:
     """The library's own forward pass of one pair."""
-    model = hf.BlipForImageTextRetrieval.from_pretrained(folder).eval()
-    processor = hf.BlipProcessor.from_pretrained(folder)
+    model, processor = library(folder)
     image = context_of(run_over([[0]], 1), ["x"], [b""]).embedder.decode(picture)  # type: ignore[union-attr]
     inputs = processor(
         images=image, text=text, padding="max_length", truncation=True, max_length=35, return_tensors="pt"
