@@ -22,7 +22,7 @@ vocabulary_memory.begin()
 TINY = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 48, "heads": 4, "layers": 2},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 4, "layers": 2},
 }
 TEXTS = ["a dog", "two children run through tall grass"]
 
@@ -32,7 +32,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("models")
     (folder / "tiny-test.json").write_text(json.dumps(TINY))
     (folder / "tiny-test-custom.json").write_text(json.dumps(TINY | {"custom_text": True}))
-    multimodal = {"context_length": 76, "width": 48, "heads": 4, "layers": 1, "vocab_size": 49408}
+    multimodal = {"context_length": 76, "width": 16, "heads": 4, "layers": 1, "vocab_size": 49408}
     coca_text = TINY["text_cfg"] | {"context_length": 76, "embed_cls": True, "output_tokens": True}
     coca_vision = TINY["vision_cfg"] | {"attentional_pool": True, "attn_pooler_heads": 4, "output_tokens": True}
     coca = TINY | {"text_cfg": coca_text, "vision_cfg": coca_vision, "custom_text": True, "multimodal_cfg": multimodal}
@@ -63,7 +63,7 @@ def test_embeddings_are_the_librarys(name: str, picture: Image.Image) -> None:
         np.testing.assert_allclose(image, theirs.encode_image(pixels, normalize=True), atol=1e-5)
         tokens = open_clip.get_tokenizer(name)(TEXTS)
         np.testing.assert_allclose(text, theirs.encode_text(tokens, normalize=True), atol=1e-5)
-    assert (ours.dim, ours.trunk_dim("image"), ours.trunk_dim("text")) == (24, 64, 48)
+    assert (ours.dim, ours.trunk_dim("image"), ours.trunk_dim("text")) == (24, 64, 16)
 
 
 def test_coca_is_the_librarys_in_a_batch_and_one_at_a_time(picture: Image.Image) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tests.backbones.tiny_models import SMALL, bert_tokenizer
 
 VISION = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32}
-TEXT = {"context_length": 77, "vocab_size": 49408, "width": 48, "heads": 4, "layers": 2}
+TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 4, "layers": 2}
 PAD = {"pad_token_id": 0, "max_position_embeddings": 80}
 M2M = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 48}
 MT5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_decoder_layers": 1, "num_heads": 4}
@@ -25,7 +25,7 @@ TEXT_TOWERS: dict[str, Callable[[int], Any]] = {
     "m2m_100": lambda words: hf.M2M100Config(**M2M, **PAD, vocab_size=words),
 }
 """Every type of text tower that open_clip takes from transformers (its `hf_configs.arch_dict`), small, by number of words."""
-CAPTIONS = {"context_length": 76, "width": 48, "heads": 4, "layers": 1, "vocab_size": 49408}
+CAPTIONS = {"context_length": 76, "width": 16, "heads": 4, "layers": 1, "vocab_size": 49408}
 COCA_VISION = VISION | {"attentional_pool": True, "attn_pooler_heads": 4, "output_tokens": True}
 
 
