@@ -92,7 +92,7 @@ def test_afterwards_there_are_gradients_again(trunk: torch.nn.Module) -> None:
     [
         ("tf_efficientnetv2_b0", True),
         ("tf_mobilenetv3_small_100", True),
-        ("resnetv2_50", False),
+        ("resnetv2_18", False),
         ("coatnet_nano_rw_224", False),
         ("mobilenetv4_hybrid_medium", True),
         ("densenet121", False),
@@ -101,7 +101,8 @@ def test_afterwards_there_are_gradients_again(trunk: torch.nn.Module) -> None:
 def test_a_norm_whose_input_is_still_wanted_is_left_alone(name: str, changes: bool) -> None:
     """In blocks that normalise first the shortcut goes past the norm; in those of an EfficientNet nothing does."""
     model = made(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    pictures = batch((224, 224), 1).contiguous(memory_format=torch.channels_last)
+    size = (224, 224) if name.endswith("_224") else (64, 64)
+    pictures = batch(size, 1).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         expected = model(pictures)
         assert bool(in_place.work_in_place(model)) == changes
