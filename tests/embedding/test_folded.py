@@ -71,7 +71,9 @@ def assert_same(model: nn.Module, other: nn.Module, size: tuple[int, int]) -> No
     with torch.inference_mode():
         plain, quick = model(batch(size)), other(batch(size))
     assert float(plain.std()) > 0.01
-    torch.testing.assert_close(quick, plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max()), msg=lambda m: f"{size}: {m}")
+    torch.testing.assert_close(
+        quick, plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max()), msg=lambda m: f"{size}: {m}"
+    )
 
 
 def test_a_map_of_places_is_not_turned() -> None:
