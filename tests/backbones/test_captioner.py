@@ -126,8 +126,13 @@ def test_without_a_model_no_trunk_is_loaded_before_it_is_needed() -> None:
 
 
 def test_mistakes_are_told(tmp_path: Path, no_sockets: list[str]) -> None:
-    with pytest.raises(UserError, match="could not be loaded as a captioning model"):
+    with pytest.raises(
+        UserError, match=r"could not be loaded as a captioning model \(a clip model writes no captions\)"
+    ):
         Captioner(str(make("clip", tmp_path)))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="could not be loaded as a captioning model"):
+        Captioner(str(tmp_path))
     with pytest.raises(ConfigError, match=r"num_beams=0"):
         Captioner(str(tmp_path), num_beams=0)
     with pytest.raises(

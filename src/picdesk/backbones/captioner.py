@@ -23,6 +23,7 @@ from picdesk.backbones.transformers_files import (
     affine_of,
     cut_to_size,
     digest_of_tokenizer,
+    kind_of,
     load_processors,
     plain_description,
 )
@@ -161,11 +162,16 @@ class CaptionTrunk(nn.Module):
 def load_writer(folder: Path, name: str) -> Any:
     """The captioning model in float32, frozen. Raises `UserError` where the folder is not one's, or lacks tensors of it."""
     import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES as KNOWN
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as WRITERS
     from transformers.utils import logging as chatter
 
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
     try:
+        kind = kind_of(folder)
+        if kind in KNOWN and kind not in WRITERS:  # refused by the library too, which imports all that it would take
+            raise ValueError(f"a {kind} model writes no captions")
         options: dict[str, Any] = {"local_files_only": True, "dtype": torch.float32, "weights_only": True}
         model = from_folder(transformers.AutoModelForImageTextToText, folder, f"backbone.model={name}", **options)
     except UserError:
