@@ -56,7 +56,7 @@ def fork_and_kill(store: Path, count: int, delay: float, after: float | None, ta
     return took
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_kills_leave_no_trace(tmp_path: Path, kills: int) -> None:
     count = 40 * kills

@@ -50,11 +50,12 @@ def test_searching_everywhere_finds_what_exact_search_finds(
     assert overlap(found, brute_force(queries, gallery, 10)) >= FLOOR.get(kind, 0.999)
 
 
+@pytest.mark.parametrize("seed", [11, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (12, 13))])
 @pytest.mark.parametrize("kind", KINDS)
-def test_ids_survive_save_map_add_and_remove(kind: str, tmp_path: Path) -> None:
+def test_ids_survive_save_map_add_and_remove(kind: str, seed: int, tmp_path: Path) -> None:
     """Each item asks for itself: whatever was done before, the answer must be its own id."""
-    rng = np.random.default_rng(11)
-    everything = embeddings(clustered_vectors(COUNT, 11, noise=1.0), "item", 11)
+    rng = np.random.default_rng(seed)
+    everything = embeddings(clustered_vectors(COUNT, seed, noise=1.0), "item", seed)
     order = rng.permutation(COUNT)
     first, later, gone = everything.take(order[:800]), everything.take(order[800:]), order[100:300]
     index = KINDS[kind]()
