@@ -22,7 +22,7 @@ def begin() -> None:
 
 def take_once(take: Take) -> Take:
     """What was taken of a trunk that is still to be loaded, out of the same files and by the same settings."""
-    known: dict[tuple[str, str], str] = {}
+    known: dict[tuple[str, ...], str] = {}
 
     def take_if_new(backbone: TwoTower, modality: Modality, without: Collection[str] = ()) -> str:
         deferred = backbone._modules.deferred(f"{modality}_trunk")
@@ -30,7 +30,9 @@ def take_once(take: Take) -> Take:
             return take(backbone, modality, without)
         if deferred is None or not all(path.is_relative_to(PACKAGES) for path in deferred.files):
             return take(backbone, modality)
-        key = (deferred.key(), repr(backbone.role_parts(modality)))
+        rule = backbone._preprocessing[modality]
+        told = "" if callable(rule) else repr(rule)  # one that is called is of the files and settings alone
+        key = (deferred.key(), repr(backbone.role_parts(modality)), told)
         if key not in known:
             known[key] = take(backbone, modality)
         return known[key]
