@@ -27,7 +27,7 @@ from tests.rerankers.test_itm import folder as _folder
 from tests.rerankers.test_itm import own_reranker
 from tests.training.models import MAKERS
 
-TEXTS = ["a dog runs", "two cats on a mat", "night"]
+TEXTS = ["a dog runs", "two horses on a road", "night"]
 LOSSES: dict[str, Any] = {
     "infonce": InfoNCE,
     "siglip": SigLIP,

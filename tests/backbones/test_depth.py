@@ -39,7 +39,7 @@ def test_levels_fall_in_towers_of_timm(name: str) -> None:
 
 
 def own_example(backbone: TwoTower, modality: Any) -> Callable[[], object]:
-    pixels, tokens = models.batch(backbone, 1)
+    pixels, tokens = models.batch(backbone, 1, side=1000)
     trunk = backbone.trunk(modality)
     return lambda: trunk(pixels) if modality == "image" else trunk(**tokens)
 

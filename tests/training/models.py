@@ -73,10 +73,10 @@ def make(name: str) -> TwoTower:
     return MAKERS[name]().eval()
 
 
-def batch(backbone: TwoTower, count: int = 4) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Normalised pixels of made-up pictures, at most 64 a side, and tokens of as many texts."""
+def batch(backbone: TwoTower, count: int = 4, side: int = 64) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Normalised pixels of made-up pictures, at most `side` each way, and tokens of as many texts."""
     rng = np.random.default_rng(0)
     pictures = [Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(count)]
     pixels = torch.from_numpy(np.stack([backbone.picture_to_pixels(picture) for picture in pictures]))
     texts = [f"{word} dog {'runs ' * i}" for i, word in enumerate(["red", "old", "big", "wet"][:count])]
-    return backbone.normalise_pixels(pixels[..., :64, :64]), backbone.tokenize(texts)
+    return backbone.normalise_pixels(pixels[..., :side, :side]), backbone.tokenize(texts)
