@@ -90,8 +90,8 @@ def main() -> None:
     heads = ["setting", *FILES, "shares moved by at most", "a weight moved by at most", "instructions"]
     head = [
         "# Which settings keep a job's files to the byte\n",
-        f"A fit of five epochs and its evaluation on {PICTURES} pictures of the demo set, one thread, against the same job "
-        "with one setting changed; made by `python bench/same_bytes.py`.\n",
+        f"A fit of five epochs and its evaluation on {PICTURES} pictures of the demo set in fp32, one thread, against the same "
+        "job with one setting changed; made by `python bench/same_bytes.py`.\n",
         f"| {' | '.join(heads)} |",
         f"|{'---|' * len(heads)}",
     ]
