@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.test_mistakes import one_line
-from tests.doors import Ran, run
+from tests.doors import Ran, run, run_once
 from tests.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
@@ -31,13 +31,7 @@ def tiny(data: Path) -> tuple[str, ...]:
 @pytest.fixture
 def fitted(capfd: Capture, data: Path, tiny: tuple[str, ...]) -> Ran:
     """A job that tests leave as it is; fitted by the first that asks."""
-    if data not in _JOBS:
-        _JOBS[data] = run(capfd, data / "out", "train", *tiny, *SMALL[1:3])
-    assert _JOBS[data].status == 0, _JOBS[data].err
-    return _JOBS[data]
-
-
-_JOBS: dict[Path, Ran] = {}
+    return run_once(capfd, data / "out", "train", *tiny, *SMALL[1:3])
 
 
 def data_of(ran: Ran) -> dict[str, str]:

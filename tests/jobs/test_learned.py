@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from picdesk.jobs import learned
-from tests.doors import Ran, run
+from tests.doors import Ran, run, run_once
 from tests.tiny import write_data
 
 Capture = pytest.CaptureFixture[str]
@@ -36,15 +36,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fitted(capfd: Capture, data: Path, tmp_path: Path) -> Ran:
     """A fit on a drawn split, by the first test that asks; each has a copy of its own."""
     first = data / "out"
-    if first not in _JOBS:
-        _JOBS[first] = run(capfd, first, "train", *TINY, f"data.root={data}", *DRAWN, *FIT)
-    ran = _JOBS[first]
-    assert ran.status == 0, ran.err
+    ran = run_once(capfd, first, "train", *TINY, f"data.root={data}", *DRAWN, *FIT)
     own = tmp_path / ran.folder.relative_to(first)
     return replace(ran, folder=Path(shutil.copytree(ran.folder, own)))
-
-
-_JOBS: dict[Path, Ran] = {}
 
 
 def split_file(folder: Path) -> Path:

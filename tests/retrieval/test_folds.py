@@ -15,7 +15,7 @@ from picdesk.interfaces import Embeddings
 from picdesk.report.metrics_file import read_metrics
 from picdesk.retrieval.folds import pool_ranks
 from picdesk.trec.runs import Qrels
-from tests.doors import Ran, run
+from tests.doors import Ran, run, run_once
 from tests.evaluation.ranking_cases import embeddings
 
 Capture = pytest.CaptureFixture[str]
@@ -80,14 +80,8 @@ def arguments(folder: Path, *more: str) -> tuple[str, ...]:
 
 @pytest.fixture
 def plain(capfd: Capture, outputs: Path, fielded: Path) -> Ran:
-    """An evaluation of them that tests leave as it is; run by the first that asks."""
-    if fielded not in _JOBS:
-        _JOBS[fielded] = run(capfd, outputs, "evaluate", *arguments(fielded))
-    assert _JOBS[fielded].status == 0, _JOBS[fielded].err
-    return _JOBS[fielded]
-
-
-_JOBS: dict[Path, Ran] = {}
+    """An evaluation of them."""
+    return run_once(capfd, outputs, "evaluate", *arguments(fielded))
 
 
 def test_folds_at_the_door(capfd: Capture, outputs: Path, fielded: Path) -> None:

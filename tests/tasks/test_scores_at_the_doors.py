@@ -8,7 +8,7 @@ import pytest
 
 from picdesk.report.metrics_file import read_metrics
 from picdesk.trec.files import read_runs
-from tests.doors import Ran, run
+from tests.doors import Ran, run, run_once
 from tests.npz import arrays
 
 Capture = pytest.CaptureFixture[str]
@@ -32,14 +32,8 @@ def hubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def plain(capfd: Capture, outputs: Path, hubs: Path) -> Ran:
-    """Scores as they are; run by the first test that asks."""
-    if outputs not in _PLAIN:
-        _PLAIN[outputs] = run(capfd, outputs, "evaluate", *arguments(hubs))
-        assert _PLAIN[outputs].status == 0, _PLAIN[outputs].err
-    return _PLAIN[outputs]
-
-
-_PLAIN: dict[Path, Ran] = {}
+    """Scores as they are."""
+    return run_once(capfd, outputs, "evaluate", *arguments(hubs))
 
 
 def arguments(folder: Path, *more: str) -> tuple[str, ...]:
